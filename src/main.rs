@@ -1,0 +1,2 @@
+//! vpce-operator.
+fn main() {}
