@@ -1,0 +1,340 @@
+//! VPCEndpoint: a private connection from a namespace's AWS account to a service.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::watched::lenient;
+
+/// An interface VPC endpoint and the Kubernetes Service that leads to it.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "silvermullet.com",
+    version = "v1beta1",
+    kind = "VPCEndpoint",
+    plural = "vpcendpoints",
+    shortname = "vpce",
+    shortname = "vpces",
+    namespaced,
+    status = "VPCEndpointStatus",
+    derive = "PartialEq",
+    doc = "A VPC endpoint in the AWS account of its namespace, and the Service that leads to it.",
+    printcolumn(name = "State", type_ = "string", json_path = ".status.state", description = "The state of the endpoint in AWS"),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Service", type_ = "string", json_path = ".status.service.name", description = "The Service to connect to"),
+    printcolumn(name = "Account", type_ = "string", json_path = ".status.account.name"),
+    printcolumn(name = "Endpoint", type_ = "string", priority = 1, json_path = ".status.vpc_endpoint_id"),
+    printcolumn(name = "DNS", type_ = "string", priority = 1, json_path = ".status.dns_name"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$') || (has(self.spec.service) && (has(self.spec.service.name) || self.spec.service.type == 'None'))")
+        .message("metadata.name cannot name a Service (it must be a DNS label: at most 63 lower-case letters, digits and '-', starting with a letter): set spec.service.name, or spec.service.type None")
+)]
+#[x_kube(
+    validation = Rule::new("self.vpc_id == oldSelf.vpc_id").message("vpc_id cannot change: AWS fixes it when the endpoint is created; delete the object and apply it anew").field_path(".vpc_id"),
+    validation = Rule::new("self.vpc_endpoint_service_id == oldSelf.vpc_endpoint_service_id").message("vpc_endpoint_service_id cannot change: AWS fixes it when the endpoint is created; delete the object and apply it anew").field_path(".vpc_endpoint_service_id"),
+    validation = Rule::new("!has(oldSelf.region) || (has(self.region) && self.region == oldSelf.region)").message("region can be set once, and then neither changed nor taken away: an endpoint cannot move"),
+    validation = Rule::new("!has(oldSelf.account) || (has(self.account) && self.account == oldSelf.account)").message("account can be set once, and then neither changed nor taken away: an endpoint cannot move"),
+    validation = Rule::new("self.security_group_type != 'provided' || size(self.security_group_ids) > 0").message("security_group_type provided needs security_group_ids").field_path(".security_group_ids"),
+    validation = Rule::new("self.security_group_type != 'custom' || size(self.security_group_ids) == 0").message("security_group_ids go with security_group_type provided, not with custom").field_path(".security_group_ids"),
+    validation = Rule::new("self.security_group_type == 'custom' || (!has(self.security_group_ingress) && !has(self.security_group_egress))").message("security_group_ingress and security_group_egress go with security_group_type custom only")
+)]
+pub struct VPCEndpointSpec {
+    /// The AWS region. Without it, the account's `default_region`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = "^[a-z]{2,4}(-[a-z]+)+-[0-9]+$"))]
+    pub region: Option<String>,
+
+    /// The VPC to connect from.
+    #[schemars(length(max = 32), regex(pattern = "^vpc-[0-9a-f]{8,17}$"))]
+    pub vpc_id: String,
+
+    /// Subnets of the VPC, at most one an availability zone: each gets a network interface.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        inner(length(max = 32), regex(pattern = "^subnet-[0-9a-f]{8,17}$"))
+    )]
+    pub subnet_ids: Vec<String>,
+
+    /// The service to connect to: its full name (`com.amazonaws.vpce.<region>.vpce-svc-...`, `com.amazonaws.<region>.<service>`),
+    /// or for an endpoint service its id alone (`vpce-svc-...`).
+    #[schemars(
+        length(min = 1, max = 255),
+        regex(pattern = r"^(vpce-svc-[0-9a-f]{8,17}|[A-Za-z][A-Za-z0-9-]*(\.[A-Za-z0-9_-]+)+)$")
+    )]
+    pub vpc_endpoint_service_id: String,
+
+    /// Who may connect: `generated` (a group that lets private networks in), `provided` (groups of yours), `custom` (a group with your rules).
+    pub security_group_type: SecurityGroupType,
+
+    /// With `provided`: the groups. They are never changed and never deleted. With `generated` they are ignored.
+    #[serde(default)]
+    #[schemars(length(max = 16), inner(length(max = 32), regex(pattern = "^sg-[0-9a-f]{8,17}$")))]
+    pub security_group_ids: Vec<String>,
+
+    /// With `custom`: the rules for traffic to the endpoint. None: nobody may connect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 60))]
+    pub security_group_ingress: Option<Vec<CustomRule>>,
+
+    /// With `custom`: the rules for traffic from the endpoint. Absent: all; an empty list: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 60))]
+    pub security_group_egress: Option<Vec<CustomRule>>,
+
+    /// The AWSAccount to use; needed only where several map this namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub account: Option<String>,
+
+    /// Tags for the endpoint and for its generated or custom group.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 40))]
+    #[x_kube(
+        validation = Rule::new("self.all(k, size(k) >= 1 && size(k) <= 128 && !k.startsWith('aws:') && !k.startsWith('silvermullet.com/'))")
+            .message("tag keys have 1 to 128 characters and start neither with \"aws:\" nor with \"silvermullet.com/\", which are reserved"),
+        validation = Rule::new("self.all(k, size(self[k]) <= 256)").message("tag values have at most 256 characters")
+    )]
+    pub tags: BTreeMap<String, String>,
+
+    /// The Kubernetes Service that leads to the endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceSpec>,
+
+    /// What happens in AWS when this object is deleted.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// Where an endpoint's security groups come from.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum SecurityGroupType {
+    /// A group of the operator's: all protocols from 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16, egress open.
+    Generated,
+    /// The groups of `security_group_ids`, never changed and never deleted.
+    Provided,
+    /// A group of the operator's with exactly the rules given.
+    Custom,
+}
+
+/// What happens in AWS when the object is deleted.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeletionPolicy {
+    /// The endpoint and its generated or custom group are deleted.
+    #[default]
+    Delete,
+    /// They stay; their owner tags are replaced by `silvermullet.com/retained`.
+    Retain,
+}
+
+/// One rule of a custom security group. Each of its sources (or destinations) becomes a rule in EC2.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(
+    validation = Rule::new("has(self.from_port) == has(self.to_port)").message("from_port and to_port go together; both absent: all ports"),
+    validation = Rule::new("!has(self.from_port) || !has(self.to_port) || self.from_port <= self.to_port || (type(self.protocol) == int ? self.protocol in [1, 58] : self.protocol in ['icmp', 'icmpv6', '1', '58'])").message("from_port must not be greater than to_port"),
+    validation = Rule::new("type(self.protocol) == int ? (self.protocol >= -1 && self.protocol <= 255) : self.protocol.matches('^(tcp|udp|icmp|icmpv6|-1|[0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])$')").message("protocol is tcp, udp, icmp, icmpv6, a protocol number from 0 to 255, or -1 for all").field_path(".protocol"),
+    validation = Rule::new("self.cidr_blocks.all(c, isCIDR(c) && cidr(c).ip().family() == 4)").message("each of cidr_blocks is an IPv4 CIDR block such as 10.0.0.0/16").field_path(".cidr_blocks"),
+    validation = Rule::new("self.ipv6_cidr_blocks.all(c, isCIDR(c) && cidr(c).ip().family() == 6)").message("each of ipv6_cidr_blocks is an IPv6 CIDR block such as 2001:db8::/32").field_path(".ipv6_cidr_blocks"),
+    validation = Rule::new("size(self.cidr_blocks) + size(self.ipv6_cidr_blocks) + size(self.prefix_list_ids) + size(self.security_group_ids) > 0").message("a rule names at least one of cidr_blocks, ipv6_cidr_blocks, prefix_list_ids, security_group_ids")
+)]
+pub struct CustomRule {
+    /// `tcp`, `udp`, `icmp`, `icmpv6`, a protocol number, or `-1` for all.
+    pub protocol: IntOrString,
+
+    /// The first port (for ICMP the type; -1 is any). Both ports absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -1, max = 65535))]
+    pub from_port: Option<i32>,
+
+    /// The last port (for ICMP the code; -1 is any).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -1, max = 65535))]
+    pub to_port: Option<i32>,
+
+    /// IPv4 CIDR blocks.
+    #[serde(default)]
+    #[schemars(length(max = 60), inner(length(max = 18)))]
+    pub cidr_blocks: Vec<String>,
+
+    /// IPv6 CIDR blocks.
+    #[serde(default)]
+    #[schemars(length(max = 60), inner(length(max = 43)))]
+    pub ipv6_cidr_blocks: Vec<String>,
+
+    /// Prefix lists of EC2.
+    #[serde(default)]
+    #[schemars(length(max = 60), inner(length(max = 32), regex(pattern = "^pl-[0-9a-f]{8,17}$")))]
+    pub prefix_list_ids: Vec<String>,
+
+    /// Other security groups.
+    #[serde(default)]
+    #[schemars(length(max = 60), inner(length(max = 32), regex(pattern = "^sg-[0-9a-f]{8,17}$")))]
+    pub security_group_ids: Vec<String>,
+
+    /// Shown in EC2 beside the rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255), regex(pattern = r"^[a-zA-Z0-9 ._\-:/()#,@\[\]+=&;{}!$*]*$"))]
+    pub description: Option<String>,
+}
+
+/// The Kubernetes Service that leads to the endpoint.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+pub struct ServiceSpec {
+    /// The Service's name. Without it, the object's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: Option<String>,
+
+    /// `ExternalName`: a DNS alias of the endpoint. `None`: no Service.
+    #[serde(rename = "type", default)]
+    pub type_: ServiceType,
+
+    /// Ports to name on the Service. They document: an alias passes every port.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(
+        validation = Rule::new("size(self) < 2 || self.all(p, has(p.name))").message("with more than one port each needs a name"),
+        validation = Rule::new("self.all(p, self.exists_one(q, p.port == q.port && p.protocol == q.protocol))").message("each port and protocol may stand there once")
+    )]
+    pub ports: Vec<ServicePort>,
+}
+
+/// Which kind of Service leads to the endpoint.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServiceType {
+    /// A DNS alias of the endpoint's regional name.
+    #[default]
+    ExternalName,
+    /// No Service.
+    None,
+}
+
+/// A port of the Service.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct ServicePort {
+    /// A DNS label; needed where there are several ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: Option<String>,
+
+    /// The port.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: i32,
+
+    /// `TCP` or `UDP`.
+    #[serde(default)]
+    pub protocol: ServiceProtocol,
+}
+
+/// The transport protocol of a Service's port.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServiceProtocol {
+    /// TCP.
+    #[default]
+    #[serde(rename = "TCP")]
+    Tcp,
+    /// UDP.
+    #[serde(rename = "UDP")]
+    Udp,
+}
+
+/// What the operator found and made.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+pub struct VPCEndpointStatus {
+    /// The account that the object is bound to. Written before anything is made in AWS, and never moved.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub account: Option<AccountBinding>,
+
+    /// The region that the object is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub region: Option<String>,
+
+    /// Counts the endpoints that this object has had, one after the other; it grows only after a confirmed deletion.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub incarnation: Option<i64>,
+
+    /// The endpoint: `vpce-...`.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub vpc_endpoint_id: Option<String>,
+
+    /// The endpoint's state as EC2 spells it.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub state: Option<String>,
+
+    /// The endpoint's regional DNS name, which TLS clients verify.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub dns_name: Option<String>,
+
+    /// All of the endpoint's DNS names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
+    pub dns_entries: Vec<String>,
+
+    /// The endpoint's network interfaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
+    pub network_interface_ids: Vec<String>,
+
+    /// The generated or custom security group: `sg-...`.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub security_group_id: Option<String>,
+
+    /// The keys of the tags that the operator set for the user; only these does it remove again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
+    pub tag_keys: Vec<String>,
+
+    /// The Service that leads to the endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub service: Option<PublishedService>,
+
+    /// The generation of the spec that this status speaks of.
+    #[serde(
+        rename = "observedGeneration",
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "lenient"
+    )]
+    pub observed_generation: Option<i64>,
+
+    /// `Ready` sums up `AccountResolved`, `EndpointAvailable` and `ServicePublished`; `Stalled` is there while only a person can help.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+
+    /// What the Python operator left here; read, never written.
+    #[serde(default, skip_serializing, deserialize_with = "lenient")]
+    #[schemars(schema_with = "legacy_status")]
+    pub create_fn: Option<serde_json::Value>,
+}
+
+/// An object of any shape.
+fn legacy_status(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "description": "What the Python operator left here; read, never written.",
+        "nullable": true,
+        "x-kubernetes-preserve-unknown-fields": true,
+    })
+}
+
+/// The account that an object is bound to.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountBinding {
+    /// The AWSAccount's name.
+    pub name: String,
+    /// The AWS account's id.
+    pub account_id: String,
+}
+
+/// The Service as it was published.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct PublishedService {
+    /// The Service's name.
+    pub name: String,
+    /// What clients in the cluster connect to: `<name>.<namespace>.svc`.
+    pub host: String,
+}

@@ -1,0 +1,31 @@
+//! The custom resources: what a platform team and an app team write, and what they read back.
+
+mod account;
+mod crd;
+mod endpoint;
+mod watched;
+
+pub use crd::crds;
+pub use account::{AWSAccount, AWSAccountSpec, AWSAccountStatus};
+pub use endpoint::{
+    AccountBinding, CustomRule, DeletionPolicy, PublishedService, SecurityGroupType, ServicePort, ServiceProtocol,
+    ServiceSpec, ServiceType, VPCEndpoint, VPCEndpointSpec, VPCEndpointStatus,
+};
+pub use watched::{Kind, Watched};
+
+/// The API group of both kinds, and the prefix of every key that is ours.
+pub const GROUP: &str = "silvermullet.com";
+/// Holds a VPCEndpoint until what it made in AWS is gone.
+pub const ENDPOINT_FINALIZER: &str = "silvermullet.com/vpce";
+/// Holds an AWSAccount while endpoints are bound to it.
+pub const ACCOUNT_FINALIZER: &str = "silvermullet.com/awsaccount";
+/// The finalizer of the Python operator (kopf), which an object carries until it is brought over.
+pub const KOPF_FINALIZER: &str = "kopf.zalando.org/KopfFinalizerMarker";
+/// The start of the annotations that kopf keeps its state in.
+pub const KOPF_ANNOTATION_PREFIX: &str = "kopf.zalando.org/";
+/// Asks for a look now; any new value will do.
+pub const RECONCILE_AT: &str = "silvermullet.com/reconcile-at";
+/// On an AWSAccount: the id of a mass-change hold that a person has looked at and releases.
+pub const RELEASE_HOLD: &str = "silvermullet.com/release-hold";
+/// Who writes, in `managedFields`.
+pub const FIELD_MANAGER: &str = "vpce-operator";

@@ -1,0 +1,243 @@
+//! The conditions, and one table that says for every reason: Stalled or not, when to look again, which event.
+
+use std::fmt;
+
+/// The condition types of a VPCEndpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Aspect {
+    /// The namespace may use an account, and the account is ready.
+    AccountResolved,
+    /// The endpoint is available in AWS, with groups, rules and tags as specified.
+    EndpointAvailable,
+    /// The Kubernetes Service leads to it.
+    ServicePublished,
+}
+
+impl fmt::Display for Aspect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// When an object with this reason is looked at again, unless something wakes it earlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// At the resync interval: nothing is wrong, or only an edit can help.
+    Resync,
+    /// At the next poll of the region: AWS is at work.
+    Poll,
+    /// With exponential backoff, at the resync interval at the slowest.
+    Backoff,
+    /// When its turn in the line of the AWS action comes.
+    Turn,
+}
+
+/// Which event tells of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// None: it is on the way to something that has one.
+    None,
+    /// `Normal`.
+    Normal,
+    /// `Warning`.
+    Warning,
+}
+
+/// What a reason means for its object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Treatment {
+    /// Whether the object will not move until someone edits it or its AWS resource.
+    pub stalled: bool,
+    /// When to look again.
+    pub retry: Retry,
+    /// Which event tells of it.
+    pub event: EventKind,
+}
+
+macro_rules! reasons {
+    ($( $(#[$doc:meta])* $name:ident => $stalled:literal, $retry:ident, $event:ident; )*) => {
+        /// Why a condition is as it is; the `reason` field of a condition of a VPCEndpoint.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason {
+            $( $(#[$doc])* $name, )*
+        }
+
+        impl Reason {
+            /// Every reason there is.
+            pub const ALL: &'static [Reason] = &[$(Reason::$name,)*];
+
+            /// As it stands in the condition.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Reason::$name => stringify!($name),)* }
+            }
+
+            /// What follows from it.
+            pub fn treatment(self) -> Treatment {
+                match self {
+                    $(Reason::$name => Treatment { stalled: $stalled, retry: Retry::$retry, event: EventKind::$event },)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    // reason                      Stalled  retry    event
+    /// Everything is as specified, for this generation.
+    Available                   => false, Resync,  Normal;
+    /// The namespace may use the account.
+    Resolved                    => false, Resync,  None;
+    /// The Service leads to the endpoint.
+    Published                   => false, Resync,  None;
+    /// `spec.service.type` is None.
+    NotRequested                => false, Resync,  None;
+
+    /// No AWSAccount maps the namespace.
+    NoAccount                   => false, Resync,  Warning;
+    /// Several AWSAccounts map the namespace, and `spec.account` does not say which.
+    AmbiguousAccount            => false, Resync,  Warning;
+    /// `spec.account` names an AWSAccount that does not map the namespace.
+    AccountNotMapped            => false, Resync,  Warning;
+    /// The AWSAccount that the object is bound to no longer maps the namespace.
+    MappingRevoked              => false, Resync,  Warning;
+    /// The AWSAccount that the object is bound to is gone.
+    AccountMissing              => false, Resync,  Warning;
+    /// The AWSAccount of that name now leads to another AWS account than the one that the object is bound to.
+    AccountReplaced             => false, Resync,  Warning;
+    /// The AWSAccount is not Ready: its role cannot be assumed, or its spec does not parse.
+    AccountNotReady             => false, Backoff, Warning;
+    /// Neither the endpoint nor its AWSAccount names a region.
+    RegionMissing               => false, Resync,  Warning;
+    /// The spec names another account or region than the one that the object is bound to.
+    BindingConflict             => true,  Resync,  Warning;
+
+    /// The spec does not parse.
+    InvalidSpec                 => true,  Resync,  Warning;
+    /// The Python operator made this object; it has not been brought over.
+    LegacyUnsettled             => true,  Resync,  Warning;
+
+    /// The endpoint is being made.
+    Creating                    => false, Turn,    None;
+    /// AWS allows only so many calls of a kind; the object has its place in the line.
+    WaitingInLine               => false, Turn,    None;
+    /// AWS is still making or changing the endpoint.
+    Pending                     => false, Poll,    None;
+    /// The owner of the service must accept the connection.
+    PendingAcceptance           => false, Poll,    Normal;
+    /// The endpoint is being changed to what the spec says.
+    Updating                    => false, Poll,    None;
+    /// The endpoint is in place, but AWS has not made all of it.
+    Partial                     => false, Poll,    Warning;
+    /// The endpoint and its group are being deleted.
+    Deleting                    => false, Poll,    None;
+    /// A security group cannot be deleted while something uses it.
+    InUse                       => false, Backoff, Warning;
+    /// The endpoint was deleted behind our back, and is being confirmed gone or made again.
+    DeletedInAWS                => false, Poll,    Warning;
+
+    /// The owner of the service rejected the connection.
+    Rejected                    => true,  Resync,  Warning;
+    /// AWS could not make the endpoint.
+    Failed                      => true,  Resync,  Warning;
+    /// The connection was not accepted in time.
+    Expired                     => true,  Resync,  Warning;
+    /// What status names in AWS has lost the tags that say it is ours.
+    OwnershipLost               => true,  Resync,  Warning;
+
+    /// AWS does not know something that the spec names.
+    NotFound                    => false, Backoff, Warning;
+    /// AWS refused an action to the role.
+    Denied                      => false, Backoff, Warning;
+    /// An AWS quota is used up.
+    QuotaExceeded               => false, Backoff, Warning;
+    /// AWS calls a value invalid.
+    Invalid                     => true,  Resync,  Warning;
+    /// AWS says that the resource is in a state that does not allow it yet.
+    Conflict                    => false, Backoff, None;
+    /// AWS refused a call for its rate.
+    Throttled                   => false, Backoff, None;
+    /// AWS could not be reached, or failed.
+    AWSUnavailable              => false, Backoff, Warning;
+    /// Many endpoints vanished at once; nothing is made until a person has looked.
+    MutationsHeld               => false, Resync,  Warning;
+
+    /// Waits for the endpoint.
+    WaitingForEndpoint          => false, Resync,  None;
+    /// AWS has not named the endpoint's DNS name yet.
+    WaitingForDNS               => false, Poll,    None;
+    /// The endpoint has no DNS name that a Service can lead to.
+    NoUsableDNSName             => true,  Resync,  Warning;
+    /// A Service of that name exists and is not ours.
+    ServiceConflict             => false, Backoff, Warning;
+    /// The API server refused the Service.
+    ServiceRefused              => false, Backoff, Warning;
+    /// The operator failed in a way that it should not have.
+    InternalError               => false, Backoff, Warning;
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How one aspect of an endpoint stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// `True`, or `False` while something is missing.
+    pub ok: bool,
+    /// Why.
+    pub reason: Reason,
+    /// For people: what is, and what to do.
+    pub message: String,
+}
+
+impl Finding {
+    /// A part that is as it should be.
+    pub fn good(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            ok: true,
+            reason,
+            message: message.into(),
+        }
+    }
+
+    /// A part that is not.
+    pub fn bad(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            ok: false,
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+/// What a class of AWS error means for the object that met it.
+pub fn reason_of(class: crate::error::Class) -> Reason {
+    use crate::error::Class;
+    match class {
+        Class::NotFound => Reason::NotFound,
+        Class::Throttled => Reason::Throttled,
+        Class::Denied => Reason::Denied,
+        Class::Invalid => Reason::Invalid,
+        Class::Conflict => Reason::Conflict,
+        Class::Quota => Reason::QuotaExceeded,
+        Class::Transient => Reason::AWSUnavailable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stalled_reasons_are_not_retried_before_the_resync() {
+        for reason in Reason::ALL {
+            let treatment = reason.treatment();
+            if treatment.stalled {
+                assert_eq!(treatment.retry, Retry::Resync, "{reason}");
+                assert_eq!(treatment.event, EventKind::Warning, "{reason}");
+            }
+        }
+    }
+}

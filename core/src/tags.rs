@@ -1,0 +1,143 @@
+//! The tags and names that say whose an AWS resource is.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+/// Which cluster, by default the UID of its kube-system namespace.
+pub const CLUSTER: &str = "silvermullet.com/cluster";
+/// The namespace of the owner.
+pub const NAMESPACE: &str = "silvermullet.com/namespace";
+/// The name of the owner.
+pub const NAME: &str = "silvermullet.com/name";
+/// The UID of the owner; it tells a restored object.
+pub const UID: &str = "silvermullet.com/uid";
+/// What replaces the owner tags when the owner let go (`deletion_policy: Retain`).
+pub const RETAINED: &str = "silvermullet.com/retained";
+/// The start of every key that is ours.
+pub const RESERVED_PREFIX: &str = "silvermullet.com/";
+/// What the EC2 console shows as the name.
+pub const DISPLAY_NAME: &str = "Name";
+
+/// The longest tag value of EC2, in characters.
+const TAG_VALUE_MAX: usize = 256;
+/// The longest security group name of EC2, in characters.
+const GROUP_NAME_MAX: usize = 255;
+
+/// The object that an AWS resource belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// The cluster's id.
+    pub cluster: String,
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// The UID.
+    pub uid: String,
+}
+
+/// How a set of tags stands to an owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// They name this owner.
+    Ours,
+    /// They name another.
+    Another,
+    /// They name nobody, or not all of an owner.
+    Nobody,
+}
+
+impl Owner {
+    /// The owner tags, as they are set when a resource is made.
+    pub fn tags(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            (CLUSTER.to_owned(), self.cluster.clone()),
+            (NAMESPACE.to_owned(), self.namespace.clone()),
+            (NAME.to_owned(), self.name.clone()),
+            (UID.to_owned(), self.uid.clone()),
+            (
+                DISPLAY_NAME.to_owned(),
+                shorten(&format!("{}-{}", self.name, self.namespace), TAG_VALUE_MAX),
+            ),
+        ])
+    }
+
+    /// Whose a resource with these tags is: cluster, namespace and name decide, the UID does not.
+    pub fn claim(&self, tags: &BTreeMap<String, String>) -> Claim {
+        let found = [CLUSTER, NAMESPACE, NAME].map(|key| tags.get(key).map(String::as_str));
+        let own = [&self.cluster, &self.namespace, &self.name].map(|value| Some(value.as_str()));
+        if found == own {
+            Claim::Ours
+        } else if found.iter().zip(own).any(|(found, own)| found.is_some() && *found != own) {
+            Claim::Another
+        } else {
+            Claim::Nobody
+        }
+    }
+
+    /// The name of the owner's security group.
+    pub fn group_name(&self) -> String {
+        let uid: String = self.uid.chars().take(8).collect();
+        let name = format!("vpce-{}-{}-{uid}", self.namespace, self.name);
+        // EC2 refuses group names that start with "sg-"; ours never do.
+        shorten(&name, GROUP_NAME_MAX)
+    }
+}
+
+/// Shortens to at most `max` characters, with a hash at the end so that what differs stays different.
+pub fn shorten(value: &str, max: usize) -> String {
+    if value.chars().count() <= max {
+        return value.to_owned();
+    }
+    let hash = hex(&Sha256::digest(value.as_bytes())[..6]);
+    let kept: String = value.chars().take(max - hash.len() - 1).collect();
+    format!("{kept}-{hash}")
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner() -> Owner {
+        Owner {
+            cluster: "c".into(),
+            namespace: "ns".into(),
+            name: "db".into(),
+            uid: "55ea9f5f-45a4-4bfc".into(),
+        }
+    }
+
+    #[test]
+    fn the_uid_does_not_decide_whose_a_resource_is() {
+        let mut tags = owner().tags();
+        tags.insert(UID.into(), "another".into());
+        assert_eq!(owner().claim(&tags), Claim::Ours);
+    }
+
+    #[test]
+    fn lost_tags_are_nobodys_and_other_values_anothers() {
+        let mut tags = owner().tags();
+        tags.remove(NAME);
+        assert_eq!(owner().claim(&tags), Claim::Nobody);
+        tags.insert(NAMESPACE.into(), "other".into());
+        assert_eq!(owner().claim(&tags), Claim::Another);
+        assert_eq!(owner().claim(&BTreeMap::new()), Claim::Nobody);
+    }
+
+    #[test]
+    fn long_names_are_shortened_and_stay_different() {
+        let mut a = owner();
+        a.name = "x".repeat(250);
+        let mut b = a.clone();
+        b.name.push('y');
+        assert!(a.group_name().len() <= 255);
+        assert_ne!(a.group_name(), b.group_name());
+        assert_eq!(a.tags()[DISPLAY_NAME].len(), 253);
+    }
+}

@@ -1,0 +1,78 @@
+//! Which accounts a namespace may use: what an AWSAccount names, by name or by label, and nothing else.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+
+use crate::api::AWSAccountSpec;
+
+/// Whether the account's spec maps the namespace: its list names it, or its selector selects its labels.
+pub fn maps(spec: &AWSAccountSpec, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
+    spec.namespaces.iter().any(|name| name == namespace)
+        || spec.namespace_selector.as_ref().is_some_and(|selector| selects(selector, labels))
+}
+
+/// Kubernetes' meaning of a label selector, but that an empty one selects nothing, and that an operator
+/// nobody knows selects nothing: deny by default.
+fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
+    let wanted = selector.match_labels.as_ref();
+    let expressions = selector.match_expressions.as_deref().unwrap_or_default();
+    if wanted.is_none_or(BTreeMap::is_empty) && expressions.is_empty() {
+        return false;
+    }
+    wanted
+        .into_iter()
+        .flatten()
+        .all(|(key, value)| labels.get(key) == Some(value))
+        && expressions.iter().all(|expression| holds(expression, labels))
+}
+
+fn holds(expression: &LabelSelectorRequirement, labels: &BTreeMap<String, String>) -> bool {
+    let label = labels.get(&expression.key);
+    let listed = |value: &String| expression.values.iter().flatten().any(|v| v == value);
+    match expression.operator.as_str() {
+        "In" => label.is_some_and(listed),
+        "NotIn" => expression.values.as_ref().is_some_and(|v| !v.is_empty()) && !label.is_some_and(listed),
+        "Exists" => label.is_some(),
+        "DoesNotExist" => label.is_none(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn spec(value: serde_json::Value) -> AWSAccountSpec {
+        let mut object = json!({"role_arn": "arn:aws:iam::111122223333:role/x"});
+        object.as_object_mut().expect("an object").extend(value.as_object().expect("an object").clone());
+        serde_json::from_value(object).expect("a spec")
+    }
+
+    #[test]
+    fn only_what_is_named_is_mapped() {
+        let labels = BTreeMap::from([("team".to_owned(), "blue".to_owned()), ("env".to_owned(), "prod".to_owned())]);
+        let cases = [
+            (json!({}), false),
+            (json!({"namespaces": []}), false),
+            (json!({"namespaces": ["other"]}), false),
+            (json!({"namespaces": ["other", "blue"]}), true),
+            (json!({"namespace_selector": {}}), false),
+            (json!({"namespace_selector": {"matchLabels": {}}}), false),
+            (json!({"namespace_selector": {"matchLabels": {"team": "blue"}}}), true),
+            (json!({"namespace_selector": {"matchLabels": {"team": "blue", "env": "dev"}}}), false),
+            (json!({"namespace_selector": {"matchExpressions": [{"key": "team", "operator": "In", "values": ["red", "blue"]}]}}), true),
+            (json!({"namespace_selector": {"matchExpressions": [{"key": "team", "operator": "In"}]}}), false),
+            (json!({"namespace_selector": {"matchExpressions": [{"key": "team", "operator": "NotIn", "values": ["blue"]}]}}), false),
+            (json!({"namespace_selector": {"matchExpressions": [{"key": "team", "operator": "NotIn"}]}}), false),
+            (json!({"namespace_selector": {"matchExpressions": [{"key": "gone", "operator": "Exists"}]}}), false),
+            (json!({"namespace_selector": {"matchExpressions": [{"key": "gone", "operator": "DoesNotExist"}]}}), true),
+            (json!({"namespace_selector": {"matchExpressions": [{"key": "team", "operator": "Resembles", "values": ["blue"]}]}}), false),
+            (json!({"namespaces": ["x"], "namespace_selector": {"matchLabels": {"team": "blue"}}}), true),
+        ];
+        for (case, expected) in cases {
+            assert_eq!(maps(&spec(case.clone()), "blue", &labels), expected, "{case}");
+        }
+    }
+}
