@@ -1,1 +1,5 @@
-//! The testbed.
+//! The testbed: a real Kubernetes control plane, an AWS that is simulated at the wire, and the operator as its chart deploys it.
+
+mod child;
+pub mod control_plane;
+pub mod tools;

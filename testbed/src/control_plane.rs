@@ -1,0 +1,386 @@
+//! A real Kubernetes control plane on loopback: etcd, kube-apiserver and kube-controller-manager, with RBAC on and any number side by side.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use aws_lc_rs::encoding::AsDer as _;
+use serde_json::{Value, json};
+
+use crate::child::{Child, Scratch};
+use crate::tools::Tool;
+
+/// A cold machine that builds at the same time needs most of it; alone it takes about 4 s.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+/// Ports are free when they are chosen, and somebody else's now and then when they are used.
+const STARTS: usize = 4;
+const ISSUER: &str = "https://kubernetes.default.svc";
+
+/// A running control plane. It ends with this value, or with this process however that ends.
+#[derive(Debug)]
+pub struct ControlPlane {
+    // Dropped in this order: nobody is left who waits for the one below.
+    controller_manager: Child,
+    api_server: Child,
+    etcd: Child,
+    client: Client,
+    scratch: Scratch,
+}
+
+/// What it takes to talk to a control plane as its administrator.
+#[derive(Clone, Debug)]
+struct Client {
+    url: String,
+    kubeconfig: PathBuf,
+    home: PathBuf,
+}
+
+/// What a program that has ended left behind.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained about.
+    pub stderr: String,
+}
+
+impl Output {
+    /// What it printed, if it succeeded.
+    ///
+    /// # Errors
+    /// When it did not, with what it complained about.
+    pub fn success(self) -> Result<String> {
+        ensure!(self.status.success(), "{}\n{}", self.stdout.trim(), self.stderr.trim());
+        Ok(self.stdout)
+    }
+}
+
+impl ControlPlane {
+    /// Starts one and waits until namespaces get their default ServiceAccount, which needs all three programs.
+    ///
+    /// # Errors
+    /// When a program cannot be found or built, ends by itself or does not become ready.
+    pub fn start() -> Result<Self> {
+        let mut attempt = 1;
+        loop {
+            match Self::start_once() {
+                Err(error) if attempt < STARTS && format!("{error:#}").contains("address already in use") => {
+                    attempt += 1
+                }
+                result => return result.context("the control plane did not start"),
+            }
+        }
+    }
+
+    fn start_once() -> Result<Self> {
+        let scratch = Scratch::new("control-plane")?;
+        let [etcd_client, etcd_peer, api] = free_ports()?;
+        let etcd_url = format!("http://127.0.0.1:{etcd_client}");
+        let mut etcd = start_etcd(&scratch, &etcd_url, etcd_peer)?;
+        let admin = random_token()?;
+        let controller_manager_token = random_token()?;
+        scratch.write(
+            "tokens.csv",
+            format!("{admin},admin,admin,system:masters\n{controller_manager_token},system:kube-controller-manager,system:kube-controller-manager\n"),
+        )?;
+        scratch.write("service-accounts.key", rsa_key_pem()?)?;
+        let mut api_server = start_api_server(&scratch, &etcd_url, api)?;
+
+        let url = format!("https://127.0.0.1:{api}");
+        let certificate = scratch.path().join("certificates/apiserver.crt");
+        let kubeconfig = scratch.write("admin.kubeconfig", kubeconfig(&url, &certificate, "admin", &admin))?;
+        let client = Client {
+            url,
+            kubeconfig,
+            home: scratch.path().to_owned(),
+        };
+        wait_for("kube-apiserver is ready", &mut [&mut etcd, &mut api_server], || {
+            // Its certificate comes with it, and kubectl refuses to start without.
+            Ok(certificate.is_file() && client.kubectl(&["get", "--raw", "/readyz"], None)?.status.success())
+        })?;
+
+        let manager_kubeconfig =
+            kubeconfig_for_manager(&scratch, &client.url, &certificate, &controller_manager_token)?;
+        let mut controller_manager = start_controller_manager(&scratch, &manager_kubeconfig, &certificate)?;
+        wait_for(
+            "the default ServiceAccount is there",
+            &mut [&mut etcd, &mut api_server, &mut controller_manager],
+            || {
+                Ok(client
+                    .kubectl(&["get", "serviceaccount", "default", "--namespace", "default"], None)?
+                    .status
+                    .success())
+            },
+        )?;
+        Ok(Self {
+            controller_manager,
+            api_server,
+            etcd,
+            client,
+            scratch,
+        })
+    }
+
+    /// The API server's address.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.client.url
+    }
+
+    /// An administrator's kubeconfig.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.client.kubeconfig
+    }
+
+    /// Where everything of it lies, the logs of its programs included.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// The process ids of etcd, kube-apiserver and kube-controller-manager.
+    #[must_use]
+    pub fn pids(&self) -> [u32; 3] {
+        [self.etcd.pid(), self.api_server.pid(), self.controller_manager.pid()]
+    }
+
+    /// Runs kubectl as the administrator.
+    ///
+    /// # Errors
+    /// When it cannot be started; what it says itself is in the output.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<Output> {
+        self.client.kubectl(arguments, None)
+    }
+
+    /// Runs kubectl with `--output json` and reads what it prints.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn json(&self, arguments: &[&str]) -> Result<Value> {
+        let output = self.kubectl(&[arguments, &["--output", "json"]].concat())?.success()?;
+        serde_json::from_str(&output).with_context(|| format!("kubectl {} printed no JSON", arguments.join(" ")))
+    }
+
+    /// Applies manifests as a person would, refusing unknown fields.
+    ///
+    /// # Errors
+    /// When kubectl cannot be started; what it says itself is in the output.
+    pub fn apply(&self, yaml: &str) -> Result<Output> {
+        self.client
+            .kubectl(&["apply", "--filename", "-", "--validate=strict"], Some(yaml))
+    }
+
+    /// Runs helm as the administrator.
+    ///
+    /// # Errors
+    /// When it cannot be started; what it says itself is in the output.
+    pub fn helm(&self, arguments: &[&str]) -> Result<Output> {
+        self.client.run(Tool::Helm, arguments, None)
+    }
+
+    /// Writes a kubeconfig that holds a token of a ServiceAccount, and so may do what its roles allow and nothing more.
+    ///
+    /// # Errors
+    /// When there is no such ServiceAccount.
+    pub fn kubeconfig_of(&self, namespace: &str, service_account: &str) -> Result<PathBuf> {
+        let token = self
+            .kubectl(&[
+                "create",
+                "token",
+                service_account,
+                "--namespace",
+                namespace,
+                "--duration",
+                "24h",
+            ])?
+            .success()?;
+        let certificate = self.folder().join("certificates/apiserver.crt");
+        self.scratch.write(
+            &format!("{namespace}-{service_account}.kubeconfig"),
+            kubeconfig(&self.client.url, &certificate, service_account, token.trim()),
+        )
+    }
+}
+
+impl Client {
+    fn kubectl(&self, arguments: &[&str], input: Option<&str>) -> Result<Output> {
+        self.run(Tool::Kubectl, arguments, input)
+    }
+
+    fn run(&self, tool: Tool, arguments: &[&str], input: Option<&str>) -> Result<Output> {
+        run(
+            tool,
+            arguments,
+            input,
+            &[("KUBECONFIG", &self.kubeconfig), ("HOME", &self.home)],
+        )
+    }
+}
+
+/// Runs a tool to its end with nothing in its environment but PATH and what is given.
+pub(crate) fn run(
+    tool: Tool,
+    arguments: &[&str],
+    input: Option<&str>,
+    environment: &[(&str, &Path)],
+) -> Result<Output> {
+    let mut process = Command::new(tool.path()?)
+        .args(arguments)
+        .env_clear()
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+        .envs(environment.iter().copied())
+        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {}", tool.name()))?;
+    let written = match (process.stdin.take(), input) {
+        (Some(mut stdin), Some(input)) => stdin.write_all(input.as_bytes()),
+        _ => Ok(()),
+    };
+    let output = process.wait_with_output()?;
+    let output = Output {
+        status: output.status,
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    };
+    if output.status.success() {
+        written.with_context(|| format!("{} did not read its input", tool.name()))?;
+    }
+    Ok(output)
+}
+
+/// Ports that are free on loopback right now, all different.
+pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    let mut ports = [0; N];
+    let mut held = Vec::with_capacity(N);
+    for port in &mut ports {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
+        *port = listener.local_addr()?.port();
+        held.push(listener);
+    }
+    Ok(ports)
+}
+
+/// Looks until `holds`, at most [`READY_WITHIN`], and gives up early when one of `children` ends.
+fn wait_for(what: &str, children: &mut [&mut Child], mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + READY_WITHIN;
+    while !holds()? {
+        for child in children.iter_mut() {
+            child.check_running()?;
+        }
+        if Instant::now() > deadline {
+            let log = children.last().map(|child| child.log_end()).unwrap_or_default();
+            bail!("waited {READY_WITHIN:?} in vain until {what}; the end of the log:\n{log}");
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+fn start_etcd(scratch: &Scratch, url: &str, peer_port: u16) -> Result<Child> {
+    let peer = format!("http://127.0.0.1:{peer_port}");
+    let arguments = [
+        format!("--data-dir={}", scratch.path().join("etcd").display()),
+        format!("--listen-client-urls={url}"),
+        format!("--advertise-client-urls={url}"),
+        format!("--listen-peer-urls={peer}"),
+        format!("--initial-advertise-peer-urls={peer}"),
+        format!("--initial-cluster=default={peer}"),
+        "--unsafe-no-fsync".to_owned(), // what is lost with the machine is not missed
+        "--log-level=warn".to_owned(),
+    ];
+    Child::spawn(&Tool::Etcd.path()?, &arguments, &[], &scratch.path().join("etcd.log"))
+}
+
+fn start_api_server(scratch: &Scratch, etcd_url: &str, port: u16) -> Result<Child> {
+    let key = scratch.path().join("service-accounts.key");
+    let arguments = [
+        format!("--etcd-servers={etcd_url}"),
+        "--bind-address=127.0.0.1".to_owned(),
+        "--advertise-address=127.0.0.1".to_owned(),
+        format!("--secure-port={port}"),
+        format!("--cert-dir={}", scratch.path().join("certificates").display()),
+        format!("--token-auth-file={}", scratch.path().join("tokens.csv").display()),
+        "--authorization-mode=RBAC".to_owned(),
+        format!("--service-account-issuer={ISSUER}"),
+        format!("--service-account-key-file={}", key.display()),
+        format!("--service-account-signing-key-file={}", key.display()),
+        "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+        "--endpoint-reconciler-type=none".to_owned(),
+    ];
+    Child::spawn(
+        &Tool::KubeApiserver.path()?,
+        &arguments,
+        &[],
+        &scratch.path().join("kube-apiserver.log"),
+    )
+}
+
+fn start_controller_manager(scratch: &Scratch, kubeconfig: &Path, certificate: &Path) -> Result<Child> {
+    let arguments = [
+        format!("--kubeconfig={}", kubeconfig.display()),
+        "--secure-port=0".to_owned(),
+        "--leader-elect=false".to_owned(),
+        "--use-service-account-credentials".to_owned(),
+        format!(
+            "--service-account-private-key-file={}",
+            scratch.path().join("service-accounts.key").display()
+        ),
+        format!("--root-ca-file={}", certificate.display()),
+    ];
+    Child::spawn(
+        &Tool::KubeControllerManager.path()?,
+        &arguments,
+        &[],
+        &scratch.path().join("kube-controller-manager.log"),
+    )
+}
+
+fn kubeconfig_for_manager(scratch: &Scratch, url: &str, certificate: &Path, token: &str) -> Result<PathBuf> {
+    scratch.write(
+        "kube-controller-manager.kubeconfig",
+        kubeconfig(url, certificate, "kube-controller-manager", token),
+    )
+}
+
+/// JSON is YAML.
+fn kubeconfig(url: &str, certificate: &Path, user: &str, token: &str) -> String {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "testbed", "cluster": {"server": url, "certificate-authority": certificate}}],
+        "users": [{"name": user, "user": {"token": token}}],
+        "contexts": [{"name": "testbed", "context": {"cluster": "testbed", "user": user}}],
+        "current-context": "testbed",
+    })
+    .to_string()
+}
+
+fn random_token() -> Result<String> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).ok().context("no random numbers")?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The key that signs the tokens of ServiceAccounts.
+fn rsa_key_pem() -> Result<String> {
+    use aws_lc_rs::encoding::Pkcs8V1Der;
+    let pair = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048)
+        .ok()
+        .context("cannot make an RSA key")?;
+    let der: Pkcs8V1Der<'_> = pair.as_der().ok().context("cannot write an RSA key")?;
+    Ok(pem::encode(&pem::Pem::new("PRIVATE KEY", der.as_ref())))
+}
+
+/// The whole of a log, or nothing where there is none yet.
+pub(crate) fn read_log(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}

@@ -1,0 +1,247 @@
+//! Finds the programs that the testbed starts, or builds them with Go into a cache outside the checkout.
+//!
+//! They are pinned by the Go modules below `testbed/tools`. A developer who has `KUBEBUILDER_ASSETS` (what `setup-envtest` fills) builds only what
+//! that folder lacks.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use sha2::{Digest as _, Sha256};
+
+/// A program that the testbed starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // their names say what they are
+pub enum Tool {
+    Etcd,
+    KubeApiserver,
+    KubeControllerManager,
+    Kubectl,
+    Helm,
+    Kubeconform,
+}
+
+/// Programs whose dependency versions agree, so that one Go module pins them.
+struct Group {
+    /// The folder of its Go module.
+    folder: &'static str,
+    /// Sets what the programs say of their version.
+    link: &'static str,
+    /// What it takes on two cores with nothing cached.
+    takes: &'static str,
+    tools: &'static [Tool],
+}
+
+const GROUPS: &[Group] = &[
+    Group {
+        folder: "etcd",
+        link: "",
+        takes: "40 seconds",
+        tools: &[Tool::Etcd],
+    },
+    Group {
+        folder: "kubernetes",
+        link: "-X k8s.io/component-base/version.gitVersion=v1.37.2 \
+               -X k8s.io/component-base/version.gitMajor=1 \
+               -X k8s.io/component-base/version.gitMinor=37",
+        takes: "5 minutes",
+        tools: &[Tool::KubeApiserver, Tool::KubeControllerManager, Tool::Kubectl],
+    },
+    Group {
+        folder: "helm",
+        link: "-X helm.sh/helm/v4/internal/version.version=v4.3.1",
+        takes: "2 minutes",
+        tools: &[Tool::Helm],
+    },
+    Group {
+        folder: "kubeconform",
+        link: "-X main.version=v0.8.0",
+        takes: "10 seconds",
+        tools: &[Tool::Kubeconform],
+    },
+];
+
+impl Tool {
+    /// Every tool, in the order in which they are built.
+    pub fn all() -> impl Iterator<Item = Self> {
+        GROUPS.iter().flat_map(|group| group.tools.iter().copied())
+    }
+
+    /// The program's file name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::KubeApiserver => "kube-apiserver",
+            Self::KubeControllerManager => "kube-controller-manager",
+            Self::Kubectl => "kubectl",
+            Self::Helm => "helm",
+            Self::Kubeconform => "kubeconform",
+        }
+    }
+
+    fn package(self) -> &'static str {
+        match self {
+            Self::Etcd => "go.etcd.io/etcd/server/v3",
+            Self::KubeApiserver => "k8s.io/kubernetes/cmd/kube-apiserver",
+            Self::KubeControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
+            Self::Kubectl => "k8s.io/kubernetes/cmd/kubectl",
+            Self::Helm => "helm.sh/helm/v4/cmd/helm",
+            Self::Kubeconform => "github.com/yannh/kubeconform/cmd/kubeconform",
+        }
+    }
+
+    fn group(self) -> &'static Group {
+        GROUPS
+            .iter()
+            .find(|group| group.tools.contains(&self))
+            .expect("every tool is in a group")
+    }
+
+    /// The program's path; it is built first where it is not there yet, and several processes that want it at once build it once.
+    ///
+    /// # Errors
+    /// When Go is missing or the build fails.
+    pub fn path(self) -> Result<PathBuf> {
+        if let Some(assets) = std::env::var_os("KUBEBUILDER_ASSETS") {
+            let path = Path::new(&assets).join(self.name());
+            if path.is_file() {
+                return Ok(path);
+            }
+        }
+        let group = self.group();
+        let folder = group.cache()?;
+        let path = folder.join(self.name());
+        if path.is_file() {
+            return Ok(path);
+        }
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let lock = File::create(folder.join("lock"))?;
+        lock.lock().context("cannot lock the tools' cache")?;
+        if !path.is_file() {
+            self.build(group, &path)?;
+        }
+        Ok(path)
+    }
+
+    fn build(self, group: &Group, path: &Path) -> Result<()> {
+        let name = self.name();
+        let first = !group
+            .tools
+            .iter()
+            .any(|tool| path.with_file_name(tool.name()).is_file());
+        if first {
+            let names: Vec<&str> = group.tools.iter().map(|tool| tool.name()).collect();
+            say(&format!(
+                "building {} with Go, once: about {} on 2 cores",
+                names.join(", "),
+                group.takes
+            ));
+        }
+        let begun = Instant::now();
+        let partial = path.with_extension("partial");
+        let output = Command::new("go")
+            .args(["build", "-trimpath", "-ldflags", &format!("-s -w {}", group.link), "-o"])
+            .arg(&partial)
+            .arg(self.package())
+            .current_dir(group.source())
+            .env("CGO_ENABLED", "0") // needs no C compiler
+            .env("GOWORK", "off")
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot run go, which builds {name}: install Go 1.26 or newer, or let KUBEBUILDER_ASSETS name a folder that holds {name}"))?;
+        if !output.status.success() {
+            bail!("go cannot build {name}:\n{}", String::from_utf8_lossy(&output.stderr));
+        }
+        fs::rename(&partial, path).with_context(|| format!("cannot write {}", path.display()))?;
+        say(&format!("built {name} in {} s", begun.elapsed().as_secs()));
+        Ok(())
+    }
+}
+
+impl Group {
+    fn source(&self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(self.folder)
+    }
+
+    /// Named after all that decides what is built, so that another checkout with other versions has its own.
+    fn cache(&self) -> Result<PathBuf> {
+        let mut hash = Sha256::new();
+        for file in ["go.mod", "go.sum"] {
+            let path = self.source().join(file);
+            hash.update(fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?);
+        }
+        hash.update(self.link);
+        let hash: String = hash
+            .finalize()
+            .iter()
+            .take(6)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Ok(cache()?.join("tools").join(format!("{}-{hash}", self.folder)))
+    }
+}
+
+/// Builds all that is missing.
+///
+/// # Errors
+/// When Go is missing or a build fails.
+pub fn build_all() -> Result<Vec<(Tool, PathBuf)>> {
+    Tool::all().map(|tool| Ok((tool, tool.path()?))).collect()
+}
+
+/// The project's folder for what is slow to make and the same in every checkout.
+pub(crate) fn cache() -> Result<PathBuf> {
+    let base = match std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()) {
+        Some(path) => PathBuf::from(path),
+        None => {
+            PathBuf::from(std::env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?).join(".cache")
+        }
+    };
+    Ok(base.join("vpce-operator"))
+}
+
+/// To the terminal even from a test, whose output is captured otherwise: a person waits for it.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "testbed: {line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tool_is_pinned_by_its_groups_go_module() {
+        for tool in Tool::all() {
+            let module = fs::read_to_string(tool.group().source().join("go.mod")).expect("a Go module");
+            assert!(
+                module
+                    .lines()
+                    .any(|line| line.trim().trim_start_matches("tool ") == tool.package()),
+                "{tool:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn programs_say_the_version_that_the_go_module_pins() {
+        for group in GROUPS {
+            let module = fs::read_to_string(group.source().join("go.mod")).expect("a Go module");
+            let stamped = group
+                .link
+                .split_whitespace()
+                .filter_map(|word| word.split_once("ersion="))
+                .map(|(_, version)| version);
+            for version in stamped {
+                assert!(
+                    module.split_whitespace().any(|word| word == version),
+                    "{} is not {version}",
+                    group.folder
+                );
+            }
+        }
+    }
+}
