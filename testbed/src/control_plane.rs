@@ -1,6 +1,5 @@
 //! A real Kubernetes control plane on loopback: etcd, kube-apiserver and kube-controller-manager, with RBAC on and any number side by side.
 
-use std::fs;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -378,9 +377,4 @@ fn rsa_key_pem() -> Result<String> {
         .context("cannot make an RSA key")?;
     let der: Pkcs8V1Der<'_> = pair.as_der().ok().context("cannot write an RSA key")?;
     Ok(pem::encode(&pem::Pem::new("PRIVATE KEY", der.as_ref())))
-}
-
-/// The whole of a log, or nothing where there is none yet.
-pub(crate) fn read_log(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_default()
 }

@@ -2,4 +2,6 @@
 
 mod child;
 pub mod control_plane;
+mod http;
+pub mod operator;
 pub mod tools;

@@ -1,0 +1,407 @@
+//! The operator as its chart deploys it: helm installs the chart, and the real binary runs with what the Deployment says.
+//!
+//! There is no kubelet, so this does a kubelet's part: arguments, environment and probes come from the Deployment as the API server has it, and the
+//! operator gets a token of the Deployment's ServiceAccount and nothing else to talk to Kubernetes with.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::child::{Child, Scratch};
+use crate::control_plane::{ControlPlane, free_ports};
+use crate::http;
+
+/// Where the chart is installed; also the release's and so the Deployment's name.
+const NAMESPACE: &str = "vpce-system";
+const RELEASE: &str = "vpce-operator";
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// The Deployment's `terminationGracePeriodSeconds`.
+const TERMINATED_WITHIN: Duration = Duration::from_secs(30);
+const STARTS: usize = 4;
+
+/// Where the operator finds AWS, and as whom it begins there.
+#[derive(Clone, Debug)]
+pub struct Aws {
+    /// Answers EC2 and STS, for all regions.
+    pub url: String,
+    /// The region whose STS is called.
+    pub region: String,
+    /// Key id of the operator's own identity.
+    pub access_key_id: String,
+    /// Its secret.
+    pub secret_access_key: String,
+}
+
+/// How to install and run the operator.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The operator's binary; `VPCE_OPERATOR_BIN` in our own environment comes first.
+    pub binary: PathBuf,
+    /// Values of the chart, for `helm --set`.
+    pub values: Vec<(String, String)>,
+    /// Set on top of the Deployment's environment.
+    pub env: Vec<(String, String)>,
+}
+
+/// An installed operator, running or not. It ends with this value, or with this process however that ends.
+#[derive(Debug)]
+pub struct Operator {
+    running: Mutex<Option<Running>>,
+    binary: PathBuf,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    readiness: String,
+    liveness: String,
+    scratch: Scratch,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Operator {
+    /// Installs the chart with helm (or upgrades what is installed), starts the operator and waits until it is ready.
+    ///
+    /// # Errors
+    /// When helm refuses the chart or its values, the Deployment asks for what a process cannot have, or the operator does not become ready.
+    pub fn install(plane: &ControlPlane, aws: &Aws, options: Options) -> Result<Self> {
+        install_chart(plane, &options.values)?;
+        let deployment = plane.json(&["get", "deployment", RELEASE, "--namespace", NAMESPACE])?;
+        let pod = &deployment["spec"]["template"]["spec"];
+        let container = &pod["containers"][0];
+        ensure!(
+            container["command"].is_null(),
+            "the Deployment replaces the image's entrypoint, which is the operator"
+        );
+        let service_account = pod["serviceAccountName"]
+            .as_str()
+            .context("the Deployment names no ServiceAccount")?;
+        let kubeconfig = plane.kubeconfig_of(NAMESPACE, service_account)?;
+
+        let mut environment = environment(container, service_account)?;
+        let arguments = arguments(container, &environment);
+        let scratch = Scratch::new("operator")?;
+        environment.extend(
+            [
+                ("HOME", path_text(scratch.path())?),
+                ("KUBECONFIG", path_text(&kubeconfig)?),
+                ("AWS_ENDPOINT_URL_EC2", aws.url.as_str()),
+                ("AWS_ENDPOINT_URL_STS", aws.url.as_str()),
+                ("AWS_REGION", aws.region.as_str()),
+                ("AWS_ACCESS_KEY_ID", aws.access_key_id.as_str()),
+                ("AWS_SECRET_ACCESS_KEY", aws.secret_access_key.as_str()),
+                ("RUST_BACKTRACE", "1"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        environment.extend(options.env);
+        let operator = Self {
+            running: Mutex::new(None),
+            binary: std::env::var_os("VPCE_OPERATOR_BIN").map_or(options.binary, PathBuf::from),
+            arguments,
+            environment,
+            readiness: probe_path(container, "readinessProbe")?,
+            liveness: probe_path(container, "livenessProbe")?,
+            scratch,
+        };
+        operator.start()?;
+        Ok(operator)
+    }
+
+    /// Starts the operator, which must not be running, and waits until its readiness probe succeeds.
+    ///
+    /// # Errors
+    /// When it ends by itself or does not become ready.
+    pub fn start(&self) -> Result<()> {
+        let mut attempt = 1;
+        loop {
+            match self.start_once() {
+                // Free when it was chosen, somebody else's by now.
+                Err(error) if attempt < STARTS && format!("{error:#}").contains("already in use") => attempt += 1,
+                result => return result.context("the operator did not start"),
+            }
+        }
+    }
+
+    fn start_once(&self) -> Result<()> {
+        let mut running = self.running();
+        ensure!(running.is_none(), "it is running already");
+        let [port] = free_ports()?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut environment = self.environment.clone();
+        environment.push(("VPCE_HTTP_ADDRESS".to_owned(), address.to_string()));
+        let mut child = Child::spawn(&self.binary, &self.arguments, &environment, &self.log())?;
+        let deadline = Instant::now() + READY_WITHIN;
+        while !http::get(address, &self.readiness).is_ok_and(|(status, _)| status == 200) {
+            child.check_running()?;
+            if Instant::now() > deadline {
+                bail!(
+                    "{} does not answer 200 within {READY_WITHIN:?}; the end of its log:\n{}",
+                    self.readiness,
+                    child.log_end()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        *running = Some(Running { child, address });
+        Ok(())
+    }
+
+    /// Ends it with SIGKILL, as a lost node would.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn kill(&self) -> Result<ExitStatus> {
+        self.running()
+            .take()
+            .context("the operator is not running")?
+            .child
+            .kill()
+    }
+
+    /// Ends it with SIGTERM, as a kubelet does, and says how it ended.
+    ///
+    /// # Errors
+    /// When it is not running, or has not ended within the grace period.
+    pub fn terminate(&self) -> Result<ExitStatus> {
+        self.running()
+            .take()
+            .context("the operator is not running")?
+            .child
+            .terminate(TERMINATED_WITHIN)
+    }
+
+    /// Where it serves its metrics and probes.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn address(&self) -> Result<SocketAddr> {
+        Ok(self.running().as_ref().context("the operator is not running")?.address)
+    }
+
+    /// Its metrics in Prometheus' text format.
+    ///
+    /// # Errors
+    /// When it is not running or refuses.
+    pub fn metrics(&self) -> Result<String> {
+        let (status, body) = http::get(self.address()?, "/metrics")?;
+        ensure!(status == 200, "/metrics answers {status}: {body}");
+        Ok(body)
+    }
+
+    /// Whether its readiness probe succeeds.
+    ///
+    /// # Errors
+    /// When it is not running or does not answer.
+    pub fn is_ready(&self) -> Result<bool> {
+        Ok(http::get(self.address()?, &self.readiness)?.0 == 200)
+    }
+
+    /// Whether its liveness probe succeeds.
+    ///
+    /// # Errors
+    /// When it is not running or does not answer.
+    pub fn is_live(&self) -> Result<bool> {
+        Ok(http::get(self.address()?, &self.liveness)?.0 == 200)
+    }
+
+    /// All that it has logged since it was installed, over all its starts.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
+    /// Its process id.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self
+            .running()
+            .as_ref()
+            .context("the operator is not running")?
+            .child
+            .pid())
+    }
+
+    /// Its resident memory in bytes, where there is a `/proc`.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn rss_bytes(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?))
+            .context("the operator's memory is not known")?;
+        let kilobytes = status.lines().find_map(|line| {
+            line.strip_prefix("VmRSS:")?
+                .trim()
+                .strip_suffix(" kB")?
+                .parse::<u64>()
+                .ok()
+        });
+        Ok(kilobytes.context("the operator's memory is not known")? * 1024)
+    }
+
+    fn log(&self) -> PathBuf {
+        self.scratch.path().join("operator.log")
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The folder of a part of the project, by its path in the repository.
+pub(crate) fn project(path: &str) -> PathBuf {
+    let testbed = Path::new(env!("CARGO_MANIFEST_DIR"));
+    testbed.parent().unwrap_or(testbed).join(path)
+}
+
+fn install_chart(plane: &ControlPlane, values: &[(String, String)]) -> Result<()> {
+    let chart = project("charts/vpce-operator");
+    let values: Vec<String> = values.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let mut arguments = vec![
+        "upgrade",
+        "--install",
+        RELEASE,
+        path_text(&chart)?,
+        "--namespace",
+        NAMESPACE,
+        "--create-namespace",
+    ];
+    arguments.extend(values.iter().flat_map(|value| ["--set", value.as_str()]));
+    plane
+        .helm(&arguments)?
+        .success()
+        .context("helm does not install the chart")?;
+    // Its objects are not served before they are established.
+    let crds = ["crd/vpcendpoints.silvermullet.com", "crd/awsaccounts.silvermullet.com"];
+    plane
+        .kubectl(&["wait", "--for=condition=Established", "--timeout=30s", crds[0], crds[1]])?
+        .success()?;
+    Ok(())
+}
+
+/// The container's environment, with what a kubelet would fill in.
+fn environment(container: &Value, service_account: &str) -> Result<Vec<(String, String)>> {
+    let mut environment = Vec::new();
+    for variable in container["env"].as_array().unwrap_or(&Vec::new()) {
+        let name = variable["name"].as_str().unwrap_or_default();
+        let value = match (
+            &variable["value"],
+            variable["valueFrom"]["fieldRef"]["fieldPath"].as_str(),
+        ) {
+            (Value::String(value), _) => expand(value, &environment),
+            (_, Some("metadata.namespace")) => NAMESPACE.to_owned(),
+            (_, Some("metadata.name")) => format!("{RELEASE}-0"),
+            (_, Some("spec.nodeName")) => "testbed".to_owned(),
+            (_, Some("spec.serviceAccountName")) => service_account.to_owned(),
+            (_, Some("status.podIP" | "status.hostIP")) => Ipv4Addr::LOCALHOST.to_string(),
+            (Value::Null, None) if variable["valueFrom"].is_null() => String::new(),
+            _ => bail!("the testbed cannot fill in the environment variable {variable}"),
+        };
+        environment.push((name.to_owned(), value));
+    }
+    Ok(environment)
+}
+
+/// The container's arguments, but for the address, which has to be one that is free here.
+fn arguments(container: &Value, environment: &[(String, String)]) -> Vec<String> {
+    let mut arguments = Vec::new();
+    let mut given = container["args"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
+    while let Some(argument) = given.next() {
+        if argument == "--http-address" {
+            given.next();
+        } else if !argument.starts_with("--http-address=") {
+            arguments.push(expand(argument, environment));
+        }
+    }
+    arguments
+}
+
+/// Replaces `$(NAME)` as a kubelet does: what is not known stays.
+fn expand(text: &str, environment: &[(String, String)]) -> String {
+    environment.iter().fold(text.to_owned(), |text, (name, value)| {
+        text.replace(&format!("$({name})"), value)
+    })
+}
+
+/// The path that a probe asks for, if a kubelet could ask for it.
+fn probe_path(container: &Value, probe: &str) -> Result<String> {
+    let get = &container[probe]["httpGet"];
+    let path = get["path"]
+        .as_str()
+        .with_context(|| format!("the Deployment has no HTTP {probe}"))?;
+    let ports = container["ports"].as_array().context("the Deployment names no port")?;
+    let declared = ports
+        .iter()
+        .any(|port| port["name"] == get["port"] || port["containerPort"] == get["port"]);
+    ensure!(
+        declared,
+        "{probe} asks port {}, which the container does not have",
+        get["port"]
+    );
+    Ok(path.to_owned())
+}
+
+fn path_text(path: &Path) -> Result<&str> {
+    path.to_str().with_context(|| format!("{} is no UTF-8", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_environment_is_filled_in_as_a_kubelet_would() {
+        let container = json!({
+            "args": ["run", "--cluster-id=$(CLUSTER)-$(UNKNOWN)", "--http-address", "0.0.0.0:8080", "--log-level=debug"],
+            "env": [
+                {"name": "CLUSTER", "value": "blue"},
+                {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+                {"name": "BOTH", "value": "$(POD_NAMESPACE)/$(CLUSTER)"},
+            ],
+        });
+        let environment = environment(&container, "account").expect("all can be filled in");
+        let values: Vec<&str> = environment.iter().map(|(_, value)| value.as_str()).collect();
+        assert_eq!(values, ["blue", "vpce-system", "vpce-system/blue"]);
+        assert_eq!(
+            arguments(&container, &environment),
+            ["run", "--cluster-id=blue-$(UNKNOWN)", "--log-level=debug"]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_filled_in_is_an_error() {
+        let container =
+            json!({"env": [{"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}]});
+        assert!(environment(&container, "account").is_err());
+    }
+
+    #[test]
+    fn a_probe_of_a_port_that_is_not_there_is_an_error() {
+        let container = |port: Value| json!({"ports": [{"name": "http", "containerPort": 8080}], "readinessProbe": {"httpGet": {"path": "/readyz", "port": port}}});
+        assert_eq!(
+            probe_path(&container(json!("http")), "readinessProbe").expect("a path"),
+            "/readyz"
+        );
+        assert_eq!(
+            probe_path(&container(json!(8080)), "readinessProbe").expect("a path"),
+            "/readyz"
+        );
+        assert!(probe_path(&container(json!("metrics")), "readinessProbe").is_err());
+        assert!(probe_path(&container(json!("http")), "livenessProbe").is_err());
+    }
+}
