@@ -1,4 +1,19 @@
-//! The pure part of vpce-operator: no client, no clock, no async.
+//! The pure part of vpce-operator: it knows no client, no clock and no async.
+//!
+//! The stages of a reconcile, in the order in which data passes them: [`resolve`] finds the account of an object,
+//! [`desired`] completes its spec, [`observed`] holds what was found, [`plan`] takes the difference. [`conditions`] says
+//! what every outcome means; [`error`] sorts the errors of AWS; [`line`] shares out what AWS allows.
 
 pub mod api;
+pub mod conditions;
+pub mod desired;
+pub mod error;
 pub mod ids;
+pub mod limits;
+pub mod line;
+pub mod observed;
+pub mod plan;
+pub mod resolve;
+pub mod rules;
+pub mod tags;
+pub mod tenancy;

@@ -69,7 +69,11 @@ impl Owner {
         let own = [&self.cluster, &self.namespace, &self.name].map(|value| Some(value.as_str()));
         if found == own {
             Claim::Ours
-        } else if found.iter().zip(own).any(|(found, own)| found.is_some() && *found != own) {
+        } else if found
+            .iter()
+            .zip(own)
+            .any(|(found, own)| found.is_some() && *found != own)
+        {
             Claim::Another
         } else {
             Claim::Nobody

@@ -9,7 +9,10 @@ use crate::api::AWSAccountSpec;
 /// Whether the account's spec maps the namespace: its list names it, or its selector selects its labels.
 pub fn maps(spec: &AWSAccountSpec, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
     spec.namespaces.iter().any(|name| name == namespace)
-        || spec.namespace_selector.as_ref().is_some_and(|selector| selects(selector, labels))
+        || spec
+            .namespace_selector
+            .as_ref()
+            .is_some_and(|selector| selects(selector, labels))
 }
 
 /// Kubernetes' meaning of a label selector, but that an empty one selects nothing, and that an operator
@@ -46,13 +49,19 @@ mod tests {
 
     fn spec(value: serde_json::Value) -> AWSAccountSpec {
         let mut object = json!({"role_arn": "arn:aws:iam::111122223333:role/x"});
-        object.as_object_mut().expect("an object").extend(value.as_object().expect("an object").clone());
+        object
+            .as_object_mut()
+            .expect("an object")
+            .extend(value.as_object().expect("an object").clone());
         serde_json::from_value(object).expect("a spec")
     }
 
     #[test]
     fn only_what_is_named_is_mapped() {
-        let labels = BTreeMap::from([("team".to_owned(), "blue".to_owned()), ("env".to_owned(), "prod".to_owned())]);
+        let labels = BTreeMap::from([
+            ("team".to_owned(), "blue".to_owned()),
+            ("env".to_owned(), "prod".to_owned()),
+        ]);
         let cases = [
             (json!({}), false),
             (json!({"namespaces": []}), false),
@@ -61,15 +70,42 @@ mod tests {
             (json!({"namespace_selector": {}}), false),
             (json!({"namespace_selector": {"matchLabels": {}}}), false),
             (json!({"namespace_selector": {"matchLabels": {"team": "blue"}}}), true),
-            (json!({"namespace_selector": {"matchLabels": {"team": "blue", "env": "dev"}}}), false),
-            (json!({"namespace_selector": {"matchExpressions": [{"key": "team", "operator": "In", "values": ["red", "blue"]}]}}), true),
-            (json!({"namespace_selector": {"matchExpressions": [{"key": "team", "operator": "In"}]}}), false),
-            (json!({"namespace_selector": {"matchExpressions": [{"key": "team", "operator": "NotIn", "values": ["blue"]}]}}), false),
-            (json!({"namespace_selector": {"matchExpressions": [{"key": "team", "operator": "NotIn"}]}}), false),
-            (json!({"namespace_selector": {"matchExpressions": [{"key": "gone", "operator": "Exists"}]}}), false),
-            (json!({"namespace_selector": {"matchExpressions": [{"key": "gone", "operator": "DoesNotExist"}]}}), true),
-            (json!({"namespace_selector": {"matchExpressions": [{"key": "team", "operator": "Resembles", "values": ["blue"]}]}}), false),
-            (json!({"namespaces": ["x"], "namespace_selector": {"matchLabels": {"team": "blue"}}}), true),
+            (
+                json!({"namespace_selector": {"matchLabels": {"team": "blue", "env": "dev"}}}),
+                false,
+            ),
+            (
+                json!({"namespace_selector": {"matchExpressions": [{"key": "team", "operator": "In", "values": ["red", "blue"]}]}}),
+                true,
+            ),
+            (
+                json!({"namespace_selector": {"matchExpressions": [{"key": "team", "operator": "In"}]}}),
+                false,
+            ),
+            (
+                json!({"namespace_selector": {"matchExpressions": [{"key": "team", "operator": "NotIn", "values": ["blue"]}]}}),
+                false,
+            ),
+            (
+                json!({"namespace_selector": {"matchExpressions": [{"key": "team", "operator": "NotIn"}]}}),
+                false,
+            ),
+            (
+                json!({"namespace_selector": {"matchExpressions": [{"key": "gone", "operator": "Exists"}]}}),
+                false,
+            ),
+            (
+                json!({"namespace_selector": {"matchExpressions": [{"key": "gone", "operator": "DoesNotExist"}]}}),
+                true,
+            ),
+            (
+                json!({"namespace_selector": {"matchExpressions": [{"key": "team", "operator": "Resembles", "values": ["blue"]}]}}),
+                false,
+            ),
+            (
+                json!({"namespaces": ["x"], "namespace_selector": {"matchLabels": {"team": "blue"}}}),
+                true,
+            ),
         ];
         for (case, expected) in cases {
             assert_eq!(maps(&spec(case.clone()), "blue", &labels), expected, "{case}");

@@ -1,4 +1,5 @@
 //! AWSAccount: maps namespaces to an IAM role.
+#![allow(clippy::duplicated_attributes)] // Every printcolumn has a type_; the lint takes them for one attribute.
 
 use std::collections::BTreeMap;
 
@@ -69,7 +70,7 @@ pub struct AWSAccountSpec {
     /// STS caps sessions that were made from another role's session (IRSA and EKS Pod Identity always are) at 3600.
     #[serde(default = "default_session_duration")]
     #[schemars(range(min = 900, max = 43200))]
-    pub session_duration_seconds: u32,
+    pub session_duration_seconds: i32,
 
     /// The namespaces, by name, that may use the account. A namespace that neither this list nor the selector names may not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -100,7 +101,7 @@ pub struct AWSAccountSpec {
 }
 
 /// STS's own default for AssumeRole, in seconds.
-fn default_session_duration() -> u32 {
+fn default_session_duration() -> i32 {
     3600
 }
 

@@ -1,4 +1,5 @@
 //! VPCEndpoint: a private connection from a namespace's AWS account to a service.
+#![allow(clippy::duplicated_attributes)] // Every printcolumn has a type_; the lint takes them for one attribute.
 
 use std::collections::BTreeMap;
 
@@ -145,6 +146,7 @@ pub enum DeletionPolicy {
 )]
 pub struct CustomRule {
     /// `tcp`, `udp`, `icmp`, `icmpv6`, a protocol number, or `-1` for all.
+    #[schemars(extend("maxLength" = 8))]
     pub protocol: IntOrString,
 
     /// The first port (for ICMP the type; -1 is any). Both ports absent: all.
@@ -216,7 +218,7 @@ pub enum ServiceType {
 }
 
 /// A port of the Service.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct ServicePort {
     /// A DNS label; needed where there are several ports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -306,7 +308,7 @@ pub struct VPCEndpointStatus {
     pub conditions: Vec<Condition>,
 
     /// What the Python operator left here; read, never written.
-    #[serde(default, skip_serializing, deserialize_with = "lenient")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     #[schemars(schema_with = "legacy_status")]
     pub create_fn: Option<serde_json::Value>,
 }

@@ -5,8 +5,8 @@ mod crd;
 mod endpoint;
 mod watched;
 
-pub use crd::crds;
 pub use account::{AWSAccount, AWSAccountSpec, AWSAccountStatus};
+pub use crd::crds;
 pub use endpoint::{
     AccountBinding, CustomRule, DeletionPolicy, PublishedService, SecurityGroupType, ServicePort, ServiceProtocol,
     ServiceSpec, ServiceType, VPCEndpoint, VPCEndpointSpec, VPCEndpointStatus,

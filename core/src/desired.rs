@@ -1,0 +1,305 @@
+//! What AWS and Kubernetes should hold for an object: its spec, completed by its account.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sha2::{Digest, Sha256};
+
+use crate::api::{SecurityGroupType, ServicePort, ServiceType, VPCEndpointSpec};
+use crate::conditions::{Finding, Reason};
+use crate::ids::{GroupId, SubnetId, VpcId};
+use crate::resolve::Resolved;
+use crate::rules::{self, RuleSet};
+use crate::tags::{Owner, hex, shorten};
+
+/// EC2 allows so many tags on a resource.
+const MAX_TAGS: usize = 50;
+
+/// Everything that an object asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    /// The VPC.
+    pub vpc: VpcId,
+    /// The service's full name.
+    pub service_name: String,
+    /// One network interface in each.
+    pub subnets: BTreeSet<SubnetId>,
+    /// The security groups.
+    pub groups: Groups,
+    /// All tags: the account's, the user's, the owner's.
+    pub tags: BTreeMap<String, String>,
+    /// The Kubernetes Service, if one is asked for.
+    pub service: Option<DesiredService>,
+    /// What is carried out but rarely meant.
+    pub warnings: Vec<String>,
+}
+
+/// Where the security groups come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Groups {
+    /// A group of our own.
+    Own(OwnGroup),
+    /// Groups of the user's, which are never changed.
+    Provided(BTreeSet<GroupId>),
+}
+
+/// A group of our own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnGroup {
+    /// Its name, which cannot change.
+    pub name: String,
+    /// Its description, which cannot change either.
+    pub description: String,
+    /// Who may connect.
+    pub ingress: RuleSet,
+    /// Where the endpoint's interfaces may connect to.
+    pub egress: RuleSet,
+}
+
+/// The ExternalName Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DesiredService {
+    /// Its name, in the object's namespace.
+    pub name: String,
+    /// Ports that it names.
+    pub ports: Vec<ServicePort>,
+}
+
+/// Completes a spec. Errors are values that no call to AWS could make right.
+pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Result<Desired, Finding> {
+    let VPCEndpointSpec {
+        region: _,
+        vpc_id,
+        subnet_ids,
+        vpc_endpoint_service_id,
+        security_group_type,
+        security_group_ids,
+        security_group_ingress,
+        security_group_egress,
+        account: _,
+        tags,
+        service,
+        deletion_policy: _,
+    } = spec;
+    let invalid =
+        |field: &str, error: rules::InvalidRule| Finding::bad(Reason::InvalidSpec, format!("{field}: {error}"));
+    let own_group = |ingress: RuleSet, egress: RuleSet| {
+        Groups::Own(OwnGroup {
+            name: owner.group_name(),
+            description: shorten(&format!("VPC endpoint {}/{}", owner.namespace, owner.name), 255),
+            ingress,
+            egress,
+        })
+    };
+    let groups = match security_group_type {
+        SecurityGroupType::Generated => own_group(rules::private_networks(), rules::open()),
+        SecurityGroupType::Provided => {
+            if security_group_ids.is_empty() {
+                return Err(Finding::bad(
+                    Reason::InvalidSpec,
+                    "security_group_type provided needs security_group_ids",
+                ));
+            }
+            Groups::Provided(security_group_ids.iter().map(|id| id.as_str().into()).collect())
+        }
+        SecurityGroupType::Custom => {
+            let ingress = rules::custom(security_group_ingress.as_deref().unwrap_or_default())
+                .map_err(|error| invalid("security_group_ingress", error))?;
+            let egress = match security_group_egress {
+                Some(given) => rules::custom(given).map_err(|error| invalid("security_group_egress", error))?,
+                None => rules::open(),
+            };
+            own_group(ingress, egress)
+        }
+    };
+    let mut all_tags = owner.tags();
+    let reserved = |key: &String| key.starts_with(crate::tags::RESERVED_PREFIX) || key.starts_with("aws:");
+    for (key, value) in resolved.default_tags.iter().chain(tags) {
+        if reserved(key) {
+            return Err(Finding::bad(
+                Reason::InvalidSpec,
+                format!("tags: the key {key:?} is reserved"),
+            ));
+        }
+        all_tags.insert(key.clone(), value.clone());
+    }
+    if all_tags.len() > MAX_TAGS {
+        return Err(Finding::bad(
+            Reason::InvalidSpec,
+            format!(
+                "tags: {} with those of the account and the operator; AWS allows {MAX_TAGS}",
+                all_tags.len()
+            ),
+        ));
+    }
+    let warnings = match &groups {
+        Groups::Own(group) => group
+            .ingress
+            .keys()
+            .chain(group.egress.keys())
+            .filter(|rule| rules::is_port_zero(rule))
+            .map(|rule| {
+                format!(
+                    "rule \"{rule}\" lets through port 0 alone, which is rarely meant: \
+                     leave out from_port and to_port for all ports"
+                )
+            })
+            .collect(),
+        Groups::Provided(_) => Vec::new(),
+    };
+    let service = service.clone().unwrap_or_default();
+    Ok(Desired {
+        vpc: vpc_id.as_str().into(),
+        service_name: full_service_name(vpc_endpoint_service_id, resolved.binding.region.as_str()),
+        subnets: subnet_ids.iter().map(|id| id.as_str().into()).collect(),
+        groups,
+        tags: all_tags,
+        service: (service.type_ == ServiceType::ExternalName).then(|| DesiredService {
+            name: service.name.unwrap_or_else(|| owner.name.clone()),
+            ports: service.ports,
+        }),
+        warnings,
+    })
+}
+
+/// Completes a bare `vpce-svc-...` with its region; other names are whole.
+fn full_service_name(given: &str, region: &str) -> String {
+    if !given.starts_with("vpce-svc-") {
+        return given.to_owned();
+    }
+    let prefix = if region.starts_with("cn-") {
+        "cn.com.amazonaws"
+    } else {
+        "com.amazonaws"
+    };
+    format!("{prefix}.vpce.{region}.{given}")
+}
+
+/// The ClientToken of CreateVpcEndpoint: the same for as long as the same endpoint is meant, whatever crashes when.
+/// Made from the UID, from what AWS fixes at creation, and from the incarnation, which grows only after a confirmed
+/// deletion. EC2 allows 64 ASCII characters, which is what SHA-256 has in hexadecimal.
+pub fn client_token(owner: &Owner, desired: &Desired, resolved: &Resolved, incarnation: i64) -> String {
+    let mut hash = Sha256::new();
+    for part in [
+        owner.cluster.as_str(),
+        &owner.uid,
+        resolved.binding.account_id.as_str(),
+        resolved.binding.region.as_str(),
+        desired.vpc.as_str(),
+        &desired.service_name,
+        &incarnation.to_string(),
+    ] {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    hex(&hash.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolve::{Binding, Writes};
+    use serde_json::json;
+
+    fn owner() -> Owner {
+        Owner {
+            cluster: "c".into(),
+            namespace: "ns".into(),
+            name: "db".into(),
+            uid: "55ea9f5f-45a4".into(),
+        }
+    }
+
+    fn resolved() -> Resolved {
+        Resolved {
+            binding: Binding {
+                account: "one".into(),
+                account_id: "111111111111".parse().expect("an id"),
+                region: "eu-west-1".into(),
+            },
+            role: "arn:aws:iam::111111111111:role/x".parse().expect("a role"),
+            external_id: None,
+            session_duration_seconds: 3600,
+            default_tags: BTreeMap::from([("cost".into(), "default".into()), ("stage".into(), "prod".into())]),
+            writes: Writes::Allowed,
+        }
+    }
+
+    fn spec(extra: serde_json::Value) -> VPCEndpointSpec {
+        let mut spec =
+            json!({"vpc_id": "vpc-1", "vpc_endpoint_service_id": "vpce-svc-1", "security_group_type": "generated"});
+        spec.as_object_mut()
+            .expect("an object")
+            .extend(extra.as_object().expect("an object").clone());
+        serde_json::from_value(spec).expect("a spec")
+    }
+
+    #[test]
+    fn a_bare_service_is_completed_with_the_region() {
+        let found = desired(&spec(json!({})), &owner(), &resolved()).expect("valid");
+        assert_eq!(found.service_name, "com.amazonaws.vpce.eu-west-1.vpce-svc-1");
+        assert_eq!(
+            full_service_name("com.amazonaws.eu-west-1.s3", "x"),
+            "com.amazonaws.eu-west-1.s3"
+        );
+        assert_eq!(
+            full_service_name("vpce-svc-1", "cn-north-1"),
+            "cn.com.amazonaws.vpce.cn-north-1.vpce-svc-1"
+        );
+    }
+
+    #[test]
+    fn a_users_tags_win_over_the_accounts_and_over_the_name() {
+        let found = desired(
+            &spec(json!({"tags": {"cost": "mine", "Name": "nice"}})),
+            &owner(),
+            &resolved(),
+        )
+        .expect("valid");
+        assert_eq!(found.tags["cost"], "mine");
+        assert_eq!(found.tags["stage"], "prod");
+        assert_eq!(found.tags["Name"], "nice");
+        assert_eq!(found.tags["silvermullet.com/name"], "db");
+    }
+
+    #[test]
+    fn nobody_can_forge_owner_tags() {
+        for key in ["silvermullet.com/name", "aws:x"] {
+            let found = desired(&spec(json!({"tags": {key: "x"}})), &owner(), &resolved());
+            assert_eq!(found.expect_err("reserved").reason, Reason::InvalidSpec);
+        }
+    }
+
+    #[test]
+    fn egress_is_open_unless_given() {
+        let egress = |extra| match desired(&spec(extra), &owner(), &resolved()).expect("valid").groups {
+            Groups::Own(group) => group.egress.len(),
+            Groups::Provided(_) => panic!("custom groups are our own"),
+        };
+        assert_eq!(egress(json!({"security_group_type": "custom"})), 1);
+        assert_eq!(
+            egress(json!({"security_group_type": "custom", "security_group_egress": []})),
+            0
+        );
+    }
+
+    #[test]
+    fn the_token_depends_on_what_aws_fixes_and_on_nothing_else() {
+        let (owner, resolved) = (owner(), resolved());
+        let one = desired(&spec(json!({"subnet_ids": ["subnet-1"]})), &owner, &resolved).expect("valid");
+        let two = desired(
+            &spec(json!({"subnet_ids": ["subnet-2"], "tags": {"a": "b"}})),
+            &owner,
+            &resolved,
+        )
+        .expect("valid");
+        assert_eq!(
+            client_token(&owner, &one, &resolved, 0),
+            client_token(&owner, &two, &resolved, 0)
+        );
+        assert_ne!(
+            client_token(&owner, &one, &resolved, 0),
+            client_token(&owner, &one, &resolved, 1)
+        );
+        assert_eq!(client_token(&owner, &one, &resolved, 0).len(), 64);
+    }
+}

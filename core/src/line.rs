@@ -1,0 +1,623 @@
+//! The line before one EC2 action of one account and region: a token bucket, and whose turn it is.
+//!
+//! Nobody sleeps for a token. Who asks and has to wait keeps a place, under an id of its own, and
+//! asks again when told; asking again finds the same place. Turns go round by namespace, so that a
+//! thousand asks of one namespace delay another's first by one.
+//!
+//! There is no clock here: `now` is a time since any epoch, the same for all calls to a line.
+
+use std::{collections::VecDeque, time::Duration};
+
+use crate::limits::Limit;
+
+/// Refill runs a little slower than AWS documents it: our clock and theirs need not agree, and what
+/// is a hair too fast ends in a refused call.
+const REFILL_SHARE: f64 = 0.99;
+
+/// A place lapses when its owner is this late. Owners are woken by timers and may wait for a free
+/// worker, which takes seconds at worst; one that is later has forgotten the place, or died.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Nobody is told to wait longer than this at once: when those ahead leave, the turn comes sooner
+/// than it was told, and the owner should notice while it still matters.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// After AWS refused a call for its rate, refill runs at half: someone else is spending from the
+/// same bucket, and how much we cannot see.
+const SLOWED: f64 = 0.5;
+
+/// However often calls are refused, an eighth of the rate remains, so that something moves and we
+/// notice when the other has stopped.
+const SLOWEST: f64 = 0.125;
+
+/// A slowed refill recovers by this share of the full rate ...
+const RECOVERY: f64 = 0.125;
+
+/// ... each time this long has passed without a refusal: two minutes from half to all.
+const RECOVERY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Added to every wait, so that rounding never has an owner ask a moment before its token is there.
+const ROUNDING: Duration = Duration::from_millis(1);
+
+/// The answer to an ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Make the call: a token is spent on it and the place is free.
+    Go,
+    /// Ask again after this time.
+    Wait(Duration),
+}
+
+/// One token bucket and the places of those who wait for it.
+#[derive(Debug, Clone)]
+pub struct Line {
+    limit: Limit,
+    tokens: f64,
+    /// Up to when `tokens` has been refilled.
+    refilled: Duration,
+    /// The share of the refill that is left after refusals.
+    share: f64,
+    /// When `share` next recovers by a step, while it is below 1.
+    recovers: Duration,
+    /// Those who wait, in the order their namespaces joined.
+    teams: Vec<Team>,
+}
+
+/// The places of one namespace.
+#[derive(Debug, Clone)]
+struct Team {
+    namespace: String,
+    /// The round in which the first place has its turn; each further place has the next.
+    round: u64,
+    places: VecDeque<Place>,
+}
+
+#[derive(Debug, Clone)]
+struct Place {
+    id: String,
+    /// When the owner was told to ask again.
+    expected: Duration,
+}
+
+impl Team {
+    /// How many of our places have their turn before round `round` begins.
+    fn before(&self, round: u64) -> usize {
+        let rounds = usize::try_from(round.saturating_sub(self.round)).unwrap_or(usize::MAX);
+        rounds.min(self.places.len())
+    }
+}
+
+impl Line {
+    /// A line whose bucket holds one token: after a start nobody knows what was spent before.
+    pub fn new(limit: Limit, now: Duration) -> Self {
+        Line {
+            limit,
+            tokens: 1.0,
+            refilled: now,
+            share: 1.0,
+            recovers: now,
+            teams: Vec::new(),
+        }
+    }
+
+    /// Asks for a token for `id`, an object of `namespace`.
+    ///
+    /// Who gets `Wait` has a place and keeps it by asking again when told.
+    pub fn ask(&mut self, id: &str, namespace: &str, now: Duration) -> Turn {
+        self.advance(now);
+        let (team, place) = self.find(id).unwrap_or_else(|| self.join(id, namespace, now));
+        let needed = self.ahead(team, place) + 1;
+        let missing = needed as f64 - self.tokens;
+        if missing <= 0.0 {
+            self.tokens -= 1.0;
+            self.serve(team, place);
+            return Turn::Go;
+        }
+        let wait = Duration::try_from_secs_f64(missing / self.rate())
+            .unwrap_or(LONGEST_WAIT)
+            .saturating_add(ROUNDING)
+            .min(LONGEST_WAIT);
+        self.teams[team].places[place].expected = now + wait;
+        Turn::Wait(wait)
+    }
+
+    /// Gives up the place of `id`, if it has one.
+    pub fn leave(&mut self, id: &str) {
+        if let Some((team, place)) = self.find(id) {
+            self.teams[team].places.remove(place);
+            self.drop_empty();
+        }
+    }
+
+    /// AWS refused a call for its rate: the bucket is empty, whatever we thought, and someone else
+    /// draws on it.
+    pub fn throttled(&mut self, now: Duration) {
+        self.advance(now);
+        self.tokens = 0.0;
+        self.share = (self.share * SLOWED).max(SLOWEST);
+        self.recovers = now + RECOVERY_INTERVAL;
+    }
+
+    /// Tokens in the bucket.
+    pub fn tokens(&self, now: Duration) -> f64 {
+        let mut bucket = self.bare();
+        bucket.refill(now);
+        bucket.tokens
+    }
+
+    /// How many wait, those included who were expected and did not come.
+    pub fn len(&self) -> usize {
+        self.teams.iter().map(|team| team.places.len()).sum()
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.teams.is_empty()
+    }
+
+    /// Whether the line can be forgotten: nobody waits, and a new bucket would hold no more than
+    /// this one does.
+    pub fn is_idle(&self, now: Duration) -> bool {
+        let waiting = self
+            .teams
+            .iter()
+            .flat_map(|team| &team.places)
+            .any(|place| !place.has_lapsed(now));
+        let mut bucket = self.bare();
+        bucket.refill(now);
+        !waiting && bucket.share >= 1.0 && bucket.tokens >= self.limit.burst
+    }
+
+    /// The bucket without those who wait, to look ahead with.
+    fn bare(&self) -> Line {
+        Line {
+            teams: Vec::new(),
+            ..*self
+        }
+    }
+
+    /// Tokens a second at present.
+    fn rate(&self) -> f64 {
+        self.limit.refill_per_second * REFILL_SHARE * self.share
+    }
+
+    /// Refills the bucket and frees the places of those who did not come.
+    fn advance(&mut self, now: Duration) {
+        self.refill(now);
+        for team in &mut self.teams {
+            team.places.retain(|place| !place.has_lapsed(now));
+        }
+        self.drop_empty();
+    }
+
+    fn refill(&mut self, now: Duration) {
+        while self.share < 1.0 && self.recovers <= now {
+            self.fill_until(self.recovers);
+            self.share = (self.share + RECOVERY).min(1.0);
+            self.recovers += RECOVERY_INTERVAL;
+        }
+        self.fill_until(now);
+    }
+
+    fn fill_until(&mut self, time: Duration) {
+        let elapsed = time.saturating_sub(self.refilled).as_secs_f64();
+        self.tokens = (self.tokens + elapsed * self.rate()).min(self.limit.burst);
+        self.refilled = self.refilled.max(time);
+    }
+
+    fn find(&self, id: &str) -> Option<(usize, usize)> {
+        self.teams.iter().enumerate().find_map(|(at, team)| {
+            let place = team.places.iter().position(|place| place.id == id)?;
+            Some((at, place))
+        })
+    }
+
+    /// A new place behind the others of its namespace, or, for the first of a namespace, behind the
+    /// next turn of each other namespace.
+    fn join(&mut self, id: &str, namespace: &str, now: Duration) -> (usize, usize) {
+        let place = Place {
+            id: id.to_owned(),
+            expected: now,
+        };
+        let team = self
+            .teams
+            .iter()
+            .position(|team| team.namespace == namespace)
+            .unwrap_or_else(|| {
+                let round = self.teams.iter().map(|team| team.round).max().unwrap_or(0);
+                self.teams.push(Team {
+                    namespace: namespace.to_owned(),
+                    round,
+                    places: VecDeque::new(),
+                });
+                self.teams.len() - 1
+            });
+        self.teams[team].places.push_back(place);
+        (team, self.teams[team].places.len() - 1)
+    }
+
+    /// How many places have their turn before this one: all of earlier rounds, and in its own those
+    /// whose namespace joined earlier.
+    fn ahead(&self, team: usize, place: usize) -> usize {
+        let round = self.teams[team].round + place as u64;
+        let others = self.teams.iter().enumerate().filter(|(at, _)| *at != team);
+        let theirs: usize = others
+            .map(|(at, other)| other.before(if at < team { round + 1 } else { round }))
+            .sum();
+        theirs + place
+    }
+
+    /// Frees the place of one whose turn it was and gives the next turns to the others.
+    fn serve(&mut self, team: usize, place: usize) {
+        let round = self.teams[team].round;
+        self.teams[team].places.remove(place);
+        self.teams[team].round += 1;
+        // Who was passed over, for not asking in time, is owed one turn and no more: else its
+        // namespace could save up turns and then spend them all at once.
+        for team in &mut self.teams {
+            team.round = team.round.max(round);
+        }
+        self.drop_empty();
+    }
+
+    fn drop_empty(&mut self) {
+        self.teams.retain(|team| !team.places.is_empty());
+    }
+}
+
+impl Place {
+    fn has_lapsed(&self, now: Duration) -> bool {
+        now > self.expected.saturating_add(GRACE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ENDPOINTS: Limit = Limit {
+        burst: 4.0,
+        refill_per_second: 0.3,
+    };
+
+    /// Fast and even: a token every tenth of a second, but for the 0.99.
+    const QUICK: Limit = Limit {
+        burst: 4.0,
+        refill_per_second: 10.0,
+    };
+
+    fn seconds(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    /// Asks for all of `waiting` whenever each is due, until all had their turn. Who went, when.
+    fn run(line: &mut Line, waiting: &[(&str, &str)], from: Duration) -> Vec<(String, Duration)> {
+        let mut due: Vec<(Duration, usize)> = (0..waiting.len()).map(|at| (from, at)).collect();
+        let mut went = Vec::new();
+        while !due.is_empty() {
+            due.sort();
+            let (now, at) = due.remove(0);
+            let (id, namespace) = waiting[at];
+            match line.ask(id, namespace, now) {
+                Turn::Go => went.push((id.to_owned(), now)),
+                Turn::Wait(wait) => due.push((now + wait, at)),
+            }
+        }
+        went
+    }
+
+    #[test]
+    fn a_new_line_holds_one_token_and_not_the_burst() {
+        let mut line = Line::new(ENDPOINTS, seconds(100.0));
+        assert_eq!(line.ask("a", "team", seconds(100.0)), Turn::Go);
+        let Turn::Wait(wait) = line.ask("b", "team", seconds(100.0)) else {
+            panic!("there was a second token");
+        };
+        assert!((wait.as_secs_f64() - 1.0 / 0.297).abs() < 0.01, "{wait:?}");
+    }
+
+    #[test]
+    fn a_wait_that_was_kept_ends_in_go() {
+        let mut line = Line::new(ENDPOINTS, Duration::ZERO);
+        let ids: Vec<String> = (0..100).map(|n| format!("e{n}")).collect();
+        let waiting: Vec<(&str, &str)> = ids.iter().map(|id| (id.as_str(), "team")).collect();
+        let went = run(&mut line, &waiting, Duration::ZERO);
+        let order: Vec<&str> = went.iter().map(|(id, _)| id.as_str()).collect();
+        assert_eq!(order, ids);
+        let (_, last) = &went[99];
+        // 99 tokens at 0.297 a second: the documented rate would take 330 s.
+        assert!(*last < seconds(336.0), "{last:?}");
+        assert!(line.is_empty());
+    }
+
+    #[test]
+    fn asking_again_finds_the_same_place() {
+        let mut line = Line::new(ENDPOINTS, Duration::ZERO);
+        assert_eq!(line.ask("first", "team", Duration::ZERO), Turn::Go);
+        for _ in 0..10 {
+            assert!(matches!(line.ask("a", "team", Duration::ZERO), Turn::Wait(_)));
+            assert!(matches!(line.ask("b", "team", Duration::ZERO), Turn::Wait(_)));
+        }
+        assert_eq!(line.len(), 2);
+        let turn = seconds(3.4);
+        assert!(matches!(line.ask("b", "team", turn), Turn::Wait(_)));
+        assert_eq!(line.ask("a", "team", turn), Turn::Go);
+        assert_eq!(line.len(), 1);
+    }
+
+    #[test]
+    fn a_thousand_asks_of_one_namespace_delay_another_by_one() {
+        let mut line = Line::new(QUICK, Duration::ZERO);
+        let ids: Vec<String> = (0..1000).map(|n| format!("many{n}")).collect();
+        let mut waiting: Vec<(&str, &str)> = ids.iter().map(|id| (id.as_str(), "loud")).collect();
+        waiting.push(("few0", "quiet"));
+        waiting.push(("few1", "quiet"));
+        let went = run(&mut line, &waiting, Duration::ZERO);
+        let order: Vec<&str> = went.iter().map(|(id, _)| id.as_str()).collect();
+        // The first token was there before the quiet one came.
+        assert_eq!(order[..5], ["many0", "many1", "few0", "many2", "few1"]);
+    }
+
+    #[test]
+    fn a_namespace_that_comes_and_goes_gets_no_second_turn_in_a_round() {
+        let mut line = Line::new(QUICK, Duration::ZERO);
+        assert_eq!(line.ask("warm-up", "x", Duration::ZERO), Turn::Go);
+        for (id, namespace) in [("a0", "a"), ("b0", "b"), ("b1", "b"), ("c0", "c")] {
+            assert!(matches!(line.ask(id, namespace, Duration::ZERO), Turn::Wait(_)));
+        }
+        assert_eq!(line.ask("a0", "a", seconds(0.11)), Turn::Go);
+        // Back at once: behind b and c, who have not had theirs.
+        assert!(matches!(line.ask("a1", "a", seconds(0.11)), Turn::Wait(_)));
+        let waiting = [("b0", "b"), ("b1", "b"), ("c0", "c"), ("a1", "a")];
+        let order: Vec<String> = run(&mut line, &waiting, seconds(0.12))
+            .into_iter()
+            .map(|(id, _)| id)
+            .collect();
+        assert_eq!(order, ["b0", "c0", "a1", "b1"]);
+    }
+
+    #[test]
+    fn an_owner_that_is_late_holds_its_turn_for_a_while_and_then_lapses() {
+        let mut line = Line::new(QUICK, Duration::ZERO);
+        assert_eq!(line.ask("warm-up", "x", Duration::ZERO), Turn::Go);
+        let Turn::Wait(wait) = line.ask("dead", "a", Duration::ZERO) else {
+            panic!("no token was left");
+        };
+        assert!(matches!(line.ask("alive", "b", Duration::ZERO), Turn::Wait(_)));
+        // One token: it is the late one's. Two: there is one for each.
+        assert!(matches!(line.ask("alive", "b", wait), Turn::Wait(_)));
+        assert_eq!(line.ask("alive", "b", wait * 2), Turn::Go);
+        assert_eq!(line.len(), 1);
+        assert_eq!(line.ask("other", "b", wait * 4), Turn::Go);
+        // It comes in time after all.
+        let mut late = line.clone();
+        assert_eq!(late.ask("dead", "a", wait + GRACE), Turn::Go);
+        // It never comes.
+        assert_eq!(line.ask("more", "b", wait * 2 + GRACE), Turn::Go);
+        assert!(line.is_empty());
+    }
+
+    #[test]
+    fn leaving_frees_the_place_for_those_behind() {
+        let mut line = Line::new(ENDPOINTS, Duration::ZERO);
+        assert_eq!(line.ask("warm-up", "a", Duration::ZERO), Turn::Go);
+        assert!(matches!(line.ask("a", "a", Duration::ZERO), Turn::Wait(_)));
+        assert!(matches!(line.ask("b", "a", Duration::ZERO), Turn::Wait(_)));
+        line.leave("a");
+        line.leave("a stranger");
+        assert_eq!(line.len(), 1);
+        assert_eq!(line.ask("b", "a", seconds(3.4)), Turn::Go);
+    }
+
+    #[test]
+    fn nobody_is_told_to_wait_longer_than_a_minute() {
+        let mut line = Line::new(ENDPOINTS, Duration::ZERO);
+        let waits = (0..1000).map(|n| line.ask(&n.to_string(), "a", Duration::ZERO));
+        let longest = waits
+            .filter_map(|turn| match turn {
+                Turn::Go => None,
+                Turn::Wait(wait) => Some(wait),
+            })
+            .max();
+        assert_eq!(longest, Some(LONGEST_WAIT));
+    }
+
+    #[test]
+    fn being_throttled_empties_the_bucket_and_slows_the_refill_until_it_recovers() {
+        let mut line = Line::new(QUICK, Duration::ZERO);
+        let now = seconds(100.0);
+        line.throttled(now);
+        assert!(line.tokens(now).abs() < 1e-9);
+        let tenth = line.tokens(now + seconds(0.1));
+        assert!((tenth - 0.495).abs() < 1e-9, "{tenth}");
+        for _ in 0..10 {
+            line.throttled(now);
+        }
+        let slowest = line.tokens(now + seconds(0.1));
+        assert!((slowest - 0.99 * SLOWEST).abs() < 1e-9, "{slowest}");
+        // Seven steps of recovery later it runs at the full rate again.
+        assert!(!line.is_idle(now + RECOVERY_INTERVAL * 6 + seconds(20.0)));
+        assert!(line.is_idle(now + RECOVERY_INTERVAL * 7 + seconds(20.0)));
+        line.tokens = 0.0;
+        line.refill(now + RECOVERY_INTERVAL * 10);
+        line.tokens = 0.0;
+        let full = line.tokens(now + RECOVERY_INTERVAL * 10 + seconds(0.1));
+        assert!((full - 0.99).abs() < 1e-9, "{full}");
+    }
+
+    #[test]
+    fn a_line_is_idle_when_the_bucket_is_full_and_nobody_waits() {
+        let mut line = Line::new(ENDPOINTS, Duration::ZERO);
+        assert!(!line.is_idle(Duration::ZERO));
+        assert!(!line.is_idle(seconds(10.0)));
+        assert!(line.is_idle(seconds(10.2)));
+        assert_eq!(line.ask("a", "a", Duration::ZERO), Turn::Go);
+        assert!(matches!(line.ask("b", "a", Duration::ZERO), Turn::Wait(_)));
+        assert!(!line.is_idle(seconds(13.4)));
+        // b never came back.
+        assert!(line.is_idle(seconds(30.0)));
+    }
+
+    #[test]
+    fn time_that_goes_backwards_makes_no_tokens() {
+        let mut line = Line::new(QUICK, seconds(10.0));
+        assert_eq!(line.ask("a", "a", seconds(10.0)), Turn::Go);
+        assert!(matches!(line.ask("b", "a", seconds(1.0)), Turn::Wait(_)));
+        assert!(line.tokens(seconds(10.0)).abs() < 1e-9);
+    }
+
+    /// What can happen to a line.
+    #[derive(Debug, Clone)]
+    enum Event {
+        /// A new object of this namespace asks.
+        New(u8),
+        /// The owner of the place that is longest due asks again.
+        Return,
+        /// A waiting object goes away without a word, or with one.
+        Vanish {
+            politely: bool,
+        },
+        Throttled,
+        Pass(u16),
+    }
+
+    fn events() -> impl Strategy<Value = Vec<Event>> {
+        let event = prop_oneof![
+            4 => (0..4_u8).prop_map(Event::New),
+            6 => Just(Event::Return),
+            1 => any::<bool>().prop_map(|politely| Event::Vanish { politely }),
+            1 => Just(Event::Throttled),
+            4 => (0..5000_u16).prop_map(Event::Pass),
+        ];
+        proptest::collection::vec(event, 0..200)
+    }
+
+    proptest! {
+        #[test]
+        fn no_window_sees_more_calls_than_burst_and_refill_allow(
+            events in events(),
+            burst in 1_u8..6,
+            refill in 0.1_f64..5.0,
+        ) {
+            let limit = Limit { burst: f64::from(burst), refill_per_second: refill };
+            let mut now = Duration::ZERO;
+            let mut line = Line::new(limit, now);
+            let mut waiting: Vec<(Duration, String, String)> = Vec::new();
+            let mut went: Vec<Duration> = Vec::new();
+            let mut made = 0;
+            for event in events {
+                let (id, namespace) = match event {
+                    Event::New(namespace) => {
+                        made += 1;
+                        (format!("o{made}"), format!("n{namespace}"))
+                    }
+                    Event::Return => {
+                        waiting.sort();
+                        if waiting.is_empty() {
+                            continue;
+                        }
+                        let (due, id, namespace) = waiting.remove(0);
+                        now = now.max(due);
+                        (id, namespace)
+                    }
+                    Event::Vanish { politely } => {
+                        if let Some((_, id, _)) = waiting.pop()
+                            && politely
+                        {
+                            line.leave(&id);
+                        }
+                        continue;
+                    }
+                    Event::Throttled => {
+                        line.throttled(now);
+                        continue;
+                    }
+                    Event::Pass(milliseconds) => {
+                        now += Duration::from_millis(milliseconds.into());
+                        continue;
+                    }
+                };
+                match line.ask(&id, &namespace, now) {
+                    Turn::Go => went.push(now),
+                    Turn::Wait(wait) => waiting.push((now + wait, id, namespace)),
+                }
+            }
+            for (first, start) in went.iter().enumerate() {
+                for (last, end) in went.iter().enumerate().skip(first) {
+                    let calls = (last - first + 1) as f64;
+                    let allowed = limit.burst + refill * (*end - *start).as_secs_f64();
+                    prop_assert!(calls <= allowed + 1e-6, "{calls} calls, {allowed} allowed");
+                }
+            }
+        }
+
+        /// Whoever keeps asking when told gets a turn, in the time its place in the order of turns
+        /// takes, whatever new asks others add and whoever vanishes.
+        #[test]
+        fn nobody_starves(
+            before in proptest::collection::vec(0..4_u8, 0..30),
+            after in proptest::collection::vec((0..4_u8, any::<bool>()), 0..60),
+        ) {
+            let mut line = Line::new(QUICK, Duration::ZERO);
+            let mut due: Vec<(Duration, String, String)> = Vec::new();
+            for (at, namespace) in before.iter().enumerate() {
+                due.push((Duration::ZERO, format!("before{at}"), format!("n{namespace}")));
+            }
+            due.push((Duration::ZERO, "patient".to_owned(), "quiet".to_owned()));
+            for (at, (namespace, dies)) in after.iter().enumerate() {
+                let kind = if *dies { "dies" } else { "after" };
+                let time = Duration::from_millis(at as u64 * 50);
+                due.push((time, format!("{kind}{at}"), format!("n{namespace}")));
+            }
+            let mut calls = 0;
+            loop {
+                due.sort();
+                let (now, id, namespace) = due.remove(0);
+                match line.ask(&id, &namespace, now) {
+                    Turn::Go if id == "patient" => break,
+                    Turn::Go => calls += 1,
+                    Turn::Wait(_) if id.starts_with("dies") => {}
+                    Turn::Wait(wait) => due.push((now + wait, id, namespace)),
+                }
+                prop_assert!(now < GRACE, "still waiting at {now:?} after {calls} calls");
+            }
+        }
+
+        /// With all there from the beginning, no namespace is ever more than one turn ahead of
+        /// another that still waits.
+        #[test]
+        fn turns_go_round(objects in proptest::collection::vec(0..5_u8, 1..60)) {
+            let mut line = Line::new(QUICK, Duration::ZERO);
+            line.throttled(Duration::ZERO);
+            let names: Vec<(String, String)> = objects
+                .iter()
+                .enumerate()
+                .map(|(at, namespace)| (format!("o{at}"), format!("n{namespace}")))
+                .collect();
+            let waiting: Vec<(&str, &str)> =
+                names.iter().map(|(id, namespace)| (id.as_str(), namespace.as_str())).collect();
+            let went = run(&mut line, &waiting, Duration::ZERO);
+            prop_assert_eq!(went.len(), waiting.len());
+            let mut left: std::collections::BTreeMap<&str, usize> = Default::default();
+            for (_, namespace) in &waiting {
+                *left.entry(namespace).or_default() += 1;
+            }
+            let mut had: std::collections::BTreeMap<&str, usize> = Default::default();
+            for (id, _) in &went {
+                let (_, namespace) = waiting.iter().find(|(other, _)| other == id).expect("known");
+                *had.entry(namespace).or_default() += 1;
+                *left.get_mut(namespace).expect("known") -= 1;
+                let fewest = left
+                    .iter()
+                    .filter(|(_, left)| **left > 0)
+                    .map(|(namespace, _)| had.get(namespace).copied().unwrap_or(0))
+                    .min();
+                if let Some(fewest) = fewest {
+                    prop_assert!(had[namespace] <= fewest + 1, "{went:?}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! What AWS and Kubernetes hold for an object, in lean types of our own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::api::ServicePort;
+use crate::ids::{EndpointId, GroupId, SubnetId, VpcId};
+use crate::rules::RuleSet;
+
+/// The state of an endpoint. EC2's wire spells it in lower camel case (`pendingAcceptance`), its reference in Pascal
+/// case: compared ignoring case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// The service's owner must accept.
+    PendingAcceptance,
+    /// Being made or changed.
+    Pending,
+    /// In place.
+    Available,
+    /// Being deleted.
+    Deleting,
+    /// Gone; lingers in answers for a while.
+    Deleted,
+    /// The service's owner said no.
+    Rejected,
+    /// AWS could not make it.
+    Failed,
+    /// Not accepted in time.
+    Expired,
+    /// Made in part.
+    Partial,
+    /// A state that EC2's reference did not list when this was written.
+    Other(String),
+}
+
+impl State {
+    /// Reads what EC2 says.
+    pub fn parse(text: &str) -> Self {
+        match text.to_ascii_lowercase().as_str() {
+            "pendingacceptance" => Self::PendingAcceptance,
+            "pending" => Self::Pending,
+            "available" => Self::Available,
+            "deleting" => Self::Deleting,
+            "deleted" => Self::Deleted,
+            "rejected" => Self::Rejected,
+            "failed" => Self::Failed,
+            "expired" => Self::Expired,
+            "partial" => Self::Partial,
+            _ => Self::Other(text.to_owned()),
+        }
+    }
+
+    /// Whether AWS is at work, so that looking again soon is worth a call.
+    pub fn is_transitional(&self) -> bool {
+        matches!(
+            self,
+            Self::PendingAcceptance | Self::Pending | Self::Deleting | Self::Partial | Self::Other(_)
+        )
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PendingAcceptance => "pendingAcceptance",
+            Self::Pending => "pending",
+            Self::Available => "available",
+            Self::Deleting => "deleting",
+            Self::Deleted => "deleted",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+            Self::Expired => "expired",
+            Self::Partial => "partial",
+            Self::Other(text) => text,
+        })
+    }
+}
+
+/// A VPC endpoint as EC2 describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointFact {
+    /// Its id.
+    pub id: EndpointId,
+    /// Its state.
+    pub state: State,
+    /// Its VPC.
+    pub vpc: VpcId,
+    /// The service's full name.
+    pub service_name: String,
+    /// Its subnets.
+    pub subnets: BTreeSet<SubnetId>,
+    /// Its security groups.
+    pub groups: BTreeSet<GroupId>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// Its DNS names; their order means nothing.
+    pub dns_names: Vec<String>,
+    /// Its network interfaces.
+    pub interfaces: Vec<String>,
+    /// What AWS says went wrong.
+    pub last_error: Option<String>,
+}
+
+impl EndpointFact {
+    /// The regional DNS name: its first label is the id and one more part, where a zonal name has the zone too.
+    pub fn regional_dns_name(&self) -> Option<&str> {
+        self.dns_names.iter().map(String::as_str).find(|name| {
+            let plain = name.strip_prefix("*.").unwrap_or(name);
+            let label = plain.split('.').next().unwrap_or_default();
+            label
+                .strip_prefix(self.id.as_str())
+                .and_then(|rest| rest.strip_prefix('-'))
+                .is_some_and(|suffix| !suffix.is_empty() && !suffix.contains('-'))
+        })
+    }
+
+    /// The name that an ExternalName Service can lead to. S3 names its endpoints with a wildcard, which none can
+    /// be; its documented `bucket.` label stands for it.
+    pub fn publishable_dns_name(&self) -> Option<String> {
+        let name = self.regional_dns_name()?;
+        match name.strip_prefix("*.") {
+            None => Some(name.to_owned()),
+            Some(rest) if self.service_name.ends_with(".s3") => Some(format!("bucket.{rest}")),
+            Some(_) => None,
+        }
+    }
+}
+
+/// A security group with its rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupFact {
+    /// Its id.
+    pub id: GroupId,
+    /// Its name.
+    pub name: String,
+    /// Its VPC.
+    pub vpc: VpcId,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// Who may connect.
+    pub ingress: RuleSet,
+    /// Where to.
+    pub egress: RuleSet,
+}
+
+/// What looking for something of an object's gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sight<T> {
+    /// Nothing carries the owner's tags, and status names nothing.
+    Absent,
+    /// Status names it and AWS does not know it, for now: EC2 is eventually consistent, so it is asked again.
+    Unconfirmed,
+    /// Status names it, and AWS has said twice, with time between, that it is gone; or said `deleted`.
+    Gone,
+    /// There, with the owner's tags.
+    Ours(T),
+    /// There, under the id that status names, without the owner's tags.
+    Lost(T),
+}
+
+impl<T> Sight<T> {
+    /// What is there and ours.
+    pub fn ours(&self) -> Option<&T> {
+        match self {
+            Sight::Ours(fact) => Some(fact),
+            _ => None,
+        }
+    }
+}
+
+/// A Service in the object's namespace that matters to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceFact {
+    /// Its name.
+    pub name: String,
+    /// Whether our object is its controller.
+    pub ours: bool,
+    /// Where it leads; none where it is not an ExternalName.
+    pub external_name: Option<String>,
+    /// The ports that it names.
+    pub ports: Vec<ServicePort>,
+    /// Whether it carries the managed-by label.
+    pub labelled: bool,
+}
+
+/// All that was found for an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// The endpoint.
+    pub endpoint: Sight<EndpointFact>,
+    /// Further endpoints that carry the owner's tags; there are none unless a person copied tags.
+    pub spare_endpoints: Vec<EndpointFact>,
+    /// The generated or custom group.
+    pub group: Sight<GroupFact>,
+    /// The object's own Services, and the one that has the name it wants.
+    pub services: Vec<ServiceFact>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(service: &str, names: &[&str]) -> EndpointFact {
+        EndpointFact {
+            id: "vpce-0ab".into(),
+            state: State::Available,
+            vpc: "vpc-1".into(),
+            service_name: service.into(),
+            subnets: BTreeSet::new(),
+            groups: BTreeSet::new(),
+            tags: BTreeMap::new(),
+            dns_names: names.iter().map(ToString::to_string).collect(),
+            interfaces: Vec::new(),
+            last_error: None,
+        }
+    }
+
+    #[test]
+    fn the_regional_name_is_found_in_any_order() {
+        let zonal = "vpce-0ab-x1y2-us-west-2a.vpce-svc-1.us-west-2.vpce.amazonaws.com";
+        let regional = "vpce-0ab-x1y2.vpce-svc-1.us-west-2.vpce.amazonaws.com";
+        for names in [[zonal, regional], [regional, zonal]] {
+            assert_eq!(endpoint("s", &names).publishable_dns_name().as_deref(), Some(regional));
+        }
+        assert_eq!(
+            endpoint("s", &["private.example.com", zonal]).publishable_dns_name(),
+            None
+        );
+        assert_eq!(endpoint("s", &[]).publishable_dns_name(), None);
+    }
+
+    #[test]
+    fn wildcards_are_published_only_where_a_label_is_documented() {
+        let name = ["*.vpce-0ab-x1y2.s3.us-west-2.vpce.amazonaws.com"];
+        let s3 = endpoint("com.amazonaws.us-west-2.s3", &name);
+        assert_eq!(
+            s3.publishable_dns_name().as_deref(),
+            Some("bucket.vpce-0ab-x1y2.s3.us-west-2.vpce.amazonaws.com")
+        );
+        assert_eq!(
+            endpoint("com.amazonaws.us-west-2.other", &name).publishable_dns_name(),
+            None
+        );
+    }
+
+    #[test]
+    fn states_are_read_in_either_spelling() {
+        for text in ["pendingAcceptance", "PendingAcceptance"] {
+            assert_eq!(State::parse(text), State::PendingAcceptance);
+        }
+        assert_eq!(State::parse("melting"), State::Other("melting".into()));
+    }
+}

@@ -1,0 +1,399 @@
+//! Which account an object may use, in which region, and whether we may write there.
+
+use std::collections::BTreeMap;
+
+use crate::api::AWSAccountSpec;
+use crate::conditions::{Finding, Reason};
+use crate::ids::{AccountId, Region, RoleArn};
+use crate::tenancy;
+
+/// An AWSAccount, as resolving sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Account<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its spec, or why that does not parse.
+    pub spec: Result<&'a AWSAccountSpec, &'a str>,
+}
+
+/// What an object was bound to before anything was made for it; it never moves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// The AWSAccount's name.
+    pub account: String,
+    /// The AWS account.
+    pub account_id: AccountId,
+    /// The region.
+    pub region: Region,
+}
+
+/// The object that asks for an account.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// The labels of its namespace.
+    pub labels: &'a BTreeMap<String, String>,
+    /// What it is bound to, if it is.
+    pub binding: Option<&'a Binding>,
+    /// `spec.account`.
+    pub account: Option<&'a str>,
+    /// `spec.region`.
+    pub region: Option<&'a str>,
+    /// Whether it is being deleted: a bound object is deleted even where the mapping is gone.
+    pub deleting: bool,
+}
+
+/// Whether anything may be changed in AWS for an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Writes {
+    /// Yes.
+    Allowed,
+    /// No, and why; what exists stays as it is.
+    Frozen(Finding),
+}
+
+/// The account and region of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// Where the object is, or is about to be, bound to.
+    pub binding: Binding,
+    /// The role to assume: always the AWSAccount's, never a status's.
+    pub role: RoleArn,
+    /// Sent with AssumeRole.
+    pub external_id: Option<String>,
+    /// How long a session lasts, in seconds.
+    pub session_duration_seconds: i32,
+    /// Tags for everything made in the account.
+    pub default_tags: BTreeMap<String, String>,
+    /// Whether anything may be changed in AWS.
+    pub writes: Writes,
+}
+
+/// Finds the account of an object. Errors are what its `AccountResolved` condition says.
+pub fn resolve(subject: Subject<'_>, accounts: &[Account<'_>]) -> Result<Resolved, Finding> {
+    match subject.binding {
+        Some(binding) => resolve_bound(subject, binding, accounts),
+        None => resolve_unbound(subject, accounts),
+    }
+}
+
+fn resolve_unbound(subject: Subject<'_>, accounts: &[Account<'_>]) -> Result<Resolved, Finding> {
+    let namespace = subject.namespace;
+    let candidates: Vec<(&str, &AWSAccountSpec)> = accounts
+        .iter()
+        .filter_map(|account| Some((account.name, account.spec.ok()?)))
+        .filter(|(_, spec)| tenancy::maps(spec, namespace, subject.labels))
+        .collect();
+    let (name, spec) = match (subject.account, candidates.as_slice()) {
+        (Some(wanted), candidates) => *candidates.iter().find(|(name, _)| *name == wanted).ok_or_else(|| {
+            Finding::bad(
+                Reason::AccountNotMapped,
+                format!(
+                    "AWSAccount {wanted:?} of spec.account does not map the namespace {namespace}: \
+                     ask your platform team to map it, or {}",
+                    match candidates {
+                        [] => "to name the account that does".to_owned(),
+                        some => format!("set spec.account to one that does: {}", names(some)),
+                    }
+                ),
+            )
+        })?,
+        (None, [only]) => *only,
+        (None, []) => {
+            return Err(Finding::bad(
+                Reason::NoAccount,
+                format!("no AWSAccount maps the namespace {namespace}: ask your platform team to map it"),
+            ));
+        }
+        (None, several) => {
+            return Err(Finding::bad(
+                Reason::AmbiguousAccount,
+                format!(
+                    "several AWSAccounts map the namespace {namespace}: set spec.account to one of {}",
+                    names(several)
+                ),
+            ));
+        }
+    };
+    let role = parse_role(name, spec)?;
+    let region = subject.region.or(spec.default_region.as_deref()).ok_or_else(|| {
+        Finding::bad(
+            Reason::RegionMissing,
+            format!("set spec.region: neither it nor default_region of AWSAccount {name} is given"),
+        )
+    })?;
+    Ok(resolved(
+        Binding {
+            account: name.to_owned(),
+            account_id: role.account().clone(),
+            region: Region::from(region),
+        },
+        role,
+        spec,
+        Writes::Allowed,
+    ))
+}
+
+fn resolve_bound(subject: Subject<'_>, binding: &Binding, accounts: &[Account<'_>]) -> Result<Resolved, Finding> {
+    let Binding {
+        account: name,
+        account_id,
+        region,
+    } = binding;
+    let namespace = subject.namespace;
+    let account = accounts.iter().find(|account| account.name == name).ok_or_else(|| {
+        Finding::bad(
+            Reason::AccountMissing,
+            format!(
+                "AWSAccount {name}, which this object is bound to, does not exist: what was made in AWS account \
+                 {account_id} stays as it is until your platform team creates it again"
+            ),
+        )
+    })?;
+    let spec = account.spec.map_err(|error| {
+        Finding::bad(
+            Reason::AccountNotReady,
+            format!("the spec of AWSAccount {name} does not parse: {error}"),
+        )
+    })?;
+    let role = parse_role(name, spec)?;
+    if role.account() != account_id {
+        return Err(Finding::bad(
+            Reason::AccountReplaced,
+            format!(
+                "this object is bound to AWS account {account_id}, but AWSAccount {name} now leads to {}: nothing \
+                 moves; delete the object and apply it anew once the AWSAccount for {account_id} is back",
+                role.account()
+            ),
+        ));
+    }
+    let writes = if subject.deleting {
+        Writes::Allowed
+    } else if let Some(wanted) = subject.account.filter(|wanted| wanted != name) {
+        Writes::Frozen(Finding::bad(
+            Reason::BindingConflict,
+            format!(
+                "spec.account is {wanted:?}, but this object is bound to {name:?} and cannot move: delete it and apply it anew"
+            ),
+        ))
+    } else if let Some(wanted) = subject.region.filter(|wanted| *wanted != region.as_str()) {
+        Writes::Frozen(Finding::bad(
+            Reason::BindingConflict,
+            format!(
+                "spec.region is {wanted:?}, but this object is bound to {:?} and cannot move: delete it and apply it anew",
+                region.as_str()
+            ),
+        ))
+    } else if !tenancy::maps(spec, namespace, subject.labels) {
+        Writes::Frozen(Finding::bad(
+            Reason::MappingRevoked,
+            format!(
+                "AWSAccount {name} no longer maps the namespace {namespace}: nothing is changed in AWS until your \
+                 platform team maps it again, or you delete this object"
+            ),
+        ))
+    } else {
+        Writes::Allowed
+    };
+    Ok(resolved(binding.clone(), role, spec, writes))
+}
+
+fn resolved(binding: Binding, role: RoleArn, spec: &AWSAccountSpec, writes: Writes) -> Resolved {
+    Resolved {
+        binding,
+        role,
+        external_id: spec.external_id.clone(),
+        session_duration_seconds: spec.session_duration_seconds,
+        default_tags: spec.default_tags.clone(),
+        writes,
+    }
+}
+
+fn parse_role(account: &str, spec: &AWSAccountSpec) -> Result<RoleArn, Finding> {
+    spec.role_arn.parse().map_err(|error| {
+        Finding::bad(
+            Reason::AccountNotReady,
+            format!("role_arn of AWSAccount {account}: {error}"),
+        )
+    })
+}
+
+fn names(candidates: &[(&str, &AWSAccountSpec)]) -> String {
+    let mut names: Vec<&str> = candidates.iter().map(|(name, _)| *name).collect();
+    names.sort_unstable();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn spec(account: &str, namespaces: &[&str]) -> AWSAccountSpec {
+        serde_json::from_value(json!({
+            "role_arn": format!("arn:aws:iam::{account}:role/vpce"),
+            "namespaces": namespaces,
+            "default_region": "us-west-2",
+        }))
+        .expect("a spec")
+    }
+
+    fn subject<'a>(labels: &'a BTreeMap<String, String>, binding: Option<&'a Binding>) -> Subject<'a> {
+        Subject {
+            namespace: "blue",
+            labels,
+            binding,
+            account: None,
+            region: None,
+            deleting: false,
+        }
+    }
+
+    fn bound() -> Binding {
+        Binding {
+            account: "one".into(),
+            account_id: "111111111111".parse().expect("an id"),
+            region: "us-west-2".into(),
+        }
+    }
+
+    #[test]
+    fn a_namespace_nobody_maps_reaches_nothing() {
+        let labels = BTreeMap::new();
+        let one = spec("111111111111", &["red"]);
+        let accounts = [Account {
+            name: "one",
+            spec: Ok(&one),
+        }];
+        let found = resolve(subject(&labels, None), &accounts).expect_err("not mapped");
+        assert_eq!(found.reason, Reason::NoAccount);
+        let named = Subject {
+            account: Some("one"),
+            ..subject(&labels, None)
+        };
+        assert_eq!(
+            resolve(named, &accounts).expect_err("not mapped").reason,
+            Reason::AccountNotMapped
+        );
+    }
+
+    #[test]
+    fn two_accounts_need_a_choice() {
+        let labels = BTreeMap::new();
+        let (one, two) = (spec("111111111111", &["blue"]), spec("222222222222", &["blue"]));
+        let accounts = [
+            Account {
+                name: "two",
+                spec: Ok(&two),
+            },
+            Account {
+                name: "one",
+                spec: Ok(&one),
+            },
+        ];
+        let found = resolve(subject(&labels, None), &accounts).expect_err("ambiguous");
+        assert_eq!(found.reason, Reason::AmbiguousAccount);
+        assert!(found.message.ends_with("one, two"), "{}", found.message);
+        let named = Subject {
+            account: Some("two"),
+            ..subject(&labels, None)
+        };
+        let chosen = resolve(named, &accounts).expect("chosen");
+        assert_eq!(chosen.binding.account_id.as_str(), "222222222222");
+    }
+
+    #[test]
+    fn a_bound_object_does_not_move() {
+        let labels = BTreeMap::new();
+        let binding = bound();
+        let mut one = spec("111111111111", &["blue"]);
+        one.default_region = Some("eu-central-1".into());
+        let two = spec("222222222222", &["blue"]);
+        let accounts = [
+            Account {
+                name: "one",
+                spec: Ok(&one),
+            },
+            Account {
+                name: "two",
+                spec: Ok(&two),
+            },
+        ];
+        let found = resolve(subject(&labels, Some(&binding)), &accounts).expect("bound");
+        assert_eq!(found.binding, binding);
+        assert_eq!(found.writes, Writes::Allowed);
+    }
+
+    #[test]
+    fn what_no_longer_fits_the_binding_freezes() {
+        let labels = BTreeMap::new();
+        let binding = bound();
+        let one = spec("111111111111", &["red"]);
+        let accounts = [Account {
+            name: "one",
+            spec: Ok(&one),
+        }];
+        let frozen = |subject| match resolve(subject, &accounts).expect("resolved").writes {
+            Writes::Frozen(finding) => Some(finding.reason),
+            Writes::Allowed => None,
+        };
+        let plain = subject(&labels, Some(&binding));
+        assert_eq!(frozen(plain), Some(Reason::MappingRevoked));
+        assert_eq!(
+            frozen(Subject {
+                deleting: true,
+                ..plain
+            }),
+            None
+        );
+        assert_eq!(
+            frozen(Subject {
+                region: Some("eu-west-1"),
+                ..plain
+            }),
+            Some(Reason::BindingConflict)
+        );
+        assert_eq!(
+            frozen(Subject {
+                account: Some("x"),
+                ..plain
+            }),
+            Some(Reason::BindingConflict)
+        );
+    }
+
+    #[test]
+    fn another_aws_account_under_the_same_name_is_not_used() {
+        let labels = BTreeMap::new();
+        let binding = bound();
+        let one = spec("999999999999", &["blue"]);
+        let accounts = [Account {
+            name: "one",
+            spec: Ok(&one),
+        }];
+        for deleting in [false, true] {
+            let found = resolve(
+                Subject {
+                    deleting,
+                    ..subject(&labels, Some(&binding))
+                },
+                &accounts,
+            );
+            assert_eq!(found.expect_err("another account").reason, Reason::AccountReplaced);
+        }
+    }
+
+    #[test]
+    fn without_a_region_nothing_is_guessed() {
+        let labels = BTreeMap::new();
+        let mut one = spec("111111111111", &["blue"]);
+        one.default_region = None;
+        let accounts = [Account {
+            name: "one",
+            spec: Ok(&one),
+        }];
+        let found = resolve(subject(&labels, None), &accounts).expect_err("no region");
+        assert_eq!(found.reason, Reason::RegionMissing);
+    }
+}
