@@ -1,0 +1,46 @@
+//! The log of every call, for tests and for people.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// One call, as it was answered.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Call {
+    /// Counts from 1; survives [`clear_calls`](super::Simulator::clear_calls).
+    pub seq: u64,
+    /// Seconds of simulated time since the start.
+    pub time: f64,
+    /// The caller's account; empty where the credentials were not known.
+    pub account: String,
+    /// The region of the signature's scope.
+    pub region: String,
+    /// `ec2` or `sts`.
+    pub service: String,
+    /// The action's name.
+    pub action: String,
+    /// The ARN of the role (or user, for the base identity) that called.
+    pub role: String,
+    /// Every parameter as it came, without `Action` and `Version`.
+    pub params: BTreeMap<String, String>,
+    /// `ok`, or the error code.
+    pub result: String,
+    /// The request id that the answer carried.
+    pub request_id: String,
+    /// Ids of the resources that the call made.
+    pub produced: Vec<String>,
+    /// False where a fault withheld the answer.
+    pub answered: bool,
+}
+
+impl Call {
+    /// Whether AWS carried it out.
+    pub fn ok(&self) -> bool {
+        self.result == "ok"
+    }
+
+    /// Whether it is of a kind that changes EC2, whatever came of it.
+    pub fn mutating(&self) -> bool {
+        self.service == "ec2" && !self.action.starts_with("Describe")
+    }
+}

@@ -1,0 +1,176 @@
+//! What happens to resources behind the operator's back.
+
+use anyhow::{Context as _, bail};
+
+use super::Simulator;
+use super::ec2::region::{EndpointState, LastError};
+use super::ec2::rules::{Direction, Peer, Rule, Traffic};
+use super::ec2::tags;
+use super::view::RuleView;
+
+fn traffic(rule: &RuleView) -> anyhow::Result<Traffic> {
+    let peer = Peer::parse(&rule.peer).with_context(|| format!("{} is no peer of a rule", rule.peer))?;
+    Traffic::normal(&rule.protocol, rule.from_port, rule.to_port, peer)
+        .map_err(|error| anyhow::anyhow!("{}: {}", error.code, error.message))
+}
+
+/// Each fails where there is no such resource.
+impl Simulator {
+    /// Takes a group off an endpoint.
+    pub fn detach_group(&self, account: &str, region: &str, endpoint_id: &str, group_id: &str) -> anyhow::Result<()> {
+        self.change_groups(account, region, endpoint_id, |groups| groups.remove(group_id))
+    }
+
+    /// Puts a group onto an endpoint.
+    pub fn attach_group(&self, account: &str, region: &str, endpoint_id: &str, group_id: &str) -> anyhow::Result<()> {
+        self.change_groups(account, region, endpoint_id, |groups| {
+            groups.insert(group_id.to_owned())
+        })
+    }
+
+    fn change_groups(
+        &self,
+        account: &str,
+        region: &str,
+        endpoint_id: &str,
+        change: impl FnOnce(&mut std::collections::BTreeSet<String>) -> bool,
+    ) -> anyhow::Result<()> {
+        let mut world = self.world();
+        let state = world.region(account, region);
+        let endpoint = state.endpoints.get(endpoint_id);
+        let mut groups = endpoint
+            .with_context(|| format!("no endpoint {endpoint_id}"))?
+            .group_ids
+            .clone();
+        if !change(&mut groups) {
+            bail!("that changes nothing for {endpoint_id}");
+        }
+        state.set_groups(endpoint_id, groups);
+        Ok(())
+    }
+
+    /// Adds a rule to a group.
+    pub fn add_rule(
+        &self,
+        account: &str,
+        region: &str,
+        group_id: &str,
+        direction: Direction,
+        rule: &RuleView,
+    ) -> anyhow::Result<()> {
+        let mut world = self.world();
+        let group = world.region(account, region).groups.get_mut(group_id);
+        let rules = &mut group.with_context(|| format!("no group {group_id}"))?.rules;
+        rules.push(Rule::new(direction, traffic(rule)?, rule.description.clone()));
+        Ok(())
+    }
+
+    /// Removes a rule from a group; descriptions are not compared.
+    pub fn remove_rule(
+        &self,
+        account: &str,
+        region: &str,
+        group_id: &str,
+        direction: Direction,
+        rule: &RuleView,
+    ) -> anyhow::Result<()> {
+        let unwanted = traffic(rule)?;
+        let mut world = self.world();
+        let group = world.region(account, region).groups.get_mut(group_id);
+        let rules = &mut group.with_context(|| format!("no group {group_id}"))?.rules;
+        let before = rules.len();
+        rules.retain(|rule| rule.direction != direction || rule.traffic != unwanted);
+        if rules.len() == before {
+            bail!("{group_id} has no such rule");
+        }
+        Ok(())
+    }
+
+    /// Sets a tag of any resource.
+    pub fn set_tag(&self, account: &str, region: &str, id: &str, key: &str, value: &str) -> anyhow::Result<()> {
+        let mut world = self.world();
+        let tags = tags::find(world.region(account, region), id);
+        let tags = tags.map_err(|error| anyhow::anyhow!(error.message))?;
+        tags.insert(key.to_owned(), value.to_owned());
+        Ok(())
+    }
+
+    /// Removes a tag of any resource.
+    pub fn delete_tag(&self, account: &str, region: &str, id: &str, key: &str) -> anyhow::Result<()> {
+        let mut world = self.world();
+        let tags = tags::find(world.region(account, region), id);
+        let tags = tags.map_err(|error| anyhow::anyhow!(error.message))?;
+        tags.remove(key).with_context(|| format!("{id} has no tag {key}"))?;
+        Ok(())
+    }
+
+    /// Deletes an endpoint as somebody else's DeleteVpcEndpoints would, without a call.
+    pub fn delete_endpoint_behind(&self, account: &str, region: &str, endpoint_id: &str) -> anyhow::Result<()> {
+        let mut world = self.world();
+        let (now, config) = (world.clock.now(), world.config.clone());
+        let state = world.region(account, region);
+        if !state.endpoints.contains_key(endpoint_id) {
+            bail!("no endpoint {endpoint_id}");
+        }
+        state.start_deleting(endpoint_id, now, &config);
+        Ok(())
+    }
+
+    /// Removes a group without asking who uses it.
+    pub fn delete_group_behind(&self, account: &str, region: &str, group_id: &str) -> anyhow::Result<()> {
+        let mut world = self.world();
+        let state = world.region(account, region);
+        state
+            .groups
+            .remove(group_id)
+            .with_context(|| format!("no group {group_id}"))?;
+        for endpoint_id in state.endpoints.keys().cloned().collect::<Vec<_>>() {
+            let mut groups = state.endpoints[&endpoint_id].group_ids.clone();
+            if groups.remove(group_id) {
+                state.set_groups(&endpoint_id, groups);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts an endpoint into a state, in which it stays until something else happens to it.
+    pub fn set_endpoint_state(
+        &self,
+        account: &str,
+        region: &str,
+        endpoint_id: &str,
+        state: EndpointState,
+        last_error: Option<LastError>,
+    ) -> anyhow::Result<()> {
+        let mut world = self.world();
+        let endpoint = world.region(account, region).endpoints.get_mut(endpoint_id);
+        let endpoint = endpoint.with_context(|| format!("no endpoint {endpoint_id}"))?;
+        endpoint.state = state;
+        endpoint.due = None;
+        endpoint.connected |= state == EndpointState::Available;
+        endpoint.last_error = last_error;
+        Ok(())
+    }
+
+    /// The service's owner accepts the endpoint, which becomes available some time later.
+    pub fn accept(&self, account: &str, region: &str, endpoint_id: &str) -> anyhow::Result<()> {
+        let mut world = self.world();
+        let due = world.clock.now() + world.config.pending_seconds;
+        let endpoint = world.region(account, region).endpoints.get_mut(endpoint_id);
+        let endpoint = endpoint.with_context(|| format!("no endpoint {endpoint_id}"))?;
+        if !matches!(
+            endpoint.state,
+            EndpointState::PendingAcceptance | EndpointState::Rejected
+        ) {
+            bail!("{endpoint_id} is {}", endpoint.state.wire());
+        }
+        endpoint.state = EndpointState::Pending;
+        endpoint.due = Some(due);
+        Ok(())
+    }
+
+    /// The service's owner rejects the endpoint.
+    pub fn reject(&self, account: &str, region: &str, endpoint_id: &str) -> anyhow::Result<()> {
+        self.set_endpoint_state(account, region, endpoint_id, EndpointState::Rejected, None)
+    }
+}

@@ -1,0 +1,172 @@
+//! Security groups: create, describe, delete.
+
+use super::Context;
+use super::describe::{Question, Shape};
+use super::region::{Group, Region, new_id};
+use super::rules::{self, Direction, Rule};
+use super::tags::{self, Tags};
+use crate::aws::error::ApiError;
+use crate::aws::query::Form;
+use crate::aws::xml::Xml;
+
+/// Quota: groups in a region.
+const MAX_GROUPS: usize = 2500;
+const MAX_TEXT: usize = 255;
+
+const SHAPE: Shape = Shape {
+    action: "ec2:DescribeSecurityGroups",
+    ids: "GroupId",
+    filters: &["description", "group-id", "group-name", "vpc-id"],
+    least: 5,
+    ids_or_pages: true,
+    missing: "InvalidGroup.NotFound",
+};
+
+pub(super) fn create(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
+    let name = form.require("GroupName")?;
+    let description = form.require("GroupDescription")?;
+    let vpc_id = form.require("VpcId")?;
+    let tags = tags::take_specification(form, "security-group")?;
+    check_text("group name", &name)?;
+    check_text("group description", &description)?;
+    if name.starts_with("sg-") {
+        return Err(ApiError::invalid_value(format!(
+            "Value ({name}) for parameter GroupName is invalid. Group names may not be in the format sg-*."
+        )));
+    }
+    if name == "default" {
+        return Err(ApiError::new(
+            "InvalidGroup.Reserved",
+            "The security group 'default' is reserved",
+        ));
+    }
+    let mut actions = vec!["ec2:CreateSecurityGroup"];
+    if !tags.is_empty() {
+        actions.push("ec2:CreateTags");
+    }
+    context.permit(form, &actions)?;
+
+    let region = &mut *context.region;
+    if !region.vpcs.contains_key(&vpc_id) {
+        return Err(ApiError::new(
+            "InvalidVpcID.NotFound",
+            format!("The vpc ID '{vpc_id}' does not exist"),
+        ));
+    }
+    let taken = |group: &Group| group.vpc_id == vpc_id && group.name == name;
+    if region.groups.values().any(taken) {
+        return Err(ApiError::new(
+            "InvalidGroup.Duplicate",
+            format!("The security group '{name}' already exists for VPC '{vpc_id}'"),
+        ));
+    }
+    if region.groups.len() >= MAX_GROUPS {
+        return Err(ApiError::new(
+            "SecurityGroupLimitExceeded",
+            "The maximum number of security groups has been reached.",
+        ));
+    }
+    let group = new_group(new_id("sg"), &vpc_id, &name, &description, tags);
+    let id = group.id.clone();
+    context.produced.push(id.clone());
+    let mut xml = Xml::new();
+    xml.text("return", true);
+    xml.text("groupId", &id);
+    tags::write(&mut xml, &group.tags);
+    xml.text("securityGroupArn", arn(region, &id));
+    region.groups.insert(id, group);
+    Ok(xml)
+}
+
+/// A group as EC2 makes it: open towards the outside, closed towards the inside.
+pub(crate) fn new_group(id: String, vpc_id: &str, name: &str, description: &str, tags: Tags) -> Group {
+    Group {
+        id,
+        vpc_id: vpc_id.to_owned(),
+        name: name.to_owned(),
+        description: description.to_owned(),
+        tags,
+        rules: vec![Rule::open_egress()],
+    }
+}
+
+pub(super) fn delete(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
+    let id = form.require("GroupId")?;
+    context.permit(form, &["ec2:DeleteSecurityGroup"])?;
+
+    let region = &mut *context.region;
+    let group = region.groups.get(&id).ok_or_else(|| not_found(&id))?;
+    if group.name == "default" {
+        return Err(ApiError::new(
+            "CannotDelete",
+            format!("the specified group: \"{id}\" name: \"default\" cannot be deleted by a user"),
+        ));
+    }
+    if region.uses_group(&id) {
+        return Err(ApiError::new(
+            "DependencyViolation",
+            format!("resource {id} has a dependent object"),
+        ));
+    }
+    region.groups.remove(&id);
+    let mut xml = Xml::new();
+    xml.text("return", true);
+    xml.text("groupId", &id);
+    Ok(xml)
+}
+
+pub(super) fn describe(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
+    let question = Question::take(form, context, &SHAPE)?;
+    let region = &*context.region;
+    let (page, token) = question.answer(
+        &SHAPE,
+        region.groups.values(),
+        |group| &group.id,
+        |group| &group.tags,
+        |group, filter| {
+            vec![match filter {
+                "description" => group.description.clone(),
+                "group-id" => group.id.clone(),
+                "group-name" => group.name.clone(),
+                _ => group.vpc_id.clone(),
+            }]
+        },
+    )?;
+    let mut xml = Xml::new();
+    xml.items("securityGroupInfo", page, |xml, group| {
+        xml.text("groupId", &group.id);
+        xml.text("groupName", &group.name);
+        xml.text("groupDescription", &group.description);
+        xml.text("vpcId", &group.vpc_id);
+        xml.text("ownerId", &region.account);
+        xml.text("securityGroupArn", arn(region, &group.id));
+        rules::write_permissions(xml, "ipPermissions", group, Direction::Ingress, &region.account);
+        rules::write_permissions(xml, "ipPermissionsEgress", group, Direction::Egress, &region.account);
+        tags::write(xml, &group.tags);
+    });
+    xml.optional("nextToken", token);
+    Ok(xml)
+}
+
+pub(super) fn not_found(id: &str) -> ApiError {
+    ApiError::new(
+        "InvalidGroup.NotFound",
+        format!("The security group '{id}' does not exist"),
+    )
+}
+
+fn arn(region: &Region, id: &str) -> String {
+    format!("arn:aws:ec2:{}:{}:security-group/{id}", region.name, region.account)
+}
+
+/// EC2's rule for names and descriptions of groups and rules.
+pub(super) fn check_text(what: &str, text: &str) -> Result<(), ApiError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || " ._-:/()#,@[]+=&;{}!$*".contains(c);
+    if text.len() <= MAX_TEXT && text.chars().all(allowed) {
+        return Ok(());
+    }
+    Err(ApiError::invalid_value(format!(
+        "Invalid {what}. Valid values are strings less than 256 characters from the following set: \
+         a-zA-Z0-9. _-:/()#,@[]+=&;{{}}!$*"
+    )))
+}

@@ -1,0 +1,167 @@
+//! EC2: the actions that the simulator knows, API version 2016-11-15.
+
+pub(crate) mod describe;
+pub(crate) mod endpoints;
+pub(crate) mod groups;
+pub(crate) mod network;
+pub(crate) mod region;
+pub(crate) mod rules;
+pub(crate) mod services;
+pub(crate) mod tags;
+
+use std::collections::BTreeMap;
+
+use super::Config;
+use super::clock::{Clock, Seconds};
+use super::error::ApiError;
+use super::identity::{Identities, Principal};
+use super::query::Form;
+use super::xml::Xml;
+use region::Region;
+use rules::Direction;
+use services::ServiceSpec;
+
+pub(crate) const VERSION: &str = "2016-11-15";
+const NAMESPACE: &str = "http://ec2.amazonaws.com/doc/2016-11-15/";
+
+/// The actions that the simulator knows.
+pub(crate) const ACTIONS: &[&str] = &[
+    "AuthorizeSecurityGroupEgress",
+    "AuthorizeSecurityGroupIngress",
+    "CreateSecurityGroup",
+    "CreateSubnet",
+    "CreateTags",
+    "CreateVpc",
+    "CreateVpcEndpoint",
+    "DeleteSecurityGroup",
+    "DeleteTags",
+    "DeleteVpcEndpoints",
+    "DescribeNetworkInterfaces",
+    "DescribeRouteTables",
+    "DescribeSecurityGroupRules",
+    "DescribeSecurityGroups",
+    "DescribeSubnets",
+    "DescribeVpcEndpointServices",
+    "DescribeVpcEndpoints",
+    "DescribeVpcs",
+    "ModifyVpcEndpoint",
+    "RevokeSecurityGroupEgress",
+    "RevokeSecurityGroupIngress",
+    "UpdateSecurityGroupRuleDescriptionsEgress",
+    "UpdateSecurityGroupRuleDescriptionsIngress",
+];
+
+/// What an action works on.
+pub(crate) struct Context<'a> {
+    pub(crate) region: &'a mut Region,
+    pub(crate) services: &'a BTreeMap<String, ServiceSpec>,
+    pub(crate) identities: &'a Identities,
+    pub(crate) config: &'a Config,
+    pub(crate) clock: &'a Clock,
+    pub(crate) now: Seconds,
+    pub(crate) caller: &'a Principal,
+    /// Ids of what the action made.
+    pub(crate) produced: Vec<String>,
+}
+
+impl Context<'_> {
+    /// The line between reading a request and looking at the region: nothing of the form may be left, the caller must be
+    /// allowed, and a dry run ends here.
+    pub(crate) fn permit(&self, form: &mut Form, actions: &[&str]) -> Result<(), ApiError> {
+        let dry_run = form.flag("DryRun")?.unwrap_or(false);
+        form.finish()?;
+        for action in actions {
+            if self.identities.is_denied(&self.caller.role, action) {
+                return Err(self.unauthorized(action));
+            }
+        }
+        if dry_run {
+            return Err(ApiError::new(
+                "DryRunOperation",
+                "Request would have succeeded, but DryRun flag is set.",
+            )
+            .with_status(412));
+        }
+        Ok(())
+    }
+
+    fn unauthorized(&self, action: &str) -> ApiError {
+        let message = format!(
+            "You are not authorized to perform this operation. User: {} is not authorized to perform: {action} on \
+             resource: arn:aws:ec2:{}:{}:* because no identity-based policy allows the {action} action",
+            self.caller.arn, self.region.name, self.region.account
+        );
+        ApiError::new("UnauthorizedOperation", message).with_status(403)
+    }
+}
+
+/// Carries the action out; the answer is what belongs inside `<ActionResponse>`.
+pub(crate) fn handle(action: &str, form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
+    match action {
+        "AuthorizeSecurityGroupEgress" => rules::authorize(Direction::Egress, form, context),
+        "AuthorizeSecurityGroupIngress" => rules::authorize(Direction::Ingress, form, context),
+        "CreateSecurityGroup" => groups::create(form, context),
+        "CreateSubnet" => network::create_subnet(form, context),
+        "CreateTags" => tags::create(form, context),
+        "CreateVpc" => network::create_vpc(form, context),
+        "CreateVpcEndpoint" => endpoints::create(form, context),
+        "DeleteSecurityGroup" => groups::delete(form, context),
+        "DeleteTags" => tags::delete(form, context),
+        "DeleteVpcEndpoints" => endpoints::delete(form, context),
+        "DescribeNetworkInterfaces" => network::describe_interfaces(form, context),
+        "DescribeRouteTables" => network::describe_route_tables(form, context),
+        "DescribeSecurityGroupRules" => rules::describe(form, context),
+        "DescribeSecurityGroups" => groups::describe(form, context),
+        "DescribeSubnets" => network::describe_subnets(form, context),
+        "DescribeVpcEndpointServices" => services::describe(form, context),
+        "DescribeVpcEndpoints" => endpoints::describe(form, context),
+        "DescribeVpcs" => network::describe_vpcs(form, context),
+        "ModifyVpcEndpoint" => endpoints::modify(form, context),
+        "RevokeSecurityGroupEgress" => rules::revoke(Direction::Egress, form, context),
+        "RevokeSecurityGroupIngress" => rules::revoke(Direction::Ingress, form, context),
+        "UpdateSecurityGroupRuleDescriptionsEgress" => rules::describe_anew(Direction::Egress, form, context),
+        "UpdateSecurityGroupRuleDescriptionsIngress" => rules::describe_anew(Direction::Ingress, form, context),
+        _ => Err(unknown_action(action)),
+    }
+}
+
+/// The answer to an action that the simulator does not know.
+pub(crate) fn unknown_action(action: &str) -> ApiError {
+    ApiError::new(
+        "InvalidAction",
+        format!("The action {action} is not valid for this web service."),
+    )
+}
+
+/// `<return>true</return>`
+fn returned() -> Xml {
+    let mut xml = Xml::new();
+    xml.text("return", true);
+    xml
+}
+
+/// EC2's error envelope.
+pub(crate) fn error_document(error: &ApiError, request_id: &str) -> String {
+    let mut xml = Xml::new();
+    xml.element("Response", |xml| {
+        xml.element("Errors", |xml| {
+            xml.element("Error", |xml| {
+                xml.text("Code", &error.code);
+                xml.text("Message", &error.message);
+            });
+        });
+        xml.text("RequestID", request_id);
+    });
+    xml.document()
+}
+
+/// EC2's envelope of a result.
+pub(crate) fn result_document(action: &str, result: &Xml, request_id: &str) -> String {
+    let mut xml = Xml::new();
+    let namespace = format!("xmlns=\"{NAMESPACE}\"");
+    xml.element_with(&format!("{action}Response"), &namespace, |xml| {
+        xml.text("requestId", request_id);
+        xml.append(result);
+    });
+    xml.document()
+}

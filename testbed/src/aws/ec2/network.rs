@@ -1,0 +1,332 @@
+//! VPCs, subnets, route tables and network interfaces.
+
+use ipnet::Ipv4Net;
+
+use super::Context;
+use super::describe::{Question, Shape};
+use super::groups::new_group;
+use super::region::{Region, RouteTable, Subnet, Vpc, new_id};
+use super::rules::{Direction, Peer, Rule, Traffic};
+use super::tags::{self, Tags};
+use crate::aws::error::ApiError;
+use crate::aws::query::Form;
+use crate::aws::xml::Xml;
+
+const VPCS: Shape = Shape {
+    action: "ec2:DescribeVpcs",
+    ids: "VpcId",
+    filters: &["cidr", "state", "vpc-id"],
+    least: 5,
+    ids_or_pages: true,
+    missing: "InvalidVpcID.NotFound",
+};
+
+const SUBNETS: Shape = Shape {
+    action: "ec2:DescribeSubnets",
+    ids: "SubnetId",
+    filters: &["availability-zone", "state", "subnet-id", "vpc-id"],
+    least: 5,
+    ids_or_pages: true,
+    missing: "InvalidSubnetID.NotFound",
+};
+
+const ROUTE_TABLES: Shape = Shape {
+    action: "ec2:DescribeRouteTables",
+    ids: "RouteTableId",
+    filters: &["association.main", "route-table-id", "vpc-id"],
+    least: 5,
+    ids_or_pages: true,
+    missing: "InvalidRouteTableID.NotFound",
+};
+
+const INTERFACES: Shape = Shape {
+    action: "ec2:DescribeNetworkInterfaces",
+    ids: "NetworkInterfaceId",
+    filters: &[
+        "availability-zone",
+        "description",
+        "group-id",
+        "interface-type",
+        "network-interface-id",
+        "status",
+        "subnet-id",
+        "vpc-id",
+    ],
+    least: 5,
+    ids_or_pages: true,
+    missing: "InvalidNetworkInterfaceID.NotFound",
+};
+
+/// A new VPC with what comes with one: the default group and the main route table.
+pub(crate) fn add_vpc(region: &mut Region, id: &str, cidr: Ipv4Net, tags: Tags) {
+    let vpc = Vpc {
+        id: id.to_owned(),
+        cidr: cidr.trunc(),
+        tags,
+        dns: true,
+    };
+    region.vpcs.insert(vpc.id.clone(), vpc);
+    let mut group = new_group(new_id("sg"), id, "default", "default VPC security group", Tags::new());
+    let within = Traffic {
+        protocol: "-1".to_owned(),
+        ports: None,
+        peer: Peer::Group(group.id.clone()),
+    };
+    group.rules.push(Rule::new(Direction::Ingress, within, None));
+    region.groups.insert(group.id.clone(), group);
+    add_route_table(region, &new_id("rtb"), id, true);
+}
+
+pub(crate) fn add_route_table(region: &mut Region, id: &str, vpc_id: &str, main: bool) {
+    let table = RouteTable {
+        id: id.to_owned(),
+        vpc_id: vpc_id.to_owned(),
+        main,
+        tags: Tags::new(),
+    };
+    region.route_tables.insert(table.id.clone(), table);
+}
+
+/// A block of the VPC that no subnet overlaps, of /24 or as large as the VPC allows.
+pub(crate) fn free_block(region: &Region, vpc: &Vpc) -> Option<Ipv4Net> {
+    let length = vpc.cidr.prefix_len().max(24);
+    let mut blocks = vpc.cidr.subnets(length).ok()?;
+    blocks.find(|block| !overlaps(region, &vpc.id, block))
+}
+
+fn overlaps(region: &Region, vpc_id: &str, block: &Ipv4Net) -> bool {
+    let mut subnets = region.subnets.values().filter(|s| s.vpc_id == vpc_id);
+    subnets.any(|s| s.cidr.contains(block) || block.contains(&s.cidr))
+}
+
+pub(super) fn create_vpc(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
+    let text = form.require("CidrBlock")?;
+    let tags = tags::take_specification(form, "vpc")?;
+    let cidr = take_block(&text)?;
+    context.permit(form, &["ec2:CreateVpc"])?;
+
+    let id = new_id("vpc");
+    add_vpc(context.region, &id, cidr, tags);
+    context.produced.push(id.clone());
+    let mut xml = Xml::new();
+    if let Some(vpc) = context.region.vpcs.get(&id) {
+        xml.element("vpc", |xml| write_vpc(xml, vpc, &context.region.account));
+    }
+    Ok(xml)
+}
+
+pub(super) fn create_subnet(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
+    let vpc_id = form.require("VpcId")?;
+    let text = form.require("CidrBlock")?;
+    let zone = form.take("AvailabilityZone");
+    let tags = tags::take_specification(form, "subnet")?;
+    let cidr = take_block(&text)?.trunc();
+    context.permit(form, &["ec2:CreateSubnet"])?;
+
+    let region = &mut *context.region;
+    let zone = zone.unwrap_or_else(|| format!("{}a", region.name));
+    let letter = zone.strip_prefix(&region.name).unwrap_or_default();
+    if letter.len() != 1 || !letter.chars().all(|c| c.is_ascii_lowercase()) {
+        return Err(ApiError::invalid_value(format!(
+            "Value ({zone}) for parameter availabilityZone is invalid. Subnets can only be created in the zones of {}.",
+            region.name
+        )));
+    }
+    let vpc = region
+        .vpcs
+        .get(&vpc_id)
+        .ok_or_else(|| ApiError::new(VPCS.missing, format!("The vpc ID '{vpc_id}' does not exist")))?;
+    if !vpc.cidr.contains(&cidr) {
+        return Err(ApiError::new(
+            "InvalidSubnet.Range",
+            format!("The CIDR '{cidr}' is invalid."),
+        ));
+    }
+    if overlaps(region, &vpc_id, &cidr) {
+        return Err(ApiError::new(
+            "InvalidSubnet.Conflict",
+            format!("The CIDR '{cidr}' conflicts with another subnet"),
+        ));
+    }
+    let subnet = Subnet {
+        id: new_id("subnet"),
+        vpc_id,
+        cidr,
+        zone,
+        tags,
+    };
+    context.produced.push(subnet.id.clone());
+    let mut xml = Xml::new();
+    xml.element("subnet", |xml| write_subnet(xml, &subnet, region));
+    region.subnets.insert(subnet.id.clone(), subnet);
+    Ok(xml)
+}
+
+fn take_block(text: &str) -> Result<Ipv4Net, ApiError> {
+    text.parse::<Ipv4Net>()
+        .ok()
+        .filter(|net| (16..=28).contains(&net.prefix_len()))
+        .ok_or_else(|| {
+            ApiError::invalid_value(format!(
+                "Value ({text}) for parameter cidrBlock is invalid. This is not a valid CIDR block."
+            ))
+        })
+}
+
+pub(super) fn describe_vpcs(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
+    let question = Question::take(form, context, &VPCS)?;
+    let (page, token) = question.answer(
+        &VPCS,
+        context.region.vpcs.values(),
+        |vpc| &vpc.id,
+        |vpc| &vpc.tags,
+        |vpc, filter| {
+            vec![match filter {
+                "cidr" => vpc.cidr.to_string(),
+                "state" => "available".to_owned(),
+                _ => vpc.id.clone(),
+            }]
+        },
+    )?;
+    let mut xml = Xml::new();
+    xml.items("vpcSet", page, |xml, vpc| write_vpc(xml, vpc, &context.region.account));
+    xml.optional("nextToken", token);
+    Ok(xml)
+}
+
+pub(super) fn describe_subnets(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
+    let question = Question::take(form, context, &SUBNETS)?;
+    let (page, token) = question.answer(
+        &SUBNETS,
+        context.region.subnets.values(),
+        |subnet| &subnet.id,
+        |subnet| &subnet.tags,
+        |subnet, filter| {
+            vec![match filter {
+                "availability-zone" => subnet.zone.clone(),
+                "state" => "available".to_owned(),
+                "subnet-id" => subnet.id.clone(),
+                _ => subnet.vpc_id.clone(),
+            }]
+        },
+    )?;
+    let mut xml = Xml::new();
+    xml.items("subnetSet", page, |xml, subnet| {
+        write_subnet(xml, subnet, context.region)
+    });
+    xml.optional("nextToken", token);
+    Ok(xml)
+}
+
+pub(super) fn describe_route_tables(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
+    let question = Question::take(form, context, &ROUTE_TABLES)?;
+    let region = &*context.region;
+    let (page, token) = question.answer(
+        &ROUTE_TABLES,
+        region.route_tables.values(),
+        |table| &table.id,
+        |table| &table.tags,
+        |table, filter| {
+            vec![match filter {
+                "association.main" => table.main.to_string(),
+                "route-table-id" => table.id.clone(),
+                _ => table.vpc_id.clone(),
+            }]
+        },
+    )?;
+    let mut xml = Xml::new();
+    xml.items("routeTableSet", page, |xml, table| {
+        xml.text("routeTableId", &table.id);
+        xml.text("vpcId", &table.vpc_id);
+        xml.text("ownerId", &region.account);
+        xml.items("associationSet", table.main.then_some(()), |xml, ()| {
+            xml.text("routeTableId", &table.id);
+            xml.text("main", true);
+        });
+        let endpoints = region
+            .described(context.now)
+            .filter(|e| !e.is_deleted() && e.route_table_ids.contains(&table.id));
+        let local = region
+            .vpcs
+            .get(&table.vpc_id)
+            .map(|vpc| (vpc.cidr.to_string(), "local"));
+        let gateways = endpoints.map(|e| (String::new(), e.id.as_str()));
+        xml.items("routeSet", local.into_iter().chain(gateways), |xml, (cidr, gateway)| {
+            if !cidr.is_empty() {
+                xml.text("destinationCidrBlock", cidr);
+            }
+            xml.text("gatewayId", gateway);
+            xml.text("state", "active");
+        });
+        tags::write(xml, &table.tags);
+    });
+    xml.optional("nextToken", token);
+    Ok(xml)
+}
+
+pub(super) fn describe_interfaces(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
+    let question = Question::take(form, context, &INTERFACES)?;
+    let region = &*context.region;
+    let description = |endpoint_id: &str| format!("VPC Endpoint Interface {endpoint_id}");
+    let (page, token) = question.answer(
+        &INTERFACES,
+        region.interfaces.values(),
+        |interface| &interface.id,
+        |interface| &interface.tags,
+        |interface, filter| match filter {
+            "availability-zone" => vec![interface.zone.clone()],
+            "description" => vec![description(&interface.endpoint_id)],
+            "group-id" => interface.group_ids.clone(),
+            "interface-type" => vec!["vpc_endpoint".to_owned()],
+            "network-interface-id" => vec![interface.id.clone()],
+            "status" => vec!["in-use".to_owned()],
+            "subnet-id" => vec![interface.subnet_id.clone()],
+            _ => vec![interface.vpc_id.clone()],
+        },
+    )?;
+    let mut xml = Xml::new();
+    xml.items("networkInterfaceSet", page, |xml, interface| {
+        xml.text("networkInterfaceId", &interface.id);
+        xml.text("subnetId", &interface.subnet_id);
+        xml.text("vpcId", &interface.vpc_id);
+        xml.text("availabilityZone", &interface.zone);
+        xml.text("description", description(&interface.endpoint_id));
+        xml.text("ownerId", &region.account);
+        xml.text("requesterManaged", true);
+        xml.text("interfaceType", "vpc_endpoint");
+        xml.text("status", "in-use");
+        xml.text("privateIpAddress", interface.address);
+        xml.items("privateIpAddressesSet", [interface.address], |xml, address| {
+            xml.text("privateIpAddress", address);
+            xml.text("primary", true);
+        });
+        xml.items("groupSet", &interface.group_ids, |xml, id| {
+            xml.text("groupId", id);
+            xml.optional("groupName", region.groups.get(id).map(|group| &group.name));
+        });
+        tags::write(xml, &interface.tags);
+    });
+    xml.optional("nextToken", token);
+    Ok(xml)
+}
+
+fn write_vpc(xml: &mut Xml, vpc: &Vpc, account: &str) {
+    xml.text("vpcId", &vpc.id);
+    xml.text("ownerId", account);
+    xml.text("state", "available");
+    xml.text("cidrBlock", vpc.cidr);
+    xml.text("isDefault", false);
+    xml.text("instanceTenancy", "default");
+    tags::write(xml, &vpc.tags);
+}
+
+fn write_subnet(xml: &mut Xml, subnet: &Subnet, region: &Region) {
+    xml.text("subnetId", &subnet.id);
+    xml.text("vpcId", &subnet.vpc_id);
+    xml.text("ownerId", &region.account);
+    xml.text("state", "available");
+    xml.text("cidrBlock", subnet.cidr);
+    xml.text("availabilityZone", &subnet.zone);
+    xml.text("defaultForAz", false);
+    tags::write(xml, &subnet.tags);
+}

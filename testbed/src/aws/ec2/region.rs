@@ -1,0 +1,331 @@
+//! What one account holds in one region, and how it changes by itself as time goes by.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::rules::Rule;
+use super::tags::Tags;
+use crate::aws::Config;
+use crate::aws::clock::Seconds;
+
+#[derive(Debug)]
+pub(crate) struct Vpc {
+    pub(crate) id: String,
+    pub(crate) cidr: Ipv4Net,
+    pub(crate) tags: Tags,
+    /// Both `enableDnsSupport` and `enableDnsHostnames`.
+    pub(crate) dns: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Subnet {
+    pub(crate) id: String,
+    pub(crate) vpc_id: String,
+    pub(crate) cidr: Ipv4Net,
+    pub(crate) zone: String,
+    pub(crate) tags: Tags,
+}
+
+#[derive(Debug)]
+pub(crate) struct RouteTable {
+    pub(crate) id: String,
+    pub(crate) vpc_id: String,
+    pub(crate) main: bool,
+    pub(crate) tags: Tags,
+}
+
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) id: String,
+    pub(crate) vpc_id: String,
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) tags: Tags,
+    pub(crate) rules: Vec<Rule>,
+}
+
+/// An interface that an endpoint has in a subnet.
+#[derive(Debug)]
+pub(crate) struct Interface {
+    pub(crate) id: String,
+    pub(crate) endpoint_id: String,
+    pub(crate) subnet_id: String,
+    pub(crate) vpc_id: String,
+    pub(crate) zone: String,
+    pub(crate) group_ids: Vec<String>,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) tags: Tags,
+    /// When AWS lets go of it, once the endpoint has.
+    pub(crate) released_at: Option<Seconds>,
+}
+
+/// A VPC endpoint's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointState {
+    /// Waits for the service's owner to accept it.
+    PendingAcceptance,
+    /// Being made, or being changed.
+    Pending,
+    /// Usable.
+    Available,
+    /// Being deleted.
+    Deleting,
+    /// Gone; still described for a while.
+    Deleted,
+    /// The service's owner said no.
+    Rejected,
+    /// Could not be made.
+    Failed,
+    /// Was not accepted in time.
+    Expired,
+    /// Some of its subnets work.
+    Partial,
+}
+
+impl EndpointState {
+    /// As it stands on the wire: lowerCamel, unlike in the API model.
+    pub fn wire(self) -> &'static str {
+        match self {
+            Self::PendingAcceptance => "pendingAcceptance",
+            Self::Pending => "pending",
+            Self::Available => "available",
+            Self::Deleting => "deleting",
+            Self::Deleted => "deleted",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+            Self::Expired => "expired",
+            Self::Partial => "partial",
+        }
+    }
+}
+
+/// What an endpoint says of why it failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastError {
+    /// An error code.
+    pub code: String,
+    /// An error message.
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EndpointKind {
+    Interface,
+    Gateway,
+}
+
+impl EndpointKind {
+    pub(crate) fn wire(self) -> &'static str {
+        match self {
+            Self::Interface => "Interface",
+            Self::Gateway => "Gateway",
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) id: String,
+    pub(crate) kind: EndpointKind,
+    pub(crate) vpc_id: String,
+    pub(crate) service_name: String,
+    pub(crate) state: EndpointState,
+    /// When `Pending` or `Deleting` is over.
+    pub(crate) due: Option<Seconds>,
+    /// Until when a deleted one is still described.
+    pub(crate) described_until: Option<Seconds>,
+    /// Whether it was available once, from when on it has DNS names.
+    pub(crate) connected: bool,
+    pub(crate) subnet_ids: BTreeSet<String>,
+    pub(crate) group_ids: BTreeSet<String>,
+    pub(crate) route_table_ids: BTreeSet<String>,
+    pub(crate) private_dns: bool,
+    pub(crate) policy: String,
+    pub(crate) tags: Tags,
+    pub(crate) created: Seconds,
+    pub(crate) last_error: Option<LastError>,
+    /// The eight characters in its DNS names that nobody can foretell.
+    pub(crate) dns_label: String,
+}
+
+impl Endpoint {
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.state == EndpointState::Deleted
+    }
+}
+
+/// What a ClientToken was used for.
+#[derive(Debug)]
+pub(crate) struct TokenUse {
+    pub(crate) parameters: String,
+    pub(crate) endpoint_id: String,
+}
+
+/// One account's resources in one region.
+#[derive(Debug)]
+pub(crate) struct Region {
+    pub(crate) account: String,
+    pub(crate) name: String,
+    pub(crate) vpcs: BTreeMap<String, Vpc>,
+    pub(crate) subnets: BTreeMap<String, Subnet>,
+    pub(crate) route_tables: BTreeMap<String, RouteTable>,
+    pub(crate) prefix_lists: BTreeSet<String>,
+    pub(crate) groups: BTreeMap<String, Group>,
+    /// Deleted ones too: a ClientToken leads to them for ever.
+    pub(crate) endpoints: BTreeMap<String, Endpoint>,
+    pub(crate) interfaces: BTreeMap<String, Interface>,
+    pub(crate) tokens: BTreeMap<String, TokenUse>,
+}
+
+impl Region {
+    pub(crate) fn new(account: &str, name: &str) -> Self {
+        Self {
+            account: account.to_owned(),
+            name: name.to_owned(),
+            vpcs: BTreeMap::new(),
+            subnets: BTreeMap::new(),
+            route_tables: BTreeMap::new(),
+            prefix_lists: BTreeSet::new(),
+            groups: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+            interfaces: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+        }
+    }
+
+    /// Brings everything to what it is at `now`.
+    pub(crate) fn settle(&mut self, now: Seconds, config: &Config) {
+        for endpoint in self.endpoints.values_mut() {
+            let Some(due) = endpoint.due.filter(|due| *due <= now) else {
+                continue;
+            };
+            endpoint.due = None;
+            match endpoint.state {
+                EndpointState::Pending => {
+                    endpoint.state = EndpointState::Available;
+                    endpoint.connected = true;
+                }
+                EndpointState::Deleting => {
+                    endpoint.state = EndpointState::Deleted;
+                    endpoint.described_until = Some(due + config.deleted_linger_seconds);
+                    let interfaces = self.interfaces.values_mut();
+                    for interface in interfaces.filter(|i| i.endpoint_id == endpoint.id) {
+                        interface.released_at.get_or_insert(due + config.eni_release_seconds);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.interfaces
+            .retain(|_, interface| interface.released_at.is_none_or(|at| at > now));
+    }
+
+    /// The endpoints that a describe shows at `now`.
+    pub(crate) fn described(&self, now: Seconds) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints
+            .values()
+            .filter(move |endpoint| endpoint.described_until.is_none_or(|until| until > now))
+    }
+
+    /// The interfaces that an endpoint still counts as its own.
+    pub(crate) fn interfaces_of(&self, endpoint_id: &str) -> impl Iterator<Item = &Interface> {
+        self.interfaces
+            .values()
+            .filter(move |i| i.endpoint_id == endpoint_id && i.released_at.is_none())
+    }
+
+    /// Starts an endpoint's deletion.
+    pub(crate) fn start_deleting(&mut self, endpoint_id: &str, now: Seconds, config: &Config) {
+        if let Some(endpoint) = self.endpoints.get_mut(endpoint_id)
+            && !matches!(endpoint.state, EndpointState::Deleting | EndpointState::Deleted)
+        {
+            endpoint.state = EndpointState::Deleting;
+            endpoint.due = Some(match endpoint.kind {
+                EndpointKind::Interface => now + config.deleting_seconds,
+                EndpointKind::Gateway => now,
+            });
+        }
+        self.settle(now, config);
+    }
+
+    /// Puts an interface of the endpoint into the subnet.
+    pub(crate) fn attach_interface(&mut self, endpoint_id: &str, subnet_id: &str) {
+        let (Some(endpoint), Some(subnet)) = (self.endpoints.get(endpoint_id), self.subnets.get(subnet_id)) else {
+            return;
+        };
+        let taken: BTreeSet<Ipv4Addr> = self.interfaces.values().map(|i| i.address).collect();
+        // AWS keeps the first four addresses of a subnet for itself.
+        let address = subnet
+            .cidr
+            .hosts()
+            .skip(3)
+            .find(|address| !taken.contains(address))
+            .unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let interface = Interface {
+            id: new_id("eni"),
+            endpoint_id: endpoint.id.clone(),
+            subnet_id: subnet.id.clone(),
+            vpc_id: subnet.vpc_id.clone(),
+            zone: subnet.zone.clone(),
+            group_ids: endpoint.group_ids.iter().cloned().collect(),
+            address,
+            tags: Tags::new(),
+            released_at: None,
+        };
+        self.interfaces.insert(interface.id.clone(), interface);
+    }
+
+    /// Lets the endpoint's interface in the subnet go.
+    pub(crate) fn detach_interface(&mut self, endpoint_id: &str, subnet_id: &str, released_at: Seconds) {
+        for interface in self.interfaces.values_mut() {
+            if interface.endpoint_id == endpoint_id && interface.subnet_id == subnet_id {
+                interface.released_at.get_or_insert(released_at);
+            }
+        }
+    }
+
+    /// Replaces an endpoint's groups, on its interfaces too.
+    pub(crate) fn set_groups(&mut self, endpoint_id: &str, group_ids: BTreeSet<String>) {
+        for interface in self.interfaces.values_mut() {
+            if interface.endpoint_id == endpoint_id && interface.released_at.is_none() {
+                interface.group_ids = group_ids.iter().cloned().collect();
+            }
+        }
+        if let Some(endpoint) = self.endpoints.get_mut(endpoint_id) {
+            endpoint.group_ids = group_ids;
+        }
+    }
+
+    /// What hinders a group's deletion.
+    pub(crate) fn uses_group(&self, group_id: &str) -> bool {
+        let interface = self
+            .interfaces
+            .values()
+            .any(|i| i.group_ids.iter().any(|id| id == group_id));
+        let endpoint = self
+            .endpoints
+            .values()
+            .any(|e| !e.is_deleted() && e.group_ids.contains(group_id));
+        let rule = self
+            .groups
+            .values()
+            .filter(|group| group.id != group_id)
+            .flat_map(|group| &group.rules)
+            .any(|rule| rule.names_group(group_id));
+        interface || endpoint || rule
+    }
+
+    /// The VPC's default group.
+    pub(crate) fn default_group(&self, vpc_id: &str) -> Option<&Group> {
+        self.groups
+            .values()
+            .find(|group| group.vpc_id == vpc_id && group.name == "default")
+    }
+}
+
+/// A new id as EC2 makes them: 17 hexadecimal digits, the first a zero.
+pub(crate) fn new_id(prefix: &str) -> String {
+    format!("{prefix}-0{:016x}", fastrand::u64(..))
+}

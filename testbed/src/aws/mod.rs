@@ -1,0 +1,275 @@
+//! The AWS simulator: EC2's and STS's query protocol over HTTP, and the handle by which tests steer and read it.
+//!
+//! It answers as AWS documents, or with an error: an action, parameter or filter it does not know is refused, never
+//! ignored. One listener stands for all services and regions, which a request names in its signature's credential
+//! scope; the access key id says the account. Signatures themselves are not verified.
+
+mod bucket;
+mod calls;
+mod clock;
+mod drift;
+mod ec2;
+mod error;
+mod fault;
+mod filter;
+mod identity;
+mod query;
+mod server;
+mod sts;
+mod view;
+mod world;
+mod xml;
+
+use std::sync::{Arc, MutexGuard};
+
+use anyhow::{Context as _, bail};
+
+pub use calls::Call;
+pub use ec2::region::{EndpointState, LastError};
+pub use ec2::rules::Direction;
+pub use ec2::services::ServiceSpec;
+pub use fault::{Fault, FaultKind, Gate, PausePoint};
+pub use identity::{BASE_ACCOUNT, RoleSpec};
+pub use view::{EndpointView, GroupView, RuleView};
+
+use ec2::groups::new_group;
+use ec2::network;
+use ec2::region::Subnet;
+use server::{Server, Shared};
+use world::World;
+
+/// How the simulator behaves; times in seconds of simulated time.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How many times as fast as ours its time runs.
+    pub time_scale: f64,
+    /// From an endpoint's creation (or acceptance) until it is available.
+    pub pending_seconds: f64,
+    /// How long an endpoint is pending after its subnets were modified.
+    pub modify_seconds: f64,
+    /// From an endpoint's deletion until it is deleted.
+    pub deleting_seconds: f64,
+    /// How long a deleted endpoint is still described.
+    pub deleted_linger_seconds: f64,
+    /// How long interfaces outlive their endpoint or subnet.
+    pub eni_release_seconds: f64,
+    /// Whether the documented token buckets apply.
+    pub throttle: bool,
+    /// The most items on a page of a describe, whatever the caller asks for.
+    pub page_size_cap: Option<usize>,
+    /// The regions that are there.
+    pub regions: Vec<String>,
+    /// Whether the base identity is a role's session, as with IRSA, and not an IAM user.
+    pub base_is_session: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let regions = [
+            "ap-northeast-1",
+            "ap-southeast-2",
+            "eu-central-1",
+            "eu-west-1",
+            "us-east-1",
+            "us-east-2",
+            "us-west-1",
+            "us-west-2",
+        ];
+        Self {
+            time_scale: 1.0,
+            pending_seconds: 2.0,
+            modify_seconds: 1.0,
+            deleting_seconds: 1.0,
+            deleted_linger_seconds: 60.0,
+            eni_release_seconds: 1.0,
+            throttle: true,
+            page_size_cap: None,
+            regions: regions.map(str::to_owned).to_vec(),
+            base_is_session: false,
+        }
+    }
+}
+
+/// A handle on a running simulator, which ends with the last one.
+#[derive(Clone)]
+pub struct Simulator {
+    shared: Shared,
+    server: Arc<Server>,
+}
+
+impl Simulator {
+    /// Starts one on a free port of the loopback interface, with no resources but AWS's own endpoint services.
+    pub fn start(config: Config) -> anyhow::Result<Self> {
+        if !config.time_scale.is_finite() || config.time_scale <= 0.0 {
+            bail!("time_scale must be a positive number, not {}", config.time_scale);
+        }
+        let shared = Shared::new(World::new(config));
+        let server = Server::start(shared.clone())?;
+        Ok(Self {
+            shared,
+            server: Arc::new(server),
+        })
+    }
+
+    /// The endpoint URL of EC2 and STS in every region.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.server.address)
+    }
+
+    /// Access key id and secret of the operator's base identity, in account [`BASE_ACCOUNT`].
+    pub fn base_credentials(&self) -> (String, String) {
+        self.world().identities.base_credentials()
+    }
+
+    /// Seconds of simulated time since the start.
+    pub fn now(&self) -> f64 {
+        self.world().clock.now()
+    }
+
+    /// Pushes simulated time forward.
+    pub fn advance(&self, seconds: f64) {
+        self.world().clock.advance(seconds);
+    }
+
+    /// Adds an account; roles bring theirs along.
+    pub fn add_account(&self, account: &str) {
+        self.world().identities.add_account(account);
+    }
+
+    /// Adds a role by its ARN.
+    pub fn add_role(&self, arn: &str, spec: RoleSpec) {
+        self.world().identities.set_role(arn, spec);
+    }
+
+    /// Changes a role; sessions that it handed out stay good.
+    pub fn set_role(&self, arn: &str, spec: RoleSpec) {
+        self.world().identities.set_role(arn, spec);
+    }
+
+    /// Removes a role; its sessions are good no more.
+    pub fn remove_role(&self, arn: &str) {
+        self.world().identities.remove_role(arn);
+    }
+
+    /// Ends all sessions that AssumeRole handed out.
+    pub fn expire_sessions(&self) {
+        let mut world = self.world();
+        let now = world.clock.now();
+        world.identities.expire_sessions(now);
+    }
+
+    /// Denies a role (or the base identity, by its ARN) an action such as `ec2:CreateVpcEndpoint` or `ec2:*`.
+    pub fn deny(&self, role_arn: &str, action: &str) {
+        self.world().identities.deny(role_arn, action);
+    }
+
+    /// Takes back a [`deny`](Self::deny) of exactly this action or pattern.
+    pub fn allow(&self, role_arn: &str, action: &str) {
+        self.world().identities.allow(role_arn, action);
+    }
+
+    /// Adds a VPC with its default group and main route table.
+    pub fn add_vpc(&self, account: &str, region: &str, vpc_id: &str, cidr: &str) -> anyhow::Result<()> {
+        let cidr = cidr.parse().with_context(|| format!("{cidr} is no CIDR block"))?;
+        let mut world = self.world();
+        network::add_vpc(world.region(account, region), vpc_id, cidr, ec2::tags::Tags::new());
+        Ok(())
+    }
+
+    /// Adds a subnet with a free block of its VPC.
+    pub fn add_subnet(
+        &self,
+        account: &str,
+        region: &str,
+        subnet_id: &str,
+        vpc_id: &str,
+        az: &str,
+    ) -> anyhow::Result<()> {
+        let mut world = self.world();
+        let state = world.region(account, region);
+        let vpc = state.vpcs.get(vpc_id).with_context(|| format!("no VPC {vpc_id}"))?;
+        let subnet = Subnet {
+            id: subnet_id.to_owned(),
+            vpc_id: vpc_id.to_owned(),
+            cidr: network::free_block(state, vpc).with_context(|| format!("{vpc_id} is full"))?,
+            zone: az.to_owned(),
+            tags: ec2::tags::Tags::new(),
+        };
+        state.subnets.insert(subnet.id.clone(), subnet);
+        Ok(())
+    }
+
+    /// Adds a security group with the open egress rule of a new one.
+    pub fn add_security_group(
+        &self,
+        account: &str,
+        region: &str,
+        group_id: &str,
+        vpc_id: &str,
+        name: &str,
+    ) -> anyhow::Result<()> {
+        let mut world = self.world();
+        let state = world.region(account, region);
+        state.vpcs.get(vpc_id).with_context(|| format!("no VPC {vpc_id}"))?;
+        let group = new_group(group_id.to_owned(), vpc_id, name, name, ec2::tags::Tags::new());
+        state.groups.insert(group_id.to_owned(), group);
+        Ok(())
+    }
+
+    /// Adds a route table, not the main one.
+    pub fn add_route_table(
+        &self,
+        account: &str,
+        region: &str,
+        route_table_id: &str,
+        vpc_id: &str,
+    ) -> anyhow::Result<()> {
+        let mut world = self.world();
+        let state = world.region(account, region);
+        state.vpcs.get(vpc_id).with_context(|| format!("no VPC {vpc_id}"))?;
+        network::add_route_table(state, route_table_id, vpc_id, false);
+        Ok(())
+    }
+
+    /// Adds a prefix list that rules may name.
+    pub fn add_prefix_list(&self, account: &str, region: &str, prefix_list_id: &str) {
+        let mut world = self.world();
+        let state = world.region(account, region);
+        state.prefix_lists.insert(prefix_list_id.to_owned());
+    }
+
+    /// Adds an endpoint service by its full name (`com.amazonaws.vpce.us-west-2.vpce-svc-...`), or replaces it.
+    pub fn add_service(&self, region: &str, name: &str, spec: ServiceSpec) {
+        self.world().add_service(region, name, spec);
+    }
+
+    /// Every call since the start or the last [`clear_calls`](Self::clear_calls), in the order they were carried out.
+    pub fn calls(&self) -> Vec<Call> {
+        self.world().calls.clone()
+    }
+
+    /// Forgets the calls so far.
+    pub fn clear_calls(&self) {
+        self.world().calls.clear();
+    }
+
+    /// Lets something go wrong.
+    pub fn fault(&self, fault: Fault) {
+        self.world().faults.add(fault);
+    }
+
+    /// Takes back the faults that have not worn off.
+    pub fn clear_faults(&self) {
+        self.world().faults.clear();
+    }
+
+    /// Holds the next call of an action.
+    #[must_use]
+    pub fn pause_on(&self, action: &str, point: PausePoint) -> Gate {
+        self.world().faults.gate(action, point)
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.shared.lock()
+    }
+}

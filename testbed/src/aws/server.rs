@@ -1,0 +1,203 @@
+//! HTTP: a listener of its own thread, and the way of one request through faults and gates.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Context as _;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use super::query::Form;
+use super::world::{Answer, Request, Service, World};
+
+/// The world, shared between the server and the handles.
+#[derive(Clone)]
+pub(crate) struct Shared(Arc<Mutex<World>>);
+
+impl Shared {
+    pub(crate) fn new(world: World) -> Self {
+        Self(Arc::new(Mutex::new(world)))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The running server; it ends when this is dropped.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    stop: Option<oneshot::Sender<Infallible>>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+    }
+}
+
+impl Server {
+    /// Listens on a free port of the loopback interface, on a thread and a runtime of its own.
+    pub(crate) fn start(shared: Shared) -> anyhow::Result<Self> {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("cannot listen for the AWS simulator")?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let (stop, stopped) = oneshot::channel::<Infallible>();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new()
+            .name("aws-simulator".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = serve(listener, shared) => {}
+                        _ = stopped => {}
+                    }
+                });
+            })?;
+        Ok(Self {
+            address,
+            stop: Some(stop),
+        })
+    }
+}
+
+async fn serve(listener: std::net::TcpListener, shared: Shared) {
+    let listener = TcpListener::from_std(listener).expect("the runtime has IO enabled");
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            let service = service_fn(move |request| answer(shared.clone(), request));
+            // An error here is a connection that either side gave up.
+            let _ = http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}
+
+/// The connection shall be closed without an answer.
+#[derive(Debug)]
+struct Hangup;
+
+impl std::fmt::Display for Hangup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a fault withholds the answer")
+    }
+}
+
+impl std::error::Error for Hangup {}
+
+async fn answer(shared: Shared, request: hyper::Request<Incoming>) -> Result<Response<Full<Bytes>>, Hangup> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| Hangup)?.to_bytes();
+    if head.method != Method::POST || head.uri.path() != "/" {
+        return Ok(plain(
+            400,
+            "The simulator speaks the query protocol: POST / with a form.",
+        ));
+    }
+    let request = match read(&head.headers, &body) {
+        Ok(request) => request,
+        Err(problem) => return Ok(plain(400, problem)),
+    };
+
+    let obstacles = {
+        let mut world = shared.lock();
+        let account = world.account_of(&request);
+        world.faults.strike(&request.action, &account)
+    };
+    if let Some(bar) = obstacles.before
+        && !bar.pass().await
+    {
+        return Err(Hangup);
+    }
+    if let Some(delay) = obstacles.delay {
+        tokio::time::sleep(delay).await;
+    }
+    let id = request.id.clone();
+    let answered = !obstacles.lose_answer;
+    let answer = shared.lock().carry_out(request, obstacles.refuse, answered);
+    if let Some(bar) = obstacles.after
+        && !bar.pass().await
+    {
+        return Err(Hangup);
+    }
+    if !answered {
+        return Err(Hangup);
+    }
+    Ok(respond(&answer, &id))
+}
+
+/// Reads what says whose request it is, and for what.
+fn read(headers: &HeaderMap, body: &[u8]) -> Result<Request, &'static str> {
+    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let authorization = header(AUTHORIZATION.as_str()).ok_or("The request is not signed.")?;
+    let scope = authorization
+        .strip_prefix("AWS4-HMAC-SHA256 ")
+        .and_then(|rest| rest.split(',').find_map(|part| part.trim().strip_prefix("Credential=")))
+        .ok_or("The Authorization header is not of Signature Version 4.")?;
+    let mut parts = scope.split('/');
+    let mut part = || parts.next().ok_or("The credential scope is incomplete.");
+    let (key_id, _date, region, service) = (part()?, part()?, part()?, part()?);
+    let service = match service {
+        "ec2" => Service::Ec2,
+        "sts" => Service::Sts,
+        _ => return Err("The simulator knows the services ec2 and sts."),
+    };
+    let mut form = Form::parse(body);
+    let action = form.take("Action").ok_or("The form has no Action.")?;
+    let version = form.take("Version").unwrap_or_default();
+    Ok(Request {
+        id: request_id(),
+        service,
+        region: region.to_owned(),
+        key_id: key_id.to_owned(),
+        token: header("x-amz-security-token").map(str::to_owned),
+        action,
+        version,
+        params: form.fields().clone(),
+    })
+}
+
+fn respond(answer: &Answer, request_id: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(answer.body.clone())));
+    *response.status_mut() = answer.status.try_into().unwrap_or_default();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, "text/xml;charset=UTF-8".parse().expect("a valid header"));
+    headers.insert(
+        "x-amzn-requestid",
+        request_id.parse().expect("hexadecimal digits and dashes"),
+    );
+    response
+}
+
+/// For those who are no AWS client.
+fn plain(status: u16, text: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    *response.status_mut() = status.try_into().unwrap_or_default();
+    response
+}
+
+/// A random UUID, as AWS's request ids look.
+fn request_id() -> String {
+    let bits = fastrand::u128(..);
+    format!(
+        "{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x}",
+        bits >> 96,
+        (bits >> 80) & 0xffff,
+        (bits >> 68) & 0xfff,
+        (bits >> 56) & 0xfff,
+        bits & 0xffff_ffff_ffff
+    )
+}

@@ -1,0 +1,269 @@
+//! Everything the simulated AWS holds, and how one call passes through it: who, how often, what.
+
+use std::collections::BTreeMap;
+
+use super::Config;
+use super::bucket::{Bucket, documented};
+use super::calls::Call;
+use super::clock::{Clock, Seconds};
+use super::ec2::region::Region;
+use super::ec2::services::{self, ServiceSpec};
+use super::error::ApiError;
+use super::fault::Faults;
+use super::identity::{Identities, KeyProblem, Principal};
+use super::query::Form;
+use super::xml::Xml;
+use super::{ec2, sts};
+
+/// Which service a request is signed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    Ec2,
+    Sts,
+}
+
+impl Service {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ec2 => "ec2",
+            Self::Sts => "sts",
+        }
+    }
+}
+
+/// A request, read as far as all have it in common.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) id: String,
+    pub(crate) service: Service,
+    pub(crate) region: String,
+    pub(crate) key_id: String,
+    pub(crate) token: Option<String>,
+    pub(crate) action: String,
+    pub(crate) version: String,
+    pub(crate) params: BTreeMap<String, String>,
+}
+
+/// What goes back to the caller.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+pub(crate) struct World {
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) identities: Identities,
+    pub(crate) faults: Faults,
+    pub(crate) calls: Vec<Call>,
+    next_seq: u64,
+    regions: BTreeMap<(String, String), Region>,
+    services: BTreeMap<String, BTreeMap<String, ServiceSpec>>,
+    buckets: BTreeMap<(String, String, String, bool), Bucket>,
+}
+
+impl World {
+    pub(crate) fn new(config: Config) -> Self {
+        let services = config
+            .regions
+            .iter()
+            .map(|region| (region.clone(), services::amazon(region)))
+            .collect();
+        Self {
+            clock: Clock::start(config.time_scale),
+            identities: Identities::new(config.base_is_session),
+            faults: Faults::default(),
+            calls: Vec::new(),
+            next_seq: 1,
+            regions: BTreeMap::new(),
+            services,
+            buckets: BTreeMap::new(),
+            config,
+        }
+    }
+
+    /// The account's region as it is now.
+    pub(crate) fn region(&mut self, account: &str, region: &str) -> &mut Region {
+        let now = self.clock.now();
+        let entry = self
+            .regions
+            .entry((account.to_owned(), region.to_owned()))
+            .or_insert_with(|| Region::new(account, region));
+        entry.settle(now, &self.config);
+        entry
+    }
+
+    pub(crate) fn services(&self, region: &str) -> Option<&BTreeMap<String, ServiceSpec>> {
+        self.services.get(region)
+    }
+
+    pub(crate) fn add_service(&mut self, region: &str, name: &str, spec: ServiceSpec) {
+        self.services
+            .entry(region.to_owned())
+            .or_insert_with(|| services::amazon(region))
+            .insert(name.to_owned(), spec);
+    }
+
+    /// The account whose key this is, whatever the key is still good for.
+    pub(crate) fn account_of(&self, request: &Request) -> String {
+        self.authenticate(request, 0.0)
+            .map_or_else(|_| String::new(), |principal| principal.account.clone())
+    }
+
+    /// Carries the request out, unless `refuse` comes in between, and logs it.
+    pub(crate) fn carry_out(&mut self, request: Request, refuse: Option<ApiError>, answered: bool) -> Answer {
+        let now = self.clock.now();
+        let known = self.authenticate(&request, 0.0).ok().cloned();
+        let mut produced = Vec::new();
+        let result = match refuse {
+            Some(error) => Err(error),
+            None => self.act(&request, now, &mut produced),
+        };
+        let answer = envelope(&request, &result);
+        self.calls.push(Call {
+            seq: self.next_seq,
+            time: now,
+            account: known.as_ref().map_or_else(String::new, |p| p.account.clone()),
+            region: request.region,
+            service: request.service.name().to_owned(),
+            action: request.action,
+            role: known.map_or_else(String::new, |p| p.role),
+            params: request.params,
+            result: result.map_or_else(|error| error.code, |_| "ok".to_owned()),
+            request_id: request.id,
+            produced,
+            answered,
+        });
+        self.next_seq += 1;
+        answer
+    }
+
+    fn act(&mut self, request: &Request, now: Seconds, produced: &mut Vec<String>) -> Result<Xml, ApiError> {
+        let caller = self
+            .authenticate(request, now)
+            .map_err(|problem| refused_key(request.service, problem))?
+            .clone();
+        let mut form = Form::new(request.params.clone());
+        match request.service {
+            Service::Sts => {
+                check_version(request, sts::VERSION)?;
+                let mut context = sts::Context {
+                    identities: &mut self.identities,
+                    clock: &self.clock,
+                    now,
+                    caller: &caller,
+                };
+                sts::handle(&request.action, &mut form, &mut context)
+            }
+            Service::Ec2 => {
+                check_version(request, ec2::VERSION)?;
+                if !ec2::ACTIONS.contains(&request.action.as_str()) {
+                    return Err(ec2::unknown_action(&request.action));
+                }
+                self.throttle(request, &caller, now)?;
+                self.region(&caller.account, &request.region);
+                let place = (caller.account.clone(), request.region.clone());
+                let (Some(region), Some(services)) = (self.regions.get_mut(&place), self.services.get(&request.region))
+                else {
+                    return Err(refused_key(Service::Ec2, KeyProblem::Unknown));
+                };
+                let mut context = ec2::Context {
+                    region,
+                    services,
+                    identities: &self.identities,
+                    config: &self.config,
+                    clock: &self.clock,
+                    now,
+                    caller: &caller,
+                    produced: Vec::new(),
+                };
+                let result = ec2::handle(&request.action, &mut form, &mut context);
+                produced.append(&mut context.produced);
+                result
+            }
+        }
+    }
+
+    /// In a region that is not there (or not enabled), no key is good.
+    fn authenticate(&self, request: &Request, now: Seconds) -> Result<&Principal, KeyProblem> {
+        if !self.services.contains_key(&request.region) {
+            return Err(KeyProblem::Unknown);
+        }
+        self.identities
+            .authenticate(&request.key_id, request.token.as_deref(), now)
+    }
+
+    fn throttle(&mut self, request: &Request, caller: &Principal, now: Seconds) -> Result<(), ApiError> {
+        if !self.config.throttle {
+            return Ok(());
+        }
+        let narrowed = request.params.keys().any(|name| name != "DryRun");
+        let key = (
+            caller.account.clone(),
+            request.region.clone(),
+            request.action.clone(),
+            narrowed,
+        );
+        let bucket = self
+            .buckets
+            .entry(key)
+            .or_insert_with(|| Bucket::full(documented(&request.action, narrowed), now));
+        if bucket.take(now) {
+            return Ok(());
+        }
+        let message = format!(
+            "Request limit exceeded. Account {} has been throttled on ec2:{} because it exceeded its request rate limit.",
+            caller.account, request.action
+        );
+        Err(ApiError::new("RequestLimitExceeded", message).with_status(503))
+    }
+}
+
+fn check_version(request: &Request, version: &str) -> Result<(), ApiError> {
+    if request.version == version {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        "NoSuchVersion",
+        format!(
+            "The requested version ({}) of service {} does not exist",
+            request.version,
+            request.service.name()
+        ),
+    ))
+}
+
+fn refused_key(service: Service, problem: KeyProblem) -> ApiError {
+    match (service, problem) {
+        (Service::Ec2, KeyProblem::Unknown) => ApiError::new(
+            "AuthFailure",
+            "AWS was not able to validate the provided access credentials",
+        )
+        .with_status(401),
+        (Service::Ec2, KeyProblem::Expired) => ApiError::new("RequestExpired", "Request has expired."),
+        (Service::Sts, KeyProblem::Unknown) => ApiError::new(
+            "InvalidClientTokenId",
+            "The security token included in the request is invalid.",
+        )
+        .with_status(403),
+        (Service::Sts, KeyProblem::Expired) => {
+            ApiError::new("ExpiredToken", "The security token included in the request is expired").with_status(403)
+        }
+    }
+}
+
+/// The service's own envelope around a result.
+fn envelope(request: &Request, result: &Result<Xml, ApiError>) -> Answer {
+    let (action, id) = (&request.action, &request.id);
+    let body = match (request.service, result) {
+        (Service::Ec2, Ok(xml)) => ec2::result_document(action, xml, id),
+        (Service::Ec2, Err(error)) => ec2::error_document(error, id),
+        (Service::Sts, Ok(xml)) => sts::result_document(action, xml, id),
+        (Service::Sts, Err(error)) => sts::error_document(error, id),
+    };
+    Answer {
+        status: result.as_ref().map_or_else(|error| error.status, |_| 200),
+        body,
+    }
+}
