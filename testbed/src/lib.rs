@@ -3,6 +3,10 @@
 pub mod aws;
 mod child;
 pub mod control_plane;
+pub mod demo;
+pub mod generate;
 mod http;
 pub mod operator;
+pub mod python;
+pub mod scenario;
 pub mod tools;

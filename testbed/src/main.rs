@@ -2,19 +2,27 @@
 
 use std::process::ExitCode;
 
-use vpce_testbed::tools;
+use vpce_testbed::{demo, generate, operator, tools};
 
 const USAGE: &str = "\
 usage: testbed COMMAND
 
-  tools   build (or find) the programs of the control plane, and print where they are
+  demo               start everything, apply the example manifests and show what comes of them
+  up                 start everything and leave it running until Ctrl-C
+  tools              build (or find) the programs of the control plane, and print where they are
+  generate           write the files that are generated: CRDs, RBAC
+  generate --check   fail if one of them is stale
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments[..] {
+        ["demo"] => demo::demo(),
+        ["up"] => demo::up(),
         ["tools"] => print_tools(),
+        ["generate"] => operator::binary().and_then(|operator| generate::write(&operator)),
+        ["generate", "--check"] => operator::binary().and_then(|operator| generate::check(&operator)),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

@@ -6,7 +6,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,12 +18,42 @@ use crate::control_plane::{ControlPlane, free_ports};
 use crate::http;
 
 /// Where the chart is installed; also the release's and so the Deployment's name.
-const NAMESPACE: &str = "vpce-system";
-const RELEASE: &str = "vpce-operator";
+pub(crate) const NAMESPACE: &str = "vpce-system";
+pub(crate) const RELEASE: &str = "vpce-operator";
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// The Deployment's `terminationGracePeriodSeconds`.
 const TERMINATED_WITHIN: Duration = Duration::from_secs(30);
 const STARTS: usize = 4;
+
+/// The operator's binary: what `VPCE_OPERATOR_BIN` names, or else built here with cargo, like the testbed that runs.
+///
+/// # Errors
+/// When it does not build.
+pub fn binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("VPCE_OPERATOR_BIN") {
+        return Ok(path.into());
+    }
+    // <target>/<profile>/testbed
+    let path = std::env::current_exe()?.with_file_name("vpce-operator");
+    let profile = path.parent().context("the testbed has no folder")?;
+    let mut cargo = Command::new("cargo");
+    cargo.args([
+        "build",
+        "--quiet",
+        "--package",
+        "vpce-operator",
+        "--bin",
+        "vpce-operator",
+        "--target-dir",
+    ]);
+    cargo.arg(profile.parent().context("the testbed is in no target folder")?);
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    let status = cargo.current_dir(project("")).status().context("cannot start cargo")?;
+    ensure!(status.success(), "the operator does not build");
+    Ok(path)
+}
 
 /// Where the operator finds AWS, and as whom it begins there.
 #[derive(Clone, Debug)]
@@ -249,7 +279,8 @@ impl Operator {
         Ok(kilobytes.context("the operator's memory is not known")? * 1024)
     }
 
-    fn log(&self) -> PathBuf {
+    /// The file that it logs to.
+    pub(crate) fn log(&self) -> PathBuf {
         self.scratch.path().join("operator.log")
     }
 

@@ -169,18 +169,11 @@ impl Group {
 
     /// Named after all that decides what is built, so that another checkout with other versions has its own.
     fn cache(&self) -> Result<PathBuf> {
-        let mut hash = Sha256::new();
-        for file in ["go.mod", "go.sum"] {
+        let read = |file: &str| {
             let path = self.source().join(file);
-            hash.update(fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?);
-        }
-        hash.update(self.link);
-        let hash: String = hash
-            .finalize()
-            .iter()
-            .take(6)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+            fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        let hash = digest([read("go.mod")?, read("go.sum")?, self.link.into()]);
         Ok(cache()?.join("tools").join(format!("{}-{hash}", self.folder)))
     }
 }
@@ -204,8 +197,19 @@ pub(crate) fn cache() -> Result<PathBuf> {
     Ok(base.join("vpce-operator"))
 }
 
+/// A short name for some contents.
+pub(crate) fn digest<const N: usize>(contents: [Vec<u8>; N]) -> String {
+    let mut hash = Sha256::new();
+    contents.iter().for_each(|content| hash.update(content));
+    hash.finalize()
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
 /// To the terminal even from a test, whose output is captured otherwise: a person waits for it.
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "testbed: {line}");
 }
 

@@ -1,0 +1,129 @@
+//! The files that are generated from the operator's types and from its chart: written, or compared with what is there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::operator::{self, project};
+use crate::tools::Tool;
+
+const CHART: &str = "charts/vpce-operator";
+/// The chart carries the CRDs in it: helm packages what is below its folder.
+const CRD_FOLDERS: [&str; 2] = ["crds", "charts/vpce-operator/files/crds"];
+const RBAC: [&str; 3] = ["clusterrole.yaml", "clusterrolebinding.yaml", "serviceaccount.yaml"];
+
+/// Writes the files.
+///
+/// # Errors
+/// When the operator does not print its CRDs or helm does not render the chart.
+pub fn write(operator: &Path) -> Result<()> {
+    for (path, content) in files(operator)? {
+        let path = project(&path);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Compares the files with what they would be.
+///
+/// # Errors
+/// When some are stale, with their names.
+pub fn check(operator: &Path) -> Result<()> {
+    let stale: Vec<String> = files(operator)?
+        .into_iter()
+        .filter(|(path, content)| fs::read_to_string(project(path)).ok().as_ref() != Some(content))
+        .map(|(path, _)| path)
+        .collect();
+    ensure!(
+        stale.is_empty(),
+        "stale, and `make generate` writes them anew: {}",
+        stale.join(", ")
+    );
+    Ok(())
+}
+
+/// The files' paths in the repository and their contents.
+fn files(operator: &Path) -> Result<Vec<(String, String)>> {
+    let mut files = Vec::new();
+    for crd in documents(&output(Command::new(operator).arg("crds"))?) {
+        let plural = crd_plural(&crd).context("the operator printed a document that is no CRD")?;
+        files.extend(CRD_FOLDERS.map(|folder| (format!("{folder}/{plural}.yaml"), crd.clone())));
+    }
+    ensure!(!files.is_empty(), "the operator printed no CRDs");
+    for name in RBAC {
+        let mut helm = Command::new(Tool::Helm.path()?);
+        helm.args(["template", operator::RELEASE])
+            .arg(project(CHART))
+            .args(["--namespace", operator::NAMESPACE]);
+        helm.args(["--show-only", &format!("templates/{name}")]);
+        let rendered = output(&mut helm)?;
+        let document = documents(&rendered)
+            .pop()
+            .with_context(|| format!("helm rendered nothing for {name}"))?;
+        files.push((format!("rbac/{name}"), document));
+    }
+    Ok(files)
+}
+
+fn output(command: &mut Command) -> Result<String> {
+    let program = PathBuf::from(command.get_program());
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start {}", program.display()))?;
+    if !output.status.success() {
+        bail!(
+            "{} failed: {}",
+            program.display(),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// The documents of a YAML stream, each with one newline at its end.
+fn documents(stream: &str) -> Vec<String> {
+    let mut documents = vec![String::new()];
+    for line in stream.lines() {
+        match documents.last_mut() {
+            Some(document) if line != "---" => *document += &format!("{line}\n"),
+            _ => documents.push(String::new()),
+        }
+    }
+    documents
+        .iter()
+        .map(|document| document.trim())
+        .filter(|document| !document.is_empty())
+        .map(|document| format!("{document}\n"))
+        .collect()
+}
+
+/// `vpcendpoints` of a CRD named `vpcendpoints.silvermullet.com`.
+fn crd_plural(crd: &str) -> Option<&str> {
+    let name = crd.lines().find_map(|line| line.strip_prefix("  name: "))?;
+    name.split_once('.').map(|(plural, _)| plural)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_split_into_its_documents() {
+        let stream = "---\nkind: A\nmetadata:\n  name: as.example.com\n---\n\nkind: B\nspec: |\n  --- \n\n";
+        let parts = documents(stream);
+        assert_eq!(
+            parts,
+            [
+                "kind: A\nmetadata:\n  name: as.example.com\n",
+                "kind: B\nspec: |\n  ---\n"
+            ]
+        );
+        assert_eq!(crd_plural(&parts[0]), Some("as"));
+        assert_eq!(crd_plural(&parts[1]), None);
+    }
+}

@@ -1,0 +1,109 @@
+//! The virtual environment that `testbed/python/requirements.txt` describes, made on first use in the cache; and moto, which runs in it.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::child::{Child, Scratch};
+use crate::control_plane::free_ports;
+use crate::http;
+use crate::tools::{cache, digest, say};
+
+const MOTO_READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// The environment's interpreter; several processes that want it at once make it once.
+///
+/// # Errors
+/// When there is no `python3` with `venv`, or pip cannot install the requirements.
+pub fn interpreter() -> Result<PathBuf> {
+    let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/requirements.txt");
+    let content = fs::read(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
+    let environments = cache()?.join("venv");
+    let folder = environments.join(digest([content]));
+    let (python, done) = (folder.join("bin/python"), folder.join("complete"));
+    if done.is_file() {
+        return Ok(python);
+    }
+    fs::create_dir_all(&environments).with_context(|| format!("cannot create {}", environments.display()))?;
+    let lock = File::create(folder.with_extension("lock"))?;
+    lock.lock().context("cannot lock the virtual environments' cache")?;
+    if !done.is_file() {
+        say("installing boto3 and moto into a virtual environment, once: about half a minute");
+        succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+        let pip = [
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--requirement",
+        ];
+        succeed(Command::new(&python).args(pip).arg(&requirements))?;
+        File::create(done)?;
+    }
+    Ok(python)
+}
+
+fn succeed(command: &mut Command) -> Result<()> {
+    let output = command
+        .output()
+        .with_context(|| format!("cannot run {command:?}; Python 3 is needed"))?;
+    ensure!(
+        output.status.success(),
+        "{command:?} failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+/// moto's server: an AWS that somebody else wrote. It ends with this value, or with this process however that ends.
+#[derive(Debug)]
+pub struct Moto {
+    url: String,
+    // Dropped in this order: what writes in the folder first.
+    _server: Child,
+    _scratch: Scratch,
+}
+
+impl Moto {
+    /// Starts one with nothing in it but what moto puts into every account.
+    ///
+    /// # Errors
+    /// When it cannot be installed or does not answer.
+    pub fn start() -> Result<Self> {
+        let python = interpreter()?;
+        let scratch = Scratch::new("moto")?;
+        let [port] = free_ports()?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let log = scratch.path().join("moto.log");
+        let arguments = ["-m", "moto.server", "--host", "127.0.0.1", "--port", &port.to_string()];
+        let environment = [("HOME".to_owned(), scratch.path().display().to_string())];
+        let mut server = Child::spawn(&python, &arguments, &environment, &log)?;
+        let deadline = Instant::now() + MOTO_READY_WITHIN;
+        while http::get(address, "/moto-api/").is_err() {
+            server.check_running()?;
+            if Instant::now() > deadline {
+                bail!(
+                    "moto does not answer within {MOTO_READY_WITHIN:?}; the end of its log:\n{}",
+                    server.log_end()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(Self {
+            url: format!("http://{address}"),
+            _server: server,
+            _scratch: scratch,
+        })
+    }
+
+    /// Where it serves every AWS API.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}

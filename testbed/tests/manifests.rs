@@ -1,0 +1,151 @@
+//! The chart and every manifest that users are handed, checked against what a real API server says of its kinds.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+use vpce_testbed::control_plane::ControlPlane;
+use vpce_testbed::tools::Tool;
+
+/// Whether to refuse fields that a kind does not have is the schemas' business.
+const LOCATION: &str = "{{.ResourceKind}}{{.KindSuffix}}.json";
+
+fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+fn succeed(command: &mut Command) -> String {
+    let output = command.output().expect("started");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}\n{text}");
+    text
+}
+
+#[test]
+fn the_chart_lints_and_every_manifest_conforms() {
+    let plane = ControlPlane::start().expect("started");
+    let helm = || Command::new(Tool::Helm.path().expect("helm"));
+    let chart = project("charts/vpce-operator");
+    succeed(helm().arg("lint").arg("--strict").arg(&chart));
+    let rendered = plane.folder().join("chart.yaml");
+    let chart_text = succeed(
+        helm()
+            .args(["template", "vpce-operator"])
+            .arg(&chart)
+            .args(["--namespace", "vpce-system"]),
+    );
+    fs::write(&rendered, &chart_text).expect("written");
+
+    plane
+        .kubectl(&["create", "--filename", project("crds").to_str().expect("text")])
+        .expect("ran")
+        .success()
+        .expect("CRDs");
+    let schemas = plane.folder().join("schemas");
+    write_schemas(&openapi(&plane), &schemas);
+    let conform = |paths: &[PathBuf]| {
+        let mut kubeconform = Command::new(Tool::Kubeconform.path().expect("kubeconform"));
+        kubeconform.args(["-strict", "-summary", "-output", "text", "-schema-location"]);
+        kubeconform.arg(schemas.join(LOCATION)).args(paths);
+        kubeconform
+    };
+    let manifests = ["crds", "rbac", "examples"].map(project);
+    let said = succeed(&mut conform(&[manifests.as_slice(), &[rendered]].concat()));
+    assert!(said.contains("Invalid: 0, Errors: 0, Skipped: 0"), "{said}");
+    println!("{said}");
+
+    // It would say so if something were wrong.
+    let wrong = plane.folder().join("wrong.yaml");
+    fs::write(&wrong, chart_text.replace("verbs:", "words:")).expect("written");
+    let refused = conform(&[wrong]).output().expect("started");
+    assert!(
+        String::from_utf8_lossy(&refused.stdout).contains("words"),
+        "{refused:?}"
+    );
+}
+
+/// What the API server says of its kinds, ours included: they appear a moment after their CRDs.
+fn openapi(plane: &ControlPlane) -> Value {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let text = plane
+            .kubectl(&["get", "--raw", "/openapi/v2"])
+            .expect("ran")
+            .success()
+            .expect("schemas");
+        if text.contains("com.silvermullet.v1beta1.VPCEndpoint\"")
+            && text.contains("com.silvermullet.v1beta1.AWSAccount\"")
+        {
+            return serde_json::from_str(&text).expect("JSON");
+        }
+        assert!(
+            Instant::now() < deadline,
+            "the API server does not publish our kinds' schemas"
+        );
+        std::thread::sleep(Duration::from_millis(250));
+    }
+}
+
+/// Writes one file a kind, as kubeconform looks for them: `deployment-apps-v1.json`.
+fn write_schemas(openapi: &Value, folder: &Path) {
+    fs::create_dir_all(folder).expect("folder");
+    let mut definitions = openapi["definitions"].as_object().expect("definitions").clone();
+    for (name, definition) in &mut definitions {
+        tighten(name, definition);
+    }
+    fs::write(
+        folder.join("definitions.json"),
+        json!({ "definitions": definitions }).to_string(),
+    )
+    .expect("written");
+    for (name, definition) in &definitions {
+        for kind in definition["x-kubernetes-group-version-kind"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let part = |part: &str| kind[part].as_str().unwrap_or_default().to_lowercase();
+            let group = part("group");
+            // kubeconform uses what stands before the group's first dot
+            let group = group.split('.').next().unwrap_or_default();
+            let file = [part("kind").as_str(), group, &part("version")]
+                .into_iter()
+                .filter(|part| !part.is_empty())
+                .collect::<Vec<_>>()
+                .join("-");
+            let schema = json!({ "$ref": format!("definitions.json#/definitions/{name}") });
+            fs::write(folder.join(file + ".json"), schema.to_string()).expect("written");
+        }
+    }
+}
+
+/// From what OpenAPI 2 can say to what holds: no unknown fields, and the types that it calls strings and are not only that.
+fn tighten(name: &str, schema: &mut Value) {
+    if name.ends_with("intstr.IntOrString") || name.ends_with("api.resource.Quantity") {
+        *schema = json!({ "type": ["string", "number"] });
+        return;
+    }
+    let Value::Object(fields) = schema else { return };
+    for key in ["properties", "definitions"] {
+        for property in fields
+            .get_mut(key)
+            .and_then(Value::as_object_mut)
+            .into_iter()
+            .flat_map(Map::values_mut)
+        {
+            tighten("", property);
+        }
+    }
+    for key in ["items", "additionalProperties"] {
+        if let Some(inner) = fields.get_mut(key) {
+            tighten("", inner);
+        }
+    }
+    let open =
+        fields.contains_key("additionalProperties") || fields.contains_key("x-kubernetes-preserve-unknown-fields");
+    if fields.contains_key("properties") && !open && !name.ends_with("JSONSchemaProps") {
+        fields.insert("additionalProperties".to_owned(), json!(false));
+    }
+}
