@@ -37,11 +37,11 @@ pub fn binary() -> Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name("vpce-operator");
     let profile = path.parent().context("the testbed has no folder")?;
     let mut cargo = Command::new("cargo");
+    // The whole workspace is selected, since one package alone selects other features of its dependencies.
     cargo.args([
         "build",
         "--quiet",
-        "--package",
-        "vpce-operator",
+        "--workspace",
         "--bin",
         "vpce-operator",
         "--target-dir",

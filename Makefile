@@ -1,0 +1,53 @@
+# The project's commands. What is slow to make is kept outside the checkout, so that a fresh one starts warm.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vpce-operator
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+IMAGE ?= vpce-operator:$(VERSION)
+
+# Always the whole workspace: selecting one package selects other features of its dependencies and builds them again.
+TESTBED := $(CARGO_TARGET_DIR)/debug/testbed
+
+.PHONY: help demo up test build tools generate image first
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: build ## show it: a real API server, three simulated AWS accounts, the operator, a few endpoints
+	@$(TESTBED) demo
+
+up: build ## the same with nothing applied, until Ctrl-C
+	@$(TESTBED) up
+
+test: first ## formatting, clippy, all tests, chart and manifests, generated files
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo build --locked --workspace
+	$(TESTBED) tools
+	$(TESTBED) generate --check
+	cargo test --locked --workspace 2>&1 | tee $(CARGO_TARGET_DIR)/tests.log
+	@awk '/^test result:/ {passed += $$4; failed += $$6} END {print "tests: " passed " passed, " failed " failed"}' \
+	    $(CARGO_TARGET_DIR)/tests.log
+
+build: first ## the operator and the testbed
+	cargo build --locked --workspace
+
+tools: build ## the programs of the control plane, built with Go where KUBEBUILDER_ASSETS has none
+	@$(TESTBED) tools
+
+generate: build ## write the CRDs and the RBAC files anew
+	$(TESTBED) generate
+
+image: ## the container image, named $IMAGE
+	docker build --tag $(IMAGE) .
+
+first:
+	@if ! [ -d "$(CACHE)/tools" ] || ! [ -d "$(CARGO_TARGET_DIR)/debug" ]; then \
+	    echo "First time here: this builds the crates (about 6 minutes on 2 cores) and, with Go, etcd, Kubernetes and helm"; \
+	    echo "(about 9 minutes). Both are kept in $(CACHE) for the next time."; \
+	fi
+	@mkdir -p "$(CARGO_TARGET_DIR)"
