@@ -1,0 +1,277 @@
+//! Logs: one line an event on stdout, as JSON for machines or as text for people.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::IsTerminal;
+
+use serde::ser::{SerializeMap, Serializer};
+use serde_json::Value;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+/// How a log line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one flat JSON object a line.
+    Json,
+}
+
+/// Why there are no logs.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The level cannot be read.
+    #[error(
+        "log level {level:?} is not understood: {source}; write a level (info), or levels by module (info,vpce_operator=debug)"
+    )]
+    Level {
+        /// As it was given.
+        level: String,
+        /// What is wrong with it.
+        source: ParseError,
+    },
+    /// Something else has already taken the logs of this process.
+    #[error("logging is already set up: {0}")]
+    Taken(#[from] TryInitError),
+}
+
+/// What libraries say of every connection and request tells nothing of endpoints, and some of it shows headers, in which
+/// there are tokens. A directive that names such a module brings it back.
+const QUIET: &str = "hyper=warn,hyper_util=warn,h2=warn,tower=warn,rustls=warn,aws_config=warn,aws_runtime=warn,\
+                     aws_sdk_ec2=warn,aws_sdk_sts=warn,aws_smithy_runtime=warn,aws_smithy_runtime_api=warn,\
+                     aws_smithy_http_client=warn,kube_client=warn";
+
+/// Sends the logs of the whole process to stdout. `level` is in the form of tracing's `EnvFilter`.
+///
+/// # Errors
+/// The level is not understood, or logging was set up before.
+pub fn init(format: LogFormat, level: &str) -> Result<(), Error> {
+    let ansi = std::io::stdout().is_terminal();
+    subscriber(format, level, ansi, std::io::stdout)?.try_init()?;
+    Ok(())
+}
+
+fn subscriber<W>(
+    format: LogFormat,
+    level: &str,
+    ansi: bool,
+    writer: W,
+) -> Result<Box<dyn Subscriber + Send + Sync>, Error>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    // Of two directives for one module the later counts, so that the user's win.
+    let filter = EnvFilter::builder()
+        .parse(format!("{QUIET},{level}"))
+        .map_err(|source| Error::Level {
+            level: level.to_owned(),
+            source,
+        })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    Ok(match format {
+        LogFormat::Text => Box::new(builder.with_ansi(ansi).finish()),
+        LogFormat::Json => Box::new(builder.fmt_fields(JsonFields::new()).event_format(FlatJson).finish()),
+    })
+}
+
+/// One JSON object an event: time, level, target and message, then the fields of the event and of all spans around it
+/// side by side, so that `select(.namespace == "a" and .name == "b")` finds an endpoint's story. (tracing-subscriber's own
+/// format keeps a span's fields in an object of their own, where a field called `name` meets the span's name.)
+struct FlatJson;
+
+/// The keys that every line has; a field of that name gives way.
+const FIXED: [&str; 4] = ["time", "level", "target", "message"];
+
+impl<S, N> FormatEvent<S, N> for FlatJson
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut time = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut time))?;
+        let mut fields = Fields::default();
+        for span in ctx.event_scope().into_iter().flat_map(|spans| spans.from_root()) {
+            let extensions = span.extensions();
+            let written = extensions.get::<FormattedFields<N>>().map(|fields| fields.as_str());
+            if let Some(Ok(of_span)) = written.map(serde_json::from_str::<BTreeMap<String, Value>>) {
+                fields.0.extend(of_span);
+            }
+        }
+        event.record(&mut fields);
+        let message = fields.0.remove("message").unwrap_or_default();
+        let meta = event.metadata();
+
+        let mut line = Vec::new();
+        let mut write = || {
+            let mut json = serde_json::Serializer::new(&mut line);
+            let mut map = json.serialize_map(None)?;
+            map.serialize_entry("time", &time)?;
+            map.serialize_entry("level", meta.level().as_str())?;
+            map.serialize_entry("target", meta.target())?;
+            map.serialize_entry("message", &message)?;
+            for (key, value) in fields.0.iter().filter(|(key, _)| !FIXED.contains(&key.as_str())) {
+                map.serialize_entry(key, value)?;
+            }
+            map.end()
+        };
+        write().map_err(|_: serde_json::Error| fmt::Error)?;
+        writeln!(writer, "{}", String::from_utf8_lossy(&line))
+    }
+}
+
+/// The fields of an event, each with its own type.
+#[derive(Default)]
+struct Fields(BTreeMap<String, Value>);
+
+impl Fields {
+    fn put(&mut self, field: &Field, value: impl Into<Value>) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+}
+
+impl Visit for Fields {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value);
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        self.put(field, value.to_string());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, format!("{value:?}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What the logs hold after `say` at this level.
+    fn logged(format: LogFormat, level: &str, say: impl FnOnce()) -> String {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let subscriber = subscriber(format, level, false, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, say);
+        let bytes = captured.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn one_endpoints_story_is_found_by_keys_at_the_top_of_each_line() {
+        let lines = logged(LogFormat::Json, "info", || {
+            let outer = tracing::info_span!(
+                "reconcile",
+                namespace = "external",
+                name = "db",
+                account = tracing::field::Empty
+            );
+            outer.in_scope(|| {
+                outer.record("account", "tenant-a");
+                let inner = tracing::info_span!("apply", action = "CreateVpcEndpoint");
+                inner.in_scope(|| tracing::info!(request_id = "r-1", tries = 2, done = true, "a \"quoted\"\nline"));
+            });
+        });
+        assert_eq!(lines.lines().count(), 1, "{lines}");
+        let line: Value = serde_json::from_str(&lines).unwrap();
+        for (key, value) in [
+            ("level", Value::from("INFO")),
+            ("message", Value::from("a \"quoted\"\nline")),
+            ("namespace", Value::from("external")),
+            ("name", Value::from("db")),
+            ("account", Value::from("tenant-a")),
+            ("action", Value::from("CreateVpcEndpoint")),
+            ("request_id", Value::from("r-1")),
+            ("tries", Value::from(2)),
+            ("done", Value::from(true)),
+        ] {
+            assert_eq!(line[key], value, "{key} in {lines}");
+        }
+        let time = line["time"].as_str().unwrap();
+        assert!(time.ends_with('Z') && time.contains('T'), "{time}");
+    }
+
+    #[test]
+    fn a_field_cannot_pose_as_the_level_or_appear_twice() {
+        let lines = logged(LogFormat::Json, "info", || {
+            tracing::info_span!("outer", level = "fake", name = "outer")
+                .in_scope(|| tracing::warn!(name = "event", "x"));
+        });
+        assert_eq!(lines.matches("\"level\"").count(), 1, "{lines}");
+        assert_eq!(lines.matches("\"name\"").count(), 1, "{lines}");
+        let line: Value = serde_json::from_str(&lines).unwrap();
+        assert_eq!(line["level"], "WARN");
+        assert_eq!(line["name"], "event");
+    }
+
+    #[test]
+    fn libraries_are_quiet_at_debug_unless_they_are_named() {
+        let say = || tracing::debug!(target: "hyper::proto", "connection");
+        assert_eq!(logged(LogFormat::Json, "debug", say), "");
+        assert!(logged(LogFormat::Json, "debug,hyper=debug", say).contains("connection"));
+    }
+
+    #[test]
+    fn text_is_one_plain_line_with_the_fields_of_the_spans() {
+        let line = logged(LogFormat::Text, "info", || {
+            tracing::info_span!("reconcile", namespace = "external", name = "db").in_scope(|| tracing::info!("hello"));
+        });
+        assert!(
+            line.contains("hello") && line.contains("namespace=\"external\""),
+            "{line}"
+        );
+        assert!(!line.contains('\u{1b}'), "{line}");
+    }
+
+    #[test]
+    fn a_level_that_is_not_one_is_refused_with_an_example() {
+        let refused = subscriber(LogFormat::Json, "vpce=loud", false, std::io::sink)
+            .err()
+            .unwrap();
+        assert!(refused.to_string().contains("vpce=loud"), "{refused}");
+        assert!(refused.to_string().contains("info,vpce_operator=debug"), "{refused}");
+    }
+}

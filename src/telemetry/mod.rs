@@ -1,0 +1,15 @@
+//! What people watch the operator by: metrics, logs, and the HTTP server that probes and Prometheus ask.
+
+pub mod http;
+pub mod kubernetes;
+pub mod logging;
+pub mod metrics;
+mod objects;
+
+pub use http::{Heartbeat, serve};
+pub use logging::LogFormat;
+pub use metrics::{InFlight, Metrics, MetricsOptions};
+pub use objects::{LineGauges, RegionGauges, Sources};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,418 @@
+//! The series of objects, accounts and regions: read from the caches at every scrape, so that they vanish with what they
+//! speak of.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::runtime::reflector::Store;
+use prometheus::IntGauge;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto;
+use vpce_core::api::{AWSAccount, VPCEndpoint, Watched};
+use vpce_core::ids::RoleArn;
+
+/// Where the series come from.
+#[derive(Clone)]
+pub struct Sources {
+    /// All VPCEndpoints.
+    pub endpoints: Store<Watched<VPCEndpoint>>,
+    /// All AWSAccounts.
+    pub accounts: Store<Watched<AWSAccount>>,
+    /// The regions in which the operator works.
+    pub regions: Arc<dyn Fn() -> Vec<RegionGauges> + Send + Sync>,
+    /// When the session of each AWSAccount (by name) expires.
+    pub sessions: Arc<dyn Fn() -> Vec<(String, SystemTime)> + Send + Sync>,
+}
+
+/// How one region of one AWS account stands.
+#[derive(Debug, Clone)]
+pub struct RegionGauges {
+    /// The AWS account's id.
+    pub account_id: String,
+    /// The region's name.
+    pub region: String,
+    /// When the whole region was last read; `None` before the first time.
+    pub snapshot_at: Option<SystemTime>,
+    /// Whether nothing is made there until a person has looked.
+    pub held: bool,
+    /// The lines for its AWS actions.
+    pub lines: Vec<LineGauges>,
+}
+
+/// How the line for one AWS action stands.
+#[derive(Debug, Clone)]
+pub struct LineGauges {
+    /// The action, as AWS spells it.
+    pub action: String,
+    /// Calls that could be made at once.
+    pub tokens: f64,
+    /// Objects that wait for a token.
+    pub waiting: usize,
+}
+
+/// The endpoint type that the operator makes.
+const INTERFACE: &str = "Interface";
+
+/// The `state` of an endpoint that AWS has not made yet.
+const NOT_MADE: &str = "none";
+
+/// A gauge that is made anew at every scrape.
+struct Series<const N: usize> {
+    name: &'static str,
+    help: &'static str,
+    labels: [&'static str; N],
+}
+
+/// The samples of one `Series`. Two samples of the same labels would spoil the whole scrape: a map has none.
+type Samples<const N: usize> = BTreeMap<[String; N], f64>;
+
+impl<const N: usize> Series<N> {
+    fn desc(&self) -> Desc {
+        let labels = self.labels.iter().map(|label| (*label).to_owned()).collect();
+        Desc::new(self.name.to_owned(), self.help.to_owned(), labels, HashMap::new())
+            .expect("names and labels of metrics are valid")
+    }
+
+    fn family(&self, samples: Samples<N>) -> proto::MetricFamily {
+        let metrics = samples.into_iter().map(|(values, value)| {
+            let labels = self.labels.iter().zip(values).map(|(name, value)| {
+                let mut pair = proto::LabelPair::default();
+                pair.set_name((*name).to_owned());
+                pair.set_value(value);
+                pair
+            });
+            let mut gauge = proto::Gauge::default();
+            gauge.set_value(value);
+            let mut metric = proto::Metric::from_label(labels.collect());
+            metric.set_gauge(gauge);
+            metric
+        });
+        let mut family = proto::MetricFamily::default();
+        family.set_name(self.name.to_owned());
+        family.set_help(self.help.to_owned());
+        family.set_field_type(proto::MetricType::GAUGE);
+        family.set_metric(metrics.collect());
+        family
+    }
+}
+
+const ENDPOINTS: Series<4> = Series {
+    name: "vpce_endpoints",
+    help: "VPCEndpoints, by the state that AWS gives; none: not made yet.",
+    labels: ["account", "region", "type", "state"],
+};
+const ENDPOINT_INFO: Series<7> = Series {
+    name: "vpce_endpoint_info",
+    help: "What a VPCEndpoint is in AWS; always 1.",
+    labels: [
+        "namespace",
+        "name",
+        "account",
+        "account_id",
+        "region",
+        "type",
+        "vpc_endpoint_id",
+    ],
+};
+const ENDPOINT_CONDITION: Series<6> = Series {
+    name: "vpce_endpoint_status_condition",
+    help: "A condition of a VPCEndpoint as it is now; always 1.",
+    labels: ["namespace", "name", "account", "condition", "status", "reason"],
+};
+const ENDPOINT_TRANSITION: Series<4> = Series {
+    name: "vpce_endpoint_last_transition_timestamp_seconds",
+    help: "When the status of a condition of a VPCEndpoint last changed.",
+    labels: ["namespace", "name", "account", "condition"],
+};
+const ENDPOINT_DELETION: Series<3> = Series {
+    name: "vpce_endpoint_deletion_timestamp_seconds",
+    help: "When the deletion of a VPCEndpoint was asked for; absent otherwise.",
+    labels: ["namespace", "name", "account"],
+};
+const NETWORK_INTERFACES: Series<3> = Series {
+    name: "vpce_endpoint_network_interfaces",
+    help: "Network interfaces of endpoints, which is what AWS charges for by the hour.",
+    labels: ["account", "namespace", "type"],
+};
+const ACCOUNT_INFO: Series<2> = Series {
+    name: "vpce_account_info",
+    help: "The AWS account that an AWSAccount leads to; always 1.",
+    labels: ["account", "account_id"],
+};
+const ACCOUNT_CONDITION: Series<4> = Series {
+    name: "vpce_account_status_condition",
+    help: "A condition of an AWSAccount as it is now; always 1.",
+    labels: ["account", "condition", "status", "reason"],
+};
+const ACCOUNT_ENDPOINTS: Series<1> = Series {
+    name: "vpce_account_endpoints",
+    help: "VPCEndpoints that are bound to an AWSAccount.",
+    labels: ["account"],
+};
+const SESSION_EXPIRATION: Series<1> = Series {
+    name: "vpce_account_session_expiration_timestamp_seconds",
+    help: "When the session of an AWSAccount's role expires.",
+    labels: ["account"],
+};
+const MUTATIONS_HELD: Series<2> = Series {
+    name: "vpce_mutations_held",
+    help: "Whether nothing is made in a region because many endpoints vanished from it at once.",
+    labels: ["account_id", "region"],
+};
+const SNAPSHOT: Series<2> = Series {
+    name: "vpce_snapshot_timestamp_seconds",
+    help: "When a region was last read as a whole.",
+    labels: ["account_id", "region"],
+};
+const BUCKET_TOKENS: Series<3> = Series {
+    name: "vpce_aws_bucket_tokens",
+    help: "Calls of an action that could be made at once.",
+    labels: ["account_id", "region", "action"],
+};
+const QUEUE_LENGTH: Series<3> = Series {
+    name: "vpce_aws_queue_length",
+    help: "Objects in line for a call of an action.",
+    labels: ["account_id", "region", "action"],
+};
+const UNPARSEABLE: Series<1> = Series {
+    name: "vpce_unparseable_objects",
+    help: "Objects whose spec does not parse.",
+    labels: ["kind"],
+};
+
+/// Makes the series when Prometheus asks.
+pub(super) struct ObjectSeries {
+    sources: Sources,
+    per_object: bool,
+    leader: IntGauge,
+    descs: Vec<Desc>,
+}
+
+impl ObjectSeries {
+    /// `per_object`: whether every VPCEndpoint has series of its own. Without `leader` there are none at all: two
+    /// processes that both export an object would count it twice.
+    pub(super) fn new(sources: Sources, per_object: bool, leader: IntGauge) -> Self {
+        let descs = vec![
+            ENDPOINTS.desc(),
+            ENDPOINT_INFO.desc(),
+            ENDPOINT_CONDITION.desc(),
+            ENDPOINT_TRANSITION.desc(),
+            ENDPOINT_DELETION.desc(),
+            NETWORK_INTERFACES.desc(),
+            ACCOUNT_INFO.desc(),
+            ACCOUNT_CONDITION.desc(),
+            ACCOUNT_ENDPOINTS.desc(),
+            SESSION_EXPIRATION.desc(),
+            MUTATIONS_HELD.desc(),
+            SNAPSHOT.desc(),
+            BUCKET_TOKENS.desc(),
+            QUEUE_LENGTH.desc(),
+            UNPARSEABLE.desc(),
+        ];
+        Self {
+            sources,
+            per_object,
+            leader,
+            descs,
+        }
+    }
+}
+
+impl Collector for ObjectSeries {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<proto::MetricFamily> {
+        if self.leader.get() == 0 {
+            return Vec::new();
+        }
+        let endpoints = self.sources.endpoints.state();
+        let accounts = self.sources.accounts.state();
+        let mut families = Vec::from(totals(&endpoints, &accounts));
+        if self.per_object {
+            families.extend(of_endpoints(&endpoints));
+        }
+        families.extend(of_accounts(&endpoints, &accounts, (self.sources.sessions)()));
+        families.extend(of_regions((self.sources.regions)()));
+        families
+    }
+}
+
+/// The account that counts an endpoint as its own: the one it is bound to, or else the one that it names.
+fn account_of(endpoint: &Watched<VPCEndpoint>) -> String {
+    let bound = endpoint.status.account.as_ref().map(|account| account.name.clone());
+    let named = || endpoint.spec.as_ref().ok().and_then(|spec| spec.account.clone());
+    bound.or_else(named).unwrap_or_default()
+}
+
+/// The region that an endpoint is bound to, or else the one that it names.
+fn region_of(endpoint: &Watched<VPCEndpoint>) -> String {
+    let named = || endpoint.spec.as_ref().ok().and_then(|spec| spec.region.clone());
+    endpoint.status.region.clone().or_else(named).unwrap_or_default()
+}
+
+/// The AWS account that an AWSAccount leads to: the one that AWS confirmed, or else the one that its role names.
+pub(super) fn account_id(account: &Watched<AWSAccount>) -> Option<String> {
+    let confirmed = account.status.account_id.clone();
+    confirmed.or_else(|| {
+        let role: RoleArn = account.spec.as_ref().ok()?.role_arn.parse().ok()?;
+        Some(role.account().to_string())
+    })
+}
+
+/// What counts all endpoints together, and so stays small however many there are.
+fn totals(endpoints: &[Arc<Watched<VPCEndpoint>>], accounts: &[Arc<Watched<AWSAccount>>]) -> [proto::MetricFamily; 3] {
+    let (mut states, mut interfaces) = (Samples::new(), Samples::new());
+    for endpoint in endpoints {
+        let namespace = endpoint.metadata.namespace.clone().unwrap_or_default();
+        let account = account_of(endpoint);
+        let type_ = INTERFACE.to_owned();
+        let made = u32::try_from(endpoint.status.network_interface_ids.len()).unwrap_or(u32::MAX);
+        *interfaces
+            .entry([account.clone(), namespace, type_.clone()])
+            .or_default() += f64::from(made);
+        let state = endpoint.status.state.clone().unwrap_or_else(|| NOT_MADE.to_owned());
+        *states.entry([account, region_of(endpoint), type_, state]).or_default() += 1.0;
+    }
+    let unparseable = Samples::from([
+        (["VPCEndpoint".to_owned()], count(endpoints, |e| e.spec.is_err())),
+        (["AWSAccount".to_owned()], count(accounts, |a| a.spec.is_err())),
+    ]);
+    [
+        ENDPOINTS.family(states),
+        NETWORK_INTERFACES.family(interfaces),
+        UNPARSEABLE.family(unparseable),
+    ]
+}
+
+/// What every endpoint has of its own.
+fn of_endpoints(endpoints: &[Arc<Watched<VPCEndpoint>>]) -> [proto::MetricFamily; 4] {
+    let (mut info, mut conditions, mut transitions, mut deletions) =
+        (Samples::new(), Samples::new(), Samples::new(), Samples::new());
+    for endpoint in endpoints {
+        let namespace = endpoint.metadata.namespace.clone().unwrap_or_default();
+        let name = endpoint.metadata.name.clone().unwrap_or_default();
+        let account = account_of(endpoint);
+        let status = &endpoint.status;
+        info.insert(
+            [
+                namespace.clone(),
+                name.clone(),
+                account.clone(),
+                status
+                    .account
+                    .as_ref()
+                    .map(|a| a.account_id.clone())
+                    .unwrap_or_default(),
+                region_of(endpoint),
+                INTERFACE.to_owned(),
+                status.vpc_endpoint_id.clone().unwrap_or_default(),
+            ],
+            1.0,
+        );
+        for Condition {
+            type_,
+            status,
+            reason,
+            last_transition_time,
+            ..
+        } in &status.conditions
+        {
+            let key = [namespace.clone(), name.clone(), account.clone(), type_.clone()];
+            transitions.insert(key.clone(), of_time(last_transition_time));
+            let [namespace, name, account, type_] = key;
+            conditions.insert([namespace, name, account, type_, status.clone(), reason.clone()], 1.0);
+        }
+        if let Some(asked) = &endpoint.metadata.deletion_timestamp {
+            deletions.insert([namespace, name, account], of_time(asked));
+        }
+    }
+    [
+        ENDPOINT_INFO.family(info),
+        ENDPOINT_CONDITION.family(conditions),
+        ENDPOINT_TRANSITION.family(transitions),
+        ENDPOINT_DELETION.family(deletions),
+    ]
+}
+
+/// What every AWSAccount has.
+fn of_accounts(
+    endpoints: &[Arc<Watched<VPCEndpoint>>],
+    accounts: &[Arc<Watched<AWSAccount>>],
+    sessions: Vec<(String, SystemTime)>,
+) -> [proto::MetricFamily; 4] {
+    let (mut info, mut conditions, mut bound) = (Samples::new(), Samples::new(), Samples::new());
+    for account in accounts {
+        let name = account.metadata.name.clone().unwrap_or_default();
+        if let Some(id) = account_id(account) {
+            info.insert([name.clone(), id], 1.0);
+        }
+        for condition in &account.status.conditions {
+            let Condition {
+                type_, status, reason, ..
+            } = condition;
+            conditions.insert([name.clone(), type_.clone(), status.clone(), reason.clone()], 1.0);
+        }
+        bound.insert([name], 0.0);
+    }
+    for endpoint in endpoints {
+        let account = endpoint.status.account.as_ref().map(|account| account.name.clone());
+        if let Some(endpoints) = account.and_then(|account| bound.get_mut(&[account])) {
+            *endpoints += 1.0;
+        }
+    }
+    let sessions = sessions
+        .into_iter()
+        .map(|(account, expires)| ([account], of_system_time(expires)))
+        .collect();
+    [
+        ACCOUNT_INFO.family(info),
+        ACCOUNT_CONDITION.family(conditions),
+        ACCOUNT_ENDPOINTS.family(bound),
+        SESSION_EXPIRATION.family(sessions),
+    ]
+}
+
+/// What every region of every AWS account has.
+fn of_regions(regions: Vec<RegionGauges>) -> [proto::MetricFamily; 4] {
+    let (mut held, mut snapshots, mut tokens, mut queues) =
+        (Samples::new(), Samples::new(), Samples::new(), Samples::new());
+    for region in regions {
+        let key = [region.account_id, region.region];
+        held.insert(key.clone(), f64::from(u8::from(region.held)));
+        if let Some(read) = region.snapshot_at {
+            snapshots.insert(key.clone(), of_system_time(read));
+        }
+        let [account_id, region_name] = key;
+        for line in region.lines {
+            let key = [account_id.clone(), region_name.clone(), line.action];
+            tokens.insert(key.clone(), line.tokens);
+            queues.insert(key, f64::from(u32::try_from(line.waiting).unwrap_or(u32::MAX)));
+        }
+    }
+    [
+        MUTATIONS_HELD.family(held),
+        SNAPSHOT.family(snapshots),
+        BUCKET_TOKENS.family(tokens),
+        QUEUE_LENGTH.family(queues),
+    ]
+}
+
+fn count<T>(items: &[T], mut counts: impl FnMut(&T) -> bool) -> f64 {
+    items.iter().map(|item| f64::from(u8::from(counts(item)))).sum()
+}
+
+/// Seconds since the epoch, at the precision that Kubernetes writes.
+fn of_time(time: &Time) -> f64 {
+    time.0.as_duration().as_secs_f64()
+}
+
+/// Seconds since the epoch.
+fn of_system_time(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH)
+        .map(|since| since.as_secs_f64())
+        .unwrap_or(0.0)
+}

@@ -1,0 +1,312 @@
+//! What is exported is what was promised: names, labels, types, and the values of a small estate.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use kube::runtime::reflector::{Store, store};
+use kube::runtime::watcher::Event;
+use serde_json::{Value, json};
+use vpce_core::api::{Kind, Watched};
+
+use super::*;
+
+/// Whether a series is of one object, and left out without `per_object`.
+#[derive(Clone, Copy, PartialEq)]
+enum Of {
+    All,
+    Object,
+}
+
+/// The table of what is watched: name, type, labels.
+#[rustfmt::skip]
+const PROMISED: &[(&str, &str, &[&str], Of)] = &[
+    ("vpce_endpoints", "gauge", &["account", "region", "type", "state"], Of::All),
+    ("vpce_endpoint_info", "gauge", &["namespace", "name", "account", "account_id", "region", "type", "vpc_endpoint_id"], Of::Object),
+    ("vpce_endpoint_status_condition", "gauge", &["namespace", "name", "account", "condition", "status", "reason"], Of::Object),
+    ("vpce_endpoint_last_transition_timestamp_seconds", "gauge", &["namespace", "name", "account", "condition"], Of::Object),
+    ("vpce_endpoint_deletion_timestamp_seconds", "gauge", &["namespace", "name", "account"], Of::Object),
+    ("vpce_endpoint_network_interfaces", "gauge", &["account", "namespace", "type"], Of::All),
+    ("vpce_time_to_ready_seconds", "histogram", &["account", "type"], Of::All),
+    ("vpce_account_info", "gauge", &["account", "account_id"], Of::All),
+    ("vpce_account_status_condition", "gauge", &["account", "condition", "status", "reason"], Of::All),
+    ("vpce_account_endpoints", "gauge", &["account"], Of::All),
+    ("vpce_account_session_expiration_timestamp_seconds", "gauge", &["account"], Of::All),
+    ("vpce_mutations_held", "gauge", &["account_id", "region"], Of::All),
+    ("vpce_snapshot_timestamp_seconds", "gauge", &["account_id", "region"], Of::All),
+    ("vpce_aws_requests_total", "counter", &["account_id", "region", "service", "action", "result"], Of::All),
+    ("vpce_aws_request_duration_seconds", "histogram", &["service", "action"], Of::All),
+    ("vpce_aws_bucket_tokens", "gauge", &["account_id", "region", "action"], Of::All),
+    ("vpce_aws_queue_length", "gauge", &["account_id", "region", "action"], Of::All),
+    ("vpce_aws_queue_wait_seconds", "histogram", &["action"], Of::All),
+    ("vpce_reconciles_total", "counter", &["controller", "account", "result"], Of::All),
+    ("vpce_reconcile_duration_seconds", "histogram", &["controller"], Of::All),
+    ("vpce_reconciles_in_flight", "gauge", &["controller"], Of::All),
+    ("vpce_queue_depth", "gauge", &["controller"], Of::All),
+    ("vpce_kubernetes_requests_total", "counter", &["verb", "resource", "code"], Of::All),
+    ("vpce_watch_errors_total", "counter", &["kind"], Of::All),
+    ("vpce_unparseable_objects", "gauge", &["kind"], Of::All),
+    ("vpce_leader", "gauge", &[], Of::All),
+    ("vpce_build_info", "gauge", &["version", "revision"], Of::All),
+];
+
+fn caches<K: Kind>(objects: &[Value]) -> Store<Watched<K>>
+where
+    Watched<K>: kube::runtime::reflector::Lookup<DynamicType = ()>,
+{
+    let (reader, mut writer) = store();
+    for object in objects {
+        let object: Watched<K> = serde_json::from_value(object.clone()).unwrap();
+        writer.apply_watcher_event(&Event::Apply(object));
+    }
+    reader
+}
+
+fn condition(type_: &str, status: &str, reason: &str, seconds: u32) -> Value {
+    json!({
+        "type": type_, "status": status, "reason": reason, "message": "",
+        "lastTransitionTime": format!("1970-01-01T00:00:{seconds:02}Z"),
+    })
+}
+
+/// Two accounts, one of them not confirmed; three endpoints: available, about to be deleted, and one that does not parse.
+fn sources() -> Sources {
+    let spec = json!({
+        "vpc_id": "vpc-1", "vpc_endpoint_service_id": "vpce-svc-1", "security_group_type": "generated",
+        "account": "tenant-a", "region": "eu-central-1",
+    });
+    let bound = json!({"name": "tenant-a", "account_id": "111111111111"});
+    Sources {
+        endpoints: caches(&[
+            json!({
+                "metadata": {"namespace": "team", "name": "ready"}, "spec": spec,
+                "status": {
+                    "account": bound, "region": "eu-central-1", "vpc_endpoint_id": "vpce-1", "state": "available",
+                    "network_interface_ids": ["eni-1", "eni-2"],
+                    "conditions": [condition("Ready", "True", "Available", 7)],
+                },
+            }),
+            json!({
+                "metadata": {"namespace": "team", "name": "leaving", "deletionTimestamp": "1970-01-01T00:01:40Z"},
+                "spec": spec,
+                "status": {
+                    "account": bound, "region": "eu-central-1", "state": "deleting", "network_interface_ids": ["eni-3"],
+                    "conditions": [condition("Ready", "False", "Deleting", 9)],
+                },
+            }),
+            json!({"metadata": {"namespace": "other", "name": "broken"}, "spec": {"vpc_id": 7}}),
+        ]),
+        accounts: caches(&[
+            json!({
+                "metadata": {"name": "tenant-a"}, "spec": {"role_arn": "arn:aws:iam::111111111111:role/vpce"},
+                "status": {"account_id": "111111111111", "conditions": [condition("Ready", "True", "Ready", 1)]},
+            }),
+            json!({
+                "metadata": {"name": "tenant-b"}, "spec": {"role_arn": "arn:aws:iam::222222222222:role/vpce"},
+                "status": {"conditions": [condition("Ready", "False", "RoleDenied", 1)]},
+            }),
+        ]),
+        regions: Arc::new(|| {
+            vec![RegionGauges {
+                account_id: "111111111111".into(),
+                region: "eu-central-1".into(),
+                snapshot_at: Some(UNIX_EPOCH + Duration::from_secs(1_000)),
+                held: true,
+                lines: vec![LineGauges {
+                    action: "CreateVpcEndpoint".into(),
+                    tokens: 2.5,
+                    waiting: 3,
+                }],
+            }]
+        }),
+        sessions: Arc::new(|| vec![("tenant-a".into(), UNIX_EPOCH + Duration::from_secs(5_000))]),
+    }
+}
+
+/// Metrics that every part of the operator has written to.
+fn filled(per_object: bool) -> Metrics {
+    let metrics = Metrics::new(MetricsOptions {
+        per_object,
+        version: "1.2.3",
+        revision: "abc",
+    });
+    metrics.attach(sources());
+    metrics.leader(true);
+    metrics.aws_request("111111111111", "eu-central-1", "ec2", "CreateVpcEndpoint", "ok", 0.7);
+    metrics.aws_request("222222222222", "eu-central-1", "sts", "AssumeRole", "denied", 0.1);
+    metrics.aws_queue_wait("CreateVpcEndpoint", 3.0);
+    metrics.reconcile("endpoint", "tenant-a", "ok", 0.02);
+    metrics.reconcile("endpoint", "tenant-b", "error", 0.02);
+    drop(metrics.in_flight("endpoint"));
+    metrics.queue_depth("endpoint", 4);
+    metrics.kubernetes_request("list", "vpcendpoints", "200");
+    metrics.watch_error("VPCEndpoint");
+    metrics.time_to_ready("tenant-a", "Interface", 90.0);
+    metrics.time_to_ready("tenant-b", "Interface", 90.0);
+    metrics
+}
+
+/// Name to (type, help, labels), read back from the text.
+fn exported(text: &str) -> BTreeMap<String, (String, String, BTreeSet<String>)> {
+    let mut families: BTreeMap<String, (String, String, BTreeSet<String>)> = BTreeMap::new();
+    let mut helps = BTreeMap::new();
+    for line in text.lines() {
+        if let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) {
+            helps.insert(name.to_owned(), help.to_owned());
+        } else if let Some((name, type_)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            let help = helps.get(name).cloned().unwrap_or_default();
+            families.insert(name.to_owned(), (type_.to_owned(), help, BTreeSet::new()));
+        } else {
+            let name = line.split(['{', ' ']).next().unwrap();
+            let family = ["", "_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|suffix| families.get_key_value(name.strip_suffix(suffix)?))
+                .map(|(family, _)| family.clone())
+                .unwrap_or_else(|| panic!("{name} has no TYPE"));
+            let inside = line.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+            let labels = inside.map(|(labels, _)| labels).unwrap_or_default();
+            let names = labels
+                .split(',')
+                .filter_map(|pair| pair.split_once('=').map(|(name, _)| name));
+            let kept = names.filter(|name| *name != "le").map(str::to_owned);
+            families.get_mut(&family).unwrap().2.extend(kept);
+        }
+    }
+    families
+}
+
+#[test]
+fn every_metric_has_the_name_type_and_labels_that_were_promised() {
+    for per_object in [true, false] {
+        let mut exported = exported(&filled(per_object).render());
+        exported.retain(|name, _| !name.starts_with("process_"));
+        for (name, type_, labels, of) in PROMISED {
+            let found = exported.remove(*name);
+            if *of == Of::Object && !per_object {
+                assert!(found.is_none(), "{name} is left out");
+                continue;
+            }
+            let (found_type, _, found_labels) = found.unwrap_or_else(|| panic!("{name} is not exported"));
+            assert_eq!(found_type, *type_, "{name}");
+            let labels: BTreeSet<String> = labels.iter().map(|label| (*label).to_owned()).collect();
+            assert_eq!(found_labels, labels, "{name}");
+        }
+        assert!(exported.is_empty(), "nobody promised {:?}", exported.keys());
+    }
+}
+
+/// The rules of Prometheus' linter that names can break.
+#[test]
+fn names_follow_the_guidelines() {
+    for (name, (type_, help, labels)) in exported(&filled(true).render()) {
+        assert_eq!(name.ends_with("_total"), type_ == "counter", "{name} is a {type_}");
+        assert!(!help.is_empty(), "{name} has no help");
+        for part in name.split('_') {
+            let bad = [
+                "ms",
+                "milliseconds",
+                "minutes",
+                "hours",
+                "kb",
+                "mb",
+                "percent",
+                "gauge",
+                "counter",
+                "histogram",
+            ];
+            assert!(!bad.contains(&part), "{name}: {part}");
+        }
+        for suffix in ["_count", "_sum", "_bucket"] {
+            assert!(!name.ends_with(suffix), "{name}: {suffix} belongs to histograms' parts");
+        }
+        for label in labels.iter().chain([&name]) {
+            assert!(
+                label.chars().all(|c| c.is_ascii_lowercase() || c == '_'),
+                "{name}: {label}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_scrape_tells_how_the_estate_stands() {
+    let text = filled(true).render();
+    for sample in [
+        r#"vpce_endpoints{account="tenant-a",region="eu-central-1",type="Interface",state="available"} 1"#,
+        r#"vpce_endpoints{account="tenant-a",region="eu-central-1",type="Interface",state="deleting"} 1"#,
+        r#"vpce_endpoints{account="",region="",type="Interface",state="none"} 1"#,
+        r#"vpce_endpoint_info{namespace="team",name="ready",account="tenant-a",account_id="111111111111",region="eu-central-1",type="Interface",vpc_endpoint_id="vpce-1"} 1"#,
+        r#"vpce_endpoint_status_condition{namespace="team",name="leaving",account="tenant-a",condition="Ready",status="False",reason="Deleting"} 1"#,
+        r#"vpce_endpoint_last_transition_timestamp_seconds{namespace="team",name="ready",account="tenant-a",condition="Ready"} 7"#,
+        r#"vpce_endpoint_deletion_timestamp_seconds{namespace="team",name="leaving",account="tenant-a"} 100"#,
+        r#"vpce_endpoint_network_interfaces{account="tenant-a",namespace="team",type="Interface"} 3"#,
+        r#"vpce_account_info{account="tenant-a",account_id="111111111111"} 1"#,
+        r#"vpce_account_info{account="tenant-b",account_id="222222222222"} 1"#,
+        r#"vpce_account_endpoints{account="tenant-a"} 2"#,
+        r#"vpce_account_endpoints{account="tenant-b"} 0"#,
+        r#"vpce_account_status_condition{account="tenant-b",condition="Ready",status="False",reason="RoleDenied"} 1"#,
+        r#"vpce_account_session_expiration_timestamp_seconds{account="tenant-a"} 5000"#,
+        r#"vpce_mutations_held{account_id="111111111111",region="eu-central-1"} 1"#,
+        r#"vpce_snapshot_timestamp_seconds{account_id="111111111111",region="eu-central-1"} 1000"#,
+        r#"vpce_aws_bucket_tokens{account_id="111111111111",region="eu-central-1",action="CreateVpcEndpoint"} 2.5"#,
+        r#"vpce_aws_queue_length{account_id="111111111111",region="eu-central-1",action="CreateVpcEndpoint"} 3"#,
+        r#"vpce_unparseable_objects{kind="VPCEndpoint"} 1"#,
+        r#"vpce_unparseable_objects{kind="AWSAccount"} 0"#,
+        r#"vpce_watch_errors_total{kind="Service"} 0"#,
+        r#"vpce_reconciles_in_flight{controller="endpoint"} 0"#,
+        r#"vpce_queue_depth{controller="endpoint"} 4"#,
+        "vpce_leader 1",
+    ] {
+        assert!(text.lines().any(|line| line == sample), "{sample}\nin\n{text}");
+    }
+}
+
+#[test]
+fn who_is_not_the_leader_exports_no_objects() {
+    let metrics = filled(true);
+    metrics.leader(false);
+    let text = metrics.render();
+    assert!(!text.contains("vpce_endpoints{"), "{text}");
+    assert!(!text.contains("vpce_account_info{"), "{text}");
+    assert!(text.contains("vpce_leader 0"), "{text}");
+}
+
+#[test]
+fn an_account_that_is_gone_leaves_no_series_behind() {
+    let metrics = filled(true);
+    metrics.forget_account("tenant-b");
+    let text = metrics.render();
+    assert!(!text.contains(r#"vpce_reconciles_total{account="tenant-b""#), "{text}");
+    assert!(
+        !text.contains(r#"vpce_time_to_ready_seconds_count{account="tenant-b""#),
+        "{text}"
+    );
+    assert!(
+        !text.contains(r#"vpce_aws_requests_total{account_id="222222222222""#),
+        "{text}"
+    );
+    assert!(text.contains(r#"vpce_reconciles_total{account="tenant-a""#), "{text}");
+    assert!(
+        text.contains(r#"vpce_aws_requests_total{account_id="111111111111""#),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_reconcile_is_in_flight_until_it_ends_even_by_a_panic() {
+    let metrics = filled(true);
+    let sample = |n: u8| format!("vpce_reconciles_in_flight{{controller=\"endpoint\"}} {n}\n");
+    let first = metrics.in_flight("endpoint");
+    assert!(metrics.render().contains(&sample(1)));
+    let during = metrics.clone();
+    let panicked = std::thread::spawn(move || {
+        let _running = during.in_flight("endpoint");
+        panic!("a reconcile fails");
+    });
+    assert!(panicked.join().is_err());
+    assert!(metrics.render().contains(&sample(1)));
+    drop(first);
+    assert!(metrics.render().contains(&sample(0)));
+}
