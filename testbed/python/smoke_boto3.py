@@ -155,7 +155,7 @@ def endpoints(ec2, vpc, subnets, group_id):
 
     ec2.modify_vpc_endpoint(VpcEndpointId=first["VpcEndpointId"], AddSubnetIds=subnets[1:2])
     refused(
-        "IncorrectState",
+        "OperationInProgress",
         ec2.modify_vpc_endpoint,
         VpcEndpointId=first["VpcEndpointId"],
         RemoveSubnetIds=subnets[:1],

@@ -53,6 +53,8 @@ pub struct Config {
     pub deleted_linger_seconds: f64,
     /// How long interfaces outlive their endpoint or subnet.
     pub eni_release_seconds: f64,
+    /// How long describes do not see what a call has changed.
+    pub consistency_seconds: f64,
     /// Whether the documented token buckets apply.
     pub throttle: bool,
     /// The most items on a page of a describe, whatever the caller asks for.
@@ -82,6 +84,7 @@ impl Default for Config {
             deleting_seconds: 1.0,
             deleted_linger_seconds: 60.0,
             eni_release_seconds: 1.0,
+            consistency_seconds: 0.0,
             throttle: true,
             page_size_cap: None,
             regions: regions.map(str::to_owned).to_vec(),

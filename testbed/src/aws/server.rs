@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use anyhow::Context as _;
 use http_body_util::{BodyExt as _, Full};
@@ -36,11 +37,16 @@ impl Shared {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     stop: Option<oneshot::Sender<Infallible>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // It has panicked at worst, and then it has ended too.
+            let _ = thread.join();
+        }
     }
 }
 
@@ -52,19 +58,18 @@ impl Server {
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel::<Infallible>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new()
-            .name("aws-simulator".to_owned())
-            .spawn(move || {
-                runtime.block_on(async {
-                    tokio::select! {
-                        () = serve(listener, shared) => {}
-                        _ = stopped => {}
-                    }
-                });
-            })?;
+        let thread = thread::Builder::new().name("aws-simulator".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = serve(listener, shared) => {}
+                    _ = stopped => {}
+                }
+            });
+        })?;
         Ok(Self {
             address,
             stop: Some(stop),
+            thread: Some(thread),
         })
     }
 }

@@ -7,6 +7,7 @@ use super::bucket::{Bucket, documented};
 use super::calls::Call;
 use super::clock::{Clock, Seconds};
 use super::ec2::region::Region;
+use super::ec2::replica::Replicated;
 use super::ec2::services::{self, ServiceSpec};
 use super::error::ApiError;
 use super::fault::Faults;
@@ -58,7 +59,7 @@ pub(crate) struct World {
     pub(crate) faults: Faults,
     pub(crate) calls: Vec<Call>,
     next_seq: u64,
-    regions: BTreeMap<(String, String), Region>,
+    regions: BTreeMap<(String, String), Replicated>,
     services: BTreeMap<String, BTreeMap<String, ServiceSpec>>,
     buckets: BTreeMap<(String, String, String, bool), Bucket>,
 }
@@ -86,12 +87,10 @@ impl World {
     /// The account's region as it is now.
     pub(crate) fn region(&mut self, account: &str, region: &str) -> &mut Region {
         let now = self.clock.now();
-        let entry = self
-            .regions
+        self.regions
             .entry((account.to_owned(), region.to_owned()))
-            .or_insert_with(|| Region::new(account, region));
-        entry.settle(now, &self.config);
-        entry
+            .or_insert_with(|| Replicated::new(Region::new(account, region)))
+            .current(now, &self.config)
     }
 
     pub(crate) fn services(&self, region: &str) -> Option<&BTreeMap<String, ServiceSpec>> {
@@ -164,9 +163,16 @@ impl World {
                 self.throttle(request, &caller, now)?;
                 self.region(&caller.account, &request.region);
                 let place = (caller.account.clone(), request.region.clone());
-                let (Some(region), Some(services)) = (self.regions.get_mut(&place), self.services.get(&request.region))
+                let (Some(replicated), Some(services)) =
+                    (self.regions.get_mut(&place), self.services.get(&request.region))
                 else {
                     return Err(refused_key(Service::Ec2, KeyProblem::Unknown));
+                };
+                let region = if request.action.starts_with("Describe") {
+                    replicated.seen(now, &self.config)
+                } else {
+                    replicated.remember(now, &self.config);
+                    replicated.current(now, &self.config)
                 };
                 let mut context = ec2::Context {
                     region,

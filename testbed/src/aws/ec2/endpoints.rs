@@ -1,8 +1,11 @@
-//! VPC endpoints: create, describe, modify, delete.
+//! VPC endpoints: create, describe, delete.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Context;
+use super::checks::{
+    check_address_options, check_groups, check_private_dns, check_route_tables, check_subnets, not_found, take_policy,
+};
 use super::describe::{Question, Shape};
 use super::region::{Endpoint, EndpointKind, EndpointState, Region, TokenUse, new_id};
 use super::services::{self, ServiceSpec};
@@ -16,12 +19,14 @@ use crate::aws::xml::Xml;
 const MAX_INTERFACE_PER_VPC: usize = 50;
 /// Quota: gateway endpoints in a region.
 const MAX_GATEWAY_PER_REGION: usize = 20;
-/// Quota: groups of an interface.
-const MAX_GROUPS: usize = 5;
 const MAX_CLIENT_TOKEN: usize = 64;
 
 /// The policy of an endpoint that was given none.
-const FULL_ACCESS: &str = r#"{"Statement":[{"Action":"*","Effect":"Allow","Principal":"*","Resource":"*"}]}"#;
+pub(super) const FULL_ACCESS: &str =
+    r#"{"Statement":[{"Action":"*","Effect":"Allow","Principal":"*","Resource":"*"}]}"#;
+
+/// The error of Describe and Modify for an id that is not there; Delete has one of its own.
+pub(super) const MISSING: &str = "InvalidVpcEndpointId.NotFound";
 
 const SHAPE: Shape = Shape {
     action: "ec2:DescribeVpcEndpoints",
@@ -35,7 +40,7 @@ const SHAPE: Shape = Shape {
     ],
     least: 1,
     ids_or_pages: false,
-    missing: "InvalidVpcEndpointId.NotFound",
+    missing: MISSING,
 };
 
 /// A CreateVpcEndpoint, read.
@@ -125,7 +130,7 @@ impl Creation {
             EndpointKind::Gateway => {
                 if !self.subnet_ids.is_empty() || !self.group_ids.is_empty() {
                     return Err(ApiError::invalid(
-                        "Subnet IDs and security group IDs are only supported for Interface type VPC Endpoint.",
+                        "Subnet IDs and security group IDs are only supported for Interface type VPC Endpoints.",
                     ));
                 }
                 if self.private_dns == Some(true) {
@@ -225,6 +230,7 @@ fn insert(creation: Creation, context: &mut Context<'_>) -> String {
         service_name: creation.service_name,
         state,
         due,
+        modifying: false,
         described_until: None,
         connected: false,
         subnet_ids: creation.subnet_ids.clone(),
@@ -296,271 +302,6 @@ pub(super) fn delete(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
         xml.text("resourceId", id);
     });
     Ok(xml)
-}
-
-/// What a ModifyVpcEndpoint adds to and takes from one of an endpoint's sets.
-struct Change {
-    add: BTreeSet<String>,
-    remove: BTreeSet<String>,
-}
-
-impl Change {
-    fn take(form: &mut Form, what: &str) -> Result<Self, ApiError> {
-        let add: BTreeSet<String> = form.list(&format!("Add{what}")).into_iter().collect();
-        let remove: BTreeSet<String> = form.list(&format!("Remove{what}")).into_iter().collect();
-        if let Some(both) = add.intersection(&remove).next() {
-            return Err(ApiError::invalid(format!(
-                "{both} cannot be added and removed in one request"
-            )));
-        }
-        Ok(Self { add, remove })
-    }
-
-    fn is_empty(&self) -> bool {
-        self.add.is_empty() && self.remove.is_empty()
-    }
-
-    /// The set afterwards. Only what is there can be removed; adding what is there changes nothing.
-    fn apply(&self, present: &BTreeSet<String>) -> Result<BTreeSet<String>, ApiError> {
-        if let Some(stranger) = self.remove.difference(present).next() {
-            return Err(ApiError::invalid(format!(
-                "{stranger} is not associated with the VPC endpoint"
-            )));
-        }
-        let kept = present.difference(&self.remove);
-        Ok(kept.chain(&self.add).cloned().collect())
-    }
-}
-
-pub(super) fn modify(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
-    let id = form.require("VpcEndpointId")?;
-    let subnets = Change::take(form, "SubnetId")?;
-    let groups = Change::take(form, "SecurityGroupId")?;
-    let route_tables = Change::take(form, "RouteTableId")?;
-    let private_dns = form.flag("PrivateDnsEnabled")?;
-    let reset_policy = form.flag("ResetPolicy")?.unwrap_or(false);
-    let policy = take_policy(form)?;
-    check_address_options(form)?;
-    context.permit(form, &["ec2:ModifyVpcEndpoint"])?;
-
-    let region = &*context.region;
-    let endpoint = region
-        .endpoints
-        .get(&id)
-        .filter(|endpoint| !endpoint.is_deleted())
-        .ok_or_else(|| not_found(SHAPE.missing, "Vpc Endpoint Id", &id))?;
-    if endpoint.state != EndpointState::Available {
-        return Err(ApiError::new(
-            "IncorrectState",
-            format!(
-                "The VPC endpoint {id} is in the {} state and cannot be modified",
-                endpoint.state.wire()
-            ),
-        ));
-    }
-    let interface = endpoint.kind == EndpointKind::Interface;
-    if interface && !route_tables.is_empty() {
-        return Err(ApiError::invalid(
-            "Route table IDs are only supported for Gateway type VPC Endpoint.",
-        ));
-    }
-    if !interface && (!subnets.is_empty() || !groups.is_empty() || private_dns == Some(true)) {
-        return Err(ApiError::invalid(
-            "Subnets, security groups and private DNS are only supported for Interface type VPC Endpoint.",
-        ));
-    }
-    let subnet_ids = subnets.apply(&endpoint.subnet_ids)?;
-    let group_ids = groups.apply(&endpoint.group_ids)?;
-    let route_table_ids = route_tables.apply(&endpoint.route_table_ids)?;
-    if let Some(service) = context.services.get(&endpoint.service_name) {
-        let name = &endpoint.service_name;
-        // A zone is free again only when an earlier call has removed its subnet.
-        let added = &subnets.add - &endpoint.subnet_ids;
-        check_subnets(region, service, name, &endpoint.vpc_id, &endpoint.subnet_ids, &added)?;
-        if private_dns == Some(true) && !endpoint.private_dns {
-            check_private_dns(region, service, name, &endpoint.vpc_id, Some(&id))?;
-        }
-    }
-    check_groups(region, &endpoint.vpc_id, &groups.add)?;
-    if group_ids.len() > MAX_GROUPS {
-        return Err(too_many_groups());
-    }
-    if interface && group_ids.is_empty() {
-        return Err(ApiError::invalid(
-            "An Interface type VPC Endpoint must have at least one security group.",
-        ));
-    }
-    check_route_tables(region, &endpoint.vpc_id, &route_tables.add)?;
-
-    let gone: Vec<String> = endpoint.subnet_ids.difference(&subnet_ids).cloned().collect();
-    let new: Vec<String> = subnet_ids.difference(&endpoint.subnet_ids).cloned().collect();
-    let (now, config) = (context.now, context.config);
-    let region = &mut *context.region;
-    if let Some(endpoint) = region.endpoints.get_mut(&id) {
-        if endpoint.subnet_ids != subnet_ids {
-            endpoint.state = EndpointState::Pending;
-            endpoint.due = Some(now + config.modify_seconds);
-        }
-        endpoint.subnet_ids = subnet_ids;
-        endpoint.route_table_ids = route_table_ids;
-        endpoint.private_dns = private_dns.unwrap_or(endpoint.private_dns);
-        if reset_policy {
-            endpoint.policy = FULL_ACCESS.to_owned();
-        } else if let Some(policy) = policy {
-            endpoint.policy = policy;
-        }
-    }
-    region.set_groups(&id, group_ids);
-    for subnet_id in gone {
-        region.detach_interface(&id, &subnet_id, now + config.eni_release_seconds);
-    }
-    for subnet_id in new {
-        region.attach_interface(&id, &subnet_id);
-    }
-    region.settle(now, config);
-    Ok(super::returned())
-}
-
-/// Dual-stack endpoints and their DNS records are not simulated; saying "ipv4" changes nothing.
-fn check_address_options(form: &mut Form) -> Result<(), ApiError> {
-    for name in ["IpAddressType", "DnsOptions.DnsRecordIpType"] {
-        match form.take(name).as_deref() {
-            None | Some("ipv4") => {}
-            Some(other) => {
-                return Err(ApiError::invalid(format!(
-                    "The service does not support {name} {other}."
-                )));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn take_policy(form: &mut Form) -> Result<Option<String>, ApiError> {
-    let policy = form.take("PolicyDocument").filter(|text| !text.is_empty());
-    if let Some(text) = &policy
-        && serde_json::from_str::<BTreeMap<String, serde_json::Value>>(text).is_err()
-    {
-        return Err(ApiError::new(
-            "InvalidPolicyDocument",
-            "The policy document is not valid JSON",
-        ));
-    }
-    Ok(policy)
-}
-
-/// Checks the subnets to be added to those that an endpoint already has.
-fn check_subnets(
-    region: &Region,
-    service: &ServiceSpec,
-    service_name: &str,
-    vpc_id: &str,
-    present: &BTreeSet<String>,
-    added: &BTreeSet<String>,
-) -> Result<(), ApiError> {
-    let mut zones: BTreeSet<&str> = present
-        .iter()
-        .filter_map(|id| region.subnets.get(id))
-        .map(|subnet| subnet.zone.as_str())
-        .collect();
-    for id in added {
-        let subnet = region
-            .subnets
-            .get(id)
-            .ok_or_else(|| not_found("InvalidSubnetID.NotFound", "subnet ID", id))?;
-        if subnet.vpc_id != vpc_id {
-            return Err(ApiError::invalid(format!(
-                "The subnet {id} does not belong to {vpc_id}"
-            )));
-        }
-        if !service.supports(&subnet.zone) {
-            return Err(ApiError::invalid(format!(
-                "The VPC endpoint service {service_name} does not support the availability zone of the subnet: {id}."
-            )));
-        }
-        if !zones.insert(&subnet.zone) {
-            return Err(ApiError::new(
-                "DuplicateSubnetsInSameZone",
-                format!("Found another VPC endpoint subnet in the availability zone of {id}"),
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn check_groups(region: &Region, vpc_id: &str, ids: &BTreeSet<String>) -> Result<(), ApiError> {
-    for id in ids {
-        let group = region.groups.get(id).ok_or_else(|| super::groups::not_found(id))?;
-        if group.vpc_id != vpc_id {
-            return Err(ApiError::invalid(format!(
-                "Security group {id} and VPC {vpc_id} belong to different networks."
-            )));
-        }
-    }
-    if ids.len() > MAX_GROUPS {
-        return Err(too_many_groups());
-    }
-    Ok(())
-}
-
-fn check_route_tables(region: &Region, vpc_id: &str, ids: &BTreeSet<String>) -> Result<(), ApiError> {
-    for id in ids {
-        let table = region
-            .route_tables
-            .get(id)
-            .ok_or_else(|| not_found("InvalidRouteTableId.NotFound", "route table ID", id))?;
-        if table.vpc_id != vpc_id {
-            return Err(ApiError::invalid(format!(
-                "Route table {id} does not belong to {vpc_id}"
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn check_private_dns(
-    region: &Region,
-    service: &ServiceSpec,
-    service_name: &str,
-    vpc_id: &str,
-    endpoint_id: Option<&str>,
-) -> Result<(), ApiError> {
-    let Some(name) = &service.private_dns_name else {
-        return Err(ApiError::invalid(format!(
-            "Private DNS can't be enabled because the service {service_name} does not provide a private DNS name."
-        )));
-    };
-    if region.vpcs.get(vpc_id).is_some_and(|vpc| !vpc.dns) {
-        return Err(ApiError::invalid(format!(
-            "Enabling private DNS requires both enableDnsSupport and enableDnsHostnames VPC attributes set to true for \
-             {vpc_id}"
-        )));
-    }
-    let conflict = region.endpoints.values().any(|other| {
-        !other.is_deleted()
-            && other.private_dns
-            && other.vpc_id == vpc_id
-            && other.service_name == service_name
-            && Some(other.id.as_str()) != endpoint_id
-    });
-    if conflict {
-        return Err(ApiError::invalid(format!(
-            "private-dns-enabled cannot be set because there is already a conflicting DNS domain for {name} in the VPC \
-             {vpc_id}"
-        )));
-    }
-    Ok(())
-}
-
-fn too_many_groups() -> ApiError {
-    ApiError::new(
-        "SecurityGroupsPerInterfaceLimitExceeded",
-        format!("You have exceeded the number of security groups allowed per interface ({MAX_GROUPS})"),
-    )
-}
-
-fn not_found(code: &str, what: &str, id: &str) -> ApiError {
-    ApiError::new(code, format!("The {what} '{id}' does not exist"))
 }
 
 /// The endpoint's DNS names with their hosted zones: the regional one, one for each zone, the private one.

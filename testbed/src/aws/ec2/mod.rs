@@ -1,10 +1,13 @@
 //! EC2: the actions that the simulator knows, API version 2016-11-15.
 
+mod checks;
 pub(crate) mod describe;
 pub(crate) mod endpoints;
 pub(crate) mod groups;
+mod modify;
 pub(crate) mod network;
 pub(crate) mod region;
+pub(crate) mod replica;
 pub(crate) mod rules;
 pub(crate) mod services;
 pub(crate) mod tags;
@@ -116,7 +119,7 @@ pub(crate) fn handle(action: &str, form: &mut Form, context: &mut Context<'_>) -
         "DescribeVpcEndpointServices" => services::describe(form, context),
         "DescribeVpcEndpoints" => endpoints::describe(form, context),
         "DescribeVpcs" => network::describe_vpcs(form, context),
-        "ModifyVpcEndpoint" => endpoints::modify(form, context),
+        "ModifyVpcEndpoint" => modify::modify(form, context),
         "RevokeSecurityGroupEgress" => rules::revoke(Direction::Egress, form, context),
         "RevokeSecurityGroupIngress" => rules::revoke(Direction::Ingress, form, context),
         "UpdateSecurityGroupRuleDescriptionsEgress" => rules::describe_anew(Direction::Egress, form, context),

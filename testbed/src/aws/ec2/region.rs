@@ -10,7 +10,7 @@ use super::tags::Tags;
 use crate::aws::Config;
 use crate::aws::clock::Seconds;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Vpc {
     pub(crate) id: String,
     pub(crate) cidr: Ipv4Net,
@@ -19,7 +19,7 @@ pub(crate) struct Vpc {
     pub(crate) dns: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Subnet {
     pub(crate) id: String,
     pub(crate) vpc_id: String,
@@ -28,7 +28,7 @@ pub(crate) struct Subnet {
     pub(crate) tags: Tags,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RouteTable {
     pub(crate) id: String,
     pub(crate) vpc_id: String,
@@ -36,7 +36,7 @@ pub(crate) struct RouteTable {
     pub(crate) tags: Tags,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Group {
     pub(crate) id: String,
     pub(crate) vpc_id: String,
@@ -47,7 +47,7 @@ pub(crate) struct Group {
 }
 
 /// An interface that an endpoint has in a subnet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Interface {
     pub(crate) id: String,
     pub(crate) endpoint_id: String,
@@ -125,7 +125,7 @@ impl EndpointKind {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
     pub(crate) id: String,
     pub(crate) kind: EndpointKind,
@@ -134,6 +134,8 @@ pub(crate) struct Endpoint {
     pub(crate) state: EndpointState,
     /// When `Pending` or `Deleting` is over.
     pub(crate) due: Option<Seconds>,
+    /// Whether `Pending` is a modification's, not the creation's.
+    pub(crate) modifying: bool,
     /// Until when a deleted one is still described.
     pub(crate) described_until: Option<Seconds>,
     /// Whether it was available once, from when on it has DNS names.
@@ -157,14 +159,14 @@ impl Endpoint {
 }
 
 /// What a ClientToken was used for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct TokenUse {
     pub(crate) parameters: String,
     pub(crate) endpoint_id: String,
 }
 
 /// One account's resources in one region.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Region {
     pub(crate) account: String,
     pub(crate) name: String,
@@ -202,6 +204,7 @@ impl Region {
                 continue;
             };
             endpoint.due = None;
+            endpoint.modifying = false;
             match endpoint.state {
                 EndpointState::Pending => {
                     endpoint.state = EndpointState::Available;

@@ -120,14 +120,6 @@ impl Traffic {
         };
         Ok(Self { protocol, ports, peer })
     }
-
-    fn from_port(&self) -> Option<i64> {
-        self.ports.map(|(from, _)| from)
-    }
-
-    fn to_port(&self) -> Option<i64> {
-        self.ports.map(|(_, to)| to)
-    }
 }
 
 #[derive(Debug, Clone)]
@@ -474,8 +466,9 @@ fn write_rule(xml: &mut Xml, rule: &Rule, group_id: &str, region: &Region) {
     xml.text("groupOwnerId", &region.account);
     xml.text("isEgress", rule.direction == Direction::Egress);
     xml.text("ipProtocol", &traffic.protocol);
-    xml.text("fromPort", traffic.from_port().unwrap_or(-1));
-    xml.text("toPort", traffic.to_port().unwrap_or(-1));
+    let (from, to) = traffic.ports.unwrap_or((-1, -1));
+    xml.text("fromPort", from);
+    xml.text("toPort", to);
     match &traffic.peer {
         Peer::Ipv4(net) => xml.text("cidrIpv4", net),
         Peer::Ipv6(net) => xml.text("cidrIpv6", net),
@@ -491,12 +484,10 @@ fn write_rule(xml: &mut Xml, rule: &Rule, group_id: &str, region: &Region) {
 
 /// A group's rules of one direction, gathered by protocol and ports, as DescribeSecurityGroups shows them.
 pub(super) fn write_permissions(xml: &mut Xml, name: &str, group: &Group, direction: Direction, account: &str) {
-    let mut permissions: BTreeMap<(&str, Option<(i64, i64)>), Vec<&Rule>> = BTreeMap::new();
+    let mut permissions: BTreeMap<_, Vec<&Rule>> = BTreeMap::new();
     for rule in group.rules.iter().filter(|rule| rule.direction == direction) {
-        permissions
-            .entry((&rule.traffic.protocol, rule.traffic.ports))
-            .or_default()
-            .push(rule);
+        let key = (rule.traffic.protocol.as_str(), rule.traffic.ports);
+        permissions.entry(key).or_default().push(rule);
     }
     xml.items(name, permissions, |xml, ((protocol, ports), rules)| {
         xml.text("ipProtocol", protocol);

@@ -1,0 +1,106 @@
+//! Throttling, faults, gates and drift.
+
+use std::thread;
+use std::time::Duration;
+
+use vpce_testbed::aws::{Config, Direction, Fault, FaultKind, PausePoint, RuleView};
+
+use crate::client::Client;
+use crate::{ACCOUNT, REGION, simulator};
+
+const LONG: Duration = Duration::from_secs(10);
+
+fn create_group(client: &Client, name: &str) -> Option<crate::client::Answer> {
+    let params = [("GroupName", name), ("GroupDescription", "a test"), ("VpcId", "vpc-1")];
+    client.try_ec2("CreateSecurityGroup", &params)
+}
+
+#[test]
+fn calls_beyond_the_documented_rate_are_refused() {
+    let (simulator, client) = simulator(Config::default());
+    let delete = || client.ec2("DeleteVpcEndpoints", &[("VpcEndpointId.1", "vpce-x")]);
+    for _ in 0..4 {
+        delete().succeeded();
+    }
+    let refused = delete();
+    refused.refused("RequestLimitExceeded");
+    assert_eq!(refused.status, 503);
+    simulator.advance(3.4);
+    delete().succeeded();
+    client.ec2("DescribeVpcs", &[]).succeeded();
+}
+
+#[test]
+fn a_refused_call_does_nothing() {
+    let (simulator, client) = simulator(Config::default());
+    simulator.fault(Fault::once(
+        "CreateSecurityGroup",
+        FaultKind::refuse(500, "InternalError", "no"),
+    ));
+    create_group(&client, "one").unwrap().refused("InternalError");
+    assert_eq!(simulator.security_groups(ACCOUNT, REGION).len(), 1);
+    create_group(&client, "one").unwrap().succeeded();
+}
+
+#[test]
+fn a_lost_answer_was_carried_out() {
+    let (simulator, client) = simulator(Config::default());
+    simulator.fault(Fault::once("CreateSecurityGroup", FaultKind::LoseAnswer));
+    assert!(create_group(&client, "one").is_none());
+    assert_eq!(simulator.security_groups(ACCOUNT, REGION).len(), 2);
+    let call = simulator.calls().pop().unwrap();
+    assert!(call.ok() && !call.answered && call.produced.len() == 1);
+    create_group(&client, "one").unwrap().refused("InvalidGroup.Duplicate");
+}
+
+#[test]
+fn a_gate_holds_a_call_before_and_after() {
+    let (simulator, client) = simulator(Config::default());
+    for (point, name, groups) in [(PausePoint::Before, "one", 1), (PausePoint::After, "two", 3)] {
+        let gate = simulator.pause_on("CreateSecurityGroup", point);
+        assert!(!gate.wait_reached(Duration::from_millis(1)));
+        let caller = client.clone();
+        let call = thread::spawn(move || create_group(&caller, name));
+        assert!(gate.wait_reached(LONG));
+        assert_eq!(simulator.security_groups(ACCOUNT, REGION).len(), groups);
+        gate.release();
+        call.join().unwrap().unwrap().succeeded();
+    }
+}
+
+#[test]
+fn an_abandoned_call_has_no_answer() {
+    let (simulator, client) = simulator(Config::default());
+    for (point, groups) in [(PausePoint::Before, 1), (PausePoint::After, 2)] {
+        let gate = simulator.pause_on("CreateSecurityGroup", point);
+        let caller = client.clone();
+        let call = thread::spawn(move || create_group(&caller, "one").is_none());
+        assert!(gate.wait_reached(LONG));
+        gate.abandon();
+        assert!(call.join().unwrap());
+        assert_eq!(simulator.security_groups(ACCOUNT, REGION).len(), groups);
+    }
+}
+
+#[test]
+fn drift_happens_without_a_call() {
+    let (simulator, _client) = simulator(Config::default());
+    simulator.clear_calls();
+    let rule = RuleView::new("tcp", Some((22, 22)), "10.0.0.0/8");
+    simulator
+        .add_rule(ACCOUNT, REGION, "sg-1", Direction::Ingress, &rule)
+        .unwrap();
+    simulator.set_tag(ACCOUNT, REGION, "sg-1", "k", "v").unwrap();
+    let group = simulator.security_groups(ACCOUNT, REGION).remove(0);
+    assert_eq!((group.ingress, group.tags["k"].as_str()), (vec![rule.clone()], "v"));
+    simulator
+        .remove_rule(ACCOUNT, REGION, "sg-1", Direction::Ingress, &rule)
+        .unwrap();
+    simulator.delete_tag(ACCOUNT, REGION, "sg-1", "k").unwrap();
+    simulator
+        .remove_rule(ACCOUNT, REGION, "sg-1", Direction::Ingress, &rule)
+        .unwrap_err();
+    simulator.delete_group_behind(ACCOUNT, REGION, "sg-1").unwrap();
+    assert!(simulator.security_groups(ACCOUNT, REGION).is_empty());
+    assert!(simulator.calls().is_empty());
+}
