@@ -12,7 +12,7 @@ use super::error::ApiError;
 pub struct Fault {
     /// Only calls of this action; `None`: of any.
     pub action: Option<String>,
-    /// Only calls of this account; `None`: of any.
+    /// Only calls of this account, which for AssumeRole is the caller's; `None`: of any.
     pub account: Option<String>,
     /// What happens to them.
     pub kind: FaultKind,

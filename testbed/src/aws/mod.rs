@@ -59,7 +59,7 @@ pub struct Config {
     pub throttle: bool,
     /// The most items on a page of a describe, whatever the caller asks for.
     pub page_size_cap: Option<usize>,
-    /// The regions that are there.
+    /// The regions that are there; the default: those that AWS enables in every account.
     pub regions: Vec<String>,
     /// Whether the base identity is a role's session, as with IRSA, and not an IAM user.
     pub base_is_session: bool,
@@ -69,9 +69,18 @@ impl Default for Config {
     fn default() -> Self {
         let regions = [
             "ap-northeast-1",
+            "ap-northeast-2",
+            "ap-northeast-3",
+            "ap-south-1",
+            "ap-southeast-1",
             "ap-southeast-2",
+            "ca-central-1",
             "eu-central-1",
+            "eu-north-1",
             "eu-west-1",
+            "eu-west-2",
+            "eu-west-3",
+            "sa-east-1",
             "us-east-1",
             "us-east-2",
             "us-west-1",
@@ -175,6 +184,7 @@ impl Simulator {
     pub fn add_vpc(&self, account: &str, region: &str, vpc_id: &str, cidr: &str) -> anyhow::Result<()> {
         let cidr = cidr.parse().with_context(|| format!("{cidr} is no CIDR block"))?;
         let mut world = self.world();
+        world.services(region).with_context(|| format!("no region {region}"))?;
         network::add_vpc(world.region(account, region), vpc_id, cidr, ec2::tags::Tags::new());
         Ok(())
     }
@@ -241,7 +251,8 @@ impl Simulator {
         state.prefix_lists.insert(prefix_list_id.to_owned());
     }
 
-    /// Adds an endpoint service by its full name (`com.amazonaws.vpce.us-west-2.vpce-svc-...`), or replaces it.
+    /// Adds an endpoint service by its full name (`com.amazonaws.vpce.us-west-2.vpce-svc-...`), or replaces it; and its
+    /// region, if that is new.
     pub fn add_service(&self, region: &str, name: &str, spec: ServiceSpec) {
         self.world().add_service(region, name, spec);
     }

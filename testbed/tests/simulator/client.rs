@@ -66,6 +66,23 @@ impl Client {
     }
 
     fn call(&self, service: &str, version: &str, action: &str, params: &[(&str, &str)]) -> Option<Answer> {
+        let mut stream = self.send(service, version, action, params);
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some(Answer {
+            status: head.split(' ').nth(1)?.parse().ok()?,
+            head: head.to_owned(),
+            body: body.to_owned(),
+        })
+    }
+
+    /// Calls EC2 and goes away, when the returned stream is dropped, without having read the answer.
+    pub(crate) fn ask_ec2(&self, action: &str, params: &[(&str, &str)]) -> TcpStream {
+        self.send("ec2", "2016-11-15", action, params)
+    }
+
+    fn send(&self, service: &str, version: &str, action: &str, params: &[(&str, &str)]) -> TcpStream {
         let body = form_urlencoded::Serializer::new(String::new())
             .append_pair("Action", action)
             .append_pair("Version", version)
@@ -83,14 +100,7 @@ impl Client {
         );
         let mut stream = TcpStream::connect(&self.address).expect("the simulator listens");
         stream.write_all(request.as_bytes()).expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        Some(Answer {
-            status: head.split(' ').nth(1)?.parse().ok()?,
-            head: head.to_owned(),
-            body: body.to_owned(),
-        })
+        stream
     }
 }
 

@@ -69,6 +69,23 @@ fn a_gate_holds_a_call_before_and_after() {
 }
 
 #[test]
+fn a_caller_who_goes_away_before_is_not_served() {
+    let (simulator, client) = simulator(Config::default());
+    simulator.clear_calls();
+    let gate = simulator.pause_on("CreateSecurityGroup", PausePoint::Before);
+    let params = [("GroupName", "one"), ("GroupDescription", "a test"), ("VpcId", "vpc-1")];
+    let stream = client.ask_ec2("CreateSecurityGroup", &params);
+    assert!(gate.wait_reached(LONG));
+    drop(stream);
+    // The simulator must notice before the gate opens.
+    thread::sleep(Duration::from_millis(300));
+    gate.release();
+    client.ec2("DescribeVpcs", &[]).succeeded();
+    assert_eq!(simulator.security_groups(ACCOUNT, REGION).len(), 1);
+    assert_eq!(simulator.calls().len(), 1);
+}
+
+#[test]
 fn an_abandoned_call_has_no_answer() {
     let (simulator, client) = simulator(Config::default());
     for (point, groups) in [(PausePoint::Before, 1), (PausePoint::After, 2)] {
