@@ -144,7 +144,7 @@ impl Tool {
         let begun = Instant::now();
         let partial = path.with_extension("partial");
         let output = Command::new("go")
-            .args(["build", "-trimpath", "-ldflags", &format!("-s -w {}", group.link), "-o"])
+            .args(["build", "-trimpath", "-buildvcs=false", "-ldflags", &format!("-s -w {}", group.link), "-o"])
             .arg(&partial)
             .arg(self.package())
             .current_dir(group.source())

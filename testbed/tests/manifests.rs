@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use vpce_testbed::control_plane::ControlPlane;
 use vpce_testbed::tools::Tool;
 
-/// Whether to refuse fields that a kind does not have is the schemas' business.
+/// Where kubeconform finds a kind's schema below the schemas' folder.
 const LOCATION: &str = "{{.ResourceKind}}{{.KindSuffix}}.json";
 
 fn project(path: &str) -> PathBuf {
@@ -56,14 +56,22 @@ fn the_chart_lints_and_every_manifest_conforms() {
     assert!(said.contains("Invalid: 0, Errors: 0, Skipped: 0"), "{said}");
     println!("{said}");
 
-    // It would say so if something were wrong.
-    let wrong = plane.folder().join("wrong.yaml");
-    fs::write(&wrong, chart_text.replace("verbs:", "words:")).expect("written");
-    let refused = conform(&[wrong]).output().expect("started");
-    assert!(
-        String::from_utf8_lossy(&refused.stdout).contains("words"),
-        "{refused:?}"
-    );
+    // It would say so if something were wrong, in the chart or in an object of our own kinds.
+    let endpoint = fs::read_to_string(project("examples/endpoint-generated.yaml")).expect("an example");
+    for (right, wrong) in [
+        (&chart_text, ("verbs:", "words:")),
+        (&endpoint, ("vpc_id:", "vpc_name:")),
+    ] {
+        assert!(right.contains(wrong.0), "{}", wrong.0);
+        let manifest = plane.folder().join("wrong.yaml");
+        fs::write(&manifest, right.replace(wrong.0, wrong.1)).expect("written");
+        let refused = conform(&[manifest]).output().expect("started");
+        assert!(
+            String::from_utf8_lossy(&refused.stdout).contains(wrong.1.trim_end_matches(':')),
+            "{refused:?}"
+        );
+        assert!(!refused.status.success());
+    }
 }
 
 /// What the API server says of its kinds, ours included: they appear a moment after their CRDs.
