@@ -364,18 +364,51 @@ mod tests {
     fn a_namespace_that_comes_and_goes_gets_no_second_turn_in_a_round() {
         let mut line = Line::new(QUICK, Duration::ZERO);
         assert_eq!(line.ask("warm-up", "x", Duration::ZERO), Turn::Go);
-        for (id, namespace) in [("a0", "a"), ("b0", "b"), ("b1", "b"), ("c0", "c")] {
+        for (id, namespace) in [("a0", "a"), ("b0", "b"), ("b1", "b"), ("c0", "c"), ("c1", "c")] {
             assert!(matches!(line.ask(id, namespace, Duration::ZERO), Turn::Wait(_)));
         }
         assert_eq!(line.ask("a0", "a", seconds(0.11)), Turn::Go);
-        // Back at once: behind b and c, who have not had theirs.
-        assert!(matches!(line.ask("a1", "a", seconds(0.11)), Turn::Wait(_)));
-        let waiting = [("b0", "b"), ("b1", "b"), ("c0", "c"), ("a1", "a")];
-        let order: Vec<String> = run(&mut line, &waiting, seconds(0.12))
+        assert_eq!(line.ask("b0", "b", seconds(0.22)), Turn::Go);
+        // Back again, while c has not had its turn: behind all who were there.
+        assert!(matches!(line.ask("a1", "a", seconds(0.22)), Turn::Wait(_)));
+        let waiting = [("a1", "a"), ("b1", "b"), ("c0", "c"), ("c1", "c")];
+        let order: Vec<String> = run(&mut line, &waiting, seconds(0.23))
             .into_iter()
             .map(|(id, _)| id)
             .collect();
-        assert_eq!(order, ["b0", "c0", "a1", "b1"]);
+        assert_eq!(order, ["c0", "b1", "c1", "a1"]);
+    }
+
+    #[test]
+    fn a_namespace_cannot_save_up_turns_by_being_late() {
+        let mut line = Line::new(QUICK, Duration::ZERO);
+        let ids: Vec<String> = (0..30).map(|n| format!("b{n}")).collect();
+        assert_eq!(line.ask("warm-up", "x", Duration::ZERO), Turn::Go);
+        assert!(matches!(line.ask("late", "a", Duration::ZERO), Turn::Wait(_)));
+        for id in &ids {
+            assert!(matches!(line.ask(id, "b", Duration::ZERO), Turn::Wait(_)));
+        }
+        // There is always a token for the late one, and one more for the next of b.
+        let mut now = seconds(0.21);
+        for id in &ids[..20] {
+            assert_eq!(line.ask(id, "b", now), Turn::Go, "{id}");
+            now += seconds(0.102);
+        }
+        let waiting = [
+            ("a1", "a"),
+            ("a2", "a"),
+            ("a3", "a"),
+            ("b20", "b"),
+            ("b21", "b"),
+            ("b22", "b"),
+            ("late", "a"),
+        ];
+        let order: Vec<String> = run(&mut line, &waiting, now).into_iter().map(|(id, _)| id).collect();
+        let turns: String = order.iter().filter_map(|id| id.chars().next()).collect();
+        assert!(
+            !turns.contains("aaa") && !turns.contains("bbb"),
+            "nobody is two turns ahead: {order:?}"
+        );
     }
 
     #[test]
