@@ -1,0 +1,70 @@
+//! Every call to AWS goes through here, so that all are counted and fail the same way.
+
+use std::{error::Error, future::Future, sync::Arc, time::Instant};
+
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use super::error::{CallError, from_sdk};
+
+/// One finished call to AWS.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CallRecord<'a> {
+    /// The AWS account that the call was about: for AssumeRole that of the role.
+    pub account_id: &'a str,
+    /// The region that was called.
+    pub region: &'a str,
+    /// `ec2` or `sts`.
+    pub service: &'static str,
+    /// The API action, as in `CreateVpcEndpoint`.
+    pub action: &'static str,
+    /// `ok`, or the class of the error.
+    pub result: &'static str,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// Who is told about every call to AWS.
+pub type Observer = Arc<dyn Fn(&CallRecord<'_>) + Send + Sync>;
+
+/// Which call is about to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// See [`CallRecord::account_id`].
+    pub account_id: &'a str,
+    /// See [`CallRecord::region`].
+    pub region: &'a str,
+    /// See [`CallRecord::service`].
+    pub service: &'static str,
+    /// See [`CallRecord::action`].
+    pub action: &'static str,
+}
+
+/// Waits for the answer to a call, tells the observer, and says what a failure means.
+///
+/// A call whose future is dropped half-way is not told: nobody knows how it ended.
+pub async fn observed<T, E>(
+    observer: &Observer,
+    call: Call<'_>,
+    answer: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+) -> Result<T, CallError>
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let started = Instant::now();
+    let answer = answer.await;
+    let seconds = started.elapsed().as_secs_f64();
+    let answer = answer.map_err(|error| from_sdk(call.action, error));
+    observer(&CallRecord {
+        account_id: call.account_id,
+        region: call.region,
+        service: call.service,
+        action: call.action,
+        result: match &answer {
+            Ok(_) => "ok",
+            Err(error) => error.class.as_str(),
+        },
+        seconds,
+    });
+    answer
+}
