@@ -1,0 +1,260 @@
+//! The pool of STS sessions: one for each role, opened once however many ask, renewed in time.
+//!
+//! A role that STS refuses is remembered as refused for a while, so that no number of endpoints
+//! can flood STS with it.
+
+mod refusal;
+mod session;
+mod sts;
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use aws_types::SdkConfig;
+use moka::{
+    Expiry,
+    future::Cache,
+    ops::compute::{CompResult, Op},
+};
+use tokio::sync::Semaphore;
+
+pub use self::{refusal::Refusal, session::Session};
+use self::{session::Renewal, sts::Sts};
+use super::observer::Observer;
+
+/// A session that nobody asked for in this long is let go. Accounts are probed every hour, so it
+/// is one whose AWSAccount is gone or says something else by now.
+const UNUSED: Duration = Duration::from_secs(3 * 3600);
+
+/// How long a refusal is kept after it could have been tried again, for the next one to know that
+/// it is not the first.
+const REMEMBERED: Duration = Duration::from_secs(600);
+
+/// How many sessions are renewed at once: a thousand accounts that were registered together should
+/// not come to STS together every hour.
+const RENEWALS_AT_ONCE: usize = 4;
+
+/// Everything that makes one session different from another.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Role {
+    /// `arn:<partition>:iam::<account id>:role/<path/name>`.
+    pub arn: String,
+    /// The account in the ARN, which the session has to turn out to be in.
+    pub account_id: String,
+    /// The partition in the ARN.
+    pub partition: String,
+    /// Sent with AssumeRole.
+    pub external_id: Option<String>,
+    /// How long a session is asked for. STS gives chained sessions an hour at most.
+    pub duration_seconds: u32,
+    /// What CloudTrail shows as the session's name.
+    pub session_name: String,
+    /// What CloudTrail shows as the source identity, where the role's trust policy lets us set it.
+    pub source_identity: Option<String>,
+}
+
+impl fmt::Debug for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the external id: AWS calls it no secret, but those who agree on one may.
+        f.debug_struct("Role")
+            .field("arn", &self.arn)
+            .field("session_name", &self.session_name)
+            .field("duration_seconds", &self.duration_seconds)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a person may set.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How long a first refusal of a role is remembered; repeated ones twice as long each, up to a
+    /// minute.
+    pub refused_retry: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            refused_retry: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The pool. Clones share it; when the last goes, its sessions are no longer renewed.
+#[derive(Clone)]
+pub struct Sessions {
+    entries: Cache<Role, Entry>,
+    sts: Arc<Sts>,
+    renewals: Arc<Semaphore>,
+    settings: Settings,
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions")
+            .field("entries", &self.entries.entry_count())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the pool knows of a role.
+#[derive(Clone)]
+enum Entry {
+    Open(Arc<Renewal>),
+    Refused { refusal: Refusal, failures: u32 },
+}
+
+impl Entry {
+    /// Whether this still answers who asks.
+    fn is_fresh(&self) -> bool {
+        match self {
+            Entry::Open(renewal) => renewal.session().is_usable(),
+            Entry::Refused { refusal, .. } => !refusal.retry_after().is_zero(),
+        }
+    }
+
+    fn answer(self) -> Result<Arc<Session>, Refusal> {
+        match self {
+            Entry::Open(renewal) => Ok(renewal.session().clone()),
+            Entry::Refused { refusal, .. } => Err(refusal),
+        }
+    }
+}
+
+/// When the pool forgets an entry by itself.
+struct Lifetime;
+
+impl Lifetime {
+    fn of(entry: &Entry) -> Duration {
+        match entry {
+            Entry::Open(_) => UNUSED,
+            Entry::Refused { refusal, .. } => refusal.retry_after() + REMEMBERED,
+        }
+    }
+}
+
+impl Expiry<Role, Entry> for Lifetime {
+    fn expire_after_create(&self, _: &Role, entry: &Entry, _: Instant) -> Option<Duration> {
+        Some(Self::of(entry))
+    }
+
+    fn expire_after_update(&self, _: &Role, entry: &Entry, _: Instant, _: Option<Duration>) -> Option<Duration> {
+        Some(Self::of(entry))
+    }
+
+    fn expire_after_read(
+        &self,
+        _: &Role,
+        entry: &Entry,
+        _: Instant,
+        left: Option<Duration>,
+        _: Instant,
+    ) -> Option<Duration> {
+        match entry {
+            Entry::Open(_) => Some(UNUSED),
+            Entry::Refused { .. } => left,
+        }
+    }
+}
+
+impl Sessions {
+    /// A pool that assumes roles as the identity of `base`, in its region. Every call to STS is
+    /// told to `observer`.
+    pub fn new(base: &SdkConfig, settings: Settings, observer: Observer) -> Self {
+        Sessions {
+            entries: Cache::builder().expire_after(Lifetime).build(),
+            sts: Arc::new(Sts::new(base, observer)),
+            renewals: Arc::new(Semaphore::new(RENEWALS_AT_ONCE)),
+            settings,
+        }
+    }
+
+    /// The session of this role, opened if need be; or why there is none, which may be remembered
+    /// from an earlier try.
+    ///
+    /// # Errors
+    /// What STS said, with the time after which asking makes another try.
+    pub async fn get(&self, role: &Role) -> Result<Arc<Session>, Refusal> {
+        if let Some(entry) = self.entries.get(role).await
+            && entry.is_fresh()
+        {
+            return entry.answer();
+        }
+        let result = self
+            .entries
+            .entry_by_ref(role)
+            .and_compute_with(|known| async {
+                // Those who waited for someone else's try find its result here.
+                let known = known.map(moka::Entry::into_value);
+                match known {
+                    Some(entry) if entry.is_fresh() => Op::Nop,
+                    known => Op::Put(self.open(role, known).await),
+                }
+            })
+            .await;
+        match result {
+            CompResult::Inserted(entry)
+            | CompResult::ReplacedWith(entry)
+            | CompResult::Unchanged(entry)
+            | CompResult::Removed(entry) => entry.into_value().answer(),
+            CompResult::StillNone(_) => unreachable!("an entry is put, or was found fresh"),
+        }
+    }
+
+    /// When the session of this role expires, if it has one.
+    pub fn expiration(&self, role: &Role) -> Option<SystemTime> {
+        self.entries.iter().find_map(|(known, entry)| match entry {
+            Entry::Open(renewal) if *known == *role => Some(renewal.session().expires_at()),
+            _ => None,
+        })
+    }
+
+    /// Forgets what is known of this role: the next to ask opens a new session.
+    pub async fn forget(&self, role: &Role) {
+        if let Some(Entry::Open(renewal)) = self.entries.remove(role).await {
+            renewal.stop();
+        }
+    }
+
+    async fn open(&self, role: &Role, known: Option<Entry>) -> Entry {
+        let failures = match known {
+            Some(Entry::Refused { failures, .. }) => failures,
+            Some(Entry::Open(renewal)) => {
+                renewal.stop();
+                0
+            }
+            None => 0,
+        };
+        match self.sts.open(role).await {
+            Ok(opened) => {
+                tracing::info!(role = role.arn, account_id = role.account_id, "opened a session");
+                let session = Arc::new(Session::new(role.clone(), opened, &self.sts));
+                Entry::Open(Arc::new(Renewal::start(
+                    session,
+                    self.sts.clone(),
+                    self.renewals.clone(),
+                    self.settings.refused_retry,
+                )))
+            }
+            Err(failure) => {
+                let failures = failures.saturating_add(1);
+                let refusal = failure.into_refusal(role, failures, self.settings.refused_retry);
+                tracing::warn!(
+                    role = role.arn,
+                    account_id = role.account_id,
+                    error = %refusal,
+                    "could not open a session"
+                );
+                Entry::Refused { refusal, failures }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod fake_sts;
+#[cfg(test)]
+mod tests;

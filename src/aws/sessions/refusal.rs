@@ -1,0 +1,167 @@
+//! Why there is no session, and when to try again.
+
+use std::time::{Duration, Instant};
+
+use vpce_core::error::Class;
+
+use super::{super::error::CallError, Role};
+
+/// Repeated tries are never further apart than this: a role that was mended is in use within a
+/// minute.
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
+/// STS not answering says nothing of the role, and passes: the first tries come sooner.
+const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
+
+/// Why a role has no session.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Refusal {
+    /// STS refuses the role to us.
+    #[error(
+        "AssumeRole of {role} was refused: {code}: {message}; check that the role exists, that its \
+         trust policy allows the operator's identity (with the external_id, if it asks for one), \
+         and that session_duration_seconds is no longer than the role allows"
+    )]
+    Denied {
+        /// The role's ARN.
+        role: String,
+        /// STS's code.
+        code: String,
+        /// What STS said.
+        message: String,
+        /// When it is worth to try again.
+        retry_at: Instant,
+    },
+    /// The session is in another account than the role's ARN says: it is not used.
+    #[error(
+        "the session of {role} is in AWS account {actual} and not in {expected}: it is not used; \
+         check what answers as STS"
+    )]
+    WrongAccount {
+        /// The role's ARN.
+        role: String,
+        /// The account in the ARN.
+        expected: String,
+        /// The account that GetCallerIdentity named.
+        actual: String,
+        /// When it is worth to try again.
+        retry_at: Instant,
+    },
+    /// STS was not reached, did not answer, or does not know the operator itself.
+    #[error(
+        "no session of {role}: {action} failed: {code}: {message}; this is about STS or the \
+         operator's own AWS identity, not about the role, and is tried again"
+    )]
+    Unavailable {
+        /// The role's ARN.
+        role: String,
+        /// The API action that failed.
+        action: &'static str,
+        /// STS's code, or ours for what did not reach it.
+        code: String,
+        /// What is known of it.
+        message: String,
+        /// When it is worth to try again.
+        retry_at: Instant,
+    },
+}
+
+impl Refusal {
+    /// How long until asking again makes another try; zero if it does now.
+    pub fn retry_after(&self) -> Duration {
+        let (Refusal::Denied { retry_at, .. }
+        | Refusal::WrongAccount { retry_at, .. }
+        | Refusal::Unavailable { retry_at, .. }) = self;
+        retry_at.saturating_duration_since(Instant::now())
+    }
+}
+
+/// What went wrong in one try to open a session.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Call(CallError),
+    WrongAccount { actual: String },
+    Unusable { message: &'static str },
+}
+
+impl Failure {
+    /// The refusal to remember, after this many failures in a row.
+    pub(super) fn into_refusal(self, role: &Role, failures: u32, refused_retry: Duration) -> Refusal {
+        let arn = role.arn.clone();
+        let refused = || Instant::now() + backoff(refused_retry, failures);
+        let unavailable = || Instant::now() + backoff(refused_retry.min(UNAVAILABLE_RETRY), failures);
+        match self {
+            Failure::Call(error) if is_about_the_role(&error) => Refusal::Denied {
+                role: arn,
+                code: error.code,
+                message: error.message,
+                retry_at: refused(),
+            },
+            Failure::Call(error) => Refusal::Unavailable {
+                role: arn,
+                action: error.action,
+                code: error.code,
+                message: error.message,
+                retry_at: unavailable(),
+            },
+            Failure::WrongAccount { actual } => Refusal::WrongAccount {
+                role: arn,
+                expected: role.account_id.clone(),
+                actual,
+                retry_at: refused(),
+            },
+            Failure::Unusable { message } => Refusal::Unavailable {
+                role: arn,
+                action: super::sts::ASSUME_ROLE,
+                code: "UnusableSession".to_owned(),
+                message: message.to_owned(),
+                retry_at: unavailable(),
+            },
+        }
+    }
+}
+
+/// Whether STS refused this role, rather than the operator itself or everyone.
+fn is_about_the_role(error: &CallError) -> bool {
+    match error.class {
+        Class::Transient | Class::Throttled => false,
+        // `AccessDenied` is what a trust policy says; the other denials are about the keys that the
+        // call was signed with.
+        Class::Denied => error.code.starts_with("AccessDenied"),
+        Class::Invalid => error.code != "Unsendable",
+        Class::NotFound | Class::Conflict | Class::Quota => true,
+    }
+}
+
+/// Twice as long after each failure in a row, up to a minute. A little less at random, so that
+/// roles that were refused together part company.
+pub(super) fn backoff(first: Duration, failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(10);
+    let longest = LONGEST_RETRY.max(first);
+    let wait = first.saturating_mul(1 << doublings).min(longest);
+    wait.mul_f64(1.0 - 0.1 * fastrand::f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_role_is_tried_at_most_four_times_in_any_minute_and_at_least_once() {
+        let first = super::super::Settings::default().refused_retry;
+        for _ in 0..100 {
+            let mut tries = vec![Duration::ZERO];
+            for failures in 1..10 {
+                let last = tries[tries.len() - 1];
+                let wait = backoff(first, failures);
+                assert!(wait <= Duration::from_secs(60), "{wait:?}");
+                tries.push(last + wait);
+            }
+            for start in &tries {
+                let minute = *start..*start + Duration::from_secs(60);
+                let calls = tries.iter().filter(|time| minute.contains(*time)).count();
+                assert!(calls <= 4, "{calls}: {tries:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! One open session: its credentials, its clients, and the task that renews it.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, SystemTime},
+};
+
+use aws_credential_types::{
+    Credentials,
+    provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future},
+};
+use aws_sdk_ec2::config::Region;
+use aws_types::SdkConfig;
+use tokio::{sync::Semaphore, task::AbortHandle};
+
+use super::{
+    Refusal, Role,
+    refusal::backoff,
+    sts::{Opened, Sts},
+};
+
+/// A session is renewed at the latest this long before it expires ...
+const RENEWED_BEFORE: Duration = Duration::from_secs(600);
+
+/// ... or, if it is short, when this share of it is left.
+const RENEWED_AT_SHARE: f64 = 0.5;
+
+/// Up to this share of that time is added or not, at random, so that sessions that were opened
+/// together are not renewed together. What is left is always more than the five minutes at which
+/// an alert is raised, for the shortest session too.
+const JITTER: f64 = 0.2;
+
+/// A session with less left than this is of no use: the call it signs has to arrive before it ends.
+const LEAST_LEFT: Duration = Duration::from_secs(2);
+
+/// The longest single sleep of a renewal: timers stand still while a machine is suspended, and the
+/// expiry of a session does not.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// A session in one AWS account, for as long as it can be renewed.
+pub struct Session {
+    role: Role,
+    held: Arc<Held>,
+    config: SdkConfig,
+    clients: RwLock<HashMap<String, aws_sdk_ec2::Client>>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("role", &self.role)
+            .field("expires_at", &self.expires_at())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    pub(super) fn new(role: Role, opened: Opened, sts: &Sts) -> Self {
+        let held = Arc::new(Held {
+            role: role.arn.clone(),
+            current: RwLock::new(Current {
+                opened,
+                since: SystemTime::now(),
+                trouble: None,
+            }),
+        });
+        Session {
+            config: sts.ec2_config(SharedCredentialsProvider::new(Signer(held.clone()))),
+            role,
+            held,
+            clients: RwLock::default(),
+        }
+    }
+
+    /// The account that GetCallerIdentity confirmed.
+    pub fn account_id(&self) -> &str {
+        &self.role.account_id
+    }
+
+    /// The role that was assumed.
+    pub fn role(&self) -> &Role {
+        &self.role
+    }
+
+    /// A client for this region, which always signs with the session's current credentials. Clones
+    /// are cheap and share everything.
+    pub fn ec2(&self, region: &str) -> aws_sdk_ec2::Client {
+        let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(region) {
+            return client.clone();
+        }
+        drop(clients);
+        let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+        clients
+            .entry(region.to_owned())
+            .or_insert_with(|| {
+                let config = self.config.to_builder().region(Region::new(region.to_owned()));
+                aws_sdk_ec2::Client::new(&config.build())
+            })
+            .clone()
+    }
+
+    /// When the current credentials expire.
+    pub fn expires_at(&self) -> SystemTime {
+        self.held.read(|current| current.opened.expires)
+    }
+
+    /// Whether STS gave a shorter session than was asked for, since the operator's own identity is
+    /// an assumed role.
+    pub fn is_clamped(&self) -> bool {
+        self.held.read(|current| current.opened.clamped)
+    }
+
+    /// Why the last try to renew the session failed, while it still lives.
+    pub fn renewal_trouble(&self) -> Option<Refusal> {
+        self.held.read(|current| current.trouble.clone())
+    }
+
+    pub(super) fn is_usable(&self) -> bool {
+        self.held.is_usable()
+    }
+}
+
+/// The credentials of a session, replaced when it is renewed.
+struct Held {
+    role: String,
+    current: RwLock<Current>,
+}
+
+struct Current {
+    opened: Opened,
+    since: SystemTime,
+    trouble: Option<Refusal>,
+}
+
+impl Held {
+    fn read<T>(&self, look: impl FnOnce(&Current) -> T) -> T {
+        look(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Current)) {
+        change(&mut self.current.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn is_usable(&self) -> bool {
+        self.read(|current| SystemTime::now() + LEAST_LEFT < current.opened.expires)
+    }
+
+    /// When to renew: well before the end, at random within a span.
+    fn renewal_time(&self) -> SystemTime {
+        self.read(|current| {
+            let expires = current.opened.expires;
+            let lifetime = expires.duration_since(current.since).unwrap_or_default();
+            let before = RENEWED_BEFORE.min(lifetime.mul_f64(RENEWED_AT_SHARE));
+            expires - before.mul_f64(1.0 - JITTER * fastrand::f64())
+        })
+    }
+}
+
+/// Signs with the credentials that a session has at the moment. The SDK's cache of identities is
+/// off over this: it holds 64 and then throws out any.
+struct Signer(Arc<Held>);
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Signer").field(&self.0.role).finish()
+    }
+}
+
+impl ProvideCredentials for Signer {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::ready(self.0.read(credentials_of))
+    }
+}
+
+fn credentials_of(current: &Current) -> Result<Credentials, CredentialsError> {
+    if SystemTime::now() < current.opened.expires {
+        return Ok(current.opened.credentials.clone());
+    }
+    let why = match &current.trouble {
+        Some(refusal) => format!("the session expired and could not be renewed: {refusal}"),
+        None => "the session expired before it was renewed".to_owned(),
+    };
+    Err(CredentialsError::provider_error(why))
+}
+
+/// A session and the task that renews it, which ends when this is dropped.
+pub(super) struct Renewal {
+    session: Arc<Session>,
+    task: AbortHandle,
+}
+
+impl Renewal {
+    pub(super) fn start(
+        session: Arc<Session>,
+        sts: Arc<Sts>,
+        renewals: Arc<Semaphore>,
+        refused_retry: Duration,
+    ) -> Self {
+        let role = session.role.clone();
+        let held = session.held.clone();
+        let task = tokio::spawn(renew(role, held, sts, renewals, refused_retry)).abort_handle();
+        Renewal { session, task }
+    }
+
+    pub(super) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// Ends the task now: the cache may hold on to what was taken out of it for a while.
+    pub(super) fn stop(&self) {
+        self.task.abort();
+    }
+}
+
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Renews until the session has expired, which only happens where STS refuses to renew it; then it
+/// is for the pool to open another.
+async fn renew(role: Role, held: Arc<Held>, sts: Arc<Sts>, renewals: Arc<Semaphore>, refused_retry: Duration) {
+    let mut failures = 0;
+    sleep_until(held.renewal_time()).await;
+    while held.is_usable() {
+        let answer = {
+            let Ok(_permit) = renewals.acquire().await else {
+                return;
+            };
+            sts.open(&role).await
+        };
+        match answer {
+            Ok(opened) => {
+                failures = 0;
+                held.change(|current| {
+                    *current = Current {
+                        opened,
+                        since: SystemTime::now(),
+                        trouble: None,
+                    };
+                });
+                tracing::info!(role = role.arn, account_id = role.account_id, "renewed a session");
+                sleep_until(held.renewal_time()).await;
+            }
+            Err(failure) => {
+                failures += 1;
+                let refusal = failure.into_refusal(&role, failures, refused_retry);
+                tracing::warn!(
+                    role = role.arn,
+                    account_id = role.account_id,
+                    error = %refusal,
+                    "could not renew a session"
+                );
+                held.change(|current| current.trouble = Some(refusal));
+                tokio::time::sleep(backoff(refused_retry, failures)).await;
+            }
+        }
+    }
+}
+
+async fn sleep_until(time: SystemTime) {
+    while let Ok(left) = time.duration_since(SystemTime::now())
+        && !left.is_zero()
+    {
+        tokio::time::sleep(left.min(LONGEST_SLEEP)).await;
+    }
+}

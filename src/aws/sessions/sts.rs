@@ -1,0 +1,197 @@
+//! Opening a session: AssumeRole, then GetCallerIdentity to know where it leads.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, SystemTime},
+};
+
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_sdk_sts::{
+    Client,
+    config::{BehaviorVersion, IdentityCache},
+};
+use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
+use aws_types::SdkConfig;
+
+use super::{
+    super::{
+        error::CallError,
+        http,
+        observer::{Call, Observer, observed},
+    },
+    Role,
+    refusal::Failure,
+};
+
+pub(super) const ASSUME_ROLE: &str = "AssumeRole";
+const GET_CALLER_IDENTITY: &str = "GetCallerIdentity";
+
+/// The longest session that STS gives to an identity that is itself an assumed role, as the
+/// operator's always is with IRSA and Pod Identity.
+const LONGEST_CHAINED_SECONDS: u32 = 3600;
+
+/// STS answers in a fraction of a second; its calls have to end well before a reconcile does.
+const STS_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// EC2's slower calls, like CreateVpcEndpoint, take seconds.
+const EC2_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What an operation may take besides its one attempt: signing, and fetching what to sign with.
+const BESIDES: Duration = Duration::from_secs(4);
+
+/// A session as STS gave it, known to be in the right account.
+pub(super) struct Opened {
+    pub(super) credentials: Credentials,
+    pub(super) expires: SystemTime,
+    pub(super) clamped: bool,
+}
+
+/// STS, called as the operator's own identity.
+pub(super) struct Sts {
+    client: Client,
+    config: SdkConfig,
+    region: String,
+    observer: Observer,
+    /// Whether STS has said that our own identity is an assumed role.
+    chained: AtomicBool,
+}
+
+impl Sts {
+    pub(super) fn new(base: &SdkConfig, observer: Observer) -> Self {
+        let config = base
+            .to_builder()
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(base.http_client().unwrap_or_else(http::client))
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts(STS_TIMEOUT))
+            .build();
+        Sts {
+            client: Client::new(&config),
+            region: config.region().map(ToString::to_string).unwrap_or_default(),
+            config,
+            observer,
+            chained: AtomicBool::new(false),
+        }
+    }
+
+    /// What the EC2 clients of a session with these credentials have in common.
+    pub(super) fn ec2_config(&self, credentials: SharedCredentialsProvider) -> SdkConfig {
+        self.config
+            .to_builder()
+            .timeout_config(timeouts(EC2_TIMEOUT))
+            .credentials_provider(credentials)
+            .identity_cache(IdentityCache::no_cache())
+            .build()
+    }
+
+    /// Assumes the role and checks where that leads.
+    pub(super) async fn open(&self, role: &Role) -> Result<Opened, Failure> {
+        let opened = self.assume(role).await?;
+        if opened.expires <= SystemTime::now() {
+            return Err(Failure::Unusable {
+                message: "STS gave a session that has expired already; the operator's clock is ahead of that of AWS",
+            });
+        }
+        let actual = self.caller(role, opened.credentials.clone()).await?;
+        if actual != role.account_id {
+            return Err(Failure::WrongAccount { actual });
+        }
+        Ok(opened)
+    }
+
+    /// Assumes the role for as long as it says, or as long as STS lets a chained role have it.
+    async fn assume(&self, role: &Role) -> Result<Opened, Failure> {
+        let is_long = role.duration_seconds > LONGEST_CHAINED_SECONDS;
+        if is_long && !self.chained.load(Ordering::Relaxed) {
+            match self.assume_for(role, role.duration_seconds).await {
+                Err(Failure::Call(error)) if is_chaining_limit(&error) => {
+                    tracing::warn!("the operator's identity is an assumed role: its sessions last an hour at most");
+                    self.chained.store(true, Ordering::Relaxed);
+                }
+                answer => return answer,
+            }
+        }
+        let opened = self
+            .assume_for(role, role.duration_seconds.min(LONGEST_CHAINED_SECONDS))
+            .await?;
+        Ok(Opened {
+            clamped: is_long,
+            ..opened
+        })
+    }
+
+    async fn assume_for(&self, role: &Role, seconds: u32) -> Result<Opened, Failure> {
+        let request = self
+            .client
+            .assume_role()
+            .role_arn(&role.arn)
+            .role_session_name(&role.session_name)
+            .set_external_id(role.external_id.clone())
+            .set_source_identity(role.source_identity.clone())
+            .duration_seconds(i32::try_from(seconds).unwrap_or(i32::MAX));
+        let answer = observed(&self.observer, self.call(role, ASSUME_ROLE), request.send())
+            .await
+            .map_err(Failure::Call)?;
+        let unusable = Failure::Unusable {
+            message: "STS answered without credentials",
+        };
+        let Some(given) = answer.credentials() else {
+            return Err(unusable);
+        };
+        let Ok(expires) = SystemTime::try_from(*given.expiration()) else {
+            return Err(unusable);
+        };
+        let credentials = Credentials::new(
+            given.access_key_id(),
+            given.secret_access_key(),
+            Some(given.session_token().to_owned()),
+            Some(expires),
+            "AssumeRole",
+        );
+        Ok(Opened {
+            credentials,
+            expires,
+            clamped: false,
+        })
+    }
+
+    /// The account that these credentials are in.
+    async fn caller(&self, role: &Role, credentials: Credentials) -> Result<String, Failure> {
+        let config = self
+            .config
+            .to_builder()
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .identity_cache(IdentityCache::no_cache())
+            .build();
+        let answer = observed(
+            &self.observer,
+            self.call(role, GET_CALLER_IDENTITY),
+            Client::new(&config).get_caller_identity().send(),
+        )
+        .await
+        .map_err(Failure::Call)?;
+        Ok(answer.account().unwrap_or("unknown").to_owned())
+    }
+
+    fn call<'a>(&'a self, role: &'a Role, action: &'static str) -> Call<'a> {
+        Call {
+            account_id: &role.account_id,
+            region: &self.region,
+            service: "sts",
+            action,
+        }
+    }
+}
+
+/// "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role
+/// chaining": the same code as for any other wrong value.
+fn is_chaining_limit(error: &CallError) -> bool {
+    error.code == "ValidationError" && error.message.contains("role chaining")
+}
+
+fn timeouts(attempt: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(attempt + BESIDES)
+        .build()
+}
