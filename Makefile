@@ -23,12 +23,13 @@ demo: build ## show it: a real API server, three simulated AWS accounts, the ope
 up: build ## the same with nothing applied, until Ctrl-C
 	@$(TESTBED) up
 
-test: first ## formatting, clippy, all tests, chart and manifests, generated files
+test: first ## formatting, clippy, generated files, the demo, all tests
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo build --locked --workspace
 	$(TESTBED) tools
 	$(TESTBED) generate --check
+	$(TESTBED) demo
 	cargo test --locked --workspace 2>&1 | tee $(CARGO_TARGET_DIR)/tests.log
 	@awk '/^test result:/ {passed += $$4; failed += $$6} END {print "tests: " passed " passed, " failed " failed"}' \
 	    $(CARGO_TARGET_DIR)/tests.log

@@ -12,6 +12,12 @@ usage: testbed COMMAND
   tools              build (or find) the programs of the control plane, and print where they are
   generate           write the files that are generated: CRDs, RBAC
   generate --check   fail if one of them is stale
+
+environment:
+
+  KUBEBUILDER_ASSETS   a folder with etcd, kube-apiserver, kubectl and so on: what it has is not built
+  VPCE_OPERATOR_BIN    the operator's binary; without it, cargo builds it
+  VPCE_TESTBED_KEEP    set: temporary folders stay, for their logs
 ";
 
 fn main() -> ExitCode {
