@@ -121,9 +121,7 @@ impl Child {
 
     /// The last lines of its log.
     pub(crate) fn log_end(&self) -> String {
-        let log = fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(25)..].join("\n")
+        last_lines(&fs::read_to_string(&self.log).unwrap_or_default())
     }
 
     /// Sends SIGTERM and waits for the end.
@@ -168,6 +166,33 @@ impl Drop for Child {
     fn drop(&mut self) {
         let _ = self.kill();
     }
+}
+
+/// Looks until `holds`, and gives up when one of `children` ends or the time is over.
+pub(crate) fn wait_until(
+    what: &str,
+    within: Duration,
+    children: &mut [&mut Child],
+    mut holds: impl FnMut() -> Result<bool>,
+) -> Result<()> {
+    let deadline = Instant::now() + within;
+    while !holds()? {
+        for child in children.iter_mut() {
+            child.check_running()?;
+        }
+        if Instant::now() > deadline {
+            let log = children.last().map(|child| child.log_end()).unwrap_or_default();
+            bail!("waited {within:?} in vain until {what}; the end of the log:\n{log}");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// As much of a log as a person reads.
+pub(crate) fn last_lines(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(25)..].join("\n")
 }
 
 /// A temporary folder that is removed at the end of this value or of this process, whichever comes first.

@@ -1,22 +1,20 @@
 //! A real Kubernetes control plane on loopback: etcd, kube-apiserver and kube-controller-manager, with RBAC on and any number side by side.
 
 use std::io::Write as _;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use aws_lc_rs::encoding::AsDer as _;
 use serde_json::{Value, json};
 
-use crate::child::{Child, Scratch};
+use crate::child::{Child, Scratch, wait_until};
+use crate::ports;
 use crate::tools::Tool;
 
 /// A cold machine that builds at the same time needs most of it; alone it takes about 4 s.
 const READY_WITHIN: Duration = Duration::from_secs(120);
-/// Ports are free when they are chosen, and somebody else's now and then when they are used.
-const STARTS: usize = 4;
 const ISSUER: &str = "https://kubernetes.default.svc";
 
 /// A running control plane. It ends with this value, or with this process however that ends.
@@ -66,20 +64,12 @@ impl ControlPlane {
     /// # Errors
     /// When a program cannot be found or built, ends by itself or does not become ready.
     pub fn start() -> Result<Self> {
-        let mut attempt = 1;
-        loop {
-            match Self::start_once() {
-                Err(error) if attempt < STARTS && format!("{error:#}").contains("address already in use") => {
-                    attempt += 1
-                }
-                result => return result.context("the control plane did not start"),
-            }
-        }
+        ports::start(Self::start_once).context("the control plane did not start")
     }
 
     fn start_once() -> Result<Self> {
         let scratch = Scratch::new("control-plane")?;
-        let [etcd_client, etcd_peer, api] = free_ports()?;
+        let [etcd_client, etcd_peer, api] = ports::free()?;
         let etcd_url = format!("http://127.0.0.1:{etcd_client}");
         let mut etcd = start_etcd(&scratch, &etcd_url, etcd_peer)?;
         let admin = random_token()?;
@@ -99,16 +89,22 @@ impl ControlPlane {
             kubeconfig,
             home: scratch.path().to_owned(),
         };
-        wait_for("kube-apiserver is ready", &mut [&mut etcd, &mut api_server], || {
-            // Its certificate comes with it, and kubectl refuses to start without.
-            Ok(certificate.is_file() && client.kubectl(&["get", "--raw", "/readyz"], None)?.status.success())
-        })?;
+        wait_until(
+            "kube-apiserver is ready",
+            READY_WITHIN,
+            &mut [&mut etcd, &mut api_server],
+            || {
+                // Its certificate comes with it, and kubectl refuses to start without.
+                Ok(certificate.is_file() && client.kubectl(&["get", "--raw", "/readyz"], None)?.status.success())
+            },
+        )?;
 
         let manager_kubeconfig =
             kubeconfig_for_manager(&scratch, &client.url, &certificate, &controller_manager_token)?;
         let mut controller_manager = start_controller_manager(&scratch, &manager_kubeconfig, &certificate)?;
-        wait_for(
+        wait_until(
             "the default ServiceAccount is there",
+            READY_WITHIN,
             &mut [&mut etcd, &mut api_server, &mut controller_manager],
             || {
                 Ok(client
@@ -254,34 +250,6 @@ pub(crate) fn run(
         written.with_context(|| format!("{} did not read its input", tool.name()))?;
     }
     Ok(output)
-}
-
-/// Ports that are free on loopback right now, all different.
-pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    let mut ports = [0; N];
-    let mut held = Vec::with_capacity(N);
-    for port in &mut ports {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
-        *port = listener.local_addr()?.port();
-        held.push(listener);
-    }
-    Ok(ports)
-}
-
-/// Looks until `holds`, at most [`READY_WITHIN`], and gives up early when one of `children` ends.
-fn wait_for(what: &str, children: &mut [&mut Child], mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + READY_WITHIN;
-    while !holds()? {
-        for child in children.iter_mut() {
-            child.check_running()?;
-        }
-        if Instant::now() > deadline {
-            let log = children.last().map(|child| child.log_end()).unwrap_or_default();
-            bail!("waited {READY_WITHIN:?} in vain until {what}; the end of the log:\n{log}");
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    Ok(())
 }
 
 fn start_etcd(scratch: &Scratch, url: &str, peer_port: u16) -> Result<Child> {

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::aws::{Call, Config, Simulator};
+use crate::child::last_lines;
 use crate::control_plane::ControlPlane;
 use crate::operator::{self, Aws, Operator, Options, project};
 use crate::scenario;
@@ -113,7 +114,7 @@ impl Stage {
             if Instant::now() > deadline {
                 bail!(
                     "not every endpoint is ready after {READY_WITHIN:?}; the end of the operator's log:\n{}",
-                    end_of(&self.operator.logs())
+                    last_lines(&self.operator.logs())
                 );
             }
             seen = endpoints;
@@ -159,7 +160,7 @@ impl Stage {
         if !status.success() {
             bail!(
                 "the operator ended with {status}; the end of its log:\n{}",
-                end_of(&self.operator.logs())
+                last_lines(&self.operator.logs())
             );
         }
         Ok(())
@@ -237,11 +238,6 @@ fn table(calls: &[Call]) -> String {
         table += &format!("{account:14} {region:14} {action:32} {all:5} {failed:6}\n");
     }
     table
-}
-
-fn end_of(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(25)..].join("\n")
 }
 
 fn wait_for_interrupt() -> Result<()> {

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod generate;
 mod http;
 pub mod operator;
+mod ports;
 pub mod python;
 pub mod scenario;
 pub mod tools;

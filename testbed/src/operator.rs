@@ -8,14 +8,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::child::{Child, Scratch};
-use crate::control_plane::{ControlPlane, free_ports};
-use crate::http;
+use crate::child::{Child, Scratch, wait_until};
+use crate::control_plane::ControlPlane;
+use crate::{http, ports};
 
 /// Where the chart is installed; also the release's and so the Deployment's name.
 pub(crate) const NAMESPACE: &str = "vpce-system";
@@ -23,7 +23,6 @@ pub(crate) const RELEASE: &str = "vpce-operator";
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// The Deployment's `terminationGracePeriodSeconds`.
 const TERMINATED_WITHIN: Duration = Duration::from_secs(30);
-const STARTS: usize = 4;
 
 /// The operator's binary: what `VPCE_OPERATOR_BIN` names, or else built here with cargo, like the testbed that runs.
 ///
@@ -151,36 +150,21 @@ impl Operator {
     /// # Errors
     /// When it ends by itself or does not become ready.
     pub fn start(&self) -> Result<()> {
-        let mut attempt = 1;
-        loop {
-            match self.start_once() {
-                // Free when it was chosen, somebody else's by now.
-                Err(error) if attempt < STARTS && format!("{error:#}").contains("already in use") => attempt += 1,
-                result => return result.context("the operator did not start"),
-            }
-        }
+        ports::start(|| self.start_once()).context("the operator did not start")
     }
 
     fn start_once(&self) -> Result<()> {
         let mut running = self.running();
         ensure!(running.is_none(), "it is running already");
-        let [port] = free_ports()?;
+        let [port] = ports::free()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut environment = self.environment.clone();
         environment.push(("VPCE_HTTP_ADDRESS".to_owned(), address.to_string()));
         let mut child = Child::spawn(&self.binary, &self.arguments, &environment, &self.log())?;
-        let deadline = Instant::now() + READY_WITHIN;
-        while !http::get(address, &self.readiness).is_ok_and(|(status, _)| status == 200) {
-            child.check_running()?;
-            if Instant::now() > deadline {
-                bail!(
-                    "{} does not answer 200 within {READY_WITHIN:?}; the end of its log:\n{}",
-                    self.readiness,
-                    child.log_end()
-                );
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let what = format!("{} answers 200", self.readiness);
+        wait_until(&what, READY_WITHIN, &mut [&mut child], || {
+            Ok(http::get(address, &self.readiness).is_ok_and(|(status, _)| status == 200))
+        })?;
         *running = Some(Running { child, address });
         Ok(())
     }

@@ -4,14 +4,13 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
-use crate::child::{Child, Scratch};
-use crate::control_plane::free_ports;
-use crate::http;
+use crate::child::{Child, Scratch, wait_until};
 use crate::tools::{cache, digest, say};
+use crate::{http, ports};
 
 const MOTO_READY_WITHIN: Duration = Duration::from_secs(60);
 
@@ -76,24 +75,19 @@ impl Moto {
     /// When it cannot be installed or does not answer.
     pub fn start() -> Result<Self> {
         let python = interpreter()?;
+        ports::start(|| Self::start_once(&python)).context("moto did not start")
+    }
+
+    fn start_once(python: &Path) -> Result<Self> {
         let scratch = Scratch::new("moto")?;
-        let [port] = free_ports()?;
+        let [port] = ports::free()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let log = scratch.path().join("moto.log");
         let arguments = ["-m", "moto.server", "--host", "127.0.0.1", "--port", &port.to_string()];
         let environment = [("HOME".to_owned(), scratch.path().display().to_string())];
-        let mut server = Child::spawn(&python, &arguments, &environment, &log)?;
-        let deadline = Instant::now() + MOTO_READY_WITHIN;
-        while http::get(address, "/moto-api/").is_err() {
-            server.check_running()?;
-            if Instant::now() > deadline {
-                bail!(
-                    "moto does not answer within {MOTO_READY_WITHIN:?}; the end of its log:\n{}",
-                    server.log_end()
-                );
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        let mut server = Child::spawn(python, &arguments, &environment, &scratch.path().join("moto.log"))?;
+        wait_until("moto answers", MOTO_READY_WITHIN, &mut [&mut server], || {
+            Ok(http::get(address, "/moto-api/").is_ok())
+        })?;
         Ok(Self {
             url: format!("http://{address}"),
             _server: server,
