@@ -1,1 +1,41 @@
-//! vpce-operator.
+//! vpce-operator keeps AWS VPC endpoints as VPCEndpoint objects say, each namespace in the AWS account that its
+//! AWSAccount names.
+//!
+//! # The way of the data
+//!
+//! A change in the API server, a timer or a finished call to AWS puts an object into the queue of
+//! [`endpoint::controller`]; [`endpoint::reconcile`] then takes it through these stages, each a file of its own:
+//!
+//! ```text
+//! resolve   which account may this namespace use, and may we write?     vpce_core::resolve     pure
+//! desired   spec + account -> what AWS and Kubernetes should hold       vpce_core::desired     pure
+//! observe   what the region's snapshot and the Service cache hold       endpoint::observe      IO
+//! plan      the difference, as steps that can run now                   vpce_core::plan        pure
+//! apply     steps -> AWS, Kubernetes; then look again                   endpoint::apply        IO
+//! status    conditions, events, metrics, when to look again             endpoint::status       IO
+//! ```
+//!
+//! Deletion is the same path, with nothing as what is desired.
+//!
+//! # The map
+//!
+//! - [`cli`]: flags and environment; [`operator`]: what is started, and in which order it stops; [`crds`]: prints the CRDs.
+//! - [`context`]: what both controllers share. [`account`]: the AWSAccount controller. [`endpoint`]: the VPCEndpoint
+//!   controller. [`service`]: the ExternalName Service. [`events`], [`finalizer`].
+//! - [`aws`]: `sessions` of roles from STS; `region`, one for an account in a region, with the `snapshot` that all
+//!   reconciles look at, the lines for what AWS allows, and the `deletes` that leave together; `ec2`, the calls; `error`,
+//!   what a failed one means.
+//! - [`telemetry`]: metrics, logs, HTTP.
+//! - `vpce_core`: the custom resources and the pure stages.
+
+pub mod account;
+pub mod aws;
+pub mod cli;
+pub mod context;
+pub mod crds;
+pub mod endpoint;
+pub mod events;
+pub mod finalizer;
+pub mod operator;
+pub mod service;
+pub mod telemetry;

@@ -1,6 +1,7 @@
 //! VPCEndpoint: a private connection from a namespace's AWS account to a service.
 #![allow(clippy::duplicated_attributes)] // Every printcolumn has a type_; the lint takes them for one attribute.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -309,18 +310,26 @@ pub struct VPCEndpointStatus {
 
     /// What the Python operator left here; read, never written.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
-    #[schemars(schema_with = "legacy_status")]
-    pub create_fn: Option<serde_json::Value>,
+    pub create_fn: Option<LegacyStatus>,
 }
 
-/// An object of any shape.
-fn legacy_status(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({
-        "type": "object",
-        "description": "What the Python operator left here; read, never written.",
-        "nullable": true,
-        "x-kubernetes-preserve-unknown-fields": true,
-    })
+/// What the Python operator left in a status: an object of any shape.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(transparent)]
+pub struct LegacyStatus(pub serde_json::Value);
+
+impl JsonSchema for LegacyStatus {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "LegacyStatus".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+    }
 }
 
 /// The account that an object is bound to.

@@ -8,8 +8,8 @@ mod watched;
 pub use account::{AWSAccount, AWSAccountSpec, AWSAccountStatus};
 pub use crd::crds;
 pub use endpoint::{
-    AccountBinding, CustomRule, DeletionPolicy, PublishedService, SecurityGroupType, ServicePort, ServiceProtocol,
-    ServiceSpec, ServiceType, VPCEndpoint, VPCEndpointSpec, VPCEndpointStatus,
+    AccountBinding, CustomRule, DeletionPolicy, LegacyStatus, PublishedService, SecurityGroupType, ServicePort,
+    ServiceProtocol, ServiceSpec, ServiceType, VPCEndpoint, VPCEndpointSpec, VPCEndpointStatus,
 };
 pub use watched::{Kind, Watched};
 

@@ -1,0 +1,73 @@
+//! Feeds AWSAccounts to their reconcile.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{FutureExt, Stream, StreamExt};
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::{Controller, controller};
+use tracing::Instrument;
+
+use super::reconcile::reconcile;
+use crate::context::{Account, Shared};
+use crate::service::is_status;
+
+/// The name in metrics.
+pub const CONTROLLER: &str = "awsaccount";
+/// So many AWSAccounts are looked at at once.
+const CONCURRENCY: u16 = 16;
+/// Endpoints that come and go together are counted together.
+const DEBOUNCE: Duration = Duration::from_millis(300);
+/// After a write that the API server refused, or that met an object that had changed.
+const AFTER_ERROR: Duration = Duration::from_secs(2);
+
+/// Runs until the streams end or `stop` does.
+pub async fn run(
+    ctx: Shared,
+    objects: impl Stream<Item = Result<Account, kube::runtime::watcher::Error>> + Send + 'static,
+    woken: impl Stream<Item = ObjectRef<Account>> + Send + 'static,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let config = controller::Config::default()
+        .concurrency(CONCURRENCY)
+        .debounce(DEBOUNCE);
+    Controller::for_stream(objects, ctx.caches.accounts.clone())
+        .with_config(config)
+        .reconcile_on(woken)
+        .graceful_shutdown_on(stop)
+        .run(guarded, |_: Arc<Account>, error: &Infallible, _| match *error {}, ctx)
+        .for_each(|_| async {})
+        .await;
+}
+
+async fn guarded(account: Arc<Account>, ctx: Shared) -> Result<Action, Infallible> {
+    let name = account.name_any();
+    let _in_flight = ctx.metrics.in_flight(CONTROLLER);
+    let started = Instant::now();
+    let span = tracing::info_span!("account", account = name);
+    let outcome = AssertUnwindSafe(reconcile(&ctx, account).boxed())
+        .catch_unwind()
+        .instrument(span)
+        .await;
+    let (result, action) = match outcome {
+        Ok(Ok(Some(next))) => ("ok", Action::requeue(next)),
+        Ok(Ok(None)) => ("ok", Action::await_change()),
+        Ok(Err(error)) if is_status(&error, 404) => ("ok", Action::await_change()),
+        Ok(Err(error)) if is_status(&error, 409) => ("conflict", Action::requeue(AFTER_ERROR)),
+        Ok(Err(error)) => {
+            tracing::warn!(account = name, %error, "the API server refused, or failed");
+            ("error", Action::requeue(AFTER_ERROR))
+        }
+        Err(_) => {
+            tracing::error!(account = name, "a reconcile panicked; this is a bug");
+            ("panic", Action::requeue(ctx.settings.resync_interval))
+        }
+    };
+    ctx.metrics
+        .reconcile(CONTROLLER, &name, result, started.elapsed().as_secs_f64());
+    Ok(action)
+}

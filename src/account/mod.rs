@@ -1,0 +1,24 @@
+//! The AWSAccount controller: says whether the role can be assumed, who uses the account, and what is held.
+
+pub mod controller;
+pub mod reconcile;
+
+use kube::runtime::reflector::ObjectRef;
+use vpce_core::ids::RoleArn;
+
+use crate::aws::sessions::Role;
+use crate::context::{Account, Context};
+
+/// The session that an AWSAccount asks for, if it is there and its spec parses.
+pub fn role_of(ctx: &Context, name: &str) -> Option<Role> {
+    let account = ctx.caches.accounts.get(&ObjectRef::new(name))?;
+    role(ctx, &account)
+}
+
+/// The session that an AWSAccount asks for, if its spec parses.
+pub fn role(ctx: &Context, account: &Account) -> Option<Role> {
+    let spec = account.spec.as_ref().ok()?;
+    let arn: RoleArn = spec.role_arn.parse().ok()?;
+    let name = account.metadata.name.as_deref()?;
+    Some(ctx.role(name, &arn, spec.external_id.as_deref(), spec.session_duration_seconds))
+}

@@ -1,0 +1,239 @@
+//! Looks at one AWSAccount: assumes its role, counts its endpoints, lets it go when nobody uses it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+use vpce_core::api::{ACCOUNT_FINALIZER, AWSAccountStatus, FIELD_MANAGER, RELEASE_HOLD};
+use vpce_core::conditions::EventKind;
+
+use super::role;
+use crate::aws::sessions::Refusal;
+use crate::context::{Account, Context, Shared};
+use crate::endpoint::memory::jitter;
+use crate::finalizer;
+
+/// A message names so many of those who use the account.
+const NAMED: usize = 5;
+
+/// Why an AWSAccount is Ready, or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// The role was assumed, and GetCallerIdentity named its account.
+    Verified,
+    /// STS refuses the role to the operator.
+    AssumeRoleDenied,
+    /// The session is in another account.
+    WrongAccount,
+    /// STS, or the operator's own identity, does not work.
+    STSUnavailable,
+    /// The spec does not parse.
+    InvalidSpec,
+    /// It is being deleted while endpoints use it.
+    InUse,
+}
+
+struct Verdict {
+    reason: Reason,
+    message: String,
+    next: Duration,
+}
+
+/// Looks at an AWSAccount; gives when to look again, or none once it is gone.
+pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Duration>, kube::Error> {
+    let name = account.name_any();
+    let api: Api<Account> = Api::all(ctx.client.clone());
+    let users = users(ctx, &name);
+    let mut account = account;
+    if account.metadata.deletion_timestamp.is_some() {
+        if users.is_empty() {
+            if finalizer::has(&*account, ACCOUNT_FINALIZER) {
+                finalizer::remove(&api, &*account, ACCOUNT_FINALIZER).await?;
+            }
+            if let Some(role) = role(ctx, &account) {
+                ctx.sessions.forget(&role).await;
+            }
+            ctx.metrics.forget_account(&name);
+            return Ok(None);
+        }
+    } else if !finalizer::has(&*account, ACCOUNT_FINALIZER) {
+        account = Arc::new(finalizer::add(&api, &*account, ACCOUNT_FINALIZER).await?);
+    }
+    let verdict = judge(ctx, &account, &users).await;
+    let next = verdict.next;
+    let status = status(ctx, &account, &verdict, users.len());
+    let ready = |status: &AWSAccountStatus| {
+        let ready = status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == "Ready")
+            .cloned();
+        ready.map(|ready| (ready.status == "True", ready.reason))
+    };
+    let (before, after) = (ready(&account.status), ready(&status));
+    write(&api, &account, status).await?;
+    if before != after {
+        let good = verdict.reason == Reason::Verified;
+        tracing::info!(account = name, ready = good, reason = ?verdict.reason, message = verdict.message, "now");
+        let kind = if good { EventKind::Normal } else { EventKind::Warning };
+        let reason = format!("{:?}", verdict.reason);
+        ctx.events.publish(&*account, kind, &reason, "Verify", &verdict.message);
+        if good {
+            wake_users(ctx, &name);
+        }
+    }
+    Ok(Some(next))
+}
+
+async fn judge(ctx: &Shared, account: &Account, users: &[String]) -> Verdict {
+    let probe = jitter(ctx.settings.account_probe_interval);
+    let verdict = |reason, message, next| Verdict { reason, message, next };
+    if account.metadata.deletion_timestamp.is_some() {
+        let named = users[..users.len().min(NAMED)].join(", ");
+        let more = users.len().saturating_sub(NAMED);
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        let message = format!("it is being deleted, and waits for the VPCEndpoints that use it: {named}{more}");
+        return verdict(Reason::InUse, message, probe);
+    }
+    if let Err(error) = &account.spec {
+        return verdict(Reason::InvalidSpec, format!("the spec does not parse: {error}"), probe);
+    }
+    let Some(role) = role(ctx, account) else {
+        return verdict(
+            Reason::InvalidSpec,
+            "role_arn is not the ARN of an IAM role (arn:<partition>:iam::<12 digits>:role/<name>)".to_owned(),
+            probe,
+        );
+    };
+    match ctx.sessions.get(&role).await {
+        Ok(session) => {
+            let clamped = if session.is_clamped() {
+                "; its sessions last an hour, as STS allows no longer ones from another role's session"
+            } else {
+                ""
+            };
+            let message = format!("the role was assumed, in AWS account {}{clamped}", session.account_id());
+            verdict(Reason::Verified, message, probe)
+        }
+        Err(refusal) => {
+            let reason = match refusal {
+                Refusal::Denied { .. } => Reason::AssumeRoleDenied,
+                Refusal::WrongAccount { .. } => Reason::WrongAccount,
+                Refusal::Unavailable { .. } => Reason::STSUnavailable,
+            };
+            let next = refusal.retry_after() + Duration::from_millis(200);
+            verdict(reason, refusal.to_string(), next)
+        }
+    }
+}
+
+/// The VPCEndpoints that are bound to an AWSAccount, as `namespace/name`.
+fn users(ctx: &Context, account: &str) -> Vec<String> {
+    let endpoints = ctx.caches.endpoints.state();
+    let bound = endpoints.iter().filter(|endpoint| {
+        let binding = endpoint.status.account.as_ref();
+        binding.is_some_and(|binding| binding.name == account)
+    });
+    let mut names: Vec<String> = bound
+        .map(|endpoint| format!("{}/{}", endpoint.namespace().unwrap_or_default(), endpoint.name_any()))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Wakes the endpoints that an AWSAccount matters to: those bound to it, and those that are bound to none.
+pub fn wake_users(ctx: &Context, account: &str) {
+    for endpoint in ctx.caches.endpoints.state() {
+        let binding = endpoint.status.account.as_ref();
+        if binding.is_none_or(|binding| binding.name == account) {
+            ctx.wakers
+                .endpoint(&endpoint.namespace().unwrap_or_default(), &endpoint.name_any());
+        }
+    }
+}
+
+fn status(ctx: &Context, account: &Account, verdict: &Verdict, users: usize) -> AWSAccountStatus {
+    let role = role(ctx, account);
+    let generation = account.metadata.generation;
+    let before = &account.status;
+    let condition = |type_: &str, truth: bool, reason: &str, message: &str| {
+        let truth = if truth { "True" } else { "False" };
+        let previous = before.conditions.iter().find(|condition| condition.type_ == type_);
+        let now = Timestamp::now();
+        let since = previous.filter(|condition| condition.status == truth).map_or_else(
+            || Time(Timestamp::from_second(now.as_second()).unwrap_or(now)),
+            |condition| condition.last_transition_time.clone(),
+        );
+        Condition {
+            type_: type_.to_owned(),
+            status: truth.to_owned(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            observed_generation: generation,
+            last_transition_time: since,
+        }
+    };
+    let good = verdict.reason == Reason::Verified;
+    let reason = format!("{:?}", verdict.reason);
+    let mut conditions = Vec::new();
+    let held: Vec<(String, String)> = ctx
+        .regions
+        .all()
+        .iter()
+        .filter(|region| {
+            role.as_ref()
+                .is_some_and(|role| role.account_id == region.key.account_id)
+        })
+        .filter_map(|region| Some((region.key.region.clone(), region.gauges().hold?)))
+        .collect();
+    if !held.is_empty() {
+        let places: Vec<String> = held
+            .iter()
+            .map(|(region, hold)| format!("{hold} in {region}"))
+            .collect();
+        let message = format!(
+            "many endpoints vanished at once, so nothing is made there until someone has looked: hold {}. To release it, \
+             annotate this object with {RELEASE_HOLD}=<id>",
+            places.join(", ")
+        );
+        conditions.push(condition("MutationsHeld", true, "MassChange", &message));
+    }
+    conditions.push(condition("Ready", good, &reason, &verdict.message));
+    if verdict.reason == Reason::InvalidSpec {
+        conditions.push(condition("Stalled", true, &reason, &verdict.message));
+    }
+    AWSAccountStatus {
+        account_id: match verdict.reason {
+            Reason::Verified => role.map(|role| role.account_id),
+            // What AWS confirmed before stays true.
+            _ => before.account_id.clone(),
+        },
+        endpoints: i64::try_from(users).ok(),
+        observed_generation: generation,
+        conditions,
+    }
+}
+
+async fn write(api: &Api<Account>, account: &Account, status: AWSAccountStatus) -> Result<(), kube::Error> {
+    if status == account.status {
+        return Ok(());
+    }
+    let name = account.name_any();
+    let patch = json!({
+        "apiVersion": "silvermullet.com/v1beta1",
+        "kind": "AWSAccount",
+        "metadata": {"name": name, "uid": account.uid()},
+        "status": status,
+    });
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    api.patch_status(&name, &params, &Patch::Apply(patch)).await?;
+    Ok(())
+}

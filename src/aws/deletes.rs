@@ -1,0 +1,201 @@
+//! Endpoints that leave together: deletes gather for a moment and go in one DeleteVpcEndpoints.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use vpce_core::error::Class;
+use vpce_core::ids::EndpointId;
+use vpce_core::line::Turn;
+use vpce_core::observed::State;
+
+use super::ec2::Ec2;
+use super::error::CallError;
+use super::region::Region;
+
+/// The EC2 action.
+pub(super) const ACTION: &str = "DeleteVpcEndpoints";
+/// How long deletes gather before the first of them asks for a token.
+const GATHER: Duration = Duration::from_secs(1);
+/// The reference names no limit of ids in a call; so many are sent at most.
+const MOST_IDS: usize = 25;
+/// After a call that failed in passing.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Who wants an endpoint deleted, to be woken when AWS has answered.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    /// The object's namespace.
+    pub namespace: String,
+    /// The object's name.
+    pub name: String,
+    /// The AWSAccount's name, for the log.
+    pub account: String,
+}
+
+#[derive(Clone)]
+struct Ask {
+    asker: Asker,
+    ec2: Ec2,
+    role: String,
+    /// AWS refused a call that had it among others.
+    alone: bool,
+    since: Instant,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: BTreeMap<EndpointId, Ask>,
+    running: bool,
+    refused: HashMap<EndpointId, CallError>,
+}
+
+/// The deletes of one region.
+#[derive(Default)]
+pub struct Deletes {
+    queue: Mutex<Queue>,
+}
+
+impl Deletes {
+    fn with<T>(&self, work: impl FnOnce(&mut Queue) -> T) -> T {
+        work(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.with(|queue| queue.waiting.len())
+    }
+
+    pub(super) fn take_refusal(&self, id: &EndpointId) -> Option<CallError> {
+        self.with(|queue| queue.refused.remove(id))
+    }
+
+    pub(super) fn add(region: &Arc<Region>, ec2: &Ec2, role: &str, id: &EndpointId, asker: Asker) {
+        let start = region.deletes.with(|queue| {
+            queue.waiting.entry(id.clone()).or_insert_with(|| Ask {
+                asker,
+                ec2: ec2.clone(),
+                role: role.to_owned(),
+                alone: false,
+                since: Instant::now(),
+            });
+            !std::mem::replace(&mut queue.running, true)
+        });
+        if start {
+            tokio::spawn(run(region.clone()));
+        }
+    }
+
+    /// Takes those whose turn it is: turns go round by namespace; those of one role; one alone if AWS refused it
+    /// among others.
+    fn take(&self) -> Vec<(EndpointId, Ask)> {
+        self.with(|queue| {
+            let mut by_namespace: BTreeMap<&str, Vec<&EndpointId>> = BTreeMap::new();
+            for (id, ask) in &queue.waiting {
+                by_namespace.entry(&ask.asker.namespace).or_default().push(id);
+            }
+            let oldest = queue.waiting.iter().min_by_key(|(_, ask)| ask.since);
+            let Some((first, first_ask)) = oldest else {
+                return Vec::new();
+            };
+            let mut chosen = BTreeSet::from([first.clone()]);
+            let most = by_namespace.values().map(Vec::len).max().unwrap_or(0);
+            for round in 0..most {
+                for id in by_namespace.values().filter_map(|ids| ids.get(round)) {
+                    let ask = &queue.waiting[*id];
+                    let fits = !first_ask.alone && !ask.alone && ask.role == first_ask.role;
+                    if fits && chosen.len() < MOST_IDS {
+                        chosen.insert((*id).clone());
+                    }
+                }
+            }
+            let take = |id: EndpointId| queue.waiting.remove(&id).map(|ask| (id, ask));
+            chosen.into_iter().filter_map(take).collect()
+        })
+    }
+
+    /// Whether any wait; if not, the next to ask starts anew.
+    fn goes_on(&self) -> bool {
+        self.with(|queue| {
+            queue.running = !queue.waiting.is_empty();
+            queue.running
+        })
+    }
+
+    fn put_back(&self, batch: Vec<(EndpointId, Ask)>, alone: bool) {
+        self.with(|queue| {
+            for (id, mut ask) in batch {
+                ask.alone |= alone;
+                queue.waiting.entry(id).or_insert(ask);
+            }
+        });
+    }
+}
+
+async fn run(region: Arc<Region>) {
+    while region.deletes.goes_on() {
+        tokio::time::sleep(GATHER).await;
+        while let Turn::Wait(time) = region.turn(ACTION, "batch", "") {
+            tokio::time::sleep(time).await;
+        }
+        let batch = region.deletes.take();
+        let Some((_, first)) = batch.first() else {
+            continue;
+        };
+        let ids: Vec<EndpointId> = batch.iter().map(|(id, _)| id.clone()).collect();
+        let result = first.ec2.delete_endpoints(&ids).await;
+        match result {
+            Ok(done) => finish(&region, batch, &done.request_id, done.value),
+            Err(error) => match error.class {
+                Class::Throttled => {
+                    region.throttled(ACTION);
+                    region.deletes.put_back(batch, false);
+                }
+                // Deleting again does no harm.
+                Class::Transient => {
+                    region.deletes.put_back(batch, false);
+                    tokio::time::sleep(RETRY).await;
+                }
+                _ if batch.len() > 1 => region.deletes.put_back(batch, true),
+                _ => refuse(&region, batch, &error),
+            },
+        }
+    }
+}
+
+fn refuse(region: &Region, batch: Vec<(EndpointId, Ask)>, error: &CallError) {
+    for (id, ask) in batch {
+        region.deletes.with(|queue| queue.refused.insert(id, error.clone()));
+        (region.settings.wake)(&ask.asker.namespace, &ask.asker.name);
+    }
+}
+
+fn finish(
+    region: &Region,
+    batch: Vec<(EndpointId, Ask)>,
+    request_id: &str,
+    mut refused: BTreeMap<EndpointId, CallError>,
+) {
+    let now = Instant::now();
+    for (id, ask) in batch {
+        let Asker {
+            namespace,
+            name,
+            account,
+        } = &ask.asker;
+        match refused.remove(&id) {
+            Some(error) if error.class != Class::NotFound => {
+                region.deletes.with(|queue| queue.refused.insert(id.clone(), error));
+            }
+            // Not found: somebody else deleted it, which the next look confirms.
+            _ => {
+                tracing::info!(
+                    namespace, name, account,
+                    account_id = region.key.account_id, region = region.key.region,
+                    action = ACTION, request_id, resource = %id, "changed AWS"
+                );
+                region.endpoints(|shelf| shelf.changed(&id, now, |fact| fact.state = State::Deleting));
+            }
+        }
+        (region.settings.wake)(namespace, name);
+    }
+}

@@ -1,0 +1,10 @@
+//! AWS: sessions of roles, and regions that answer from one snapshot.
+
+pub mod deletes;
+pub mod ec2;
+pub mod error;
+pub mod http;
+pub mod observer;
+pub mod region;
+pub mod sessions;
+pub mod snapshot;

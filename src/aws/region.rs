@@ -1,0 +1,554 @@
+//! One AWS account in one region: its snapshot, its lines, its deletes and its hold, shared by all who work there.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use sha2::{Digest, Sha256};
+use tokio::sync::Mutex as AsyncMutex;
+use vpce_core::error::Class;
+use vpce_core::ids::{EndpointId, GroupId};
+use vpce_core::limits::Limits;
+use vpce_core::line::{Line, Turn};
+use vpce_core::observed::{EndpointFact, GroupFact, Sight};
+use vpce_core::tags::Owner;
+
+use super::deletes::{Asker, Deletes};
+use super::ec2::{Ec2, Which};
+use super::error::CallError;
+use super::snapshot::Shelf;
+
+/// EC2 takes at most 200 values in a filter.
+const FILTER_VALUES: usize = 200;
+/// More than this share of a region's endpoints vanishing in one read looks like a mistake, not like deletions ...
+const HOLD_SHARE: f64 = 0.2;
+/// ... unless it is fewer than this many.
+const HOLD_AT_LEAST: usize = 3;
+/// Whose place the snapshot's reads take in the lines of the Describe actions.
+const READER: &str = "snapshot";
+
+/// Which account and region.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RegionKey {
+    /// `aws`, `aws-cn`, `aws-us-gov`.
+    pub partition: String,
+    /// The AWS account.
+    pub account_id: String,
+    /// The region.
+    pub region: String,
+}
+
+pub use crate::context::Wake;
+/// The endpoints that bound objects have in a region, by their status.
+pub type Known = Arc<dyn Fn(&RegionKey) -> Vec<EndpointId> + Send + Sync>;
+
+/// Told an action and how long a call of it waited for its turn, in seconds.
+pub type Waited = Arc<dyn Fn(&str, f64) + Send + Sync>;
+
+/// What all regions share.
+#[derive(Clone)]
+pub struct Settings {
+    /// The cluster's id.
+    pub cluster: String,
+    /// Endpoints on which AWS is at work are looked at this often.
+    pub poll: Duration,
+    /// How long a difference does not count after a change.
+    pub settle: Duration,
+    /// Bursts and refills.
+    pub limits: Arc<Limits>,
+    /// Wakes an object, by namespace and name.
+    pub wake: Wake,
+    /// What the objects' statuses know.
+    pub known: Known,
+    /// Told how long a call waited for its turn, in seconds.
+    pub waited: Waited,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone)]
+pub enum LookError {
+    /// AWS allows no more reads right now.
+    Busy(Duration),
+    /// AWS refused, or failed.
+    Failed(CallError),
+}
+
+/// Endpoints that vanished together, so that nothing is made until a person has looked.
+#[derive(Debug, Default)]
+struct Hold {
+    id: Option<String>,
+    vanished: BTreeSet<EndpointId>,
+    released: BTreeSet<EndpointId>,
+}
+
+struct Snapshot {
+    endpoints: Shelf<EndpointFact>,
+    groups: Shelf<GroupFact>,
+    read: Option<(Instant, SystemTime)>,
+    failed: Option<(Instant, CallError)>,
+    stale: bool,
+    hold: Hold,
+}
+
+/// How a region stands, for metrics.
+#[derive(Debug, Clone)]
+pub struct Gauges {
+    /// When the snapshot was last read whole.
+    pub snapshot_at: Option<SystemTime>,
+    /// The hold, if there is one.
+    pub hold: Option<String>,
+    /// For each action: tokens, and how many wait.
+    pub lines: Vec<(&'static str, f64, usize)>,
+}
+
+/// What an owner has in a region.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The endpoint.
+    pub endpoint: Sight<EndpointFact>,
+    /// Further endpoints with the owner's tags.
+    pub spare_endpoints: Vec<EndpointFact>,
+    /// The group.
+    pub group: Sight<GroupFact>,
+    /// When what we wrote settles and is to be read again.
+    pub settles_at: Option<Instant>,
+}
+
+/// The lines of a region, by action, and since when who waits has waited.
+#[derive(Default)]
+struct Lines {
+    lines: HashMap<&'static str, Line>,
+    since: HashMap<(&'static str, String), Instant>,
+}
+
+/// One account in one region.
+pub struct Region {
+    /// Which.
+    pub key: RegionKey,
+    pub(super) settings: Settings,
+    snapshot: Mutex<Snapshot>,
+    reading: AsyncMutex<()>,
+    lines: Mutex<Lines>,
+    /// Endpoints that wait to be deleted together.
+    pub(super) deletes: Deletes,
+    epoch: Instant,
+}
+
+impl Region {
+    fn new(key: RegionKey, settings: Settings) -> Self {
+        let snapshot = Snapshot {
+            endpoints: Shelf::new(&settings.cluster, settings.settle),
+            groups: Shelf::new(&settings.cluster, settings.settle),
+            read: None,
+            failed: None,
+            stale: false,
+            hold: Hold::default(),
+        };
+        Self {
+            key,
+            settings,
+            snapshot: Mutex::new(snapshot),
+            reading: AsyncMutex::new(()),
+            lines: Mutex::default(),
+            deletes: Deletes::default(),
+            epoch: Instant::now(),
+        }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Snapshot) -> T) -> T {
+        work(&mut self.snapshot.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Asks for a token of an action; see [`Line::ask`]. Starts the line, with one token, if there is none.
+    pub fn turn(&self, action: &'static str, uid: &str, namespace: &str) -> Turn {
+        let now = self.epoch.elapsed();
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let limit = self.settings.limits.of(action);
+        let line = lines.lines.entry(action).or_insert_with(|| Line::new(limit, now));
+        let turn = line.ask(uid, namespace, now);
+        let key = (action, uid.to_owned());
+        match turn {
+            Turn::Go => {
+                let waited = lines
+                    .since
+                    .remove(&key)
+                    .map_or(0.0, |since| since.elapsed().as_secs_f64());
+                drop(lines);
+                (self.settings.waited)(action, waited);
+            }
+            Turn::Wait(_) => {
+                lines.since.entry(key).or_insert_with(Instant::now);
+            }
+        }
+        turn
+    }
+
+    /// Tells the line of an action that AWS refused a call for its rate.
+    pub fn throttled(&self, action: &'static str) {
+        let now = self.epoch.elapsed();
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = lines.lines.get_mut(action) {
+            line.throttled(now);
+        }
+    }
+
+    /// Gives up all places of an object.
+    pub fn leave(&self, uid: &str) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in lines.lines.values_mut() {
+            line.leave(uid);
+        }
+        lines.since.retain(|(_, waiting), _| waiting != uid);
+    }
+
+    /// The last moment at which those who poll looked: all poll at the same moments, so that one read serves all.
+    fn tick(&self, now: Instant) -> Instant {
+        let poll = self.settings.poll.as_nanos().max(1);
+        let since = now.saturating_duration_since(self.epoch).as_nanos();
+        let late = u64::try_from(since % poll).unwrap_or(0);
+        now - Duration::from_nanos(late)
+    }
+
+    /// How long until those who poll look again.
+    pub fn next_tick(&self) -> Duration {
+        let now = Instant::now();
+        (self.tick(now) + self.settings.poll).saturating_duration_since(now) + Duration::from_millis(1)
+    }
+
+    /// Makes sure that the snapshot is no older than `max_age`, and that what the owner has at work has been read since
+    /// the last tick. Reads are shared: who comes while one is under way waits for it and takes its result.
+    pub async fn look(
+        &self,
+        ec2: &Ec2,
+        owner: &Owner,
+        known: (Option<&EndpointId>, Option<&GroupId>),
+        max_age: Duration,
+    ) -> Result<(), LookError> {
+        if self.is_fresh(owner, known, max_age) {
+            return Ok(());
+        }
+        let _reading = self.reading.lock().await;
+        let now = Instant::now();
+        let recently = self.with(|snapshot| snapshot.failed.clone());
+        if let Some((at, error)) = recently
+            && now.saturating_duration_since(at) < self.settings.poll
+        {
+            return Err(LookError::Failed(error));
+        }
+        let result = self.read(ec2, owner, known, max_age).await;
+        self.with(|snapshot| {
+            snapshot.failed = match &result {
+                Err(LookError::Failed(error)) => Some((Instant::now(), error.clone())),
+                Ok(()) | Err(LookError::Busy(_)) => None,
+            }
+        });
+        result
+    }
+
+    async fn read(
+        &self,
+        ec2: &Ec2,
+        owner: &Owner,
+        known: (Option<&EndpointId>, Option<&GroupId>),
+        max_age: Duration,
+    ) -> Result<(), LookError> {
+        if self.is_old(max_age) {
+            self.read_all(ec2).await?;
+        }
+        let (endpoints, groups) = self.to_read(owner, known);
+        for ids in endpoints.chunks(FILTER_VALUES) {
+            self.read_endpoints(ec2, ids).await?;
+        }
+        for ids in groups.chunks(FILTER_VALUES) {
+            let started = Instant::now();
+            let facts = self.all_groups(ec2, Which::Ids(ids)).await?;
+            self.with(|snapshot| snapshot.groups.found_of(ids, facts, started));
+        }
+        Ok(())
+    }
+
+    fn is_old(&self, max_age: Duration) -> bool {
+        self.with(|snapshot| snapshot.stale || snapshot.read.is_none_or(|(at, _)| at.elapsed() >= max_age))
+    }
+
+    fn to_read(
+        &self,
+        owner: &Owner,
+        known: (Option<&EndpointId>, Option<&GroupId>),
+    ) -> (Vec<EndpointId>, Vec<GroupId>) {
+        let now = Instant::now();
+        let tick = self.tick(now);
+        self.with(|snapshot| {
+            (
+                snapshot.endpoints.to_read(owner, known.0, tick, now),
+                snapshot.groups.to_read(owner, known.1, tick, now),
+            )
+        })
+    }
+
+    fn is_fresh(&self, owner: &Owner, known: (Option<&EndpointId>, Option<&GroupId>), max_age: Duration) -> bool {
+        let (endpoints, groups) = self.to_read(owner, known);
+        !self.is_old(max_age) && endpoints.is_empty() && groups.is_empty()
+    }
+
+    /// Reads these endpoints by the `vpc-endpoint-id` filter. Where AWS fails on that filter (moto does, with a 500),
+    /// they are read with all of the cluster's, and what is not among those one by one.
+    async fn read_endpoints(&self, ec2: &Ec2, ids: &[EndpointId]) -> Result<(), LookError> {
+        let started = Instant::now();
+        match self.all_endpoints(ec2, Which::Ids(ids)).await {
+            Ok(facts) => {
+                self.with(|snapshot| snapshot.endpoints.found_of(ids, facts, started));
+                Ok(())
+            }
+            Err(LookError::Failed(error)) if error.class == Class::Transient && !error.is_expired_session() => {
+                self.read_all(ec2).await?;
+                for id in ids {
+                    if self.with(|snapshot| snapshot.endpoints.contains(id)) {
+                        continue;
+                    }
+                    let started = Instant::now();
+                    let facts = self
+                        .pages("DescribeVpcEndpoints", |_| ec2.describe_endpoint(id))
+                        .await?;
+                    self.with(|snapshot| snapshot.endpoints.found_of(std::slice::from_ref(id), facts, started));
+                }
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn read_all(&self, ec2: &Ec2) -> Result<(), LookError> {
+        let cluster = self.settings.cluster.as_str();
+        let started = Instant::now();
+        let wall = SystemTime::now();
+        let endpoints = self.all_endpoints(ec2, Which::Cluster(cluster)).await?;
+        let groups = self.all_groups(ec2, Which::Cluster(cluster)).await?;
+        self.with(|snapshot| {
+            snapshot.endpoints.found_all(endpoints, started);
+            snapshot.groups.found_all(groups, started);
+            snapshot.read = Some((started, wall));
+            snapshot.stale = false;
+        });
+        self.hold_mass_change(ec2).await
+    }
+
+    /// Holds creates if many endpoints that statuses know have vanished.
+    async fn hold_mass_change(&self, ec2: &Ec2) -> Result<(), LookError> {
+        let known = (self.settings.known)(&self.key);
+        let vanished = |snapshot: &Snapshot| -> Vec<EndpointId> {
+            let gone = |id: &&EndpointId| !snapshot.endpoints.contains(id) && !snapshot.hold.released.contains(*id);
+            known.iter().filter(gone).cloned().collect()
+        };
+        let is_mass =
+            |ids: &[EndpointId]| ids.len() >= HOLD_AT_LEAST && ids.len() as f64 > HOLD_SHARE * known.len() as f64;
+        let mut missing = self.with(|snapshot| vanished(snapshot));
+        if is_mass(&missing) {
+            // They may only have lost their tags.
+            for ids in missing.chunks(FILTER_VALUES) {
+                let started = Instant::now();
+                match self.all_endpoints(ec2, Which::Ids(ids)).await {
+                    Ok(facts) => self.with(|snapshot| snapshot.endpoints.found_of(ids, facts, started)),
+                    // Not known to be there: held all the same.
+                    Err(LookError::Failed(_)) => {}
+                    Err(busy @ LookError::Busy(_)) => return Err(busy),
+                }
+            }
+            missing = self.with(|snapshot| vanished(snapshot));
+        }
+        self.with(|snapshot| {
+            let hold = &mut snapshot.hold;
+            if is_mass(&missing) {
+                hold.vanished = missing.into_iter().collect();
+                let id = hold_id(&self.key, &hold.vanished);
+                if hold.id.as_ref() != Some(&id) {
+                    tracing::error!(
+                        account_id = self.key.account_id,
+                        region = self.key.region,
+                        hold = id,
+                        vanished = hold.vanished.len(),
+                        known = known.len(),
+                        "many endpoints vanished at once: nothing is made here until a person releases the hold"
+                    );
+                    hold.id = Some(id);
+                }
+            } else if hold.vanished.iter().all(|id| snapshot.endpoints.contains(id)) {
+                hold.id = None;
+                hold.vanished.clear();
+            }
+        });
+        Ok(())
+    }
+
+    /// The id of the hold on this region, unless a person has released just that.
+    pub fn held(&self, is_released: impl Fn(&str) -> bool) -> Option<String> {
+        self.with(|snapshot| {
+            let hold = &mut snapshot.hold;
+            let id = hold.id.clone()?;
+            if is_released(&id) {
+                tracing::warn!(
+                    account_id = self.key.account_id,
+                    region = self.key.region,
+                    hold = id,
+                    "the hold was released"
+                );
+                hold.released.append(&mut hold.vanished);
+                hold.id = None;
+                return None;
+            }
+            Some(id)
+        })
+    }
+
+    /// Reads all pages; each takes a token of its own.
+    async fn pages<Fact, Answer>(
+        &self,
+        action: &'static str,
+        mut read: impl FnMut(Option<String>) -> Answer,
+    ) -> Result<Vec<Fact>, LookError>
+    where
+        Answer: Future<Output = Result<(Vec<Fact>, Option<String>), CallError>>,
+    {
+        let mut all = Vec::new();
+        let mut token = None;
+        loop {
+            if let Turn::Wait(time) = self.turn(action, READER, "") {
+                return Err(LookError::Busy(time));
+            }
+            let (facts, next) = read(token).await.map_err(|error| {
+                if error.class == Class::Throttled {
+                    self.throttled(action);
+                }
+                LookError::Failed(error)
+            })?;
+            all.extend(facts);
+            match next {
+                Some(next) => token = Some(next),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    async fn all_endpoints(&self, ec2: &Ec2, which: Which<'_, EndpointId>) -> Result<Vec<EndpointFact>, LookError> {
+        self.pages("DescribeVpcEndpoints", |page| ec2.describe_endpoints(&which, page))
+            .await
+    }
+
+    async fn all_groups(&self, ec2: &Ec2, which: Which<'_, GroupId>) -> Result<Vec<GroupFact>, LookError> {
+        self.pages("DescribeSecurityGroups", |page| ec2.describe_groups(&which, page))
+            .await
+    }
+
+    /// What the snapshot has for an owner.
+    pub fn find(&self, owner: &Owner, known: (Option<&EndpointId>, Option<&GroupId>)) -> Found {
+        self.with(|snapshot| {
+            let (endpoint, spare_endpoints) = snapshot.endpoints.sight(owner, known.0);
+            let (group, _) = snapshot.groups.sight(owner, known.1);
+            let settles = [snapshot.endpoints.settles_at(owner), snapshot.groups.settles_at(owner)];
+            Found {
+                endpoint,
+                spare_endpoints,
+                group,
+                settles_at: settles.into_iter().flatten().max(),
+            }
+        })
+    }
+
+    /// Puts a change of ours into the snapshot of endpoints.
+    pub fn endpoints<T>(&self, work: impl FnOnce(&mut Shelf<EndpointFact>) -> T) -> T {
+        self.with(|snapshot| work(&mut snapshot.endpoints))
+    }
+
+    /// Puts a change of ours into the snapshot of groups.
+    pub fn groups<T>(&self, work: impl FnOnce(&mut Shelf<GroupFact>) -> T) -> T {
+        self.with(|snapshot| work(&mut snapshot.groups))
+    }
+
+    /// Says that the snapshot may lack what we made: an answer was lost. The next look reads the whole.
+    pub fn distrust(&self) {
+        self.with(|snapshot| snapshot.stale = true);
+    }
+
+    /// When the last read of the whole began.
+    pub fn read_at(&self) -> Option<Instant> {
+        self.with(|snapshot| snapshot.read.map(|(at, _)| at))
+    }
+
+    /// Lets an endpoint leave with the next DeleteVpcEndpoints. The one who asks is woken when it has.
+    pub fn delete_endpoint(self: &Arc<Self>, ec2: &Ec2, role: &str, id: &EndpointId, asker: Asker) {
+        Deletes::add(self, ec2, role, id, asker);
+    }
+
+    /// Why AWS did not delete this endpoint, if it was asked to and refused; told once.
+    pub fn take_refusal(&self, id: &EndpointId) -> Option<CallError> {
+        self.deletes.take_refusal(id)
+    }
+
+    /// How the region stands.
+    pub fn gauges(&self) -> Gauges {
+        let now = self.epoch.elapsed();
+        let mut lines: Vec<_> = {
+            let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            lines
+                .lines
+                .iter()
+                .map(|(action, line)| (*action, line.tokens(now), line.len()))
+                .collect()
+        };
+        let waiting = self.deletes.len();
+        for line in &mut lines {
+            if line.0 == super::deletes::ACTION {
+                line.2 = waiting;
+            }
+        }
+        self.with(|snapshot| Gauges {
+            snapshot_at: snapshot.read.map(|(_, wall)| wall),
+            hold: snapshot.hold.id.clone(),
+            lines,
+        })
+    }
+}
+
+fn hold_id(key: &RegionKey, vanished: &BTreeSet<EndpointId>) -> String {
+    let mut hash = Sha256::new();
+    hash.update(&key.account_id);
+    hash.update(&key.region);
+    for id in vanished {
+        hash.update(id.as_str());
+    }
+    hash.finalize()[..5].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// All regions that anything was looked for in.
+#[derive(Clone)]
+pub struct Regions {
+    settings: Settings,
+    regions: Arc<Mutex<HashMap<RegionKey, Arc<Region>>>>,
+}
+
+impl Regions {
+    /// None yet.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            regions: Arc::default(),
+        }
+    }
+
+    /// The region, made if there is none yet.
+    pub fn get(&self, key: RegionKey) -> Arc<Region> {
+        let mut regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        regions
+            .entry(key)
+            .or_insert_with_key(|key| Arc::new(Region::new(key.clone(), self.settings.clone())))
+            .clone()
+    }
+
+    /// All of them, in order.
+    pub fn all(&self) -> Vec<Arc<Region>> {
+        let regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = regions.values().cloned().collect();
+        all.sort_by(|a, b| a.key.cmp(&b.key));
+        all
+    }
+}

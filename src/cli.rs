@@ -1,0 +1,138 @@
+//! Flags and environment, validated into settings.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use vpce_core::limits::Override;
+
+use crate::telemetry::LogFormat;
+
+/// Keeps AWS VPC endpoints as VPCEndpoint objects say, in the AWS accounts that AWSAccount objects map.
+#[derive(Debug, Parser)]
+#[command(name = "vpce-operator", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator. Kubernetes: KUBECONFIG or the pod's ServiceAccount; AWS: its usual environment variables.
+    Run(Box<Settings>),
+    /// Print the CustomResourceDefinitions as YAML.
+    Crds,
+}
+
+/// How the operator runs. Every flag has an environment variable.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// Names this cluster in the tags of what it makes. Default: the UID of the namespace kube-system.
+    #[arg(long, env = "VPCE_CLUSTER_ID", value_parser = cluster_id)]
+    pub cluster_id: Option<String>,
+
+    /// Where /metrics, /healthz and /readyz are served.
+    #[arg(long, env = "VPCE_HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
+    pub http_address: SocketAddr,
+
+    /// How log lines look.
+    #[arg(long, env = "VPCE_LOG_FORMAT", value_enum, default_value = "json")]
+    pub log_format: LogFormat,
+
+    /// What is logged: a level, or directives such as `info,vpce_operator=debug`.
+    #[arg(long, env = "VPCE_LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+
+    /// Everything is looked at anew this often.
+    #[arg(long = "resync-interval-seconds", env = "VPCE_RESYNC_INTERVAL_SECONDS", default_value = "300", value_parser = seconds)]
+    pub resync_interval: Duration,
+
+    /// Endpoints on which AWS is at work are looked at this often.
+    #[arg(long = "poll-interval-seconds", env = "VPCE_POLL_INTERVAL_SECONDS", default_value = "5", value_parser = seconds)]
+    pub poll_interval: Duration,
+
+    /// After a change in AWS a difference does not count for so long: EC2 is eventually consistent.
+    #[arg(long = "settle-seconds", env = "VPCE_SETTLE_SECONDS", default_value = "10", value_parser = seconds)]
+    pub settle: Duration,
+
+    /// Accounts are looked at anew this often.
+    #[arg(long = "account-probe-interval-seconds", env = "VPCE_ACCOUNT_PROBE_INTERVAL_SECONDS", default_value = "3600", value_parser = seconds)]
+    pub account_probe_interval: Duration,
+
+    /// How long the first refusal of a role is remembered.
+    #[arg(long = "refused-retry-seconds", env = "VPCE_REFUSED_RETRY_SECONDS", default_value = "30", value_parser = seconds)]
+    pub refused_retry: Duration,
+
+    /// A limit that AWS raised, as ACTION=BURST/REFILL with REFILL in calls a second; may be given several times.
+    #[arg(
+        long = "aws-limit",
+        env = "VPCE_AWS_LIMITS",
+        value_delimiter = ',',
+        value_name = "ACTION=BURST/REFILL"
+    )]
+    pub aws_limits: Vec<Override>,
+
+    /// So many reconciles of one AWS account talk to AWS at once.
+    #[arg(long, env = "VPCE_ACCOUNT_CONCURRENCY", default_value = "8", value_parser = clap::value_parser!(u16).range(1..))]
+    pub account_concurrency: u16,
+
+    /// So many reconciles run at once.
+    #[arg(long, env = "VPCE_WORKER_CONCURRENCY", default_value = "64", value_parser = clap::value_parser!(u16).range(1..))]
+    pub worker_concurrency: u16,
+
+    /// Whether there are metrics of each VPCEndpoint.
+    #[arg(long, env = "VPCE_METRICS_PER_OBJECT", default_value = "true", action = clap::ArgAction::Set)]
+    pub metrics_per_object: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "a number of seconds, such as 5 or 0.5".to_owned())?;
+    // A day bounds what anybody means, and keeps sums of times far from overflow.
+    if !(0.05..=86_400.0).contains(&seconds) {
+        return Err("from 0.05 to 86400 seconds".to_owned());
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+/// It becomes a tag's value, and a part of the names of sessions.
+fn cluster_id(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if (1..=64).contains(&text.len()) && text.chars().all(fits) {
+        Ok(text.to_owned())
+    } else {
+        Err("1 to 64 letters, digits, '-', '_' and '.'".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for bad in [
+            ["--poll-interval-seconds", "0"],
+            ["--poll-interval-seconds", "soon"],
+            ["--resync-interval-seconds", "1e99"],
+            ["--aws-limit", "CreateVpcEndpoint"],
+            ["--cluster-id", "a b"],
+            ["--account-concurrency", "0"],
+            ["--http-address", "8080"],
+        ] {
+            assert!(
+                Cli::try_parse_from(["vpce-operator", "run", bad[0], bad[1]]).is_err(),
+                "{bad:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What both controllers share: clients, caches, sessions, regions, and the ways to wake an object.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Namespace, Service};
+use kube::Client;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{ObjectRef, Store};
+use tokio::sync::mpsc::UnboundedSender;
+use vpce_core::api::{AWSAccount, RELEASE_HOLD, VPCEndpoint, Watched};
+use vpce_core::ids::{AccountId, RoleArn};
+
+use crate::aws::observer::Observer;
+use crate::aws::region::Regions;
+use crate::aws::sessions::{Role, Sessions};
+use crate::cli::Settings;
+use crate::endpoint::gate::Gates;
+use crate::endpoint::memory::Memories;
+use crate::events::Events;
+use crate::telemetry::Metrics;
+
+/// A VPCEndpoint as it is watched.
+pub type Endpoint = Watched<VPCEndpoint>;
+/// An AWSAccount as it is watched.
+pub type Account = Watched<AWSAccount>;
+
+/// Wakes a VPCEndpoint, by namespace and name.
+pub type Wake = Arc<dyn Fn(&str, &str) + Send + Sync>;
+
+/// The objects that are watched, as the API server last told of them.
+#[derive(Clone)]
+pub struct Caches {
+    /// VPCEndpoints.
+    pub endpoints: Store<Endpoint>,
+    /// AWSAccounts.
+    pub accounts: Store<Account>,
+    /// Namespaces, as metadata.
+    pub namespaces: Store<PartialObjectMeta<Namespace>>,
+    /// Services with our label.
+    pub services: Store<Service>,
+}
+
+/// Asks for objects to be looked at.
+#[derive(Clone)]
+pub struct Wakers {
+    endpoints: UnboundedSender<ObjectRef<Endpoint>>,
+    accounts: UnboundedSender<ObjectRef<Account>>,
+    memories: Memories,
+}
+
+impl Wakers {
+    /// Into these queues.
+    pub fn new(
+        endpoints: UnboundedSender<ObjectRef<Endpoint>>,
+        accounts: UnboundedSender<ObjectRef<Account>>,
+        memories: Memories,
+    ) -> Self {
+        Self {
+            endpoints,
+            accounts,
+            memories,
+        }
+    }
+
+    /// Has a VPCEndpoint looked at now, whatever time it was to wait.
+    pub fn endpoint(&self, namespace: &str, name: &str) {
+        self.memories.forget_wait(namespace, name);
+        // Nobody listens only while the process ends.
+        let _ = self.endpoints.send(ObjectRef::new(name).within(namespace));
+    }
+
+    /// Has an AWSAccount looked at.
+    pub fn account(&self, name: &str) {
+        let _ = self.accounts.send(ObjectRef::new(name));
+    }
+}
+
+/// What a reconcile works with.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// As the user set them.
+    pub settings: Settings,
+    /// The cluster's id.
+    pub cluster: String,
+    /// What is watched.
+    pub caches: Caches,
+    /// Sessions of roles.
+    pub sessions: Sessions,
+    /// Accounts in regions.
+    pub regions: Regions,
+    /// Told about every call to AWS.
+    pub observer: Observer,
+    /// Counts.
+    pub metrics: Metrics,
+    /// Publishes events.
+    pub events: Events,
+    /// What is remembered of each object between reconciles.
+    pub memories: Memories,
+    /// How many work in each account.
+    pub gates: Gates,
+    /// Wakes objects.
+    pub wakers: Wakers,
+}
+
+impl Context {
+    /// The key of the session that an account's spec asks for.
+    pub fn role(&self, account: &str, role: &RoleArn, external_id: Option<&str>, duration_seconds: i32) -> Role {
+        Role {
+            arn: role.as_str().to_owned(),
+            account_id: role.account().to_string(),
+            partition: role.partition().to_owned(),
+            external_id: external_id.map(str::to_owned),
+            duration_seconds: u32::try_from(duration_seconds).unwrap_or(3600),
+            session_name: session_name(&self.cluster, account),
+            source_identity: None,
+        }
+    }
+
+    /// Whether a person has released this hold on any AWSAccount of the AWS account.
+    pub fn is_released(&self, account_id: &AccountId, hold: &str) -> bool {
+        self.caches.accounts.state().iter().any(|account| {
+            let annotations = account.metadata.annotations.as_ref();
+            let leads_there = |spec: &vpce_core::api::AWSAccountSpec| {
+                spec.role_arn
+                    .parse::<RoleArn>()
+                    .is_ok_and(|role| role.account() == account_id)
+            };
+            annotations
+                .and_then(|all| all.get(RELEASE_HOLD))
+                .is_some_and(|id| id == hold)
+                && account.spec.as_ref().is_ok_and(leads_there)
+        })
+    }
+}
+
+/// What CloudTrail shows: which cluster, which AWSAccount. STS allows 2 to 64 of `[\w+=,.@-]`.
+fn session_name(cluster: &str, account: &str) -> String {
+    let name = format!("vpce-operator@{account}@{cluster}");
+    vpce_core::tags::shorten(&name, 64)
+}
+
+/// A reference counted context, as kube's controllers want it.
+pub type Shared = Arc<Context>;

@@ -1,0 +1,464 @@
+//! Carries out steps, one after the other, until one has to wait or fails.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use vpce_core::conditions::{Finding, Reason, reason_of};
+use vpce_core::error::Class;
+use vpce_core::line::Turn;
+use vpce_core::observed::State;
+use vpce_core::plan::{ResourceId, Step};
+use vpce_core::rules::Direction;
+use vpce_core::tags::Owner;
+
+use crate::aws::deletes::Asker;
+use crate::aws::ec2::{Ec2, NewEndpoint};
+use crate::aws::error::CallError;
+use crate::aws::region::Region;
+use crate::context::{Context, Endpoint};
+use crate::service::{self, Published};
+
+/// A call that was refused for its rate asks its line again after this; the line then knows for how long.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What the steps are carried out with.
+pub struct Hands<'a> {
+    /// Clients and caches.
+    pub ctx: &'a Context,
+    /// The object.
+    pub object: &'a Arc<Endpoint>,
+    /// Whose everything is.
+    pub owner: &'a Owner,
+    /// The AWSAccount's name.
+    pub account: &'a str,
+    /// The role that is assumed.
+    pub role: &'a str,
+    /// Where.
+    pub region: &'a Arc<Region>,
+    /// Through which.
+    pub ec2: &'a Ec2,
+    /// The ClientToken of CreateVpcEndpoint; none while nothing is to be created.
+    pub client_token: Option<&'a str>,
+}
+
+/// How far it went.
+#[derive(Debug)]
+pub enum Progress {
+    /// There was nothing to do.
+    Nothing,
+    /// All was done; there may be more to do now.
+    Changed(Vec<String>),
+    /// A step waits: for its turn, or to be told.
+    Waiting {
+        /// For how long; none: until something wakes the object.
+        time: Option<Duration>,
+        /// What the endpoint's condition says meanwhile, where it differs from the plan's.
+        finding: Option<Finding>,
+    },
+    /// A step failed.
+    Failed {
+        /// What the endpoint's condition says.
+        finding: Finding,
+        /// What was done before it.
+        done: Vec<String>,
+    },
+    /// AWS answered a create with an endpoint that is gone: it remembers the ClientToken. That confirms a deletion.
+    Replayed,
+}
+
+/// How one step ended.
+enum StepEnd {
+    Done,
+    Waiting(Option<Duration>, Option<Finding>),
+    Replayed,
+}
+
+/// Why one step did not end.
+enum StepError {
+    Aws(CallError),
+    Kubernetes(kube::Error),
+    Finding(Finding),
+}
+
+impl From<CallError> for StepError {
+    fn from(error: CallError) -> Self {
+        Self::Aws(error)
+    }
+}
+
+/// Carries out the steps.
+pub async fn apply(hands: &Hands<'_>, steps: &[Step]) -> Result<Progress, kube::Error> {
+    let mut done = Vec::new();
+    let mut waiting = None;
+    for step in steps {
+        match hands.carry_out(step).await {
+            Ok(StepEnd::Done) => done.push(step.to_string()),
+            Ok(StepEnd::Replayed) => return Ok(Progress::Replayed),
+            // Deletes of several endpoints wait together.
+            Ok(StepEnd::Waiting(None, _)) => waiting = Some((None, None)),
+            Ok(StepEnd::Waiting(time, finding)) => {
+                waiting = Some((time, finding));
+                break;
+            }
+            Err(StepError::Finding(finding)) => return Ok(Progress::Failed { finding, done }),
+            Err(StepError::Aws(error)) => return Ok(hands.failed(step, &error, done).await),
+            Err(StepError::Kubernetes(error)) => return Err(error),
+        }
+    }
+    Ok(match waiting {
+        Some((time, finding)) => Progress::Waiting { time, finding },
+        None if done.is_empty() => Progress::Nothing,
+        None => Progress::Changed(done),
+    })
+}
+
+/// The EC2 action of a step; none for those in Kubernetes, and for deletes, which gather.
+fn action(step: &Step) -> Option<&'static str> {
+    Some(match step {
+        Step::CreateGroup { .. } => "CreateSecurityGroup",
+        Step::Authorize(_, Direction::Ingress, _) => "AuthorizeSecurityGroupIngress",
+        Step::Authorize(_, Direction::Egress, _) => "AuthorizeSecurityGroupEgress",
+        Step::Revoke(_, Direction::Ingress, _) => "RevokeSecurityGroupIngress",
+        Step::Revoke(_, Direction::Egress, _) => "RevokeSecurityGroupEgress",
+        Step::Describe(_, Direction::Ingress, _) => "UpdateSecurityGroupRuleDescriptionsIngress",
+        Step::Describe(_, Direction::Egress, _) => "UpdateSecurityGroupRuleDescriptionsEgress",
+        Step::CreateEndpoint { .. } => "CreateVpcEndpoint",
+        Step::ModifyEndpoint { .. } => "ModifyVpcEndpoint",
+        Step::Tag(..) => "CreateTags",
+        Step::Untag(..) => "DeleteTags",
+        Step::DeleteGroup(_) => "DeleteSecurityGroup",
+        Step::DeleteEndpoint(_) | Step::PublishService { .. } | Step::DeleteService(_) => return None,
+    })
+}
+
+impl Hands<'_> {
+    async fn carry_out(&self, step: &Step) -> Result<StepEnd, StepError> {
+        if let Some(action) = action(step)
+            && let Turn::Wait(time) = self.region.turn(action, &self.owner.uid, &self.owner.namespace)
+        {
+            let finding = Finding::bad(
+                Reason::WaitingInLine,
+                format!("waits for its turn: AWS allows only so many {action} calls in an account and region"),
+            );
+            return Ok(StepEnd::Waiting(Some(time), Some(finding)));
+        }
+        let now = Instant::now;
+        match step {
+            Step::CreateGroup {
+                name,
+                description,
+                vpc,
+                tags,
+            } => {
+                self.ctx
+                    .memories
+                    .with(self.object, |memory| memory.nothing_made = false);
+                let made = self.ec2.create_group(name, description, vpc, tags).await?;
+                self.tell("CreateSecurityGroup", &made.request_id, made.value.id.as_str());
+                self.region.groups(|shelf| shelf.made(made.value, now()));
+            }
+            Step::Authorize(id, direction, rules) => {
+                let made = self.ec2.authorize(id, *direction, rules).await?;
+                self.tell(action(step).unwrap_or_default(), &made.request_id, id.as_str());
+                self.change_rules(id, *direction, |there| there.extend(rules.clone()));
+            }
+            Step::Describe(id, direction, rules) => {
+                let made = self.ec2.describe_rules_anew(id, *direction, rules).await?;
+                self.tell(action(step).unwrap_or_default(), &made.request_id, id.as_str());
+                self.change_rules(id, *direction, |there| there.extend(rules.clone()));
+            }
+            Step::Revoke(id, direction, rules) => {
+                let made = self.ec2.revoke(id, *direction, rules).await?;
+                self.tell(action(step).unwrap_or_default(), &made.request_id, id.as_str());
+                self.change_rules(id, *direction, |there| {
+                    there.retain(|rule, _| !rules.contains_key(rule))
+                });
+            }
+            Step::CreateEndpoint {
+                vpc,
+                service_name,
+                subnets,
+                groups,
+                tags,
+            } => {
+                self.ctx
+                    .memories
+                    .with(self.object, |memory| memory.nothing_made = false);
+                let new = NewEndpoint {
+                    vpc,
+                    service_name,
+                    subnets,
+                    groups,
+                    tags,
+                    client_token: self.client_token.unwrap_or_default(),
+                };
+                let made = self.ec2.create_endpoint(&new).await?;
+                let fact = made.value;
+                self.tell("CreateVpcEndpoint", &made.request_id, fact.id.as_str());
+                if matches!(fact.state, State::Deleting | State::Deleted) {
+                    return Ok(StepEnd::Replayed);
+                }
+                self.region.endpoints(|shelf| shelf.made(fact, now()));
+            }
+            Step::ModifyEndpoint {
+                id,
+                add_subnets,
+                remove_subnets,
+                add_groups,
+                remove_groups,
+            } => {
+                let subnets = (add_subnets, remove_subnets);
+                let made = self
+                    .ec2
+                    .modify_endpoint(id, subnets, (add_groups, remove_groups))
+                    .await?;
+                self.tell("ModifyVpcEndpoint", &made.request_id, id.as_str());
+                self.region.endpoints(|shelf| {
+                    shelf.changed(id, now(), |fact| {
+                        fact.subnets.extend(add_subnets.iter().cloned());
+                        fact.subnets.retain(|id| !remove_subnets.contains(id));
+                        fact.groups.extend(add_groups.iter().cloned());
+                        fact.groups.retain(|id| !remove_groups.contains(id));
+                        // While subnets change, AWS is at work: seen as such until a read says otherwise.
+                        if !add_subnets.is_empty() || !remove_subnets.is_empty() {
+                            fact.state = State::Pending;
+                        }
+                    });
+                });
+            }
+            Step::Tag(id, tags) => {
+                let made = self.ec2.create_tags(id, tags).await?;
+                self.tell("CreateTags", &made.request_id, &id.to_string());
+                self.change_tags(id, |there| there.extend(tags.clone()));
+            }
+            Step::Untag(id, keys) => {
+                let made = self.ec2.delete_tags(id, keys).await?;
+                self.tell("DeleteTags", &made.request_id, &id.to_string());
+                self.change_tags(id, |there| there.retain(|key, _| !keys.contains(key)));
+            }
+            Step::DeleteEndpoint(id) => {
+                if let Some(refusal) = self.region.take_refusal(id) {
+                    return Err(refusal.into());
+                }
+                let asker = Asker {
+                    namespace: self.owner.namespace.clone(),
+                    name: self.owner.name.clone(),
+                    account: self.account.to_owned(),
+                };
+                self.region.delete_endpoint(self.ec2, self.role, id, asker);
+                return Ok(StepEnd::Waiting(None, None));
+            }
+            Step::DeleteGroup(id) => {
+                match self.ec2.delete_group(id).await {
+                    Ok(made) => self.tell("DeleteSecurityGroup", &made.request_id, id.as_str()),
+                    Err(error) if error.class == Class::NotFound => {}
+                    Err(error) => return Err(error.into()),
+                }
+                self.region.groups(|shelf| shelf.gone(id, now()));
+            }
+            Step::PublishService {
+                name,
+                external_name,
+                ports,
+                exists: _,
+            } => return self.publish(name, external_name, ports).await,
+            Step::DeleteService(name) => {
+                let deleted = service::delete(&self.ctx.client, &self.ctx.caches, self.object, name).await;
+                let version = deleted.map_err(StepError::Kubernetes)?;
+                self.ctx.memories.with(self.object, |memory| {
+                    memory.services.insert(name.clone(), (version, None));
+                });
+            }
+        }
+        Ok(StepEnd::Done)
+    }
+
+    async fn publish(
+        &self,
+        name: &str,
+        external_name: &str,
+        ports: &[vpce_core::api::ServicePort],
+    ) -> Result<StepEnd, StepError> {
+        let published = service::publish(&self.ctx.client, self.object, name, external_name, ports).await;
+        match published {
+            Ok(Published::Done(service)) => {
+                let fact = service::fact(&service, &self.owner.uid);
+                let version = service::version_of(&*service);
+                self.ctx.memories.with(self.object, |memory| {
+                    memory.foreign_service = None;
+                    memory.services.insert(name.to_owned(), (version, Some(fact)));
+                });
+                Ok(StepEnd::Done)
+            }
+            Ok(Published::Vanished) => Ok(StepEnd::Waiting(Some(ASK_AGAIN), None)),
+            Ok(Published::Foreign) => {
+                self.ctx
+                    .memories
+                    .with(self.object, |memory| memory.foreign_service = Some(name.to_owned()));
+                // Planning says what this means.
+                Ok(StepEnd::Done)
+            }
+            Err(error) if service::is_status(&error, 422) || service::is_status(&error, 403) => {
+                Err(StepError::Finding(Finding::bad(
+                    Reason::ServiceRefused,
+                    format!(
+                        "the API server refused Service {}/{name}: {error}",
+                        self.owner.namespace
+                    ),
+                )))
+            }
+            Err(error) => Err(StepError::Kubernetes(error)),
+        }
+    }
+
+    fn change_rules(
+        &self,
+        id: &vpce_core::ids::GroupId,
+        direction: Direction,
+        change: impl FnOnce(&mut vpce_core::rules::RuleSet),
+    ) {
+        self.region.groups(|shelf| {
+            shelf.changed(id, Instant::now(), |fact| match direction {
+                Direction::Ingress => change(&mut fact.ingress),
+                Direction::Egress => change(&mut fact.egress),
+            });
+        });
+    }
+
+    fn change_tags(&self, id: &ResourceId, change: impl FnOnce(&mut std::collections::BTreeMap<String, String>)) {
+        let now = Instant::now();
+        match id {
+            ResourceId::Endpoint(id) => self
+                .region
+                .endpoints(|shelf| shelf.changed(id, now, |fact| change(&mut fact.tags))),
+            ResourceId::Group(id) => self
+                .region
+                .groups(|shelf| shelf.changed(id, now, |fact| change(&mut fact.tags))),
+        }
+    }
+
+    /// One line for every write to AWS: object, account, action, request id.
+    fn tell(&self, action: &str, request_id: &str, resource: &str) {
+        tracing::info!(
+            namespace = self.owner.namespace,
+            name = self.owner.name,
+            account = self.account,
+            account_id = self.ec2.account_id,
+            region = self.ec2.region,
+            action,
+            request_id,
+            resource,
+            "changed AWS"
+        );
+    }
+
+    async fn failed(&self, step: &Step, error: &CallError, done: Vec<String>) -> Progress {
+        tracing::warn!(
+            namespace = self.owner.namespace,
+            name = self.owner.name,
+            account = self.account,
+            account_id = self.ec2.account_id,
+            region = self.ec2.region,
+            action = error.action,
+            request_id = error.request_id,
+            class = error.class.as_str(),
+            code = error.code,
+            message = error.message,
+            "AWS refused, or failed"
+        );
+        if error.class == Class::Throttled {
+            if let Some(action) = action(step) {
+                self.region.throttled(action);
+            }
+            return Progress::Waiting {
+                time: Some(ASK_AGAIN),
+                finding: None,
+            };
+        }
+        if error.outcome_unknown() {
+            self.region.distrust();
+        }
+        if error.is_expired_session() {
+            forget_session(self.ctx, self.object, self.ec2).await;
+        }
+        match (step, error.code.as_str()) {
+            // The snapshot is behind: what we want is there already, or gone already.
+            (Step::Authorize(..), "InvalidPermission.Duplicate")
+            | (Step::Revoke(..) | Step::Describe(..), "InvalidPermission.NotFound")
+            | (Step::CreateGroup { .. }, "InvalidGroup.Duplicate")
+            | (Step::CreateEndpoint { .. }, "IdempotentParameterMismatch") => {
+                self.region.distrust();
+                let time = self.region.next_tick();
+                let finding = matches!(step, Step::CreateGroup { .. } | Step::CreateEndpoint { .. }).then(|| {
+                    Finding::bad(
+                        Reason::Creating,
+                        format!(
+                            "{}: an earlier try was carried out; looking for what it made",
+                            error.code
+                        ),
+                    )
+                });
+                return Progress::Waiting {
+                    time: Some(time),
+                    finding,
+                };
+            }
+            (
+                Step::ModifyEndpoint {
+                    add_subnets,
+                    remove_subnets,
+                    ..
+                },
+                "DuplicateSubnetsInSameZone",
+            ) if !add_subnets.is_empty() && !remove_subnets.is_empty() => {
+                self.ctx
+                    .memories
+                    .with(self.object, |memory| memory.swap_subnets_apart = true);
+                return Progress::Changed(done);
+            }
+            _ => {}
+        }
+        let finding = explain(error, self.role, &self.ec2.account_id, &self.ec2.region);
+        Progress::Failed { finding, done }
+    }
+}
+
+/// Has the next reconcile open a new session.
+pub async fn forget_session(ctx: &Context, object: &Endpoint, ec2: &Ec2) {
+    let account = object.status.account.as_ref().map(|account| account.name.as_str());
+    tracing::warn!(
+        account,
+        account_id = ec2.account_id,
+        "the session is no longer good; opening another"
+    );
+    if let Some(role) = account.and_then(|name| crate::account::role_of(ctx, name)) {
+        ctx.sessions.forget(&role).await;
+    }
+}
+
+/// What an error means for the object, and what a person can do.
+pub fn explain(error: &CallError, role: &str, account_id: &str, region: &str) -> Finding {
+    let reason = match (error.code.as_str(), error.action) {
+        ("DependencyViolation", "DeleteSecurityGroup") => Reason::InUse,
+        _ => reason_of(error.class),
+    };
+    let advice = match error.class {
+        _ if reason == Reason::InUse => {
+            "something still uses the group: network interfaces of the endpoint, which AWS takes away a little later, or a \
+             rule of another group"
+                .to_owned()
+        }
+        Class::Denied => format!(
+            "allow {} to role {role} of AWS account {account_id} (docs/iam.md)",
+            error.action
+        ),
+        Class::NotFound => {
+            format!("check the ids and the service of the spec: they must be there in {region} of AWS account {account_id}")
+        }
+        Class::Invalid => "correct the spec".to_owned(),
+        Class::Quota => format!("delete what is not needed, or have AWS raise the quota of account {account_id} in {region}"),
+        Class::Conflict => "tried again".to_owned(),
+        Class::Throttled | Class::Transient => "tried again; if it lasts, look at AWS's health".to_owned(),
+    };
+    Finding::bad(reason, format!("{error} ({advice})"))
+}

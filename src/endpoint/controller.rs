@@ -1,0 +1,126 @@
+//! Feeds VPCEndpoints to the reconcile: deadlines, panics, backoff, and what each outcome means for the queue.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{FutureExt, Stream, StreamExt};
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::{Controller, controller};
+use tracing::Instrument;
+use vpce_core::conditions::{Finding, Reason};
+
+use super::reconcile::{Next, reconcile};
+use super::status::{self, Findings};
+use crate::context::{Context, Endpoint, Shared};
+use crate::service::{is_status, version_of};
+
+/// The name in metrics.
+pub const CONTROLLER: &str = "vpcendpoint";
+/// A reconcile that takes longer is cut off. The longest calls to AWS are given up after 34 s, and a pass makes several.
+const DEADLINE: Duration = Duration::from_secs(150);
+/// A write met an object that had changed: the watch brings the new one within a moment.
+const AFTER_CONFLICT: Duration = Duration::from_millis(200);
+
+/// Runs until the streams end or `stop` does.
+pub async fn run(
+    ctx: Shared,
+    objects: impl Stream<Item = Result<Endpoint, kube::runtime::watcher::Error>> + Send + 'static,
+    woken: impl Stream<Item = ObjectRef<Endpoint>> + Send + 'static,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let config = controller::Config::default().concurrency(ctx.settings.worker_concurrency);
+    Controller::for_stream(objects, ctx.caches.endpoints.clone())
+        .with_config(config)
+        .reconcile_on(woken)
+        .graceful_shutdown_on(stop)
+        .run(guarded, |_: Arc<Endpoint>, error: &Infallible, _| match *error {}, ctx)
+        .for_each(|_| async {})
+        .await;
+}
+
+/// One reconcile, whatever happens in it.
+async fn guarded(object: Arc<Endpoint>, ctx: Shared) -> Result<Action, Infallible> {
+    let object = newest(&ctx, object);
+    if let Some(left) = ctx.memories.wait(&object) {
+        return Ok(Action::requeue(left));
+    }
+    let namespace = object.namespace().unwrap_or_default();
+    let name = object.name_any();
+    let account = object.status.account.as_ref();
+    let account = account.map(|account| account.name.clone()).unwrap_or_default();
+    let span = tracing::info_span!("reconcile", namespace, name, account);
+    let _in_flight = ctx.metrics.in_flight(CONTROLLER);
+    let started = Instant::now();
+    let pass = AssertUnwindSafe(reconcile(&ctx, object.clone()).boxed()).catch_unwind();
+    let outcome = tokio::time::timeout(DEADLINE, pass.instrument(span)).await;
+    let (result, next) = match outcome {
+        Ok(Ok(Ok(next))) => ("ok", next),
+        Ok(Ok(Err(error))) if is_status(&error, 409) => ("conflict", Next::NotBefore(AFTER_CONFLICT)),
+        Ok(Ok(Err(error))) if is_status(&error, 404) => ("ok", Next::Gone),
+        Ok(Ok(Err(error))) => {
+            tracing::warn!(namespace, name, %error, "the API server refused, or failed");
+            (
+                "error",
+                Next::NotBefore(ctx.memories.failed(&object, ctx.settings.resync_interval)),
+            )
+        }
+        Ok(Err(_)) => {
+            tracing::error!(namespace, name, "a reconcile panicked; this is a bug");
+            say_internal_error(&ctx, &object).await;
+            ctx.memories.with(&object, |memory| memory.cut_off = true);
+            (
+                "panic",
+                Next::NotBefore(ctx.memories.failed(&object, ctx.settings.resync_interval)),
+            )
+        }
+        Err(_) => {
+            tracing::warn!(namespace, name, "a reconcile took too long and was cut off");
+            ctx.memories.with(&object, |memory| memory.cut_off = true);
+            (
+                "timeout",
+                Next::NotBefore(ctx.memories.failed(&object, ctx.settings.resync_interval)),
+            )
+        }
+    };
+    ctx.metrics
+        .reconcile(CONTROLLER, &account, result, started.elapsed().as_secs_f64());
+    Ok(match next {
+        Next::After(time) => Action::requeue(time),
+        Next::NotBefore(time) => {
+            ctx.memories.hold(&object, time);
+            Action::requeue(time)
+        }
+        Next::Woken => Action::await_change(),
+        Next::Gone => {
+            ctx.memories.forget(&namespace, &name);
+            Action::await_change()
+        }
+    })
+}
+
+/// The object as the cache has it, or as our last write left it if that is newer.
+fn newest(ctx: &Context, cached: Arc<Endpoint>) -> Arc<Endpoint> {
+    ctx.memories.with(&cached, |memory| match memory.latest.take() {
+        Some(latest) if version_of(&*latest) > version_of(&*cached) => {
+            memory.latest = Some(latest.clone());
+            latest
+        }
+        _ => cached.clone(),
+    })
+}
+
+async fn say_internal_error(ctx: &Context, object: &Arc<Endpoint>) {
+    let finding = Finding::bad(
+        Reason::InternalError,
+        "the operator failed in a way that it should not have; its log says more; tried again",
+    );
+    let mut status = object.status.clone();
+    status::judge(&mut status, &Findings::account(finding), object.metadata.generation);
+    if let Err(error) = status::write(ctx, object, status).await {
+        tracing::warn!(%error, "the status was not written");
+    }
+}

@@ -1,0 +1,150 @@
+//! What is remembered of an object between reconciles, and may be lost: a restart only makes the operator more careful.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kube::ResourceExt;
+use vpce_core::api::RECONCILE_AT;
+use vpce_core::observed::ServiceFact;
+
+use crate::context::Endpoint;
+
+/// The first wait after a failure; it doubles with each further one.
+const FIRST_BACKOFF: Duration = Duration::from_secs(2);
+
+/// What is remembered of one object.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    /// Watch events do not cut a wait short.
+    not_before: Option<Instant>,
+    /// What the last reconcile was for; a change of it ends the wait.
+    asked: Option<Asked>,
+    /// Failures in a row.
+    failures: u32,
+    /// The object as our last write left it, which the cache may not have yet.
+    pub latest: Option<Arc<Endpoint>>,
+    /// Whether it was bound by this process and no create was tried since: then nothing can have been made unseen.
+    pub nothing_made: bool,
+    /// Since when a look has found nothing of an object that is deleted and whose status names nothing.
+    pub absent_since: Option<Instant>,
+    /// Whether AWS refused to swap subnets of one zone in one call.
+    pub swap_subnets_apart: bool,
+    /// The name of a Service that is there and not ours.
+    pub foreign_service: Option<String>,
+    /// Our last writes of Services, which the cache may not have yet: the resource version, and what was written, or
+    /// none for a deletion.
+    pub services: HashMap<String, (u64, Option<ServiceFact>)>,
+    /// Whether a person asked for a look now.
+    pub look_now: bool,
+    /// Whether the warnings of this generation were told.
+    pub warned: Option<i64>,
+    /// Whether a reconcile was cut off, so that an answer may be lost.
+    pub cut_off: bool,
+    /// Since when AWS has been at work on the endpoint.
+    pub pending_since: Option<Instant>,
+}
+
+/// What a person can do to have an object looked at now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Asked {
+    generation: Option<i64>,
+    deleting: bool,
+    reconcile_at: Option<String>,
+}
+
+impl Asked {
+    fn of(object: &Endpoint) -> Self {
+        Self {
+            generation: object.metadata.generation,
+            deleting: object.metadata.deletion_timestamp.is_some(),
+            reconcile_at: object.annotations().get(RECONCILE_AT).cloned(),
+        }
+    }
+}
+
+/// Namespace and name.
+type Key = (String, String);
+
+/// The memories of all objects, by namespace and name; of another UID nothing is remembered.
+#[derive(Clone, Default)]
+pub struct Memories {
+    all: Arc<Mutex<HashMap<Key, (String, Memory)>>>,
+}
+
+impl Memories {
+    /// Reads or changes what is remembered of an object.
+    pub fn with<T>(&self, object: &Endpoint, work: impl FnOnce(&mut Memory) -> T) -> T {
+        let key = (object.namespace().unwrap_or_default(), object.name_any());
+        let uid = object.uid().unwrap_or_default();
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let (remembered, memory) = all.entry(key).or_default();
+        if *remembered != uid {
+            *remembered = uid;
+            *memory = Memory::default();
+        }
+        work(memory)
+    }
+
+    /// Forgets an object that is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.remove(&(namespace.to_owned(), name.to_owned()));
+    }
+
+    /// Ends the wait of an object, and has it believe the caches again.
+    pub fn forget_wait(&self, namespace: &str, name: &str) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, memory)) = all.get_mut(&(namespace.to_owned(), name.to_owned())) {
+            memory.not_before = None;
+            memory.services.clear();
+        }
+    }
+
+    /// How long an object still has to wait, unless a person asks for a look now.
+    pub fn wait(&self, object: &Endpoint) -> Option<Duration> {
+        let asked = Asked::of(object);
+        self.with(object, |memory| {
+            if memory.asked.as_ref() != Some(&asked) {
+                let before = memory.asked.as_ref();
+                memory.look_now |= before.is_some_and(|before| before.reconcile_at != asked.reconcile_at);
+                memory.asked = Some(asked);
+                memory.not_before = None;
+                memory.failures = 0;
+                memory.foreign_service = None;
+                return None;
+            }
+            let left = memory.not_before?.saturating_duration_since(Instant::now());
+            (!left.is_zero()).then_some(left)
+        })
+    }
+
+    /// Has watch events wait until then.
+    pub fn hold(&self, object: &Endpoint, wait: Duration) {
+        self.with(object, |memory| memory.not_before = Some(Instant::now() + wait));
+    }
+
+    /// Counts a failure; how long to wait after it, `most` at the most, with jitter.
+    pub fn failed(&self, object: &Endpoint, most: Duration) -> Duration {
+        self.with(object, |memory| {
+            memory.failures = memory.failures.saturating_add(1);
+            let doubled = FIRST_BACKOFF.saturating_mul(1_u32 << (memory.failures - 1).min(16));
+            jitter(doubled.min(most))
+        })
+    }
+
+    /// How many failures in a row.
+    pub fn failures(&self, object: &Endpoint) -> u32 {
+        self.with(object, |memory| memory.failures)
+    }
+
+    /// Ends the row of failures.
+    pub fn succeeded(&self, object: &Endpoint) {
+        self.with(object, |memory| memory.failures = 0);
+    }
+}
+
+/// Between three quarters and the whole, so that what failed together does not come back together.
+pub fn jitter(time: Duration) -> Duration {
+    time.mul_f64(0.75 + 0.25 * fastrand::f64())
+}

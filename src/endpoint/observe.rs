@@ -1,0 +1,96 @@
+//! Looks: what the region's snapshot and the Service cache hold for an object.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use vpce_core::api::VPCEndpointStatus;
+use vpce_core::desired::Desired;
+use vpce_core::ids::{EndpointId, GroupId};
+use vpce_core::observed::{Observed, ServiceFact};
+use vpce_core::tags::Owner;
+
+use crate::aws::ec2::Ec2;
+use crate::aws::region::{LookError, Region};
+use crate::context::{Context, Endpoint};
+use crate::service;
+
+/// How old an answer may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Age(pub Duration);
+
+/// Looks, reading from AWS only what is too old or at work.
+pub async fn observe(
+    ctx: &Context,
+    region: &Region,
+    ec2: &Ec2,
+    owner: &Owner,
+    status: &VPCEndpointStatus,
+    age: Age,
+) -> Result<(), LookError> {
+    let (endpoint, group) = known(status);
+    region
+        .look(
+            ec2,
+            owner,
+            (endpoint.as_ref(), group.as_ref()),
+            age.0.min(ctx.settings.resync_interval),
+        )
+        .await
+}
+
+/// What was found, without reading anything.
+pub fn found(
+    ctx: &Context,
+    region: &Region,
+    owner: &Owner,
+    object: &Arc<Endpoint>,
+    status: &VPCEndpointStatus,
+    desired: Option<&Desired>,
+) -> Observed {
+    let (endpoint, group) = known(status);
+    let found = region.find(owner, (endpoint.as_ref(), group.as_ref()));
+    Observed {
+        endpoint: found.endpoint,
+        spare_endpoints: found.spare_endpoints,
+        group: found.group,
+        services: services(ctx, object, status, desired),
+    }
+}
+
+fn known(status: &VPCEndpointStatus) -> (Option<EndpointId>, Option<GroupId>) {
+    (
+        status.vpc_endpoint_id.as_deref().map(Into::into),
+        status.security_group_id.as_deref().map(Into::into),
+    )
+}
+
+/// The Services that may be the object's: of the name that it wants, that status knows, that it has by default.
+pub fn services(
+    ctx: &Context,
+    object: &Arc<Endpoint>,
+    status: &VPCEndpointStatus,
+    desired: Option<&Desired>,
+) -> Vec<ServiceFact> {
+    let wanted = desired.and_then(|desired| desired.service.as_ref());
+    let names = [
+        wanted.map(|service| service.name.as_str()),
+        status.service.as_ref().map(|service| service.name.as_str()),
+        object.metadata.name.as_deref(),
+    ];
+    let (written, foreign) = ctx.memories.with(object, |memory| {
+        (memory.services.clone(), memory.foreign_service.clone())
+    });
+    let mut facts = service::facts(&ctx.caches, object, &written, names.into_iter().flatten());
+    if let Some(name) = foreign
+        && facts.iter().all(|fact| fact.name != name)
+    {
+        facts.push(ServiceFact {
+            name,
+            ours: false,
+            external_name: None,
+            ports: Vec::new(),
+            labelled: false,
+        });
+    }
+    facts
+}

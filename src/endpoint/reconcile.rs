@@ -1,0 +1,679 @@
+//! The way of the data, on one screen: resolve, desired, observe, plan, apply, status.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kube::api::Api;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+use vpce_core::api::{
+    DeletionPolicy, ENDPOINT_FINALIZER, KOPF_ANNOTATION_PREFIX, KOPF_FINALIZER, VPCEndpointSpec, VPCEndpointStatus,
+};
+use vpce_core::conditions::{EventKind, Finding, Reason, Retry};
+use vpce_core::desired::{self, Desired};
+use vpce_core::error::Class;
+use vpce_core::observed::{Observed, Sight};
+use vpce_core::plan::{self, Farewell, Memory, Plan};
+use vpce_core::resolve::{self, Resolved, Subject, Writes};
+use vpce_core::tags::Owner;
+
+use super::apply::{Hands, Progress, apply, explain, forget_session};
+use super::gate::Inside;
+use super::memory::jitter;
+use super::observe::{self, Age, observe};
+use super::status::{self, Findings};
+use crate::aws::ec2::Ec2;
+use crate::aws::region::{LookError, Region, RegionKey};
+use crate::context::{Endpoint, Shared};
+use crate::finalizer;
+
+/// A pass plans anew after each change; one that still changes things after so many rounds goes on in the next.
+const MOST_ROUNDS: usize = 8;
+/// A passing failure to read does not make a Ready object unready before it has lasted so many tries.
+const PATIENCE: u32 = 3;
+/// AWS says within minutes whether an endpoint comes up; what takes longer waits for a person, and is polled less often.
+const POLL_OFTEN_FOR: Duration = Duration::from_secs(600);
+/// How many times less often.
+const POLL_SELDOM: u32 = 12;
+
+/// When to look at the object again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// After this time; watch events may bring it forward.
+    After(Duration),
+    /// After this time, and not earlier whatever the watch says.
+    NotBefore(Duration),
+    /// When something wakes it.
+    Woken,
+    /// Never: it is gone.
+    Gone,
+}
+
+/// One object on its way.
+struct Pass<'a> {
+    ctx: &'a Shared,
+    object: Arc<Endpoint>,
+    owner: Owner,
+    deleting: bool,
+    /// Ready, for this generation, when the pass began: what is changed then repairs drift.
+    settled: bool,
+}
+
+/// Looks at an object and does what there is to do.
+pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube::Error> {
+    let mut pass = Pass::new(ctx, object);
+    if pass.deleting && !finalizer::has(&*pass.object, ENDPOINT_FINALIZER) && !is_legacy(&pass.object) {
+        return Ok(Next::Gone);
+    }
+    if is_legacy(&pass.object) {
+        return pass.report(Findings::account(legacy_unsettled())).await;
+    }
+    let spec = match (pass.object.spec.clone(), pass.deleting) {
+        (Ok(spec), _) => Some(spec),
+        (Err(_), true) => None,
+        (Err(error), false) => return pass.report(Findings::account(does_not_parse(&error))).await,
+    };
+    let resolved = match pass.resolve(spec.as_ref()) {
+        Ok(resolved) => resolved,
+        Err(_) if pass.deleting && status::binding(&pass.object.status).is_none() => return pass.let_go().await,
+        Err(finding) => return pass.report(Findings::account(finding)).await,
+    };
+    let Some(inside) = pass.enter(&resolved) else {
+        return Ok(Next::Woken);
+    };
+    let (region, ec2) = match pass.open(&resolved).await {
+        Ok(opened) => opened,
+        Err((finding, retry)) => return pass.refused(finding, retry).await,
+    };
+    let desired = match spec.as_ref().filter(|_| !pass.deleting) {
+        None => None,
+        Some(spec) => match desired::desired(spec, &pass.owner, &resolved) {
+            Ok(desired) => Some(desired),
+            Err(finding) => return pass.report_bad_spec(&resolved, finding).await,
+        },
+    };
+    if !pass.deleting {
+        pass.bind(&resolved, desired.as_ref()).await?;
+    }
+    let farewell = match spec.map(|spec| spec.deletion_policy) {
+        Some(DeletionPolicy::Retain) => Farewell::Retain,
+        Some(DeletionPolicy::Delete) | None => Farewell::Delete,
+    };
+    pass.converge(&resolved, desired.as_ref(), farewell, &region, &ec2, inside)
+        .await
+}
+
+impl<'a> Pass<'a> {
+    fn new(ctx: &'a Shared, object: Arc<Endpoint>) -> Self {
+        Self {
+            ctx,
+            owner: Owner {
+                cluster: ctx.cluster.clone(),
+                namespace: object.namespace().unwrap_or_default(),
+                name: object.name_any(),
+                uid: object.uid().unwrap_or_default(),
+            },
+            deleting: object.metadata.deletion_timestamp.is_some(),
+            settled: status::was_ready(&object),
+            object,
+        }
+    }
+
+    fn resolve(&self, spec: Option<&VPCEndpointSpec>) -> Result<Resolved, Finding> {
+        let caches = &self.ctx.caches;
+        let namespace = caches.namespaces.get(&ObjectRef::new(&self.owner.namespace));
+        let labels: BTreeMap<String, String> = namespace
+            .and_then(|namespace| namespace.metadata.labels.clone())
+            .unwrap_or_default();
+        let binding = status::binding(&self.object.status);
+        let subject = Subject {
+            namespace: &self.owner.namespace,
+            labels: &labels,
+            binding: binding.as_ref(),
+            account: spec.and_then(|spec| spec.account.as_deref()),
+            region: spec.and_then(|spec| spec.region.as_deref()),
+            deleting: self.deleting,
+        };
+        let accounts = caches.accounts.state();
+        let names: Vec<String> = accounts.iter().map(|account| account.name_any()).collect();
+        let views: Vec<resolve::Account<'_>> = accounts
+            .iter()
+            .zip(&names)
+            // One that is being deleted takes nobody new.
+            .filter(|(account, name)| {
+                let bound_here = binding.as_ref().is_some_and(|binding| binding.account == **name);
+                account.metadata.deletion_timestamp.is_none() || bound_here
+            })
+            .map(|(account, name)| resolve::Account {
+                name,
+                spec: account.spec.as_ref().map_err(String::as_str),
+            })
+            .collect();
+        resolve::resolve(subject, &views)
+    }
+
+    /// A place among the few that talk to this AWS account at once; if there is none, the object is woken later.
+    fn enter(&self, resolved: &Resolved) -> Option<Inside> {
+        let wakers = self.ctx.wakers.clone();
+        let wake = Arc::new(move |namespace: &str, name: &str| wakers.endpoint(namespace, name));
+        let account_id = resolved.binding.account_id.as_str();
+        self.ctx
+            .gates
+            .enter(account_id, &self.owner.namespace, &self.owner.name, wake)
+    }
+
+    /// The session of the account's role, and the region.
+    async fn open(&self, resolved: &Resolved) -> Result<(Arc<Region>, Ec2), (Finding, Duration)> {
+        let binding = &resolved.binding;
+        let role = self.ctx.role(
+            &binding.account,
+            &resolved.role,
+            resolved.external_id.as_deref(),
+            resolved.session_duration_seconds,
+        );
+        let session = self.ctx.sessions.get(&role).await.map_err(|refusal| {
+            let message = format!("AWSAccount {} is not ready: {refusal}", binding.account);
+            (Finding::bad(Reason::AccountNotReady, message), refusal.retry_after())
+        })?;
+        let region = self.ctx.regions.get(RegionKey {
+            partition: resolved.role.partition().to_owned(),
+            account_id: binding.account_id.to_string(),
+            region: binding.region.to_string(),
+        });
+        let ec2 = Ec2 {
+            client: session.ec2(binding.region.as_str()),
+            account_id: binding.account_id.to_string(),
+            region: binding.region.to_string(),
+            observer: self.ctx.observer.clone(),
+        };
+        Ok((region, ec2))
+    }
+
+    /// Before the first call that changes AWS: the finalizer, then account, region and incarnation, each acknowledged.
+    async fn bind(&mut self, resolved: &Resolved, desired: Option<&Desired>) -> Result<(), kube::Error> {
+        if !finalizer::has(&*self.object, ENDPOINT_FINALIZER) {
+            let api: Api<Endpoint> = Api::namespaced(self.ctx.client.clone(), &self.owner.namespace);
+            let written = finalizer::add(&api, &*self.object, ENDPOINT_FINALIZER).await?;
+            self.object = status::remember(self.ctx, written);
+        }
+        if status::binding(&self.object.status).is_some() {
+            return Ok(());
+        }
+        let mut status = self.object.status.clone();
+        status::bind(&mut status, &resolved.binding);
+        status.tag_keys = desired.map(status::tag_keys).unwrap_or_default();
+        let findings = Findings {
+            account: Some(account_resolved(resolved)),
+            endpoint: Some(Finding::bad(Reason::Creating, "the endpoint is being made")),
+            service: None,
+        };
+        status::judge(&mut status, &findings, self.object.metadata.generation);
+        self.object = status::write(self.ctx, &self.object, status).await?;
+        self.ctx
+            .memories
+            .with(&self.object, |memory| memory.nothing_made = true);
+        self.ctx.wakers.account(&resolved.binding.account);
+        tracing::info!(
+            namespace = self.owner.namespace,
+            name = self.owner.name,
+            account = resolved.binding.account,
+            account_id = resolved.binding.account_id.as_str(),
+            region = resolved.binding.region.as_str(),
+            "bound"
+        );
+        Ok(())
+    }
+
+    /// Observes, plans and applies until there is nothing left to do now, then says how things stand.
+    async fn converge(
+        &mut self,
+        resolved: &Resolved,
+        desired: Option<&Desired>,
+        farewell: Farewell,
+        region: &Arc<Region>,
+        ec2: &Ec2,
+        _inside: Inside,
+    ) -> Result<Next, kube::Error> {
+        let (mut age, cut_off) = self.ctx.memories.with(&self.object, |memory| {
+            let look_now = std::mem::take(&mut memory.look_now);
+            let age = if look_now {
+                Duration::ZERO
+            } else {
+                self.ctx.settings.resync_interval
+            };
+            (age, std::mem::take(&mut memory.cut_off))
+        });
+        if cut_off {
+            region.distrust();
+        }
+        let mut repaired = Vec::new();
+        for _ in 0..MOST_ROUNDS {
+            let status = self.object.status.clone();
+            if let Err(error) = observe(self.ctx, region, ec2, &self.owner, &status, Age(age)).await {
+                return self.not_seen(resolved, ec2, error).await;
+            }
+            age = self.ctx.settings.resync_interval;
+            let mut seen = observe::found(self.ctx, region, &self.owner, &self.object, &status, desired);
+            let held = region.held(|hold| self.ctx.is_released(&resolved.binding.account_id, hold));
+            if desired.is_some() && seen.endpoint == Sight::Gone && held.is_none() && resolved.writes == Writes::Allowed
+            {
+                self.count_deletion().await?;
+                continue;
+            }
+            if seen.group == Sight::Gone {
+                // Nothing remembers it; another is made where one is wanted.
+                seen.group = Sight::Absent;
+            }
+            if desired.is_none()
+                && self.may_be_unseen(&seen)
+                && let Some(wait) = self.confirm_absence(region)
+            {
+                return self
+                    .conclude(resolved, desired, &seen, absence_unconfirmed(), Next::After(wait))
+                    .await;
+            }
+            let mut plan = self.plan(desired, farewell, &seen, held.as_deref());
+            if let Writes::Frozen(_) = resolved.writes {
+                plan.steps.clear();
+            }
+            if held.is_some() {
+                self.ctx.wakers.account(&resolved.binding.account);
+            }
+            let token = desired.map(|desired| {
+                let incarnation = status.incarnation.unwrap_or(0);
+                desired::client_token(&self.owner, desired, resolved, incarnation)
+            });
+            let hands = Hands {
+                ctx: self.ctx,
+                object: &self.object,
+                owner: &self.owner,
+                account: &resolved.binding.account,
+                role: resolved.role.as_str(),
+                region,
+                ec2,
+                client_token: token.as_deref(),
+            };
+            match apply(&hands, &plan.steps).await? {
+                Progress::Nothing if desired.is_none() && plan.endpoint.ok && plan.service.ok => {
+                    return self.let_go().await;
+                }
+                Progress::Nothing => {
+                    self.tell_of_repairs(&repaired);
+                    let next = self.next(region, &seen, &plan, resolved);
+                    return self.conclude(resolved, desired, &seen, plan, next).await;
+                }
+                Progress::Changed(done) => repaired.extend(done),
+                Progress::Replayed => self.count_deletion().await?,
+                Progress::Waiting { time, finding } => {
+                    self.tell_of_repairs(&repaired);
+                    if let Some(finding) = finding {
+                        plan.endpoint = finding;
+                    }
+                    let next = time.map_or(Next::After(self.ctx.settings.resync_interval), Next::NotBefore);
+                    let seen = observe::found(self.ctx, region, &self.owner, &self.object, &status, desired);
+                    return self.conclude(resolved, desired, &seen, plan, next).await;
+                }
+                Progress::Failed { finding, done } => {
+                    repaired.extend(done);
+                    self.tell_of_repairs(&repaired);
+                    let seen = observe::found(self.ctx, region, &self.owner, &self.object, &status, desired);
+                    match finding.reason {
+                        Reason::ServiceRefused => plan.service = finding,
+                        _ => plan.endpoint = finding,
+                    }
+                    let next = self.backoff(&plan.endpoint);
+                    return self.conclude(resolved, desired, &seen, plan, next).await;
+                }
+            }
+        }
+        tracing::warn!(
+            namespace = self.owner.namespace,
+            name = self.owner.name,
+            "still changing things; going on in a moment"
+        );
+        Ok(Next::NotBefore(region.next_tick()))
+    }
+
+    fn plan(&self, desired: Option<&Desired>, farewell: Farewell, seen: &Observed, held: Option<&str>) -> Plan {
+        let Some(desired) = desired else {
+            return plan::plan_absence(&self.owner, seen, farewell);
+        };
+        let swap_subnets_apart = self.ctx.memories.with(&self.object, |memory| memory.swap_subnets_apart);
+        let memory = Memory {
+            tag_keys: &self.object.status.tag_keys,
+            held,
+            swap_subnets_apart,
+        };
+        plan::plan(&self.owner, desired, seen, memory)
+    }
+
+    /// AWS has confirmed that the endpoint is gone: the next has another incarnation, persisted before it is used.
+    async fn count_deletion(&mut self) -> Result<(), kube::Error> {
+        let mut status = self.object.status.clone();
+        let gone = status.vpc_endpoint_id.take();
+        status.incarnation = Some(status.incarnation.unwrap_or(0) + 1);
+        status.state = None;
+        status.dns_name = None;
+        status.dns_entries.clear();
+        status.network_interface_ids.clear();
+        self.object = status::write(self.ctx, &self.object, status).await?;
+        if let Some(id) = gone {
+            let note = format!(
+                "endpoint {id} was deleted in AWS behind the operator's back; it is made again, under another DNS name"
+            );
+            self.ctx.events.publish(
+                &*self.object,
+                EventKind::Warning,
+                Reason::DeletedInAWS.as_str(),
+                "Recreate",
+                &note,
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether something of the object may be in AWS that neither a look nor its status shows: an answer may have been
+    /// lost, and EC2 is eventually consistent.
+    fn may_be_unseen(&self, seen: &Observed) -> bool {
+        let status = &self.object.status;
+        let unknown = status.vpc_endpoint_id.is_none() && seen.endpoint == Sight::Absent;
+        unknown && !self.ctx.memories.with(&self.object, |memory| memory.nothing_made)
+    }
+
+    /// How long to wait until a further look has found nothing either; none when that has happened.
+    fn confirm_absence(&self, region: &Region) -> Option<Duration> {
+        let settle = self.ctx.settings.settle;
+        let read = region.read_at();
+        self.ctx.memories.with(&self.object, |memory| {
+            let since = *memory.absent_since.get_or_insert_with(|| {
+                region.distrust();
+                Instant::now()
+            });
+            if read.is_some_and(|read| read >= since + settle) {
+                return None;
+            }
+            if since.elapsed() >= settle {
+                region.distrust();
+                return Some(Duration::from_millis(10));
+            }
+            Some(settle.saturating_sub(since.elapsed()) + Duration::from_millis(10))
+        })
+    }
+
+    /// Nothing is left, or nothing was made: the object may go.
+    async fn let_go(&mut self) -> Result<Next, kube::Error> {
+        let api: Api<Endpoint> = Api::namespaced(self.ctx.client.clone(), &self.owner.namespace);
+        let account = self.object.status.account.as_ref().map(|account| account.name.clone());
+        match finalizer::remove(&api, &*self.object, ENDPOINT_FINALIZER).await {
+            Ok(_) => {}
+            Err(error) if crate::service::is_status(&error, 404) => {}
+            Err(error) => return Err(error),
+        }
+        tracing::info!(
+            namespace = self.owner.namespace,
+            name = self.owner.name,
+            account,
+            "let go: nothing of it is left"
+        );
+        for region in self.ctx.regions.all() {
+            region.leave(&self.owner.uid);
+        }
+        if let Some(account) = account {
+            self.ctx.wakers.account(&account);
+        }
+        Ok(Next::Gone)
+    }
+
+    /// The role cannot be assumed: what exists stays as it was last seen.
+    async fn refused(&mut self, finding: Finding, retry: Duration) -> Result<Next, kube::Error> {
+        let wait = jitter(retry.max(Duration::from_secs(1))) + Duration::from_millis(100);
+        self.report(Findings::account(finding)).await?;
+        Ok(Next::NotBefore(wait))
+    }
+
+    /// The snapshot could not be read.
+    async fn not_seen(&mut self, resolved: &Resolved, ec2: &Ec2, error: LookError) -> Result<Next, kube::Error> {
+        let error = match error {
+            LookError::Busy(time) => return Ok(Next::NotBefore(time)),
+            LookError::Failed(error) => error,
+        };
+        if error.is_expired_session() {
+            forget_session(self.ctx, &self.object, ec2).await;
+        }
+        let passing = matches!(error.class, Class::Throttled | Class::Transient);
+        let finding = explain(&error, resolved.role.as_str(), &ec2.account_id, &ec2.region);
+        let next = self.backoff(&finding);
+        if !(passing && self.settled && self.ctx.memories.failures(&self.object) < PATIENCE) {
+            let findings = Findings {
+                account: Some(account_resolved(resolved)),
+                endpoint: Some(finding),
+                service: None,
+            };
+            self.report(findings).await?;
+        }
+        Ok(next)
+    }
+
+    fn backoff(&self, finding: &Finding) -> Next {
+        let resync = self.ctx.settings.resync_interval;
+        match finding.reason.treatment().retry {
+            Retry::Resync => Next::NotBefore(jitter(resync)),
+            Retry::Poll | Retry::Turn | Retry::Backoff => {
+                Next::NotBefore(self.ctx.memories.failed(&self.object, resync))
+            }
+        }
+    }
+
+    /// When to look again at an object for which there is nothing to do now.
+    fn next(&self, region: &Region, seen: &Observed, plan: &Plan, resolved: &Resolved) -> Next {
+        let resync = self.ctx.settings.resync_interval;
+        let rest = resync + resync.mul_f64(0.1 * fastrand::f64());
+        let now = Instant::now();
+        let found = region.find(&self.owner, (None, None));
+        let settles = found
+            .settles_at
+            .map(|at| at.saturating_duration_since(now) + Duration::from_millis(10));
+        let at_work = match &seen.endpoint {
+            Sight::Ours(fact) => fact.state.is_transitional(),
+            Sight::Unconfirmed | Sight::Gone => true,
+            Sight::Absent | Sight::Lost(_) => false,
+        };
+        let pending_since = self.ctx.memories.with(&self.object, |memory| {
+            memory.pending_since = at_work.then(|| memory.pending_since.unwrap_or(now));
+            memory.pending_since
+        });
+        let frozen = matches!(resolved.writes, Writes::Frozen(_));
+        let mut wait = settles.map_or(rest, |settles| settles.min(rest));
+        let reasons = [&plan.endpoint, &plan.service];
+        let polls = reasons
+            .iter()
+            .any(|finding| !finding.ok && finding.reason.treatment().retry == Retry::Poll);
+        if (at_work || polls || seen.group == Sight::Unconfirmed) && !frozen {
+            let seldom = pending_since.is_some_and(|since| since.elapsed() > POLL_OFTEN_FOR);
+            let extra = if seldom {
+                self.ctx.settings.poll_interval * (POLL_SELDOM - 1)
+            } else {
+                Duration::ZERO
+            };
+            wait = wait.min(region.next_tick() + extra);
+        }
+        if let Some(bad) = reasons
+            .iter()
+            .find(|finding| !finding.ok && finding.reason.treatment().retry == Retry::Backoff)
+        {
+            return self.backoff(bad);
+        }
+        self.ctx.memories.succeeded(&self.object);
+        Next::After(wait)
+    }
+
+    fn tell_of_repairs(&self, repaired: &[String]) {
+        if self.settled && !repaired.is_empty() && !self.deleting {
+            let note = format!("AWS or Kubernetes was not as specified; done: {}", repaired.join("; "));
+            self.ctx
+                .events
+                .publish(&*self.object, EventKind::Normal, "DriftRepaired", "Repair", &note);
+        }
+    }
+
+    /// Says how things stand after looking.
+    async fn conclude(
+        &mut self,
+        resolved: &Resolved,
+        desired: Option<&Desired>,
+        seen: &Observed,
+        plan: Plan,
+        next: Next,
+    ) -> Result<Next, kube::Error> {
+        let findings = Findings {
+            account: Some(match &resolved.writes {
+                Writes::Allowed => account_resolved(resolved),
+                Writes::Frozen(finding) => finding.clone(),
+            }),
+            endpoint: Some(plan.endpoint),
+            service: Some(plan.service),
+        };
+        let mut status = self.object.status.clone();
+        status::take_over(&mut status, seen, desired, &self.owner.namespace, &findings);
+        self.warn(desired);
+        self.write(status, &findings).await?;
+        Ok(next)
+    }
+
+    async fn report_bad_spec(&mut self, resolved: &Resolved, finding: Finding) -> Result<Next, kube::Error> {
+        let findings = Findings {
+            account: Some(account_resolved(resolved)),
+            endpoint: Some(finding),
+            service: None,
+        };
+        self.report(findings).await
+    }
+
+    /// Says how things stand without having looked at AWS.
+    async fn report(&mut self, findings: Findings) -> Result<Next, kube::Error> {
+        let status: VPCEndpointStatus = self.object.status.clone();
+        let summary = findings.summary();
+        self.write(status, &findings).await?;
+        Ok(match summary.reason.treatment().retry {
+            Retry::Backoff => Next::NotBefore(
+                self.ctx
+                    .memories
+                    .failed(&self.object, self.ctx.settings.resync_interval),
+            ),
+            Retry::Resync | Retry::Poll | Retry::Turn => Next::After(jitter(self.ctx.settings.resync_interval)),
+        })
+    }
+
+    async fn write(&mut self, mut status: VPCEndpointStatus, findings: &Findings) -> Result<(), kube::Error> {
+        let first = !self
+            .object
+            .status
+            .conditions
+            .iter()
+            .any(|condition| condition.reason == "Available");
+        let changed = status::judge(&mut status, findings, self.object.metadata.generation);
+        self.object = status::write(self.ctx, &self.object, status).await?;
+        if !changed {
+            return Ok(());
+        }
+        let summary = findings.summary();
+        let kind = summary.reason.treatment().event;
+        let account = self.object.status.account.as_ref();
+        let account = account.map(|account| account.name.clone()).unwrap_or_default();
+        tracing::info!(
+            namespace = self.owner.namespace,
+            name = self.owner.name,
+            account,
+            ready = summary.ok,
+            reason = summary.reason.as_str(),
+            message = summary.message,
+            "now"
+        );
+        self.ctx.events.publish(
+            &*self.object,
+            kind,
+            summary.reason.as_str(),
+            "Reconcile",
+            &summary.message,
+        );
+        if summary.ok && first {
+            let created = self.object.meta().creation_timestamp.as_ref().map(|time| time.0);
+            let now = k8s_openapi::jiff::Timestamp::now();
+            let seconds = created.map_or(0.0, |created| now.duration_since(created).as_secs_f64());
+            self.ctx.metrics.time_to_ready(&account, "Interface", seconds);
+        }
+        Ok(())
+    }
+
+    /// Tells once a generation of what is carried out but rarely meant.
+    fn warn(&self, desired: Option<&Desired>) {
+        let generation = self.object.metadata.generation;
+        let Some(desired) = desired.filter(|desired| !desired.warnings.is_empty()) else {
+            return;
+        };
+        let told = self.ctx.memories.with(&self.object, |memory| {
+            std::mem::replace(&mut memory.warned, generation) == generation
+        });
+        // After a restart the object is Ready for this generation already, and was told.
+        if !told && !self.settled {
+            for warning in &desired.warnings {
+                self.ctx.events.publish(
+                    &*self.object,
+                    EventKind::Warning,
+                    "SuspiciousRule",
+                    "Reconcile",
+                    warning,
+                );
+            }
+        }
+    }
+}
+
+/// Whether the Python operator left its marks on an object that has not been bound since.
+fn is_legacy(object: &Endpoint) -> bool {
+    let marked = object.status.create_fn.is_some()
+        || finalizer::has(object, KOPF_FINALIZER)
+        || object
+            .annotations()
+            .keys()
+            .any(|key| key.starts_with(KOPF_ANNOTATION_PREFIX));
+    marked && status::binding(&object.status).is_none()
+}
+
+fn legacy_unsettled() -> Finding {
+    Finding::bad(
+        Reason::LegacyUnsettled,
+        "the Python operator made this object: nothing is created, changed or deleted for it, and its status is kept, until \
+         it is brought over, which this version cannot do yet",
+    )
+}
+
+fn does_not_parse(error: &str) -> Finding {
+    Finding::bad(
+        Reason::InvalidSpec,
+        format!("the spec does not parse: {error}; correct it, or delete the object"),
+    )
+}
+
+fn account_resolved(resolved: &Resolved) -> Finding {
+    let binding = &resolved.binding;
+    Finding::good(
+        Reason::Resolved,
+        format!(
+            "AWSAccount {}: AWS account {} in {}",
+            binding.account, binding.account_id, binding.region
+        ),
+    )
+}
+
+fn absence_unconfirmed() -> Plan {
+    Plan {
+        steps: Vec::new(),
+        endpoint: Finding::bad(
+            Reason::Deleting,
+            "nothing of the object is found in AWS; looking once more before it is let go, since AWS shows new things late",
+        ),
+        service: Finding::good(Reason::NotRequested, "the object is being deleted"),
+    }
+}

@@ -1,0 +1,217 @@
+//! What the object says of itself: findings become conditions, and are written only when something changed.
+
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+use vpce_core::api::{AccountBinding, FIELD_MANAGER, PublishedService, VPCEndpointStatus};
+use vpce_core::conditions::{Aspect, Finding, Reason};
+use vpce_core::desired::Desired;
+use vpce_core::observed::{Observed, Sight};
+use vpce_core::resolve::Binding;
+use vpce_core::tags::{DISPLAY_NAME, RESERVED_PREFIX};
+
+use crate::context::{Context, Endpoint};
+
+/// The condition that sums up the others.
+pub const READY: &str = "Ready";
+/// There, and true, only while nothing moves until someone edits something.
+const STALLED: &str = "Stalled";
+
+/// How the parts of an object stand. A part that was not looked at keeps what it said before.
+#[derive(Debug, Clone, Default)]
+pub struct Findings {
+    /// The account.
+    pub account: Option<Finding>,
+    /// The endpoint.
+    pub endpoint: Option<Finding>,
+    /// The Service.
+    pub service: Option<Finding>,
+}
+
+impl Findings {
+    /// Only this about the account.
+    pub fn account(finding: Finding) -> Self {
+        Self {
+            account: Some(finding),
+            ..Self::default()
+        }
+    }
+
+    /// What Ready says: the first part that is not as it should be; else how to connect.
+    pub fn summary(&self) -> Finding {
+        let parts = [&self.account, &self.endpoint, &self.service];
+        let bad = parts.into_iter().flatten().find(|finding| !finding.ok);
+        bad.or(self.endpoint.as_ref())
+            .or(self.account.as_ref())
+            .cloned()
+            .unwrap_or_else(|| Finding::bad(Reason::InternalError, "nothing was looked at"))
+    }
+}
+
+/// What an object is bound to, if it is.
+pub fn binding(status: &VPCEndpointStatus) -> Option<Binding> {
+    let account = status.account.as_ref()?;
+    Some(Binding {
+        account: account.name.clone(),
+        account_id: account.account_id.parse().ok()?,
+        region: status.region.as_deref()?.into(),
+    })
+}
+
+/// Binds.
+pub fn bind(status: &mut VPCEndpointStatus, binding: &Binding) {
+    status.account = Some(AccountBinding {
+        name: binding.account.clone(),
+        account_id: binding.account_id.to_string(),
+    });
+    status.region = Some(binding.region.to_string());
+    status.incarnation.get_or_insert(0);
+}
+
+/// Takes over what was observed.
+pub fn take_over(
+    status: &mut VPCEndpointStatus,
+    observed: &Observed,
+    desired: Option<&Desired>,
+    namespace: &str,
+    findings: &Findings,
+) {
+    if let Sight::Ours(fact) | Sight::Lost(fact) = &observed.endpoint {
+        let mut names = fact.dns_names.clone();
+        names.sort();
+        let mut interfaces = fact.interfaces.clone();
+        interfaces.sort();
+        status.vpc_endpoint_id = Some(fact.id.to_string());
+        status.state = Some(fact.state.to_string());
+        status.dns_name = fact.publishable_dns_name();
+        status.dns_entries = names;
+        status.network_interface_ids = interfaces;
+    }
+    match &observed.group {
+        Sight::Ours(fact) | Sight::Lost(fact) => status.security_group_id = Some(fact.id.to_string()),
+        Sight::Absent | Sight::Gone => status.security_group_id = None,
+        Sight::Unconfirmed => {}
+    }
+    let Some(desired) = desired else {
+        return;
+    };
+    status.tag_keys = tag_keys(desired);
+    let published = findings.service.as_ref().is_some_and(|finding| finding.ok);
+    status.service = match &desired.service {
+        Some(service) if published => Some(PublishedService {
+            name: service.name.clone(),
+            host: format!("{}.{namespace}.svc", service.name),
+        }),
+        // Kept until its Service is deleted: it may have another name than the one that is wanted now.
+        _ if observed.services.iter().any(|service| service.ours) => status.service.take(),
+        _ => None,
+    };
+}
+
+/// The keys of the tags that we set for the user.
+pub fn tag_keys(desired: &Desired) -> Vec<String> {
+    let users = |key: &&String| !key.starts_with(RESERVED_PREFIX) && key.as_str() != DISPLAY_NAME;
+    desired.tags.keys().filter(users).cloned().collect()
+}
+
+/// Puts the findings into the conditions; says whether Ready's reason changed.
+pub fn judge(status: &mut VPCEndpointStatus, findings: &Findings, generation: Option<i64>) -> bool {
+    let before = std::mem::take(&mut status.conditions);
+    let summary = findings.summary();
+    let mut put = |type_: &str, finding: &Finding, truth: bool| {
+        let truth = if truth { "True" } else { "False" };
+        let previous = before.iter().find(|condition| condition.type_ == type_);
+        let since = previous
+            .filter(|condition| condition.status == truth)
+            .map_or_else(|| Time(now()), |condition| condition.last_transition_time.clone());
+        status.conditions.push(Condition {
+            type_: type_.to_owned(),
+            status: truth.to_owned(),
+            reason: finding.reason.to_string(),
+            message: finding.message.clone(),
+            observed_generation: generation,
+            last_transition_time: since,
+        });
+    };
+    put(READY, &summary, summary.ok);
+    let parts = [
+        (Aspect::AccountResolved, &findings.account),
+        (Aspect::EndpointAvailable, &findings.endpoint),
+        (Aspect::ServicePublished, &findings.service),
+    ];
+    for (aspect, finding) in &parts {
+        if let Some(finding) = finding {
+            put(&aspect.to_string(), finding, finding.ok);
+        }
+    }
+    if !summary.ok && summary.reason.treatment().stalled {
+        put(STALLED, &summary, true);
+    }
+    for (aspect, finding) in parts {
+        let kept = before.iter().find(|condition| condition.type_ == aspect.to_string());
+        if let (None, Some(kept)) = (finding, kept) {
+            status.conditions.push(kept.clone());
+        }
+    }
+    status.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+    status.observed_generation = generation;
+    let ready = before.iter().find(|condition| condition.type_ == READY);
+    ready.is_none_or(|ready| ready.reason != summary.reason.as_str())
+}
+
+/// To the second, as Kubernetes keeps times.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+/// Whether the object was Ready for this generation.
+pub fn was_ready(object: &Endpoint) -> bool {
+    let ready = object
+        .status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == READY);
+    ready.is_some_and(|ready| ready.status == "True" && ready.observed_generation == object.metadata.generation)
+}
+
+/// Writes a status if it differs. Only if the object is still as we know it: a status that was made from an older one
+/// must not undo a newer one.
+pub async fn write(
+    ctx: &Context,
+    object: &Arc<Endpoint>,
+    status: VPCEndpointStatus,
+) -> Result<Arc<Endpoint>, kube::Error> {
+    if status == object.status {
+        return Ok(object.clone());
+    }
+    let namespace = object.namespace().unwrap_or_default();
+    let name = object.name_any();
+    let api: Api<Endpoint> = Api::namespaced(ctx.client.clone(), &namespace);
+    let patch = json!({
+        "apiVersion": "silvermullet.com/v1beta1",
+        "kind": "VPCEndpoint",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "uid": object.uid(),
+            "resourceVersion": object.resource_version(),
+        },
+        "status": VPCEndpointStatus { create_fn: None, ..status },
+    });
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let written = api.patch_status(&name, &params, &Patch::Apply(patch)).await?;
+    Ok(remember(ctx, written))
+}
+
+/// Remembers an object as our write left it, until the cache has it too.
+pub fn remember(ctx: &Context, object: Endpoint) -> Arc<Endpoint> {
+    let object = Arc::new(object);
+    ctx.memories
+        .with(&object, |memory| memory.latest = Some(object.clone()));
+    object
+}

@@ -1,0 +1,433 @@
+//! The composition root: clients, caches, controllers, HTTP server, and the order of starting and stopping.
+
+use std::future::ready;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use aws_config::BehaviorVersion;
+use futures::{Stream, TryStreamExt, stream};
+use k8s_openapi::api::core::v1::{Namespace, Service};
+use kube::api::Api;
+use kube::client::ClientBuilder;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{Store, store::Writer};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, reflector};
+use kube::{Client, Config, Resource, ResourceExt};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use vpce_core::ids::EndpointId;
+use vpce_core::limits::Limits;
+
+use crate::account;
+use crate::aws::observer::{CallRecord, Observer};
+use crate::aws::region::{RegionKey, Regions};
+use crate::aws::{self, sessions};
+use crate::cli::Settings;
+use crate::context::{Account, Caches, Context, Endpoint, Shared, Wakers};
+use crate::endpoint;
+use crate::endpoint::gate::Gates;
+use crate::endpoint::memory::Memories;
+use crate::endpoint::status::binding;
+use crate::events::Events;
+use crate::service::MANAGED_BY;
+use crate::telemetry::kubernetes::CountRequests;
+use crate::telemetry::{self, Heartbeat, LineGauges, Metrics, MetricsOptions, RegionGauges, Sources, logging};
+
+/// How long an ordinary request to the API server may take; watches are renewed by the server before this.
+const READ_TIMEOUT: Duration = Duration::from_secs(330);
+/// How long connecting to the API server may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Kubernetes gives a pod 30 s to stop; what still runs after this is cut off.
+const STOP_WITHIN: Duration = Duration::from_secs(25);
+/// The process counts as dead when its main loop has not turned for this long.
+const HEARTBEAT_LIMIT: Duration = Duration::from_secs(60);
+/// How often the main loop turns.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// Runs the operator until it is told to stop.
+pub fn run(settings: Settings) -> anyhow::Result<()> {
+    logging::init(settings.log_format, &settings.log_level).context("cannot log")?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(serve(settings))
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let metrics = Metrics::new(MetricsOptions {
+        per_object: settings.metrics_per_object,
+        version: env!("CARGO_PKG_VERSION"),
+        revision: option_env!("VPCE_REVISION").unwrap_or("unknown"),
+    });
+    let (stop, stopped) = watch::channel(false);
+    let (ready_tx, ready_rx) = watch::channel(false);
+    let heartbeat = Heartbeat::new(HEARTBEAT_LIMIT);
+    let listener = TcpListener::bind(settings.http_address)
+        .await
+        .with_context(|| format!("cannot listen on {}", settings.http_address))?;
+    let http = tokio::spawn(telemetry::serve(
+        listener,
+        metrics.clone(),
+        heartbeat.clone(),
+        ready_rx,
+        until(stopped.clone()),
+    ));
+    tokio::spawn(async move {
+        loop {
+            heartbeat.beat();
+            tokio::time::sleep(HEARTBEAT).await;
+        }
+    });
+    let client = kubernetes(&metrics).await?;
+    let cluster = match &settings.cluster_id {
+        Some(id) => id.clone(),
+        None => cluster_id(&client).await?,
+    };
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), cluster, "starting");
+    let controllers = start(settings, client, cluster, &metrics, stopped, ready_tx.clone()).await?;
+    terminated().await?;
+    tracing::info!("stopping: finishing what is under way");
+    let _ = ready_tx.send(false);
+    stop.send_replace(true);
+    if tokio::time::timeout(STOP_WITHIN, controllers).await.is_err() {
+        tracing::warn!("some work was cut off; it goes on after the next start");
+    }
+    http.await.context("the HTTP server failed")??;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Ends once the operator is to stop.
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // The sender goes only when the process does.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+async fn terminated() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+async fn kubernetes(metrics: &Metrics) -> anyhow::Result<Client> {
+    let mut config = Config::infer()
+        .await
+        .context("no Kubernetes: neither KUBECONFIG nor a ServiceAccount")?;
+    config.read_timeout = Some(READ_TIMEOUT);
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    Ok(ClientBuilder::try_from(config)
+        .context("cannot make a Kubernetes client")?
+        .with_layer(&CountRequests::new(metrics.clone()))
+        .build())
+}
+
+/// The UID of kube-system lives as long as the cluster does.
+async fn cluster_id(client: &Client) -> anyhow::Result<String> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let system = namespaces
+        .get_metadata("kube-system")
+        .await
+        .context("cannot read the namespace kube-system, whose UID names the cluster; or set --cluster-id")?;
+    system.uid().context("the namespace kube-system has no UID")
+}
+
+/// Starts watches and controllers; the future ends when the controllers have.
+async fn start(
+    settings: Settings,
+    client: Client,
+    cluster: String,
+    metrics: &Metrics,
+    stopped: watch::Receiver<bool>,
+    ready_tx: watch::Sender<bool>,
+) -> anyhow::Result<impl Future<Output = ()>> {
+    let (endpoints, endpoint_writer) = reflector::store();
+    let (accounts, account_writer) = reflector::store();
+    let (namespaces, namespace_writer) = reflector::store();
+    let (services, service_writer) = reflector::store();
+    let caches = Caches {
+        endpoints,
+        accounts,
+        namespaces,
+        services,
+    };
+    let memories = Memories::default();
+    let (wake_endpoint, woken_endpoints) = mpsc::unbounded_channel();
+    let (wake_account, woken_accounts) = mpsc::unbounded_channel();
+    let wakers = Wakers::new(wake_endpoint, wake_account, memories.clone());
+    let ctx: Shared = Arc::new(Context {
+        sessions: open_sessions(&settings, metrics).await,
+        regions: open_regions(&settings, &cluster, &caches, &wakers, metrics),
+        observer: observer(metrics),
+        events: Events::new(client.clone()),
+        gates: Gates::new(settings.account_concurrency),
+        metrics: metrics.clone(),
+        client: client.clone(),
+        memories,
+        wakers,
+        cluster,
+        caches,
+        settings,
+    });
+    metrics.attach(sources(&ctx));
+
+    let endpoint_objects = {
+        let ctx = ctx.clone();
+        let watch = watch_kind::<Endpoint>(
+            &ctx,
+            "VPCEndpoint",
+            watcher(Api::all(client.clone()), watcher::Config::default()),
+        );
+        watch
+            .reflect(endpoint_writer)
+            .inspect_ok(move |event| tell_account(&ctx, event))
+            .touched_objects()
+            .predicate_filter(
+                predicates::generation
+                    .combine(predicates::annotations)
+                    .combine(predicates::finalizers),
+                PredicateConfig::default(),
+            )
+    };
+    let account_objects = {
+        let ctx = ctx.clone();
+        let watch = watch_kind::<Account>(
+            &ctx,
+            "AWSAccount",
+            watcher(Api::all(client.clone()), watcher::Config::default()),
+        );
+        watch
+            .reflect(account_writer)
+            .touched_objects()
+            .predicate_filter(
+                predicates::generation
+                    .combine(predicates::annotations)
+                    .combine(predicates::finalizers),
+                PredicateConfig::default(),
+            )
+            .inspect_ok(move |account| account::reconcile::wake_users(&ctx, &account.name_any()))
+    };
+    tokio::spawn(watch_namespaces(ctx.clone(), namespace_writer));
+    tokio::spawn(watch_services(ctx.clone(), service_writer));
+
+    let endpoints = tokio::spawn({
+        let (ctx, stopped) = (ctx.clone(), stopped.clone());
+        async move {
+            // Nothing is decided before all that decisions are made from is known.
+            let caches = &ctx.caches;
+            let filled = async {
+                caches.accounts.wait_until_ready().await?;
+                caches.namespaces.wait_until_ready().await?;
+                caches.services.wait_until_ready().await
+            };
+            tokio::select! {
+                filled = filled => filled.is_ok(),
+                () = until(stopped.clone()) => false,
+            };
+            let woken = receive(woken_endpoints);
+            endpoint::controller::run(ctx.clone(), endpoint_objects, woken, until(stopped)).await;
+        }
+    });
+    let accounts = tokio::spawn({
+        let (ctx, stopped) = (ctx.clone(), stopped.clone());
+        let woken = receive(woken_accounts);
+        async move { account::controller::run(ctx, account_objects, woken, until(stopped)).await }
+    });
+    tokio::spawn({
+        let ctx = ctx.clone();
+        async move {
+            let caches = &ctx.caches;
+            let filled = [
+                caches.endpoints.wait_until_ready().await.is_ok(),
+                caches.accounts.wait_until_ready().await.is_ok(),
+                caches.namespaces.wait_until_ready().await.is_ok(),
+                caches.services.wait_until_ready().await.is_ok(),
+            ];
+            if filled.iter().all(|filled| *filled) {
+                tracing::info!("caches are filled");
+                ctx.metrics.leader(true);
+                let _ = ready_tx.send(true);
+            }
+        }
+    });
+    Ok(async move {
+        for controller in [endpoints, accounts] {
+            if let Err(error) = controller.await {
+                tracing::error!(%error, "a controller ended badly");
+            }
+        }
+    })
+}
+
+fn receive<T: Send + 'static>(mut queue: mpsc::UnboundedReceiver<T>) -> impl Stream<Item = T> + Send + 'static {
+    stream::poll_fn(move |cx| queue.poll_recv(cx))
+}
+
+/// A watch that counts its errors and starts again after them.
+fn watch_kind<K>(
+    ctx: &Shared,
+    kind: &'static str,
+    stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
+) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static {
+    let metrics = ctx.metrics.clone();
+    stream
+        .inspect_err(move |error| {
+            metrics.watch_error(kind);
+            tracing::warn!(kind, %error, "a watch broke; it starts again");
+        })
+        .default_backoff()
+}
+
+/// An endpoint that is bound, or gone, is counted by its account; one that is gone is forgotten.
+fn tell_account(ctx: &Context, event: &Event<Endpoint>) {
+    let (Event::Apply(endpoint) | Event::InitApply(endpoint) | Event::Delete(endpoint)) = event else {
+        return;
+    };
+    if let Some(account) = &endpoint.status.account {
+        ctx.wakers.account(&account.name);
+    }
+    if let Event::Delete(_) = event {
+        ctx.memories
+            .forget(&endpoint.namespace().unwrap_or_default(), &endpoint.name_any());
+    }
+}
+
+/// A namespace whose labels changed may be mapped otherwise.
+async fn watch_namespaces(ctx: Shared, writer: Writer<PartialObjectMeta<Namespace>>) {
+    let api: Api<PartialObjectMeta<Namespace>> = Api::all(ctx.client.clone());
+    let watch = watcher(api, watcher::Config::default());
+    watch_kind(&ctx, "Namespace", watch)
+        .modify(|namespace| {
+            namespace.metadata.managed_fields = None;
+            namespace.metadata.annotations = None;
+        })
+        .reflect(writer)
+        .touched_objects()
+        .predicate_filter(predicates::labels, PredicateConfig::default())
+        .try_for_each(|namespace| {
+            let name = namespace.name_any();
+            for endpoint in ctx.caches.endpoints.state() {
+                if endpoint.namespace().is_some_and(|namespace| namespace == name) {
+                    ctx.wakers.endpoint(&name, &endpoint.name_any());
+                }
+            }
+            ready(Ok(()))
+        })
+        .await
+        .unwrap_or_else(|error| tracing::error!(%error, "the watch of namespaces ended"));
+}
+
+/// A Service of ours that changed is put right.
+async fn watch_services(ctx: Shared, writer: Writer<Service>) {
+    let api: Api<Service> = Api::all(ctx.client.clone());
+    let config = watcher::Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
+    watch_kind(&ctx, "Service", watcher(api, config))
+        .modify(|service| service.metadata.managed_fields = None)
+        .reflect(writer)
+        .touched_objects()
+        .try_for_each(|service| {
+            let namespace = service.namespace().unwrap_or_default();
+            for owner in service.owner_references() {
+                if owner.kind == Endpoint::kind(&()) && owner.controller == Some(true) {
+                    ctx.wakers.endpoint(&namespace, &owner.name);
+                }
+            }
+            ready(Ok(()))
+        })
+        .await
+        .unwrap_or_else(|error| tracing::error!(%error, "the watch of Services ended"));
+}
+
+fn observer(metrics: &Metrics) -> Observer {
+    let metrics = metrics.clone();
+    Arc::new(move |call: &CallRecord<'_>| {
+        metrics.aws_request(
+            call.account_id,
+            call.region,
+            call.service,
+            call.action,
+            call.result,
+            call.seconds,
+        );
+    })
+}
+
+async fn open_sessions(settings: &Settings, metrics: &Metrics) -> sessions::Sessions {
+    let base = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(aws::http::client())
+        .load()
+        .await;
+    let sessions = sessions::Settings {
+        refused_retry: settings.refused_retry,
+    };
+    sessions::Sessions::new(&base, sessions, observer(metrics))
+}
+
+fn open_regions(settings: &Settings, cluster: &str, caches: &Caches, wakers: &Wakers, metrics: &Metrics) -> Regions {
+    let (endpoints, wakers, metrics) = (caches.endpoints.clone(), wakers.clone(), metrics.clone());
+    Regions::new(aws::region::Settings {
+        cluster: cluster.to_owned(),
+        poll: settings.poll_interval,
+        settle: settings.settle,
+        limits: Arc::new(Limits::new(settings.aws_limits.iter().cloned())),
+        wake: Arc::new(move |namespace, name| wakers.endpoint(namespace, name)),
+        known: Arc::new(move |key| known_endpoints(&endpoints, key)),
+        waited: Arc::new(move |action, seconds| metrics.aws_queue_wait(action, seconds)),
+    })
+}
+
+/// The endpoints that objects have in a region, by their status, but for those that are being deleted.
+fn known_endpoints(endpoints: &Store<Endpoint>, key: &RegionKey) -> Vec<EndpointId> {
+    let of_region = |endpoint: &Arc<Endpoint>| {
+        let binding = binding(&endpoint.status)?;
+        let here = binding.account_id.as_str() == key.account_id && binding.region.as_str() == key.region;
+        let stays = endpoint.metadata.deletion_timestamp.is_none();
+        let id = endpoint.status.vpc_endpoint_id.as_deref()?;
+        (here && stays).then(|| id.into())
+    };
+    endpoints.state().iter().filter_map(of_region).collect()
+}
+
+fn sources(ctx: &Shared) -> Sources {
+    let regions = ctx.clone();
+    let sessions = ctx.clone();
+    Sources {
+        endpoints: ctx.caches.endpoints.clone(),
+        accounts: ctx.caches.accounts.clone(),
+        regions: Arc::new(move || {
+            let gauges = |region: &Arc<aws::region::Region>| {
+                let gauges = region.gauges();
+                RegionGauges {
+                    account_id: region.key.account_id.clone(),
+                    region: region.key.region.clone(),
+                    snapshot_at: gauges.snapshot_at,
+                    held: gauges.hold.is_some(),
+                    lines: gauges
+                        .lines
+                        .into_iter()
+                        .map(|(action, tokens, waiting)| LineGauges {
+                            action: action.to_owned(),
+                            tokens,
+                            waiting,
+                        })
+                        .collect(),
+                }
+            };
+            regions.regions.all().iter().map(gauges).collect()
+        }),
+        sessions: Arc::new(move || {
+            let expiration = |account: &Arc<Account>| {
+                let role = account::role(&sessions, account)?;
+                Some((account.name_any(), sessions.sessions.expiration(&role)?))
+            };
+            sessions.caches.accounts.state().iter().filter_map(expiration).collect()
+        }),
+    }
+}

@@ -1,0 +1,186 @@
+//! The Kubernetes Service that leads to an endpoint.
+
+use std::collections::{BTreeSet, HashMap};
+
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Client, Resource, ResourceExt};
+use serde_json::json;
+use vpce_core::api::{FIELD_MANAGER, ServicePort, ServiceProtocol};
+use vpce_core::observed::ServiceFact;
+
+use crate::context::{Caches, Endpoint};
+
+/// Which Services are ours to look at.
+pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "vpce-operator");
+
+/// What a Service is to an object.
+pub fn fact(service: &Service, uid: &str) -> ServiceFact {
+    let spec = service.spec.clone().unwrap_or_default();
+    let ports = spec.ports.unwrap_or_default();
+    let is_external_name = spec.type_.as_deref() == Some("ExternalName");
+    ServiceFact {
+        name: service.name_any(),
+        ours: service
+            .owner_references()
+            .iter()
+            .any(|owner| owner.controller == Some(true) && owner.uid == uid),
+        external_name: spec.external_name.filter(|_| is_external_name),
+        ports: ports
+            .into_iter()
+            .map(|port| ServicePort {
+                name: port.name,
+                port: port.port,
+                protocol: match port.protocol.as_deref() {
+                    Some("UDP") => ServiceProtocol::Udp,
+                    _ => ServiceProtocol::Tcp,
+                },
+            })
+            .collect(),
+        labelled: service
+            .labels()
+            .get(MANAGED_BY.0)
+            .is_some_and(|value| value == MANAGED_BY.1),
+    }
+}
+
+/// The Services of these names, as facts: what the cache has, unless we wrote later than it knows. Those that are being
+/// deleted count as gone.
+pub fn facts<'a>(
+    caches: &Caches,
+    object: &Endpoint,
+    written: &HashMap<String, (u64, Option<ServiceFact>)>,
+    names: impl Iterator<Item = &'a str>,
+) -> Vec<ServiceFact> {
+    let namespace = object.namespace().unwrap_or_default();
+    let uid = object.uid().unwrap_or_default();
+    let names: BTreeSet<&str> = names.collect();
+    let look_up = |name: &str| {
+        let cached = caches.services.get(&ObjectRef::new(name).within(&namespace));
+        match written.get(name) {
+            Some((version, fact)) if cached.as_ref().is_none_or(|cached| version_of(&**cached) <= *version) => {
+                fact.clone()
+            }
+            _ => cached
+                .filter(|service| service.metadata.deletion_timestamp.is_none())
+                .map(|service| fact(&service, &uid)),
+        }
+    };
+    names.into_iter().filter_map(look_up).collect()
+}
+
+/// The resource version as a number, which Kubernetes allows to compare; 0 if it is none.
+pub fn version_of(object: &impl Resource) -> u64 {
+    let version = object.meta().resource_version.as_deref();
+    version.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// What publishing a Service gave.
+#[derive(Debug)]
+pub enum Published {
+    /// It is there now, as this.
+    Done(Box<Service>),
+    /// It was deleted while it was being corrected; the next look makes it.
+    Vanished,
+    /// A Service of that name is there and not ours; it was left alone.
+    Foreign,
+}
+
+/// Creates the Service by POST; where one is there, it is corrected if the object controls it, else left alone. (A forced
+/// apply would take over a stranger's.)
+pub async fn publish(
+    client: &Client,
+    object: &Endpoint,
+    name: &str,
+    external_name: &str,
+    ports: &[ServicePort],
+) -> Result<Published, kube::Error> {
+    let namespace = object.namespace().unwrap_or_default();
+    let api: Api<Service> = Api::namespaced(client.clone(), &namespace);
+    let ports: Vec<_> = ports
+        .iter()
+        .map(|port| json!({"name": port.name, "port": port.port, "protocol": port.protocol}))
+        .collect();
+    let spec = json!({
+        "type": "ExternalName",
+        "externalName": external_name,
+        "ports": if ports.is_empty() { None } else { Some(ports) },
+    });
+    let new: Service = serde_json::from_value(json!({
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {MANAGED_BY.0: MANAGED_BY.1},
+            "ownerReferences": object.controller_owner_ref(&()).into_iter().collect::<Vec<_>>(),
+        },
+        "spec": spec,
+    }))
+    .map_err(kube::Error::SerdeError)?;
+    let post = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    match api.create(&post, &new).await {
+        Ok(made) => return Ok(Published::Done(Box::new(made))),
+        Err(error) if is_status(&error, 409) => {}
+        Err(error) => return Err(error),
+    }
+    let Some(there) = api.get_opt(name).await? else {
+        return Ok(Published::Vanished);
+    };
+    if !fact(&there, &object.uid().unwrap_or_default()).ours {
+        return Ok(Published::Foreign);
+    }
+    let mut spec = spec;
+    // What another type of Service has, and an ExternalName may not.
+    for field in [
+        "clusterIP",
+        "clusterIPs",
+        "selector",
+        "ipFamilies",
+        "ipFamilyPolicy",
+        "internalTrafficPolicy",
+    ] {
+        spec[field] = serde_json::Value::Null;
+    }
+    let patch = json!({
+        "metadata": {
+            "resourceVersion": there.resource_version(),
+            "labels": {MANAGED_BY.0: MANAGED_BY.1},
+        },
+        "spec": spec,
+    });
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let corrected = api.patch(name, &params, &Patch::Merge(patch)).await?;
+    Ok(Published::Done(Box::new(corrected)))
+}
+
+/// Deletes a Service, if it is still the one that the cache knows; gives the version that was deleted.
+pub async fn delete(client: &Client, caches: &Caches, object: &Endpoint, name: &str) -> Result<u64, kube::Error> {
+    let namespace = object.namespace().unwrap_or_default();
+    let api: Api<Service> = Api::namespaced(client.clone(), &namespace);
+    let known = caches.services.get(&ObjectRef::new(name).within(&namespace));
+    let version = known.as_ref().map_or(0, |known| version_of(&**known));
+    let params = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: known.and_then(|service| service.uid()),
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    };
+    match api.delete(name, &params).await {
+        Ok(_) => Ok(version),
+        // Gone, or another of the same name: not ours.
+        Err(error) if is_status(&error, 404) || is_status(&error, 409) => Ok(version),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the API server answered with this HTTP status.
+pub fn is_status(error: &kube::Error, code: u16) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == code)
+}
