@@ -1,5 +1,6 @@
 //! The composition root: clients, caches, controllers, HTTP server, and the order of starting and stopping.
 
+use std::collections::BTreeSet;
 use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
@@ -158,6 +159,7 @@ async fn start(
         namespaces,
         services,
     };
+    let filled = Filled::new(watch::Sender::new(BTreeSet::new()));
     let memories = Memories::default();
     let (wake_endpoint, woken_endpoints) = mpsc::unbounded_channel();
     let (wake_account, woken_accounts) = mpsc::unbounded_channel();
@@ -187,6 +189,7 @@ async fn start(
         );
         watch
             .reflect(endpoint_writer)
+            .inspect_ok(marks(&filled, "VPCEndpoint"))
             .inspect_ok(move |event| tell_account(&ctx, event))
             .touched_objects()
             .predicate_filter(
@@ -205,6 +208,7 @@ async fn start(
         );
         watch
             .reflect(account_writer)
+            .inspect_ok(marks(&filled, "AWSAccount"))
             .touched_objects()
             .predicate_filter(
                 predicates::generation
@@ -214,22 +218,16 @@ async fn start(
             )
             .inspect_ok(move |account| account::reconcile::wake_users(&ctx, &account.name_any()))
     };
-    tokio::spawn(watch_namespaces(ctx.clone(), namespace_writer));
-    tokio::spawn(watch_services(ctx.clone(), service_writer));
+    tokio::spawn(watch_namespaces(ctx.clone(), namespace_writer, filled.clone()));
+    tokio::spawn(watch_services(ctx.clone(), service_writer, filled.clone()));
 
     let endpoints = tokio::spawn({
-        let (ctx, stopped) = (ctx.clone(), stopped.clone());
+        let (ctx, stopped, before_endpoints) = (ctx.clone(), stopped.clone(), filled.clone());
         async move {
             // Nothing is decided before all that decisions are made from is known.
-            let caches = &ctx.caches;
-            let filled = async {
-                caches.accounts.wait_until_ready().await?;
-                caches.namespaces.wait_until_ready().await?;
-                caches.services.wait_until_ready().await
-            };
             tokio::select! {
-                filled = filled => filled.is_ok(),
-                () = until(stopped.clone()) => false,
+                () = are_filled(&before_endpoints, &["AWSAccount", "Namespace", "Service"]) => {}
+                () = until(stopped.clone()) => {}
             };
             let woken = receive(woken_endpoints);
             endpoint::controller::run(ctx.clone(), endpoint_objects, woken, until(stopped)).await;
@@ -243,18 +241,10 @@ async fn start(
     tokio::spawn({
         let ctx = ctx.clone();
         async move {
-            let caches = &ctx.caches;
-            let filled = [
-                caches.endpoints.wait_until_ready().await.is_ok(),
-                caches.accounts.wait_until_ready().await.is_ok(),
-                caches.namespaces.wait_until_ready().await.is_ok(),
-                caches.services.wait_until_ready().await.is_ok(),
-            ];
-            if filled.iter().all(|filled| *filled) {
-                tracing::info!("caches are filled");
-                ctx.metrics.leader(true);
-                let _ = ready_tx.send(true);
-            }
+            are_filled(&filled, &["VPCEndpoint", "AWSAccount", "Namespace", "Service"]).await;
+            tracing::info!("caches are filled");
+            ctx.metrics.leader(true);
+            ready_tx.send_replace(true);
         }
     });
     Ok(async move {
@@ -264,6 +254,27 @@ async fn start(
             }
         }
     })
+}
+
+/// The kinds whose caches have been filled once. (A store's own `wait_until_ready` wakes only one of those who wait.)
+type Filled = Arc<watch::Sender<BTreeSet<&'static str>>>;
+
+/// Marks a kind when its first list is complete.
+fn marks<K>(filled: &Filled, kind: &'static str) -> impl FnMut(&Event<K>) + Send + 'static + use<K> {
+    let filled = filled.clone();
+    move |event| {
+        if let Event::InitDone = event {
+            filled.send_if_modified(|kinds| kinds.insert(kind));
+        }
+    }
+}
+
+async fn are_filled(filled: &Filled, wanted: &[&'static str]) {
+    let mut kinds = filled.subscribe();
+    // The sender is there as long as `filled` is.
+    let _ = kinds
+        .wait_for(|kinds| wanted.iter().all(|kind| kinds.contains(kind)))
+        .await;
 }
 
 fn receive<T: Send + 'static>(mut queue: mpsc::UnboundedReceiver<T>) -> impl Stream<Item = T> + Send + 'static {
@@ -300,7 +311,7 @@ fn tell_account(ctx: &Context, event: &Event<Endpoint>) {
 }
 
 /// A namespace whose labels changed may be mapped otherwise.
-async fn watch_namespaces(ctx: Shared, writer: Writer<PartialObjectMeta<Namespace>>) {
+async fn watch_namespaces(ctx: Shared, writer: Writer<PartialObjectMeta<Namespace>>, filled: Filled) {
     let api: Api<PartialObjectMeta<Namespace>> = Api::all(ctx.client.clone());
     let watch = watcher(api, watcher::Config::default());
     watch_kind(&ctx, "Namespace", watch)
@@ -309,6 +320,7 @@ async fn watch_namespaces(ctx: Shared, writer: Writer<PartialObjectMeta<Namespac
             namespace.metadata.annotations = None;
         })
         .reflect(writer)
+        .inspect_ok(marks(&filled, "Namespace"))
         .touched_objects()
         .predicate_filter(predicates::labels, PredicateConfig::default())
         .try_for_each(|namespace| {
@@ -325,12 +337,13 @@ async fn watch_namespaces(ctx: Shared, writer: Writer<PartialObjectMeta<Namespac
 }
 
 /// A Service of ours that changed is put right.
-async fn watch_services(ctx: Shared, writer: Writer<Service>) {
+async fn watch_services(ctx: Shared, writer: Writer<Service>, filled: Filled) {
     let api: Api<Service> = Api::all(ctx.client.clone());
     let config = watcher::Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
     watch_kind(&ctx, "Service", watcher(api, config))
         .modify(|service| service.metadata.managed_fields = None)
         .reflect(writer)
+        .inspect_ok(marks(&filled, "Service"))
         .touched_objects()
         .try_for_each(|service| {
             let namespace = service.namespace().unwrap_or_default();
