@@ -6,14 +6,14 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::json;
 use vpce_core::api::{ACCOUNT_FINALIZER, AWSAccountStatus, FIELD_MANAGER, RELEASE_HOLD};
 use vpce_core::conditions::EventKind;
 
 use super::role;
 use crate::aws::sessions::Refusal;
-use crate::context::{Account, Context, Shared};
+use crate::context::{Account, Context, Endpoint, Shared};
 use crate::endpoint::memory::jitter;
 use crate::finalizer;
 
@@ -50,7 +50,7 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
     let users = users(ctx, &name);
     let mut account = account;
     if account.metadata.deletion_timestamp.is_some() {
-        if users.is_empty() {
+        if users.is_empty() && nobody_bound(ctx, &name).await? {
             if finalizer::has(&*account, ACCOUNT_FINALIZER) {
                 finalizer::remove(&api, &*account, ACCOUNT_FINALIZER).await?;
             }
@@ -147,6 +147,20 @@ fn users(ctx: &Context, account: &str) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// Whether the API server agrees that nobody uses an AWSAccount: the cache may be a moment behind.
+async fn nobody_bound(ctx: &Context, account: &str) -> Result<bool, kube::Error> {
+    let endpoints: Api<Endpoint> = Api::all(ctx.client.clone());
+    let all = endpoints.list(&ListParams::default()).await?;
+    let bound = |endpoint: &Endpoint| {
+        endpoint
+            .status
+            .account
+            .as_ref()
+            .is_some_and(|binding| binding.name == account)
+    };
+    Ok(!all.items.iter().any(bound))
 }
 
 /// Wakes the endpoints that an AWSAccount matters to: those bound to it, and those that are bound to none.

@@ -365,8 +365,8 @@ fn tag_specification(resource: ResourceType, tags: &BTreeMap<String, String>) ->
 
 /// One `IpPermission` for each protocol and range of ports.
 fn permissions(rules: &RuleSet) -> Vec<IpPermission> {
-    type Described<'a> = Vec<(&'a Rule, &'a Option<String>)>;
-    let mut by_ports: BTreeMap<(&str, Option<(i32, i32)>), Described<'_>> = BTreeMap::new();
+    type Ports<'a> = (&'a str, Option<(i32, i32)>);
+    let mut by_ports: BTreeMap<Ports<'_>, Vec<(&Rule, &Option<String>)>> = BTreeMap::new();
     for (rule, description) in rules {
         by_ports
             .entry((rule.protocol.as_str(), rule.ports))

@@ -94,7 +94,6 @@ async fn guarded(object: Arc<Endpoint>, ctx: Shared) -> Result<Action, Infallibl
             ctx.memories.hold(&object, time);
             Action::requeue(time)
         }
-        Next::Woken => Action::await_change(),
         Next::Gone => {
             ctx.memories.forget(&namespace, &name);
             Action::await_change()

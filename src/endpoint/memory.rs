@@ -26,6 +26,8 @@ pub struct Memory {
     pub latest: Option<Arc<Endpoint>>,
     /// Whether it was bound by this process and no create was tried since: then nothing can have been made unseen.
     pub nothing_made: bool,
+    /// Whether it was bound by this process and has not been Ready since.
+    pub awaits_first_ready: bool,
     /// Since when a look has found nothing of an object that is deleted and whose status names nothing.
     pub absent_since: Option<Instant>,
     /// Whether AWS refused to swap subnets of one zone in one call.

@@ -36,6 +36,8 @@ const PATIENCE: u32 = 3;
 const POLL_OFTEN_FOR: Duration = Duration::from_secs(600);
 /// How many times less often.
 const POLL_SELDOM: u32 = 12;
+/// Who waits for room in an account is woken; should the one before it in the queue be gone, it asks by itself.
+const ASK_FOR_ROOM: Duration = Duration::from_secs(5);
 
 /// When to look at the object again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +46,6 @@ pub enum Next {
     After(Duration),
     /// After this time, and not earlier whatever the watch says.
     NotBefore(Duration),
-    /// When something wakes it.
-    Woken,
     /// Never: it is gone.
     Gone,
 }
@@ -74,13 +74,16 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
         (Err(_), true) => None,
         (Err(error), false) => return pass.report(Findings::account(does_not_parse(&error))).await,
     };
+    if pass.deleting && status::binding(&pass.object.status).is_none() {
+        // Nothing is made before it is bound.
+        return pass.let_go().await;
+    }
     let resolved = match pass.resolve(spec.as_ref()) {
         Ok(resolved) => resolved,
-        Err(_) if pass.deleting && status::binding(&pass.object.status).is_none() => return pass.let_go().await,
         Err(finding) => return pass.report(Findings::account(finding)).await,
     };
     let Some(inside) = pass.enter(&resolved) else {
-        return Ok(Next::Woken);
+        return Ok(Next::After(ASK_FOR_ROOM));
     };
     let (region, ec2) = match pass.open(&resolved).await {
         Ok(opened) => opened,
@@ -210,9 +213,10 @@ impl<'a> Pass<'a> {
         };
         status::judge(&mut status, &findings, self.object.metadata.generation);
         self.object = status::write(self.ctx, &self.object, status).await?;
-        self.ctx
-            .memories
-            .with(&self.object, |memory| memory.nothing_made = true);
+        self.ctx.memories.with(&self.object, |memory| {
+            memory.nothing_made = true;
+            memory.awaits_first_ready = true;
+        });
         self.ctx.wakers.account(&resolved.binding.account);
         tracing::info!(
             namespace = self.owner.namespace,
@@ -566,12 +570,6 @@ impl<'a> Pass<'a> {
     }
 
     async fn write(&mut self, mut status: VPCEndpointStatus, findings: &Findings) -> Result<(), kube::Error> {
-        let first = !self
-            .object
-            .status
-            .conditions
-            .iter()
-            .any(|condition| condition.reason == "Available");
         let changed = status::judge(&mut status, findings, self.object.metadata.generation);
         self.object = status::write(self.ctx, &self.object, status).await?;
         if !changed {
@@ -597,7 +595,12 @@ impl<'a> Pass<'a> {
             "Reconcile",
             &summary.message,
         );
-        if summary.ok && first {
+        let first = summary.ok
+            && self
+                .ctx
+                .memories
+                .with(&self.object, |memory| std::mem::take(&mut memory.awaits_first_ready));
+        if first {
             let created = self.object.meta().creation_timestamp.as_ref().map(|time| time.0);
             let now = k8s_openapi::jiff::Timestamp::now();
             let seconds = created.map_or(0.0, |created| now.duration_since(created).as_secs_f64());
