@@ -1,0 +1,651 @@
+//! Bad input is refused by the API server itself, with a message that names the field and says what is right.
+
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+
+use crate::cluster::{self, ACCOUNTS, Cluster, Refusal, Run};
+use crate::world::{World, endpoint, id, merged};
+
+/// A spec that is accepted, with more fields or others; null takes one away.
+fn spec(changes: Value) -> Value {
+    let spec = json!({
+        "region": "us-west-2",
+        "vpc_id": "vpc-01393d9ccb6d12345",
+        "subnet_ids": ["subnet-07e56cb8d19c12345"],
+        "vpc_endpoint_service_id": "com.amazonaws.vpce.us-west-2.vpce-svc-0abc437c186123456",
+        "security_group_type": "generated",
+    });
+    merged(spec, changes)
+}
+
+/// The same with a custom group that has one ingress rule, which is accepted but for what changes.
+fn with_rule(changes: Value) -> Value {
+    let rule = json!({"protocol": "tcp", "from_port": 443, "to_port": 443, "cidr_blocks": ["10.0.0.0/16"]});
+    let rules = [merged(rule, changes)];
+    spec(json!({"security_group_type": "custom", "security_group_ingress": rules}))
+}
+
+/// A namespace that nobody maps.
+fn namespace() -> (&'static Cluster, &'static str) {
+    static NAMESPACE: OnceLock<String> = OnceLock::new();
+    let cluster = &World::shared().cluster;
+    let namespace = NAMESPACE.get_or_init(|| {
+        let name = id("schema");
+        cluster.create_namespace(&name, json!({}));
+        name
+    });
+    (cluster, namespace)
+}
+
+fn check(name: &str, spec: &Value) -> Result<Value, Refusal> {
+    let (cluster, namespace) = namespace();
+    cluster.create(
+        &cluster::endpoints(namespace),
+        &endpoint(namespace, name, spec),
+        Run::Dry,
+    )
+}
+
+#[track_caller]
+fn accepted(spec: &Value) -> Value {
+    check("endpoint", spec).unwrap_or_else(|refusal| panic!("{spec} is refused: {}", refusal.message))
+}
+
+/// Each of `says` has to be in the message.
+#[track_caller]
+fn refused(spec: &Value, says: &[&str]) {
+    expect_refusal(check("endpoint", spec), spec, says);
+}
+
+#[track_caller]
+fn expect_refusal(result: Result<Value, Refusal>, of: &Value, says: &[&str]) {
+    let of: String = of.to_string().chars().take(500).collect();
+    let refusal = result.err().unwrap_or_else(|| panic!("{of} is accepted"));
+    for says in says {
+        assert!(
+            refusal.message.contains(says),
+            "{of}: {says:?} is not in {}",
+            refusal.message
+        );
+    }
+}
+
+#[test]
+fn a_value_of_the_wrong_type_or_form_is_refused_by_its_field() {
+    for (changes, says) in [
+        (
+            json!({"subnet_ids": "subnet-07e56cb8d19c12345"}),
+            ["spec.subnet_ids", "must be of type array"],
+        ),
+        (json!({"vpc_id": 7}), ["spec.vpc_id", "must be of type string"]),
+        (
+            json!({"region": ["us-west-2"]}),
+            ["spec.region", "must be of type string"],
+        ),
+        (
+            json!({"tags": {"level": 1}}),
+            ["spec.tags.level", "must be of type string"],
+        ),
+        (json!({"service": "none"}), ["spec.service", "must be of type object"]),
+        (
+            json!({"service": {"ports": [{"port": "https"}]}}),
+            ["spec.service.ports[0].port", "must be of type integer"],
+        ),
+        (
+            json!({"service": {"ports": [{"port": 0}]}}),
+            ["spec.service.ports[0].port", "greater than or equal to 1"],
+        ),
+        (json!({"vpc_id": "vpc-main"}), ["spec.vpc_id", "should match '^vpc-"]),
+        (
+            json!({"subnet_ids": ["vpc-01393d9ccb6d12345"]}),
+            ["spec.subnet_ids[0]", "should match '^subnet-"],
+        ),
+        (json!({"region": "Oregon"}), ["spec.region", "should match"]),
+        (
+            json!({"vpc_endpoint_service_id": "s3"}),
+            ["spec.vpc_endpoint_service_id", "should match"],
+        ),
+        (
+            json!({"service": {"name": "My_Service"}}),
+            ["spec.service.name", "should match"],
+        ),
+    ] {
+        refused(&spec(changes), &says);
+    }
+}
+
+#[test]
+fn an_unknown_enum_value_is_refused_with_those_that_are_known() {
+    for (changes, says) in [
+        (
+            json!({"security_group_type": "open"}),
+            ["spec.security_group_type", r#""generated", "provided", "custom""#],
+        ),
+        (
+            json!({"deletion_policy": "Keep"}),
+            ["spec.deletion_policy", r#""Delete", "Retain""#],
+        ),
+        (
+            json!({"service": {"type": "LoadBalancer"}}),
+            ["spec.service.type", r#""ExternalName", "None""#],
+        ),
+        (
+            json!({"service": {"ports": [{"port": 53, "protocol": "SCTP"}]}}),
+            ["spec.service.ports[0].protocol", r#""TCP", "UDP""#],
+        ),
+    ] {
+        refused(&spec(changes), &says);
+    }
+}
+
+#[test]
+fn an_unknown_field_is_refused_under_strict_validation() {
+    for (changes, field) in [
+        (json!({"subnets": []}), "spec.subnets"),
+        (json!({"service": {"headless": true}}), "spec.service.headless"),
+        // Known one day, and until then not accepted and ignored.
+        (json!({"private_dns_enabled": true}), "spec.private_dns_enabled"),
+    ] {
+        refused(&spec(changes), &[&format!(r#"unknown field "{field}""#)]);
+    }
+    refused(
+        &with_rule(json!({"cidr_block": "10.0.0.0/8"})),
+        &[r#"unknown field "spec.security_group_ingress[0].cidr_block""#],
+    );
+}
+
+#[test]
+fn what_an_endpoint_cannot_be_made_without_is_required() {
+    for field in ["vpc_endpoint_service_id", "vpc_id", "security_group_type"] {
+        refused(
+            &spec(json!({field: null})),
+            &[&format!("spec.{field}"), "Required value"],
+        );
+    }
+    refused(
+        &json!({}),
+        &[
+            "spec.vpc_endpoint_service_id",
+            "spec.vpc_id",
+            "spec.security_group_type",
+        ],
+    );
+    let rule =
+        spec(json!({"security_group_type": "custom", "security_group_ingress": [{"cidr_blocks": ["10.0.0.0/8"]}]}));
+    refused(&rule, &["spec.security_group_ingress[0].protocol", "Required value"]);
+    refused(
+        &spec(json!({"vpc_endpoint_service_id": ""})),
+        &["spec.vpc_endpoint_service_id"],
+    );
+}
+
+#[test]
+fn groups_and_rules_go_with_the_type_that_uses_them() {
+    let (group, rule) = (
+        "sg-0142d2a79ee273c19",
+        json!({"protocol": "-1", "cidr_blocks": ["10.0.0.0/8"]}),
+    );
+    // As the original does; they are ignored.
+    accepted(&spec(json!({"security_group_ids": [group]})));
+    accepted(&spec(
+        json!({"security_group_type": "provided", "security_group_ids": [group]}),
+    ));
+    accepted(&spec(
+        json!({"security_group_type": "custom", "security_group_ingress": [rule], "security_group_egress": []}),
+    ));
+    accepted(&spec(json!({"security_group_type": "custom"})));
+
+    let needs = "security_group_type provided needs security_group_ids";
+    refused(
+        &spec(json!({"security_group_type": "provided"})),
+        &["spec.security_group_ids", needs],
+    );
+    refused(
+        &spec(json!({"security_group_type": "provided", "security_group_ids": []})),
+        &[needs],
+    );
+    refused(
+        &spec(json!({"security_group_type": "custom", "security_group_ids": [group]})),
+        &[
+            "spec.security_group_ids",
+            "go with security_group_type provided, not with custom",
+        ],
+    );
+    for kind in ["generated", "provided"] {
+        for rules in ["security_group_ingress", "security_group_egress"] {
+            for value in [json!([rule]), json!([])] {
+                let changes = json!({"security_group_type": kind, "security_group_ids": [group], rules: value});
+                refused(
+                    &spec(changes),
+                    &["security_group_ingress and security_group_egress go with security_group_type custom only"],
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn rules_in_every_form_that_ec2_knows_are_accepted() {
+    for changes in [
+        json!({"protocol": "udp"}),
+        json!({"protocol": 6}),
+        json!({"protocol": "6"}),
+        json!({"protocol": "50", "from_port": null, "to_port": null}),
+        json!({"protocol": -1, "from_port": 0, "to_port": 0}),
+        json!({"protocol": "-1", "from_port": null, "to_port": null}),
+        json!({"protocol": "icmp", "from_port": 8, "to_port": 0}),
+        json!({"protocol": 1, "from_port": 8, "to_port": -1}),
+        json!({"protocol": "icmpv6", "from_port": -1, "to_port": -1, "cidr_blocks": null, "ipv6_cidr_blocks": ["2001:db8::/32", "::/0"]}),
+        json!({"from_port": 0, "to_port": 65535, "cidr_blocks": ["0.0.0.0/0", "10.1.2.3/32"]}),
+        json!({"cidr_blocks": null, "prefix_list_ids": ["pl-63a5400a"]}),
+        json!({"cidr_blocks": null, "security_group_ids": ["sg-0142d2a79ee273c19"], "description": "clients (blue)"}),
+    ] {
+        accepted(&with_rule(changes));
+    }
+}
+
+#[test]
+fn a_rule_that_ec2_would_not_take_is_refused() {
+    let ingress = "spec.security_group_ingress[0]";
+    for (changes, says) in [
+        (
+            json!({"cidr_blocks": ["10.0.0.0"]}),
+            "cidr_blocks is an IPv4 CIDR block such as 10.0.0.0/16",
+        ),
+        (
+            json!({"cidr_blocks": ["10.0.0.0/33"]}),
+            "cidr_blocks is an IPv4 CIDR block",
+        ),
+        (
+            json!({"cidr_blocks": ["10.0.0.256/16"]}),
+            "cidr_blocks is an IPv4 CIDR block",
+        ),
+        (
+            json!({"cidr_blocks": ["10.0.0.0/8", "everywhere"]}),
+            "cidr_blocks is an IPv4 CIDR block",
+        ),
+        (
+            json!({"cidr_blocks": ["2001:db8::/32"]}),
+            "cidr_blocks is an IPv4 CIDR block",
+        ),
+        (json!({"cidr_blocks": [""]}), "cidr_blocks is an IPv4 CIDR block"),
+        (
+            json!({"ipv6_cidr_blocks": ["10.0.0.0/8"]}),
+            "ipv6_cidr_blocks is an IPv6 CIDR block such as 2001:db8::/32",
+        ),
+        (json!({"from_port": 444}), "from_port must not be greater than to_port"),
+        (json!({"from_port": null}), "from_port and to_port go together"),
+        (json!({"to_port": null}), "from_port and to_port go together"),
+        (json!({"to_port": 65536}), "to_port"),
+        (
+            json!({"protocol": "gre"}),
+            "protocol is tcp, udp, icmp, icmpv6, a protocol number from 0 to 255, or -1 for all",
+        ),
+        (json!({"protocol": "TCP "}), "protocol is tcp, udp"),
+        (json!({"protocol": "256"}), "protocol is tcp, udp"),
+        (json!({"protocol": 256}), "protocol is tcp, udp"),
+        (json!({"protocol": -2}), "protocol is tcp, udp"),
+        (json!({"protocol": true}), "protocol"),
+        (
+            json!({"cidr_blocks": null}),
+            "a rule names at least one of cidr_blocks, ipv6_cidr_blocks, prefix_list_ids, security_group_ids",
+        ),
+        (json!({"cidr_blocks": []}), "a rule names at least one of cidr_blocks"),
+        (json!({"security_group_ids": ["default"]}), "security_group_ids[0]"),
+        (json!({"prefix_list_ids": ["s3"]}), "prefix_list_ids[0]"),
+        (json!({"description": "line\nbreak"}), "description"),
+        (json!({"description": "x".repeat(256)}), "description"),
+    ] {
+        refused(&with_rule(changes), &[ingress, says]);
+    }
+    let egress =
+        json!({"security_group_type": "custom", "security_group_egress": [{"protocol": "-1", "cidr_blocks": ["all"]}]});
+    refused(
+        &spec(egress),
+        &["spec.security_group_egress[0]", "cidr_blocks is an IPv4 CIDR block"],
+    );
+}
+
+#[test]
+fn a_name_that_cannot_name_a_service_needs_a_service_that_has_one_or_none() {
+    let long = "a".repeat(64);
+    for name in ["orders.api", "1st", &long] {
+        for service in [Value::Null, json!({}), json!({"type": "ExternalName"})] {
+            let spec = spec(json!({"service": service}));
+            expect_refusal(
+                check(name, &spec),
+                &json!(name),
+                &[
+                    "metadata.name cannot name a Service",
+                    "set spec.service.name, or spec.service.type None",
+                ],
+            );
+        }
+        for service in [json!({"name": "orders"}), json!({"type": "None"})] {
+            let spec = spec(json!({"service": service}));
+            check(name, &spec).unwrap_or_else(|refusal| panic!("{name} {service}: {}", refusal.message));
+        }
+    }
+    check(&long[..63], &spec(json!({}))).expect("63 characters name a Service");
+}
+
+#[test]
+fn ports_of_the_service_stand_there_once_and_have_names() {
+    let ports = |ports: Value| spec(json!({"service": {"ports": ports}}));
+    accepted(&ports(json!([{"port": 443}])));
+    accepted(&ports(
+        json!([{"name": "a", "port": 53}, {"name": "b", "port": 53, "protocol": "UDP"}]),
+    ));
+    refused(
+        &ports(json!([{"port": 1}, {"port": 2}])),
+        &["spec.service.ports", "each needs a name"],
+    );
+    refused(
+        &ports(json!([{"name": "a", "port": 1}, {"name": "b", "port": 1}])),
+        &["spec.service.ports", "each port and protocol may stand there once"],
+    );
+}
+
+#[test]
+fn tags_keep_to_what_is_theirs() {
+    let many = |count: usize| {
+        (0..count)
+            .map(|i| (format!("tag-{i}"), json!("x")))
+            .collect::<serde_json::Map<_, _>>()
+    };
+    accepted(&spec(
+        json!({"tags": {"Name": "mine", "team/owner": "blue team", "empty": "", "awsome": "x"}}),
+    ));
+    accepted(&spec(json!({"tags": {"k".repeat(128): "v".repeat(256)}})));
+    accepted(&spec(json!({"tags": many(40)})));
+
+    let reserved = r#"start neither with "aws:" nor with "silvermullet.com/", which are reserved"#;
+    for key in [
+        "silvermullet.com/cluster",
+        "silvermullet.com/name",
+        "aws:cloudformation:stack-name",
+    ] {
+        refused(&spec(json!({"tags": {key: "x"}})), &["spec.tags", reserved]);
+    }
+    refused(&spec(json!({"tags": {"": "x"}})), &["spec.tags", "1 to 128 characters"]);
+    refused(
+        &spec(json!({"tags": {"k".repeat(129): "x"}})),
+        &["spec.tags", "1 to 128 characters"],
+    );
+    refused(
+        &spec(json!({"tags": {"key": "v".repeat(257)}})),
+        &["spec.tags", "at most 256 characters"],
+    );
+    refused(&spec(json!({"tags": many(41)})), &["spec.tags", "must have at most 40"]);
+}
+
+#[test]
+fn huge_and_hostile_input_is_refused_as_any_other() {
+    let subnets: Vec<String> = (0..10_000).map(|i| format!("subnet-{i:017x}")).collect();
+    refused(
+        &spec(json!({"subnet_ids": subnets})),
+        &["spec.subnet_ids", "must have at most 16 items"],
+    );
+    let rule = json!({"protocol": "-1", "cidr_blocks": ["10.0.0.0/8"]});
+    let rules = vec![rule; 10_000];
+    refused(
+        &spec(json!({"security_group_type": "custom", "security_group_ingress": rules})),
+        &["spec.security_group_ingress", "must have at most 60 items"],
+    );
+    refused(
+        &with_rule(json!({"cidr_blocks": vec!["10.0.0.0/8"; 10_000]})),
+        &["cidr_blocks", "must have at most 60 items"],
+    );
+    for hostile in [
+        "vpc-01393d9ccb6d12345\n",
+        "vpc-01393d9ccb6d12345\u{0}",
+        "vpc-0139３d9ccb6d12345",
+        "vpc-01393d9ccb6d12345&Action=DeleteVpcEndpoints",
+        "${jndi:ldap://x}",
+        "'; DROP TABLE endpoints; --",
+    ] {
+        for field in ["vpc_id", "vpc_endpoint_service_id", "region"] {
+            refused(&spec(json!({field: hostile})), &[&format!("spec.{field}")]);
+        }
+        refused(&spec(json!({"subnet_ids": [hostile]})), &["spec.subnet_ids[0]"]);
+    }
+    let megabyte = "é".repeat(500_000);
+    for field in ["vpc_id", "region", "vpc_endpoint_service_id", "account"] {
+        refused(&spec(json!({field: megabyte})), &[&format!("spec.{field}"), "Too long"]);
+    }
+    refused(&spec(json!({"tags": {"key": megabyte}})), &["spec.tags"]);
+    refused(
+        &with_rule(json!({"description": megabyte})),
+        &["description", "Too long"],
+    );
+}
+
+#[test]
+fn what_aws_fixes_at_creation_cannot_change() {
+    let (cluster, namespace) = namespace();
+    let named = spec(json!({"account": "payments"}));
+    let created = |name: &str, spec: &Value| {
+        let collection = cluster::endpoints(namespace);
+        cluster
+            .create(&collection, &endpoint(namespace, name, spec), Run::Real)
+            .expect("accepted");
+        format!("{collection}/{name}")
+    };
+    let path = created("fixed", &named);
+    let edit = |changes: Value| {
+        let spec = merged(named.clone(), changes);
+        (cluster.set_spec(&path, &spec, Run::Dry), spec)
+    };
+    let fixed = "cannot change: AWS fixes it when the endpoint is created; delete the object and apply it anew";
+    let once = "can be set once, and then neither changed nor taken away";
+    for (changes, says) in [
+        (json!({"vpc_id": "vpc-0aaaaaaaaaaaaaaaa"}), ["vpc_id", fixed]),
+        (
+            json!({"vpc_endpoint_service_id": "vpce-svc-0aaaaaaaaaaaaaaaa"}),
+            ["vpc_endpoint_service_id", fixed],
+        ),
+        (json!({"region": "us-east-1"}), ["region", once]),
+        (json!({"region": null}), ["region", once]),
+        (json!({"account": "analytics"}), ["account", once]),
+        (json!({"account": null}), ["account", once]),
+    ] {
+        let (result, spec) = edit(changes);
+        expect_refusal(result, &spec, &says);
+    }
+    for changes in [
+        json!({"subnet_ids": ["subnet-0aaaaaaaaaaaaaaaa"], "tags": {"a": "b"}, "deletion_policy": "Retain"}),
+        json!({"security_group_type": "provided", "security_group_ids": ["sg-0142d2a79ee273c19"]}),
+        json!({"service": {"type": "None"}}),
+    ] {
+        edit(changes).0.expect("accepted");
+    }
+
+    let unset = spec(json!({"region": null}));
+    let path = created("not-yet-fixed", &unset);
+    let spec = spec(json!({"account": "payments"}));
+    cluster
+        .set_spec(&path, &spec, Run::Dry)
+        .expect("region and account can be set once");
+}
+
+#[test]
+fn an_account_that_cannot_be_right_is_refused() {
+    let cluster = &World::shared().cluster;
+    let account = |changes: Value| {
+        let spec = merged(json!({"role_arn": "arn:aws:iam::111122223333:role/vpce"}), changes);
+        let name = id("account");
+        let account = json!({"apiVersion": "silvermullet.com/v1beta1", "kind": "AWSAccount", "metadata": {"name": name}, "spec": spec});
+        (cluster.create(ACCOUNTS, &account, Run::Dry), account)
+    };
+    for changes in [
+        json!({"role_arn": "arn:aws-us-gov:iam::111122223333:role/a/b/c+d=e,f.g@h_i-j"}),
+        json!({"external_id": "a:b/c-d=e,f@g.h+i_j", "session_duration_seconds": 900}),
+        json!({"session_duration_seconds": 43200, "namespaces": ["a", "b"], "namespace_selector": {"matchLabels": {"team": "blue"}}}),
+        json!({"default_region": "us-gov-west-1", "default_tags": {"team": "blue"}, "namespace_selector": {}}),
+    ] {
+        account(changes)
+            .0
+            .unwrap_or_else(|refusal| panic!("{}", refusal.message));
+    }
+    for (changes, says) in [
+        (json!({"role_arn": null}), ["spec.role_arn", "Required value"]),
+        (json!({"role_arn": "vpce"}), ["spec.role_arn", "should match '^arn:"]),
+        (
+            json!({"role_arn": "arn:aws:iam::1111:role/vpce"}),
+            ["spec.role_arn", "[0-9]{12}:role/"],
+        ),
+        (
+            json!({"role_arn": "arn:aws:iam::111122223333:user/vpce"}),
+            ["spec.role_arn", ":role/"],
+        ),
+        (
+            json!({"role_arn": "arn:aws:iam::111122223333:role/"}),
+            ["spec.role_arn", ":role/"],
+        ),
+        (
+            json!({"role_arn": "arn:aws:iam::111122223333:role/x\n"}),
+            ["spec.role_arn", "should match"],
+        ),
+        (json!({"external_id": "x"}), ["spec.external_id", "at least 2 chars"]),
+        (
+            json!({"external_id": "with space"}),
+            ["spec.external_id", "should match"],
+        ),
+        (
+            json!({"external_id": "x".repeat(1225)}),
+            ["spec.external_id", "Too long"],
+        ),
+        (
+            json!({"session_duration_seconds": 899}),
+            ["spec.session_duration_seconds", "greater than or equal to 900"],
+        ),
+        (
+            json!({"session_duration_seconds": 43201}),
+            ["spec.session_duration_seconds", "less than or equal to 43200"],
+        ),
+        (
+            json!({"session_duration_seconds": "1h"}),
+            ["spec.session_duration_seconds", "must be of type integer"],
+        ),
+        (
+            json!({"namespaces": ["Team Blue"]}),
+            ["spec.namespaces[0]", "should match"],
+        ),
+        (
+            json!({"namespace_selector": {"matchLabels": "team"}}),
+            ["spec.namespace_selector.matchLabels", "must be of type object"],
+        ),
+        (
+            json!({"default_region": "oregon"}),
+            ["spec.default_region", "should match"],
+        ),
+        (
+            json!({"default_tags": {"silvermullet.com/uid": "x"}}),
+            ["spec.default_tags", "which are reserved"],
+        ),
+        (
+            json!({"default_tags": {"aws:x": "x"}}),
+            ["spec.default_tags", "which are reserved"],
+        ),
+        (json!({"suspend": true}), ["unknown field", "spec.suspend"]),
+    ] {
+        let (result, account) = account(changes);
+        expect_refusal(result, &account, &says);
+    }
+}
+
+#[test]
+fn an_account_keeps_partition_and_number_and_may_take_another_role() {
+    let cluster = &World::shared().cluster;
+    let name = id("account");
+    let account = json!({
+        "apiVersion": "silvermullet.com/v1beta1", "kind": "AWSAccount", "metadata": {"name": name},
+        "spec": {"role_arn": "arn:aws:iam::111122223333:role/vpce", "external_id": "secret"},
+    });
+    cluster.create(ACCOUNTS, &account, Run::Real).expect("accepted");
+    let edit = |role: &str| cluster.set_spec(&format!("{ACCOUNTS}/{name}"), &json!({"role_arn": role}), Run::Dry);
+    edit("arn:aws:iam::111122223333:role/path/other").expect("another role of the same account");
+    for role in [
+        "arn:aws:iam::444455556666:role/vpce",
+        "arn:aws-cn:iam::111122223333:role/vpce",
+    ] {
+        expect_refusal(
+            edit(role),
+            &json!(role),
+            &[
+                "role_arn",
+                "the partition and the account of role_arn cannot change",
+                "register the other account as an AWSAccount of its own",
+            ],
+        );
+    }
+}
+
+#[test]
+fn kubectl_applies_every_example_and_tells_what_is_wrong_with_a_manifest() {
+    let plane = &World::shared().cluster.plane;
+    let root = env!("CARGO_MANIFEST_DIR");
+    // Those of the examples, and `default` is there.
+    for namespace in ["external", "blue", "green", "payments", "analytics"] {
+        namespace_for_examples(namespace);
+    }
+    for folder in ["examples", "examples/seed", "examples/demo"] {
+        let folder = format!("{root}/{folder}");
+        let output = plane.kubectl(&["apply", "--dry-run=server", "--validate=strict", "--filename", &folder]);
+        output
+            .expect("kubectl runs")
+            .success()
+            .expect("every example is accepted");
+    }
+
+    let seed = std::fs::read_to_string(format!(
+        "{root}/examples/seed/vpce-generic-generated-security-group.yaml"
+    ));
+    let typo = seed.expect("a seed manifest").replace("subnet_ids:", "subnet_id:");
+    let output = plane.apply(&typo).expect("kubectl runs");
+    assert!(!output.status.success());
+    assert!(
+        output.stderr.contains(r#"unknown field "spec.subnet_id""#),
+        "{}",
+        output.stderr
+    );
+
+    let explained = plane
+        .kubectl(&["explain", "vpce.spec.security_group_type"])
+        .expect("kubectl runs");
+    let explained = explained.success().expect("explained");
+    assert!(
+        explained.contains("ENUM:") && explained.contains("Who may connect"),
+        "{explained}"
+    );
+}
+
+/// The examples are only checked, but kubectl asks for their namespaces.
+fn namespace_for_examples(name: &str) {
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    match World::shared()
+        .cluster
+        .create(cluster::NAMESPACES, &namespace, Run::Real)
+    {
+        Err(refusal) if refusal.code != 409 => panic!("{}", refusal.message),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_definitions_are_established_and_structural() {
+    let cluster = &World::shared().cluster;
+    for plural in ["vpcendpoints", "awsaccounts"] {
+        let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{plural}.silvermullet.com");
+        let crd = cluster.get(&path).expect("installed");
+        let conditions = crd["status"]["conditions"].as_array().expect("conditions");
+        let holds = |kind: &str| {
+            conditions
+                .iter()
+                .any(|condition| condition["type"] == kind && condition["status"] == "True")
+        };
+        assert!(holds("Established") && holds("NamesAccepted"), "{conditions:?}");
+        assert!(!holds("NonStructuralSchema"), "{conditions:?}");
+    }
+}
