@@ -2,5 +2,7 @@
 
 mod cluster;
 mod dashboards;
+mod legacy;
+mod lifecycle;
 mod schema;
 mod world;
