@@ -86,6 +86,7 @@ async fn guarded(object: Arc<Endpoint>, ctx: Shared) -> Result<Action, Infallibl
             )
         }
     };
+    ctx.metrics.queue_depth(CONTROLLER, ctx.gates.waiting());
     ctx.metrics
         .reconcile(CONTROLLER, &account, result, started.elapsed().as_secs_f64());
     Ok(match next {

@@ -35,6 +35,12 @@ impl Gates {
         }
     }
 
+    /// How many objects wait for room, in all accounts.
+    pub fn waiting(&self) -> usize {
+        let gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        gates.values().map(|gate| gate.waiting.len()).sum()
+    }
+
     /// A place inside, or none: then the object is woken, in order of asking, when there is room.
     pub fn enter(&self, account_id: &str, namespace: &str, name: &str, wake: Wake) -> Option<Inside> {
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);

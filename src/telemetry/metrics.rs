@@ -117,7 +117,7 @@ impl Metrics {
             queue_depth: gauge(
                 &registry,
                 "vpce_queue_depth",
-                "Objects that wait for a reconcile.",
+                "Objects that wait for room among the reconciles of their AWS account.",
                 &["controller"],
             ),
             kubernetes_requests: counter(
