@@ -311,6 +311,10 @@ impl<'a> Pass<'a> {
                 Progress::Replayed => self.count_deletion().await?,
                 Progress::Waiting { time, finding } => {
                     self.tell_of_repairs(&repaired);
+                    if let Some(time) = time.filter(|time| *time <= self.ctx.settings.poll_interval) {
+                        // Not worth a write to the API server.
+                        return Ok(Next::NotBefore(time));
+                    }
                     if let Some(finding) = finding {
                         plan.endpoint = finding;
                     }
