@@ -12,7 +12,7 @@ IMAGE ?= vpce-operator:$(VERSION)
 # Always the whole workspace: selecting one package selects other features of its dependencies and builds them again.
 TESTBED := $(CARGO_TARGET_DIR)/debug/testbed
 
-.PHONY: help demo up test build tools generate image first
+.PHONY: help demo up bench test build tools generate image first
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ demo: build ## show it: a real API server, three simulated AWS accounts, the ope
 
 up: build ## the same with nothing applied, until Ctrl-C
 	@$(TESTBED) up
+
+bench: build ## measure: a hundred endpoints made and deleted against EC2's documented limits
+	@$(TESTBED) bench
 
 test: first ## formatting, clippy, generated files, the demo, all tests
 	cargo fmt --all --check

@@ -1,6 +1,7 @@
 //! The testbed: a real Kubernetes control plane, an AWS that is simulated at the wire, and the operator as its chart deploys it.
 
 pub mod aws;
+pub mod bench;
 mod child;
 pub mod control_plane;
 pub mod demo;

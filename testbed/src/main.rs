@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
-use vpce_testbed::{demo, generate, operator, tools};
+use vpce_testbed::{bench, demo, generate, operator, tools};
 
 const USAGE: &str = "\
 usage: testbed COMMAND
 
   demo               start everything, apply the example manifests and show what comes of them
   up                 start everything and leave it running until Ctrl-C
+  bench              make and delete a hundred endpoints against EC2's documented limits, and measure
   tools              build (or find) the programs of the control plane, and print where they are
   generate           write the files that are generated: CRDs, RBAC
   generate --check   fail if one of them is stale
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let result = match arguments[..] {
         ["demo"] => demo::demo(),
         ["up"] => demo::up(),
+        ["bench"] => bench::bench(),
         ["tools"] => print_tools(),
         ["generate"] => operator::binary().and_then(|operator| generate::write(&operator)),
         ["generate", "--check"] => operator::binary().and_then(|operator| generate::check(&operator)),

@@ -1,0 +1,397 @@
+//! The benchmark: a hundred endpoints of one AWS account and region, made together and then deleted together, with EC2's documented token buckets.
+//!
+//! Simulated time runs five times as fast as ours, and the operator's limits and intervals with it. All times are told in simulated seconds.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::aws::{Call, Config, RoleSpec, ServiceSpec, Simulator};
+use crate::child::last_lines;
+use crate::control_plane::ControlPlane;
+use crate::operator::{self, Aws, Operator, Options};
+
+const TIME_SCALE: f64 = 5.0;
+const REGION: &str = "us-west-2";
+/// All endpoints are in the first; the others are there to be registered.
+const ACCOUNTS: [&str; 3] = ["111111111111", "222222222222", "333333333333"];
+const NAMESPACES: [&str; 4] = ["team-a", "team-b", "team-c", "team-d"];
+const VPCS: [&str; 2] = ["vpc-0000000000000000a", "vpc-0000000000000000b"];
+/// Fifty in each VPC, which is the quota.
+const ENDPOINTS: usize = 100;
+/// AWS takes from one minute to some.
+const PENDING_SECONDS: f64 = 60.0;
+const DELETING_SECONDS: f64 = 30.0;
+/// The operator's own default.
+const POLL_SECONDS: f64 = 5.0;
+/// How long after the poll that sees the endpoint Ready may come: the Service is written first, on a machine that runs a control plane too, and each of
+/// our seconds counts five times.
+const READY_SLACK_SECONDS: f64 = 2.5;
+const DONE_WITHIN: Duration = Duration::from_secs(300);
+const MEBIBYTE: f64 = 1_048_576.0;
+
+/// Runs it, prints what was measured beside what is allowed, and fails when a bound is missed.
+///
+/// # Errors
+/// When something does not start, does not come to an end, or takes more than it may.
+pub fn bench() -> Result<()> {
+    let binary = operator::binary()?;
+    println!("operator: {}", binary.display());
+    println!("starting a control plane, an AWS simulator {TIME_SCALE} times as fast as real time, and the operator");
+    let plane = ControlPlane::start()?;
+    let aws = Simulator::start(Config {
+        time_scale: TIME_SCALE,
+        pending_seconds: PENDING_SECONDS,
+        deleting_seconds: DELETING_SECONDS,
+        eni_release_seconds: 10.0,
+        ..Config::default()
+    })?;
+    let clock = Clock::of(&aws);
+    seed(&aws)?;
+    let options = Options {
+        binary,
+        env: settings(),
+        ..Options::default()
+    };
+    let operator = Operator::install(&plane, &Aws::from(&aws), options)?;
+    plane.apply(&manifest(&tenancy()))?.success()?;
+    plane
+        .kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "awsaccounts", "--all"])?
+        .success()?;
+    let begun_with = operator.rss_bytes()?;
+
+    println!(
+        "applying {ENDPOINTS} endpoints, {} in each of {} namespaces",
+        ENDPOINTS / NAMESPACES.len(),
+        NAMESPACES.len()
+    );
+    let begin = aws.now();
+    plane.apply(&manifest(&endpoints()))?.success()?;
+    let applied = aws.now() - begin;
+    wait(&operator, "every endpoint is Ready", || {
+        Ok(stories(&operator, clock).len() >= ENDPOINTS)
+    })?;
+    let creation = Creation::of(&aws.calls(), &stories(&operator, clock), begin)?;
+    let resident = operator.rss_bytes()?;
+
+    println!("deleting them all");
+    aws.clear_calls();
+    let begin = aws.now();
+    for namespace in NAMESPACES {
+        plane
+            .kubectl(&[
+                "delete",
+                "vpcendpoints",
+                "--all",
+                "--wait=false",
+                "--namespace",
+                namespace,
+            ])?
+            .success()?;
+    }
+    wait(&operator, "nothing is left", || {
+        let left = plane.json(&["get", "vpcendpoints", "--all-namespaces"])?;
+        Ok(left["items"].as_array().is_some_and(Vec::is_empty))
+    })?;
+    let deleted_after = aws.now() - begin;
+    let calls = aws.calls();
+    let left = aws.endpoints(ACCOUNTS[0], REGION).len() + aws.security_groups(ACCOUNTS[0], REGION).len();
+
+    let mut report = Report::default();
+    report.told("applied within", applied, "s");
+    report.told("created: describes", creation.describes as f64, "calls");
+    report.most(
+        "created: refused for their rate",
+        creation.throttled as f64,
+        0.0,
+        "calls",
+    );
+    report.most(
+        "created: mutating EC2 calls",
+        creation.writes as f64,
+        3.0 * ENDPOINTS as f64,
+        "calls",
+    );
+    report.most(
+        "created: last CreateVpcEndpoint accepted after",
+        creation.last_create,
+        336.0,
+        "s",
+    );
+    report.told("created: all Ready after", creation.all_ready, "s");
+    report.told("created: Ready after available, mean", creation.mean_delay, "s");
+    report.most(
+        "created: Ready after available, most",
+        creation.longest_delay,
+        POLL_SECONDS + READY_SLACK_SECONDS,
+        "s",
+    );
+    report.most(
+        "deleted: refused for their rate",
+        throttled(&calls) as f64,
+        0.0,
+        "calls",
+    );
+    report.most(
+        "deleted: DeleteVpcEndpoints",
+        count(&calls, "DeleteVpcEndpoints") as f64,
+        10.0,
+        "calls",
+    );
+    report.told("deleted: describes", describes(&calls) as f64, "calls");
+    report.told("deleted: all gone after", deleted_after, "s");
+    report.most("deleted: endpoints and groups left in AWS", left as f64, 0.0, "");
+    report.told("resident memory before", begun_with as f64 / MEBIBYTE, "MiB");
+    report.most(
+        "resident memory with all Ready",
+        resident as f64 / MEBIBYTE,
+        40.0,
+        "MiB",
+    );
+    operator.terminate()?;
+    report.end()
+}
+
+/// The operator's limits and intervals, five times as fast as its defaults.
+fn settings() -> Vec<(String, String)> {
+    let limits: Vec<String> = [
+        ("CreateVpcEndpoint", 4.0, 0.3),
+        ("ModifyVpcEndpoint", 4.0, 0.3),
+        ("DeleteVpcEndpoints", 4.0, 0.3),
+        ("CreateTags", 100.0, 10.0),
+        ("DeleteTags", 100.0, 10.0),
+        ("Describe*", 100.0, 20.0),
+        ("*", 50.0, 5.0),
+    ]
+    .iter()
+    .map(|(action, burst, refill)| format!("{action}={burst}/{}", refill * TIME_SCALE))
+    .collect();
+    let seconds = |default: f64| (default / TIME_SCALE).to_string();
+    [
+        ("VPCE_AWS_LIMITS", limits.join(",")),
+        ("VPCE_RESYNC_INTERVAL_SECONDS", seconds(300.0)),
+        ("VPCE_POLL_INTERVAL_SECONDS", seconds(POLL_SECONDS)),
+        ("VPCE_SETTLE_SECONDS", seconds(10.0)),
+        ("VPCE_LOG_FORMAT", "json".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+fn seed(aws: &Simulator) -> Result<()> {
+    for account in ACCOUNTS {
+        aws.add_role(&role(account), RoleSpec::default());
+    }
+    for (at, vpc) in VPCS.iter().enumerate() {
+        aws.add_vpc(ACCOUNTS[0], REGION, vpc, &format!("10.{at}.0.0/16"))?;
+        for zone in ["a", "b"] {
+            aws.add_subnet(ACCOUNTS[0], REGION, &subnet(vpc, zone), vpc, &format!("{REGION}{zone}"))?;
+        }
+    }
+    aws.add_service(REGION, &service(), ServiceSpec::default());
+    Ok(())
+}
+
+fn role(account: &str) -> String {
+    format!("arn:aws:iam::{account}:role/vpce-operator")
+}
+
+fn subnet(vpc: &str, zone: &str) -> String {
+    vpc.replacen("vpc-0", &format!("subnet-{zone}"), 1)
+}
+
+fn service() -> String {
+    format!("com.amazonaws.vpce.{REGION}.vpce-svc-00000000000000001")
+}
+
+/// The namespaces, and who may use which account.
+fn tenancy() -> Vec<Value> {
+    let namespaces = NAMESPACES
+        .iter()
+        .map(|name| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
+    let accounts = ACCOUNTS.iter().enumerate().map(|(at, account)| {
+        let names: &[&str] = if at == 0 { &NAMESPACES } else { &["nobody"] };
+        json!({
+            "apiVersion": "silvermullet.com/v1beta1", "kind": "AWSAccount", "metadata": {"name": format!("account-{at}")},
+            "spec": {"role_arn": role(account), "namespaces": names, "default_region": REGION},
+        })
+    });
+    namespaces.chain(accounts).collect()
+}
+
+fn endpoints() -> Vec<Value> {
+    let endpoint = |at: usize| {
+        let vpc = VPCS[at % VPCS.len()];
+        json!({
+            "apiVersion": "silvermullet.com/v1beta1", "kind": "VPCEndpoint",
+            "metadata": {"name": format!("endpoint-{at}"), "namespace": NAMESPACES[at / VPCS.len() % NAMESPACES.len()]},
+            "spec": {
+                "region": REGION, "vpc_id": vpc, "subnet_ids": [subnet(vpc, "a"), subnet(vpc, "b")],
+                "vpc_endpoint_service_id": service(), "security_group_type": "generated",
+            },
+        })
+    };
+    (0..ENDPOINTS).map(endpoint).collect()
+}
+
+/// kubectl reads JSON, too.
+fn manifest(objects: &[Value]) -> String {
+    json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string()
+}
+
+/// Translates our time into the simulator's.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    at: SystemTime,
+    simulated: f64,
+}
+
+impl Clock {
+    fn of(aws: &Simulator) -> Self {
+        Self {
+            at: SystemTime::now(),
+            simulated: aws.now(),
+        }
+    }
+
+    fn simulated(self, time: SystemTime) -> f64 {
+        let since = time.duration_since(self.at).unwrap_or_default();
+        self.simulated + since.as_secs_f64() * TIME_SCALE
+    }
+}
+
+/// When each endpoint was first said to be Ready, by namespace and name, from the operator's log.
+fn stories(operator: &Operator, clock: Clock) -> BTreeMap<(String, String), f64> {
+    let mut ready = BTreeMap::new();
+    for line in operator.logs().lines() {
+        let Ok(line) = serde_json::from_str::<Value>(line) else {
+            continue;
+        };
+        let text = |key: &str| line[key].as_str().unwrap_or_default();
+        if line["ready"] != true || line["namespace"].is_null() {
+            continue;
+        }
+        if let Ok(time) = text("time").parse::<jiff::Timestamp>() {
+            let key = (text("namespace").to_owned(), text("name").to_owned());
+            ready.entry(key).or_insert(clock.simulated(time.into()));
+        }
+    }
+    ready
+}
+
+/// What the making of all endpoints took.
+struct Creation {
+    throttled: usize,
+    writes: usize,
+    describes: usize,
+    last_create: f64,
+    all_ready: f64,
+    mean_delay: f64,
+    longest_delay: f64,
+}
+
+impl Creation {
+    fn of(calls: &[Call], ready: &BTreeMap<(String, String), f64>, begin: f64) -> Result<Self> {
+        let creates = calls
+            .iter()
+            .filter(|call| call.ok() && call.action == "CreateVpcEndpoint");
+        let mut delays = Vec::new();
+        let mut last_create = begin;
+        for call in creates {
+            last_create = last_create.max(call.time);
+            let ready = ready.get(&owner(call)?).context("an endpoint is not Ready")?;
+            let available = call.time + PENDING_SECONDS;
+            delays.push(ready - available);
+        }
+        ensure!(
+            delays.len() == ENDPOINTS,
+            "{} endpoints were made, not {ENDPOINTS}",
+            delays.len()
+        );
+        Ok(Self {
+            throttled: throttled(calls),
+            writes: calls.iter().filter(|call| call.mutating()).count(),
+            describes: describes(calls),
+            last_create: last_create - begin,
+            all_ready: ready.values().fold(begin, |last, time| last.max(*time)) - begin,
+            mean_delay: delays.iter().sum::<f64>() / delays.len() as f64,
+            longest_delay: delays.iter().fold(f64::MIN, |longest, delay| longest.max(*delay)),
+        })
+    }
+}
+
+/// Whose endpoint a CreateVpcEndpoint makes, by the tags in it.
+fn owner(call: &Call) -> Result<(String, String)> {
+    let tag = |wanted: &str| {
+        let (key, _) = call
+            .params
+            .iter()
+            .find(|(key, value)| key.ends_with(".Key") && *value == wanted)?;
+        call.params.get(&key.replace(".Key", ".Value")).cloned()
+    };
+    tag("silvermullet.com/namespace")
+        .zip(tag("silvermullet.com/name"))
+        .context("an endpoint is made without its owner's tags")
+}
+
+fn throttled(calls: &[Call]) -> usize {
+    let refused = calls
+        .iter()
+        .filter(|call| call.result == "RequestLimitExceeded" || call.result == "Throttling");
+    refused.count()
+}
+
+fn count(calls: &[Call], action: &str) -> usize {
+    calls.iter().filter(|call| call.action == action).count()
+}
+
+fn describes(calls: &[Call]) -> usize {
+    calls.iter().filter(|call| call.action.starts_with("Describe")).count()
+}
+
+fn wait(operator: &Operator, what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+    let begun = Instant::now();
+    while !holds()? {
+        ensure!(
+            begun.elapsed() < DONE_WITHIN,
+            "waited {DONE_WITHIN:?} in vain until {what}; the end of the operator's log:\n{}",
+            last_lines(&operator.logs())
+        );
+        // Looking takes time from what is measured.
+        std::thread::sleep(Duration::from_secs(2));
+    }
+    Ok(())
+}
+
+/// What was measured, beside what is allowed.
+#[derive(Default)]
+struct Report {
+    missed: Vec<String>,
+    lines: Vec<String>,
+}
+
+impl Report {
+    fn told(&mut self, what: &str, value: f64, unit: &str) {
+        self.lines.push(format!("{what:48} {value:8.1} {unit}"));
+    }
+
+    fn most(&mut self, what: &str, value: f64, bound: f64, unit: &str) {
+        let verdict = if value <= bound { "" } else { "   MISSED" };
+        self.lines
+            .push(format!("{what:48} {value:8.1} {unit:6} (at most {bound}){verdict}"));
+        if value > bound {
+            self.missed.push(what.to_owned());
+        }
+    }
+
+    fn end(self) -> Result<()> {
+        println!("\n{ENDPOINTS} endpoints in one AWS account and region; times in simulated seconds\n");
+        for line in &self.lines {
+            println!("{line}");
+        }
+        ensure!(self.missed.is_empty(), "missed: {}", self.missed.join("; "));
+        Ok(())
+    }
+}
