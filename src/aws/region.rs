@@ -131,11 +131,13 @@ pub struct Region {
     lines: Mutex<Lines>,
     /// Endpoints that wait to be deleted together.
     pub(super) deletes: Deletes,
+    /// When the operator started. All lines begin then, with one token: nobody knows what was spent before, but since
+    /// then only we spend.
     epoch: Instant,
 }
 
 impl Region {
-    fn new(key: RegionKey, settings: Settings) -> Self {
+    fn new(key: RegionKey, settings: Settings, epoch: Instant) -> Self {
         let snapshot = Snapshot {
             endpoints: Shelf::new(&settings.cluster, settings.settle),
             groups: Shelf::new(&settings.cluster, settings.settle),
@@ -151,7 +153,7 @@ impl Region {
             reading: AsyncMutex::new(()),
             lines: Mutex::default(),
             deletes: Deletes::default(),
-            epoch: Instant::now(),
+            epoch,
         }
     }
 
@@ -159,12 +161,15 @@ impl Region {
         work(&mut self.snapshot.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Asks for a token of an action; see [`Line::ask`]. Starts the line, with one token, if there is none.
+    /// Asks for a token of an action; see [`Line::ask`].
     pub fn turn(&self, action: &'static str, uid: &str, namespace: &str) -> Turn {
         let now = self.epoch.elapsed();
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let limit = self.settings.limits.of(action);
-        let line = lines.lines.entry(action).or_insert_with(|| Line::new(limit, now));
+        let line = lines
+            .lines
+            .entry(action)
+            .or_insert_with(|| Line::new(limit, Duration::ZERO));
         let turn = line.ask(uid, namespace, now);
         let key = (action, uid.to_owned());
         match turn {
@@ -523,6 +528,7 @@ fn hold_id(key: &RegionKey, vanished: &BTreeSet<EndpointId>) -> String {
 #[derive(Clone)]
 pub struct Regions {
     settings: Settings,
+    epoch: Instant,
     regions: Arc<Mutex<HashMap<RegionKey, Arc<Region>>>>,
 }
 
@@ -531,6 +537,7 @@ impl Regions {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
+            epoch: Instant::now(),
             regions: Arc::default(),
         }
     }
@@ -540,7 +547,7 @@ impl Regions {
         let mut regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
         regions
             .entry(key)
-            .or_insert_with_key(|key| Arc::new(Region::new(key.clone(), self.settings.clone())))
+            .or_insert_with_key(|key| Arc::new(Region::new(key.clone(), self.settings.clone(), self.epoch)))
             .clone()
     }
 
