@@ -1,0 +1,156 @@
+//! A step: one change in AWS or Kubernetes, with all that it takes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::api::ServicePort;
+use crate::ids::{EndpointId, GroupId, SubnetId, VpcId};
+use crate::rules::{Direction, RuleSet};
+
+/// One change in AWS or Kubernetes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// EC2 CreateSecurityGroup. The new group comes with an open egress rule.
+    CreateGroup {
+        /// Its name.
+        name: String,
+        /// Its description.
+        description: String,
+        /// Its VPC.
+        vpc: VpcId,
+        /// Its tags.
+        tags: BTreeMap<String, String>,
+    },
+    /// EC2 AuthorizeSecurityGroupIngress or Egress.
+    Authorize(GroupId, Direction, RuleSet),
+    /// EC2 RevokeSecurityGroupIngress or Egress.
+    Revoke(GroupId, Direction, RuleSet),
+    /// EC2 UpdateSecurityGroupRuleDescriptionsIngress or Egress.
+    Describe(GroupId, Direction, RuleSet),
+    /// EC2 CreateVpcEndpoint.
+    CreateEndpoint {
+        /// The VPC.
+        vpc: VpcId,
+        /// The service's full name.
+        service_name: String,
+        /// The subnets.
+        subnets: BTreeSet<SubnetId>,
+        /// The groups.
+        groups: BTreeSet<GroupId>,
+        /// The tags.
+        tags: BTreeMap<String, String>,
+    },
+    /// EC2 ModifyVpcEndpoint, with all changes.
+    ModifyEndpoint {
+        /// The endpoint.
+        id: EndpointId,
+        /// Subnets to add.
+        add_subnets: BTreeSet<SubnetId>,
+        /// Subnets to remove.
+        remove_subnets: BTreeSet<SubnetId>,
+        /// Groups to attach.
+        add_groups: BTreeSet<GroupId>,
+        /// Groups to detach.
+        remove_groups: BTreeSet<GroupId>,
+    },
+    /// EC2 CreateTags.
+    Tag(ResourceId, BTreeMap<String, String>),
+    /// EC2 DeleteTags.
+    Untag(ResourceId, BTreeSet<String>),
+    /// EC2 DeleteVpcEndpoints.
+    DeleteEndpoint(EndpointId),
+    /// EC2 DeleteSecurityGroup.
+    DeleteGroup(GroupId),
+    /// Creates the Service or corrects it.
+    PublishService {
+        /// Its name.
+        name: String,
+        /// Where it leads.
+        external_name: String,
+        /// Ports that it names.
+        ports: Vec<ServicePort>,
+        /// Whether it is there and ours.
+        exists: bool,
+    },
+    /// Deletes a Service of ours.
+    DeleteService(String),
+}
+
+impl Step {
+    /// Whether it changes AWS, not Kubernetes.
+    pub fn is_in_aws(&self) -> bool {
+        !matches!(self, Step::PublishService { .. } | Step::DeleteService(_))
+    }
+}
+
+/// Something that can carry tags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResourceId {
+    /// An endpoint.
+    Endpoint(EndpointId),
+    /// A security group.
+    Group(GroupId),
+}
+
+impl fmt::Display for ResourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ResourceId::Endpoint(id) => id.fmt(f),
+            ResourceId::Group(id) => id.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    /// For events and logs: what is done, in a few words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+            items
+                .into_iter()
+                .map(|item| item.to_string())
+                .collect::<Vec<_>>()
+                .join(", ")
+        }
+        match self {
+            Step::CreateGroup { name, .. } => write!(f, "create security group {name}"),
+            Step::Authorize(id, direction, rules) => write!(f, "add {direction} rules to {id}: {}", list(rules.keys())),
+            Step::Revoke(id, direction, rules) => {
+                write!(f, "remove {direction} rules from {id}: {}", list(rules.keys()))
+            }
+            Step::Describe(id, direction, rules) => {
+                write!(f, "describe {direction} rules of {id} anew: {}", list(rules.keys()))
+            }
+            Step::CreateEndpoint { service_name, .. } => write!(f, "create an endpoint for {service_name}"),
+            Step::ModifyEndpoint {
+                id,
+                add_subnets,
+                remove_subnets,
+                add_groups,
+                remove_groups,
+            } => {
+                let parts = [
+                    ("attach ", list(add_groups)),
+                    ("detach ", list(remove_groups)),
+                    ("add ", list(add_subnets)),
+                    ("remove ", list(remove_subnets)),
+                ];
+                let parts = parts.iter().filter(|(_, ids)| !ids.is_empty());
+                write!(
+                    f,
+                    "change {id}: {}",
+                    list(parts.map(|(verb, ids)| format!("{verb}{ids}")))
+                )
+            }
+            Step::Tag(id, tags) => write!(f, "set tags of {id}: {}", list(tags.keys())),
+            Step::Untag(id, keys) => write!(f, "remove tags of {id}: {}", list(keys)),
+            Step::DeleteEndpoint(id) => write!(f, "delete endpoint {id}"),
+            Step::DeleteGroup(id) => write!(f, "delete security group {id}"),
+            Step::PublishService {
+                name, external_name, ..
+            } => {
+                write!(f, "publish Service {name} for {external_name}")
+            }
+            Step::DeleteService(name) => write!(f, "delete Service {name}"),
+        }
+    }
+}
