@@ -12,7 +12,7 @@ use crate::rules::{self, RuleSet};
 use crate::tags::{Owner, hex, shorten};
 
 /// EC2 allows so many tags on a resource.
-const MAX_TAGS: usize = 50;
+pub(crate) const MAX_TAGS: usize = 50;
 
 /// Everything that an object asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::conditions::{Finding, Reason};
-use crate::desired::{Desired, DesiredService, Groups, OwnGroup};
+use crate::desired::{Desired, DesiredService, Groups, MAX_TAGS, OwnGroup};
 use crate::ids::{GroupId, SubnetId};
 use crate::observed::{EndpointFact, GroupFact, Observed, ServiceFact, Sight, State};
 use crate::rules::{Direction, RuleSet};
@@ -43,15 +43,18 @@ pub fn plan(owner: &Owner, desired: &Desired, observed: &Observed, memory: Memor
         Ok(groups) => plan_endpoint(owner, desired, observed, groups, memory, &mut steps),
         Err(finding) => finding,
     };
-    if let (Groups::Provided(_), Some(group)) = (&desired.groups, observed.group.ours())
-        && observed
-            .endpoint
-            .ours()
-            .is_none_or(|fact| !fact.groups.contains(&group.id))
-    {
-        steps.push(Step::DeleteGroup(group.id.clone()));
+    if let (Groups::Provided(provided), Some(group)) = (&desired.groups, observed.group.ours()) {
+        let attached = match &observed.endpoint {
+            Sight::Ours(fact) | Sight::Lost(fact) => fact.groups.contains(&group.id),
+            Sight::Unconfirmed => true,
+            Sight::Absent | Sight::Gone => false,
+        };
+        // A person may provide the very group that was generated before.
+        if !attached && !provided.contains(&group.id) {
+            steps.push(Step::DeleteGroup(group.id.clone()));
+        }
     }
-    let service = plan_service(owner, desired.service.as_ref(), observed, &mut steps);
+    let service = plan_service(owner, desired, observed, &mut steps);
     if endpoint.ok && steps.iter().any(Step::is_in_aws) {
         endpoint = Finding::bad(Reason::Updating, "the endpoint is being changed to what the spec says");
     }
@@ -85,11 +88,11 @@ fn plan_group(
         Sight::Absent | Sight::Gone => {
             // Nothing is made for an endpoint that will not be made or that is not ours to change.
             let wanted = match endpoint {
-                Sight::Absent => memory.held.is_none(),
-                Sight::Ours(fact) => fact.state == State::Available,
+                Sight::Absent => true,
+                Sight::Ours(fact) => fact.state == State::Available && is_for(fact, desired),
                 Sight::Unconfirmed | Sight::Gone | Sight::Lost(_) => false,
             };
-            if wanted {
+            if wanted && memory.held.is_none() {
                 steps.push(Step::CreateGroup {
                     name: own.name.clone(),
                     description: own.description.clone(),
@@ -170,6 +173,9 @@ fn plan_endpoint(
     memory: Memory<'_>,
     steps: &mut Vec<Step>,
 ) -> Finding {
+    if let (Some(hold), Sight::Absent | Sight::Gone) = (memory.held, &observed.endpoint) {
+        return held(hold);
+    }
     let fact = match &observed.endpoint {
         Sight::Lost(fact) => return lost("endpoint", fact.id.as_str()),
         Sight::Unconfirmed => {
@@ -185,9 +191,6 @@ fn plan_endpoint(
             );
         }
         Sight::Absent => {
-            if let Some(hold) = memory.held {
-                return held(hold);
-            }
             if let Some(groups) = groups {
                 steps.push(Step::CreateEndpoint {
                     vpc: desired.vpc.clone(),
@@ -205,7 +208,7 @@ fn plan_endpoint(
         Some(error) => format!(" AWS says: {error}."),
         None => String::new(),
     };
-    if (&fact.vpc, &fact.service_name) != (&desired.vpc, &desired.service_name) {
+    if !is_for(fact, desired) {
         return Finding::bad(
             Reason::BindingConflict,
             format!(
@@ -278,7 +281,10 @@ fn plan_endpoint(
         ),
         State::Available => {
             let Some(groups) = groups else {
-                return Finding::bad(Reason::Updating, "the endpoint's security group is being made");
+                return match (memory.held, &observed.group) {
+                    (Some(hold), Sight::Absent | Sight::Gone) => held(hold),
+                    _ => Finding::bad(Reason::Updating, "the endpoint's security group is being made"),
+                };
             };
             if let Some(step) = plan_modify(fact, desired, &groups, memory) {
                 steps.push(step);
@@ -290,6 +296,11 @@ fn plan_endpoint(
             format!("AWS is making endpoint {} (state {state})", fact.id),
         ),
     }
+}
+
+/// Whether an endpoint is, in what AWS fixes at creation, the one that is desired.
+fn is_for(fact: &EndpointFact, desired: &Desired) -> bool {
+    (&fact.vpc, &fact.service_name) == (&desired.vpc, &desired.service_name)
 }
 
 fn plan_modify(fact: &EndpointFact, desired: &Desired, groups: &BTreeSet<GroupId>, memory: Memory<'_>) -> Option<Step> {
@@ -321,15 +332,28 @@ fn available(owner: &Owner, desired: &Desired, fact: &EndpointFact) -> String {
     }
 }
 
-fn plan_service(owner: &Owner, wanted: Option<&DesiredService>, observed: &Observed, steps: &mut Vec<Step>) -> Finding {
-    for service in observed.services.iter().filter(|service| service.ours) {
+fn plan_service(owner: &Owner, desired: &Desired, observed: &Observed, steps: &mut Vec<Step>) -> Finding {
+    let wanted = desired.service.as_ref();
+    let finding = match wanted {
+        Some(wanted) => plan_publication(owner, desired, wanted, observed, steps),
+        None => Finding::good(Reason::NotRequested, "spec.service.type is None"),
+    };
+    // One of another name serves until the one that is wanted takes its place.
+    for service in observed.services.iter().filter(|service| service.ours && finding.ok) {
         if wanted.is_none_or(|wanted| wanted.name != service.name) {
             steps.push(Step::DeleteService(service.name.clone()));
         }
     }
-    let Some(wanted) = wanted else {
-        return Finding::good(Reason::NotRequested, "spec.service.type is None");
-    };
+    finding
+}
+
+fn plan_publication(
+    owner: &Owner,
+    desired: &Desired,
+    wanted: &DesiredService,
+    observed: &Observed,
+    steps: &mut Vec<Step>,
+) -> Finding {
     let there = observed.services.iter().find(|service| service.name == wanted.name);
     if there.is_some_and(|service| !service.ours) {
         return Finding::bad(
@@ -341,7 +365,7 @@ fn plan_service(owner: &Owner, wanted: Option<&DesiredService>, observed: &Obser
             ),
         );
     }
-    let Some(fact) = observed.endpoint.ours() else {
+    let Some(fact) = observed.endpoint.ours().filter(|fact| is_for(fact, desired)) else {
         return Finding::bad(Reason::WaitingForEndpoint, "waits for the endpoint");
     };
     let Some(external_name) = fact.publishable_dns_name() else {
@@ -414,6 +438,7 @@ pub fn plan_absence(owner: &Owner, observed: &Observed, farewell: Farewell) -> P
 
 fn plan_release(observed: &Observed, steps: &mut Vec<Step>) -> Finding {
     let endpoints = observed.endpoint.ours().into_iter().chain(&observed.spare_endpoints);
+    let endpoints = endpoints.filter(|fact| fact.state != State::Deleted);
     let resources = endpoints
         .map(|fact| (ResourceId::Endpoint(fact.id.clone()), &fact.tags))
         .chain(
@@ -430,6 +455,10 @@ fn plan_release(observed: &Observed, steps: &mut Vec<Step>) -> Finding {
             value(tags::NAMESPACE),
             value(tags::NAME)
         );
+        if there.len() >= MAX_TAGS && !there.contains_key(tags::RETAINED) {
+            // Room for the mark; the UID does not decide whose it is.
+            steps.push(Step::Untag(id.clone(), [tags::UID.to_owned()].into()));
+        }
         // The mark first: a crash in between leaves what is still ours.
         steps.push(Step::Tag(
             id.clone(),
@@ -437,6 +466,12 @@ fn plan_release(observed: &Observed, steps: &mut Vec<Step>) -> Finding {
         ));
         let owners = [tags::CLUSTER, tags::NAMESPACE, tags::NAME, tags::UID];
         steps.push(Step::Untag(id, owners.map(str::to_owned).into()));
+    }
+    if observed.endpoint == Sight::Unconfirmed || observed.group == Sight::Unconfirmed {
+        return Finding::bad(
+            Reason::Deleting,
+            "AWS does not know all that is to be retained; asking again before it is let go",
+        );
     }
     Finding::good(Reason::Deleting, "the AWS resources are retained")
 }
