@@ -1,0 +1,306 @@
+//! A small model of EC2 and of the namespace's Services, as they answer to steps. What EC2 would refuse for good,
+//! fails the test: a plan only has steps that can run now.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use vpce_core::ids::{EndpointId, GroupId, SubnetId};
+use vpce_core::observed::{EndpointFact, GroupFact, Observed, ServiceFact, Sight, State};
+use vpce_core::plan::{ResourceId, Step};
+use vpce_core::rules;
+use vpce_core::tags::{Claim, Owner};
+
+use crate::facts::{dns_name, rules_of};
+
+/// EC2 allows so many tags on a resource.
+const MAX_TAGS: usize = 50;
+
+/// What EC2 refuses for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// DependencyViolation: interfaces use the group.
+    InUse,
+    /// DuplicateSubnetsInSameZone.
+    SameZone,
+}
+
+/// What there is, whoever owns it, and what status remembers of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct World {
+    pub(crate) endpoints: BTreeMap<EndpointId, EndpointFact>,
+    pub(crate) groups: BTreeMap<GroupId, GroupFact>,
+    pub(crate) services: BTreeMap<String, ServiceFact>,
+    pub(crate) known_endpoint: Option<EndpointId>,
+    pub(crate) known_group: Option<GroupId>,
+    /// Groups whose interfaces outlive a detachment or an endpoint, until the next tick.
+    lingering: BTreeSet<GroupId>,
+    /// Ids that were not found once.
+    missed: BTreeSet<String>,
+    made: usize,
+}
+
+impl World {
+    /// Looks as the operator does: what status knows first, then by the owner's tags. What was missed twice is gone.
+    pub(crate) fn look(&mut self, owner: &Owner) -> Observed {
+        let ours = |tags: &BTreeMap<String, String>| owner.claim(tags) == Claim::Ours;
+        let mut endpoints: Vec<_> = self
+            .endpoints
+            .values()
+            .filter(|fact| ours(&fact.tags))
+            .cloned()
+            .collect();
+        let mut groups: Vec<_> = self.groups.values().filter(|fact| ours(&fact.tags)).cloned().collect();
+        let endpoint = sight(
+            self.known_endpoint.as_ref().and_then(|id| self.endpoints.get(id)),
+            self.known_endpoint.as_ref().map(EndpointId::as_str),
+            &mut self.missed,
+            &mut endpoints,
+        );
+        let group = sight(
+            self.known_group.as_ref().and_then(|id| self.groups.get(id)),
+            self.known_group.as_ref().map(GroupId::as_str),
+            &mut self.missed,
+            &mut groups,
+        );
+        Observed {
+            endpoint,
+            spare_endpoints: endpoints,
+            group,
+            services: self.services.values().cloned().collect(),
+        }
+    }
+
+    /// Status takes over what was seen.
+    pub(crate) fn remember(&mut self, seen: &Observed) {
+        match &seen.endpoint {
+            Sight::Ours(fact) | Sight::Lost(fact) => self.known_endpoint = Some(fact.id.clone()),
+            Sight::Gone | Sight::Absent | Sight::Unconfirmed => {}
+        }
+        match &seen.group {
+            Sight::Ours(fact) | Sight::Lost(fact) => self.known_group = Some(fact.id.clone()),
+            Sight::Gone => self.known_group = None,
+            Sight::Absent | Sight::Unconfirmed => {}
+        }
+    }
+
+    /// Time passes: EC2 ends what it is at. Says whether that changed anything.
+    pub(crate) fn tick(&mut self) -> bool {
+        let before = self.clone();
+        self.lingering.clear();
+        for fact in self.endpoints.values_mut().filter(|fact| fact.state == State::Pending) {
+            fact.state = State::Available;
+            fact.dns_names = vec![dns_name(&fact.id)];
+        }
+        let (gone, rest) = std::mem::take(&mut self.endpoints)
+            .into_iter()
+            .partition(|(_, fact)| fact.state == State::Deleting);
+        self.endpoints = rest;
+        self.lingering.extend(gone.into_values().flat_map(|fact| fact.groups));
+        *self != before
+    }
+
+    /// Carries out a step.
+    pub(crate) fn apply(&mut self, step: &Step) -> Result<(), Refusal> {
+        match step {
+            Step::CreateGroup { name, vpc, tags, .. } => {
+                let taken = self.groups.values().any(|fact| fact.name == *name && fact.vpc == *vpc);
+                assert!(!taken, "InvalidGroup.Duplicate");
+                self.made += 1;
+                let id = GroupId::from(format!("sg-made-{}", self.made));
+                let fact = GroupFact {
+                    id: id.clone(),
+                    name: name.clone(),
+                    vpc: vpc.clone(),
+                    tags: tags.clone(),
+                    ingress: rules::RuleSet::new(),
+                    egress: rules::open(),
+                };
+                self.groups.insert(id, fact);
+            }
+            Step::Authorize(id, direction, rules) => {
+                let there = rules_of(self.group(id), *direction);
+                for (rule, text) in rules {
+                    let duplicate = there.insert(rule.clone(), text.clone());
+                    assert_eq!(duplicate, None, "InvalidPermission.Duplicate");
+                }
+            }
+            Step::Revoke(id, direction, rules) => {
+                let there = rules_of(self.group(id), *direction);
+                for rule in rules.keys() {
+                    there.remove(rule).expect("InvalidPermission.NotFound");
+                }
+            }
+            Step::Describe(id, direction, rules) => {
+                let there = rules_of(self.group(id), *direction);
+                for (rule, text) in rules {
+                    *there.get_mut(rule).expect("InvalidPermission.NotFound") = text.clone();
+                }
+            }
+            Step::CreateEndpoint {
+                vpc,
+                service_name,
+                subnets,
+                groups,
+                tags,
+            } => {
+                assert!(one_a_zone(subnets), "DuplicateSubnetsInSameZone");
+                for id in groups {
+                    assert_eq!(self.group(id).vpc, *vpc, "InvalidParameter");
+                }
+                self.made += 1;
+                let id = EndpointId::from(format!("vpce-made{}", self.made));
+                let fact = EndpointFact {
+                    id: id.clone(),
+                    state: State::Pending,
+                    vpc: vpc.clone(),
+                    service_name: service_name.clone(),
+                    subnets: subnets.clone(),
+                    groups: groups.clone(),
+                    tags: tags.clone(),
+                    dns_names: Vec::new(),
+                    interfaces: Vec::new(),
+                    last_error: None,
+                };
+                self.endpoints.insert(id, fact);
+            }
+            Step::ModifyEndpoint {
+                id,
+                add_subnets,
+                remove_subnets,
+                add_groups,
+                remove_groups,
+            } => {
+                for id in add_groups {
+                    self.group(id);
+                }
+                let fact = self.endpoint(id);
+                assert_eq!(fact.state, State::Available, "IncorrectState");
+                // EC2 looks at the zones before it removes.
+                if !one_a_zone(&fact.subnets.union(add_subnets).cloned().collect()) {
+                    return Err(Refusal::SameZone);
+                }
+                assert!(remove_subnets.is_subset(&fact.subnets), "InvalidSubnetId.NotFound");
+                assert!(remove_groups.is_subset(&fact.groups), "InvalidGroup.NotFound");
+                fact.subnets = fact.subnets.union(add_subnets).cloned().collect();
+                fact.subnets.retain(|id| !remove_subnets.contains(id));
+                fact.groups = fact.groups.union(add_groups).cloned().collect();
+                fact.groups.retain(|id| !remove_groups.contains(id));
+                if !add_subnets.is_empty() || !remove_subnets.is_empty() {
+                    fact.state = State::Pending;
+                }
+                self.lingering.extend(remove_groups.iter().cloned());
+            }
+            Step::Tag(id, tags) => {
+                let there = self.tags(id);
+                there.extend(tags.clone());
+                assert!(there.len() <= MAX_TAGS, "TagLimitExceeded");
+            }
+            Step::Untag(id, keys) => self.tags(id).retain(|key, _| !keys.contains(key)),
+            Step::DeleteEndpoint(id) => self.endpoint(id).state = State::Deleting,
+            Step::DeleteGroup(id) => {
+                self.group(id);
+                let mut attached = self.endpoints.values().flat_map(|fact| &fact.groups);
+                if attached.any(|group| group == id) || self.lingering.contains(id) {
+                    return Err(Refusal::InUse);
+                }
+                self.groups.remove(id);
+            }
+            Step::PublishService {
+                name,
+                external_name,
+                ports,
+                exists,
+            } => {
+                assert_eq!(self.services.contains_key(name), *exists, "AlreadyExists, or NotFound");
+                let fact = ServiceFact {
+                    name: name.clone(),
+                    ours: true,
+                    external_name: Some(external_name.clone()),
+                    ports: ports.clone(),
+                    labelled: true,
+                };
+                self.services.insert(name.clone(), fact);
+            }
+            Step::DeleteService(name) => {
+                self.services.remove(name).expect("NotFound");
+            }
+        }
+        Ok(())
+    }
+
+    fn endpoint(&mut self, id: &EndpointId) -> &mut EndpointFact {
+        self.endpoints.get_mut(id).expect("InvalidVpcEndpointId.NotFound")
+    }
+
+    fn group(&mut self, id: &GroupId) -> &mut GroupFact {
+        self.groups.get_mut(id).expect("InvalidGroup.NotFound")
+    }
+
+    fn tags(&mut self, id: &ResourceId) -> &mut BTreeMap<String, String> {
+        match id {
+            ResourceId::Endpoint(id) => &mut self.endpoint(id).tags,
+            ResourceId::Group(id) => &mut self.group(id).tags,
+        }
+    }
+
+    /// All that is somebody else's, or not known to be ours.
+    pub(crate) fn others(&self, owner: &Owner) -> World {
+        let mut others = World {
+            endpoints: self.endpoints.clone(),
+            groups: self.groups.clone(),
+            services: self.services.clone(),
+            ..World::default()
+        };
+        others
+            .endpoints
+            .retain(|_, fact| owner.claim(&fact.tags) != Claim::Ours);
+        others.groups.retain(|_, fact| owner.claim(&fact.tags) != Claim::Ours);
+        others.services.retain(|_, fact| !fact.ours);
+        others
+    }
+}
+
+/// What one look finds of the resources of a kind that are ours, and of the one that status knows.
+fn sight<F: Named + Clone>(
+    known: Option<&F>,
+    id: Option<&str>,
+    missed: &mut BTreeSet<String>,
+    ours: &mut Vec<F>,
+) -> Sight<F> {
+    let Some(id) = id else {
+        return match ours.is_empty() {
+            true => Sight::Absent,
+            false => Sight::Ours(ours.remove(0)),
+        };
+    };
+    if let Some(place) = ours.iter().position(|fact| fact.id() == id) {
+        return Sight::Ours(ours.remove(place));
+    }
+    match known {
+        Some(fact) => Sight::Lost(fact.clone()),
+        None if missed.insert(id.to_owned()) => Sight::Unconfirmed,
+        None => Sight::Gone,
+    }
+}
+
+/// What has an id.
+trait Named {
+    fn id(&self) -> &str;
+}
+
+impl Named for EndpointFact {
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+}
+
+impl Named for GroupFact {
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+}
+
+/// The zone of `subnet-a1` is `a`.
+fn one_a_zone(subnets: &BTreeSet<SubnetId>) -> bool {
+    let zones: BTreeSet<_> = subnets.iter().map(|id| id.as_str().as_bytes()[7]).collect();
+    zones.len() == subnets.len()
+}

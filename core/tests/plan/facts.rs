@@ -1,0 +1,193 @@
+//! An endpoint in which everything is as specified, to be spoiled by each case in its own way.
+
+use std::collections::BTreeMap;
+
+use vpce_core::desired::{Desired, DesiredService, Groups, OwnGroup};
+use vpce_core::ids::{EndpointId, GroupId};
+use vpce_core::observed::{EndpointFact, GroupFact, Observed, ServiceFact, Sight, State};
+use vpce_core::plan::{Memory, Plan, plan};
+use vpce_core::rules::{self, Direction, RuleSet};
+use vpce_core::tags::Owner;
+
+pub(crate) const VPC: &str = "vpc-1";
+pub(crate) const SERVICE: &str = "com.amazonaws.vpce.eu-west-1.vpce-svc-1";
+pub(crate) const ENDPOINT: &str = "vpce-1";
+pub(crate) const OWN_GROUP: &str = "sg-own";
+
+/// Nothing remembered.
+pub(crate) const NOTHING: Memory<'_> = Memory {
+    tag_keys: &[],
+    held: None,
+    swap_subnets_apart: false,
+};
+
+pub(crate) fn owner() -> Owner {
+    Owner {
+        cluster: "c".into(),
+        namespace: "blue".into(),
+        name: "db".into(),
+        uid: "55ea9f5f-45a4".into(),
+    }
+}
+
+/// Rules in short: `443` and a description.
+pub(crate) fn tcp(ports: &[(i32, Option<&str>)]) -> RuleSet {
+    let rule = |port| rules::Rule {
+        protocol: "tcp".into(),
+        ports: Some((port, port)),
+        peer: rules::cidr("10.0.0.0/8").expect("a block"),
+    };
+    ports
+        .iter()
+        .map(|(port, text)| (rule(*port), text.map(str::to_owned)))
+        .collect()
+}
+
+pub(crate) fn generated() -> Groups {
+    own(rules::private_networks(), rules::open())
+}
+
+pub(crate) fn own(ingress: RuleSet, egress: RuleSet) -> Groups {
+    Groups::Own(OwnGroup {
+        name: owner().group_name(),
+        description: "VPC endpoint blue/db".into(),
+        ingress,
+        egress,
+    })
+}
+
+pub(crate) fn provided(ids: &[&str]) -> Groups {
+    Groups::Provided(ids.iter().map(|id| GroupId::from(*id)).collect())
+}
+
+pub(crate) fn desired(groups: Groups) -> Desired {
+    let mut tags = owner().tags();
+    tags.insert("cost".into(), "1".into());
+    Desired {
+        vpc: VPC.into(),
+        service_name: SERVICE.into(),
+        subnets: ["subnet-a1".into(), "subnet-b1".into()].into(),
+        groups,
+        tags,
+        service: Some(DesiredService {
+            name: "db".into(),
+            ports: Vec::new(),
+        }),
+        warnings: Vec::new(),
+    }
+}
+
+pub(crate) fn dns_name(id: &EndpointId) -> String {
+    format!("{id}-x1y2.vpce-svc-1.eu-west-1.vpce.amazonaws.com")
+}
+
+pub(crate) fn endpoint_fact(desired: &Desired) -> EndpointFact {
+    let id = EndpointId::from(ENDPOINT);
+    EndpointFact {
+        state: State::Available,
+        vpc: desired.vpc.clone(),
+        service_name: desired.service_name.clone(),
+        subnets: desired.subnets.clone(),
+        groups: match &desired.groups {
+            Groups::Own(_) => [OWN_GROUP.into()].into(),
+            Groups::Provided(ids) => ids.clone(),
+        },
+        tags: desired.tags.clone(),
+        dns_names: vec![dns_name(&id)],
+        interfaces: Vec::new(),
+        last_error: None,
+        id,
+    }
+}
+
+pub(crate) fn group_fact(tags: &BTreeMap<String, String>, ingress: RuleSet, egress: RuleSet) -> GroupFact {
+    GroupFact {
+        id: OWN_GROUP.into(),
+        name: owner().group_name(),
+        vpc: VPC.into(),
+        tags: tags.clone(),
+        ingress,
+        egress,
+    }
+}
+
+pub(crate) fn service_fact(name: &str, ours: bool) -> ServiceFact {
+    ServiceFact {
+        name: name.into(),
+        ours,
+        external_name: Some(dns_name(&ENDPOINT.into())),
+        ports: Vec::new(),
+        labelled: true,
+    }
+}
+
+/// What is there once all of it is as desired.
+pub(crate) fn settled(desired: &Desired) -> Observed {
+    Observed {
+        endpoint: Sight::Ours(endpoint_fact(desired)),
+        spare_endpoints: Vec::new(),
+        group: match &desired.groups {
+            Groups::Own(own) => Sight::Ours(group_fact(&desired.tags, own.ingress.clone(), own.egress.clone())),
+            Groups::Provided(_) => Sight::Absent,
+        },
+        services: desired
+            .service
+            .iter()
+            .map(|service| service_fact(&service.name, true))
+            .collect(),
+    }
+}
+
+/// Nothing of it is there.
+pub(crate) fn nothing() -> Observed {
+    Observed {
+        endpoint: Sight::Absent,
+        spare_endpoints: Vec::new(),
+        group: Sight::Absent,
+        services: Vec::new(),
+    }
+}
+
+pub(crate) fn endpoint(observed: &mut Observed) -> &mut EndpointFact {
+    match &mut observed.endpoint {
+        Sight::Ours(fact) | Sight::Lost(fact) => fact,
+        other => panic!("no endpoint: {other:?}"),
+    }
+}
+
+pub(crate) fn group(observed: &mut Observed) -> &mut GroupFact {
+    match &mut observed.group {
+        Sight::Ours(fact) | Sight::Lost(fact) => fact,
+        other => panic!("no group: {other:?}"),
+    }
+}
+
+pub(crate) fn rules_of(group: &mut GroupFact, direction: Direction) -> &mut RuleSet {
+    match direction {
+        Direction::Ingress => &mut group.ingress,
+        Direction::Egress => &mut group.egress,
+    }
+}
+
+/// The steps in words.
+pub(crate) fn words(plan: &Plan) -> Vec<String> {
+    plan.steps.iter().map(ToString::to_string).collect()
+}
+
+/// How a case comes about.
+pub(crate) type Spoil = fn(&mut Desired, &mut Observed);
+
+/// A name, how it comes about, and what is planned against it.
+pub(crate) type Drift<'a> = (&'a str, Spoil, &'a [&'a str]);
+
+pub(crate) fn planned(desired: &Desired, observed: &Observed) -> Plan {
+    plan(&owner(), desired, observed, NOTHING)
+}
+
+/// Starts from all as specified, for a custom group with one described rule.
+pub(crate) fn spoiled(spoil: impl FnOnce(&mut Desired, &mut Observed)) -> (Desired, Observed) {
+    let mut desired = desired(own(tcp(&[(443, Some("web"))]), rules::open()));
+    let mut observed = settled(&desired);
+    spoil(&mut desired, &mut observed);
+    (desired, observed)
+}

@@ -1,0 +1,334 @@
+//! Laws of planning, held against a model of EC2: whatever is wanted, whatever is there, whatever crashes when.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use vpce_core::conditions::Reason;
+use vpce_core::desired::{Desired, Groups};
+use vpce_core::ids::GroupId;
+use vpce_core::observed::{Observed, Sight, State};
+use vpce_core::plan::{Farewell, Memory, Plan, ResourceId, Step, plan, plan_absence};
+use vpce_core::tags::{self, Claim};
+
+use crate::ec2::{Refusal, World};
+use crate::facts::owner;
+use crate::scenario::{Scenario, scenario};
+
+/// So many rounds of planning and applying are few: made anew, waited for, swapped, detached, cleaned up.
+const FEW: usize = 12;
+
+/// Plans and applies until there is nothing left to do and EC2 is at rest; gives the last plan.
+fn converge(
+    world: &mut World,
+    kills: &[usize],
+    mut planned: impl FnMut(&Observed, bool) -> Plan,
+    may_recreate: bool,
+) -> Plan {
+    let mut swap_subnets_apart = false;
+    for round in 0..FEW + kills.len() {
+        let mut seen = world.look(&owner());
+        if may_recreate && seen.endpoint == Sight::Gone {
+            world.known_endpoint = None;
+            seen = world.look(&owner());
+        }
+        world.remember(&seen);
+        let plan = planned(&seen, swap_subnets_apart);
+        let limit = kills.get(round).copied().unwrap_or(usize::MAX);
+        for step in plan.steps.iter().take(limit) {
+            match world.apply(step) {
+                Ok(()) => {}
+                Err(Refusal::SameZone) => {
+                    swap_subnets_apart = true;
+                    break;
+                }
+                Err(Refusal::InUse) => break,
+            }
+        }
+        let moved = world.tick();
+        let sure = seen.endpoint != Sight::Unconfirmed && seen.group != Sight::Unconfirmed;
+        if plan.steps.is_empty() && !moved && sure {
+            return plan;
+        }
+    }
+    panic!("still at it: {:?}", planned(&world.look(&owner()), swap_subnets_apart));
+}
+
+/// What every single plan keeps to, towards what is desired.
+fn check_steps(plan: &Plan, seen: &Observed, desired: &Desired, memory: Memory<'_>) {
+    let endpoint = seen.endpoint.ours();
+    let group = seen.group.ours();
+    let is_ours = |id: &ResourceId| match id {
+        ResourceId::Endpoint(id) => endpoint.is_some_and(|fact| fact.id == *id),
+        ResourceId::Group(id) => group.is_some_and(|fact| fact.id == *id),
+    };
+    let own_group = |id: &GroupId| is_ours(&ResourceId::Group(id.clone()));
+    let may_attach = |id: &GroupId| match &desired.groups {
+        Groups::Own(_) => own_group(id),
+        Groups::Provided(ids) => ids.contains(id),
+    };
+    for step in &plan.steps {
+        match step {
+            Step::CreateGroup { name, tags, .. } => {
+                assert!(matches!(&desired.groups, Groups::Own(own) if own.name == *name));
+                assert!(group.is_none() && memory.held.is_none());
+                assert_eq!(*tags, desired.tags);
+            }
+            Step::Authorize(id, ..) | Step::Revoke(id, ..) | Step::Describe(id, ..) => {
+                assert!(own_group(id) && matches!(desired.groups, Groups::Own(_)), "{step}");
+            }
+            Step::CreateEndpoint { groups, tags, .. } => {
+                assert!(seen.endpoint == Sight::Absent && memory.held.is_none());
+                assert!(groups.iter().all(may_attach), "{groups:?}");
+                assert_eq!(*tags, desired.tags);
+            }
+            Step::ModifyEndpoint {
+                id,
+                add_groups,
+                remove_groups,
+                ..
+            } => {
+                let fact = endpoint.filter(|fact| fact.id == *id).expect("ours");
+                assert_eq!(fact.state, State::Available);
+                assert!(add_groups.iter().all(may_attach), "{add_groups:?}");
+                assert!(remove_groups.is_subset(&fact.groups));
+            }
+            Step::Tag(id, tags) => {
+                assert!(is_ours(id), "{step}");
+                for (key, value) in tags {
+                    assert_eq!(desired.tags.get(key), Some(value));
+                }
+            }
+            Step::Untag(id, keys) => {
+                assert!(is_ours(id), "{step}");
+                for key in keys {
+                    assert!(memory.tag_keys.contains(key), "{key} is not ours to remove");
+                    assert!(!desired.tags.contains_key(key) && !key.starts_with(tags::RESERVED_PREFIX));
+                }
+            }
+            Step::DeleteEndpoint(id) => panic!("a living object's endpoint {id} is deleted"),
+            Step::DeleteGroup(id) => {
+                assert!(own_group(id), "{step}");
+                assert!(matches!(&desired.groups, Groups::Provided(ids) if !ids.contains(id)));
+            }
+            Step::PublishService { name, exists, .. } => {
+                let there = seen.services.iter().find(|service| service.name == *name);
+                assert!(there.is_none_or(|service| service.ours), "{step}");
+                assert_eq!(there.is_some(), *exists);
+            }
+            Step::DeleteService(name) => {
+                let there = seen.services.iter().find(|service| service.name == *name);
+                assert!(there.is_some_and(|service| service.ours), "{step}");
+                assert!(desired.service.as_ref().is_none_or(|wanted| wanted.name != *name));
+            }
+        }
+    }
+}
+
+/// Everything as desired, read off the world itself.
+fn check_fulfilled(world: &World, scenario: &Scenario) {
+    let Scenario {
+        desired,
+        world: before,
+        tag_keys,
+        ..
+    } = scenario;
+    let id = world.known_endpoint.as_ref().expect("a known endpoint");
+    let endpoint = &world.endpoints[id];
+    assert_eq!(endpoint.state, State::Available);
+    assert_eq!(endpoint.subnets, desired.subnets);
+    let own: Vec<_> = world
+        .groups
+        .values()
+        .filter(|fact| owner().claim(&fact.tags) == Claim::Ours)
+        .collect();
+    let mut tagged = vec![(&endpoint.tags, before.endpoints.get(id).map(|fact| &fact.tags))];
+    match &desired.groups {
+        Groups::Own(wanted) => {
+            let [group] = own[..] else {
+                panic!("one group: {own:?}");
+            };
+            assert_eq!(endpoint.groups, [group.id.clone()].into());
+            assert_eq!((&group.ingress, &group.egress), (&wanted.ingress, &wanted.egress));
+            tagged.push((&group.tags, before.groups.get(&group.id).map(|fact| &fact.tags)));
+        }
+        Groups::Provided(wanted) => {
+            assert_eq!(endpoint.groups, *wanted);
+            assert!(own.iter().all(|group| wanted.contains(&group.id)), "{own:?}");
+        }
+    }
+    for (found, before) in tagged {
+        for (key, value) in &desired.tags {
+            assert_eq!(found.get(key), Some(value));
+        }
+        for (key, value) in before
+            .into_iter()
+            .flatten()
+            .filter(|(key, _)| !desired.tags.contains_key(*key))
+        {
+            let kept = !tag_keys.contains(key);
+            assert_eq!(found.get(key), kept.then_some(value), "{key}");
+        }
+    }
+    let ours: BTreeSet<_> = world
+        .services
+        .values()
+        .filter(|service| service.ours)
+        .map(|service| &service.name)
+        .collect();
+    let wanted: BTreeSet<_> = desired.service.iter().map(|service| &service.name).collect();
+    assert_eq!(ours, wanted);
+    if let Some(wanted) = &desired.service {
+        let service = &world.services[&wanted.name];
+        assert_eq!(service.external_name, endpoint.publishable_dns_name());
+        assert_eq!(service.ports, wanted.ports);
+        assert!(service.labelled);
+    }
+}
+
+/// Why this world cannot be made as desired without a person, if that is so.
+fn obstacles(scenario: &Scenario) -> BTreeSet<Reason> {
+    let Scenario {
+        desired, world, held, ..
+    } = scenario;
+    let mut reasons = BTreeSet::new();
+    let endpoint = world.known_endpoint.as_ref().and_then(|id| world.endpoints.get(id));
+    let ours = |tags| owner().claim(tags) == Claim::Ours;
+    let endpoint = endpoint.or_else(|| world.endpoints.values().find(|fact| ours(&fact.tags)));
+    let group = world.known_group.as_ref().and_then(|id| world.groups.get(id));
+    let lost_group = matches!(desired.groups, Groups::Own(_)) && group.is_some_and(|fact| !ours(&fact.tags));
+    if lost_group || endpoint.is_some_and(|fact| !ours(&fact.tags)) {
+        reasons.insert(Reason::OwnershipLost);
+    }
+    if *held {
+        reasons.insert(Reason::MutationsHeld);
+        // Held, it is not made again.
+        reasons.insert(Reason::DeletedInAWS);
+    }
+    if let Some(fact) = endpoint {
+        if fact.service_name != desired.service_name {
+            reasons.insert(Reason::BindingConflict);
+        }
+        match fact.state {
+            State::Rejected => _ = reasons.insert(Reason::Rejected),
+            State::Failed => _ = reasons.insert(Reason::Failed),
+            State::Expired => _ = reasons.insert(Reason::Expired),
+            State::PendingAcceptance => _ = reasons.insert(Reason::PendingAcceptance),
+            State::Partial => _ = reasons.insert(Reason::Partial),
+            State::Other(_) => _ = reasons.insert(Reason::Pending),
+            State::Available | State::Pending | State::Deleting | State::Deleted => {}
+        }
+    }
+    reasons
+}
+
+fn foreign_service(scenario: &Scenario) -> bool {
+    let wanted = scenario.desired.service.as_ref();
+    wanted
+        .and_then(|wanted| scenario.world.services.get(&wanted.name))
+        .is_some_and(|service| !service.ours)
+}
+
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        cases: 1000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn planning_and_applying_ends_in_what_is_desired_and_touches_nothing_else(scenario in scenario()) {
+        let Scenario { desired, world: before, tag_keys, held, kills } = &scenario;
+        let mut world = before.clone();
+        let held = held.then_some("h-1");
+        let mut step_towards = |seen: &Observed, swap_subnets_apart| {
+            let memory = Memory { tag_keys, held, swap_subnets_apart };
+            let found = plan(&owner(), desired, seen, memory);
+            check_steps(&found, seen, desired, memory);
+            found
+        };
+        let last = converge(&mut world, kills, &mut step_towards, held.is_none());
+
+        prop_assert_eq!(world.others(&owner()), left_alone(before).others(&owner()));
+        let spare = |world: &World| world.endpoints.get(&"vpce-spare".into()).cloned();
+        let spared = world.known_endpoint != Some("vpce-spare".into());
+        prop_assert!(!spared || spare(&world) == spare(before));
+        let hers = |world: &World| world.endpoints.values().filter(|fact| owner().claim(&fact.tags) == Claim::Ours).count();
+        prop_assert!(hers(&world) <= hers(before).max(1), "made twice");
+
+        let obstacles = obstacles(&scenario);
+        if last.endpoint.ok {
+            prop_assert_eq!(last.endpoint.reason, Reason::Available);
+        } else {
+            prop_assert!(obstacles.contains(&last.endpoint.reason), "{:?}", last.endpoint);
+        }
+        prop_assert!(last.service.ok || foreign_service(&scenario) || !last.endpoint.ok, "{:?}", last.service);
+        if last.endpoint.ok && last.service.ok {
+            check_fulfilled(&world, &scenario);
+        }
+        // What is settled stays settled.
+        let again = converge(&mut world.clone(), &[], &mut step_towards, held.is_none());
+        prop_assert_eq!(again, last);
+    }
+
+    #[test]
+    fn a_deleted_object_leaves_nothing_behind_and_touches_nothing_else(scenario in scenario(), retain in any::<bool>()) {
+        let Scenario { world: before, kills, .. } = &scenario;
+        let mut world = before.clone();
+        let farewell = if retain { Farewell::Retain } else { Farewell::Delete };
+        let mut step_away = |seen: &Observed, _| plan_absence(&owner(), seen, farewell);
+        let last = converge(&mut world, kills, &mut step_away, false);
+
+        let ours = |tags| owner().claim(tags) == Claim::Ours;
+        if retain {
+            prop_assert!(last.endpoint.ok);
+            check_released(&world, before);
+        } else {
+            let rest = left_alone(before);
+            prop_assert_eq!(world.others(&owner()), rest.others(&owner()));
+            let endpoint = rest.known_endpoint.as_ref().and_then(|id| rest.endpoints.get(id));
+            let group = rest.known_group.as_ref().and_then(|id| rest.groups.get(id));
+            let lost_endpoint = endpoint.is_some_and(|fact| !ours(&fact.tags));
+            let lost_group = group.is_some_and(|fact| !ours(&fact.tags));
+            prop_assert_eq!(last.endpoint.ok, !lost_endpoint && !lost_group, "{:?}", last.endpoint);
+            prop_assert!(last.endpoint.ok || last.endpoint.reason == Reason::OwnershipLost);
+            let endpoints = world.endpoints.values().filter(|fact| ours(&fact.tags)).count();
+            prop_assert!(endpoints == 0 || lost_endpoint);
+            let groups = world.groups.values().filter(|fact| ours(&fact.tags)).count();
+            // The group of an endpoint that is lost waits with it.
+            prop_assert!(groups == 0 || lost_endpoint);
+        }
+        prop_assert!(last.service.ok);
+        prop_assert!(world.services.values().all(|service| !service.ours));
+    }
+}
+
+/// The world as it becomes by itself.
+fn left_alone(before: &World) -> World {
+    let mut world = before.clone();
+    world.tick();
+    world
+}
+
+/// Nothing was deleted, nothing of somebody else's changed, and what was ours carries the mark in place of our tags.
+fn check_released(world: &World, before: &World) {
+    let owners = [tags::CLUSTER, tags::NAMESPACE, tags::NAME, tags::UID];
+    let mut expected = before.clone();
+    let endpoints = expected
+        .endpoints
+        .values_mut()
+        .filter(|fact| fact.state != State::Deleting)
+        .map(|fact| &mut fact.tags);
+    for tags in endpoints.chain(expected.groups.values_mut().map(|fact| &mut fact.tags)) {
+        if owner().claim(tags) == Claim::Ours {
+            tags.retain(|key, _| !owners.contains(&key.as_str()));
+            tags.insert(tags::RETAINED.into(), "c/blue/db".into());
+        }
+    }
+    expected.tick();
+    assert_eq!(world.endpoints, expected.endpoints);
+    assert_eq!(world.groups, expected.groups);
+}

@@ -1,0 +1,305 @@
+//! Random wishes, and random worlds to fulfil them in: ours and drifted, half made, lost, somebody else's.
+
+use std::collections::BTreeMap;
+
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use vpce_core::api::ServicePort;
+use vpce_core::desired::{Desired, DesiredService, Groups};
+use vpce_core::ids::{GroupId, SubnetId};
+use vpce_core::observed::{EndpointFact, GroupFact, ServiceFact, State};
+use vpce_core::rules::{self, RuleSet};
+use vpce_core::tags::{self, Owner};
+
+use crate::ec2::World;
+use crate::facts::*;
+
+/// What is wanted, what there is, and what befalls the operator on the way.
+#[derive(Debug, Clone)]
+pub(crate) struct Scenario {
+    pub(crate) desired: Desired,
+    pub(crate) world: World,
+    /// The keys of the tags that we set for the user.
+    pub(crate) tag_keys: Vec<String>,
+    pub(crate) held: bool,
+    /// After how many steps of each plan the operator is killed.
+    pub(crate) kills: Vec<usize>,
+}
+
+const USER_KEYS: [&str; 5] = ["k1", "k2", "k3", "old", "theirs"];
+const PROVIDED: [&str; 2] = ["sg-p1", "sg-p2"];
+
+fn rule_set() -> impl Strategy<Value = RuleSet> {
+    let pool: Vec<_> = tcp(&[(22, None), (443, None), (5432, None)])
+        .into_keys()
+        .chain(rules::open().into_keys())
+        .chain(rules::private_networks().into_keys())
+        .collect();
+    let text = option::of(select(vec!["x".to_owned(), "y".to_owned()]));
+    btree_map(select(pool), text, 0..5)
+}
+
+fn user_tags() -> impl Strategy<Value = BTreeMap<String, String>> {
+    let value = select(vec!["1".to_owned(), "2".to_owned()]);
+    btree_map(select(USER_KEYS.map(str::to_owned).to_vec()), value, 0..4)
+}
+
+fn subnets() -> impl Strategy<Value = Vec<SubnetId>> {
+    (
+        option::of(select(vec!["subnet-a1", "subnet-a2"])),
+        option::of(Just("subnet-b1")),
+        option::of(Just("subnet-c1")),
+    )
+        .prop_map(|(a, b, c)| [a, b, c].into_iter().flatten().map(SubnetId::from).collect())
+}
+
+fn ports() -> impl Strategy<Value = Vec<ServicePort>> + Clone {
+    let port = |port| ServicePort {
+        name: None,
+        port,
+        protocol: Default::default(),
+    };
+    subsequence(vec![port(443), port(5432)], 0..=1)
+}
+
+fn groups() -> impl Strategy<Value = Groups> {
+    let ids: Vec<GroupId> = PROVIDED.into_iter().chain([OWN_GROUP]).map(GroupId::from).collect();
+    prop_oneof![
+        Just(generated()),
+        (rule_set(), rule_set()).prop_map(|(ingress, egress)| own(ingress, egress)),
+        subsequence(ids, 1..=2).prop_map(|ids| Groups::Provided(ids.into_iter().collect())),
+    ]
+}
+
+fn wish() -> impl Strategy<Value = Desired> {
+    let service = option::of(
+        (select(vec!["db".to_owned(), "other".to_owned()]), ports())
+            .prop_map(|(name, ports)| DesiredService { name, ports }),
+    );
+    (groups(), subnets(), user_tags(), service).prop_map(|(groups, subnets, user_tags, service)| {
+        let mut wish = desired(groups);
+        wish.tags.extend(user_tags);
+        wish.subnets = subnets.into_iter().collect();
+        wish.service = service;
+        wish
+    })
+}
+
+/// How far a resource has drifted.
+#[derive(Debug, Clone)]
+struct Tagged {
+    /// An owner tag that it has lost.
+    lost: Option<&'static str>,
+    /// Other tags that it has lost.
+    missing: Vec<String>,
+    /// Tags that it has beside, or with another value.
+    others: BTreeMap<String, String>,
+    /// Whether status knows its id.
+    known: bool,
+}
+
+fn tagged() -> impl Strategy<Value = Tagged> {
+    let lost = prop_oneof![
+        12 => Just(None),
+        1 => select(vec![tags::CLUSTER, tags::NAMESPACE, tags::NAME]).prop_map(Some),
+    ];
+    let keys = [tags::UID, tags::DISPLAY_NAME, "cost", "k1", "k2", "k3"].map(str::to_owned);
+    (lost, subsequence(keys.to_vec(), 0..=3), user_tags(), any::<bool>()).prop_map(|(lost, missing, others, known)| {
+        Tagged {
+            lost,
+            missing,
+            others,
+            known,
+        }
+    })
+}
+
+impl Tagged {
+    fn apply(&self, desired: &Desired) -> BTreeMap<String, String> {
+        let mut found = desired.tags.clone();
+        found.extend(self.others.clone());
+        found.retain(|key, _| !self.missing.contains(key) && Some(key.as_str()) != self.lost);
+        found
+    }
+}
+
+fn state() -> impl Strategy<Value = State> {
+    let states = [
+        "pendingAcceptance",
+        "deleting",
+        "rejected",
+        "failed",
+        "expired",
+        "partial",
+        "melting",
+    ];
+    prop_oneof![
+        12 => Just(State::Available),
+        4 => Just(State::Pending),
+        4 => select(states.to_vec()).prop_map(State::parse),
+    ]
+}
+
+#[derive(Debug, Clone)]
+struct Made {
+    tagged: Tagged,
+    state: State,
+    subnets: Vec<SubnetId>,
+    groups: Vec<GroupId>,
+    another_service: bool,
+}
+
+fn made() -> impl Strategy<Value = Made> {
+    let ids: Vec<GroupId> = [OWN_GROUP, "sg-else"]
+        .into_iter()
+        .chain(PROVIDED)
+        .map(GroupId::from)
+        .collect();
+    (
+        tagged(),
+        state(),
+        subnets(),
+        subsequence(ids, 0..=4),
+        prop::bool::weighted(0.05),
+    )
+        .prop_map(|(tagged, state, subnets, groups, another_service)| Made {
+            tagged,
+            state,
+            subnets,
+            groups,
+            another_service,
+        })
+}
+
+fn services() -> impl Strategy<Value = Vec<ServiceFact>> {
+    let leads = option::of(select(vec![dns_name(&ENDPOINT.into()), "elsewhere".to_owned()]));
+    let service = (prop::bool::weighted(0.8), leads, ports(), any::<bool>());
+    let named = |name: &'static str| {
+        option::of(service.clone()).prop_map(move |found| {
+            found.map(|(ours, external_name, ports, labelled)| ServiceFact {
+                name: name.into(),
+                ours,
+                external_name,
+                ports,
+                labelled,
+            })
+        })
+    };
+    (named("db"), named("other"), named("third")).prop_map(|(a, b, c)| [a, b, c].into_iter().flatten().collect())
+}
+
+fn somebody_elses_endpoint(id: &str, owner: Option<&Owner>) -> EndpointFact {
+    let mut fact = endpoint_fact(&desired(provided(&["sg-p1"])));
+    fact.id = id.into();
+    fact.tags = owner.map(Owner::tags).unwrap_or_default();
+    fact
+}
+
+fn somebody_elses_group(id: &str) -> GroupFact {
+    let mut fact = group_fact(&BTreeMap::new(), tcp(&[(1, None)]), rules::open());
+    fact.id = id.into();
+    fact.name = id.into();
+    fact
+}
+
+/// Anything that may be found.
+pub(crate) fn scenario() -> impl Strategy<Value = Scenario> {
+    let group = option::weighted(0.8, (tagged(), rule_set(), rule_set()));
+    let copied = prop::bool::weighted(0.1);
+    let status = (any::<bool>(), any::<bool>());
+    (
+        wish(),
+        group,
+        option::weighted(0.8, made()),
+        services(),
+        copied,
+        status,
+        subsequence(["k1", "k2", "k3", "old"].map(str::to_owned).to_vec(), 0..=4),
+        prop::bool::weighted(0.1),
+        vec(0..4_usize, 0..4),
+    )
+        .prop_map(
+            |(desired, group, made, services, copied, gone, tag_keys, held, kills)| {
+                arrange(desired, group, made, services, copied, gone, tag_keys, held, kills)
+            },
+        )
+}
+
+#[allow(clippy::too_many_arguments)] // One for each thing that is drawn.
+fn arrange(
+    mut desired: Desired,
+    group: Option<(Tagged, RuleSet, RuleSet)>,
+    made: Option<Made>,
+    services: Vec<ServiceFact>,
+    copied: bool,
+    gone: (bool, bool),
+    tag_keys: Vec<String>,
+    held: bool,
+    kills: Vec<usize>,
+) -> Scenario {
+    let mut world = World::default();
+    let neighbour = Owner {
+        name: "neighbour".into(),
+        ..owner()
+    };
+    for fact in [
+        somebody_elses_endpoint("vpce-neighbour", Some(&neighbour)),
+        somebody_elses_endpoint("vpce-untagged", None),
+    ] {
+        world.endpoints.insert(fact.id.clone(), fact);
+    }
+    for id in PROVIDED.into_iter().chain(["sg-else"]) {
+        world.groups.insert(id.into(), somebody_elses_group(id));
+    }
+    if let Some((tagged, ingress, egress)) = &group {
+        let fact = group_fact(&tagged.apply(&desired), ingress.clone(), egress.clone());
+        // A lost group that status does not know has the name of the one to be made: CreateSecurityGroup refuses.
+        if tagged.known || tagged.lost.is_some() {
+            world.known_group = Some(fact.id.clone());
+        }
+        world.groups.insert(fact.id.clone(), fact);
+    } else {
+        world.known_group = gone.0.then(|| "sg-gone".into());
+        // Only what is there can be provided.
+        if let Groups::Provided(ids) = &mut desired.groups {
+            ids.remove(&OWN_GROUP.into());
+            ids.insert("sg-p1".into());
+        }
+    }
+    if let Some(made) = made {
+        let mut fact = endpoint_fact(&desired);
+        fact.tags = made.tagged.apply(&desired);
+        fact.state = made.state;
+        fact.subnets = made.subnets.into_iter().collect();
+        fact.groups = made
+            .groups
+            .into_iter()
+            .filter(|id| world.groups.contains_key(id))
+            .collect();
+        if made.another_service {
+            fact.service_name = "com.amazonaws.eu-west-1.s3".into();
+        }
+        // Lost and unknown would be somebody else's, and those do not use our group.
+        world.known_endpoint = (made.tagged.known || made.tagged.lost.is_some()).then(|| fact.id.clone());
+        if copied && made.tagged.known && made.tagged.lost.is_none() {
+            let mut spare = somebody_elses_endpoint("vpce-spare", Some(&owner()));
+            spare.tags.insert("theirs".into(), "1".into());
+            world.endpoints.insert(spare.id.clone(), spare);
+        }
+        world.endpoints.insert(fact.id.clone(), fact);
+    } else {
+        world.known_endpoint = gone.1.then(|| "vpce-gone".into());
+    }
+    for service in services {
+        world.services.insert(service.name.clone(), service);
+    }
+    Scenario {
+        desired,
+        world,
+        tag_keys,
+        held,
+        kills,
+    }
+}

@@ -1,0 +1,178 @@
+//! Tables of cases of the Service that leads to an endpoint.
+
+use vpce_core::conditions::Reason;
+use vpce_core::desired::DesiredService;
+use vpce_core::observed::State;
+use vpce_core::plan::Step;
+
+use crate::facts::*;
+
+#[test]
+fn the_service_follows_what_is_desired_and_strangers_keep_theirs() {
+    let publish = format!("publish Service db for {}", dns_name(&ENDPOINT.into()));
+    let publish = [publish.as_str()];
+    let cases: &[(Drift<'_>, Reason)] = &[
+        (
+            ("a Service deleted", |_, observed| observed.services.clear(), &publish),
+            Reason::Published,
+        ),
+        (
+            (
+                "a Service that leads elsewhere",
+                |_, observed| observed.services[0].external_name = Some("elsewhere.example.com".into()),
+                &publish,
+            ),
+            Reason::Published,
+        ),
+        (
+            (
+                "a Service made into another type",
+                |_, observed| observed.services[0].external_name = None,
+                &publish,
+            ),
+            Reason::Published,
+        ),
+        (
+            (
+                "a Service without our label",
+                |_, observed| observed.services[0].labelled = false,
+                &publish,
+            ),
+            Reason::Published,
+        ),
+        (
+            (
+                "ports named in the spec",
+                |desired, _| {
+                    let port = serde_json::json!({"port": 443});
+                    let ports = &mut desired.service.as_mut().expect("a Service").ports;
+                    ports.push(serde_json::from_value(port).expect("a port"));
+                },
+                &publish,
+            ),
+            Reason::Published,
+        ),
+        (
+            (
+                "a renamed Service: the old one serves until the new one does",
+                |_, observed| observed.services[0].name = "old".into(),
+                &[publish[0], "delete Service old"],
+            ),
+            Reason::Published,
+        ),
+        (
+            (
+                "no Service wanted any more",
+                |desired, _| desired.service = None,
+                &["delete Service db"],
+            ),
+            Reason::NotRequested,
+        ),
+        (
+            (
+                "a stranger's Service of that name",
+                |_, observed| observed.services = vec![service_fact("db", false)],
+                &[],
+            ),
+            Reason::ServiceConflict,
+        ),
+        (
+            (
+                "renamed to a stranger's: the old one goes on serving",
+                |_, observed| observed.services = vec![service_fact("old", true), service_fact("db", false)],
+                &[],
+            ),
+            Reason::ServiceConflict,
+        ),
+        (
+            (
+                "a stranger's Service of another name",
+                |_, observed| observed.services.push(service_fact("else", false)),
+                &[],
+            ),
+            Reason::Published,
+        ),
+        (
+            (
+                "a pending endpoint without a Service",
+                |_, observed| {
+                    endpoint(observed).state = State::Pending;
+                    observed.services.clear();
+                },
+                &[],
+            ),
+            Reason::WaitingForEndpoint,
+        ),
+        (
+            (
+                "an available endpoint without names",
+                |_, observed| {
+                    endpoint(observed).dns_names.clear();
+                    observed.services.clear();
+                },
+                &[],
+            ),
+            Reason::WaitingForDNS,
+        ),
+        (
+            (
+                "an endpoint with a wildcard for a name",
+                |_, observed| {
+                    endpoint(observed).dns_names = vec!["*.vpce-1-x1y2.example.com".into()];
+                    observed.services.clear();
+                },
+                &[],
+            ),
+            Reason::NoUsableDNSName,
+        ),
+    ];
+    for ((name, spoil, expected), reason) in cases {
+        let (desired, observed) = spoiled(spoil);
+        let found = planned(&desired, &observed);
+        assert_eq!(words(&found), *expected, "{name}");
+        assert_eq!(found.service.reason, *reason, "{name}");
+        let good = matches!(reason, Reason::Published | Reason::NotRequested);
+        assert_eq!(found.service.ok, good, "{name}");
+        // The Service is not the endpoint's trouble.
+        assert_eq!(found.endpoint.ok, !name.contains("pending"), "{name}");
+    }
+}
+
+#[test]
+fn a_service_is_corrected_where_it_is_ours_and_made_where_it_is_not_there() {
+    for there in [true, false] {
+        let (desired, observed) = spoiled(|_, observed| match there {
+            true => observed.services[0].labelled = false,
+            false => observed.services.clear(),
+        });
+        let steps = planned(&desired, &observed).steps;
+        assert!(
+            matches!(&steps[..], [Step::PublishService { exists, .. }] if *exists == there),
+            "{steps:?}"
+        );
+    }
+}
+
+#[test]
+fn an_endpoint_made_again_takes_its_service_along() {
+    let (desired, observed) = spoiled(|_, observed| {
+        let fact = endpoint(observed);
+        fact.id = "vpce-2".into();
+        fact.dns_names = vec![dns_name(&"vpce-2".into())];
+    });
+    assert_eq!(
+        words(&planned(&desired, &observed)),
+        [format!("publish Service db for {}", dns_name(&"vpce-2".into()))]
+    );
+}
+
+#[test]
+fn without_a_service_the_endpoint_says_its_own_name() {
+    let mut wanted = desired(generated());
+    wanted.service = None::<DesiredService>;
+    let found = planned(&wanted, &settled(&wanted));
+    assert_eq!(
+        found.endpoint.message,
+        format!("connect to {}", dns_name(&ENDPOINT.into()))
+    );
+}
