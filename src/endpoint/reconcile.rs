@@ -1,6 +1,6 @@
 //! The way of the data, on one screen: resolve, desired, observe, plan, apply, status.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -193,19 +193,27 @@ impl<'a> Pass<'a> {
         Ok((region, ec2))
     }
 
-    /// Before the first call that changes AWS: the finalizer, then account, region and incarnation, each acknowledged.
+    /// Before the first call that changes AWS: the finalizer, then account, region and incarnation, each acknowledged; and
+    /// before tags are set, their keys.
     async fn bind(&mut self, resolved: &Resolved, desired: Option<&Desired>) -> Result<(), kube::Error> {
         if !finalizer::has(&*self.object, ENDPOINT_FINALIZER) {
             let api: Api<Endpoint> = Api::namespaced(self.ctx.client.clone(), &self.owner.namespace);
             let written = finalizer::add(&api, &*self.object, ENDPOINT_FINALIZER).await?;
             self.object = status::remember(self.ctx, written);
         }
-        if status::binding(&self.object.status).is_some() {
+        let mut status = self.object.status.clone();
+        let mut keys: BTreeSet<String> = status.tag_keys.iter().cloned().collect();
+        keys.extend(desired.map(status::tag_keys).unwrap_or_default());
+        if status::binding(&status).is_some() {
+            // Of a tag that it set and does not know of, the operator would never take it away again.
+            if keys.len() > status.tag_keys.len() {
+                status.tag_keys = keys.into_iter().collect();
+                self.object = status::write(self.ctx, &self.object, status).await?;
+            }
             return Ok(());
         }
-        let mut status = self.object.status.clone();
         status::bind(&mut status, &resolved.binding);
-        status.tag_keys = desired.map(status::tag_keys).unwrap_or_default();
+        status.tag_keys = keys.into_iter().collect();
         let findings = Findings {
             account: Some(account_resolved(resolved)),
             endpoint: Some(Finding::bad(Reason::Creating, "the endpoint is being made")),

@@ -1,5 +1,6 @@
 //! What the object says of itself: findings become conditions, and are written only when something changed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -99,7 +100,14 @@ pub fn take_over(
     let Some(desired) = desired else {
         return;
     };
-    status.tag_keys = tag_keys(desired);
+    // A key that is no longer wanted is forgotten when no tag has it any more: taking it away may have failed, or waits.
+    let mut keys = tag_keys(desired);
+    let is_left = |key: &&String| {
+        let endpoint = matches!(&observed.endpoint, Sight::Ours(fact) if fact.tags.contains_key(*key));
+        endpoint || matches!(&observed.group, Sight::Ours(fact) if fact.tags.contains_key(*key))
+    };
+    keys.extend(status.tag_keys.iter().filter(is_left).cloned());
+    status.tag_keys = keys.into_iter().collect();
     let published = findings.service.as_ref().is_some_and(|finding| finding.ok);
     status.service = match &desired.service {
         Some(service) if published => Some(PublishedService {
@@ -113,7 +121,7 @@ pub fn take_over(
 }
 
 /// The keys of the tags that we set for the user.
-pub fn tag_keys(desired: &Desired) -> Vec<String> {
+pub fn tag_keys(desired: &Desired) -> BTreeSet<String> {
     let users = |key: &&String| !key.starts_with(RESERVED_PREFIX) && key.as_str() != DISPLAY_NAME;
     desired.tags.keys().filter(users).cloned().collect()
 }
