@@ -21,7 +21,7 @@
 //!
 //! - [`cli`]: flags and environment; [`operator`]: what is started, and in which order it stops; [`crds`]: prints the CRDs.
 //! - [`context`]: what both controllers share. [`account`]: the AWSAccount controller. [`endpoint`]: the VPCEndpoint
-//!   controller. [`service`]: the ExternalName Service. [`events`], [`finalizer`].
+//!   controller. [`service`]: the ExternalName Service. [`events`], [`finalizer`], [`status`].
 //! - [`aws`]: `sessions` of roles from STS; `region`, one for an account in a region, with the `snapshot` that all
 //!   reconciles look at, the lines for what AWS allows, and the `deletes` that leave together; `ec2`, the calls; `error`,
 //!   what a failed one means.
@@ -38,4 +38,5 @@ pub mod events;
 pub mod finalizer;
 pub mod operator;
 pub mod service;
+pub mod status;
 pub mod telemetry;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::api::{Api, ListParams, Patch};
 use serde_json::json;
-use vpce_core::api::{ACCOUNT_FINALIZER, AWSAccountStatus, FIELD_MANAGER, RELEASE_HOLD};
+use vpce_core::api::{ACCOUNT_FINALIZER, AWSAccountStatus, RELEASE_HOLD};
 use vpce_core::conditions::EventKind;
 
 use super::role;
@@ -16,6 +16,7 @@ use crate::aws::sessions::Refusal;
 use crate::context::{Account, Context, Endpoint, Shared};
 use crate::endpoint::memory::jitter;
 use crate::finalizer;
+use crate::status::replacing;
 
 /// A message names so many of those who use the account.
 const NAMED: usize = 5;
@@ -242,12 +243,10 @@ async fn write(api: &Api<Account>, account: &Account, status: AWSAccountStatus) 
     }
     let name = account.name_any();
     let patch = json!({
-        "apiVersion": "silvermullet.com/v1beta1",
-        "kind": "AWSAccount",
-        "metadata": {"name": name, "uid": account.uid()},
-        "status": status,
+        "metadata": {"uid": account.uid()},
+        "status": replacing(&account.status, &status),
     });
-    let params = PatchParams::apply(FIELD_MANAGER).force();
-    api.patch_status(&name, &params, &Patch::Apply(patch)).await?;
+    api.patch_status(&name, &crate::status::params(), &Patch::Merge(patch))
+        .await?;
     Ok(())
 }
