@@ -46,7 +46,7 @@ use super::watched::lenient;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(
-    validation = Rule::new("self.role_arn.split(':')[1] == oldSelf.role_arn.split(':')[1] && self.role_arn.split(':')[4] == oldSelf.role_arn.split(':')[4]")
+    validation = Rule::new("!has(oldSelf.role_arn) || (has(self.role_arn) && self.role_arn.startsWith(oldSelf.role_arn.find('^arn:[^:]+:iam::[0-9]{12}:')))")
         .message("the partition and the account of role_arn cannot change: what was made there belongs to that account; register the other account as an AWSAccount of its own")
         .field_path(".role_arn")
 )]

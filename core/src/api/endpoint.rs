@@ -36,14 +36,16 @@ use super::watched::lenient;
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$') || (has(self.spec.service) && (has(self.spec.service.name) || self.spec.service.type == 'None'))")
         .message("metadata.name cannot name a Service (it must be a DNS label: at most 63 lower-case letters, digits and '-', starting with a letter): set spec.service.name, or spec.service.type None")
 )]
+// A rule that cannot be evaluated refuses every later write of the object, of its status and its finalizers too. So the rules
+// bear that a required field is missing, as it may be in an object that was stored under another schema.
 #[x_kube(
-    validation = Rule::new("self.vpc_id == oldSelf.vpc_id").message("vpc_id cannot change: AWS fixes it when the endpoint is created; delete the object and apply it anew").field_path(".vpc_id"),
-    validation = Rule::new("self.vpc_endpoint_service_id == oldSelf.vpc_endpoint_service_id").message("vpc_endpoint_service_id cannot change: AWS fixes it when the endpoint is created; delete the object and apply it anew").field_path(".vpc_endpoint_service_id"),
+    validation = Rule::new("!has(oldSelf.vpc_id) || (has(self.vpc_id) && self.vpc_id == oldSelf.vpc_id)").message("vpc_id cannot change: AWS fixes it when the endpoint is created; delete the object and apply it anew").field_path(".vpc_id"),
+    validation = Rule::new("!has(oldSelf.vpc_endpoint_service_id) || (has(self.vpc_endpoint_service_id) && self.vpc_endpoint_service_id == oldSelf.vpc_endpoint_service_id)").message("vpc_endpoint_service_id cannot change: AWS fixes it when the endpoint is created; delete the object and apply it anew").field_path(".vpc_endpoint_service_id"),
     validation = Rule::new("!has(oldSelf.region) || (has(self.region) && self.region == oldSelf.region)").message("region can be set once, and then neither changed nor taken away: an endpoint cannot move"),
     validation = Rule::new("!has(oldSelf.account) || (has(self.account) && self.account == oldSelf.account)").message("account can be set once, and then neither changed nor taken away: an endpoint cannot move"),
-    validation = Rule::new("self.security_group_type != 'provided' || size(self.security_group_ids) > 0").message("security_group_type provided needs security_group_ids").field_path(".security_group_ids"),
-    validation = Rule::new("self.security_group_type != 'custom' || size(self.security_group_ids) == 0").message("security_group_ids go with security_group_type provided, not with custom").field_path(".security_group_ids"),
-    validation = Rule::new("self.security_group_type == 'custom' || (!has(self.security_group_ingress) && !has(self.security_group_egress))").message("security_group_ingress and security_group_egress go with security_group_type custom only")
+    validation = Rule::new("!has(self.security_group_type) || self.security_group_type != 'provided' || size(self.security_group_ids) > 0").message("security_group_type provided needs security_group_ids").field_path(".security_group_ids"),
+    validation = Rule::new("!has(self.security_group_type) || self.security_group_type != 'custom' || size(self.security_group_ids) == 0").message("security_group_ids go with security_group_type provided, not with custom").field_path(".security_group_ids"),
+    validation = Rule::new("!has(self.security_group_type) || self.security_group_type == 'custom' || (!has(self.security_group_ingress) && !has(self.security_group_egress))").message("security_group_ingress and security_group_egress go with security_group_type custom only")
 )]
 pub struct VPCEndpointSpec {
     /// The AWS region. Without it, the account's `default_region`.
@@ -139,8 +141,8 @@ pub enum DeletionPolicy {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[x_kube(
     validation = Rule::new("has(self.from_port) == has(self.to_port)").message("from_port and to_port go together; both absent: all ports"),
-    validation = Rule::new("!has(self.from_port) || !has(self.to_port) || self.from_port <= self.to_port || (type(self.protocol) == int ? self.protocol in [1, 58] : self.protocol in ['icmp', 'icmpv6', '1', '58'])").message("from_port must not be greater than to_port"),
-    validation = Rule::new("type(self.protocol) == int ? (self.protocol >= -1 && self.protocol <= 255) : self.protocol.matches('^(tcp|udp|icmp|icmpv6|-1|[0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])$')").message("protocol is tcp, udp, icmp, icmpv6, a protocol number from 0 to 255, or -1 for all").field_path(".protocol"),
+    validation = Rule::new("!has(self.from_port) || !has(self.to_port) || self.from_port <= self.to_port || !has(self.protocol) || (type(self.protocol) == int ? self.protocol in [1, 58] : self.protocol in ['icmp', 'icmpv6', '1', '58'])").message("from_port must not be greater than to_port"),
+    validation = Rule::new("!has(self.protocol) || (type(self.protocol) == int ? (self.protocol >= -1 && self.protocol <= 255) : self.protocol.matches('^(tcp|udp|icmp|icmpv6|-1|[0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])$'))").message("protocol is tcp, udp, icmp, icmpv6, a protocol number from 0 to 255, or -1 for all").field_path(".protocol"),
     validation = Rule::new("self.cidr_blocks.all(c, isCIDR(c) && cidr(c).ip().family() == 4)").message("each of cidr_blocks is an IPv4 CIDR block such as 10.0.0.0/16").field_path(".cidr_blocks"),
     validation = Rule::new("self.ipv6_cidr_blocks.all(c, isCIDR(c) && cidr(c).ip().family() == 6)").message("each of ipv6_cidr_blocks is an IPv6 CIDR block such as 2001:db8::/32").field_path(".ipv6_cidr_blocks"),
     validation = Rule::new("size(self.cidr_blocks) + size(self.ipv6_cidr_blocks) + size(self.prefix_list_ids) + size(self.security_group_ids) > 0").message("a rule names at least one of cidr_blocks, ipv6_cidr_blocks, prefix_list_ids, security_group_ids")
