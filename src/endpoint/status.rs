@@ -6,9 +6,9 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, Patch};
 use serde_json::json;
-use vpce_core::api::{AccountBinding, FIELD_MANAGER, PublishedService, VPCEndpointStatus};
+use vpce_core::api::{AccountBinding, PublishedService, VPCEndpointStatus};
 use vpce_core::conditions::{Aspect, Finding, Reason};
 use vpce_core::desired::Desired;
 use vpce_core::observed::{Observed, Sight};
@@ -16,6 +16,7 @@ use vpce_core::resolve::Binding;
 use vpce_core::tags::{DISPLAY_NAME, RESERVED_PREFIX};
 
 use crate::context::{Context, Endpoint};
+use crate::status::replacing;
 
 /// The condition that sums up the others.
 pub const READY: &str = "Ready";
@@ -200,19 +201,17 @@ pub async fn write(
     let namespace = object.namespace().unwrap_or_default();
     let name = object.name_any();
     let api: Api<Endpoint> = Api::namespaced(ctx.client.clone(), &namespace);
+    let ours = |status: &VPCEndpointStatus| VPCEndpointStatus {
+        create_fn: None,
+        ..status.clone()
+    };
     let patch = json!({
-        "apiVersion": "silvermullet.com/v1beta1",
-        "kind": "VPCEndpoint",
-        "metadata": {
-            "name": name,
-            "namespace": namespace,
-            "uid": object.uid(),
-            "resourceVersion": object.resource_version(),
-        },
-        "status": VPCEndpointStatus { create_fn: None, ..status },
+        "metadata": {"uid": object.uid(), "resourceVersion": object.resource_version()},
+        "status": replacing(&ours(&object.status), &ours(&status)),
     });
-    let params = PatchParams::apply(FIELD_MANAGER).force();
-    let written = api.patch_status(&name, &params, &Patch::Apply(patch)).await?;
+    let written = api
+        .patch_status(&name, &crate::status::params(), &Patch::Merge(patch))
+        .await?;
     Ok(remember(ctx, written))
 }
 
