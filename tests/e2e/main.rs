@@ -5,4 +5,5 @@ mod dashboards;
 mod legacy;
 mod lifecycle;
 mod schema;
+mod unparseable;
 mod world;

@@ -1,0 +1,135 @@
+//! Objects that were stored before a schema change and do not parse: each costs itself a condition, harms no other, and can be deleted.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::cluster::{self, Run};
+use crate::world::{Setup, WITHIN, World, endpoint, text};
+
+const DEFINITION: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/vpcendpoints.silvermullet.com";
+
+/// Carries out a change of stored objects that our schema would refuse, as another version of it might have let pass; the operator sees it afterwards.
+fn without_schema(world: &World, change: impl Fn() -> Result<(), String>) {
+    let versions = |versions: &Value| {
+        let change = json!({"spec": {"versions": versions}});
+        world.cluster.merge(DEFINITION, &change).expect("a definition");
+    };
+    assert!(world.operator.terminate().expect("it was running").success());
+    let ours = world.cluster.get(DEFINITION).expect("a definition")["spec"]["versions"].take();
+    let mut open = ours.clone();
+    open[0]["schema"] = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    versions(&open);
+    // The API server takes a moment to serve a definition anew.
+    eventually("the change is accepted", || change().map_err(|error| error.to_string()));
+    versions(&ours);
+    let probe = endpoint("default", "probe", &json!({}));
+    eventually("the schema is back", || {
+        match world.cluster.create(&cluster::endpoints("default"), &probe, Run::Dry) {
+            Ok(_) => Err("everything is accepted".to_owned()),
+            Err(_) => Ok(()),
+        }
+    });
+    world.operator.start().expect("the operator starts");
+}
+
+fn eventually(what: &str, holds: impl Fn() -> Result<(), String>) {
+    let deadline = Instant::now() + WITHIN;
+    while let Err(error) = holds() {
+        assert!(Instant::now() < deadline, "{what}: {error}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn an_object_that_does_not_parse_harms_no_other_and_can_be_deleted() {
+    let world = World::own(Setup::fast());
+    let tenant = world.tenant("old");
+    for name in ["good", "bound", "doomed"] {
+        tenant.apply(name, tenant.spec(json!({})));
+    }
+    for name in ["good", "bound", "doomed"] {
+        tenant.ready(name);
+    }
+
+    let collection = cluster::endpoints(&tenant.namespace);
+    let set = |name: &str, spec: &Value| {
+        let changed = world.cluster.set_spec(&format!("{collection}/{name}"), spec, Run::Real);
+        changed.map(|_| ()).map_err(|refusal| refusal.message)
+    };
+    let never_parsed = [
+        ("type", tenant.spec(json!({"subnet_ids": 7}))),
+        ("nothing", json!({})),
+        ("enum", tenant.spec(json!({"security_group_type": "open"}))),
+    ];
+    without_schema(&world, || {
+        for (name, spec) in &never_parsed {
+            match world
+                .cluster
+                .create(&collection, &endpoint(&tenant.namespace, name, spec), Run::Real)
+            {
+                Err(refusal) if refusal.code != 409 => return Err(refusal.message),
+                _ => {}
+            }
+        }
+        set("bound", &tenant.spec(json!({"subnet_ids": {"a": 1}})))?;
+        set(
+            "doomed",
+            &tenant.spec(json!({"vpc_id": null, "security_group_type": null})),
+        )
+    });
+    let unparseable = || never_parsed.iter().map(|(name, _)| *name).chain(["bound", "doomed"]);
+
+    for name in unparseable() {
+        let message = tenant.not_ready(name, "InvalidSpec");
+        assert!(
+            message.contains("does not parse") && message.contains("delete the object"),
+            "{name}: {message}"
+        );
+        let stalled = tenant.condition(name, "Stalled").expect("only an edit can help");
+        assert!(stalled.status, "{name}");
+    }
+    world.eventually("the metric counts them", || {
+        let metrics = world.operator.metrics().ok()?;
+        metrics
+            .contains("vpce_unparseable_objects{kind=\"VPCEndpoint\"} 5")
+            .then_some(())
+    });
+    let bound = tenant.get("bound").expect("it is there");
+    let id = text(&bound["status"]["vpc_endpoint_id"]);
+    assert!(id.starts_with("vpce-"), "what was found stays: {bound}");
+    assert_eq!(
+        tenant.endpoints().len(),
+        3,
+        "nothing is taken away from what does not parse"
+    );
+
+    // Those that are in order live on: one is edited, another is made.
+    tenant.apply("good", tenant.spec(json!({"tags": {"edited": "yes"}})));
+    tenant.apply("new", tenant.spec(json!({})));
+    tenant.ready("new");
+    tenant.ready("good");
+    assert!(
+        tenant
+            .endpoints()
+            .iter()
+            .any(|endpoint| endpoint.tags.contains_key("edited"))
+    );
+
+    // Corrected, it goes on where it was.
+    set("bound", &tenant.spec(json!({}))).expect("a correction is accepted");
+    assert_eq!(tenant.ready("bound")["status"]["vpc_endpoint_id"], id);
+    assert_eq!(tenant.condition("bound", "Stalled"), None);
+
+    for name in unparseable() {
+        tenant.delete(name);
+    }
+    for name in unparseable() {
+        tenant.gone(name);
+    }
+    assert_eq!(
+        (tenant.endpoints().len(), tenant.groups().len()),
+        (2, 2),
+        "good and new have theirs"
+    );
+}
