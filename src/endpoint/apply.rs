@@ -21,6 +21,9 @@ use crate::service::{self, Published};
 /// A call that was refused for its rate asks its line again after this; the line then knows for how long.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
+/// AWS takes away the network interfaces of an endpoint a while after the endpoint; so long its group may be in use.
+const INTERFACES_LINGER: Duration = Duration::from_secs(120);
+
 /// What the steps are carried out with.
 pub struct Hands<'a> {
     /// Clients and caches.
@@ -255,6 +258,7 @@ impl Hands<'_> {
                     Err(error) => return Err(error.into()),
                 }
                 self.region.groups(|shelf| shelf.gone(id, now()));
+                self.ctx.memories.with(self.object, |memory| memory.in_use_since = None);
             }
             Step::PublishService {
                 name,
@@ -295,8 +299,8 @@ impl Hands<'_> {
                 self.ctx
                     .memories
                     .with(self.object, |memory| memory.foreign_service = Some(name.to_owned()));
-                // Planning says what this means.
-                Ok(StepEnd::Done)
+                // Planning says what this means; until it has, the Service that there is stays.
+                Ok(StepEnd::Waiting(Some(ASK_AGAIN), None))
             }
             Err(error) if service::is_status(&error, 422) || service::is_status(&error, 403) => {
                 Err(StepError::Finding(Finding::bad(
@@ -337,6 +341,13 @@ impl Hands<'_> {
         }
     }
 
+    /// Whether a group has been in use for so short a time that it need not worry anybody.
+    fn has_patience(&self) -> bool {
+        self.ctx.memories.with(self.object, |memory| {
+            memory.in_use_since.get_or_insert_with(Instant::now).elapsed() < INTERFACES_LINGER
+        })
+    }
+
     /// One line for every write to AWS: object, account, action, request id.
     fn tell(&self, action: &str, request_id: &str, resource: &str) {
         tracing::info!(
@@ -353,6 +364,12 @@ impl Hands<'_> {
     }
 
     async fn failed(&self, step: &Step, error: &CallError, done: Vec<String>) -> Progress {
+        if is_in_use(error) && self.has_patience() {
+            return Progress::Waiting {
+                time: Some(self.region.next_tick()),
+                finding: None,
+            };
+        }
         tracing::warn!(
             namespace = self.owner.namespace,
             name = self.owner.name,
@@ -423,6 +440,11 @@ impl Hands<'_> {
     }
 }
 
+/// Whether a group cannot be deleted yet because something uses it.
+fn is_in_use(error: &CallError) -> bool {
+    error.action == "DeleteSecurityGroup" && error.code == "DependencyViolation"
+}
+
 /// Has the next reconcile open a new session.
 pub async fn forget_session(ctx: &Context, object: &Endpoint, ec2: &Ec2) {
     let account = object.status.account.as_ref().map(|account| account.name.as_str());
@@ -438,9 +460,10 @@ pub async fn forget_session(ctx: &Context, object: &Endpoint, ec2: &Ec2) {
 
 /// What an error means for the object, and what a person can do.
 pub fn explain(error: &CallError, role: &str, account_id: &str, region: &str) -> Finding {
-    let reason = match (error.code.as_str(), error.action) {
-        ("DependencyViolation", "DeleteSecurityGroup") => Reason::InUse,
-        _ => reason_of(error.class),
+    let reason = if is_in_use(error) {
+        Reason::InUse
+    } else {
+        reason_of(error.class)
     };
     let advice = match error.class {
         _ if reason == Reason::InUse => {

@@ -43,6 +43,8 @@ pub struct Memory {
     pub warned: Option<i64>,
     /// Whether a reconcile was cut off, so that an answer may be lost.
     pub cut_off: bool,
+    /// Since when a group that is to be deleted has been in use.
+    pub in_use_since: Option<Instant>,
     /// Since when AWS has been at work on the endpoint.
     pub pending_since: Option<Instant>,
 }
