@@ -2,6 +2,7 @@
 
 mod cluster;
 mod dashboards;
+mod edits;
 mod legacy;
 mod lifecycle;
 mod schema;

@@ -207,6 +207,21 @@ impl Tenant<'_> {
         created.unwrap_or_else(|refusal| panic!("AWSAccount {}: {}", self.account, refusal.message));
     }
 
+    /// Merges changes into the AWSAccount's spec; null takes a field away.
+    #[track_caller]
+    pub(crate) fn edit_account(&self, spec: Value) {
+        self.merge_account(json!({"spec": spec}));
+    }
+
+    /// Merges something into the AWSAccount, for example an annotation.
+    #[track_caller]
+    pub(crate) fn merge_account(&self, change: Value) {
+        let path = format!("{ACCOUNTS}/{}", self.account);
+        if let Err(refusal) = self.world.cluster.merge(&path, &change) {
+            panic!("AWSAccount {} is refused: {}", self.account, refusal.message);
+        }
+    }
+
     /// A spec with a generated group in two subnets, with more fields or others; null takes one away.
     pub(crate) fn spec(&self, changes: Value) -> Value {
         let spec = json!({
