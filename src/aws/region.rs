@@ -110,7 +110,7 @@ pub struct Found {
     pub spare_endpoints: Vec<EndpointFact>,
     /// The group.
     pub group: Sight<GroupFact>,
-    /// When what we wrote settles and is to be read again.
+    /// When what we wrote has settled and is to be read again: with all that those who poll look at then.
     pub settles_at: Option<Instant>,
 }
 
@@ -281,12 +281,11 @@ impl Region {
         owner: &Owner,
         known: (Option<&EndpointId>, Option<&GroupId>),
     ) -> (Vec<EndpointId>, Vec<GroupId>) {
-        let now = Instant::now();
-        let tick = self.tick(now);
+        let tick = self.tick(Instant::now());
         self.with(|snapshot| {
             (
-                snapshot.endpoints.to_read(owner, known.0, tick, now),
-                snapshot.groups.to_read(owner, known.1, tick, now),
+                snapshot.endpoints.to_read(owner, known.0, tick),
+                snapshot.groups.to_read(owner, known.1, tick),
             )
         })
     }
@@ -454,7 +453,11 @@ impl Region {
                 endpoint,
                 spare_endpoints,
                 group,
-                settles_at: settles.into_iter().flatten().max(),
+                settles_at: settles
+                    .into_iter()
+                    .flatten()
+                    .max()
+                    .map(|at| self.tick(at) + self.settings.poll),
             }
         })
     }

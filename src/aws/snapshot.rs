@@ -290,13 +290,13 @@ impl<R: Resource> Shelf<R> {
                 .is_none_or(|missing| !missing.confirmed && missing.last < tick)
     }
 
-    /// Ids that are worth a read now: at work since before the tick, settled and not yet read since, or missing and
-    /// not confirmed gone.
-    fn due(&self, tick: Instant, now: Instant) -> impl Iterator<Item = &R::Id> {
+    /// Ids that are worth a read now: at work and not read since the tick, settled before the tick and not yet read
+    /// since, or missing and not confirmed gone. What settles between two ticks is so read together.
+    fn due(&self, tick: Instant) -> impl Iterator<Item = &R::Id> {
         let at_work = self.entries.iter().filter(move |(_, entry)| {
             let settled = entry
                 .settled
-                .is_some_and(|settled| settled <= now && entry.read < settled);
+                .is_some_and(|settled| settled <= tick && entry.read < settled);
             settled || (entry.fact.is_transitional() && entry.read < tick)
         });
         let missing = self
@@ -307,10 +307,10 @@ impl<R: Resource> Shelf<R> {
     }
 
     /// The ids to read now, if `known` or anything that the owner has is due; all that are due then are read together.
-    pub fn to_read(&self, owner: &Owner, known: Option<&R::Id>, tick: Instant, now: Instant) -> Vec<R::Id> {
+    pub fn to_read(&self, owner: &Owner, known: Option<&R::Id>, tick: Instant) -> Vec<R::Id> {
         let key = (owner.namespace.clone(), owner.name.clone());
         let own = self.by_owner.get(&key);
-        let mut due: BTreeSet<R::Id> = self.due(tick, now).cloned().collect();
+        let mut due: BTreeSet<R::Id> = self.due(tick).cloned().collect();
         let unknown = known.filter(|id| self.is_unknown(id, tick));
         let concerns_owner = |id: &R::Id| Some(id) == known || own.is_some_and(|ids| ids.contains(id));
         if unknown.is_none() && !due.iter().any(concerns_owner) {
@@ -400,13 +400,26 @@ mod tests {
         let fact = shelf.get(&id).expect("there");
         assert_eq!((fact.groups.len(), &fact.state), (1, &State::Pending));
         assert_eq!(
-            shelf.to_read(&owner(), None, start, start + SETTLE).len(),
+            shelf.to_read(&owner(), None, start + SETTLE).len(),
             1,
             "settled: look again"
         );
         shelf.found_all(vec![endpoint(State::Available)], start + SETTLE);
         assert_eq!(shelf.get(&id).expect("there").groups.len(), 0);
-        assert!(shelf.to_read(&owner(), None, start, start + SETTLE * 2).is_empty());
+        assert!(shelf.to_read(&owner(), None, start + SETTLE * 2).is_empty());
+    }
+
+    #[test]
+    fn what_settles_between_two_ticks_waits_for_the_second() {
+        let (mut shelf, start) = shelf();
+        shelf.made(endpoint(State::Available), start);
+        let settled = start + SETTLE;
+        assert!(
+            shelf
+                .to_read(&owner(), None, settled - Duration::from_millis(1))
+                .is_empty()
+        );
+        assert_eq!(shelf.to_read(&owner(), None, settled).len(), 1);
     }
 
     #[test]
@@ -414,7 +427,7 @@ mod tests {
         let (mut shelf, start) = shelf();
         let id = EndpointId::from("vpce-1");
         let asked = std::slice::from_ref(&id);
-        assert_eq!(shelf.to_read(&owner(), Some(&id), start, start), vec![id.clone()]);
+        assert_eq!(shelf.to_read(&owner(), Some(&id), start), vec![id.clone()]);
         shelf.found_of(asked, Vec::new(), start);
         shelf.found_of(asked, Vec::new(), start + Duration::from_secs(1));
         assert_eq!(shelf.sight(&owner(), Some(&id)).0, Sight::Unconfirmed);
@@ -446,10 +459,7 @@ mod tests {
         other.tags.insert(NAME.into(), "other".into());
         shelf.found(vec![endpoint(State::Pending), other], start);
         let tick = start + Duration::from_secs(5);
-        assert_eq!(shelf.to_read(&owner(), None, tick, tick).len(), 2);
-        assert!(
-            shelf.to_read(&owner(), None, start, start).is_empty(),
-            "read since the tick"
-        );
+        assert_eq!(shelf.to_read(&owner(), None, tick).len(), 2);
+        assert!(shelf.to_read(&owner(), None, start).is_empty(), "read since the tick");
     }
 }
