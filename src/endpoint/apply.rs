@@ -98,7 +98,7 @@ pub async fn apply(hands: &Hands<'_>, steps: &[Step]) -> Result<Progress, kube::
             Ok(StepEnd::Done) => done.push(step.to_string()),
             Ok(StepEnd::Replayed) => return Ok(Progress::Replayed),
             // Deletes of several endpoints wait together.
-            Ok(StepEnd::Waiting(None, _)) => waiting = Some((None, None)),
+            Ok(StepEnd::Waiting(None, finding)) => waiting = Some((None, finding)),
             Ok(StepEnd::Waiting(time, finding)) => {
                 waiting = Some((time, finding));
                 break;
@@ -249,7 +249,9 @@ impl Hands<'_> {
                     account: self.account.to_owned(),
                 };
                 self.region.delete_endpoint(self.ec2, self.role, id, asker);
-                return Ok(StepEnd::Waiting(None, None));
+                // Until AWS has answered anew, what it said last holds.
+                let refused = self.ctx.memories.with(self.object, |memory| memory.refused_delete.clone());
+                return Ok(StepEnd::Waiting(None, refused));
             }
             Step::DeleteGroup(id) => {
                 match self.ec2.delete_group(id).await {
@@ -436,6 +438,11 @@ impl Hands<'_> {
             _ => {}
         }
         let finding = explain(error, self.role, &self.ec2.account_id, &self.ec2.region);
+        if let Step::DeleteEndpoint(_) = step {
+            self.ctx
+                .memories
+                .with(self.object, |memory| memory.refused_delete = Some(finding.clone()));
+        }
         Progress::Failed { finding, done }
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 use vpce_core::api::RECONCILE_AT;
+use vpce_core::conditions::Finding;
 use vpce_core::observed::ServiceFact;
 
 use crate::context::Endpoint;
@@ -32,6 +33,8 @@ pub struct Memory {
     pub absent_since: Option<Instant>,
     /// Whether AWS refused to swap subnets of one zone in one call.
     pub swap_subnets_apart: bool,
+    /// Why AWS refused to delete the endpoint when it was last asked to.
+    pub refused_delete: Option<Finding>,
     /// The name of a Service that is there and not ours.
     pub foreign_service: Option<String>,
     /// Our last writes of Services, which the cache may not have yet: the resource version, and what was written, or
