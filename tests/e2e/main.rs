@@ -1,8 +1,10 @@
 //! End to end: the operator's real binary on a real API server, with an AWS that is simulated at the wire.
 
 mod cluster;
+mod crashes;
 mod dashboards;
 mod edits;
+mod figures;
 mod legacy;
 mod lifecycle;
 mod schema;

@@ -78,6 +78,8 @@ pub(crate) struct Identities {
     /// Role ARN to patterns of denied actions.
     denied: BTreeMap<String, BTreeSet<String>>,
     base: (String, String),
+    /// Secret keys and session tokens, of those included that have ended.
+    secrets: Vec<String>,
 }
 
 impl Identities {
@@ -113,8 +115,13 @@ impl Identities {
             roles: BTreeMap::new(),
             keys: BTreeMap::from([(key_id.clone(), key)]),
             denied: BTreeMap::new(),
+            secrets: vec![secret.clone()],
             base: (key_id, secret),
         }
+    }
+
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        self.secrets.clone()
     }
 
     pub(crate) fn base_credentials(&self) -> (String, String) {
@@ -199,6 +206,8 @@ impl Identities {
             expires: Some(expires),
         };
         self.keys.insert(credentials.key_id.clone(), key);
+        self.secrets
+            .extend([credentials.secret.clone(), credentials.token.clone()]);
         credentials
     }
 

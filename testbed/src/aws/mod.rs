@@ -133,6 +133,11 @@ impl Simulator {
         self.world().identities.base_credentials()
     }
 
+    /// Every secret key and session token that was ever given to anybody: what must show up nowhere.
+    pub fn secrets(&self) -> Vec<String> {
+        self.world().identities.secrets()
+    }
+
     /// Seconds of simulated time since the start.
     pub fn now(&self) -> f64 {
         self.world().clock.now()

@@ -1,0 +1,403 @@
+//! Crashes and lost answers: whatever is cut off where, nothing is made twice and nothing is left.
+//!
+//! A crash between two writes is met at each of them: before a call to AWS is carried out, after it was carried out but before its answer, and before
+//! each write to the API server, which is held off by taking away the right to it. What a crash leaves right after one write is what it leaves before
+//! the next.
+
+use serde_json::{Value, json};
+use vpce_testbed::aws::{Config, Fault, FaultKind, Gate, PausePoint, ServiceSpec};
+
+use crate::world::{Setup, Tenant, WITHIN, World, merged};
+
+const ROLE: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles/vpce-operator";
+const REVIEWS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+const OPERATOR: &str = "system:serviceaccount:vpce-system:vpce-operator";
+const CREATING: [&str; 3] = [
+    "CreateSecurityGroup",
+    "AuthorizeSecurityGroupIngress",
+    "CreateVpcEndpoint",
+];
+const DELETING: [&str; 2] = ["DeleteVpcEndpoints", "DeleteSecurityGroup"];
+const POINTS: [PausePoint; 2] = [PausePoint::Before, PausePoint::After];
+
+/// A right that is taken from the operator until this is dropped.
+struct Withheld<'w> {
+    world: &'w World,
+    rules: Value,
+    verb: &'static str,
+    resource: &'static str,
+    refused_before: usize,
+}
+
+impl<'w> Withheld<'w> {
+    fn new(world: &'w World, verb: &'static str, resource: &'static str) -> Self {
+        let rules = world.cluster.get(ROLE).expect("the chart installs it")["rules"].take();
+        let mut fewer = rules.clone();
+        let list = fewer.as_array_mut().expect("rules");
+        for rule in list.iter_mut() {
+            let named = rule["resources"]
+                .as_array()
+                .expect("resources")
+                .contains(&json!(resource));
+            if named {
+                let verbs = rule["verbs"].as_array_mut().expect("verbs");
+                verbs.retain(|allowed| allowed != verb);
+            }
+        }
+        list.retain(|rule| rule["verbs"] != json!([]));
+        let withheld = Self {
+            world,
+            rules,
+            verb,
+            resource,
+            refused_before: refusals(world, verb, resource),
+        };
+        withheld.set(fewer, false);
+        withheld
+    }
+
+    /// Waits until the operator has tried and was refused.
+    fn wait_reached(&self) {
+        self.world
+            .eventually(&format!("it tries to {} {}", self.verb, self.resource), || {
+                (refusals(self.world, self.verb, self.resource) > self.refused_before).then_some(())
+            });
+    }
+
+    fn set(&self, rules: Value, allowed: bool) {
+        let changed = self.world.cluster.merge(ROLE, &json!({"rules": rules}));
+        changed.unwrap_or_else(|refusal| panic!("{ROLE}: {}", refusal.message));
+        // The API server itself learns of it a moment later.
+        self.world.eventually("the operator's rights are changed", || {
+            (self.is_allowed() == allowed).then_some(())
+        });
+    }
+
+    fn is_allowed(&self) -> bool {
+        let (resource, subresource) = self.resource.split_once('/').unwrap_or((self.resource, ""));
+        let group = if resource == "services" { "" } else { "silvermullet.com" };
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+            "spec": {
+                "user": OPERATOR, "groups": ["system:serviceaccounts"],
+                "resourceAttributes": {
+                    "verb": self.verb, "group": group, "resource": resource, "subresource": subresource, "namespace": "default",
+                },
+            },
+        });
+        let answer = self.world.cluster.create(REVIEWS, &review, crate::cluster::Run::Real);
+        answer.expect("an answer")["status"]["allowed"] == true
+    }
+}
+
+impl Drop for Withheld<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.set(self.rules.clone(), true);
+        }
+    }
+}
+
+/// How often the operator that runs was refused this request.
+fn refusals(world: &World, verb: &str, resource: &str) -> usize {
+    let metrics = world.operator.metrics().expect("it runs");
+    let counted = metrics
+        .lines()
+        .filter(|line| line.starts_with("vpce_kubernetes_requests_total{"));
+    let these = counted.filter(|line| {
+        let labels = [("code", "403"), ("verb", verb), ("resource", resource)];
+        labels
+            .iter()
+            .all(|(label, value)| line.contains(&format!("{label}=\"{value}\"")))
+    });
+    let counts = these.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    counts.sum::<f64>() as usize
+}
+
+fn kill(world: &World) {
+    world.operator.kill().expect("it was running");
+}
+
+fn start(world: &World) {
+    world.operator.start().expect("it starts again");
+}
+
+/// Kills the operator while a call stands at the gate, and starts it again.
+fn crash_at(world: &World, gate: Gate, what: &str) {
+    assert!(gate.wait_reached(WITHIN), "it never comes to {what}");
+    kill(world);
+    gate.abandon();
+    start(world);
+}
+
+#[track_caller]
+fn exactly_one(tenant: &Tenant<'_>, name: &str, what: &str) {
+    tenant.ready(name);
+    assert_eq!(tenant.endpoints().len(), 1, "endpoints after a crash {what}");
+    assert_eq!(tenant.groups().len(), 1, "groups after a crash {what}");
+    let group = &tenant.groups()[0];
+    assert_eq!(
+        tenant.endpoints()[0].group_ids,
+        [group.id.clone()],
+        "after a crash {what}"
+    );
+    assert_eq!(
+        (group.ingress.len(), group.egress.len()),
+        (3, 1),
+        "after a crash {what}"
+    );
+}
+
+#[track_caller]
+fn nothing_left(tenant: &Tenant<'_>, name: &str, what: &str) {
+    tenant.gone(name);
+    assert_eq!(tenant.endpoints(), [], "after a crash {what}");
+    assert_eq!(tenant.groups(), [], "after a crash {what}");
+    assert!(tenant.kubernetes_service(name).is_none(), "after a crash {what}");
+}
+
+#[test]
+fn a_crash_at_any_write_makes_nothing_twice_and_leaves_nothing() {
+    let world = World::own(Setup::fast());
+    let tenant = world.tenant("crash");
+
+    for action in CREATING {
+        for point in POINTS {
+            let what = format!("{point:?} {action}");
+            let gate = world.aws.pause_on(action, point);
+            tenant.apply("api", tenant.spec(json!({})));
+            crash_at(&world, gate, &what);
+            exactly_one(&tenant, "api", &what);
+            tenant.delete("api");
+            nothing_left(&tenant, "api", &what);
+        }
+    }
+    for action in DELETING {
+        for point in POINTS {
+            let what = format!("{point:?} {action}");
+            tenant.apply("api", tenant.spec(json!({})));
+            tenant.ready("api");
+            let gate = world.aws.pause_on(action, point);
+            tenant.delete("api");
+            crash_at(&world, gate, &what);
+            nothing_left(&tenant, "api", &what);
+        }
+    }
+
+    // The finalizer; then account, region and incarnation; then the Service.
+    for (verb, resource) in [
+        ("patch", "vpcendpoints"),
+        ("patch", "vpcendpoints/status"),
+        ("create", "services"),
+    ] {
+        let what = format!("before it can {verb} {resource}");
+        let withheld = Withheld::new(&world, verb, resource);
+        tenant.apply("api", tenant.spec(json!({})));
+        withheld.wait_reached();
+        let bound = resource == "services";
+        assert_eq!(
+            tenant.endpoints().len(),
+            usize::from(bound),
+            "nothing is made before it is bound"
+        );
+        kill(&world);
+        drop(withheld);
+        start(&world);
+        exactly_one(&tenant, "api", &what);
+        tenant.delete("api");
+        nothing_left(&tenant, "api", &what);
+    }
+
+    // The status that first names the endpoint.
+    let what = "before a status names the endpoint";
+    let gate = world.aws.pause_on("CreateVpcEndpoint", PausePoint::After);
+    tenant.apply("api", tenant.spec(json!({})));
+    assert!(gate.wait_reached(WITHIN), "no endpoint is made");
+    let withheld = Withheld::new(&world, "patch", "vpcendpoints/status");
+    gate.release();
+    withheld.wait_reached();
+    assert!(tenant.get("api").expect("it is there")["status"]["vpc_endpoint_id"].is_null());
+    kill(&world);
+    drop(withheld);
+    start(&world);
+    exactly_one(&tenant, "api", what);
+    tenant.delete("api");
+    nothing_left(&tenant, "api", what);
+
+    // The status that says Ready.
+    let what = "before a status says Ready";
+    let service = tenant.add_service(ServiceSpec {
+        acceptance_required: true,
+        ..ServiceSpec::default()
+    });
+    tenant.apply("api", tenant.spec(json!({"vpc_endpoint_service_id": service})));
+    tenant.not_ready("api", "PendingAcceptance");
+    let withheld = Withheld::new(&world, "patch", "vpcendpoints/status");
+    let id = tenant.endpoints()[0].id.clone();
+    world
+        .aws
+        .accept(&tenant.account_id, &tenant.region, &id)
+        .expect("it waits for that");
+    withheld.wait_reached();
+    tenant.eventually("api", "the Service comes before the status", || {
+        tenant.kubernetes_service("api").map(drop)
+    });
+    kill(&world);
+    drop(withheld);
+    start(&world);
+    exactly_one(&tenant, "api", what);
+
+    // The deletion of the Service; then the finalizer again.
+    let withheld = Withheld::new(&world, "delete", "services");
+    tenant.delete("api");
+    withheld.wait_reached();
+    assert_eq!(tenant.endpoints().len(), 1, "nobody is led to an endpoint that goes");
+    kill(&world);
+    drop(withheld);
+    start(&world);
+    nothing_left(&tenant, "api", "before the Service is deleted");
+    tenant.apply("api", tenant.spec(json!({})));
+    tenant.ready("api");
+    let withheld = Withheld::new(&world, "patch", "vpcendpoints");
+    tenant.delete("api");
+    withheld.wait_reached();
+    assert_eq!(
+        (tenant.endpoints().len(), tenant.groups().len()),
+        (0, 0),
+        "the finalizer goes last"
+    );
+    assert!(tenant.get("api").is_some());
+    kill(&world);
+    drop(withheld);
+    start(&world);
+    nothing_left(&tenant, "api", "before the finalizer goes");
+}
+
+#[test]
+fn a_lost_answer_makes_nothing_twice_and_leaves_nothing() {
+    // AWS shows late what was made, so that looking at once finds nothing.
+    let setup = Setup::fast();
+    let world = World::own(Setup {
+        aws: Config {
+            consistency_seconds: 0.4,
+            ..setup.aws.clone()
+        },
+        ..setup
+    });
+    let lose = |tenant: &Tenant<'_>, action: &str| {
+        world.aws.fault(Fault {
+            account: Some(tenant.account_id.clone()),
+            ..Fault::once(action, FaultKind::LoseAnswer)
+        });
+    };
+    let custom = |ports: &[u16], peers: &[&str]| {
+        let rules: Vec<Value> = ports
+            .iter()
+            .map(|port| json!({"protocol": "tcp", "from_port": port, "to_port": port, "cidr_blocks": peers}))
+            .collect();
+        json!({"security_group_type": "custom", "security_group_ingress": rules, "security_group_egress": rules})
+    };
+
+    // All at once, each in an account of its own.
+    let created: Vec<(&str, Tenant<'_>)> = CREATING.map(|action| (action, world.tenant("lost"))).into();
+    for (action, tenant) in &created {
+        lose(tenant, action);
+        tenant.apply("api", tenant.spec(json!({})));
+    }
+    let edits = [
+        ("AuthorizeSecurityGroupIngress", custom(&[443, 8443], &["10.0.0.0/8"])),
+        ("AuthorizeSecurityGroupEgress", custom(&[443, 8443], &["10.0.0.0/8"])),
+        ("RevokeSecurityGroupIngress", custom(&[8443], &["10.0.0.0/8"])),
+        ("RevokeSecurityGroupEgress", custom(&[8443], &["10.0.0.0/8"])),
+        ("ModifyVpcEndpoint", json!({"subnet_ids": null})),
+        ("CreateTags", json!({"tags": {"team": "b", "cost": "c"}})),
+        ("DeleteTags", json!({"tags": {}})),
+    ];
+    let first = merged(custom(&[443], &["10.0.0.0/8"]), json!({"tags": {"team": "a"}}));
+    let edited: Vec<(&str, Tenant<'_>, Value)> = edits
+        .into_iter()
+        .map(|(action, change)| {
+            let tenant = world.tenant("edited");
+            let change = if action == "ModifyVpcEndpoint" {
+                json!({"subnet_ids": tenant.subnets})
+            } else {
+                change
+            };
+            let before = tenant.spec(first.clone());
+            let after = merged(before.clone(), change);
+            tenant.apply("api", before);
+            (action, tenant, after)
+        })
+        .collect();
+
+    for (action, tenant) in &created {
+        exactly_one(tenant, "api", action);
+        let calls = tenant.calls();
+        assert!(
+            calls.iter().any(|call| call.action == *action && !call.answered),
+            "{action} was answered"
+        );
+    }
+    for (action, tenant, after) in &edited {
+        tenant.ready("api");
+        lose(tenant, action);
+        tenant.apply("api", after.clone());
+    }
+    for (action, tenant, after) in &edited {
+        tenant.ready("api");
+        let calls = tenant.calls();
+        assert!(
+            calls.iter().any(|call| call.action == *action && !call.answered),
+            "{action} was answered"
+        );
+        let (endpoints, groups) = (tenant.endpoints(), tenant.groups());
+        assert_eq!((endpoints.len(), groups.len()), (1, 1), "{action}");
+        assert_eq!(
+            endpoints[0].subnet_ids.len(),
+            after["subnet_ids"].as_array().expect("ids").len(),
+            "{action}"
+        );
+        let rules = after["security_group_ingress"].as_array().expect("rules").len();
+        assert_eq!(
+            (groups[0].ingress.len(), groups[0].egress.len()),
+            (rules, rules),
+            "{action}"
+        );
+        for thing in [&endpoints[0].tags, &groups[0].tags] {
+            let users = thing
+                .iter()
+                .filter(|(key, _)| !key.starts_with("silvermullet.com/") && *key != "Name");
+            let users: Value = users
+                .map(|(key, value)| (key.clone(), json!(value)))
+                .collect::<serde_json::Map<_, _>>()
+                .into();
+            assert_eq!(users, after["tags"], "{action}");
+        }
+    }
+
+    // The five of `edited` that are left over go quietly; of the others, each loses an answer.
+    for (action, (_, tenant)) in DELETING.iter().zip(&created) {
+        lose(tenant, action);
+    }
+    for tenant in created
+        .iter()
+        .map(|(_, tenant)| tenant)
+        .chain(edited.iter().map(|(_, tenant, _)| tenant))
+    {
+        tenant.delete("api");
+    }
+    for tenant in created
+        .iter()
+        .map(|(_, tenant)| tenant)
+        .chain(edited.iter().map(|(_, tenant, _)| tenant))
+    {
+        nothing_left(tenant, "api", "that was none");
+    }
+    for (action, (_, tenant)) in DELETING.iter().zip(&created) {
+        let calls = tenant.calls();
+        assert!(
+            calls.iter().any(|call| call.action == *action && !call.answered),
+            "{action} was answered"
+        );
+    }
+}

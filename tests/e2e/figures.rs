@@ -1,0 +1,387 @@
+//! What the operator costs, counted and not timed: calls to AWS, writes to the API server, sessions; and what it tells of itself.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use vpce_testbed::aws::{Call, PausePoint, RoleSpec};
+
+use crate::cluster;
+use crate::dashboards;
+use crate::world::{Setup, Tenant, WITHIN, World, text};
+
+const RESYNC: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(500);
+
+/// A world in which only one test at a time does anything: some counts are of the whole process.
+fn counted() -> MutexGuard<'static, World> {
+    static WORLD: OnceLock<Mutex<World>> = OnceLock::new();
+    WORLD
+        .get_or_init(|| {
+            let setup = Setup::fast()
+                .value("settings.resyncIntervalSeconds", &RESYNC.as_secs().to_string())
+                .value("settings.refusedRetrySeconds", "30")
+                .value("settings.accountProbeIntervalSeconds", "3600");
+            Mutex::new(World::own(setup))
+        })
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How many calls of an action that was carried out there are.
+fn count(calls: &[Call], action: &str) -> usize {
+    calls.iter().filter(|call| call.action == action).count()
+}
+
+fn describes(calls: &[Call]) -> usize {
+    calls.iter().filter(|call| call.action.starts_with("Describe")).count()
+}
+
+/// The writes to the API server that the running operator has counted, by verb and resource.
+fn api_writes(world: &World) -> BTreeMap<String, u64> {
+    let mut writes = BTreeMap::new();
+    for line in world.operator.metrics().expect("it runs").lines() {
+        let Some(series) = line.strip_prefix("vpce_kubernetes_requests_total{") else {
+            continue;
+        };
+        let label = |name: &str| {
+            let begin = series.find(&format!("{name}=\"")).expect("the label") + name.len() + 2;
+            series[begin..].split('"').next().expect("a value").to_owned()
+        };
+        let (verb, resource) = (label("verb"), label("resource"));
+        let count: f64 = series.rsplit(' ').next().expect("a value").parse().expect("a number");
+        if ["create", "update", "patch", "delete"].contains(&verb.as_str()) {
+            *writes.entry(format!("{verb} {resource}")).or_default() += count as u64;
+        }
+    }
+    writes
+}
+
+/// What was written since `before`, events aside.
+fn written_since(world: &World, before: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let mut writes = api_writes(world);
+    for (what, count) in &mut writes {
+        *count -= before.get(what).copied().unwrap_or(0);
+    }
+    writes.retain(|what, count| *count > 0 && !what.ends_with(" events"));
+    writes
+}
+
+/// Waits until a tenant has been looked at twice with nothing between: all of it is at rest.
+fn at_rest(tenant: &Tenant<'_>) {
+    let writes = tenant.writes();
+    let mark = tenant.world.aws.now();
+    tenant.world.eventually("two looks at all there is", || {
+        let calls = tenant.calls();
+        let looks = calls
+            .iter()
+            .filter(|call| call.time > mark && call.action == "DescribeVpcEndpoints");
+        (looks.count() >= 2).then_some(())
+    });
+    assert_eq!(tenant.writes(), writes, "it is at rest");
+}
+
+/// The resource versions of all that the operator may write.
+fn versions(world: &World) -> BTreeMap<String, String> {
+    let all = |path: &str| world.cluster.list(path);
+    let objects = [
+        "/apis/silvermullet.com/v1beta1/vpcendpoints",
+        cluster::ACCOUNTS,
+        "/api/v1/services",
+    ];
+    let versions = objects.into_iter().flat_map(|path| {
+        let of = move |object: Value| {
+            let metadata = &object["metadata"];
+            let name = format!("{path}/{}/{}", text(&metadata["namespace"]), text(&metadata["name"]));
+            (name, text(&metadata["resourceVersion"]))
+        };
+        all(path).into_iter().map(of)
+    });
+    versions.collect()
+}
+
+#[test]
+fn many_endpoints_need_no_more_looks_than_one() {
+    let world = counted();
+    let looks = |count: usize| {
+        let tenant = world.tenant("looks");
+        at_rest_of_nothing(&tenant);
+        for number in 0..count {
+            tenant.apply(&format!("api-{number}"), tenant.spec(json!({})));
+        }
+        for number in 0..count {
+            tenant.ready(&format!("api-{number}"));
+        }
+        let calls = tenant.calls();
+        assert_eq!(calls.iter().filter(|call| call.mutating()).count(), 3 * count);
+        let from = calls.first().expect("calls").time;
+        let to = calls.last().expect("calls").time;
+        // While something is pending or settles there is a look each poll, at endpoints and at groups.
+        let looks = (to - from) / POLL.as_secs_f64() + 1.0;
+        (describes(&calls) as f64, 2.0 * looks)
+    };
+    let (one, _) = looks(1);
+    let (twenty, polls) = looks(20);
+    println!("describes: {one} for one endpoint, {twenty} for twenty, with {polls:.1} polls");
+    assert!(
+        twenty <= one + polls,
+        "{twenty} describes, one endpoint takes {one}, and there were {polls} polls"
+    );
+}
+
+/// Waits until the tenant's account is Ready, so that what follows is the endpoints' alone.
+fn at_rest_of_nothing(tenant: &Tenant<'_>) {
+    tenant.world.eventually("the AWSAccount is Ready", || {
+        let account = tenant.world.aws_account(&tenant.account)?;
+        crate::world::condition(&account, "Ready").filter(|ready| ready.status)
+    });
+}
+
+#[test]
+fn an_endpoint_takes_at_most_six_writes_to_the_api_server() {
+    let world = counted();
+    let tenant = world.tenant("six");
+    at_rest_of_nothing(&tenant);
+    let before = api_writes(&world);
+    tenant.apply("api", tenant.spec(json!({})));
+    tenant.ready("api");
+    at_rest(&tenant);
+    let writes = written_since(&world, &before);
+    println!("writes: {writes:?}");
+    assert!(writes.values().sum::<u64>() <= 6, "{writes:?}");
+}
+
+#[test]
+fn at_rest_a_region_is_read_once_a_resync_interval_and_nothing_is_written() {
+    let world = counted();
+    let tenant = world.tenant("rest");
+    let names: Vec<String> = (0..5).map(|number| format!("api-{number}")).collect();
+    for name in &names {
+        tenant.apply(name, tenant.spec(json!({"tags": {"team": "rest"}})));
+    }
+    for name in &names {
+        tenant.ready(name);
+    }
+    at_rest(&tenant);
+    let (mark, writes, before) = (world.aws.now(), api_writes(&world), versions(&world));
+    let looks = |action: &str| {
+        let calls = tenant.calls();
+        let these = calls.iter().filter(|call| call.action == action && call.time > mark);
+        these.map(|call| call.time).collect::<Vec<f64>>()
+    };
+    world.eventually("three looks", || {
+        (looks("DescribeVpcEndpoints").len() >= 3).then_some(())
+    });
+    for action in ["DescribeVpcEndpoints", "DescribeSecurityGroups"] {
+        let times = looks(action);
+        for pair in times.windows(2) {
+            let between = pair[1] - pair[0];
+            assert!(between >= 0.99 * RESYNC.as_secs_f64(), "{action} at {times:?}");
+        }
+    }
+    let others = tenant.calls();
+    let others = others
+        .iter()
+        .filter(|call| call.time > mark && !call.action.starts_with("DescribeVpcEndpoints"));
+    assert!(
+        others.clone().all(|call| call.action == "DescribeSecurityGroups"),
+        "{:?}",
+        others.collect::<Vec<_>>()
+    );
+    assert_eq!(versions(&world), before, "something was written");
+    assert_eq!(api_writes(&world), writes, "something was written");
+
+    let assumed = world.aws.calls();
+    let assumed = assumed
+        .iter()
+        .filter(|call| call.action == "AssumeRole" && call.params["RoleArn"] == tenant.role_arn);
+    assert_eq!(assumed.count(), 1, "one session serves all endpoints of an account");
+}
+
+#[test]
+fn a_refused_role_is_tried_at_most_four_times_a_minute() {
+    let world = counted();
+    let tenant = world.unregistered_tenant("refused");
+    world.aws.set_role(
+        &tenant.role_arn,
+        RoleSpec {
+            trust: false,
+            ..RoleSpec::default()
+        },
+    );
+    tenant.register(json!({}));
+    let names: Vec<String> = (0..20).map(|number| format!("api-{number}")).collect();
+    for name in &names {
+        tenant.apply(name, tenant.spec(json!({})));
+    }
+    for name in &names {
+        tenant.not_ready(name, "AccountNotReady");
+    }
+    let calls = |from: f64| {
+        let mut calls = world.aws.calls();
+        calls.retain(|call| {
+            call.action == "AssumeRole" && call.params["RoleArn"] == tenant.role_arn && call.time >= from
+        });
+        calls.iter().map(|call| call.time).collect::<Vec<f64>>()
+    };
+    let first = calls(0.0)[0];
+    let before = versions(&world);
+    world.eventually("a minute has passed", || (world.aws.now() > first + 60.0).then_some(()));
+    let tries = calls(first);
+    println!("AssumeRole at {tries:?}");
+    assert!((2..=4).contains(&tries.len()), "within a minute: {tries:?}");
+    assert_eq!(versions(&world), before, "what is known is not written again");
+    assert!(tenant.calls().is_empty());
+}
+
+#[test]
+fn it_tells_every_write_once_and_no_secret_ever() {
+    let world = counted();
+    let tenant = world.tenant("told");
+    let rule =
+        |port: u16| json!([{"protocol": "tcp", "from_port": port, "to_port": port, "cidr_blocks": ["10.0.0.0/8"]}]);
+    tenant.apply(
+        "api",
+        tenant.spec(json!({"security_group_type": "custom", "security_group_ingress": rule(443)})),
+    );
+    tenant.apply("other", tenant.spec(json!({})));
+    tenant.ready("api");
+    tenant.ready("other");
+    let change = json!({
+        "security_group_type": "custom", "security_group_ingress": rule(8443), "tags": {"team": "a"}, "subnet_ids": tenant.subnets,
+    });
+    tenant.apply("api", tenant.spec(change));
+    tenant.ready("api");
+
+    // The dashboards' queries find what they ask for, while there is something of everything.
+    let metrics = world.operator.metrics().expect("it runs");
+    dashboards::queries_name_only_exported_series(&metrics);
+
+    // A refused call, of which AWS's words are passed on.
+    world.aws.deny(&tenant.role_arn, "ec2:DeleteVpcEndpoints");
+    tenant.delete("api");
+    tenant.not_ready("api", "Denied");
+    let objects = [
+        world.cluster.list("/apis/silvermullet.com/v1beta1/vpcendpoints"),
+        world.cluster.list(cluster::ACCOUNTS),
+        world.cluster.list("/apis/events.k8s.io/v1/events"),
+        world.cluster.list("/api/v1/services"),
+    ];
+    let metrics = world.operator.metrics().expect("it runs");
+    world.aws.allow(&tenant.role_arn, "ec2:DeleteVpcEndpoints");
+    tenant.merge(
+        "api",
+        json!({"metadata": {"annotations": {"silvermullet.com/reconcile-at": "now"}}}),
+    );
+    tenant.delete("other");
+    tenant.gone("api");
+    tenant.gone("other");
+
+    let logs = world.operator.logs();
+    let secrets = world.aws.secrets();
+    assert!(secrets.len() >= 3, "its own, and a session's key and token");
+    let objects = serde_json::to_string(&objects).expect("JSON");
+    for (place, content) in [("logs", &logs), ("metrics", &metrics), ("objects", &objects)] {
+        assert!(
+            secrets.iter().all(|secret| !content.contains(secret.as_str())),
+            "a secret is in the {place}"
+        );
+    }
+
+    let told: Vec<&str> = logs
+        .lines()
+        .filter(|line| line.contains("changed AWS") && line.contains(&tenant.account_id))
+        .collect();
+    let mut expected = 0;
+    for call in tenant.calls().iter().filter(|call| call.mutating() && call.ok()) {
+        let ids = call
+            .params
+            .keys()
+            .filter(|key| key.starts_with("VpcEndpointId."))
+            .count();
+        let objects = if call.action == "DeleteVpcEndpoints" { ids } else { 1 };
+        expected += objects;
+        let lines: Vec<&&str> = told.iter().filter(|line| line.contains(&call.request_id)).collect();
+        assert_eq!(lines.len(), objects, "{} {}: {lines:?}", call.action, call.request_id);
+        for line in lines {
+            assert!(
+                line.contains(&call.action) && line.contains(&tenant.namespace),
+                "{line}"
+            );
+            assert!(line.contains(&format!("account=\"{}\"", tenant.account)), "{line}");
+        }
+    }
+    assert_eq!(told.len(), expected, "{told:#?}");
+}
+
+#[test]
+fn a_restart_over_what_is_converged_writes_nothing() {
+    let world = counted();
+    let tenant = world.tenant("again");
+    tenant.apply("generated", tenant.spec(json!({"tags": {"team": "a"}})));
+    tenant.apply(
+        "provided",
+        tenant.spec(json!({"security_group_type": "provided", "security_group_ids": [tenant.group], "service": {"name": "alias"}})),
+    );
+    tenant.ready("generated");
+    tenant.ready("provided");
+    at_rest(&tenant);
+    let (before, mark) = (versions(&world), world.aws.now());
+    assert!(world.operator.terminate().expect("it was running").success());
+    world.operator.start().expect("it starts again");
+    at_rest(&tenant);
+    let calls = tenant.calls();
+    let wrote: Vec<&Call> = calls
+        .iter()
+        .filter(|call| call.mutating() && call.time > mark)
+        .collect();
+    assert!(wrote.is_empty(), "{wrote:?}");
+    assert_eq!(versions(&world), before);
+    // Counted from its start, events included.
+    let writes: BTreeMap<String, u64> = api_writes(&world).into_iter().filter(|(_, count)| *count > 0).collect();
+    assert!(writes.is_empty(), "{writes:?}");
+}
+
+#[test]
+fn a_termination_ends_readiness_at_once_and_the_process_well() {
+    let world = counted();
+    let tenant = world.tenant("end");
+    let address = world.operator.address().expect("it runs");
+    assert_eq!(status_of(address, "/readyz"), Some(200));
+    // A call that is under way holds the end up.
+    let gate = world.aws.pause_on("CreateVpcEndpoint", PausePoint::Before);
+    tenant.apply("api", tenant.spec(json!({})));
+    assert!(gate.wait_reached(WITHIN), "no endpoint is made");
+    let ended = std::thread::scope(|scope| {
+        let ended = scope.spawn(|| world.operator.terminate());
+        let deadline = Instant::now() + WITHIN;
+        while status_of(address, "/readyz") == Some(200) {
+            assert!(Instant::now() < deadline, "it is ready for ever");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        gate.release();
+        ended.join().expect("joined")
+    });
+    let ended = ended.expect("within the grace period");
+    assert_eq!(ended.code(), Some(0));
+    world.operator.start().expect("it starts again");
+    tenant.ready("api");
+    assert_eq!(
+        count(&tenant.calls(), "CreateVpcEndpoint"),
+        1,
+        "what was under way was finished, and known of"
+    );
+}
+
+/// The HTTP status of a probe; none where nobody answers.
+fn status_of(address: SocketAddr, path: &str) -> Option<u16> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.split(' ').nth(1)?.parse().ok()
+}
