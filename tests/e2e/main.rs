@@ -7,6 +7,7 @@ mod edits;
 mod figures;
 mod legacy;
 mod lifecycle;
+mod moto;
 mod schema;
 mod unparseable;
 mod world;
