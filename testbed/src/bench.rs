@@ -144,12 +144,12 @@ pub fn bench() -> Result<()> {
     report.told("deleted: all gone after", deleted_after, "s");
     report.most("deleted: endpoints and groups left in AWS", left as f64, 0.0, "");
     report.told("resident memory before", begun_with as f64 / MEBIBYTE, "MiB");
-    report.most(
-        "resident memory with all Ready",
-        resident as f64 / MEBIBYTE,
-        40.0,
-        "MiB",
-    );
+    let resident = resident as f64 / MEBIBYTE;
+    if is_release() {
+        report.most("resident memory with all Ready", resident, 40.0, "MiB");
+    } else {
+        report.told("resident memory with all Ready, debug build", resident, "MiB");
+    }
     operator.terminate()?;
     report.end()
 }
@@ -178,6 +178,11 @@ fn settings() -> Vec<(String, String)> {
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
+}
+
+/// Whether the operator is built as it is shipped: a debug build is larger in memory, too. Who names a binary names one that is worth measuring.
+fn is_release() -> bool {
+    std::env::var_os("VPCE_OPERATOR_BIN").is_some() || !cfg!(debug_assertions)
 }
 
 fn seed(aws: &Simulator) -> Result<()> {
