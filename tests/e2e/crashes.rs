@@ -172,6 +172,18 @@ fn a_crash_at_any_write_makes_nothing_twice_and_leaves_nothing() {
             nothing_left(&tenant, "api", &what);
         }
     }
+    // What no status names, and nobody wants any more when the operator is back.
+    for action in ["CreateSecurityGroup", "CreateVpcEndpoint"] {
+        let gate = world.aws.pause_on(action, PausePoint::After);
+        tenant.apply("api", tenant.spec(json!({})));
+        assert!(gate.wait_reached(WITHIN), "it never comes to {action}");
+        kill(&world);
+        gate.abandon();
+        tenant.delete("api");
+        assert_eq!(tenant.groups().len(), 1);
+        start(&world);
+        nothing_left(&tenant, "api", &format!("After {action} and a deletion"));
+    }
     for action in DELETING {
         for point in POINTS {
             let what = format!("{point:?} {action}");
@@ -275,11 +287,11 @@ fn a_crash_at_any_write_makes_nothing_twice_and_leaves_nothing() {
 
 #[test]
 fn a_lost_answer_makes_nothing_twice_and_leaves_nothing() {
-    // AWS shows late what was made, so that looking at once finds nothing.
-    let setup = Setup::fast();
+    // AWS shows late what was made: whoever looks and then tries again finds nothing and asks for another.
+    let setup = Setup::fast().value("settings.settleSeconds", "4");
     let world = World::own(Setup {
         aws: Config {
-            consistency_seconds: 0.4,
+            consistency_seconds: 3.0,
             ..setup.aws.clone()
         },
         ..setup
