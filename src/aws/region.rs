@@ -16,7 +16,7 @@ use vpce_core::tags::Owner;
 use super::deletes::{Asker, Deletes};
 use super::ec2::{Ec2, Which};
 use super::error::CallError;
-use super::snapshot::Shelf;
+use super::snapshot::{Resource, Shelf};
 
 /// EC2 takes at most 200 values in a filter.
 const FILTER_VALUES: usize = 200;
@@ -77,6 +77,8 @@ pub enum LookError {
 #[derive(Debug, Default)]
 struct Hold {
     id: Option<String>,
+    /// The id that the log has told of.
+    told: Option<String>,
     vanished: BTreeSet<EndpointId>,
     released: BTreeSet<EndpointId>,
 }
@@ -88,6 +90,29 @@ struct Snapshot {
     failed: Option<(Instant, CallError)>,
     stale: bool,
     hold: Hold,
+}
+
+impl Snapshot {
+    /// Whether an endpoint is there to stay. One that was deleted is described for a while yet.
+    fn stays(&self, id: &EndpointId) -> bool {
+        let fact = self.endpoints.get(id);
+        fact.is_some_and(|fact| !fact.is_gone() && !fact.is_leaving())
+    }
+
+    /// Holds creates if many of the endpoints that statuses know have vanished, until they are back or nobody misses them.
+    fn judge(&mut self, key: &RegionKey, known: &[EndpointId]) {
+        let is_missed = |id: &&EndpointId| !self.stays(id) && !self.hold.released.contains(*id);
+        let missed: BTreeSet<EndpointId> = known.iter().filter(is_missed).cloned().collect();
+        let is_mass = missed.len() >= HOLD_AT_LEAST && missed.len() as f64 > HOLD_SHARE * known.len() as f64;
+        let is_news = self.hold.id.is_none() || !missed.is_subset(&self.hold.vanished);
+        if is_mass && is_news {
+            self.hold.id = Some(hold_id(key, &missed));
+            self.hold.vanished = missed;
+        } else if !is_mass && self.hold.vanished.is_disjoint(&missed) {
+            self.hold.id = None;
+            self.hold.vanished.clear();
+        }
+    }
 }
 
 /// How a region stands, for metrics.
@@ -301,8 +326,8 @@ impl Region {
         let started = Instant::now();
         match self.all_endpoints(ec2, Which::Ids(ids)).await {
             Ok(facts) => {
-                self.with(|snapshot| snapshot.endpoints.found_of(ids, facts, started));
-                Ok(())
+                self.take_in(|snapshot| snapshot.endpoints.found_of(ids, facts, started));
+                self.confirm_hold(ec2).await
             }
             Err(LookError::Failed(error)) if error.class == Class::Transient && !error.is_expired_session() => {
                 self.read_all(ec2).await?;
@@ -314,7 +339,7 @@ impl Region {
                     let facts = self
                         .pages("DescribeVpcEndpoints", |_| ec2.describe_endpoint(id))
                         .await?;
-                    self.with(|snapshot| snapshot.endpoints.found_of(std::slice::from_ref(id), facts, started));
+                    self.take_in(|snapshot| snapshot.endpoints.found_of(std::slice::from_ref(id), facts, started));
                 }
                 Ok(())
             }
@@ -328,58 +353,53 @@ impl Region {
         let wall = SystemTime::now();
         let endpoints = self.all_endpoints(ec2, Which::Cluster(cluster)).await?;
         let groups = self.all_groups(ec2, Which::Cluster(cluster)).await?;
-        self.with(|snapshot| {
+        self.take_in(|snapshot| {
             snapshot.endpoints.found_all(endpoints, started);
             snapshot.groups.found_all(groups, started);
             snapshot.read = Some((started, wall));
             snapshot.stale = false;
         });
-        self.hold_mass_change(ec2).await
+        self.confirm_hold(ec2).await
     }
 
-    /// Holds creates if many endpoints that statuses know have vanished.
-    async fn hold_mass_change(&self, ec2: &Ec2) -> Result<(), LookError> {
+    /// Takes in what a read found. In the same moment, before anybody acts on it, creates are held if many have vanished.
+    fn take_in(&self, take_in: impl FnOnce(&mut Snapshot)) {
         let known = (self.settings.known)(&self.key);
-        let vanished = |snapshot: &Snapshot| -> Vec<EndpointId> {
-            let gone = |id: &&EndpointId| !snapshot.endpoints.contains(id) && !snapshot.hold.released.contains(*id);
-            known.iter().filter(gone).cloned().collect()
-        };
-        let is_mass =
-            |ids: &[EndpointId]| ids.len() >= HOLD_AT_LEAST && ids.len() as f64 > HOLD_SHARE * known.len() as f64;
-        let mut missing = self.with(|snapshot| vanished(snapshot));
-        if is_mass(&missing) {
-            // They may only have lost their tags.
-            for ids in missing.chunks(FILTER_VALUES) {
-                let started = Instant::now();
-                match self.all_endpoints(ec2, Which::Ids(ids)).await {
-                    Ok(facts) => self.with(|snapshot| snapshot.endpoints.found_of(ids, facts, started)),
-                    // Not known to be there: held all the same.
-                    Err(LookError::Failed(_)) => {}
-                    Err(busy @ LookError::Busy(_)) => return Err(busy),
-                }
+        self.with(|snapshot| {
+            take_in(snapshot);
+            snapshot.judge(&self.key, &known);
+        });
+    }
+
+    /// Asks once more for what a new hold is about: endpoints that only lost their tags have not vanished.
+    async fn confirm_hold(&self, ec2: &Ec2) -> Result<(), LookError> {
+        let unseen: Vec<EndpointId> = self.with(|snapshot| {
+            let hold = &snapshot.hold;
+            let news = hold.id != hold.told;
+            let unseen = |id: &&EndpointId| news && !snapshot.endpoints.contains(id);
+            hold.vanished.iter().filter(unseen).cloned().collect()
+        });
+        for ids in unseen.chunks(FILTER_VALUES) {
+            let started = Instant::now();
+            match self.all_endpoints(ec2, Which::Ids(ids)).await {
+                Ok(facts) => self.take_in(|snapshot| snapshot.endpoints.found_of(ids, facts, started)),
+                // Not known to be there: held all the same.
+                Err(LookError::Failed(_)) => {}
+                Err(busy @ LookError::Busy(_)) => return Err(busy),
             }
-            missing = self.with(|snapshot| vanished(snapshot));
         }
         self.with(|snapshot| {
             let hold = &mut snapshot.hold;
-            if is_mass(&missing) {
-                hold.vanished = missing.into_iter().collect();
-                let id = hold_id(&self.key, &hold.vanished);
-                if hold.id.as_ref() != Some(&id) {
-                    tracing::error!(
-                        account_id = self.key.account_id,
-                        region = self.key.region,
-                        hold = id,
-                        vanished = hold.vanished.len(),
-                        known = known.len(),
-                        "many endpoints vanished at once: nothing is made here until a person releases the hold"
-                    );
-                    hold.id = Some(id);
-                }
-            } else if hold.vanished.iter().all(|id| snapshot.endpoints.contains(id)) {
-                hold.id = None;
-                hold.vanished.clear();
+            if let Some(id) = hold.id.as_ref().filter(|id| hold.told.as_ref() != Some(id)) {
+                tracing::error!(
+                    account_id = self.key.account_id,
+                    region = self.key.region,
+                    hold = id,
+                    vanished = hold.vanished.len(),
+                    "many endpoints vanished at once: nothing is made here until a person releases the hold"
+                );
             }
+            hold.told = hold.id.clone();
         });
         Ok(())
     }
