@@ -467,7 +467,11 @@ impl Region {
     pub fn find(&self, owner: &Owner, known: (Option<&EndpointId>, Option<&GroupId>)) -> Found {
         self.with(|snapshot| {
             let (endpoint, spare_endpoints) = snapshot.endpoints.sight(owner, known.0);
-            let (group, _) = snapshot.groups.sight(owner, known.1);
+            let (mut group, further_groups) = snapshot.groups.sight(owner, known.1);
+            // The one that took the place of one that is gone.
+            if let (Sight::Gone, Some(next)) = (&group, further_groups.into_iter().next()) {
+                group = Sight::Ours(next);
+            }
             let settles = [snapshot.endpoints.settles_at(owner), snapshot.groups.settles_at(owner)];
             Found {
                 endpoint,

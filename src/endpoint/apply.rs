@@ -250,7 +250,10 @@ impl Hands<'_> {
                 };
                 self.region.delete_endpoint(self.ec2, self.role, id, asker);
                 // Until AWS has answered anew, what it said last holds.
-                let refused = self.ctx.memories.with(self.object, |memory| memory.refused_delete.clone());
+                let refused = self
+                    .ctx
+                    .memories
+                    .with(self.object, |memory| memory.refused_delete.clone());
                 return Ok(StepEnd::Waiting(None, refused));
             }
             Step::DeleteGroup(id) => {
@@ -407,7 +410,12 @@ impl Hands<'_> {
             | (Step::CreateGroup { .. }, "InvalidGroup.Duplicate")
             | (Step::CreateEndpoint { .. }, "IdempotentParameterMismatch") => {
                 self.region.distrust();
-                let time = self.region.next_tick();
+                // What it made may be found at the next look; what is never found is not asked for at every poll.
+                let resync = self.ctx.settings.resync_interval;
+                let time = self
+                    .region
+                    .next_tick()
+                    .max(self.ctx.memories.failed(self.object, resync));
                 let finding = matches!(step, Step::CreateGroup { .. } | Step::CreateEndpoint { .. }).then(|| {
                     Finding::bad(
                         Reason::Creating,
