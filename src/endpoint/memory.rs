@@ -29,6 +29,8 @@ pub struct Memory {
     pub nothing_made: bool,
     /// Whether it was bound by this process and has not been Ready since.
     pub awaits_first_ready: bool,
+    /// The generation that it was last Ready for: what is changed for it since repairs drift, however many passes that takes.
+    pub ready_for: Option<i64>,
     /// Since when a look has found nothing of an object that is deleted and whose status names nothing.
     pub absent_since: Option<Instant>,
     /// Whether AWS refused to swap subnets of one zone in one call.

@@ -56,7 +56,7 @@ struct Pass<'a> {
     object: Arc<Endpoint>,
     owner: Owner,
     deleting: bool,
-    /// Ready, for this generation, when the pass began: what is changed then repairs drift.
+    /// Ready, for this generation, when the pass began.
     settled: bool,
 }
 
@@ -525,7 +525,14 @@ impl<'a> Pass<'a> {
     }
 
     fn tell_of_repairs(&self, repaired: &[String]) {
-        if self.settled && !repaired.is_empty() && !self.deleting {
+        let generation = self.object.metadata.generation;
+        let ready_for = self.ctx.memories.with(&self.object, |memory| {
+            if self.settled {
+                memory.ready_for = generation;
+            }
+            memory.ready_for
+        });
+        if ready_for == generation && !repaired.is_empty() && !self.deleting {
             let note = format!("AWS or Kubernetes was not as specified; done: {}", repaired.join("; "));
             self.ctx
                 .events
