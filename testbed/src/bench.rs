@@ -187,7 +187,7 @@ fn is_release() -> bool {
 
 fn seed(aws: &Simulator) -> Result<()> {
     for account in ACCOUNTS {
-        aws.add_role(&role(account), RoleSpec::default());
+        aws.add_role(&role(account), RoleSpec::default())?;
     }
     for (at, vpc) in VPCS.iter().enumerate() {
         aws.add_vpc(ACCOUNTS[0], REGION, vpc, &format!("10.{at}.0.0/16"))?;

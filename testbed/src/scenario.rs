@@ -88,7 +88,7 @@ pub fn seed(aws: &Simulator) -> Result<()> {
             external_id: external_id.map(str::to_owned),
             ..RoleSpec::default()
         };
-        aws.add_role(&format!("arn:aws:iam::{account}:role/vpce-operator"), role);
+        aws.add_role(&format!("arn:aws:iam::{account}:role/vpce-operator"), role)?;
         aws.add_vpc(account, region, vpc, cidr)?;
         for (subnet, zone) in subnets.iter().zip('a'..) {
             aws.add_subnet(account, region, subnet, vpc, &format!("{region}{zone}"))?;

@@ -120,7 +120,9 @@ impl World {
         let (namespace, account_id, region) = (format!("{name}-{number}"), format!("1{number:011}"), "us-west-2");
         let role_arn = format!("arn:aws:iam::{account_id}:role/vpce-operator");
         self.cluster.create_namespace(&namespace, json!({"tenant": namespace}));
-        self.aws.add_role(&role_arn, RoleSpec::default());
+        self.aws
+            .add_role(&role_arn, RoleSpec::default())
+            .expect("a role without policies");
         let mut tenant = Tenant {
             world: self,
             account: namespace.clone(),

@@ -2,8 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use anyhow::Context as _;
+
 use super::clock::Seconds;
+use super::ec2::tags::Tags;
 use super::filter::glob;
+use super::iam::{Kind, Policy};
 
 /// The account of the operator's base identity.
 pub const BASE_ACCOUNT: &str = "999999999999";
@@ -11,10 +15,14 @@ pub const BASE_ACCOUNT: &str = "999999999999";
 /// An IAM role, as far as AssumeRole looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoleSpec {
-    /// The external id that its trust policy asks for.
+    /// The external id that it asks for, where it has no `trust_policy`.
     pub external_id: Option<String>,
-    /// Whether its trust policy names the operator's base identity.
+    /// Whether it trusts everybody who knows the external id, where it has no `trust_policy`.
     pub trust: bool,
+    /// Its identity policy, as JSON; without one it may do everything.
+    pub policy: Option<String>,
+    /// Its trust policy, as JSON, which then decides alone who may assume it.
+    pub trust_policy: Option<String>,
     /// Its maximum session duration; IAM's default is an hour.
     pub max_session_seconds: u64,
 }
@@ -24,6 +32,8 @@ impl Default for RoleSpec {
         Self {
             external_id: None,
             trust: true,
+            policy: None,
+            trust_policy: None,
             max_session_seconds: 3600,
         }
     }
@@ -33,6 +43,8 @@ impl Default for RoleSpec {
 pub(crate) struct Role {
     pub(crate) spec: RoleSpec,
     pub(crate) id: String,
+    pub(crate) policy: Option<Policy>,
+    pub(crate) trust_policy: Option<Policy>,
 }
 
 /// Whom a key belongs to.
@@ -46,6 +58,18 @@ pub(crate) struct Principal {
     pub(crate) role: String,
     /// Whether it is a role's session, so that assuming another role chains.
     pub(crate) session: bool,
+    /// The session's tags.
+    pub(crate) tags: Tags,
+    /// Keys of those that come along when it assumes another role.
+    pub(crate) transitive: BTreeSet<String>,
+}
+
+impl Principal {
+    /// The tags that a session inherits that this one opens.
+    pub(crate) fn inherited(&self) -> Tags {
+        let tags = self.tags.iter().filter(|(key, _)| self.transitive.contains(*key));
+        tags.map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
 }
 
 #[derive(Debug)]
@@ -78,6 +102,7 @@ pub(crate) struct Identities {
     /// Role ARN to patterns of denied actions.
     denied: BTreeMap<String, BTreeSet<String>>,
     base: (String, String),
+    base_policy: Option<Policy>,
     /// Secret keys and session tokens, of those included that have ended.
     secrets: Vec<String>,
 }
@@ -90,10 +115,12 @@ impl Identities {
         let principal = if base_is_session {
             Principal {
                 account: BASE_ACCOUNT.to_owned(),
-                arn: format!("arn:aws:sts::{BASE_ACCOUNT}:assumed-role/vpce-operator/base"),
+                arn: format!("arn:aws:sts::{BASE_ACCOUNT}:assumed-role/vpce-operator-base/base"),
                 user_id: format!("{}:base", random_id("AROA", 17, ID_CHARS)),
-                role: format!("arn:aws:iam::{BASE_ACCOUNT}:role/vpce-operator"),
+                role: format!("arn:aws:iam::{BASE_ACCOUNT}:role/vpce-operator-base"),
                 session: true,
+                tags: Tags::new(),
+                transitive: BTreeSet::new(),
             }
         } else {
             let arn = format!("arn:aws:iam::{BASE_ACCOUNT}:user/vpce-operator");
@@ -103,6 +130,8 @@ impl Identities {
                 user_id: random_id("AIDA", 17, ID_CHARS),
                 role: arn,
                 session: false,
+                tags: Tags::new(),
+                transitive: BTreeSet::new(),
             }
         };
         let key = Key {
@@ -117,6 +146,7 @@ impl Identities {
             denied: BTreeMap::new(),
             secrets: vec![secret.clone()],
             base: (key_id, secret),
+            base_policy: None,
         }
     }
 
@@ -128,22 +158,65 @@ impl Identities {
         self.base.clone()
     }
 
+    /// The base identity's ARN: of the user, or of the role behind the session.
+    pub(crate) fn base_arn(&self) -> String {
+        self.base_key()
+            .map(|key| key.principal.role.clone())
+            .unwrap_or_default()
+    }
+
+    /// Restricts the base identity, or frees it again.
+    pub(crate) fn set_base_policy(&mut self, policy: Option<&str>) -> anyhow::Result<()> {
+        self.base_policy = read_policy(Kind::Identity, policy)?;
+        Ok(())
+    }
+
+    /// Gives the base session transitive tags.
+    pub(crate) fn set_base_session_tags(&mut self, tags: Tags) {
+        if let Some(key) = self.keys.get_mut(&self.base.0) {
+            key.principal.transitive = tags.keys().cloned().collect();
+            key.principal.tags = tags;
+        }
+    }
+
+    fn base_key(&self) -> Option<&Key> {
+        self.keys.get(&self.base.0)
+    }
+
+    /// What restricts this caller, if anything does.
+    pub(crate) fn policy_of(&self, caller: &Principal) -> Option<&Policy> {
+        match self.roles.get(&caller.role) {
+            Some(role) => role.policy.as_ref(),
+            None if caller.role == self.base_arn() => self.base_policy.as_ref(),
+            None => None,
+        }
+    }
+
     pub(crate) fn add_account(&mut self, account: &str) {
         self.accounts.insert(account.to_owned());
     }
 
     /// Adds the role, and its account with it, or changes the one that is there.
-    pub(crate) fn set_role(&mut self, arn: &str, spec: RoleSpec) {
+    pub(crate) fn set_role(&mut self, arn: &str, spec: RoleSpec) -> anyhow::Result<()> {
+        let policy = read_policy(Kind::Identity, spec.policy.as_deref())
+            .with_context(|| format!("the identity policy of {arn} is refused"))?;
+        let trust_policy = read_policy(Kind::Trust, spec.trust_policy.as_deref())
+            .with_context(|| format!("the trust policy of {arn} is refused"))?;
         if let Some(account) = account_of(arn) {
             self.add_account(account);
         }
-        match self.roles.get_mut(arn) {
-            Some(role) => role.spec = spec,
-            None => {
-                let id = random_id("AROA", 17, ID_CHARS);
-                self.roles.insert(arn.to_owned(), Role { spec, id });
-            }
-        }
+        let id = match self.roles.get(arn) {
+            Some(role) => role.id.clone(),
+            None => random_id("AROA", 17, ID_CHARS),
+        };
+        let role = Role {
+            spec,
+            id,
+            policy,
+            trust_policy,
+        };
+        self.roles.insert(arn.to_owned(), role);
+        Ok(())
     }
 
     /// Removes the role and ends its sessions' life.
@@ -219,6 +292,10 @@ impl Identities {
             }
         }
     }
+}
+
+fn read_policy(kind: Kind, json: Option<&str>) -> anyhow::Result<Option<Policy>> {
+    json.map(|json| Policy::parse(kind, json)).transpose()
 }
 
 /// The account id in an ARN.

@@ -12,6 +12,7 @@ mod ec2;
 mod error;
 mod fault;
 mod filter;
+mod iam;
 mod identity;
 mod query;
 mod server;
@@ -20,6 +21,7 @@ mod view;
 mod world;
 mod xml;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard};
 
 use anyhow::{Context as _, bail};
@@ -133,6 +135,21 @@ impl Simulator {
         self.world().identities.base_credentials()
     }
 
+    /// The ARN of the operator's base identity: its user's, or its role's if it is a session.
+    pub fn base_arn(&self) -> String {
+        self.world().identities.base_arn()
+    }
+
+    /// Gives the base identity an identity policy (JSON), or takes it away, which allows everything.
+    pub fn set_base_policy(&self, policy: Option<String>) -> anyhow::Result<()> {
+        self.world().identities.set_base_policy(policy.as_deref())
+    }
+
+    /// Tags the base session as EKS Pod Identity does: transitively, so that they come along to the tenants' roles.
+    pub fn set_base_session_tags(&self, tags: BTreeMap<String, String>) {
+        self.world().identities.set_base_session_tags(tags);
+    }
+
     /// Every secret key and session token that was ever given to anybody: what must show up nowhere.
     pub fn secrets(&self) -> Vec<String> {
         self.world().identities.secrets()
@@ -153,14 +170,15 @@ impl Simulator {
         self.world().identities.add_account(account);
     }
 
-    /// Adds a role by its ARN.
-    pub fn add_role(&self, arn: &str, spec: RoleSpec) {
-        self.world().identities.set_role(arn, spec);
+    /// Adds a role by its ARN. A policy that cannot be evaluated in full is an error, and the role is not added.
+    pub fn add_role(&self, arn: &str, spec: RoleSpec) -> anyhow::Result<()> {
+        self.world().identities.set_role(arn, spec)
     }
 
-    /// Changes a role; sessions that it handed out stay good.
-    pub fn set_role(&self, arn: &str, spec: RoleSpec) {
-        self.world().identities.set_role(arn, spec);
+    /// Changes a role, and what the sessions that it handed out may do. A policy that cannot be evaluated in full is an
+    /// error, and the role stays as it is.
+    pub fn set_role(&self, arn: &str, spec: RoleSpec) -> anyhow::Result<()> {
+        self.world().identities.set_role(arn, spec)
     }
 
     /// Removes a role; its sessions are good no more.

@@ -1,8 +1,11 @@
 //! STS: AssumeRole and GetCallerIdentity, API version 2011-06-15.
 
+use std::collections::BTreeSet;
+
 use super::clock::{Clock, Seconds};
 use super::ec2::tags;
 use super::error::ApiError;
+use super::iam::{Attempt, may_assume};
 use super::identity::{Identities, Principal, account_of};
 use super::query::Form;
 use super::xml::Xml;
@@ -20,6 +23,8 @@ pub(crate) struct Context<'a> {
     pub(crate) clock: &'a Clock,
     pub(crate) now: Seconds,
     pub(crate) caller: &'a Principal,
+    /// The region whose endpoint is called.
+    pub(crate) region: &'a str,
 }
 
 /// Carries the action out; the answer is what belongs inside `<ActionResult>`.
@@ -77,34 +82,40 @@ fn assume_role(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiErr
         )));
     }
 
-    // A role that is not there and one that does not trust the caller read the same from outside.
     let caller = context.caller;
-    let denied = |action: &str| {
-        ApiError::new(
-            "AccessDenied",
-            format!(
-                "User: {} is not authorized to perform: {action} on resource: {arn}",
-                caller.arn
-            ),
-        )
-        .with_status(403)
-    };
-    let role = context
-        .identities
-        .role(&arn)
-        .filter(|role| role.spec.trust)
-        .filter(|role| role.spec.external_id.is_none() || role.spec.external_id == external_id)
-        .ok_or_else(|| denied("sts:AssumeRole"))?;
-    for (needed, action) in [
-        (true, "sts:AssumeRole"),
-        (!session_tags.is_empty(), "sts:TagSession"),
-        (source_identity.is_some(), "sts:SetSourceIdentity"),
-    ] {
-        let refused = context.identities.is_denied(&caller.role, action) || context.identities.is_denied(&arn, action);
-        if needed && refused {
-            return Err(denied(action));
-        }
+    let mut tags = caller.inherited();
+    if let Some(key) = tags.keys().find(|key| session_tags.contains_key(*key)) {
+        return Err(ApiError::invalid_value(format!(
+            "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from \
+             the calling session: {key}"
+        )));
     }
+    let transitive: BTreeSet<String> = transitive.into_iter().chain(tags.keys().cloned()).collect();
+    tags.extend(session_tags);
+    let attempt = Attempt {
+        caller,
+        region: context.region,
+        role_arn: &arn,
+        session_name: &session,
+        external_id: external_id.as_deref(),
+        source_identity: source_identity.as_deref(),
+        tags: &tags,
+        transitive: &transitive,
+    };
+    // A role that is not there and one that does not trust the caller read the same from outside.
+    let role = context.identities.role(&arn).ok_or("sts:AssumeRole");
+    let role = role
+        .and_then(|role| may_assume(context.identities, role, &attempt).map(|()| role))
+        .map_err(|action| {
+            ApiError::new(
+                "AccessDenied",
+                format!(
+                    "User: {} is not authorized to perform: {action} on resource: {arn}",
+                    caller.arn
+                ),
+            )
+            .with_status(403)
+        })?;
     if caller.session && seconds > MAX_CHAINED_SECONDS {
         return Err(validation(
             "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.",
@@ -124,6 +135,8 @@ fn assume_role(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiErr
         account,
         role: arn.clone(),
         session: true,
+        tags,
+        transitive,
     };
     let expires = context.now + Seconds::from(u32::try_from(seconds).unwrap_or(u32::MAX));
     let mut xml = Xml::new();

@@ -152,6 +152,7 @@ impl World {
                     clock: &self.clock,
                     now,
                     caller: &caller,
+                    region: &request.region,
                 };
                 sts::handle(&request.action, &mut form, &mut context)
             }

@@ -6,6 +6,7 @@ mod client;
 mod endpoints;
 mod groups;
 mod mishaps;
+mod policies;
 mod sessions;
 
 use std::process::Command;
@@ -31,7 +32,7 @@ fn simulator(config: Config) -> (Simulator, Client) {
         ..config
     })
     .unwrap();
-    simulator.add_role(ROLE, RoleSpec::default());
+    simulator.add_role(ROLE, RoleSpec::default()).unwrap();
     simulator.add_vpc(ACCOUNT, REGION, "vpc-1", "10.0.0.0/16").unwrap();
     for (subnet, zone) in [
         ("subnet-a", "a"),
@@ -65,7 +66,7 @@ fn boto3_understands_it() {
         external_id: Some("smoke".to_owned()),
         ..RoleSpec::default()
     };
-    simulator.add_role(ROLE, spec);
+    simulator.add_role(ROLE, spec).unwrap();
     let (key_id, secret) = simulator.base_credentials();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/python/smoke_boto3.py");
     let output = Command::new(python::interpreter().unwrap())

@@ -20,7 +20,7 @@ fn a_role_is_assumed_only_with_trust_and_its_external_id() {
         external_id: Some("ext-1".to_owned()),
         ..RoleSpec::default()
     };
-    simulator.add_role(ROLE, spec.clone());
+    simulator.add_role(ROLE, spec.clone()).unwrap();
     let refused = assume(&client, &[("ExternalId", "ext-2")]);
     refused.refused("AccessDenied");
     assert_eq!(refused.status, 403);
@@ -35,7 +35,7 @@ fn a_role_is_assumed_only_with_trust_and_its_external_id() {
     assume(&client, &[("ExternalId", "ext-1")]).succeeded();
 
     spec.trust = false;
-    simulator.set_role(ROLE, spec);
+    simulator.set_role(ROLE, spec).unwrap();
     assume(&client, &[("ExternalId", "ext-1")]).refused("AccessDenied");
 }
 
@@ -50,7 +50,7 @@ fn a_chained_session_lasts_an_hour_at_most() {
         max_session_seconds: 43_200,
         ..RoleSpec::default()
     };
-    simulator.add_role(ROLE, spec);
+    simulator.add_role(ROLE, spec).unwrap();
     let client = Client::base(&simulator, REGION);
     assume(&client, &[("DurationSeconds", "3600")]).succeeded();
     assume(&client, &[("DurationSeconds", "3601")]).refused("ValidationError");
@@ -94,7 +94,7 @@ fn strangers_are_turned_away() {
 fn accounts_and_regions_are_apart() {
     let (simulator, client) = simulator(Config::default());
     let other_role = "arn:aws:iam::222222222222:role/team";
-    simulator.add_role(other_role, RoleSpec::default());
+    simulator.add_role(other_role, RoleSpec::default()).unwrap();
     let other_account = Client::base(&simulator, REGION).assume(other_role);
     let other_region = Client::base(&simulator, "eu-west-1").assume(ROLE);
     let ids = |client: &Client| client.ec2("DescribeVpcs", &[]).succeeded().texts("vpcId");

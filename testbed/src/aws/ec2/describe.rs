@@ -1,6 +1,7 @@
 //! What all describes have in common: ids, filters, pages.
 
 use super::Context;
+use super::permission::Need;
 use super::tags::Tags;
 use crate::aws::error::ApiError;
 use crate::aws::filter::{Filters, Paging};
@@ -44,7 +45,7 @@ impl Question {
             ));
         }
         let paging = Paging::take(form, shape.least, context.config.page_size_cap)?;
-        context.permit(form, &[shape.action])?;
+        context.permit(form, &[Need::anywhere(shape.action)])?;
         Ok(Self { ids, filters, paging })
     }
 

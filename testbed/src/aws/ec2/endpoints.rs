@@ -7,6 +7,7 @@ use super::checks::{
     check_address_options, check_groups, check_private_dns, check_route_tables, check_subnets, not_found, take_policy,
 };
 use super::describe::{Question, Shape};
+use super::permission::Need;
 use super::region::{Endpoint, EndpointKind, EndpointState, Region, TokenUse, new_id};
 use super::services::{self, ServiceSpec};
 use super::tags::{self, Tags};
@@ -80,6 +81,22 @@ impl Creation {
             policy: take_policy(form)?,
             tags: tags::take_specification(form, "vpc-endpoint")?,
         })
+    }
+
+    /// The endpoint with its tags, and everything that it is put into.
+    fn needs(&self, context: &Context<'_>) -> Vec<Need> {
+        const ACTION: &str = "ec2:CreateVpcEndpoint";
+        const KIND: &str = "vpc-endpoint";
+        let endpoint = context
+            .need_new(ACTION, KIND, &self.tags)
+            .with("ec2:VpceServiceName", &self.service_name)
+            .with("ec2:VpceServiceOwner", services::owner(&self.service_name));
+        let mut needs = vec![endpoint, context.need(ACTION, &self.vpc_id)];
+        for ids in [&self.subnet_ids, &self.group_ids, &self.route_table_ids] {
+            needs.extend(context.needs(ACTION, ids));
+        }
+        needs.extend(context.need_tagging(ACTION, KIND, &self.tags));
+        needs
     }
 
     /// Checks it against the region, and fills in the groups that were not given.
@@ -169,6 +186,7 @@ impl Creation {
 pub(super) fn create(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
     let client_token = form.take("ClientToken");
     let mut creation = Creation::take(form)?;
+    context.permit(form, &creation.needs(context))?;
     if let Some(token) = &client_token
         && (token.is_empty() || token.len() > MAX_CLIENT_TOKEN || !token.is_ascii())
     {
@@ -176,11 +194,6 @@ pub(super) fn create(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
             "Invalid ClientToken: it must be 1 to {MAX_CLIENT_TOKEN} ASCII characters"
         )));
     }
-    let mut actions = vec!["ec2:CreateVpcEndpoint"];
-    if !creation.tags.is_empty() {
-        actions.push("ec2:CreateTags");
-    }
-    context.permit(form, &actions)?;
 
     let parameters = format!("{creation:?}");
     if let Some(token) = &client_token
@@ -284,20 +297,24 @@ pub(super) fn describe(form: &mut Form, context: &mut Context<'_>) -> Result<Xml
 
 pub(super) fn delete(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
     let ids: BTreeSet<String> = form.require_list("VpcEndpointId")?.into_iter().collect();
-    context.permit(form, &["ec2:DeleteVpcEndpoints"])?;
+    let ids: Vec<String> = ids.into_iter().collect();
+    let mut unsuccessful = context.permit_each(form, "ec2:DeleteVpcEndpoints", &ids)?;
 
-    let (present, missing): (Vec<String>, Vec<String>) = ids.into_iter().partition(|id| {
-        let endpoint = context.region.endpoints.get(id);
-        endpoint.is_some_and(|endpoint| !endpoint.is_deleted())
-    });
-    for id in present {
-        context.region.start_deleting(&id, context.now, context.config);
+    let permitted: Vec<String> = ids.into_iter().filter(|id| !unsuccessful.contains_key(id)).collect();
+    for id in permitted {
+        let endpoint = context.region.endpoints.get(&id);
+        if endpoint.is_some_and(|endpoint| !endpoint.is_deleted()) {
+            context.region.start_deleting(&id, context.now, context.config);
+        } else {
+            let message = format!("The VPC endpoint {id} does not exist");
+            unsuccessful.insert(id, ApiError::new("InvalidVpcEndpoint.NotFound", message));
+        }
     }
     let mut xml = Xml::new();
-    xml.items("unsuccessful", missing, |xml, id| {
+    xml.items("unsuccessful", unsuccessful, |xml, (id, error)| {
         xml.element("error", |xml| {
-            xml.text("code", "InvalidVpcEndpoint.NotFound");
-            xml.text("message", format!("The VPC endpoint {id} does not exist"));
+            xml.text("code", error.code);
+            xml.text("message", error.message);
         });
         xml.text("resourceId", id);
     });

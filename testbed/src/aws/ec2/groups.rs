@@ -22,11 +22,20 @@ const SHAPE: Shape = Shape {
     missing: "InvalidGroup.NotFound",
 };
 
+const CREATE: &str = "ec2:CreateSecurityGroup";
+
 pub(super) fn create(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
     let name = form.require("GroupName")?;
     let description = form.require("GroupDescription")?;
     let vpc_id = form.require("VpcId")?;
     let tags = tags::take_specification(form, "security-group")?;
+    let mut needs = vec![
+        context.need_new(CREATE, "security-group", &tags),
+        context.need(CREATE, &vpc_id),
+    ];
+    needs.extend(context.need_tagging(CREATE, "security-group", &tags));
+    context.permit(form, &needs)?;
+
     check_text("group name", &name)?;
     check_text("group description", &description)?;
     if name.starts_with("sg-") {
@@ -40,12 +49,6 @@ pub(super) fn create(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
             "The security group 'default' is reserved",
         ));
     }
-    let mut actions = vec!["ec2:CreateSecurityGroup"];
-    if !tags.is_empty() {
-        actions.push("ec2:CreateTags");
-    }
-    context.permit(form, &actions)?;
-
     let region = &mut *context.region;
     if !region.vpcs.contains_key(&vpc_id) {
         return Err(ApiError::new(
@@ -92,7 +95,7 @@ pub(crate) fn new_group(id: String, vpc_id: &str, name: &str, description: &str,
 
 pub(super) fn delete(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
     let id = form.require("GroupId")?;
-    context.permit(form, &["ec2:DeleteSecurityGroup"])?;
+    context.permit(form, &[context.need("ec2:DeleteSecurityGroup", &id)])?;
 
     let region = &mut *context.region;
     let group = region.groups.get(&id).ok_or_else(|| not_found(&id))?;

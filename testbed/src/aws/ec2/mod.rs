@@ -6,6 +6,7 @@ pub(crate) mod endpoints;
 pub(crate) mod groups;
 mod modify;
 pub(crate) mod network;
+mod permission;
 pub(crate) mod region;
 pub(crate) mod replica;
 pub(crate) mod rules;
@@ -65,37 +66,6 @@ pub(crate) struct Context<'a> {
     pub(crate) caller: &'a Principal,
     /// Ids of what the action made.
     pub(crate) produced: Vec<String>,
-}
-
-impl Context<'_> {
-    /// The line between reading a request and looking at the region: nothing of the form may be left, the caller must be
-    /// allowed, and a dry run ends here.
-    pub(crate) fn permit(&self, form: &mut Form, actions: &[&str]) -> Result<(), ApiError> {
-        let dry_run = form.flag("DryRun")?.unwrap_or(false);
-        form.finish()?;
-        for action in actions {
-            if self.identities.is_denied(&self.caller.role, action) {
-                return Err(self.unauthorized(action));
-            }
-        }
-        if dry_run {
-            return Err(ApiError::new(
-                "DryRunOperation",
-                "Request would have succeeded, but DryRun flag is set.",
-            )
-            .with_status(412));
-        }
-        Ok(())
-    }
-
-    fn unauthorized(&self, action: &str) -> ApiError {
-        let message = format!(
-            "You are not authorized to perform this operation. User: {} is not authorized to perform: {action} on \
-             resource: arn:aws:ec2:{}:{}:* because no identity-based policy allows the {action} action",
-            self.caller.arn, self.region.name, self.region.account
-        );
-        ApiError::new("UnauthorizedOperation", message).with_status(403)
-    }
 }
 
 /// Carries the action out; the answer is what belongs inside `<ActionResponse>`.

@@ -13,6 +13,8 @@ use crate::aws::error::ApiError;
 use crate::aws::query::Form;
 use crate::aws::xml::Xml;
 
+const ACTION: &str = "ec2:ModifyVpcEndpoint";
+
 /// What a ModifyVpcEndpoint adds to and takes from one of an endpoint's sets.
 struct Change {
     add: BTreeSet<String>,
@@ -56,7 +58,11 @@ pub(super) fn modify(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
     let reset_policy = form.flag("ResetPolicy")?.unwrap_or(false);
     let policy = take_policy(form)?;
     check_address_options(form)?;
-    context.permit(form, &["ec2:ModifyVpcEndpoint"])?;
+    let mut needs = vec![context.need(ACTION, &id)];
+    for change in [&subnets, &groups, &route_tables] {
+        needs.extend(context.needs(ACTION, change.add.union(&change.remove)));
+    }
+    context.permit(form, &needs)?;
 
     let region = &*context.region;
     let endpoint = region

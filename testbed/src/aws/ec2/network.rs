@@ -103,7 +103,10 @@ pub(super) fn create_vpc(form: &mut Form, context: &mut Context<'_>) -> Result<X
     let text = form.require("CidrBlock")?;
     let tags = tags::take_specification(form, "vpc")?;
     let cidr = take_block(&text)?;
-    context.permit(form, &["ec2:CreateVpc"])?;
+    const ACTION: &str = "ec2:CreateVpc";
+    let mut needs = vec![context.need_new(ACTION, "vpc", &tags)];
+    needs.extend(context.need_tagging(ACTION, "vpc", &tags));
+    context.permit(form, &needs)?;
 
     let id = new_id("vpc");
     add_vpc(context.region, &id, cidr, tags);
@@ -121,7 +124,10 @@ pub(super) fn create_subnet(form: &mut Form, context: &mut Context<'_>) -> Resul
     let zone = form.take("AvailabilityZone");
     let tags = tags::take_specification(form, "subnet")?;
     let cidr = take_block(&text)?.trunc();
-    context.permit(form, &["ec2:CreateSubnet"])?;
+    const ACTION: &str = "ec2:CreateSubnet";
+    let mut needs = vec![context.need_new(ACTION, "subnet", &tags), context.need(ACTION, &vpc_id)];
+    needs.extend(context.need_tagging(ACTION, "subnet", &tags));
+    context.permit(form, &needs)?;
 
     let region = &mut *context.region;
     let zone = zone.unwrap_or_else(|| format!("{}a", region.name));

@@ -231,14 +231,16 @@ pub(super) fn authorize(direction: Direction, form: &mut Form, context: &mut Con
     if asked.is_empty() {
         return Err(form.missing("IpPermissions"));
     }
-    let mut actions = vec![match direction {
+    let action = match direction {
         Direction::Ingress => "ec2:AuthorizeSecurityGroupIngress",
         Direction::Egress => "ec2:AuthorizeSecurityGroupEgress",
-    }];
-    if !tags.is_empty() {
-        actions.push("ec2:CreateTags");
+    };
+    const RULE: &str = "security-group-rule";
+    let mut needs = vec![context.need(action, &group_id)];
+    if let Some(tagging) = context.need_tagging(action, RULE, &tags) {
+        needs.extend([context.need_new(action, RULE, &tags), tagging]);
     }
-    context.permit(form, &actions)?;
+    context.permit(form, &needs)?;
 
     let group = group_of(context.region, &group_id)?;
     for Asked { traffic, .. } in &asked {
@@ -283,7 +285,7 @@ pub(super) fn revoke(direction: Direction, form: &mut Form, context: &mut Contex
         Direction::Ingress => "ec2:RevokeSecurityGroupIngress",
         Direction::Egress => "ec2:RevokeSecurityGroupEgress",
     };
-    context.permit(form, &[action])?;
+    context.permit(form, &[context.need(action, &group_id)])?;
 
     let group = group_of(context.region, &group_id)?;
     let mut doomed: Vec<String> = Vec::new();
@@ -331,7 +333,7 @@ pub(super) fn describe_anew(direction: Direction, form: &mut Form, context: &mut
         Direction::Ingress => "ec2:UpdateSecurityGroupRuleDescriptionsIngress",
         Direction::Egress => "ec2:UpdateSecurityGroupRuleDescriptionsEgress",
     };
-    context.permit(form, &[action])?;
+    context.permit(form, &[context.need(action, &group_id)])?;
 
     let group = group_of(context.region, &group_id)?;
     let mut texts: BTreeMap<String, Option<String>> = BTreeMap::new();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Context;
+use super::permission::Need;
 use super::region::EndpointKind;
 use crate::aws::error::ApiError;
 use crate::aws::filter::{Filters, Paging};
@@ -84,7 +85,7 @@ pub(super) fn describe(form: &mut Form, context: &mut Context<'_>) -> Result<Xml
     let names = form.list("ServiceName");
     let filters = Filters::take(form, &["service-name", "service-type"])?;
     let paging = Paging::take(form, 1, context.config.page_size_cap)?;
-    context.permit(form, &["ec2:DescribeVpcEndpointServices"])?;
+    context.permit(form, &[Need::anywhere("ec2:DescribeVpcEndpointServices")])?;
 
     if let Some(missing) = names.iter().find(|n| !context.services.contains_key(*n)) {
         return Err(not_found(missing));
@@ -114,14 +115,7 @@ pub(super) fn describe(form: &mut Form, context: &mut Context<'_>) -> Result<Xml
         xml.text("serviceRegion", &context.region.name);
         let azs = if spec.azs.is_empty() { &zones[..] } else { &spec.azs[..] };
         xml.values("availabilityZoneSet", azs);
-        xml.text(
-            "owner",
-            if last.starts_with("vpce-svc-") {
-                "888888888888"
-            } else {
-                "amazon"
-            },
-        );
+        xml.text("owner", owner(name));
         if !spec.gateway {
             xml.values("baseEndpointDnsNameSet", [dns_suffix(name, &context.region.name)]);
         }
@@ -133,6 +127,15 @@ pub(super) fn describe(form: &mut Form, context: &mut Context<'_>) -> Result<Xml
     });
     xml.optional("nextToken", token);
     Ok(xml)
+}
+
+/// Who offers a service: an account, or `amazon`.
+pub(super) fn owner(service_name: &str) -> &'static str {
+    let private = service_name
+        .rsplit('.')
+        .next()
+        .is_some_and(|last| last.starts_with("vpce-svc-"));
+    if private { "888888888888" } else { "amazon" }
 }
 
 pub(super) fn not_found(name: &str) -> ApiError {

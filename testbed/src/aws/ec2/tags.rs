@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Context;
+use super::permission::Need;
 use super::region::Region;
 use crate::aws::error::ApiError;
 use crate::aws::query::Form;
@@ -65,7 +66,9 @@ pub(super) fn create(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
         return Err(form.missing("Tag"));
     }
     check_resources(&ids)?;
-    context.permit(form, &["ec2:CreateTags"])?;
+    let needs = context.needs("ec2:CreateTags", &ids).into_iter();
+    let needs: Vec<Need> = needs.map(|need| need.requesting(&tags)).collect();
+    context.permit(form, &needs)?;
 
     for id in &ids {
         let present = find(context.region, id)?;
@@ -95,7 +98,13 @@ pub(super) fn delete(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
     if unwanted.iter().any(|(key, _)| key.starts_with("aws:")) {
         return Err(reserved());
     }
-    context.permit(form, &["ec2:DeleteTags"])?;
+    let valued = unwanted.iter().cloned().filter_map(|(key, value)| Some((key, value?)));
+    let valued: Tags = valued.collect();
+    let needs = context.needs("ec2:DeleteTags", &ids).into_iter();
+    let needs: Vec<Need> = needs
+        .map(|need| need.requesting(&valued).naming(unwanted.iter().map(|(key, _)| key)))
+        .collect();
+    context.permit(form, &needs)?;
 
     for id in &ids {
         find(context.region, id)?;

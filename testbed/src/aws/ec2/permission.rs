@@ -1,0 +1,241 @@
+//! What a call has to be allowed: actions on resources with their condition keys, as the Service Authorization
+//! Reference lists them for EC2, and the words in which EC2 refuses.
+
+use std::collections::BTreeMap;
+
+use super::Context;
+use super::region::Region;
+use super::tags::Tags;
+use crate::aws::error::ApiError;
+use crate::aws::iam::{Keys, Request, Verdict};
+use crate::aws::query::Form;
+
+/// One action on one resource.
+#[derive(Debug)]
+pub(super) struct Need {
+    action: String,
+    /// An ARN; `*` where the action knows no resources.
+    resource: String,
+    keys: Keys,
+}
+
+impl Need {
+    /// An action that knows no resources, as the describes.
+    pub(super) fn anywhere(action: &str) -> Self {
+        Self {
+            action: action.to_owned(),
+            resource: "*".to_owned(),
+            keys: Keys::default(),
+        }
+    }
+
+    pub(super) fn with(mut self, key: &str, value: &str) -> Self {
+        self.keys = self.keys.with(key, value);
+        self
+    }
+
+    /// The tags that the request is about.
+    pub(super) fn requesting(mut self, tags: &Tags) -> Self {
+        self.keys = self.keys.requesting(tags);
+        self
+    }
+
+    /// The tags that the request is about where it may leave their values open.
+    pub(super) fn naming<'a>(mut self, tag_keys: impl Iterator<Item = &'a String>) -> Self {
+        self.keys = self.keys.with_all("aws:TagKeys", tag_keys);
+        self
+    }
+}
+
+impl Context<'_> {
+    /// An action on something by its id. What is not there has no tags either, so that a policy which asks for one
+    /// refuses before anybody says that it is missing.
+    pub(super) fn need(&self, action: &str, id: &str) -> Need {
+        let mut keys = Keys::default();
+        if let Some((tags, vpc_id)) = attributes(self.region, id, self.now) {
+            keys = keys.tagged(tags);
+            if let Some(vpc_id) = vpc_id {
+                keys = keys.with("ec2:Vpc", self.arn("vpc", vpc_id));
+            }
+        }
+        let kind = resource_type(id);
+        let own_id = match kind {
+            "security-group" => Some("ec2:SecurityGroupID"),
+            "subnet" => Some("ec2:SubnetID"),
+            "vpc" => Some("ec2:VpcID"),
+            "route-table" => Some("ec2:RouteTableID"),
+            _ => None,
+        };
+        if let Some(key) = own_id {
+            keys = keys.with(key, id);
+        }
+        Need {
+            action: action.to_owned(),
+            resource: self.arn(kind, id),
+            keys,
+        }
+    }
+
+    /// The same action on several.
+    pub(super) fn needs<'a>(&self, action: &str, ids: impl IntoIterator<Item = &'a String>) -> Vec<Need> {
+        ids.into_iter().map(|id| self.need(action, id)).collect()
+    }
+
+    /// An action that makes something of a kind, with tags.
+    pub(super) fn need_new(&self, action: &str, kind: &str, tags: &Tags) -> Need {
+        Need {
+            action: action.to_owned(),
+            resource: self.arn(kind, "*"),
+            keys: Keys::default().requesting(tags),
+        }
+    }
+
+    /// What tags in a request that makes something need besides: CreateTags, with the action that makes it.
+    pub(super) fn need_tagging(&self, action: &str, kind: &str, tags: &Tags) -> Option<Need> {
+        let name = action.strip_prefix("ec2:").unwrap_or(action);
+        let need = || {
+            self.need_new("ec2:CreateTags", kind, tags)
+                .with("ec2:CreateAction", name)
+        };
+        (!tags.is_empty()).then(need)
+    }
+
+    /// The line between reading a request and looking at the region: nothing of the form may be left, the caller must be
+    /// allowed, and a dry run ends here.
+    pub(super) fn permit(&self, form: &mut Form, needs: &[Need]) -> Result<(), ApiError> {
+        let dry_run = finish(form)?;
+        for need in needs {
+            self.check(need)?;
+        }
+        if dry_run { Err(dry_run_passed()) } else { Ok(()) }
+    }
+
+    /// The same for an action that is refused for each resource by itself: those that are, with the reason. A dry run
+    /// has to be allowed for all.
+    pub(super) fn permit_each(
+        &self,
+        form: &mut Form,
+        action: &str,
+        ids: &[String],
+    ) -> Result<BTreeMap<String, ApiError>, ApiError> {
+        let dry_run = finish(form)?;
+        let mut refused = BTreeMap::new();
+        for (id, need) in ids.iter().zip(self.needs(action, ids)) {
+            if self.identities.is_denied(&self.caller.role, action) {
+                return Err(self.refusal(&need, Verdict::NotAllowed));
+            }
+            if let Err(error) = self.check(&need) {
+                refused.insert(id.clone(), error);
+            }
+        }
+        match refused.pop_first() {
+            Some((_, error)) if dry_run => Err(error),
+            None if dry_run => Err(dry_run_passed()),
+            first => {
+                refused.extend(first);
+                Ok(refused)
+            }
+        }
+    }
+
+    fn check(&self, need: &Need) -> Result<(), ApiError> {
+        if self.identities.is_denied(&self.caller.role, &need.action) {
+            return Err(self.refusal(need, Verdict::NotAllowed));
+        }
+        let Some(policy) = self.identities.policy_of(self.caller) else {
+            return Ok(());
+        };
+        let region = &self.region.name;
+        let keys = Keys::of(self.caller, region).with("ec2:Region", region).and(&need.keys);
+        let verdict = policy.judge(Request {
+            action: &need.action,
+            resource: &need.resource,
+            keys: &keys,
+        });
+        match verdict {
+            Verdict::Allowed => Ok(()),
+            refused => Err(self.refusal(need, refused)),
+        }
+    }
+
+    fn refusal(&self, need: &Need, verdict: Verdict) -> ApiError {
+        let Need { action, resource, .. } = need;
+        let why = match verdict {
+            Verdict::Denied => "with an explicit deny in an identity-based policy".to_owned(),
+            _ => format!("because no identity-based policy allows the {action} action"),
+        };
+        let user = &self.caller.arn;
+        let text =
+            format!("You are not authorized to perform this operation. User: {user} is not authorized to perform: ");
+        let message = if resource == "*" {
+            format!("{text}{action} {why}")
+        } else {
+            // What only DecodeAuthorizationMessage can read differs from call to call, even of the same refusal.
+            let encoded: String = (0..120).map(|_| fastrand::alphanumeric()).collect();
+            format!("{text}{action} on resource: {resource} {why}. Encoded authorization failure message: {encoded}")
+        };
+        ApiError::new("UnauthorizedOperation", message).with_status(403)
+    }
+
+    fn arn(&self, kind: &str, id: &str) -> String {
+        let partition = self.caller.arn.split(':').nth(1).unwrap_or("aws");
+        let Region { name, account, .. } = &*self.region;
+        format!("arn:{partition}:ec2:{name}:{account}:{kind}/{id}")
+    }
+}
+
+/// Reads whether it is a dry run, after which nothing may be left in the form.
+fn finish(form: &mut Form) -> Result<bool, ApiError> {
+    let dry_run = form.flag("DryRun")?.unwrap_or(false);
+    form.finish()?;
+    Ok(dry_run)
+}
+
+fn dry_run_passed() -> ApiError {
+    ApiError::new(
+        "DryRunOperation",
+        "Request would have succeeded, but DryRun flag is set.",
+    )
+    .with_status(412)
+}
+
+/// The resource type in the ARN of what has this id.
+fn resource_type(id: &str) -> &str {
+    match id.split('-').next().unwrap_or_default() {
+        "vpce" => "vpc-endpoint",
+        "sg" => "security-group",
+        "sgr" => "security-group-rule",
+        "rtb" => "route-table",
+        "eni" => "network-interface",
+        other => other,
+    }
+}
+
+/// A resource's tags, and its VPC where `ec2:Vpc` is a key of its type (which it is not for an endpoint).
+fn attributes<'a>(region: &'a Region, id: &str, now: f64) -> Option<(&'a Tags, Option<&'a str>)> {
+    match resource_type(id) {
+        "vpc-endpoint" => {
+            let endpoint = region.described(now).find(|endpoint| endpoint.id == id)?;
+            Some((&endpoint.tags, None))
+        }
+        "vpc" => Some((&region.vpcs.get(id)?.tags, None)),
+        "subnet" => region
+            .subnets
+            .get(id)
+            .map(|subnet| (&subnet.tags, Some(&*subnet.vpc_id))),
+        "route-table" => region
+            .route_tables
+            .get(id)
+            .map(|table| (&table.tags, Some(&*table.vpc_id))),
+        "security-group" => region.groups.get(id).map(|group| (&group.tags, Some(&*group.vpc_id))),
+        "network-interface" => {
+            let interface = region.interfaces.get(id)?;
+            Some((&interface.tags, Some(&*interface.vpc_id)))
+        }
+        "security-group-rule" => {
+            let mut rules = region.groups.values().flat_map(|group| &group.rules);
+            Some((&rules.find(|rule| rule.id == id)?.tags, None))
+        }
+        _ => None,
+    }
+}
