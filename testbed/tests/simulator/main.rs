@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod client;
+mod documented_policies;
 mod endpoints;
 mod groups;
 mod mishaps;
