@@ -3,6 +3,7 @@
 mod cluster;
 mod crashes;
 mod dashboards;
+mod drift;
 mod edits;
 mod figures;
 mod legacy;
