@@ -4,6 +4,8 @@
 //! each write to the API server, which is held off by taking away the right to it. What a crash leaves right after one write is what it leaves before
 //! the next.
 
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
 use serde_json::{Value, json};
 use vpce_testbed::aws::{Config, Fault, FaultKind, Gate, PausePoint, ServiceSpec};
 
@@ -172,18 +174,6 @@ fn a_crash_at_any_write_makes_nothing_twice_and_leaves_nothing() {
             nothing_left(&tenant, "api", &what);
         }
     }
-    // What no status names, and nobody wants any more when the operator is back.
-    for action in ["CreateSecurityGroup", "CreateVpcEndpoint"] {
-        let gate = world.aws.pause_on(action, PausePoint::After);
-        tenant.apply("api", tenant.spec(json!({})));
-        assert!(gate.wait_reached(WITHIN), "it never comes to {action}");
-        kill(&world);
-        gate.abandon();
-        tenant.delete("api");
-        assert_eq!(tenant.groups().len(), 1);
-        start(&world);
-        nothing_left(&tenant, "api", &format!("After {action} and a deletion"));
-    }
     for action in DELETING {
         for point in POINTS {
             let what = format!("{point:?} {action}");
@@ -285,17 +275,44 @@ fn a_crash_at_any_write_makes_nothing_twice_and_leaves_nothing() {
     nothing_left(&tenant, "api", "before the finalizer goes");
 }
 
+/// A world, for one test at a time, in which AWS shows late what was made: whoever looks and then tries again finds nothing, and asks for another.
+fn late() -> MutexGuard<'static, World> {
+    static WORLD: OnceLock<Mutex<World>> = OnceLock::new();
+    WORLD
+        .get_or_init(|| {
+            let setup = Setup::fast().value("settings.settleSeconds", "4");
+            Mutex::new(World::own(Setup {
+                aws: Config {
+                    consistency_seconds: 3.0,
+                    ..setup.aws.clone()
+                },
+                ..setup
+            }))
+        })
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+#[test]
+fn what_no_status_names_is_found_when_it_is_only_to_be_deleted() {
+    let world = late();
+    let tenant = world.tenant("unseen");
+    for action in ["CreateSecurityGroup", "CreateVpcEndpoint"] {
+        let gate = world.aws.pause_on(action, PausePoint::After);
+        tenant.apply("api", tenant.spec(json!({})));
+        assert!(gate.wait_reached(WITHIN), "it never comes to {action}");
+        kill(&world);
+        gate.abandon();
+        tenant.delete("api");
+        assert_eq!(tenant.groups().len(), 1);
+        start(&world);
+        nothing_left(&tenant, "api", &format!("After {action} and a deletion"));
+    }
+}
+
 #[test]
 fn a_lost_answer_makes_nothing_twice_and_leaves_nothing() {
-    // AWS shows late what was made: whoever looks and then tries again finds nothing and asks for another.
-    let setup = Setup::fast().value("settings.settleSeconds", "4");
-    let world = World::own(Setup {
-        aws: Config {
-            consistency_seconds: 3.0,
-            ..setup.aws.clone()
-        },
-        ..setup
-    });
+    let world = late();
     let lose = |tenant: &Tenant<'_>, action: &str| {
         world.aws.fault(Fault {
             account: Some(tenant.account_id.clone()),

@@ -11,7 +11,7 @@ use vpce_testbed::aws::{Call, PausePoint, RoleSpec};
 
 use crate::cluster;
 use crate::dashboards;
-use crate::world::{Setup, Tenant, WITHIN, World, text};
+use crate::world::{Setup, Tenant, WITHIN, World, condition, text};
 
 const RESYNC: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(500);
@@ -136,7 +136,7 @@ fn many_endpoints_need_no_more_looks_than_one() {
 fn at_rest_of_nothing(tenant: &Tenant<'_>) {
     tenant.world.eventually("the AWSAccount is Ready", || {
         let account = tenant.world.aws_account(&tenant.account)?;
-        crate::world::condition(&account, "Ready").filter(|ready| ready.status)
+        condition(&account, "Ready").filter(|ready| ready.status)
     });
 }
 
@@ -221,6 +221,10 @@ fn a_refused_role_is_tried_at_most_four_times_a_minute() {
     for name in &names {
         tenant.not_ready(name, "AccountNotReady");
     }
+    world.eventually("the AWSAccount says so, too", || {
+        let account = world.aws_account(&tenant.account)?;
+        condition(&account, "Ready").filter(|ready| ready.reason == "AssumeRoleDenied")
+    });
     let calls = |from: f64| {
         let mut calls = world.aws.calls();
         calls.retain(|call| {
