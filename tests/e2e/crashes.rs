@@ -140,7 +140,7 @@ fn exactly_one(tenant: &Tenant<'_>, name: &str, what: &str) {
     let group = &tenant.groups()[0];
     assert_eq!(
         tenant.endpoints()[0].group_ids,
-        [group.id.clone()],
+        std::slice::from_ref(&group.id),
         "after a crash {what}"
     );
     assert_eq!(
