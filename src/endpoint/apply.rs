@@ -401,7 +401,7 @@ impl Hands<'_> {
             self.region.distrust();
         }
         if error.is_expired_session() {
-            forget_session(self.ctx, self.object, self.ec2).await;
+            forget_session(self.ctx, self.account, self.ec2).await;
         }
         match (step, error.code.as_str()) {
             // The snapshot is behind: what we want is there already, or gone already.
@@ -461,14 +461,13 @@ fn is_in_use(error: &CallError) -> bool {
 }
 
 /// Has the next reconcile open a new session.
-pub async fn forget_session(ctx: &Context, object: &Endpoint, ec2: &Ec2) {
-    let account = object.status.account.as_ref().map(|account| account.name.as_str());
+pub async fn forget_session(ctx: &Context, account: &str, ec2: &Ec2) {
     tracing::warn!(
         account,
         account_id = ec2.account_id,
         "the session is no longer good; opening another"
     );
-    if let Some(role) = account.and_then(|name| crate::account::role_of(ctx, name)) {
+    if let Some(role) = crate::account::role_of(ctx, account) {
         ctx.sessions.forget(&role).await;
     }
 }
@@ -486,6 +485,10 @@ pub fn explain(error: &CallError, role: &str, account_id: &str, region: &str) ->
              rule of another group"
                 .to_owned()
         }
+        // In a region that is not there, or not enabled, EC2 calls good credentials invalid.
+        Class::Denied if error.code == "AuthFailure" => {
+            format!("check that there is a region {region}, and that it is enabled for AWS account {account_id}")
+        }
         Class::Denied => format!(
             "allow {} to role {role} of AWS account {account_id} (docs/iam.md)",
             error.action
@@ -496,7 +499,8 @@ pub fn explain(error: &CallError, role: &str, account_id: &str, region: &str) ->
         Class::Invalid => "correct the spec".to_owned(),
         Class::Quota => format!("delete what is not needed, or have AWS raise the quota of account {account_id} in {region}"),
         Class::Conflict => "tried again".to_owned(),
-        Class::Throttled | Class::Transient => "tried again; if it lasts, look at AWS's health".to_owned(),
+        Class::Throttled => "tried again".to_owned(),
+        Class::Transient => format!("tried again; if it lasts, check that there is a region {region}, and look at AWS's health"),
     };
     Finding::bad(reason, format!("{error} ({advice})"))
 }

@@ -67,12 +67,12 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
         return Ok(Next::Gone);
     }
     if is_legacy(&pass.object) {
-        return pass.report(Findings::account(legacy_unsettled())).await;
+        return pass.report(Findings::account(status::legacy_unsettled())).await;
     }
     let spec = match (pass.object.spec.clone(), pass.deleting) {
         (Ok(spec), _) => Some(spec),
         (Err(_), true) => None,
-        (Err(error), false) => return pass.report(Findings::account(does_not_parse(&error))).await,
+        (Err(error), false) => return pass.report(Findings::account(status::does_not_parse(&error))).await,
     };
     if pass.deleting && status::binding(&pass.object.status).is_none() {
         // Nothing is made before it is bound.
@@ -97,6 +97,10 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
         },
     };
     if !pass.deleting {
+        // A binding is for good: not to a region that cannot be read, where nothing could be made, nor the object deleted.
+        if let Err(error) = pass.see_before_binding(&region, &ec2).await {
+            return pass.not_seen(&resolved, &ec2, error).await;
+        }
         pass.bind(&resolved, desired.as_ref()).await?;
     }
     let farewell = match spec.map(|spec| spec.deletion_policy) {
@@ -193,6 +197,15 @@ impl<'a> Pass<'a> {
         Ok((region, ec2))
     }
 
+    async fn see_before_binding(&self, region: &Region, ec2: &Ec2) -> Result<(), LookError> {
+        let status = &self.object.status;
+        if status::binding(status).is_some() {
+            return Ok(());
+        }
+        let age = Age(self.ctx.settings.resync_interval);
+        observe(self.ctx, region, ec2, &self.owner, status, age).await
+    }
+
     /// Before the first call that changes AWS: the finalizer, then account, region and incarnation, each acknowledged; and
     /// before tags are set, their keys.
     async fn bind(&mut self, resolved: &Resolved, desired: Option<&Desired>) -> Result<(), kube::Error> {
@@ -215,7 +228,7 @@ impl<'a> Pass<'a> {
         status::bind(&mut status, &resolved.binding);
         status.tag_keys = keys.into_iter().collect();
         let findings = Findings {
-            account: Some(account_resolved(resolved)),
+            account: Some(status::account_resolved(&resolved.binding)),
             endpoint: Some(Finding::bad(Reason::Creating, "the endpoint is being made")),
             service: None,
         };
@@ -455,14 +468,14 @@ impl<'a> Pass<'a> {
             LookError::Failed(error) => error,
         };
         if error.is_expired_session() {
-            forget_session(self.ctx, &self.object, ec2).await;
+            forget_session(self.ctx, &resolved.binding.account, ec2).await;
         }
         let passing = matches!(error.class, Class::Throttled | Class::Transient);
         let finding = explain(&error, resolved.role.as_str(), &ec2.account_id, &ec2.region);
         let next = self.backoff(&finding);
         if !(passing && self.settled && self.ctx.memories.failures(&self.object) < PATIENCE) {
             let findings = Findings {
-                account: Some(account_resolved(resolved)),
+                account: Some(status::account_resolved(&resolved.binding)),
                 endpoint: Some(finding),
                 service: None,
             };
@@ -551,7 +564,7 @@ impl<'a> Pass<'a> {
     ) -> Result<Next, kube::Error> {
         let findings = Findings {
             account: Some(match &resolved.writes {
-                Writes::Allowed => account_resolved(resolved),
+                Writes::Allowed => status::account_resolved(&resolved.binding),
                 Writes::Frozen(finding) => finding.clone(),
             }),
             endpoint: Some(plan.endpoint),
@@ -566,7 +579,7 @@ impl<'a> Pass<'a> {
 
     async fn report_bad_spec(&mut self, resolved: &Resolved, finding: Finding) -> Result<Next, kube::Error> {
         let findings = Findings {
-            account: Some(account_resolved(resolved)),
+            account: Some(status::account_resolved(&resolved.binding)),
             endpoint: Some(finding),
             service: None,
         };
@@ -661,32 +674,6 @@ fn is_legacy(object: &Endpoint) -> bool {
             .keys()
             .any(|key| key.starts_with(KOPF_ANNOTATION_PREFIX));
     marked && status::binding(&object.status).is_none()
-}
-
-fn legacy_unsettled() -> Finding {
-    Finding::bad(
-        Reason::LegacyUnsettled,
-        "the Python operator made this object: nothing is created, changed or deleted for it, and its status is kept, until \
-         it is brought over, which this version cannot do yet",
-    )
-}
-
-fn does_not_parse(error: &str) -> Finding {
-    Finding::bad(
-        Reason::InvalidSpec,
-        format!("the spec does not parse: {error}; correct it, or delete the object"),
-    )
-}
-
-fn account_resolved(resolved: &Resolved) -> Finding {
-    let binding = &resolved.binding;
-    Finding::good(
-        Reason::Resolved,
-        format!(
-            "AWSAccount {}: AWS account {} in {}",
-            binding.account, binding.account_id, binding.region
-        ),
-    )
 }
 
 fn absence_unconfirmed() -> Plan {

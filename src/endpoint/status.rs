@@ -172,6 +172,34 @@ pub fn judge(status: &mut VPCEndpointStatus, findings: &Findings, generation: Op
     ready.is_none_or(|ready| ready.reason != summary.reason.as_str())
 }
 
+/// What an object of the Python operator says.
+pub fn legacy_unsettled() -> Finding {
+    Finding::bad(
+        Reason::LegacyUnsettled,
+        "the Python operator made this object: nothing is created, changed or deleted for it, and its status is kept, until \
+         it is brought over, which this version cannot do yet",
+    )
+}
+
+/// What an object says whose spec does not parse.
+pub fn does_not_parse(error: &str) -> Finding {
+    Finding::bad(
+        Reason::InvalidSpec,
+        format!("the spec does not parse: {error}; correct it, or delete the object"),
+    )
+}
+
+/// What a bound object says of its account.
+pub fn account_resolved(binding: &Binding) -> Finding {
+    Finding::good(
+        Reason::Resolved,
+        format!(
+            "AWSAccount {}: AWS account {} in {}",
+            binding.account, binding.account_id, binding.region
+        ),
+    )
+}
+
 /// To the second, as Kubernetes keeps times.
 fn now() -> Timestamp {
     let now = Timestamp::now();
