@@ -72,6 +72,8 @@ pub enum Progress {
 /// How one step ended.
 enum StepEnd {
     Done,
+    /// Nothing was done, but something was learned that changes the plan.
+    Learned,
     Waiting(Option<Duration>, Option<Finding>),
     Replayed,
 }
@@ -92,10 +94,15 @@ impl From<CallError> for StepError {
 /// Carries out the steps.
 pub async fn apply(hands: &Hands<'_>, steps: &[Step]) -> Result<Progress, kube::Error> {
     let mut done = Vec::new();
+    let mut learned = false;
     let mut waiting = None;
     for step in steps {
         match hands.carry_out(step).await {
             Ok(StepEnd::Done) => done.push(step.to_string()),
+            Ok(StepEnd::Learned) => {
+                learned = true;
+                break;
+            }
             Ok(StepEnd::Replayed) => return Ok(Progress::Replayed),
             // Deletes of several endpoints wait together.
             Ok(StepEnd::Waiting(None, finding)) => waiting = Some((None, finding)),
@@ -110,7 +117,7 @@ pub async fn apply(hands: &Hands<'_>, steps: &[Step]) -> Result<Progress, kube::
     }
     Ok(match waiting {
         Some((time, finding)) => Progress::Waiting { time, finding },
-        None if done.is_empty() => Progress::Nothing,
+        None if done.is_empty() && !learned => Progress::Nothing,
         None => Progress::Changed(done),
     })
 }
@@ -304,8 +311,7 @@ impl Hands<'_> {
                 self.ctx
                     .memories
                     .with(self.object, |memory| memory.foreign_service = Some(name.to_owned()));
-                // Planning says what this means; until it has, the Service that there is stays.
-                Ok(StepEnd::Waiting(Some(ASK_AGAIN), None))
+                Ok(StepEnd::Learned)
             }
             Err(error) if service::is_status(&error, 422) || service::is_status(&error, 403) => {
                 Err(StepError::Finding(Finding::bad(

@@ -261,6 +261,8 @@ impl<'a> Pass<'a> {
         _inside: Inside,
     ) -> Result<Next, kube::Error> {
         let (mut age, cut_off) = self.ctx.memories.with(&self.object, |memory| {
+            // The caches do not show a stranger's Service, so it is asked for anew.
+            memory.foreign_service = None;
             let look_now = std::mem::take(&mut memory.look_now);
             let age = if look_now {
                 Duration::ZERO
