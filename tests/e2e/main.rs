@@ -11,5 +11,6 @@ mod legacy;
 mod lifecycle;
 mod moto;
 mod schema;
+mod tenancy;
 mod unparseable;
 mod world;
