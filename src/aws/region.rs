@@ -586,3 +586,97 @@ impl Regions {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use vpce_core::observed::State;
+
+    use super::*;
+
+    fn snapshot(settle: Duration) -> Snapshot {
+        Snapshot {
+            endpoints: Shelf::new("c", settle),
+            groups: Shelf::new("c", settle),
+            read: None,
+            failed: None,
+            stale: false,
+            hold: Hold::default(),
+        }
+    }
+
+    fn key() -> RegionKey {
+        RegionKey {
+            partition: "aws".into(),
+            account_id: "111111111111".into(),
+            region: "us-west-2".into(),
+        }
+    }
+
+    fn ids(numbers: std::ops::Range<usize>) -> Vec<EndpointId> {
+        numbers.map(|number| format!("vpce-{number}").as_str().into()).collect()
+    }
+
+    fn facts(ids: &[EndpointId], state: &State) -> Vec<EndpointFact> {
+        let fact = |id: &EndpointId| EndpointFact {
+            id: id.clone(),
+            state: state.clone(),
+            vpc: "vpc-1".into(),
+            service_name: "s".into(),
+            subnets: BTreeSet::new(),
+            groups: BTreeSet::new(),
+            tags: BTreeMap::new(),
+            dns_names: Vec::new(),
+            interfaces: Vec::new(),
+            last_error: None,
+        };
+        ids.iter().map(fact).collect()
+    }
+
+    /// What is held once these have gone from a region of twenty.
+    fn held_without(gone: usize, lingering: Option<&State>) -> Option<String> {
+        let mut snapshot = snapshot(Duration::ZERO);
+        let known = ids(0..20);
+        let mut there = facts(&known[gone..], &State::Available);
+        there.extend(lingering.into_iter().flat_map(|state| facts(&known[..gone], state)));
+        snapshot.endpoints.found_all(there, Instant::now());
+        snapshot.judge(&key(), &known);
+        snapshot.hold.id
+    }
+
+    #[test]
+    fn more_than_a_fifth_of_a_region_vanishing_is_held_whether_or_not_it_is_still_described() {
+        for lingering in [None, Some(&State::Deleting), Some(&State::Deleted)] {
+            assert_eq!(held_without(4, lingering), None, "{lingering:?}");
+            assert!(held_without(5, lingering).is_some(), "{lingering:?}");
+        }
+        assert_eq!(held_without(20, Some(&State::Rejected)), None, "they are there");
+    }
+
+    #[test]
+    fn two_endpoints_are_too_few_to_be_held() {
+        let mut snapshot = snapshot(Duration::ZERO);
+        snapshot.judge(&key(), &ids(0..2));
+        assert_eq!(snapshot.hold.id, None);
+        snapshot.judge(&key(), &ids(0..3));
+        assert!(snapshot.hold.id.is_some());
+    }
+
+    #[test]
+    fn a_hold_keeps_its_id_until_more_vanish_and_goes_when_nobody_misses_them() {
+        let mut snapshot = snapshot(Duration::ZERO);
+        snapshot.judge(&key(), &ids(0..5));
+        let first = snapshot.hold.id.clone();
+        assert!(first.is_some());
+        // Objects of some of them are deleted meanwhile.
+        snapshot.judge(&key(), &ids(1..5));
+        assert_eq!(snapshot.hold.id, first);
+        snapshot.judge(&key(), &ids(3..5));
+        assert_eq!(snapshot.hold.id, first, "few are missed by now, and still held");
+        snapshot.judge(&key(), &ids(1..7));
+        assert!(snapshot.hold.id.is_some() && snapshot.hold.id != first, "two more");
+        snapshot.judge(&key(), &[]);
+        assert_eq!(snapshot.hold.id, None);
+    }
+}
