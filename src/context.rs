@@ -7,13 +7,14 @@ use kube::Client;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::mpsc::UnboundedSender;
-use vpce_core::api::{AWSAccount, RELEASE_HOLD, VPCEndpoint, Watched};
+use vpce_core::api::{AWSAccount, AWSAccountSpec, RELEASE_HOLD, VPCEndpoint, Watched};
 use vpce_core::ids::{AccountId, RoleArn};
 
 use crate::aws::observer::Observer;
 use crate::aws::region::Regions;
 use crate::aws::sessions::{Role, Sessions};
 use crate::cli::Settings;
+use crate::endpoint::admission::Admissions;
 use crate::endpoint::gate::Gates;
 use crate::endpoint::memory::Memories;
 use crate::events::Events;
@@ -99,19 +100,22 @@ pub struct Context {
     pub memories: Memories,
     /// How many work in each account.
     pub gates: Gates,
+    /// Who may be bound to an account that allows only so many.
+    pub admissions: Admissions,
     /// Wakes objects.
     pub wakers: Wakers,
 }
 
 impl Context {
     /// The key of the session that an account's spec asks for.
-    pub fn role(&self, account: &str, role: &RoleArn, external_id: Option<&str>, duration_seconds: i32) -> Role {
+    pub fn role(&self, account: &str, role: &RoleArn, spec: &AWSAccountSpec) -> Role {
         Role {
             arn: role.as_str().to_owned(),
             account_id: role.account().to_string(),
             partition: role.partition().to_owned(),
-            external_id: external_id.map(str::to_owned),
-            duration_seconds: u32::try_from(duration_seconds).unwrap_or(3600),
+            external_id: spec.external_id.clone(),
+            duration_seconds: u32::try_from(spec.session_duration_seconds).unwrap_or(3600),
+            tags: spec.session_tags.clone(),
             session_name: session_name(&self.cluster, account),
             source_identity: None,
         }
@@ -121,7 +125,7 @@ impl Context {
     pub fn is_released(&self, account_id: &AccountId, hold: &str) -> bool {
         self.caches.accounts.state().iter().any(|account| {
             let annotations = account.metadata.annotations.as_ref();
-            let leads_there = |spec: &vpce_core::api::AWSAccountSpec| {
+            let leads_there = |spec: &AWSAccountSpec| {
                 spec.role_arn
                     .parse::<RoleArn>()
                     .is_ok_and(|role| role.account() == account_id)

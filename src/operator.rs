@@ -29,6 +29,7 @@ use crate::aws::{self, sessions};
 use crate::cli::Settings;
 use crate::context::{Account, Caches, Context, Endpoint, Shared, Wakers};
 use crate::endpoint;
+use crate::endpoint::admission::{self, Admissions};
 use crate::endpoint::gate::Gates;
 use crate::endpoint::memory::Memories;
 use crate::endpoint::status::binding;
@@ -170,6 +171,7 @@ async fn start(
         observer: observer(metrics),
         events: Events::new(client.clone()),
         gates: Gates::new(settings.account_concurrency),
+        admissions: Admissions::default(),
         metrics: metrics.clone(),
         client: client.clone(),
         memories,
@@ -307,6 +309,9 @@ fn tell_account(ctx: &Context, event: &Event<Endpoint>) {
     if let Event::Delete(_) = event {
         ctx.memories
             .forget(&endpoint.namespace().unwrap_or_default(), &endpoint.name_any());
+        for (namespace, name) in admission::waiting(&ctx.caches) {
+            ctx.wakers.endpoint(&namespace, &name);
+        }
     }
 }
 

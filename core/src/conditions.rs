@@ -106,6 +106,14 @@ reasons! {
     AccountReplaced             => false, Resync,  Warning;
     /// The AWSAccount is not Ready: its role cannot be assumed, or its spec does not parse.
     AccountNotReady             => false, Backoff, Warning;
+    /// The AWSAccount's rails do not allow what the spec asks for.
+    NotAllowed                  => false, Resync,  Warning;
+    /// As many endpoints are bound to the AWSAccount as it allows.
+    AccountFull                 => false, Resync,  Warning;
+    /// The AWSAccount is suspended: nothing is changed in AWS.
+    AccountSuspended            => false, Resync,  Warning;
+    /// The AWSAccount is decommissioned: its AWS account is closed.
+    AccountDecommissioned       => false, Resync,  Warning;
     /// Neither the endpoint nor its AWSAccount names a region.
     RegionMissing               => false, Resync,  Warning;
     /// The spec names another account or region than the one that the object is bound to.

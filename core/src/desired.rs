@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::api::{SecurityGroupType, ServicePort, ServiceType, VPCEndpointSpec};
 use crate::conditions::{Finding, Reason};
 use crate::ids::{GroupId, SubnetId, VpcId};
+use crate::rails;
 use crate::resolve::Resolved;
 use crate::rules::{self, RuleSet};
 use crate::tags::{Owner, hex, shorten};
@@ -113,7 +114,8 @@ pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Re
     };
     let mut all_tags = owner.tags();
     let reserved = |key: &String| key.starts_with(crate::tags::RESERVED_PREFIX) || key.starts_with("aws:");
-    for (key, value) in resolved.default_tags.iter().chain(tags) {
+    let account = &resolved.account;
+    for (key, value) in account.default_tags.iter().chain(tags).chain(&resolved.forced_tags) {
         if reserved(key) {
             return Err(Finding::bad(
                 Reason::InvalidSpec,
@@ -147,7 +149,7 @@ pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Re
         Groups::Provided(_) => Vec::new(),
     };
     let service = service.clone().unwrap_or_default();
-    Ok(Desired {
+    let desired = Desired {
         vpc: vpc_id.as_str().into(),
         service_name: full_service_name(vpc_endpoint_service_id, resolved.binding.region.as_str()),
         subnets: subnet_ids.iter().map(|id| id.as_str().into()).collect(),
@@ -158,7 +160,9 @@ pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Re
             ports: service.ports,
         }),
         warnings,
-    })
+    };
+    rails::check(&resolved.binding.account, account, &resolved.binding.region, &desired)?;
+    Ok(desired)
 }
 
 /// Completes a bare `vpce-svc-...` with its region; other names are whole.
@@ -217,9 +221,12 @@ mod tests {
                 region: "eu-west-1".into(),
             },
             role: "arn:aws:iam::111111111111:role/x".parse().expect("a role"),
-            external_id: None,
-            session_duration_seconds: 3600,
-            default_tags: BTreeMap::from([("cost".into(), "default".into()), ("stage".into(), "prod".into())]),
+            account: serde_json::from_value(json!({
+                "role_arn": "arn:aws:iam::111111111111:role/x",
+                "default_tags": {"cost": "default", "stage": "prod"},
+            }))
+            .expect("an account"),
+            forced_tags: BTreeMap::from([("team".into(), "blue".into())]),
             writes: Writes::Allowed,
         }
     }
@@ -250,13 +257,14 @@ mod tests {
     #[test]
     fn a_users_tags_win_over_the_accounts_and_over_the_name() {
         let found = desired(
-            &spec(json!({"tags": {"cost": "mine", "Name": "nice"}})),
+            &spec(json!({"tags": {"cost": "mine", "Name": "nice", "team": "red"}})),
             &owner(),
             &resolved(),
         )
         .expect("valid");
         assert_eq!(found.tags["cost"], "mine");
         assert_eq!(found.tags["stage"], "prod");
+        assert_eq!(found.tags["team"], "blue", "what the account requires wins over all");
         assert_eq!(found.tags["Name"], "nice");
         assert_eq!(found.tags["silvermullet.com/name"], "db");
     }

@@ -13,6 +13,7 @@ pub mod limits;
 pub mod line;
 pub mod observed;
 pub mod plan;
+pub mod rails;
 pub mod resolve;
 pub mod rules;
 pub mod tags;

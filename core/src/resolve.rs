@@ -54,18 +54,16 @@ pub enum Writes {
 }
 
 /// The account and region of an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Resolved {
     /// Where the object is, or is about to be, bound to.
     pub binding: Binding,
     /// The role to assume: always the AWSAccount's, never a status's.
     pub role: RoleArn,
-    /// Sent with AssumeRole.
-    pub external_id: Option<String>,
-    /// How long a session lasts, in seconds.
-    pub session_duration_seconds: i32,
-    /// Tags for everything made in the account.
-    pub default_tags: BTreeMap<String, String>,
+    /// The AWSAccount's spec, whose rails and defaults hold for the object.
+    pub account: AWSAccountSpec,
+    /// Tags that the account puts on everything, whatever the object says.
+    pub forced_tags: BTreeMap<String, String>,
     /// Whether anything may be changed in AWS.
     pub writes: Writes,
 }
@@ -116,6 +114,12 @@ fn resolve_unbound(subject: Subject<'_>, accounts: &[Account<'_>]) -> Result<Res
             ));
         }
     };
+    if spec.decommissioned {
+        return Err(decommissioned(name));
+    }
+    if spec.suspended {
+        return Err(suspended(name));
+    }
     let role = parse_role(name, spec)?;
     let region = subject.region.or(spec.default_region.as_deref()).ok_or_else(|| {
         Finding::bad(
@@ -131,6 +135,7 @@ fn resolve_unbound(subject: Subject<'_>, accounts: &[Account<'_>]) -> Result<Res
         },
         role,
         spec,
+        subject.labels,
         Writes::Allowed,
     ))
 }
@@ -168,7 +173,12 @@ fn resolve_bound(subject: Subject<'_>, binding: &Binding, accounts: &[Account<'_
             ),
         ));
     }
-    let writes = if subject.deleting {
+    if spec.decommissioned {
+        return Err(decommissioned(name));
+    }
+    let writes = if spec.suspended {
+        Writes::Frozen(suspended(name))
+    } else if subject.deleting {
         Writes::Allowed
     } else if let Some(wanted) = subject.account.filter(|wanted| wanted != name) {
         Writes::Frozen(Finding::bad(
@@ -196,18 +206,44 @@ fn resolve_bound(subject: Subject<'_>, binding: &Binding, accounts: &[Account<'_
     } else {
         Writes::Allowed
     };
-    Ok(resolved(binding.clone(), role, spec, writes))
+    Ok(resolved(binding.clone(), role, spec, subject.labels, writes))
 }
 
-fn resolved(binding: Binding, role: RoleArn, spec: &AWSAccountSpec, writes: Writes) -> Resolved {
+fn resolved(
+    binding: Binding,
+    role: RoleArn,
+    spec: &AWSAccountSpec,
+    labels: &BTreeMap<String, String>,
+    writes: Writes,
+) -> Resolved {
+    let from_labels = spec.tags_from_namespace_labels.iter();
+    let mut forced_tags: BTreeMap<String, String> = from_labels
+        .filter_map(|key| Some((key.clone(), labels.get(key)?.clone())))
+        .collect();
+    forced_tags.extend(spec.required_tags.clone());
     Resolved {
         binding,
         role,
-        external_id: spec.external_id.clone(),
-        session_duration_seconds: spec.session_duration_seconds,
-        default_tags: spec.default_tags.clone(),
+        account: spec.clone(),
+        forced_tags,
         writes,
     }
+}
+
+fn suspended(account: &str) -> Finding {
+    Finding::bad(
+        Reason::AccountSuspended,
+        format!("AWSAccount {account} is suspended: nothing is changed in AWS until your platform team resumes it"),
+    )
+}
+
+fn decommissioned(account: &str) -> Finding {
+    Finding::bad(
+        Reason::AccountDecommissioned,
+        format!(
+            "AWSAccount {account} is decommissioned: its AWS account is closed, and nothing is called there; delete this object"
+        ),
+    )
 }
 
 fn parse_role(account: &str, spec: &AWSAccountSpec) -> Result<RoleArn, Finding> {
@@ -395,5 +431,66 @@ mod tests {
         }];
         let found = resolve(subject(&labels, None), &accounts).expect_err("no region");
         assert_eq!(found.reason, Reason::RegionMissing);
+    }
+
+    #[test]
+    fn a_suspended_account_takes_nobody_new_and_freezes_deletions_too() {
+        let labels = BTreeMap::new();
+        let binding = bound();
+        let mut one = spec("111111111111", &["blue"]);
+        one.suspended = true;
+        let accounts = [Account {
+            name: "one",
+            spec: Ok(&one),
+        }];
+        let found = resolve(subject(&labels, None), &accounts).expect_err("suspended");
+        assert_eq!(found.reason, Reason::AccountSuspended);
+        for deleting in [false, true] {
+            let subject = Subject {
+                deleting,
+                ..subject(&labels, Some(&binding))
+            };
+            let writes = resolve(subject, &accounts).expect("resolved").writes;
+            assert!(matches!(writes, Writes::Frozen(finding) if finding.reason == Reason::AccountSuspended));
+        }
+    }
+
+    #[test]
+    fn a_decommissioned_account_is_never_called() {
+        let labels = BTreeMap::new();
+        let binding = bound();
+        let mut one = spec("111111111111", &["blue"]);
+        one.decommissioned = true;
+        let accounts = [Account {
+            name: "one",
+            spec: Ok(&one),
+        }];
+        for binding in [None, Some(&binding)] {
+            let found = resolve(subject(&labels, binding), &accounts).expect_err("decommissioned");
+            assert_eq!(found.reason, Reason::AccountDecommissioned);
+        }
+    }
+
+    #[test]
+    fn labels_of_the_namespace_become_tags_and_required_tags_win() {
+        let labels = BTreeMap::from([
+            ("team".to_owned(), "blue".to_owned()),
+            ("cost".to_owned(), "label".to_owned()),
+        ]);
+        let mut one = spec("111111111111", &["blue"]);
+        one.tags_from_namespace_labels = vec!["team".into(), "cost".into(), "absent".into()];
+        one.required_tags = BTreeMap::from([("cost".into(), "required".into())]);
+        let accounts = [Account {
+            name: "one",
+            spec: Ok(&one),
+        }];
+        let tags = resolve(subject(&labels, None), &accounts)
+            .expect("resolved")
+            .forced_tags;
+        let expected = [("cost", "required"), ("team", "blue")];
+        assert_eq!(
+            tags,
+            expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+        );
     }
 }

@@ -20,5 +20,5 @@ pub fn role(ctx: &Context, account: &Account) -> Option<Role> {
     let spec = account.spec.as_ref().ok()?;
     let arn: RoleArn = spec.role_arn.parse().ok()?;
     let name = account.metadata.name.as_deref()?;
-    Some(ctx.role(name, &arn, spec.external_id.as_deref(), spec.session_duration_seconds))
+    Some(ctx.role(name, &arn, spec))
 }

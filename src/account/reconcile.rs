@@ -36,6 +36,8 @@ enum Reason {
     InvalidSpec,
     /// It is being deleted while endpoints use it.
     InUse,
+    /// The AWS account is closed.
+    Decommissioned,
 }
 
 struct Verdict {
@@ -104,8 +106,17 @@ async fn judge(ctx: &Shared, account: &Account, users: &[String]) -> Verdict {
         let message = format!("it is being deleted, and waits for the VPCEndpoints that use it: {named}{more}");
         return verdict(Reason::InUse, message, probe);
     }
-    if let Err(error) = &account.spec {
-        return verdict(Reason::InvalidSpec, format!("the spec does not parse: {error}"), probe);
+    match &account.spec {
+        Err(unparsed) => {
+            let message = format!("the spec does not parse: {}", unparsed.error);
+            return verdict(Reason::InvalidSpec, message, probe);
+        }
+        Ok(spec) if spec.decommissioned => {
+            let message =
+                "the AWS account is closed: nothing is called there, and deleted VPCEndpoints are let go as they are";
+            return verdict(Reason::Decommissioned, message.to_owned(), probe);
+        }
+        Ok(_) => {}
     }
     let Some(role) = role(ctx, account) else {
         return verdict(

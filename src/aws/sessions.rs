@@ -8,6 +8,7 @@ mod session;
 mod sts;
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -52,6 +53,8 @@ pub struct Role {
     pub duration_seconds: u32,
     /// What CloudTrail shows as the session's name.
     pub session_name: String,
+    /// Tags of the session, for the policies of the other account.
+    pub tags: BTreeMap<String, String>,
     /// What CloudTrail shows as the source identity, where the role's trust policy lets us set it.
     pub source_identity: Option<String>,
 }

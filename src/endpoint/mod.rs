@@ -1,9 +1,11 @@
 //! The VPCEndpoint controller: one file for each stage of the way of the data.
 
+pub mod admission;
 pub mod apply;
 pub mod controller;
 pub mod gate;
 pub mod memory;
 pub mod observe;
 pub mod reconcile;
+mod report;
 pub mod status;

@@ -4,23 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Resource, ResourceExt};
-use vpce_core::api::{
-    DeletionPolicy, ENDPOINT_FINALIZER, KOPF_ANNOTATION_PREFIX, KOPF_FINALIZER, VPCEndpointSpec, VPCEndpointStatus,
-};
-use vpce_core::conditions::{EventKind, Finding, Reason, Retry};
+use vpce_core::api::{DeletionPolicy, ENDPOINT_FINALIZER, KOPF_ANNOTATION_PREFIX, KOPF_FINALIZER, VPCEndpointSpec};
+use vpce_core::conditions::{EventKind, Finding, Reason};
 use vpce_core::desired::{self, Desired};
-use vpce_core::error::Class;
 use vpce_core::observed::{Observed, Sight};
 use vpce_core::plan::{self, Farewell, Memory, Plan};
 use vpce_core::resolve::{self, Resolved, Subject, Writes};
 use vpce_core::tags::Owner;
 
-use super::apply::{Hands, Progress, apply, explain, forget_session};
+use super::apply::{Hands, Progress, apply};
 use super::gate::Inside;
-use super::memory::jitter;
 use super::observe::{self, Age, observe};
 use super::status::{self, Findings};
 use crate::aws::ec2::Ec2;
@@ -30,12 +26,6 @@ use crate::finalizer;
 
 /// A pass plans anew after each change; one that still changes things after so many rounds goes on in the next.
 const MOST_ROUNDS: usize = 8;
-/// A passing failure to read does not make a Ready object unready before it has lasted so many tries.
-const PATIENCE: u32 = 3;
-/// AWS says within minutes whether an endpoint comes up; what takes longer waits for a person, and is polled less often.
-const POLL_OFTEN_FOR: Duration = Duration::from_secs(600);
-/// How many times less often.
-const POLL_SELDOM: u32 = 12;
 /// Who waits for room in an account is woken; should the one before it in the queue be gone, it asks by itself.
 const ASK_FOR_ROOM: Duration = Duration::from_secs(5);
 
@@ -51,13 +41,13 @@ pub enum Next {
 }
 
 /// One object on its way.
-struct Pass<'a> {
-    ctx: &'a Shared,
-    object: Arc<Endpoint>,
-    owner: Owner,
-    deleting: bool,
+pub(super) struct Pass<'a> {
+    pub(super) ctx: &'a Shared,
+    pub(super) object: Arc<Endpoint>,
+    pub(super) owner: Owner,
+    pub(super) deleting: bool,
     /// Ready, for this generation, when the pass began.
-    settled: bool,
+    pub(super) settled: bool,
 }
 
 /// Looks at an object and does what there is to do.
@@ -69,10 +59,13 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
     if is_legacy(&pass.object) {
         return pass.report(Findings::account(status::legacy_unsettled())).await;
     }
-    let spec = match (pass.object.spec.clone(), pass.deleting) {
-        (Ok(spec), _) => Some(spec),
-        (Err(_), true) => None,
-        (Err(error), false) => return pass.report(Findings::account(status::does_not_parse(&error))).await,
+    let (spec, deletion_policy) = match pass.object.spec.clone() {
+        Ok(spec) => {
+            let policy = spec.deletion_policy;
+            (Some(spec), policy)
+        }
+        Err(unparsed) if pass.deleting => (None, unparsed.deletion_policy()),
+        Err(unparsed) => return pass.report(Findings::account(status::does_not_parse(&unparsed.error))).await,
     };
     if pass.deleting && status::binding(&pass.object.status).is_none() {
         // Nothing is made before it is bound.
@@ -80,14 +73,10 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
     }
     let resolved = match pass.resolve(spec.as_ref()) {
         Ok(resolved) => resolved,
+        Err(finding) if pass.deleting && finding.reason == Reason::AccountDecommissioned => {
+            return pass.abandon(&finding).await;
+        }
         Err(finding) => return pass.report(Findings::account(finding)).await,
-    };
-    let Some(inside) = pass.enter(&resolved) else {
-        return Ok(Next::After(ASK_FOR_ROOM));
-    };
-    let (region, ec2) = match pass.open(&resolved).await {
-        Ok(opened) => opened,
-        Err((finding, retry)) => return pass.refused(finding, retry).await,
     };
     let desired = match spec.as_ref().filter(|_| !pass.deleting) {
         None => None,
@@ -96,14 +85,24 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
             Err(finding) => return pass.report_bad_spec(&resolved, finding).await,
         },
     };
+    let Some(inside) = pass.enter(&resolved) else {
+        return Ok(Next::After(ASK_FOR_ROOM));
+    };
+    let (region, ec2) = match pass.open(&resolved).await {
+        Ok(opened) => opened,
+        Err((finding, retry)) => return pass.refused(finding, retry).await,
+    };
     if !pass.deleting {
+        if let Err(full) = pass.admit(&resolved) {
+            return pass.report(Findings::account(full)).await;
+        }
         // A binding is for good: not to a region that cannot be read, where nothing could be made, nor the object deleted.
         if let Err(error) = pass.see_before_binding(&region, &ec2).await {
             return pass.not_seen(&resolved, &ec2, error).await;
         }
         pass.bind(&resolved, desired.as_ref()).await?;
     }
-    let farewell = match spec.map(|spec| spec.deletion_policy) {
+    let farewell = match deletion_policy.or(resolved.account.default_deletion_policy) {
         Some(DeletionPolicy::Retain) => Farewell::Retain,
         Some(DeletionPolicy::Delete) | None => Farewell::Delete,
     };
@@ -154,7 +153,7 @@ impl<'a> Pass<'a> {
             })
             .map(|(account, name)| resolve::Account {
                 name,
-                spec: account.spec.as_ref().map_err(String::as_str),
+                spec: account.spec.as_ref().map_err(|unparsed| unparsed.error.as_str()),
             })
             .collect();
         resolve::resolve(subject, &views)
@@ -173,12 +172,7 @@ impl<'a> Pass<'a> {
     /// The session of the account's role, and the region.
     async fn open(&self, resolved: &Resolved) -> Result<(Arc<Region>, Ec2), (Finding, Duration)> {
         let binding = &resolved.binding;
-        let role = self.ctx.role(
-            &binding.account,
-            &resolved.role,
-            resolved.external_id.as_deref(),
-            resolved.session_duration_seconds,
-        );
+        let role = self.ctx.role(&binding.account, &resolved.role, &resolved.account);
         let session = self.ctx.sessions.get(&role).await.map_err(|refusal| {
             let message = format!("AWSAccount {} is not ready: {refusal}", binding.account);
             (Finding::bad(Reason::AccountNotReady, message), refusal.retry_after())
@@ -195,6 +189,17 @@ impl<'a> Pass<'a> {
             observer: self.ctx.observer.clone(),
         };
         Ok((region, ec2))
+    }
+
+    /// Whether the account has room for an object that is not bound yet.
+    fn admit(&self, resolved: &Resolved) -> Result<(), Finding> {
+        match resolved.account.max_endpoints {
+            Some(most) if status::binding(&self.object.status).is_none() => {
+                let account = &resolved.binding.account;
+                self.ctx.admissions.admit(&self.ctx.caches, &self.object, account, most)
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn see_before_binding(&self, region: &Region, ec2: &Ec2) -> Result<(), LookError> {
@@ -301,8 +306,11 @@ impl<'a> Pass<'a> {
                     .await;
             }
             let mut plan = self.plan(desired, farewell, &seen, held.as_deref());
-            if let Writes::Frozen(_) = resolved.writes {
+            if let Writes::Frozen(finding) = &resolved.writes
+                && !plan.steps.is_empty()
+            {
                 plan.steps.clear();
+                plan.endpoint = finding.clone();
             }
             if held.is_some() {
                 self.ctx.wakers.account(&resolved.binding.account);
@@ -432,6 +440,24 @@ impl<'a> Pass<'a> {
         })
     }
 
+    /// The AWS account is closed: what was made there is left to it.
+    async fn abandon(&mut self, finding: &Finding) -> Result<Next, kube::Error> {
+        let status = &self.object.status;
+        let ids: Vec<&str> = [&status.vpc_endpoint_id, &status.security_group_id]
+            .into_iter()
+            .filter_map(|id| id.as_deref())
+            .collect();
+        let note = format!("{}; left as they are: {}", finding.message, ids.join(", "));
+        self.ctx.events.publish(
+            &*self.object,
+            EventKind::Warning,
+            finding.reason.as_str(),
+            "Release",
+            &note,
+        );
+        self.let_go().await
+    }
+
     /// Nothing is left, or nothing was made: the object may go.
     async fn let_go(&mut self) -> Result<Next, kube::Error> {
         let api: Api<Endpoint> = Api::namespaced(self.ctx.client.clone(), &self.owner.namespace);
@@ -454,216 +480,6 @@ impl<'a> Pass<'a> {
             self.ctx.wakers.account(&account);
         }
         Ok(Next::Gone)
-    }
-
-    /// The role cannot be assumed: what exists stays as it was last seen.
-    async fn refused(&mut self, finding: Finding, retry: Duration) -> Result<Next, kube::Error> {
-        let wait = jitter(retry.max(Duration::from_secs(1))) + Duration::from_millis(100);
-        self.report(Findings::account(finding)).await?;
-        Ok(Next::NotBefore(wait))
-    }
-
-    /// The snapshot could not be read.
-    async fn not_seen(&mut self, resolved: &Resolved, ec2: &Ec2, error: LookError) -> Result<Next, kube::Error> {
-        let error = match error {
-            LookError::Busy(time) => return Ok(Next::NotBefore(time)),
-            LookError::Failed(error) => error,
-        };
-        if error.is_expired_session() {
-            forget_session(self.ctx, &resolved.binding.account, ec2).await;
-        }
-        let passing = matches!(error.class, Class::Throttled | Class::Transient);
-        let finding = explain(&error, resolved.role.as_str(), &ec2.account_id, &ec2.region);
-        let next = self.backoff(&finding);
-        if !(passing && self.settled && self.ctx.memories.failures(&self.object) < PATIENCE) {
-            let findings = Findings {
-                account: Some(status::account_resolved(&resolved.binding)),
-                endpoint: Some(finding),
-                service: None,
-            };
-            self.report(findings).await?;
-        }
-        Ok(next)
-    }
-
-    fn backoff(&self, finding: &Finding) -> Next {
-        let resync = self.ctx.settings.resync_interval;
-        match finding.reason.treatment().retry {
-            Retry::Resync => Next::NotBefore(jitter(resync)),
-            Retry::Poll | Retry::Turn | Retry::Backoff => {
-                Next::NotBefore(self.ctx.memories.failed(&self.object, resync))
-            }
-        }
-    }
-
-    /// When to look again at an object for which there is nothing to do now.
-    fn next(&self, region: &Region, seen: &Observed, plan: &Plan, resolved: &Resolved) -> Next {
-        let resync = self.ctx.settings.resync_interval;
-        let rest = resync + resync.mul_f64(0.1 * fastrand::f64());
-        let now = Instant::now();
-        let found = region.find(&self.owner, (None, None));
-        let settles = found
-            .settles_at
-            .map(|at| at.saturating_duration_since(now) + Duration::from_millis(10));
-        let at_work = match &seen.endpoint {
-            Sight::Ours(fact) => fact.state.is_transitional(),
-            Sight::Unconfirmed | Sight::Gone => true,
-            Sight::Absent | Sight::Lost(_) => false,
-        };
-        let pending_since = self.ctx.memories.with(&self.object, |memory| {
-            memory.pending_since = at_work.then(|| memory.pending_since.unwrap_or(now));
-            memory.pending_since
-        });
-        let frozen = matches!(resolved.writes, Writes::Frozen(_));
-        let mut wait = settles.map_or(rest, |settles| settles.min(rest));
-        let reasons = [&plan.endpoint, &plan.service];
-        let polls = reasons
-            .iter()
-            .any(|finding| !finding.ok && finding.reason.treatment().retry == Retry::Poll);
-        if (at_work || polls || seen.group == Sight::Unconfirmed) && !frozen {
-            let seldom = pending_since.is_some_and(|since| since.elapsed() > POLL_OFTEN_FOR);
-            let extra = if seldom {
-                self.ctx.settings.poll_interval * (POLL_SELDOM - 1)
-            } else {
-                Duration::ZERO
-            };
-            wait = wait.min(region.next_tick() + extra);
-        }
-        if let Some(bad) = reasons
-            .iter()
-            .find(|finding| !finding.ok && finding.reason.treatment().retry == Retry::Backoff)
-        {
-            return self.backoff(bad);
-        }
-        self.ctx.memories.succeeded(&self.object);
-        Next::After(wait)
-    }
-
-    fn tell_of_repairs(&self, repaired: &[String]) {
-        let generation = self.object.metadata.generation;
-        let ready_for = self.ctx.memories.with(&self.object, |memory| {
-            if self.settled {
-                memory.ready_for = generation;
-            }
-            memory.ready_for
-        });
-        if ready_for == generation && !repaired.is_empty() && !self.deleting {
-            let note = format!("AWS or Kubernetes was not as specified; done: {}", repaired.join("; "));
-            self.ctx
-                .events
-                .publish(&*self.object, EventKind::Normal, "DriftRepaired", "Repair", &note);
-        }
-    }
-
-    /// Says how things stand after looking.
-    async fn conclude(
-        &mut self,
-        resolved: &Resolved,
-        desired: Option<&Desired>,
-        seen: &Observed,
-        plan: Plan,
-        next: Next,
-    ) -> Result<Next, kube::Error> {
-        let findings = Findings {
-            account: Some(match &resolved.writes {
-                Writes::Allowed => status::account_resolved(&resolved.binding),
-                Writes::Frozen(finding) => finding.clone(),
-            }),
-            endpoint: Some(plan.endpoint),
-            service: Some(plan.service),
-        };
-        let mut status = self.object.status.clone();
-        status::take_over(&mut status, seen, desired, &self.owner.namespace, &findings);
-        self.warn(desired);
-        self.write(status, &findings).await?;
-        Ok(next)
-    }
-
-    async fn report_bad_spec(&mut self, resolved: &Resolved, finding: Finding) -> Result<Next, kube::Error> {
-        let findings = Findings {
-            account: Some(status::account_resolved(&resolved.binding)),
-            endpoint: Some(finding),
-            service: None,
-        };
-        self.report(findings).await
-    }
-
-    /// Says how things stand without having looked at AWS.
-    async fn report(&mut self, findings: Findings) -> Result<Next, kube::Error> {
-        let status: VPCEndpointStatus = self.object.status.clone();
-        let summary = findings.summary();
-        self.write(status, &findings).await?;
-        Ok(match summary.reason.treatment().retry {
-            Retry::Backoff => Next::NotBefore(
-                self.ctx
-                    .memories
-                    .failed(&self.object, self.ctx.settings.resync_interval),
-            ),
-            Retry::Resync | Retry::Poll | Retry::Turn => Next::After(jitter(self.ctx.settings.resync_interval)),
-        })
-    }
-
-    async fn write(&mut self, mut status: VPCEndpointStatus, findings: &Findings) -> Result<(), kube::Error> {
-        let changed = status::judge(&mut status, findings, self.object.metadata.generation);
-        self.object = status::write(self.ctx, &self.object, status).await?;
-        if !changed {
-            return Ok(());
-        }
-        let summary = findings.summary();
-        let kind = summary.reason.treatment().event;
-        let account = self.object.status.account.as_ref();
-        let account = account.map(|account| account.name.clone()).unwrap_or_default();
-        tracing::info!(
-            namespace = self.owner.namespace,
-            name = self.owner.name,
-            account,
-            ready = summary.ok,
-            reason = summary.reason.as_str(),
-            message = summary.message,
-            "now"
-        );
-        self.ctx.events.publish(
-            &*self.object,
-            kind,
-            summary.reason.as_str(),
-            "Reconcile",
-            &summary.message,
-        );
-        let first = summary.ok
-            && self
-                .ctx
-                .memories
-                .with(&self.object, |memory| std::mem::take(&mut memory.awaits_first_ready));
-        if first {
-            let created = self.object.meta().creation_timestamp.as_ref().map(|time| time.0);
-            let now = k8s_openapi::jiff::Timestamp::now();
-            let seconds = created.map_or(0.0, |created| now.duration_since(created).as_secs_f64());
-            self.ctx.metrics.time_to_ready(&account, "Interface", seconds);
-        }
-        Ok(())
-    }
-
-    /// Tells once a generation of what is carried out but rarely meant.
-    fn warn(&self, desired: Option<&Desired>) {
-        let generation = self.object.metadata.generation;
-        let Some(desired) = desired.filter(|desired| !desired.warnings.is_empty()) else {
-            return;
-        };
-        let told = self.ctx.memories.with(&self.object, |memory| {
-            std::mem::replace(&mut memory.warned, generation) == generation
-        });
-        // After a restart the object is Ready for this generation already, and was told.
-        if !told && !self.settled {
-            for warning in &desired.warnings {
-                self.ctx.events.publish(
-                    &*self.object,
-                    EventKind::Warning,
-                    "SuspiciousRule",
-                    "Reconcile",
-                    warning,
-                );
-            }
-        }
     }
 }
 

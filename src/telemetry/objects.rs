@@ -151,6 +151,16 @@ const ACCOUNT_ENDPOINTS: Series<1> = Series {
     help: "VPCEndpoints that are bound to an AWSAccount.",
     labels: ["account"],
 };
+const ACCOUNT_LIMIT: Series<1> = Series {
+    name: "vpce_account_endpoints_limit",
+    help: "How many VPCEndpoints an AWSAccount allows; absent where it sets no limit.",
+    labels: ["account"],
+};
+const ACCOUNT_SUSPENDED: Series<1> = Series {
+    name: "vpce_account_suspended",
+    help: "Whether an AWSAccount is suspended, so that nothing is changed in AWS.",
+    labels: ["account"],
+};
 const SESSION_EXPIRATION: Series<1> = Series {
     name: "vpce_account_session_expiration_timestamp_seconds",
     help: "When the session of an AWSAccount's role expires.",
@@ -204,6 +214,8 @@ impl ObjectSeries {
             ACCOUNT_INFO.desc(),
             ACCOUNT_CONDITION.desc(),
             ACCOUNT_ENDPOINTS.desc(),
+            ACCOUNT_LIMIT.desc(),
+            ACCOUNT_SUSPENDED.desc(),
             SESSION_EXPIRATION.desc(),
             MUTATIONS_HELD.desc(),
             SNAPSHOT.desc(),
@@ -343,8 +355,9 @@ fn of_accounts(
     endpoints: &[Arc<Watched<VPCEndpoint>>],
     accounts: &[Arc<Watched<AWSAccount>>],
     sessions: Vec<(String, SystemTime)>,
-) -> [proto::MetricFamily; 4] {
+) -> [proto::MetricFamily; 6] {
     let (mut info, mut conditions, mut bound) = (Samples::new(), Samples::new(), Samples::new());
+    let (mut limits, mut suspended) = (Samples::new(), Samples::new());
     for account in accounts {
         let name = account.metadata.name.clone().unwrap_or_default();
         if let Some(id) = account_id(account) {
@@ -355,6 +368,12 @@ fn of_accounts(
                 type_, status, reason, ..
             } = condition;
             conditions.insert([name.clone(), type_.clone(), status.clone(), reason.clone()], 1.0);
+        }
+        if let Ok(spec) = &account.spec {
+            if let Some(most) = spec.max_endpoints {
+                limits.insert([name.clone()], most.into());
+            }
+            suspended.insert([name.clone()], f64::from(u8::from(spec.suspended)));
         }
         bound.insert([name], 0.0);
     }
@@ -372,6 +391,8 @@ fn of_accounts(
         ACCOUNT_INFO.family(info),
         ACCOUNT_CONDITION.family(conditions),
         ACCOUNT_ENDPOINTS.family(bound),
+        ACCOUNT_LIMIT.family(limits),
+        ACCOUNT_SUSPENDED.family(suspended),
         SESSION_EXPIRATION.family(sessions),
     ]
 }

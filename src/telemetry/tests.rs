@@ -33,6 +33,8 @@ const PROMISED: &[(&str, &str, &[&str], Of)] = &[
     ("vpce_account_info", "gauge", &["account", "account_id"], Of::All),
     ("vpce_account_status_condition", "gauge", &["account", "condition", "status", "reason"], Of::All),
     ("vpce_account_endpoints", "gauge", &["account"], Of::All),
+    ("vpce_account_endpoints_limit", "gauge", &["account"], Of::All),
+    ("vpce_account_suspended", "gauge", &["account"], Of::All),
     ("vpce_account_session_expiration_timestamp_seconds", "gauge", &["account"], Of::All),
     ("vpce_mutations_held", "gauge", &["account_id", "region"], Of::All),
     ("vpce_snapshot_timestamp_seconds", "gauge", &["account_id", "region"], Of::All),
@@ -100,7 +102,8 @@ fn sources() -> Sources {
         ]),
         accounts: caches(&[
             json!({
-                "metadata": {"name": "tenant-a"}, "spec": {"role_arn": "arn:aws:iam::111111111111:role/vpce"},
+                "metadata": {"name": "tenant-a"},
+                "spec": {"role_arn": "arn:aws:iam::111111111111:role/vpce", "max_endpoints": 20, "suspended": true},
                 "status": {"account_id": "111111111111", "conditions": [condition("Ready", "True", "Ready", 1)]},
             }),
             json!({
@@ -246,6 +249,9 @@ fn a_scrape_tells_how_the_estate_stands() {
         r#"vpce_account_info{account="tenant-b",account_id="222222222222"} 1"#,
         r#"vpce_account_endpoints{account="tenant-a"} 2"#,
         r#"vpce_account_endpoints{account="tenant-b"} 0"#,
+        r#"vpce_account_endpoints_limit{account="tenant-a"} 20"#,
+        r#"vpce_account_suspended{account="tenant-a"} 1"#,
+        r#"vpce_account_suspended{account="tenant-b"} 0"#,
         r#"vpce_account_status_condition{account="tenant-b",condition="Ready",status="False",reason="RoleDenied"} 1"#,
         r#"vpce_account_session_expiration_timestamp_seconds{account="tenant-a"} 5000"#,
         r#"vpce_mutations_held{account_id="111111111111",region="eu-central-1"} 1"#,

@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
+use super::DeletionPolicy;
 use super::watched::lenient;
 
 /// Which namespaces may create VPC endpoints in an AWS account, through which IAM role.
@@ -98,6 +99,88 @@ pub struct AWSAccountSpec {
         validation = Rule::new("self.all(k, size(self[k]) <= 256)").message("tag values have at most 256 characters")
     )]
     pub default_tags: BTreeMap<String, String>,
+
+    /// Tags that every endpoint and security group made in the account has, whatever the endpoint's own `tags` say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 40))]
+    #[x_kube(
+        validation = Rule::new("self.all(k, size(k) >= 1 && size(k) <= 128 && !k.startsWith('aws:') && !k.startsWith('silvermullet.com/'))")
+            .message("tag keys have 1 to 128 characters and start neither with \"aws:\" nor with \"silvermullet.com/\", which are reserved"),
+        validation = Rule::new("self.all(k, size(self[k]) <= 256)").message("tag values have at most 256 characters")
+    )]
+    pub required_tags: BTreeMap<String, String>,
+
+    /// Labels of the namespace that become tags, by their keys; an endpoint's own `tags` do not win over them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 128)))]
+    #[x_kube(
+        validation = Rule::new("self.all(k, !k.startsWith('aws:') && !k.startsWith('silvermullet.com/'))")
+            .message("keys that start with \"aws:\" or \"silvermullet.com/\" are reserved")
+    )]
+    pub tags_from_namespace_labels: Vec<String>,
+
+    /// Tags of the session, passed to STS with AssumeRole; the trust policies on both sides must allow `sts:TagSession`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 50))]
+    #[x_kube(
+        validation = Rule::new("self.all(k, size(k) >= 1 && size(k) <= 128 && !k.startsWith('aws:'))")
+            .message("session tag keys have 1 to 128 characters and do not start with \"aws:\", which is reserved"),
+        validation = Rule::new("self.all(k, size(self[k]) <= 256)").message("session tag values have at most 256 characters")
+    )]
+    pub session_tags: BTreeMap<String, String>,
+
+    /// Regions that endpoints may be in. Absent: all; empty: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 64),
+        inner(length(max = 32), regex(pattern = "^[a-z]{2,4}(-[a-z]+)+-[0-9]+$"))
+    )]
+    pub allowed_regions: Option<Vec<String>>,
+
+    /// VPCs that endpoints may be in. Absent: all; empty: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1000), inner(length(max = 32), regex(pattern = "^vpc-[0-9a-f]{8,17}$")))]
+    pub allowed_vpc_ids: Option<Vec<String>>,
+
+    /// Subnets that endpoints may use. Absent: all; empty: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 1000),
+        inner(length(max = 32), regex(pattern = "^subnet-[0-9a-f]{8,17}$"))
+    )]
+    pub allowed_subnet_ids: Option<Vec<String>>,
+
+    /// Security groups that endpoints may use: as `provided`, and as sources and destinations of rules. Absent: all; empty:
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1000), inner(length(max = 32), regex(pattern = "^sg-[0-9a-f]{8,17}$")))]
+    pub allowed_security_group_ids: Option<Vec<String>>,
+
+    /// Services that endpoints may lead to, by patterns over their full names, in which `*` stands for any run of characters
+    /// and `?` for one. Absent: all; empty: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 1000),
+        inner(length(min = 1, max = 255), regex(pattern = r"^[A-Za-z0-9._*?-]+$"))
+    )]
+    pub allowed_services: Option<Vec<String>>,
+
+    /// So many endpoints may be bound to this AWSAccount: those that are keep their place, then the oldest; the rest wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100_000))]
+    pub max_endpoints: Option<i32>,
+
+    /// What happens in AWS to endpoints that are deleted and do not say it themselves. Without it they are deleted there too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_deletion_policy: Option<DeletionPolicy>,
+
+    /// While true, nothing is changed in AWS: reading goes on, edits and deletions wait and say so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspended: bool,
+
+    /// The AWS account is closed: nothing is called there any more, and deleted endpoints are let go as they are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub decommissioned: bool,
 }
 
 /// STS's own default for AssumeRole, in seconds.

@@ -110,9 +110,10 @@ pub struct VPCEndpointSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceSpec>,
 
-    /// What happens in AWS when this object is deleted.
-    #[serde(default)]
-    pub deletion_policy: DeletionPolicy,
+    /// What happens in AWS when this object is deleted. Without it, what the AWSAccount's `default_deletion_policy` says,
+    /// which without that is `Delete`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
 }
 
 /// Where an endpoint's security groups come from.

@@ -11,7 +11,7 @@ pub use endpoint::{
     AccountBinding, CustomRule, DeletionPolicy, LegacyStatus, PublishedService, SecurityGroupType, ServicePort,
     ServiceProtocol, ServiceSpec, ServiceType, VPCEndpoint, VPCEndpointSpec, VPCEndpointStatus,
 };
-pub use watched::{Kind, Watched};
+pub use watched::{Kind, Unparsed, Watched};
 
 /// The API group of both kinds, and the prefix of every key that is ours.
 pub const GROUP: &str = "silvermullet.com";

@@ -10,7 +10,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::{AWSAccount, AWSAccountSpec, AWSAccountStatus, VPCEndpoint, VPCEndpointSpec, VPCEndpointStatus};
+use super::{
+    AWSAccount, AWSAccountSpec, AWSAccountStatus, DeletionPolicy, VPCEndpoint, VPCEndpointSpec, VPCEndpointStatus,
+};
 
 /// The two halves of one of our custom resources.
 pub trait Kind: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static {
@@ -34,13 +36,29 @@ impl Kind for AWSAccount {
     type Scope = ClusterResourceScope;
 }
 
+/// A spec that does not parse.
+#[derive(Debug, Clone)]
+pub struct Unparsed {
+    /// Why.
+    pub error: String,
+    /// As it stands in the API server.
+    pub raw: Value,
+}
+
+impl Unparsed {
+    /// What it says of its deletion, which has to be heeded whatever else does not parse.
+    pub fn deletion_policy(&self) -> Option<DeletionPolicy> {
+        DeletionPolicy::deserialize(self.raw.get("deletion_policy")?).ok()
+    }
+}
+
 /// A custom resource whose spec may not parse and whose status always does.
 #[derive(Debug, Clone)]
 pub struct Watched<K: Kind> {
     /// As the API server has it, without `managedFields` and the last applied configuration.
     pub metadata: ObjectMeta,
-    /// The spec, or why it does not parse.
-    pub spec: Result<K::Spec, String>,
+    /// The spec, or what is known of one that does not parse.
+    pub spec: Result<K::Spec, Unparsed>,
     /// The status; what in it does not parse counts as absent.
     pub status: K::Status,
 }
@@ -66,7 +84,10 @@ impl<'de, K: Kind> Deserialize<'de> for Watched<K> {
         }
         Ok(Self {
             metadata,
-            spec: serde_json::from_value(spec).map_err(|e| e.to_string()),
+            spec: K::Spec::deserialize(&spec).map_err(|error| Unparsed {
+                error: error.to_string(),
+                raw: spec,
+            }),
             status: serde_json::from_value(status).unwrap_or_default(),
         })
     }

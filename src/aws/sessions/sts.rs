@@ -9,6 +9,7 @@ use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_sts::{
     Client,
     config::{BehaviorVersion, IdentityCache},
+    types::Tag,
 };
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use aws_types::SdkConfig;
@@ -127,6 +128,7 @@ impl Sts {
             .role_arn(&role.arn)
             .role_session_name(&role.session_name)
             .set_external_id(role.external_id.clone())
+            .set_tags(session_tags(role))
             .set_source_identity(role.source_identity.clone())
             .duration_seconds(i32::try_from(seconds).unwrap_or(i32::MAX));
         let answer = observed(&self.observer, self.call(role, ASSUME_ROLE), request.send())
@@ -194,4 +196,10 @@ fn timeouts(attempt: Duration) -> TimeoutConfig {
         .operation_attempt_timeout(attempt)
         .operation_timeout(attempt + BESIDES)
         .build()
+}
+
+/// None where there are none: STS asks for `sts:TagSession` only where tags are sent.
+fn session_tags(role: &Role) -> Option<Vec<Tag>> {
+    let tag = |(key, value): (&String, &String)| Tag::builder().key(key).value(value).build().ok();
+    Some(role.tags.iter().filter_map(tag).collect()).filter(|tags: &Vec<Tag>| !tags.is_empty())
 }

@@ -53,6 +53,7 @@ fn role() -> Role {
         external_id: Some("the-external-id".to_owned()),
         duration_seconds: 3600,
         session_name: "vpce-operator".to_owned(),
+        tags: [("team".to_owned(), "blue".to_owned())].into(),
         source_identity: Some("cluster-1".to_owned()),
     }
 }

@@ -1,0 +1,217 @@
+//! What an AWSAccount allows: checked on what an endpoint asks for after defaulting, before any call to AWS.
+
+use std::collections::BTreeSet;
+
+use crate::api::AWSAccountSpec;
+use crate::conditions::{Finding, Reason};
+use crate::desired::{Desired, Groups};
+use crate::ids::{GroupId, Region};
+use crate::rules::{Peer, RuleSet};
+
+/// Checks what is desired against the rails of the account. An absent rail allows all, an empty one nothing.
+pub fn check(account: &str, spec: &AWSAccountSpec, region: &Region, desired: &Desired) -> Result<(), Finding> {
+    let refused = |field: &str, rail: &str, value: &str| {
+        Finding::bad(
+            Reason::NotAllowed,
+            format!("{field} {value} is not allowed by {rail} of AWSAccount {account}: ask your platform team"),
+        )
+    };
+    let listed = |rail: &Option<Vec<String>>, value: &str| {
+        rail.as_ref()
+            .is_none_or(|allowed| allowed.iter().any(|entry| entry == value))
+    };
+    if !listed(&spec.allowed_regions, region.as_str()) {
+        return Err(refused("region", "allowed_regions", region.as_str()));
+    }
+    if !listed(&spec.allowed_vpc_ids, desired.vpc.as_str()) {
+        return Err(refused("vpc_id", "allowed_vpc_ids", desired.vpc.as_str()));
+    }
+    if let Some(subnet) = desired
+        .subnets
+        .iter()
+        .find(|id| !listed(&spec.allowed_subnet_ids, id.as_str()))
+    {
+        return Err(refused("subnet_ids:", "allowed_subnet_ids", subnet.as_str()));
+    }
+    let groups = named_groups(&desired.groups);
+    if let Some(group) = groups
+        .iter()
+        .find(|id| !listed(&spec.allowed_security_group_ids, id.as_str()))
+    {
+        return Err(refused("security group", "allowed_security_group_ids", group.as_str()));
+    }
+    let service = desired.service_name.as_str();
+    if let Some(patterns) = &spec.allowed_services
+        && !patterns.iter().any(|pattern| matches(pattern, service))
+    {
+        return Err(refused("vpc_endpoint_service_id:", "allowed_services", service));
+    }
+    Ok(())
+}
+
+/// The groups of others that an endpoint uses: as its own, or in rules.
+fn named_groups(groups: &Groups) -> BTreeSet<&GroupId> {
+    fn peers(rules: &RuleSet) -> impl Iterator<Item = &GroupId> {
+        rules.keys().filter_map(|rule| match &rule.peer {
+            Peer::Group(id) => Some(id),
+            Peer::Cidr(_) | Peer::PrefixList(_) => None,
+        })
+    }
+    match groups {
+        Groups::Provided(ids) => ids.iter().collect(),
+        Groups::Own(own) => peers(&own.ingress).chain(peers(&own.egress)).collect(),
+    }
+}
+
+/// Whether a pattern matches the whole of a name: `*` any run of characters, `?` one. Case counts.
+///
+/// The time it takes is at most the product of both lengths, whatever the pattern.
+fn matches(pattern: &str, name: &str) -> bool {
+    let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
+    let (mut p, mut n) = (0, 0);
+    let mut last_star = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                last_star = Some((p, n));
+                p += 1;
+            }
+            Some(c) if *c == b'?' || *c == name[n] => {
+                p += 1;
+                n += 1;
+            }
+            _ => match last_star {
+                Some((star, from)) => {
+                    last_star = Some((star, from + 1));
+                    p = star + 1;
+                    n = from + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::desired;
+    use crate::resolve::{Binding, Resolved, Writes};
+    use crate::tags::Owner;
+    use serde_json::{Value, json};
+    use std::collections::BTreeMap;
+
+    fn checked(rails: Value, spec: Value) -> Result<(), String> {
+        let mut account = json!({"role_arn": "arn:aws:iam::111111111111:role/x"});
+        account
+            .as_object_mut()
+            .expect("an object")
+            .extend(rails.as_object().expect("an object").clone());
+        let account = serde_json::from_value(account).expect("an account");
+        let mut endpoint = json!({"vpc_id": "vpc-1", "subnet_ids": ["subnet-1", "subnet-2"],
+            "vpc_endpoint_service_id": "vpce-svc-1", "security_group_type": "generated"});
+        endpoint
+            .as_object_mut()
+            .expect("an object")
+            .extend(spec.as_object().expect("an object").clone());
+        let endpoint = serde_json::from_value(endpoint).expect("an endpoint");
+        let owner = Owner {
+            cluster: "c".into(),
+            namespace: "ns".into(),
+            name: "db".into(),
+            uid: "u".into(),
+        };
+        let resolved = Resolved {
+            binding: Binding {
+                account: "one".into(),
+                account_id: "111111111111".parse().expect("an id"),
+                region: "eu-west-1".into(),
+            },
+            role: "arn:aws:iam::111111111111:role/x".parse().expect("a role"),
+            account,
+            forced_tags: BTreeMap::new(),
+            writes: Writes::Allowed,
+        };
+        desired(&endpoint, &owner, &resolved).map(|_| ()).map_err(|finding| {
+            assert_eq!(finding.reason, Reason::NotAllowed);
+            finding.message
+        })
+    }
+
+    #[test]
+    fn absent_allows_all_and_empty_nothing() {
+        assert_eq!(checked(json!({}), json!({})), Ok(()));
+        for rail in [
+            "allowed_regions",
+            "allowed_vpc_ids",
+            "allowed_subnet_ids",
+            "allowed_services",
+        ] {
+            let message = checked(json!({rail: []}), json!({})).expect_err("nothing is allowed");
+            assert!(message.contains(rail), "{message}");
+        }
+        assert_eq!(
+            checked(json!({"allowed_security_group_ids": []}), json!({})),
+            Ok(()),
+            "its own group is no other's"
+        );
+    }
+
+    #[test]
+    fn values_are_checked_after_defaulting() {
+        let service = "com.amazonaws.vpce.eu-west-1.vpce-svc-1";
+        assert_eq!(
+            checked(
+                json!({"allowed_services": [service], "allowed_regions": ["eu-west-1"]}),
+                json!({})
+            ),
+            Ok(())
+        );
+        assert!(checked(json!({"allowed_services": ["vpce-svc-1"]}), json!({})).is_err());
+    }
+
+    #[test]
+    fn every_subnet_and_every_group_counts() {
+        assert!(checked(json!({"allowed_subnet_ids": ["subnet-1"]}), json!({})).is_err());
+        assert_eq!(
+            checked(json!({"allowed_subnet_ids": ["subnet-2", "subnet-1"]}), json!({})),
+            Ok(())
+        );
+        let provided = json!({"security_group_type": "provided", "security_group_ids": ["sg-1", "sg-2"]});
+        assert!(checked(json!({"allowed_security_group_ids": ["sg-1"]}), provided.clone()).is_err());
+        assert_eq!(
+            checked(json!({"allowed_security_group_ids": ["sg-1", "sg-2"]}), provided),
+            Ok(())
+        );
+        for direction in ["security_group_ingress", "security_group_egress"] {
+            let custom = json!({"security_group_type": "custom", direction: [{"protocol": "tcp", "security_group_ids": ["sg-9"]}]});
+            assert!(
+                checked(json!({"allowed_security_group_ids": ["sg-1"]}), custom).is_err(),
+                "{direction}"
+            );
+        }
+    }
+
+    #[test]
+    fn patterns_match_whole_names_and_nothing_by_trick() {
+        let cases = [
+            ("com.amazonaws.*", "com.amazonaws.eu-west-1.s3", true),
+            ("com.amazonaws.*.s3", "com.amazonaws.eu-west-1.s3", true),
+            ("com.amazonaws.*.s3", "com.amazonaws.eu-west-1.s3express", false),
+            ("amazonaws.*", "com.amazonaws.eu-west-1.s3", false),
+            ("com.amazonaws.?.s3", "com.amazonaws.eu-west-1.s3", false),
+            ("com.amazonaws.eu-west-?.s3", "com.amazonaws.eu-west-1.s3", true),
+            ("COM.AMAZONAWS.*", "com.amazonaws.eu-west-1.s3", false),
+            ("comxamazonaws.*", "com.amazonaws.eu-west-1.s3", false),
+            ("com.amazonaws.eu-west-1.s3", "com.amazonaws.eu-west-1.s3.evil", false),
+            ("*", "anything", true),
+            ("**a**", "banana", true),
+            ("*a*a*a*a*", "banana", false),
+            ("", "a", false),
+        ];
+        for (pattern, name, expected) in cases {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+}

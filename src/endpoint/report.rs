@@ -1,0 +1,247 @@
+//! What a pass says when it ends: conditions, events, and when to look again.
+
+use std::time::{Duration, Instant};
+
+use kube::Resource;
+use vpce_core::api::VPCEndpointStatus;
+use vpce_core::conditions::{EventKind, Finding, Retry};
+use vpce_core::desired::Desired;
+use vpce_core::error::Class;
+use vpce_core::observed::{Observed, Sight};
+use vpce_core::plan::Plan;
+use vpce_core::resolve::{Resolved, Writes};
+
+use super::apply::{explain, forget_session};
+use super::memory::jitter;
+use super::reconcile::{Next, Pass};
+use super::status::{self, Findings};
+use crate::aws::ec2::Ec2;
+use crate::aws::region::{LookError, Region};
+
+/// A passing failure to read does not make a Ready object unready before it has lasted so many tries.
+const PATIENCE: u32 = 3;
+/// AWS says within minutes whether an endpoint comes up; what takes longer waits for a person, and is polled less often.
+const POLL_OFTEN_FOR: Duration = Duration::from_secs(600);
+/// How many times less often.
+const POLL_SELDOM: u32 = 12;
+
+impl Pass<'_> {
+    /// The role cannot be assumed: what exists stays as it was last seen.
+    pub(super) async fn refused(&mut self, finding: Finding, retry: Duration) -> Result<Next, kube::Error> {
+        let wait = jitter(retry.max(Duration::from_secs(1))) + Duration::from_millis(100);
+        self.report(Findings::account(finding)).await?;
+        Ok(Next::NotBefore(wait))
+    }
+
+    /// The snapshot could not be read.
+    pub(super) async fn not_seen(
+        &mut self,
+        resolved: &Resolved,
+        ec2: &Ec2,
+        error: LookError,
+    ) -> Result<Next, kube::Error> {
+        let error = match error {
+            LookError::Busy(time) => return Ok(Next::NotBefore(time)),
+            LookError::Failed(error) => error,
+        };
+        if error.is_expired_session() {
+            forget_session(self.ctx, &resolved.binding.account, ec2).await;
+        }
+        let passing = matches!(error.class, Class::Throttled | Class::Transient);
+        let finding = explain(&error, resolved.role.as_str(), &ec2.account_id, &ec2.region);
+        let next = self.backoff(&finding);
+        if !(passing && self.settled && self.ctx.memories.failures(&self.object) < PATIENCE) {
+            let findings = Findings {
+                account: Some(status::account_resolved(&resolved.binding)),
+                endpoint: Some(finding),
+                service: None,
+            };
+            self.report(findings).await?;
+        }
+        Ok(next)
+    }
+
+    pub(super) fn backoff(&self, finding: &Finding) -> Next {
+        let resync = self.ctx.settings.resync_interval;
+        match finding.reason.treatment().retry {
+            Retry::Resync => Next::NotBefore(jitter(resync)),
+            Retry::Poll | Retry::Turn | Retry::Backoff => {
+                Next::NotBefore(self.ctx.memories.failed(&self.object, resync))
+            }
+        }
+    }
+
+    /// When to look again at an object for which there is nothing to do now.
+    pub(super) fn next(&self, region: &Region, seen: &Observed, plan: &Plan, resolved: &Resolved) -> Next {
+        let resync = self.ctx.settings.resync_interval;
+        let rest = resync + resync.mul_f64(0.1 * fastrand::f64());
+        let now = Instant::now();
+        let found = region.find(&self.owner, (None, None));
+        let settles = found
+            .settles_at
+            .map(|at| at.saturating_duration_since(now) + Duration::from_millis(10));
+        let at_work = match &seen.endpoint {
+            Sight::Ours(fact) => fact.state.is_transitional(),
+            Sight::Unconfirmed | Sight::Gone => true,
+            Sight::Absent | Sight::Lost(_) => false,
+        };
+        let pending_since = self.ctx.memories.with(&self.object, |memory| {
+            memory.pending_since = at_work.then(|| memory.pending_since.unwrap_or(now));
+            memory.pending_since
+        });
+        let frozen = matches!(resolved.writes, Writes::Frozen(_));
+        let mut wait = settles.map_or(rest, |settles| settles.min(rest));
+        let reasons = [&plan.endpoint, &plan.service];
+        let polls = reasons
+            .iter()
+            .any(|finding| !finding.ok && finding.reason.treatment().retry == Retry::Poll);
+        if (at_work || polls || seen.group == Sight::Unconfirmed) && !frozen {
+            let seldom = pending_since.is_some_and(|since| since.elapsed() > POLL_OFTEN_FOR);
+            let extra = if seldom {
+                self.ctx.settings.poll_interval * (POLL_SELDOM - 1)
+            } else {
+                Duration::ZERO
+            };
+            wait = wait.min(region.next_tick() + extra);
+        }
+        if let Some(bad) = reasons
+            .iter()
+            .find(|finding| !finding.ok && finding.reason.treatment().retry == Retry::Backoff)
+        {
+            return self.backoff(bad);
+        }
+        self.ctx.memories.succeeded(&self.object);
+        Next::After(wait)
+    }
+
+    pub(super) fn tell_of_repairs(&self, repaired: &[String]) {
+        let generation = self.object.metadata.generation;
+        let ready_for = self.ctx.memories.with(&self.object, |memory| {
+            if self.settled {
+                memory.ready_for = generation;
+            }
+            memory.ready_for
+        });
+        if ready_for == generation && !repaired.is_empty() && !self.deleting {
+            let note = format!("AWS or Kubernetes was not as specified; done: {}", repaired.join("; "));
+            self.ctx
+                .events
+                .publish(&*self.object, EventKind::Normal, "DriftRepaired", "Repair", &note);
+        }
+    }
+
+    /// Says how things stand after looking.
+    pub(super) async fn conclude(
+        &mut self,
+        resolved: &Resolved,
+        desired: Option<&Desired>,
+        seen: &Observed,
+        plan: Plan,
+        next: Next,
+    ) -> Result<Next, kube::Error> {
+        let findings = Findings {
+            account: Some(match &resolved.writes {
+                Writes::Allowed => status::account_resolved(&resolved.binding),
+                Writes::Frozen(finding) => finding.clone(),
+            }),
+            endpoint: Some(plan.endpoint),
+            service: Some(plan.service),
+        };
+        let mut status = self.object.status.clone();
+        status::take_over(&mut status, seen, desired, &self.owner.namespace, &findings);
+        self.warn(desired);
+        self.write(status, &findings).await?;
+        Ok(next)
+    }
+
+    pub(super) async fn report_bad_spec(&mut self, resolved: &Resolved, finding: Finding) -> Result<Next, kube::Error> {
+        let findings = Findings {
+            account: Some(status::account_resolved(&resolved.binding)),
+            endpoint: Some(finding),
+            service: None,
+        };
+        self.report(findings).await
+    }
+
+    /// Says how things stand without having looked at AWS.
+    pub(super) async fn report(&mut self, findings: Findings) -> Result<Next, kube::Error> {
+        let status: VPCEndpointStatus = self.object.status.clone();
+        let summary = findings.summary();
+        self.write(status, &findings).await?;
+        Ok(match summary.reason.treatment().retry {
+            Retry::Backoff => Next::NotBefore(
+                self.ctx
+                    .memories
+                    .failed(&self.object, self.ctx.settings.resync_interval),
+            ),
+            Retry::Resync | Retry::Poll | Retry::Turn => Next::After(jitter(self.ctx.settings.resync_interval)),
+        })
+    }
+
+    pub(super) async fn write(
+        &mut self,
+        mut status: VPCEndpointStatus,
+        findings: &Findings,
+    ) -> Result<(), kube::Error> {
+        let changed = status::judge(&mut status, findings, self.object.metadata.generation);
+        self.object = status::write(self.ctx, &self.object, status).await?;
+        if !changed {
+            return Ok(());
+        }
+        let summary = findings.summary();
+        let kind = summary.reason.treatment().event;
+        let account = self.object.status.account.as_ref();
+        let account = account.map(|account| account.name.clone()).unwrap_or_default();
+        tracing::info!(
+            namespace = self.owner.namespace,
+            name = self.owner.name,
+            account,
+            ready = summary.ok,
+            reason = summary.reason.as_str(),
+            message = summary.message,
+            "now"
+        );
+        self.ctx.events.publish(
+            &*self.object,
+            kind,
+            summary.reason.as_str(),
+            "Reconcile",
+            &summary.message,
+        );
+        let first = summary.ok
+            && self
+                .ctx
+                .memories
+                .with(&self.object, |memory| std::mem::take(&mut memory.awaits_first_ready));
+        if first {
+            let created = self.object.meta().creation_timestamp.as_ref().map(|time| time.0);
+            let now = k8s_openapi::jiff::Timestamp::now();
+            let seconds = created.map_or(0.0, |created| now.duration_since(created).as_secs_f64());
+            self.ctx.metrics.time_to_ready(&account, "Interface", seconds);
+        }
+        Ok(())
+    }
+
+    /// Tells once a generation of what is carried out but rarely meant.
+    pub(super) fn warn(&self, desired: Option<&Desired>) {
+        let generation = self.object.metadata.generation;
+        let Some(desired) = desired.filter(|desired| !desired.warnings.is_empty()) else {
+            return;
+        };
+        let told = self.ctx.memories.with(&self.object, |memory| {
+            std::mem::replace(&mut memory.warned, generation) == generation
+        });
+        // After a restart the object is Ready for this generation already, and was told.
+        if !told && !self.settled {
+            for warning in &desired.warnings {
+                self.ctx.events.publish(
+                    &*self.object,
+                    EventKind::Warning,
+                    "SuspiciousRule",
+                    "Reconcile",
+                    warning,
+                );
+            }
+        }
+    }
+}
