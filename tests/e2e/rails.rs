@@ -1,0 +1,230 @@
+//! What a platform team allows: refused before any call to AWS, frozen when it is tightened, and an end for every account.
+
+use serde_json::{Value, json};
+
+use crate::cluster::NAMESPACES;
+use crate::world::{Tenant, World, condition, text};
+
+/// The EC2 calls about the tenant's account; sessions are STS's.
+fn ec2_calls(tenant: &Tenant<'_>) -> usize {
+    tenant.calls().iter().filter(|call| call.service == "ec2").count()
+}
+
+fn tags(tenant: &Tenant<'_>) -> std::collections::BTreeMap<String, String> {
+    tenant.endpoints()[0].tags.clone()
+}
+
+#[test]
+fn rails_refuse_before_any_call_and_let_through_once_they_are_widened() {
+    let world = World::shared();
+    for (rail, value) in [
+        ("allowed_regions", json!(["eu-central-1"])),
+        ("allowed_vpc_ids", json!([])),
+        ("allowed_subnet_ids", json!(["subnet-00000000"])),
+        ("allowed_services", json!(["com.amazonaws.us-west-2.*"])),
+    ] {
+        let tenant = world.unregistered_tenant("rails");
+        tenant.register(json!({rail: value}));
+        tenant.apply("refused", tenant.spec(json!({})));
+        let message = tenant.not_ready("refused", "NotAllowed");
+        assert!(message.contains(rail), "{message}");
+        assert_eq!(ec2_calls(&tenant), 0, "{rail}");
+        let object = tenant.get("refused").expect("it is there");
+        assert!(
+            object["metadata"]["finalizers"].is_null(),
+            "nothing is made, so nothing holds it"
+        );
+        tenant.edit_account(json!({rail: null}));
+        tenant.ready("refused");
+    }
+}
+
+#[test]
+fn groups_of_others_are_refused_as_provided_and_in_rules() {
+    let tenant = World::shared().unregistered_tenant("rails-groups");
+    tenant.register(json!({"allowed_security_group_ids": ["sg-0123456789abcdef0"]}));
+    let provided = json!({"security_group_type": "provided", "security_group_ids": [tenant.group]});
+    tenant.apply("provided", tenant.spec(provided));
+    let rule = json!({"protocol": "tcp", "from_port": 443, "to_port": 443, "security_group_ids": [tenant.group]});
+    tenant.apply(
+        "rule",
+        tenant.spec(json!({"security_group_type": "custom", "security_group_ingress": [rule]})),
+    );
+    for name in ["provided", "rule"] {
+        let message = tenant.not_ready(name, "NotAllowed");
+        assert!(
+            message.contains(&tenant.group) && message.contains("allowed_security_group_ids"),
+            "{message}"
+        );
+    }
+    assert_eq!(ec2_calls(&tenant), 0);
+}
+
+#[test]
+fn a_tightened_rail_freezes_what_is_there_and_lets_it_be_deleted() {
+    let tenant = World::shared().tenant("rails-tight");
+    tenant.apply("there", tenant.spec(json!({})));
+    let id = tenant.ready("there")["status"]["vpc_endpoint_id"].clone();
+    tenant.edit_account(json!({"allowed_vpc_ids": []}));
+    tenant.not_ready("there", "NotAllowed");
+    let writes = tenant.writes();
+    tenant.apply("there", tenant.spec(json!({"tags": {"new": "tag"}})));
+    tenant.not_ready("there", "NotAllowed");
+    assert_eq!(tenant.writes(), writes);
+    assert_eq!(tenant.get("there").expect("it stays")["status"]["vpc_endpoint_id"], id);
+    tenant.delete("there");
+    tenant.gone("there");
+    assert_eq!((tenant.endpoints().len(), tenant.groups().len()), (0, 0));
+}
+
+#[test]
+fn a_suspended_account_changes_nothing_until_it_is_resumed() {
+    let tenant = World::shared().tenant("suspended");
+    for name in ["edited", "deleted"] {
+        tenant.apply(name, tenant.spec(json!({})));
+        tenant.ready(name);
+    }
+    tenant.edit_account(json!({"suspended": true}));
+    for name in ["edited", "deleted"] {
+        tenant.not_ready(name, "AccountSuspended");
+    }
+    let writes = tenant.writes();
+    tenant.apply("edited", tenant.spec(json!({"tags": {"new": "tag"}})));
+    tenant.delete("deleted");
+    tenant.apply("late", tenant.spec(json!({})));
+    for name in ["edited", "deleted", "late"] {
+        tenant.not_ready(name, "AccountSuspended");
+    }
+    assert_eq!(tenant.writes(), writes);
+    tenant.edit_account(json!({"suspended": false}));
+    tenant.ready("edited");
+    tenant.ready("late");
+    tenant.gone("deleted");
+}
+
+#[test]
+fn a_decommissioned_account_lets_go_without_a_call() {
+    let tenant = World::shared().tenant("closed");
+    tenant.apply("left", tenant.spec(json!({})));
+    let id = text(&tenant.ready("left")["status"]["vpc_endpoint_id"]);
+    tenant.edit_account(json!({"decommissioned": true}));
+    tenant.not_ready("left", "AccountDecommissioned");
+    let calls = ec2_calls(&tenant);
+    tenant.delete("left");
+    tenant.gone("left");
+    assert_eq!(ec2_calls(&tenant), calls);
+    assert_eq!(tenant.endpoints()[0].id, id, "it is left to the closed account");
+    assert!(tenant.event("left", "AccountDecommissioned").contains(&id));
+    let account = tenant.world.aws_account(&tenant.account).expect("it is there");
+    let ready = condition(&account, "Ready").expect("it says so");
+    assert_eq!((ready.status, ready.reason.as_str()), (false, "Decommissioned"));
+}
+
+#[test]
+fn an_account_takes_as_many_endpoints_as_it_allows_and_the_oldest_next() {
+    let tenant = World::shared().unregistered_tenant("limit");
+    tenant.register(json!({"max_endpoints": 3}));
+    let names: Vec<String> = (0..8).map(|number| format!("ep-{number}")).collect();
+    for name in &names {
+        tenant.apply(name, tenant.spec(json!({})));
+    }
+    let reasons =
+        || -> Vec<(String, String)> { names.iter().map(|name| (name.clone(), tenant.reason(name))).collect() };
+    let with = |reason: &str| -> Vec<String> {
+        let all = reasons();
+        all.into_iter()
+            .filter(|(_, found)| found == reason)
+            .map(|(name, _)| name)
+            .collect()
+    };
+    let settled = |ready: usize, full: usize| {
+        tenant.world.eventually("all places are taken and the rest wait", || {
+            (with("Available").len() == ready && with("AccountFull").len() == full).then_some(())
+        });
+    };
+    settled(3, 5);
+    assert_eq!(tenant.endpoints().len(), 3);
+    let first = with("Available");
+    let oldest_waiting = with("AccountFull")
+        .into_iter()
+        .min_by_key(|name| {
+            let metadata = tenant.get(name).expect("it is there")["metadata"].take();
+            (text(&metadata["creationTimestamp"]), text(&metadata["uid"]))
+        })
+        .expect("some wait");
+    tenant.delete(&first[0]);
+    tenant.gone(&first[0]);
+    tenant.ready(&oldest_waiting);
+    tenant.edit_account(json!({"max_endpoints": 5}));
+    settled(5, 2);
+    assert_eq!(tenant.endpoints().len(), 5, "never one more");
+}
+
+#[test]
+fn tags_that_the_account_requires_win_and_follow_the_namespace() {
+    let tenant = World::shared().unregistered_tenant("required");
+    tenant.register(json!({
+        "default_tags": {"stage": "default"},
+        "required_tags": {"cost": "platform"},
+        "tags_from_namespace_labels": ["tenant", "absent"],
+    }));
+    tenant.apply(
+        "tagged",
+        tenant.spec(json!({"tags": {"stage": "mine", "cost": "mine", "tenant": "mine"}})),
+    );
+    tenant.ready("tagged");
+    let found = tags(&tenant);
+    assert_eq!((found["stage"].as_str(), found["cost"].as_str()), ("mine", "platform"));
+    assert_eq!(found["tenant"], tenant.namespace);
+    let namespace = format!("{NAMESPACES}/{}", tenant.namespace);
+    let relabelled = tenant
+        .world
+        .cluster
+        .merge(&namespace, &json!({"metadata": {"labels": {"tenant": "other"}}}));
+    relabelled.unwrap_or_else(|refusal| panic!("{}", refusal.message));
+    tenant.eventually("tagged", "the tag follows the label", || {
+        (tags(&tenant)["tenant"] == "other").then_some(())
+    });
+}
+
+#[test]
+fn an_account_may_retain_by_default_and_an_endpoint_may_say_otherwise() {
+    let tenant = World::shared().unregistered_tenant("retain-default");
+    tenant.register(json!({"default_deletion_policy": "Retain"}));
+    tenant.apply("silent", tenant.spec(json!({})));
+    tenant.apply("delete", tenant.spec(json!({"deletion_policy": "Delete"})));
+    let kept = text(&tenant.ready("silent")["status"]["vpc_endpoint_id"]);
+    tenant.ready("delete");
+    for name in ["silent", "delete"] {
+        tenant.delete(name);
+        tenant.gone(name);
+    }
+    let left: Vec<String> = tenant.endpoints().into_iter().map(|endpoint| endpoint.id).collect();
+    assert_eq!(left, [kept]);
+    assert!(tags(&tenant).contains_key("silvermullet.com/retained"));
+}
+
+#[test]
+fn rails_that_make_no_sense_are_refused_at_apply() {
+    let tenant = World::shared().unregistered_tenant("bad-rails");
+    tenant.register(json!({}));
+    let refused = |change: Value| {
+        let path = format!("{}/{}", crate::cluster::ACCOUNTS, tenant.account);
+        let result = tenant.world.cluster.merge(&path, &json!({"spec": change}));
+        result.expect_err("it is refused").message
+    };
+    for (field, value) in [
+        ("allowed_regions", json!(["everywhere"])),
+        ("allowed_services", json!(["com. amazonaws"])),
+        ("allowed_vpc_ids", json!(["*"])),
+        ("max_endpoints", json!(-1)),
+        ("required_tags", json!({"silvermullet.com/name": "x"})),
+        ("tags_from_namespace_labels", json!(["silvermullet.com/name"])),
+        ("session_tags", json!({"aws:x": "y"})),
+        ("default_deletion_policy", json!("Maybe")),
+        ("suspended", json!("yes")),
+    ] {
+        let message = refused(json!({field: value}));
+        assert!(message.contains(field), "{field}: {message}");
+    }
+}
