@@ -99,6 +99,12 @@ pub fn shorten(value: &str, max: usize) -> String {
     format!("{kept}-{hash}")
 }
 
+/// Whether a text may be a cluster's id: it becomes a tag's value, a part of the names of sessions and of IAM policies.
+pub fn is_cluster_id(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    (1..=64).contains(&text.len()) && text.chars().all(fits)
+}
+
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

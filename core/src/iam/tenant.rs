@@ -1,0 +1,436 @@
+//! A tenant's role: what endpoints and their security groups need, within the rails, for one cluster, by one base identity.
+
+use std::collections::BTreeMap;
+
+use super::policy::{Policy, Statement};
+use super::{Error, IdentityArn, Policies, check, within_permissions, within_trust};
+use crate::api::AWSAccountSpec;
+use crate::ids::RoleArn;
+use crate::tags;
+
+/// A tenant's role.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    /// The role. Its account and partition are those of everything that it may touch.
+    pub role: RoleArn,
+    /// The operator's cluster id: the role changes only what carries it as the tag `silvermullet.com/cluster`.
+    pub cluster: String,
+    /// Where, and with what, endpoints may be made.
+    pub scope: Scope,
+    /// Who may assume it.
+    pub trust: Trust,
+}
+
+/// Where, and with what, endpoints may be made: the rails of an AWSAccount. `None`: all, as far as IAM is asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Regions.
+    pub regions: Option<Vec<String>>,
+    /// VPCs, by id.
+    pub vpcs: Option<Vec<String>>,
+    /// Subnets, by id.
+    pub subnets: Option<Vec<String>>,
+    /// Security groups of others, by id; those of the cluster may be used besides them.
+    pub groups: Option<Vec<String>>,
+    /// Patterns over the full names of endpoint services; `*` and `?` mean the same to IAM as in an AWSAccount.
+    pub services: Option<Vec<String>>,
+}
+
+impl Scope {
+    /// The rails of an AWSAccount, as far as IAM can hold to them.
+    pub fn of(spec: &AWSAccountSpec) -> Self {
+        Self {
+            regions: spec.allowed_regions.clone(),
+            vpcs: spec.allowed_vpc_ids.clone(),
+            subnets: spec.allowed_subnet_ids.clone(),
+            groups: spec.allowed_security_group_ids.clone(),
+            services: spec.allowed_services.clone(),
+        }
+    }
+}
+
+/// Who may assume a tenant's role.
+#[derive(Debug, Clone)]
+pub struct Trust {
+    /// The operator's base identity.
+    pub base: IdentityArn,
+    /// What it has to know. Without it, whoever can write AWSAccounts can point one at the role.
+    pub external_id: Option<String>,
+    /// The session tags of the AWSAccount: these values, and no others, may be passed.
+    pub session_tags: BTreeMap<String, String>,
+    /// Whether the base identity's own session has tags that come along, as EKS Pod Identity's do.
+    pub base_is_tagged: bool,
+}
+
+/// Both policies of a tenant's role.
+///
+/// # Errors
+/// When a value is not what it should be, or a policy would be longer than AWS takes.
+pub fn tenant(tenant: &Tenant) -> Result<Policies, Error> {
+    let Tenant {
+        role,
+        cluster,
+        scope,
+        trust,
+    } = tenant;
+    Ok(Policies {
+        permissions: tenant_permissions(role, cluster, scope)?,
+        trust: tenant_trust(role, trust)?,
+    })
+}
+
+/// What a tenant's role may do.
+///
+/// # Errors
+/// When a value is not what it should be, or the policy would be longer than AWS takes.
+pub fn tenant_permissions(role: &RoleArn, cluster: &str, scope: &Scope) -> Result<Policy, Error> {
+    check_role(role)?;
+    check::cluster(cluster)?;
+    check_scope(role, scope)?;
+    let Scope {
+        regions,
+        vpcs,
+        subnets,
+        groups,
+        services,
+    } = scope;
+    // The region stays open in ARNs: the condition below holds for Describe actions too, which have no ARN, and names each
+    // region once instead of once for every id.
+    let arn = |kind: &str, id: &str| format!("arn:{}:ec2:*:{}:{kind}/{id}", role.partition(), role.account());
+    let all = |kind: &str| arn(kind, "*");
+    let listed = |kind: &str, ids: &Option<Vec<String>>| match ids {
+        Some(ids) => ids.iter().map(|id| arn(kind, id)).collect(),
+        None => vec![all(kind)],
+    };
+    let requested = format!("aws:RequestTag/{}", tags::CLUSTER);
+    let owned = format!("aws:ResourceTag/{}", tags::CLUSTER);
+
+    let mut create = Statement::on(
+        "CreateVpcEndpointWithClusterTag",
+        &["ec2:CreateVpcEndpoint"],
+        [all("vpc-endpoint")],
+    )
+    .when("StringEquals", &requested, [cluster]);
+    if let Some(services) = services {
+        create = create.when("StringLike", "ec2:VpceServiceName", services);
+    }
+    let mut statements = vec![
+        Statement::on(
+            "Read",
+            &["ec2:DescribeSecurityGroups", "ec2:DescribeVpcEndpoints"],
+            ["*"],
+        ),
+        create,
+        Statement::on(
+            "CreateSecurityGroupWithClusterTag",
+            &["ec2:CreateSecurityGroup"],
+            [all("security-group")],
+        )
+        .when("StringEquals", &requested, [cluster]),
+        // The VPC alone says where: AWS takes only subnets and groups of the endpoint's own VPC, and the condition key
+        // ec2:Vpc is not there for them in CreateVpcEndpoint.
+        Statement::on(
+            "CreateInVpc",
+            &["ec2:CreateSecurityGroup", "ec2:CreateVpcEndpoint"],
+            listed("vpc", vpcs),
+        ),
+        Statement::on(
+            "UseSubnetsAndGroups",
+            &["ec2:CreateVpcEndpoint", "ec2:ModifyVpcEndpoint"],
+            [listed("subnet", subnets), listed("security-group", groups)].concat(),
+        ),
+    ];
+    if groups.is_some() {
+        statements.push(
+            Statement::on(
+                "UseOwnGroups",
+                &["ec2:CreateVpcEndpoint", "ec2:ModifyVpcEndpoint"],
+                [all("security-group")],
+            )
+            .when("StringEquals", &owned, [cluster]),
+        );
+    }
+    statements.extend([
+        Statement::on(
+            "TagWhatIsCreated",
+            &["ec2:CreateTags"],
+            [all("security-group"), all("vpc-endpoint")],
+        )
+        .when(
+            "StringEquals",
+            "ec2:CreateAction",
+            ["CreateSecurityGroup", "CreateVpcEndpoint"],
+        ),
+        Statement::on(
+            "ChangeOwnEndpoints",
+            &[
+                "ec2:CreateTags",
+                "ec2:DeleteTags",
+                "ec2:DeleteVpcEndpoints",
+                "ec2:ModifyVpcEndpoint",
+            ],
+            [all("vpc-endpoint")],
+        )
+        .when("StringEquals", &owned, [cluster]),
+        Statement::on(
+            "ChangeOwnSecurityGroups",
+            &[
+                "ec2:AuthorizeSecurityGroupEgress",
+                "ec2:AuthorizeSecurityGroupIngress",
+                "ec2:CreateTags",
+                "ec2:DeleteSecurityGroup",
+                "ec2:DeleteTags",
+                "ec2:RevokeSecurityGroupEgress",
+                "ec2:RevokeSecurityGroupIngress",
+                "ec2:UpdateSecurityGroupRuleDescriptionsEgress",
+                "ec2:UpdateSecurityGroupRuleDescriptionsIngress",
+            ],
+            [all("security-group")],
+        )
+        .when("StringEquals", &owned, [cluster]),
+    ]);
+    if let Some(regions) = regions {
+        statements = statements
+            .into_iter()
+            .map(|statement| statement.when("StringEquals", "aws:RequestedRegion", regions))
+            .collect();
+    }
+    within_permissions(Policy::new(statements), || narrow(scope))
+}
+
+/// Who may assume a tenant's role.
+///
+/// # Errors
+/// When a value is not what it should be, or the policy would be longer than AWS takes.
+pub fn tenant_trust(role: &RoleArn, trust: &Trust) -> Result<Policy, Error> {
+    let Trust {
+        base,
+        external_id,
+        session_tags,
+        base_is_tagged,
+    } = trust;
+    check_role(role)?;
+    if base.partition() != role.partition() {
+        return Err(Error::Partitions {
+            one: role.to_string(),
+            one_partition: role.partition().to_owned(),
+            other: base.to_string(),
+            other_partition: base.partition().to_owned(),
+        });
+    }
+    let mut assume = Statement::by("VpceOperator", &["sts:AssumeRole"], "AWS", base.to_string());
+    if let Some(id) = external_id {
+        check::external_id(id)?;
+        assume = assume.when("StringEquals", "sts:ExternalId", [id]);
+    }
+    check::session_tags(session_tags)?;
+    let mut statements = vec![assume];
+    if *base_is_tagged || !session_tags.is_empty() {
+        let mut tag = Statement::by("VpceOperatorSessionTags", &["sts:TagSession"], "AWS", base.to_string());
+        for (key, value) in session_tags {
+            tag = tag.when("StringEquals", format!("aws:RequestTag/{key}"), [value]);
+        }
+        statements.push(tag);
+    }
+    within_trust(Policy::new(statements), || {
+        format!("pass fewer session tags than {}, or shorter ones", session_tags.len())
+    })
+}
+
+/// A `RoleArn` may still hold what IAM would read as a pattern.
+fn check_role(role: &RoleArn) -> Result<(), Error> {
+    role.as_str().parse::<IdentityArn>().map(drop)
+}
+
+fn check_scope(role: &RoleArn, scope: &Scope) -> Result<(), Error> {
+    let Scope {
+        regions,
+        vpcs,
+        subnets,
+        groups,
+        services,
+    } = scope;
+    let nothing = |name, list: &Option<Vec<String>>| match list {
+        Some(entries) if entries.is_empty() => Err(Error::NothingAllowed(name)),
+        _ => Ok(()),
+    };
+    nothing("regions", regions)?;
+    nothing("VPCs", vpcs)?;
+    nothing("subnets", subnets)?;
+    nothing("services", services)?;
+    for region in regions.iter().flatten() {
+        check::region(region, role.partition())?;
+    }
+    for id in vpcs.iter().flatten() {
+        check::ec2_id("VPC", "vpc-", "the id of a VPC (vpc-...)", id)?;
+    }
+    for id in subnets.iter().flatten() {
+        check::ec2_id("subnet", "subnet-", "the id of a subnet (subnet-...)", id)?;
+    }
+    for id in groups.iter().flatten() {
+        check::ec2_id("security group", "sg-", "the id of a security group (sg-...)", id)?;
+    }
+    for pattern in services.iter().flatten() {
+        check::service(pattern)?;
+    }
+    Ok(())
+}
+
+/// What makes the policy shorter: the longest lists first, each with its own way out.
+fn narrow(scope: &Scope) -> String {
+    let Scope {
+        regions,
+        vpcs,
+        subnets,
+        groups,
+        services,
+    } = scope;
+    let mut lists = [
+        (regions, "regions"),
+        (vpcs, "VPCs"),
+        (subnets, "subnets"),
+        (groups, "security groups"),
+        (services, "services"),
+    ]
+    .map(|(list, name)| (list.iter().flatten().map(String::len).sum::<usize>(), list, name));
+    lists.sort_by_key(|(length, ..)| std::cmp::Reverse(*length));
+    let counts: Vec<String> = lists
+        .iter()
+        .filter_map(|(_, list, name)| Some(format!("{} {name}", list.as_ref()?.len())))
+        .collect();
+    format!(
+        "it names {}; name fewer, split the account into several AWSAccounts with a role each, or leave out the list of \
+         subnets, security groups or services, which the operator itself holds to anyway",
+        counts.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn role() -> RoleArn {
+        "arn:aws:iam::111122223333:role/vpce-operator".parse().expect("a role")
+    }
+
+    fn trust() -> Trust {
+        Trust {
+            base: "arn:aws:iam::999999999999:role/base".parse().expect("an identity"),
+            external_id: Some("an-id".to_owned()),
+            session_tags: BTreeMap::new(),
+            base_is_tagged: false,
+        }
+    }
+
+    fn statements(policy: &Policy) -> Vec<Value> {
+        policy.to_json()["Statement"].as_array().expect("statements").clone()
+    }
+
+    fn of(scope: Scope) -> Vec<Value> {
+        statements(&tenant_permissions(&role(), "c", &scope).expect("a policy"))
+    }
+
+    #[test]
+    fn nothing_is_made_or_changed_without_the_clusters_tag() {
+        let tagged = |statement: &Value| {
+            let equals = &statement["Condition"]["StringEquals"];
+            equals["aws:RequestTag/silvermullet.com/cluster"] == "c"
+                || equals["aws:ResourceTag/silvermullet.com/cluster"] == "c"
+        };
+        for statement in of(Scope::default()) {
+            let sid = statement["Sid"].as_str().expect("a Sid");
+            let named_only = ["Read", "CreateInVpc", "UseSubnetsAndGroups", "TagWhatIsCreated"].contains(&sid);
+            assert_eq!(tagged(&statement), !named_only, "{statement}");
+        }
+    }
+
+    #[test]
+    fn a_role_touches_its_own_account_only() {
+        for statement in of(Scope::default()) {
+            let resources = match &statement["Resource"] {
+                Value::Array(resources) => resources.clone(),
+                resource => vec![resource.clone()],
+            };
+            for resource in resources {
+                let resource = resource.as_str().expect("an ARN");
+                let is_read = statement["Sid"] == "Read" && resource == "*";
+                assert!(
+                    is_read || resource.starts_with("arn:aws:ec2:*:111122223333:"),
+                    "{resource}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn lists_that_allow_nothing_are_refused_but_for_groups_of_others() {
+        let none = Some(Vec::new());
+        for scope in [
+            Scope {
+                regions: none.clone(),
+                ..Scope::default()
+            },
+            Scope {
+                vpcs: none.clone(),
+                ..Scope::default()
+            },
+            Scope {
+                subnets: none.clone(),
+                ..Scope::default()
+            },
+            Scope {
+                services: none.clone(),
+                ..Scope::default()
+            },
+        ] {
+            let refused = tenant_permissions(&role(), "c", &scope);
+            assert!(matches!(refused, Err(Error::NothingAllowed(_))), "{scope:?}");
+        }
+        let own_groups = of(Scope {
+            groups: none,
+            ..Scope::default()
+        });
+        let used = own_groups.iter().find(|one| one["Sid"] == "UseSubnetsAndGroups");
+        assert_eq!(used.expect("there")["Resource"], "arn:aws:ec2:*:111122223333:subnet/*");
+        assert!(own_groups.iter().any(|one| one["Sid"] == "UseOwnGroups"));
+    }
+
+    #[test]
+    fn a_dozen_regions_and_vpcs_fit() {
+        let scope = Scope {
+            regions: Some((1..=12).map(|n| format!("ap-southeast-{n}")).collect()),
+            vpcs: Some((0..12).map(|n| format!("vpc-{n:017x}")).collect()),
+            ..Scope::default()
+        };
+        assert!(tenant_permissions(&role(), &"c".repeat(64), &scope).is_ok());
+    }
+
+    #[test]
+    fn session_tags_are_let_in_where_there_are_some_and_with_their_values() {
+        assert_eq!(statements(&tenant_trust(&role(), &trust()).expect("a policy")).len(), 1);
+        let base_is_tagged = Trust {
+            base_is_tagged: true,
+            ..trust()
+        };
+        let tagging = statements(&tenant_trust(&role(), &base_is_tagged).expect("a policy")).remove(1);
+        assert_eq!(tagging["Action"], "sts:TagSession");
+        assert_eq!(tagging["Condition"], Value::Null);
+        let own = Trust {
+            session_tags: BTreeMap::from([("team".to_owned(), "payments".to_owned())]),
+            ..trust()
+        };
+        let tagging = statements(&tenant_trust(&role(), &own).expect("a policy")).remove(1);
+        assert_eq!(
+            tagging["Condition"],
+            json!({"StringEquals": {"aws:RequestTag/team": "payments"}})
+        );
+    }
+
+    #[test]
+    fn a_role_that_iam_would_read_as_a_pattern_is_refused() {
+        let role: RoleArn = "arn:aws:iam::111122223333:role/*".parse().expect("the type allows it");
+        assert!(tenant_permissions(&role, "c", &Scope::default()).is_err());
+        assert!(tenant_trust(&role, &trust()).is_err());
+    }
+}
