@@ -47,7 +47,7 @@ build: first ## the operator and the testbed
 tools: build ## the programs of the control plane, built with Go where KUBEBUILDER_ASSETS has none
 	@$(TESTBED) tools
 
-generate: build ## write the CRDs and the RBAC files anew
+generate: build ## write the CRDs, the RBAC files and the examples of IAM policies anew
 	$(TESTBED) generate
 
 image: ## the container image, named $IMAGE

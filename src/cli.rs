@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use vpce_core::limits::Override;
 
+use crate::iam_policy::IamPolicy;
 use crate::telemetry::LogFormat;
 
 /// Keeps AWS VPC endpoints as VPCEndpoint objects say, in the AWS accounts that AWSAccount objects map.
@@ -24,6 +25,9 @@ pub enum Command {
     Run(Box<Settings>),
     /// Print the CustomResourceDefinitions as YAML.
     Crds,
+    /// Print the permission and the trust policy of the operator's base role, or of a tenant's role.
+    #[command(subcommand)]
+    IamPolicy(IamPolicy),
 }
 
 /// How the operator runs. Every flag has an environment variable.
@@ -98,10 +102,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
-/// It becomes a tag's value, and a part of the names of sessions.
 fn cluster_id(text: &str) -> Result<String, String> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if (1..=64).contains(&text.len()) && text.chars().all(fits) {
+    if vpce_core::tags::is_cluster_id(text) {
         Ok(text.to_owned())
     } else {
         Err("1 to 64 letters, digits, '-', '_' and '.'".to_owned())

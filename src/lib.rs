@@ -19,14 +19,15 @@
 //!
 //! # The map
 //!
-//! - [`cli`]: flags and environment; [`operator`]: what is started, and in which order it stops; [`crds`]: prints the CRDs.
+//! - [`cli`]: flags and environment; [`operator`]: what is started, and in which order it stops; [`crds`]: prints the CRDs;
+//!   [`iam_policy`]: prints the IAM policies.
 //! - [`context`]: what both controllers share. [`account`]: the AWSAccount controller. [`endpoint`]: the VPCEndpoint
 //!   controller. [`service`]: the ExternalName Service. [`events`], [`finalizer`], [`status`].
 //! - [`aws`]: `sessions` of roles from STS; `region`, one for an account in a region, with the `snapshot` that all
 //!   reconciles look at, the lines for what AWS allows, and the `deletes` that leave together; `ec2`, the calls; `error`,
 //!   what a failed one means.
 //! - [`telemetry`]: metrics, logs, HTTP.
-//! - `vpce_core`: the custom resources and the pure stages.
+//! - `vpce_core`: the custom resources, the pure stages and the IAM policies.
 
 pub mod account;
 pub mod aws;
@@ -36,6 +37,7 @@ pub mod crds;
 pub mod endpoint;
 pub mod events;
 pub mod finalizer;
+pub mod iam_policy;
 pub mod operator;
 pub mod service;
 pub mod status;

@@ -1,5 +1,6 @@
 //! Reads the command line and does what it says.
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -8,7 +9,10 @@ use vpce_operator::cli::{Cli, Command};
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(settings) => vpce_operator::operator::run(*settings),
-        Command::Crds => vpce_operator::crds::print(std::io::stdout()),
+        Command::Crds => vpce_operator::crds::print(io::stdout()),
+        Command::IamPolicy(asked) => {
+            vpce_operator::iam_policy::print(&asked, io::stdin(), io::stdout(), io::stderr()).map_err(Into::into)
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

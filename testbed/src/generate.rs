@@ -12,6 +12,8 @@ use crate::tools::Tool;
 const CHART: &str = "charts/vpce-operator";
 /// The chart carries the CRDs in it: helm packages what is below its folder.
 const CRD_FOLDERS: [&str; 2] = ["crds", "charts/vpce-operator/files/crds"];
+/// It shows the commands that print the examples of IAM policies.
+const IAM: &str = "docs/iam.md";
 const RBAC: [&str; 3] = ["clusterrole.yaml", "clusterrolebinding.yaml", "serviceaccount.yaml"];
 
 /// Writes the files.
@@ -55,6 +57,9 @@ fn files(operator: &Path) -> Result<Vec<(String, String)>> {
         files.extend(CRD_FOLDERS.map(|folder| (format!("{folder}/{plural}.yaml"), crd.clone())));
     }
     ensure!(!files.is_empty(), "the operator printed no CRDs");
+    for (path, arguments) in documented(&fs::read_to_string(project(IAM))?) {
+        files.push((path, output(Command::new(operator).args(arguments))?));
+    }
     for name in RBAC {
         let mut helm = Command::new(Tool::Helm.path()?);
         helm.args(["template", operator::RELEASE])
@@ -68,6 +73,18 @@ fn files(operator: &Path) -> Result<Vec<(String, String)>> {
         files.push((format!("rbac/{name}"), document));
     }
     Ok(files)
+}
+
+/// The operator's command lines in a page of docs that print a file, without the program: the file and the arguments.
+pub fn documented(page: &str) -> Vec<(String, Vec<String>)> {
+    let line = |line: &str| {
+        let (arguments, file) = line.strip_prefix("vpce-operator ")?.split_once(" > docs/")?;
+        let arguments = arguments
+            .split(' ')
+            .map(|argument| argument.trim_matches('\'').to_owned());
+        Some((format!("docs/{file}"), arguments.collect()))
+    };
+    page.lines().filter_map(line).collect()
 }
 
 fn output(command: &mut Command) -> Result<String> {

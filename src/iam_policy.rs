@@ -1,0 +1,454 @@
+//! Prints the IAM policies of the operator's base role and of a tenant's role, from flags or from an AWSAccount manifest.
+
+mod manifest;
+mod render;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand, ValueEnum};
+use vpce_core::iam::{self, Base, IdentityArn, Policies, RolePattern, Scope, ServiceAccount, Tenant, Trust, Workload};
+use vpce_core::ids::{AccountId, InvalidId, RoleArn};
+
+use manifest::Account;
+use render::Role;
+
+/// Of which role.
+#[derive(Debug, Subcommand)]
+pub enum IamPolicy {
+    /// The operator's own role: it may assume the tenants' roles, and nothing else.
+    Base(Box<BaseFlags>),
+    /// A tenant's role, in the AWS account that an AWSAccount names: what endpoints and their security groups need.
+    Tenant(Box<TenantFlags>),
+}
+
+/// How, and which of the two.
+#[derive(Debug, Args)]
+pub struct OutputFlags {
+    /// How the policies are printed: as JSON, or as a role with both of them for Terraform or CloudFormation.
+    #[arg(long, value_enum, default_value = "json")]
+    pub format: Format,
+
+    /// Print one policy alone, as JSON that the AWS CLI takes as a file.
+    #[arg(long, value_enum)]
+    pub only: Option<Part>,
+}
+
+/// How the policies are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// An object with `permissions` and `trust`; with `--only` the one policy.
+    Json,
+    /// HCL.
+    Terraform,
+    /// A template in YAML.
+    Cloudformation,
+}
+
+/// One of a role's two policies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// What the role may do.
+    Permissions,
+    /// Who may assume it.
+    Trust,
+}
+
+/// What the base role's policies are made from.
+#[derive(Debug, Args)]
+pub struct BaseFlags {
+    /// A tenant's role that may be assumed; may be given several times. `*` may stand for the account, and in the name.
+    #[arg(
+        long = "role-arn",
+        value_name = "ARN",
+        value_delimiter = ',',
+        conflicts_with = "from"
+    )]
+    pub role_arns: Vec<String>,
+
+    /// Take the roles, and whether session tags are passed, from the AWSAccounts in this YAML file; `-`: standard input.
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+
+    /// Of the AWSAccounts in the file only this one.
+    #[arg(long, requires = "from")]
+    pub name: Option<String>,
+
+    /// AWSAccounts have `session_tags`. With EKS Pod Identity tags are passed in any case.
+    #[arg(long, conflicts_with = "from")]
+    pub tag_session: bool,
+
+    /// AWS account of the base role, which is then named vpce-operator-base.
+    #[arg(long)]
+    pub account_id: Option<AccountId>,
+
+    /// The base role itself, where it has another name.
+    #[arg(long, conflicts_with = "account_id")]
+    pub base_role_arn: Option<RoleArn>,
+
+    /// AWS partition of the base role. Default: that of the ARNs.
+    #[arg(long, value_parser = PossibleValuesParser::new(iam::partitions()))]
+    pub partition: Option<String>,
+
+    /// IRSA: the URL of the cluster's OIDC issuer.
+    #[arg(long, conflicts_with = "eks_cluster_arn")]
+    pub oidc_provider: Option<String>,
+
+    /// EKS Pod Identity: the ARN of the EKS cluster.
+    #[arg(long)]
+    pub eks_cluster_arn: Option<String>,
+
+    /// The operator's namespace.
+    #[arg(long, default_value = "vpce-system")]
+    pub namespace: String,
+
+    /// The operator's ServiceAccount.
+    #[arg(long, default_value = "vpce-operator")]
+    pub service_account: String,
+
+    /// How it is printed.
+    #[command(flatten)]
+    pub output: OutputFlags,
+}
+
+/// What the policies of a tenant's role are made from.
+#[derive(Debug, Args)]
+pub struct TenantFlags {
+    /// AWS account of the role, which is then named vpce-operator.
+    #[arg(long, conflicts_with_all = ["role_arn", "from"])]
+    pub account_id: Option<AccountId>,
+
+    /// The role itself, where it has another name.
+    #[arg(long, conflicts_with = "from")]
+    pub role_arn: Option<RoleArn>,
+
+    /// Take role, external id, session tags and rails from the AWSAccount in this YAML file; `-`: standard input.
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+
+    /// Of several AWSAccounts in the file this one.
+    #[arg(long, requires = "from")]
+    pub name: Option<String>,
+
+    /// AWS partition of the role. Default: that of the ARNs.
+    #[arg(long, value_parser = PossibleValuesParser::new(iam::partitions()))]
+    pub partition: Option<String>,
+
+    /// The operator's cluster id: its setting, or the UID of the namespace kube-system.
+    #[arg(long)]
+    pub cluster_id: Option<String>,
+
+    /// The base role; outside of clusters an IAM user does as well.
+    #[arg(long)]
+    pub base_role_arn: Option<IdentityArn>,
+
+    /// The base identity's session has tags that come along, as with EKS Pod Identity.
+    #[arg(long)]
+    pub tag_session: bool,
+
+    /// `external_id` of the AWSAccount.
+    #[arg(long, conflicts_with = "from")]
+    pub external_id: Option<String>,
+
+    /// One of the AWSAccount's `session_tags`, as KEY=VALUE; may be given several times.
+    #[arg(long = "session-tag", value_name = "KEY=VALUE", value_parser = tag, conflicts_with = "from")]
+    pub session_tags: Vec<(String, String)>,
+
+    /// Only in this region; may be given several times.
+    #[arg(
+        long = "region",
+        value_name = "REGION",
+        value_delimiter = ',',
+        conflicts_with = "from"
+    )]
+    pub regions: Vec<String>,
+
+    /// Endpoints only in this VPC; may be given several times.
+    #[arg(
+        long = "vpc-id",
+        value_name = "VPC_ID",
+        value_delimiter = ',',
+        conflicts_with = "from"
+    )]
+    pub vpc_ids: Vec<String>,
+
+    /// Endpoints only in this subnet; may be given several times.
+    #[arg(
+        long = "subnet-id",
+        value_name = "SUBNET_ID",
+        value_delimiter = ',',
+        conflicts_with = "from"
+    )]
+    pub subnet_ids: Vec<String>,
+
+    /// Of the groups that are not the operator's own only this one; may be given several times.
+    #[arg(
+        long = "security-group-id",
+        value_name = "GROUP_ID",
+        value_delimiter = ',',
+        conflicts_with = "from"
+    )]
+    pub security_group_ids: Vec<String>,
+
+    /// Endpoints only to services whose full name fits this pattern; may be given several times.
+    #[arg(
+        long = "service",
+        value_name = "PATTERN",
+        value_delimiter = ',',
+        conflicts_with = "from"
+    )]
+    pub services: Vec<String>,
+
+    /// How it is printed.
+    #[command(flatten)]
+    pub output: OutputFlags,
+}
+
+fn tag(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("KEY=VALUE, such as team=payments")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Why no policy is printed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Flags that are needed, or do not go together.
+    #[error("{0}")]
+    Flags(String),
+    /// The file cannot be read.
+    #[error("cannot read {file}")]
+    Read {
+        /// Which.
+        file: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not YAML.
+    #[error("{file} is not YAML: {why}")]
+    Yaml {
+        /// Which.
+        file: String,
+        /// Where, and what.
+        why: String,
+    },
+    /// The file does not say which AWSAccount.
+    #[error("{file} {problem}")]
+    Which {
+        /// Which file.
+        file: String,
+        /// What is in it.
+        problem: String,
+    },
+    /// An AWSAccount that the API server would refuse.
+    #[error("AWSAccount {account}: {problem}")]
+    Account {
+        /// Its name.
+        account: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// An ARN or id is none.
+    #[error(transparent)]
+    Id(#[from] InvalidId),
+    /// There is no such policy.
+    #[error(transparent)]
+    Policy(#[from] iam::Error),
+    /// It cannot be printed.
+    #[error("cannot print the policy")]
+    Write(#[source] io::Error),
+}
+
+/// Prints what is asked for to `out`, and what to know of it to `notes`. `input` is read where a flag says `-`.
+///
+/// # Errors
+/// Where flags or manifest make no policy that AWS would take.
+pub fn print(asked: &IamPolicy, input: impl Read, mut out: impl Write, mut notes: impl Write) -> Result<(), Error> {
+    let answer = match asked {
+        IamPolicy::Base(flags) => fits(&flags.output).and_then(|()| base(flags, input))?,
+        IamPolicy::Tenant(flags) => fits(&flags.output).and_then(|()| tenant(flags, input))?,
+    };
+    for note in answer.notes {
+        writeln!(notes, "vpce-operator: {note}").map_err(Error::Write)?;
+    }
+    writeln!(out, "{}", answer.text.trim_end()).map_err(Error::Write)
+}
+
+struct Answer {
+    text: String,
+    notes: Vec<&'static str>,
+}
+
+fn base(flags: &BaseFlags, input: impl Read) -> Result<Answer, Error> {
+    let (roles, session_tags) = match &flags.from {
+        Some(file) => {
+            let accounts = manifest::all(file, flags.name.as_deref(), input)?;
+            let tags = accounts.iter().any(|account| !account.spec.session_tags.is_empty());
+            let roles = accounts.iter().map(|account| RolePattern::from(&account.role));
+            (roles.collect(), tags)
+        }
+        None => {
+            let roles: Result<Vec<_>, _> = flags.role_arns.iter().map(|arn| arn.parse()).collect();
+            (roles?, flags.tag_session)
+        }
+    };
+    if roles.is_empty() && flags.output.only != Some(Part::Trust) {
+        return Err(missing("--role-arn, a tenant's role that may be assumed, or --from"));
+    }
+    let own = own_role(flags, &roles)?;
+    let service_account = ServiceAccount {
+        namespace: flags.namespace.clone(),
+        name: flags.service_account.clone(),
+    };
+    let workload = match (&flags.oidc_provider, &flags.eks_cluster_arn) {
+        (Some(provider), _) => {
+            let role = own
+                .as_ref()
+                .ok_or_else(|| missing("--account-id of the base role, since the OIDC provider is in that account"))?;
+            Some(Workload::Irsa {
+                partition: role.partition().to_owned(),
+                account: role.account().clone(),
+                provider: provider.clone(),
+                service_account,
+            })
+        }
+        (None, Some(cluster)) => Some(Workload::PodIdentity {
+            cluster: cluster.clone(),
+            service_account,
+        }),
+        (None, None) => None,
+    };
+    let text = match (workload, flags.output.only) {
+        (None, Some(Part::Permissions)) => iam::base_permissions(&roles, session_tags)?.to_string(),
+        (None, _) => {
+            return Err(missing(
+                "--oidc-provider (IRSA) or --eks-cluster-arn (EKS Pod Identity), which say who may assume the base role; \
+                 --only permissions does without",
+            ));
+        }
+        (Some(workload), Some(Part::Trust)) => iam::base_trust(&workload)?.to_string(),
+        (Some(workload), only) => {
+            let policies = iam::base(&Base {
+                roles,
+                session_tags,
+                workload,
+            })?;
+            let role = Role::new(own.as_ref(), iam::BASE_ROLE, render::SHORTEST_SESSION);
+            printed(role, &policies, flags.output.format, only)?
+        }
+    };
+    Ok(Answer {
+        text,
+        notes: Vec::new(),
+    })
+}
+
+/// The base role itself, where flags tell its account.
+fn own_role(flags: &BaseFlags, roles: &[RolePattern]) -> Result<Option<RoleArn>, Error> {
+    let role = match (&flags.base_role_arn, &flags.account_id) {
+        (Some(role), _) => role.clone(),
+        (None, Some(account)) => {
+            let beside = roles.first().map_or("aws", RolePattern::partition);
+            let partition = flags.partition.as_deref().unwrap_or(beside);
+            format!("arn:{partition}:iam::{account}:role/{}", iam::BASE_ROLE).parse()?
+        }
+        (None, None) => {
+            if let (Some(partition), Some(role)) = (&flags.partition, roles.first()) {
+                same_partition(partition, role.partition(), &role.to_string())?;
+            }
+            return Ok(None);
+        }
+    };
+    if let Some(partition) = &flags.partition {
+        same_partition(partition, role.partition(), role.as_str())?;
+    }
+    Ok(Some(role))
+}
+
+fn tenant(flags: &TenantFlags, input: impl Read) -> Result<Answer, Error> {
+    let Account { role, spec, .. } = match &flags.from {
+        Some(file) => manifest::one(file, flags.name.as_deref(), input)?,
+        None => Account::of_flags(flags)?,
+    };
+    if let Some(partition) = &flags.partition {
+        same_partition(partition, role.partition(), role.as_str())?;
+    }
+    let scope = Scope::of(&spec);
+    let cluster = flags
+        .cluster_id
+        .clone()
+        .ok_or_else(|| missing("--cluster-id, the operator's setting or the UID of the namespace kube-system"));
+    let trust = flags
+        .base_role_arn
+        .clone()
+        .map(|base| Trust {
+            base,
+            external_id: spec.external_id.clone(),
+            session_tags: spec.session_tags.clone(),
+            base_is_tagged: flags.tag_session,
+        })
+        .ok_or_else(|| missing("--base-role-arn, which the role is to trust"));
+    let text = match flags.output.only {
+        Some(Part::Permissions) => iam::tenant_permissions(&role, &cluster?, &scope)?.to_string(),
+        Some(Part::Trust) => iam::tenant_trust(&role, &trust?)?.to_string(),
+        None => {
+            let described = Role::new(Some(&role), iam::TENANT_ROLE, spec.session_duration_seconds);
+            let policies = iam::tenant(&Tenant {
+                role: role.clone(),
+                cluster: cluster?,
+                scope,
+                trust: trust?,
+            })?;
+            printed(described, &policies, flags.output.format, None)?
+        }
+    };
+    let trusts_without_id = spec.external_id.is_none() && flags.output.only != Some(Part::Permissions);
+    Ok(Answer {
+        text,
+        notes: trusts_without_id
+            .then_some(
+                "without an external id, whoever can write AWSAccounts can point one at this role; better agree on one",
+            )
+            .into_iter()
+            .collect(),
+    })
+}
+
+fn printed(role: Role<'_>, policies: &Policies, format: Format, only: Option<Part>) -> Result<String, Error> {
+    Ok(match (only, format) {
+        (Some(Part::Permissions), _) => policies.permissions.to_string(),
+        (Some(Part::Trust), _) => policies.trust.to_string(),
+        (None, Format::Json) => render::json(policies),
+        (None, Format::Terraform) => render::terraform(&role, policies),
+        (None, Format::Cloudformation) => render::cloudformation(&role, policies),
+    })
+}
+
+/// One policy alone is no role, so that only JSON can say it.
+fn fits(output: &OutputFlags) -> Result<(), Error> {
+    if output.only.is_some() && output.format != Format::Json {
+        return Err(Error::Flags(
+            "--only goes with --format json: the other formats print a role, which needs both policies".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn same_partition(flag: &str, partition: &str, arn: &str) -> Result<(), Error> {
+    if flag == partition {
+        return Ok(());
+    }
+    Err(iam::Error::Partitions {
+        one: "--partition".to_owned(),
+        one_partition: flag.to_owned(),
+        other: arn.to_owned(),
+        other_partition: partition.to_owned(),
+    }
+    .into())
+}
+
+fn missing(what: &str) -> Error {
+    Error::Flags(format!("missing: {what}"))
+}

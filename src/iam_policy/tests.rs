@@ -1,0 +1,466 @@
+//! What the subcommand prints and refuses, from its command line on.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use clap::Parser;
+use serde_json::{Value, json};
+
+use crate::cli::{Cli, Command};
+
+/// What the command line prints, with what it notes; or the whole of its error.
+fn run_with<S: AsRef<str>>(arguments: &[S], input: &str) -> Result<(String, String), String> {
+    let line = ["vpce-operator"].into_iter().chain(arguments.iter().map(AsRef::as_ref));
+    let cli = Cli::try_parse_from(line).map_err(|error| error.to_string())?;
+    let Command::IamPolicy(asked) = cli.command else {
+        panic!("not iam-policy");
+    };
+    let (mut out, mut notes) = (Vec::new(), Vec::new());
+    super::print(&asked, input.as_bytes(), &mut out, &mut notes)
+        .map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+    Ok((String::from_utf8(out).unwrap(), String::from_utf8(notes).unwrap()))
+}
+
+fn run(line: &str, input: &str) -> Result<(String, String), String> {
+    let arguments: Vec<&str> = line.split_whitespace().collect();
+    run_with(&[&["iam-policy"], arguments.as_slice()].concat(), input)
+}
+
+fn printed(line: &str, input: &str) -> Value {
+    serde_json::from_str(&run(line, input).unwrap().0).unwrap()
+}
+
+fn refused(line: &str, input: &str) -> String {
+    run(line, input).expect_err(line)
+}
+
+const TENANT: &str = "tenant --cluster-id c --base-role-arn arn:aws:iam::999999999999:role/base";
+const IRSA: &str = "base --account-id 999999999999 --oidc-provider oidc.example.com/id/1";
+
+const MANIFEST: &str = "
+# Namespaces and whatever else may be in the file.
+apiVersion: v1
+kind: Namespace
+metadata: {name: payments}
+---
+apiVersion: silvermullet.com/v1beta1
+kind: AWSAccount
+metadata: {name: payments}
+spec:
+  role_arn: arn:aws:iam::111122223333:role/teams/vpce
+  external_id: id-of-payments
+  session_duration_seconds: 7200
+  namespaces: [payments]
+  session_tags: {team: payments}
+  allowed_regions: [eu-west-1, eu-central-1]
+  allowed_vpc_ids: [vpc-0c4a7d9e2b6f81035]
+  allowed_subnet_ids: [subnet-0d1e2f3a4b5c60718]
+  allowed_security_group_ids: []
+  allowed_services: ['com.amazonaws.vpce.*']
+---
+apiVersion: silvermullet.com/v1beta1
+kind: AWSAccount
+metadata: {name: plain}
+spec:
+  role_arn: arn:aws:iam::444455556666:role/vpce-operator
+";
+
+#[test]
+fn the_examples_in_the_docs_are_what_is_printed() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(project.join(path)).unwrap();
+    let documented = vpce_testbed::generate::documented(&read("docs/iam.md"));
+    assert_eq!(
+        documented.len(),
+        std::fs::read_dir(project.join("docs/iam")).unwrap().count()
+    );
+    for (path, arguments) in documented {
+        let (text, _) = run_with(&arguments, "").unwrap();
+        assert!(
+            text == read(&path),
+            "{path} is stale: make generate writes it anew\n{text}"
+        );
+    }
+}
+
+#[test]
+fn a_manifest_makes_the_role_as_narrow_as_its_rails() {
+    let both = printed(&format!("{TENANT} --from - --name payments"), MANIFEST);
+    let statements = both["permissions"]["Statement"].as_array().unwrap();
+    for statement in statements {
+        assert_eq!(
+            statement["Condition"]["StringEquals"]["aws:RequestedRegion"],
+            json!(["eu-central-1", "eu-west-1"]),
+            "{statement}"
+        );
+    }
+    let of = |sid: &str| statements.iter().find(|statement| statement["Sid"] == sid).unwrap();
+    assert_eq!(
+        of("CreateInVpc")["Resource"],
+        "arn:aws:ec2:*:111122223333:vpc/vpc-0c4a7d9e2b6f81035"
+    );
+    assert_eq!(
+        of("UseSubnetsAndGroups")["Resource"],
+        "arn:aws:ec2:*:111122223333:subnet/subnet-0d1e2f3a4b5c60718"
+    );
+    assert_eq!(
+        of("UseOwnGroups")["Condition"]["StringEquals"]["aws:ResourceTag/silvermullet.com/cluster"],
+        "c"
+    );
+    assert_eq!(
+        of("CreateVpcEndpointWithClusterTag")["Condition"]["StringLike"]["ec2:VpceServiceName"],
+        "com.amazonaws.vpce.*"
+    );
+    let trust = both["trust"]["Statement"].as_array().unwrap();
+    assert_eq!(
+        trust[0]["Condition"]["StringEquals"]["sts:ExternalId"],
+        "id-of-payments"
+    );
+    assert_eq!(trust[1]["Action"], "sts:TagSession");
+    assert_eq!(trust[1]["Condition"]["StringEquals"]["aws:RequestTag/team"], "payments");
+}
+
+#[test]
+fn flags_say_the_same_as_a_manifest() {
+    let by_manifest = run(&format!("{TENANT} --from - --name payments"), MANIFEST).unwrap();
+    let by_flags = run(
+        &format!(
+            "{TENANT} --role-arn arn:aws:iam::111122223333:role/teams/vpce --external-id id-of-payments \
+             --session-tag team=payments --region eu-west-1,eu-central-1 --vpc-id vpc-0c4a7d9e2b6f81035 \
+             --subnet-id subnet-0d1e2f3a4b5c60718 --security-group-id sg-0d1e2f3a4b5c60718 --service com.amazonaws.vpce.*"
+        ),
+        "",
+    )
+    .unwrap();
+    let manifest = MANIFEST.replace("_group_ids: []", "_group_ids: [sg-0d1e2f3a4b5c60718]");
+    assert_ne!(by_manifest, by_flags, "the groups differ");
+    assert_eq!(
+        run(&format!("{TENANT} --from - --name payments"), &manifest).unwrap(),
+        by_flags
+    );
+}
+
+#[test]
+fn what_kubectl_lists_is_read_too() {
+    let items: Vec<&str> = MANIFEST.split("---").skip(1).collect();
+    let item = items[1].trim().replace('\n', "\n  ");
+    let list = format!("apiVersion: v1\nkind: List\nitems:\n- {item}\n");
+    assert_eq!(
+        run(&format!("{TENANT} --from -"), &list),
+        run(&format!("{TENANT} --from - --name plain"), MANIFEST)
+    );
+}
+
+#[test]
+fn the_base_role_may_assume_the_roles_of_the_manifest() {
+    let both = printed(&format!("{IRSA} --from -"), MANIFEST);
+    let statement = &both["permissions"]["Statement"][0];
+    assert_eq!(
+        statement["Resource"],
+        json!([
+            "arn:aws:iam::111122223333:role/teams/vpce",
+            "arn:aws:iam::444455556666:role/vpce-operator"
+        ])
+    );
+    assert_eq!(
+        statement["Action"],
+        json!(["sts:AssumeRole", "sts:TagSession"]),
+        "one has session tags"
+    );
+    let plain = printed(&format!("{IRSA} --from - --name plain"), MANIFEST);
+    assert_eq!(plain["permissions"]["Statement"][0]["Action"], "sts:AssumeRole");
+    let pods = printed(
+        "base --role-arn arn:aws:iam::*:role/x --eks-cluster-arn arn:aws:eks:eu-west-1:999999999999:cluster/c",
+        "",
+    );
+    assert_eq!(
+        pods["permissions"]["Statement"][0]["Action"],
+        json!(["sts:AssumeRole", "sts:TagSession"]),
+        "EKS passes tags"
+    );
+}
+
+#[test]
+fn other_partitions_are_right_throughout() {
+    for (partition, region) in [("aws-us-gov", "us-gov-west-1"), ("aws-cn", "cn-north-1")] {
+        for line in [
+            format!(
+                "tenant --account-id 111122223333 --region {region} --cluster-id c --external-id id \
+                 --base-role-arn arn:{partition}:iam::999999999999:role/base"
+            ),
+            format!("{IRSA} --role-arn arn:{partition}:iam::*:role/vpce-operator"),
+            format!("{IRSA} --partition {partition} --role-arn arn:{partition}:iam::*:role/vpce-operator"),
+        ] {
+            let (text, _) = run(&line, "").unwrap();
+            assert!(!text.contains("arn:aws:"), "{text}");
+            assert!(text.contains(&format!("arn:{partition}:")), "{text}");
+        }
+    }
+    let irsa = printed(&format!("{IRSA} --only trust --partition aws-cn"), "");
+    let statement = &irsa["Statement"][0];
+    assert_eq!(
+        statement["Principal"]["Federated"],
+        "arn:aws-cn:iam::999999999999:oidc-provider/oidc.example.com/id/1"
+    );
+    assert_eq!(
+        statement["Condition"]["StringEquals"]["oidc.example.com/id/1:aud"],
+        "sts.amazonaws.com"
+    );
+}
+
+#[test]
+fn cloudformation_and_terraform_hold_the_same_policies() {
+    let line = format!("{TENANT} --from - --name payments");
+    let both = printed(&line, MANIFEST);
+    let (yaml, _) = run(&format!("{line} --format cloudformation"), MANIFEST).unwrap();
+    let template: Value = serde_saphyr::from_str(&yaml).unwrap();
+    assert_eq!(template["AWSTemplateFormatVersion"], "2010-09-09");
+    let role = &template["Resources"]["VpceOperatorRole"];
+    assert_eq!(role["Type"], "AWS::IAM::Role");
+    let properties = &role["Properties"];
+    assert_eq!(properties["RoleName"], "vpce");
+    assert_eq!(properties["Path"], "/teams/");
+    assert_eq!(properties["MaxSessionDuration"], 7200);
+    assert_eq!(properties["AssumeRolePolicyDocument"], both["trust"]);
+    assert_eq!(properties["Policies"][0]["PolicyDocument"], both["permissions"]);
+
+    let (hcl, _) = run(&format!("{line} --format terraform"), MANIFEST).unwrap();
+    let encoded: Vec<Value> = hcl
+        .split("jsonencode(")
+        .skip(1)
+        .map(|rest| serde_json::from_str(rest.split_once(")\n}").unwrap().0).unwrap())
+        .collect();
+    assert_eq!(encoded, [both["trust"].clone(), both["permissions"].clone()]);
+    for attribute in ["\"vpce\"", "\"/teams/\"", "= 7200\n"] {
+        assert!(hcl.contains(attribute), "{hcl}");
+    }
+}
+
+#[test]
+fn text_that_yaml_would_read_as_something_else_stays_text() {
+    for id in ["012345", "1e3", "no", "12:30", "2012-10-17", "=x"] {
+        let line = format!("{TENANT} --account-id 111122223333 --external-id={id} --format cloudformation");
+        let (yaml, _) = run(&line, "").unwrap();
+        let template: Value = serde_saphyr::from_str(&yaml).unwrap();
+        let trust = &template["Resources"]["VpceOperatorRole"]["Properties"]["AssumeRolePolicyDocument"];
+        assert_eq!(
+            trust["Statement"][0]["Condition"]["StringEquals"]["sts:ExternalId"], id,
+            "{yaml}"
+        );
+    }
+}
+
+#[test]
+fn a_missing_external_id_is_said_beside_the_policy() {
+    let (text, notes) = run(&format!("{TENANT} --account-id 111122223333"), "").unwrap();
+    assert!(notes.contains("external id") && !text.contains("ExternalId"));
+    let (_, notes) = run(&format!("{TENANT} --account-id 111122223333 --only permissions"), "").unwrap();
+    assert_eq!(notes, "");
+}
+
+#[test]
+fn every_bad_flag_gets_a_clear_error() {
+    let account = "--account-id 111122223333";
+    for (line, expected) in [
+        ("", "subcommand"),
+        ("base", "--role-arn"),
+        ("base --only permissions", "--role-arn"),
+        ("base --role-arn x --only permissions", "is not the ARN of an IAM role"),
+        (
+            "base --role-arn arn:aws:iam::*:role/* --only permissions",
+            "not made of them alone",
+        ),
+        (
+            "base --role-arn arn:aws:iam::*:role/x",
+            "--oidc-provider (IRSA) or --eks-cluster-arn",
+        ),
+        (
+            "base --role-arn arn:aws:iam::*:role/x --oidc-provider a.b/c",
+            "--account-id",
+        ),
+        (
+            "base --role-arn arn:aws:iam::*:role/x --eks-cluster-arn arn:aws:eks:eu-west-1:1:cluster/c",
+            "is not the ARN of an EKS cluster",
+        ),
+        (
+            "base --role-arn arn:aws:iam::*:role/x --eks-cluster-arn arn:aws-cn:eks:cn-north-1:999999999999:cluster/c",
+            "no session leads",
+        ),
+        ("base --oidc-provider a.b --eks-cluster-arn c", "cannot be used with"),
+        ("base --name x", "--from"),
+        (
+            &format!("{IRSA} --role-arn arn:aws:iam::*:role/x,arn:aws-cn:iam::*:role/x"),
+            "no session leads",
+        ),
+        (
+            &format!("{IRSA} --role-arn arn:aws:iam::*:role/x --partition aws-cn"),
+            "no session leads",
+        ),
+        (
+            &format!("{IRSA} --role-arn arn:aws:iam::*:role/x --namespace A"),
+            "namespace \"A\" is not",
+        ),
+        (
+            &format!("{IRSA} --role-arn arn:aws:iam::*:role/x --service-account a*"),
+            "ServiceAccount \"a*\" is not",
+        ),
+        (
+            &format!("{IRSA} --role-arn arn:aws:iam::*:role/x --only trust --format terraform"),
+            "--only goes with --format json",
+        ),
+        (
+            "base --role-arn arn:aws:iam::*:role/x --account-id 999999999999 --oidc-provider x",
+            "OIDC provider \"x\" is not",
+        ),
+        ("tenant", "--account-id or --role-arn"),
+        ("tenant --account-id 1", "12 digits"),
+        (
+            "tenant --role-arn arn:aws:iam::111122223333:user/x",
+            "is not the ARN of an IAM role",
+        ),
+        (&format!("tenant {account}"), "--cluster-id"),
+        (&format!("tenant {account} --cluster-id c"), "--base-role-arn"),
+        (
+            &format!("tenant {account} --cluster-id a/b --only permissions"),
+            "cluster id \"a/b\" is not",
+        ),
+        (
+            &format!("tenant {account} --only trust --base-role-arn arn:aws:sts::999999999999:assumed-role/a/b"),
+            "name the role behind it",
+        ),
+        (&format!("tenant {account} --partition aws-eu"), "possible values"),
+        (&format!("{TENANT} {account} --partition aws-cn"), "no session leads"),
+        (
+            &format!("{TENANT} {account} --external-id x"),
+            "external id \"x\" is not",
+        ),
+        (
+            &format!("{TENANT} {account} --region europe"),
+            "region \"europe\" is not",
+        ),
+        (
+            &format!("{TENANT} {account} --region cn-north-1"),
+            "cn-north-1 is not in the AWS partition aws",
+        ),
+        (&format!("{TENANT} {account} --vpc-id vpc-*"), "VPC \"vpc-*\" is not"),
+        (
+            &format!("{TENANT} {account} --subnet-id vpc-0c4a7d9e2b6f81035"),
+            "subnet \"vpc-0c4a7d9e2b6f81035\" is not",
+        ),
+        (
+            &format!("{TENANT} {account} --security-group-id sg-X"),
+            "security group \"sg-X\" is not",
+        ),
+        (&format!("{TENANT} {account} --service a/b"), "service \"a/b\" is not"),
+        (&format!("{TENANT} {account} --session-tag team"), "KEY=VALUE"),
+        (
+            &format!("{TENANT} {account} --session-tag aws:x=y"),
+            "key of a session tag \"aws:x\" is not",
+        ),
+        (&format!("{TENANT} {account} --format yaml"), "possible values"),
+        (
+            &format!("{TENANT} {account} --only trust --format cloudformation"),
+            "--only goes with --format json",
+        ),
+        (&format!("{TENANT} {account} --from -"), "cannot be used with"),
+        (&format!("{TENANT} --from - --region eu-west-1"), "cannot be used with"),
+        (
+            &format!("{TENANT} --from not-there.yaml"),
+            "cannot read not-there.yaml: ",
+        ),
+    ] {
+        let error = refused(line, MANIFEST);
+        assert!(error.contains(expected), "{line}\n{error}");
+    }
+}
+
+#[test]
+fn every_bad_manifest_gets_a_clear_error() {
+    let account = |spec: &str| {
+        format!("apiVersion: silvermullet.com/v1beta1\nkind: AWSAccount\nmetadata: {{name: one}}\nspec: {spec}\n")
+    };
+    let role = "role_arn: 'arn:aws:iam::111122223333:role/x'";
+    for (manifest, expected) in [
+        (String::new(), "holds no AWSAccount"),
+        ("kind: Namespace".to_owned(), "holds no AWSAccount"),
+        ("a: [".to_owned(), "standard input is not YAML"),
+        (MANIFEST.to_owned(), "say which with --name: payments, plain"),
+        (account("{}"), "AWSAccount one: missing field `role_arn`"),
+        (account("{role_arn: x}"), "AWSAccount one: role_arn: \"x\" is not"),
+        (
+            account(&format!("{{{role}, allowed_region: [eu-west-1]}}")),
+            "there is no field spec.allowed_region",
+        ),
+        (
+            account(&format!("{{{role}, external_id: 12}}")),
+            "AWSAccount one: invalid type",
+        ),
+        (
+            account(&format!("{{{role}, allowed_regions: []}}")),
+            "the list of allowed regions is there and empty",
+        ),
+        (
+            account(&format!("{{{role}, allowed_regions: [eu]}}")),
+            "region \"eu\" is not",
+        ),
+    ] {
+        let error = refused(&format!("{TENANT} --from -"), &manifest);
+        assert!(error.contains(expected), "{manifest}\n{error}");
+    }
+    let error = refused(&format!("{TENANT} --from - --name other"), MANIFEST);
+    assert!(
+        error.contains("holds no AWSAccount other, but payments, plain"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_iam_would_find_too_long_is_refused_with_what_to_narrow() {
+    let subnets: Vec<String> = (0..200).map(|n| format!("subnet-{n:017x}")).collect();
+    let error = refused(
+        &format!("{TENANT} --account-id 111122223333 --subnet-id {}", subnets.join(",")),
+        "",
+    );
+    for part in ["6144", "it names 200 subnets", "leave out the list of subnets"] {
+        assert!(error.contains(part), "{error}");
+    }
+    let roles: Vec<String> = (0..200)
+        .map(|n| format!("arn:aws:iam::{n:012}:role/vpce-operator"))
+        .collect();
+    let error = refused(&format!("base --only permissions --role-arn {}", roles.join(",")), "");
+    assert!(
+        error.contains("it names 200 roles") && error.contains("arn:aws:iam::*:role/"),
+        "{error}"
+    );
+    let tags: Vec<String> = (0..40)
+        .map(|n| format!("--session-tag key-{n}={}", "v".repeat(60)))
+        .collect();
+    let error = refused(&format!("{TENANT} --account-id 111122223333 {}", tags.join(" ")), "");
+    assert!(
+        error.contains("the trust policy") && error.contains("session tags"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_tenants_role_may_do_what_the_operator_calls_and_no_more() {
+    let calls = include_str!("../aws/ec2.rs");
+    let called: BTreeSet<String> = ["self.call(\"", "ACTION: &str = \""]
+        .into_iter()
+        .flat_map(|start| calls.split(start).skip(1))
+        .filter_map(|rest| Some(format!("ec2:{}", rest.split_once('"')?.0)))
+        .collect();
+    let policy = printed(&format!("{TENANT} --account-id 111122223333 --only permissions"), "");
+    let allowed: BTreeSet<String> = policy["Statement"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|statement| match &statement["Action"] {
+            Value::Array(actions) => actions.clone(),
+            action => vec![action.clone()],
+        })
+        .map(|action| action.as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(allowed, called);
+}
