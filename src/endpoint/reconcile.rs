@@ -65,7 +65,11 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
             (Some(spec), policy)
         }
         Err(unparsed) if pass.deleting => (None, unparsed.deletion_policy()),
-        Err(unparsed) => return pass.report(Findings::account(status::does_not_parse(&unparsed.error))).await,
+        Err(unparsed) => {
+            return pass
+                .report(Findings::account(status::does_not_parse(&unparsed.error)))
+                .await;
+        }
     };
     if pass.deleting && status::binding(&pass.object.status).is_none() {
         // Nothing is made before it is bound.
@@ -448,13 +452,9 @@ impl<'a> Pass<'a> {
             .filter_map(|id| id.as_deref())
             .collect();
         let note = format!("{}; left as they are: {}", finding.message, ids.join(", "));
-        self.ctx.events.publish(
-            &*self.object,
-            EventKind::Warning,
-            finding.reason.as_str(),
-            "Release",
-            &note,
-        );
+        self.ctx
+            .events
+            .publish(&*self.object, EventKind::Warning, "Released", "Release", &note);
         self.let_go().await
     }
 

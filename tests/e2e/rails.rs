@@ -114,7 +114,7 @@ fn a_decommissioned_account_lets_go_without_a_call() {
     tenant.gone("left");
     assert_eq!(ec2_calls(&tenant), calls);
     assert_eq!(tenant.endpoints()[0].id, id, "it is left to the closed account");
-    assert!(tenant.event("left", "AccountDecommissioned").contains(&id));
+    assert!(tenant.event("left", "Released").contains(&id));
     let account = tenant.world.aws_account(&tenant.account).expect("it is there");
     let ready = condition(&account, "Ready").expect("it says so");
     assert_eq!((ready.status, ready.reason.as_str()), (false, "Decommissioned"));
