@@ -115,9 +115,11 @@ fn a_decommissioned_account_lets_go_without_a_call() {
     assert_eq!(ec2_calls(&tenant), calls);
     assert_eq!(tenant.endpoints()[0].id, id, "it is left to the closed account");
     assert!(tenant.event("left", "Released").contains(&id));
-    let account = tenant.world.aws_account(&tenant.account).expect("it is there");
-    let ready = condition(&account, "Ready").expect("it says so");
-    assert_eq!((ready.status, ready.reason.as_str()), (false, "Decommissioned"));
+    tenant.world.eventually("the AWSAccount says so", || {
+        let account = tenant.world.aws_account(&tenant.account)?;
+        let ready = condition(&account, "Ready")?;
+        (!ready.status && ready.reason == "Decommissioned").then_some(())
+    });
 }
 
 #[test]
