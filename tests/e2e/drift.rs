@@ -369,17 +369,23 @@ fn when_many_endpoints_vanish_at_once_nothing_is_made_until_a_person_releases_th
             .expect("it was there");
     }
 
-    let mut message = String::new();
-    for name in names {
-        message = tenant.not_ready(name, "MutationsHeld");
-    }
-    let hold = world.eventually("the AWSAccount tells of the hold", || {
+    // All tell of one hold, once all are known to be gone.
+    let hold = world.eventually("the AWSAccount and its endpoints tell of the hold", || {
         let account = world.aws_account(&tenant.account)?;
         let held = condition(&account, "MutationsHeld").filter(|held| held.status)?;
-        let (_, rest) = held.message.split_once("hold ")?;
-        rest.split_whitespace().next().map(str::to_owned)
+        let hold = held
+            .message
+            .split_once("hold ")?
+            .1
+            .split_whitespace()
+            .next()?
+            .to_owned();
+        let tells = |name: &&str| {
+            let ready = tenant.condition(name, "Ready")?;
+            (ready.reason == "MutationsHeld" && ready.message.contains(&hold)).then_some(())
+        };
+        names.iter().all(|name| tells(name).is_some()).then_some(hold)
     });
-    assert!(message.contains(&hold), "{hold}: {message}");
     assert!(tenant.event("one", "MutationsHeld").starts_with("Warning"));
 
     // A new one waits too; neither another id nor time changes that, nor a restart.
