@@ -6,7 +6,9 @@ use crate::api::AWSAccountSpec;
 use crate::conditions::{Finding, Reason};
 use crate::desired::{Desired, Groups};
 use crate::ids::{GroupId, Region};
+use crate::observed::GroupFact;
 use crate::rules::{Peer, RuleSet};
+use crate::tags::{Claim, Owner};
 
 /// Checks what is desired against the rails of the account. An absent rail allows all, an empty one nothing.
 pub fn check(account: &str, spec: &AWSAccountSpec, region: &Region, desired: &Desired) -> Result<(), Finding> {
@@ -49,8 +51,23 @@ pub fn check(account: &str, spec: &AWSAccountSpec, region: &Region, desired: &De
     Ok(())
 }
 
+/// Refuses groups that belong to another object, of whatever cluster: what is somebody's own is nobody else's to use.
+pub fn check_groups(owner: &Owner, groups: &[GroupFact]) -> Result<(), Finding> {
+    match groups.iter().find(|group| owner.claim(&group.tags) == Claim::Another) {
+        None => Ok(()),
+        Some(group) => Err(Finding::bad(
+            Reason::NotAllowed,
+            format!(
+                "security group {} belongs to another VPCEndpoint, by its tags: provide a group of your own, and name none in a \
+                 rule that is another's",
+                group.id
+            ),
+        )),
+    }
+}
+
 /// The groups of others that an endpoint uses: as its own, or in rules.
-fn named_groups(groups: &Groups) -> BTreeSet<&GroupId> {
+pub fn named_groups(groups: &Groups) -> BTreeSet<&GroupId> {
     fn peers(rules: &RuleSet) -> impl Iterator<Item = &GroupId> {
         rules.keys().filter_map(|rule| match &rule.peer {
             Peer::Group(id) => Some(id),
@@ -98,7 +115,6 @@ mod tests {
     use super::*;
     use crate::desired::desired;
     use crate::resolve::{Binding, Resolved, Writes};
-    use crate::tags::Owner;
     use serde_json::{Value, json};
     use std::collections::BTreeMap;
 
@@ -212,6 +228,30 @@ mod tests {
         ];
         for (pattern, name, expected) in cases {
             assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn groups_of_other_owners_are_nobodys_to_use() {
+        let owner = |name: &str, cluster: &str| Owner {
+            cluster: cluster.into(),
+            namespace: "ns".into(),
+            name: name.into(),
+            uid: "u".into(),
+        };
+        let group = |tags| GroupFact {
+            id: "sg-1".into(),
+            name: "g".into(),
+            vpc: "vpc-1".into(),
+            tags,
+            ingress: RuleSet::new(),
+            egress: RuleSet::new(),
+        };
+        let me = owner("db", "c");
+        assert!(check_groups(&me, &[group(BTreeMap::new()), group(me.tags())]).is_ok());
+        for other in [owner("api", "c"), owner("db", "elsewhere")] {
+            let found = check_groups(&me, &[group(BTreeMap::new()), group(other.tags())]);
+            assert_eq!(found.expect_err("another's").reason, Reason::NotAllowed);
         }
     }
 }

@@ -463,6 +463,15 @@ impl Region {
             .await
     }
 
+    /// Reads groups that may be anybody's; they do not become part of the snapshot.
+    pub async fn read_groups(&self, ec2: &Ec2, ids: &[GroupId]) -> Result<Vec<GroupFact>, LookError> {
+        let mut all = Vec::new();
+        for ids in ids.chunks(FILTER_VALUES) {
+            all.extend(self.all_groups(ec2, Which::Ids(ids)).await?);
+        }
+        Ok(all)
+    }
+
     /// What the snapshot has for an owner.
     pub fn find(&self, owner: &Owner, known: (Option<&EndpointId>, Option<&GroupId>)) -> Found {
         self.with(|snapshot| {

@@ -44,6 +44,8 @@ pub struct Memory {
     pub services: HashMap<String, (u64, Option<ServiceFact>)>,
     /// Whether a person asked for a look now.
     pub look_now: bool,
+    /// The generation whose groups of others were found to be usable.
+    pub groups_checked: Option<i64>,
     /// Whether the warnings of this generation were told.
     pub warned: Option<i64>,
     /// Whether a reconcile was cut off, so that an answer may be lost.

@@ -10,8 +10,10 @@ use kube::runtime::reflector::ObjectRef;
 use vpce_core::api::{DeletionPolicy, ENDPOINT_FINALIZER, KOPF_ANNOTATION_PREFIX, KOPF_FINALIZER, VPCEndpointSpec};
 use vpce_core::conditions::{EventKind, Finding, Reason};
 use vpce_core::desired::{self, Desired};
+use vpce_core::ids::GroupId;
 use vpce_core::observed::{Observed, Sight};
 use vpce_core::plan::{self, Farewell, Memory, Plan};
+use vpce_core::rails;
 use vpce_core::resolve::{self, Resolved, Subject, Writes};
 use vpce_core::tags::Owner;
 
@@ -99,6 +101,11 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
     if !pass.deleting {
         if let Err(full) = pass.admit(&resolved) {
             return pass.report(Findings::account(full)).await;
+        }
+        match pass.check_groups(&region, &ec2, desired.as_ref()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(finding)) => return pass.report_bad_spec(&resolved, finding).await,
+            Err(error) => return pass.not_seen(&resolved, &ec2, error).await,
         }
         // A binding is for good: not to a region that cannot be read, where nothing could be made, nor the object deleted.
         if let Err(error) = pass.see_before_binding(&region, &ec2).await {
@@ -204,6 +211,30 @@ impl<'a> Pass<'a> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the groups of others that the spec names may be used: asked once for a generation, never at rest.
+    async fn check_groups(
+        &self,
+        region: &Region,
+        ec2: &Ec2,
+        desired: Option<&Desired>,
+    ) -> Result<Result<(), Finding>, LookError> {
+        let ids: Vec<GroupId> = desired
+            .map(|desired| rails::named_groups(&desired.groups).into_iter().cloned().collect())
+            .unwrap_or_default();
+        let generation = self.object.metadata.generation;
+        let checked = self.ctx.memories.with(&self.object, |memory| memory.groups_checked);
+        if ids.is_empty() || self.settled || checked == generation {
+            return Ok(Ok(()));
+        }
+        let verdict = rails::check_groups(&self.owner, &region.read_groups(ec2, &ids).await?);
+        if verdict.is_ok() {
+            self.ctx
+                .memories
+                .with(&self.object, |memory| memory.groups_checked = generation);
+        }
+        Ok(verdict)
     }
 
     async fn see_before_binding(&self, region: &Region, ec2: &Ec2) -> Result<(), LookError> {

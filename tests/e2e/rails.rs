@@ -61,6 +61,29 @@ fn groups_of_others_are_refused_as_provided_and_in_rules() {
 }
 
 #[test]
+fn a_group_of_another_endpoint_is_not_used() {
+    let tenant = World::shared().tenant("borrowed");
+    tenant.apply("owner", tenant.spec(json!({})));
+    let group = text(&tenant.ready("owner")["status"]["security_group_id"]);
+    let provided = json!({"security_group_type": "provided", "security_group_ids": [tenant.group, group]});
+    tenant.apply("provided", tenant.spec(provided));
+    let rule = json!({"protocol": "tcp", "from_port": 443, "to_port": 443, "security_group_ids": [group]});
+    tenant.apply(
+        "rule",
+        tenant.spec(json!({"security_group_type": "custom", "security_group_ingress": [rule]})),
+    );
+    for name in ["provided", "rule"] {
+        let message = tenant.not_ready(name, "NotAllowed");
+        assert!(message.contains(&group), "{message}");
+    }
+    assert_eq!(tenant.endpoints().len(), 1);
+    // One's own is fine: the group that was generated before.
+    let own = json!({"security_group_type": "provided", "security_group_ids": [group]});
+    tenant.apply("owner", tenant.spec(own));
+    tenant.ready("owner");
+}
+
+#[test]
 fn a_tightened_rail_freezes_what_is_there_and_lets_it_be_deleted() {
     let tenant = World::shared().tenant("rails-tight");
     tenant.apply("there", tenant.spec(json!({})));
