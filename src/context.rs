@@ -1,6 +1,7 @@
 //! What both controllers share: clients, caches, sessions, regions, and the ways to wake an object.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::Client;
@@ -88,6 +89,8 @@ pub struct Context {
     pub caches: Caches,
     /// Sessions of roles.
     pub sessions: Sessions,
+    /// Which session each AWSAccount asked for last: when it asks for another, the one before is let go.
+    pub asked: Arc<Mutex<HashMap<String, Role>>>,
     /// Accounts in regions.
     pub regions: Regions,
     /// Told about every call to AWS.

@@ -167,6 +167,7 @@ async fn start(
     let wakers = Wakers::new(wake_endpoint, wake_account, memories.clone());
     let ctx: Shared = Arc::new(Context {
         sessions: open_sessions(&settings, metrics).await,
+        asked: Arc::default(),
         regions: open_regions(&settings, &cluster, &caches, &wakers, metrics),
         observer: observer(metrics),
         events: Events::new(client.clone()),

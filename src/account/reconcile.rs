@@ -1,6 +1,6 @@
 //! Looks at one AWSAccount: assumes its role, counts its endpoints, lets it go when nobody uses it.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -12,7 +12,7 @@ use vpce_core::api::{ACCOUNT_FINALIZER, AWSAccountStatus, RELEASE_HOLD};
 use vpce_core::conditions::EventKind;
 
 use super::role;
-use crate::aws::sessions::Refusal;
+use crate::aws::sessions::{Refusal, Role};
 use crate::context::{Account, Context, Endpoint, Shared};
 use crate::endpoint::memory::jitter;
 use crate::finalizer;
@@ -125,6 +125,7 @@ async fn judge(ctx: &Shared, account: &Account, users: &[String]) -> Verdict {
             probe,
         );
     };
+    let_go_of_former(ctx, account, &role).await;
     match ctx.sessions.get(&role).await {
         Ok(session) => {
             let clamped = if session.is_clamped() {
@@ -144,6 +145,23 @@ async fn judge(ctx: &Shared, account: &Account, users: &[String]) -> Verdict {
             let next = refusal.retry_after() + Duration::from_millis(200);
             verdict(reason, refusal.to_string(), next)
         }
+    }
+}
+
+/// Lets go of the session that an AWSAccount asked for before, unless another AWSAccount asks for the same.
+async fn let_go_of_former(ctx: &Context, account: &Account, role: &Role) {
+    let former = {
+        let mut asked = ctx.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let former = asked.insert(account.name_any(), role.clone());
+        former.filter(|former| former != role && !asked.values().any(|other| other == former))
+    };
+    if let Some(former) = former {
+        tracing::info!(
+            account = account.name_any(),
+            role = former.arn,
+            "no longer asked for; its session is let go"
+        );
+        ctx.sessions.forget(&former).await;
     }
 }
 

@@ -26,10 +26,13 @@ const POLL_OFTEN_FOR: Duration = Duration::from_secs(600);
 const POLL_SELDOM: u32 = 12;
 
 impl Pass<'_> {
-    /// The role cannot be assumed: what exists stays as it was last seen.
+    /// The role cannot be assumed: what exists stays as it was last seen, and so does what is said of an object that was
+    /// Ready: one word of the AWSAccount's is enough for all of its endpoints.
     pub(super) async fn refused(&mut self, finding: Finding, retry: Duration) -> Result<Next, kube::Error> {
         let wait = jitter(retry.max(Duration::from_secs(1))) + Duration::from_millis(100);
-        self.report(Findings::account(finding)).await?;
+        if !self.settled || self.deleting {
+            self.report(Findings::account(finding)).await?;
+        }
         Ok(Next::NotBefore(wait))
     }
 

@@ -337,3 +337,66 @@ fn the_operators_own_identity_is_used_for_nothing_but_to_assume_roles() {
     assert_eq!(beyond, Vec::<&str>::new());
     assert!(tenant.calls().iter().all(|call| call.role == tenant.role_arn));
 }
+
+#[test]
+fn another_role_of_the_same_account_takes_over_without_a_word_and_a_refused_one_changes_nothing() {
+    let world = World::shared();
+    let tenant = world.tenant("rotate");
+    let names = ["one", "two", "three"];
+    for name in names {
+        tenant.apply(name, tenant.spec(json!({})));
+    }
+    let before: Vec<Value> = names
+        .map(|name| tenant.ready(name)["status"]["conditions"].take())
+        .into();
+    let assumed = || tenant.calls().iter().filter(|call| call.action == "AssumeRole").count();
+    let (writes, sessions) = (tenant.writes(), assumed());
+    let account_is = |ready: bool, reason: &str| {
+        world.eventually(&format!("the AWSAccount says {reason}"), || {
+            let account = world.aws_account(&tenant.account)?;
+            let condition = condition(&account, "Ready")?;
+            (condition.status == ready && condition.reason == reason).then_some(())
+        });
+    };
+    let nothing_was_said = || {
+        for (name, before) in names.iter().zip(&before) {
+            assert_eq!(
+                &tenant.get(name).expect("it is there")["status"]["conditions"],
+                before,
+                "{name}"
+            );
+        }
+        assert_eq!(tenant.writes(), writes);
+    };
+
+    // Nobody has made the new role yet.
+    let role = format!("arn:aws:iam::{}:role/second", tenant.account_id);
+    tenant.edit_account(json!({"role_arn": role}));
+    account_is(false, "AssumeRoleDenied");
+    nothing_was_said();
+    tenant.apply("one", tenant.spec(json!({"tags": {"new": "tag"}})));
+    tenant.not_ready("one", "AccountNotReady");
+    assert_eq!(tenant.writes(), writes, "nothing is written under the old role");
+    tenant.apply("one", tenant.spec(json!({})));
+
+    add_role(world, &role);
+    account_is(true, "Verified");
+    for name in names {
+        tenant.merge(
+            name,
+            json!({"metadata": {"annotations": {"silvermullet.com/reconcile-at": "now"}}}),
+        );
+        tenant.ready(name);
+    }
+    assert_eq!(tenant.writes(), writes);
+    let calls = tenant.calls();
+    let refused = calls
+        .iter()
+        .filter(|call| call.action == "AssumeRole" && !call.ok())
+        .count();
+    assert!(
+        assumed() - sessions - refused <= 2,
+        "{} sessions",
+        assumed() - sessions - refused
+    );
+}
