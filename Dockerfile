@@ -18,6 +18,9 @@ RUN mkdir -p src core/src testbed/src tests/e2e \
 # compares times.
 COPY core core
 COPY src src
+# What vpce_build_info says.
+ARG REVISION=unknown
+ENV VPCE_REVISION=${REVISION}
 RUN touch src/lib.rs src/main.rs core/src/lib.rs \
  && cargo build --release --locked --package vpce-operator --bin vpce-operator
 
