@@ -369,6 +369,11 @@ impl<'a> Pass<'a> {
                     return self.let_go().await;
                 }
                 Progress::Nothing => {
+                    if plan.endpoint.ok {
+                        self.ctx
+                            .memories
+                            .with(&self.object, |memory| memory.swap_subnets_apart = false);
+                    }
                     self.tell_of_repairs(&repaired);
                     let next = self.next(region, &seen, &plan, resolved);
                     return self.conclude(resolved, desired, &seen, plan, next).await;
