@@ -14,7 +14,17 @@ const CHART: &str = "charts/vpce-operator";
 const CRD_FOLDERS: [&str; 2] = ["crds", "charts/vpce-operator/files/crds"];
 /// It shows the commands that print the examples of IAM policies.
 const IAM: &str = "docs/iam.md";
-const RBAC: [&str; 3] = ["clusterrole.yaml", "clusterrolebinding.yaml", "serviceaccount.yaml"];
+/// Templates of the chart that render one document each.
+const RBAC: [&str; 8] = [
+    "admissionpolicy.yaml",
+    "admissionpolicybinding.yaml",
+    "clusterrole-edit.yaml",
+    "clusterrole-platform.yaml",
+    "clusterrole-view.yaml",
+    "clusterrole.yaml",
+    "clusterrolebinding.yaml",
+    "serviceaccount.yaml",
+];
 
 /// Writes the files.
 ///

@@ -101,9 +101,26 @@ impl Cluster {
 
     /// Asks for an object's deletion, and does not wait for it.
     pub(crate) fn delete(&self, path: &str) {
-        if let Err(refusal) = self.send(Method::DELETE, path, "application/json", &Value::Null) {
+        if let Err(refusal) = self.try_delete(path) {
             panic!("DELETE {path}: {}", refusal.message);
         }
+    }
+
+    /// The same, where it may be refused.
+    pub(crate) fn try_delete(&self, path: &str) -> Result<Value, Refusal> {
+        self.send(Method::DELETE, path, "application/json", &Value::Null)
+    }
+
+    /// Sends a request as another user.
+    pub(crate) fn send_as(
+        &self,
+        user: &str,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        body: &Value,
+    ) -> Result<Value, Refusal> {
+        self.send_for(Some(user), method, path, content_type, body)
     }
 
     /// Creates a namespace with these labels.
@@ -114,16 +131,30 @@ impl Cluster {
     }
 
     fn send(&self, method: Method, path: &str, content_type: &str, body: &Value) -> Result<Value, Refusal> {
+        self.send_for(None, method, path, content_type, body)
+    }
+
+    fn send_for(
+        &self,
+        user: Option<&str>,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        body: &Value,
+    ) -> Result<Value, Refusal> {
         let body = match body {
             Value::Null => Vec::new(),
             body => serde_json::to_vec(body).expect("JSON"),
         };
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header("content-type", content_type)
-            .body(body)
-            .expect("a request");
+            .header("content-type", content_type);
+        if let Some(user) = user {
+            // The API server adds the groups that every ServiceAccount and every authenticated user is in.
+            request = request.header("impersonate-user", user);
+        }
+        let request = request.body(body).expect("a request");
         self.runtime
             .block_on(self.client.request(request))
             .map_err(|error| match error {

@@ -10,6 +10,7 @@ mod figures;
 mod legacy;
 mod lifecycle;
 mod moto;
+mod privileges;
 mod rails;
 mod schema;
 mod tenancy;

@@ -1,0 +1,420 @@
+//! What the operator's token, an app team and a reader may do, by the API server's own word; and that nothing is granted which is not used.
+
+use std::collections::BTreeSet;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::cluster::{self, ACCOUNTS, Cluster, NAMESPACES, Refusal, Run};
+use crate::world::{Setup, Tenant, World, endpoint, merged, text};
+
+const OPERATOR: &str = "system:serviceaccount:vpce-system:vpce-operator";
+const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+const LABEL: (&str, &str) = ("app.kubernetes.io/managed-by", "vpce-operator");
+
+/// A request made as somebody else, which is only checked: authorization and admission say what they would.
+struct As<'c> {
+    cluster: &'c Cluster,
+    user: String,
+}
+
+impl As<'_> {
+    fn request(&self, method: Method, path: &str, body: &Value) -> Result<Value, Refusal> {
+        let content_type = match method {
+            Method::PATCH => "application/merge-patch+json",
+            _ => "application/json",
+        };
+        let path = match method {
+            Method::GET => path.to_owned(),
+            _ => format!("{path}?dryRun=All"),
+        };
+        self.cluster.send_as(&self.user, method, &path, content_type, body)
+    }
+
+    #[track_caller]
+    fn may(&self, method: Method, path: &str, body: &Value) {
+        let result = self.request(method.clone(), path, body);
+        result.unwrap_or_else(|refusal| panic!("{} may not {method} {path}: {}", self.user, refusal.message));
+    }
+
+    /// Refused, with this in the message.
+    #[track_caller]
+    fn may_not(&self, method: Method, path: &str, body: &Value, says: &str) {
+        match self.request(method.clone(), path, body) {
+            Ok(_) => panic!("{} may {method} {path}", self.user),
+            Err(refusal) => {
+                assert_eq!(refusal.code, 403, "{method} {path}: {}", refusal.message);
+                assert!(refusal.message.contains(says), "{method} {path}: {}", refusal.message);
+            }
+        }
+    }
+}
+
+fn operator(world: &World) -> As<'_> {
+    As {
+        cluster: &world.cluster,
+        user: OPERATOR.to_owned(),
+    }
+}
+
+/// Somebody who has a ClusterRole in the tenant's namespace.
+fn somebody<'w>(tenant: &Tenant<'w>, role: &str) -> As<'w> {
+    let user = format!("{role}-{}", tenant.namespace);
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": user, "namespace": tenant.namespace},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
+    });
+    let path = format!(
+        "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
+        tenant.namespace
+    );
+    let cluster = &tenant.world.cluster;
+    if let Err(refusal) = cluster.create(&path, &binding, Run::Real) {
+        panic!("{path}: {}", refusal.message);
+    }
+    let somebody = As { cluster, user };
+    // The controller manager aggregates, and the API server learns of both, a moment later.
+    let path = cluster::endpoints(&tenant.namespace);
+    tenant
+        .world
+        .eventually(&format!("{} reads VPCEndpoints", somebody.user), || {
+            somebody.request(Method::GET, &path, &Value::Null).ok()
+        });
+    somebody
+}
+
+fn service(name: &str, changes: Value) -> Value {
+    let metadata = merged(json!({"name": name}), changes);
+    json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": metadata,
+        "spec": {"type": "ExternalName", "externalName": "example.com"},
+    })
+}
+
+fn owner(kind: &str, controller: bool) -> Value {
+    json!([{"apiVersion": "silvermullet.com/v1beta1", "kind": kind, "name": "a", "uid": "u-1", "controller": controller}])
+}
+
+/// Waits until the policy is in force: the API server learns of it a moment after it was installed.
+fn admission_is_in_force(world: &World) {
+    let path = cluster::services("default");
+    world.eventually("the admission policy is in force", || {
+        let refused = operator(world).request(Method::POST, &path, &service("probe", json!({})));
+        refused.is_err().then_some(())
+    });
+}
+
+#[test]
+fn the_operators_token_reaches_nothing_but_what_its_work_takes() {
+    let world = World::shared();
+    let tenant = world.tenant("stolen");
+    let namespace = &tenant.namespace;
+    let operator = operator(world);
+    for resource in ["secrets", "pods", "configmaps", "serviceaccounts"] {
+        for path in [
+            format!("/api/v1/{resource}"),
+            format!("/api/v1/namespaces/{namespace}/{resource}"),
+            format!("/api/v1/namespaces/vpce-system/{resource}"),
+        ] {
+            operator.may_not(Method::GET, &path, &Value::Null, "cannot list resource");
+        }
+    }
+    let namespace_path = format!("{NAMESPACES}/{namespace}");
+    operator.may_not(Method::DELETE, &namespace_path, &Value::Null, "cannot delete resource");
+    let label = json!({"metadata": {"labels": {"team": "other"}}});
+    operator.may_not(Method::PATCH, &namespace_path, &label, "cannot patch resource");
+    let endpoints = cluster::endpoints(namespace);
+    let new = endpoint(namespace, "new", &tenant.spec(json!({})));
+    operator.may_not(Method::POST, &endpoints, &new, "cannot create resource");
+    let account = format!("{ACCOUNTS}/{}", tenant.account);
+    operator.may_not(Method::DELETE, &account, &Value::Null, "cannot delete resource");
+    let role = format!("{ROLES}/vpce-operator");
+    operator.may_not(Method::PATCH, &role, &json!({"rules": []}), "cannot patch resource");
+    let token = "/api/v1/namespaces/vpce-system/serviceaccounts/vpce-operator/token";
+    operator.may_not(Method::POST, token, &json!({}), "cannot create resource");
+
+    // What RBAC cannot tell apart: finalizers are metadata, and whoever may patch those may patch the spec.
+    operator.may(Method::PATCH, &account, &json!({"spec": {"suspended": true}}));
+}
+
+#[test]
+fn the_operators_token_writes_no_service_but_its_own() {
+    let world = World::shared();
+    let tenant = world.tenant("admission");
+    tenant.apply("mine", tenant.spec(json!({})));
+    tenant.ready("mine");
+    admission_is_in_force(world);
+    let operator = operator(world);
+    let services = cluster::services(&tenant.namespace);
+    let labels = json!({LABEL.0: LABEL.1});
+
+    let only_owned = json!({"ownerReferences": owner("VPCEndpoint", true)});
+    let only_labelled = json!({"labels": labels});
+    let not_controlled = json!({"labels": labels, "ownerReferences": owner("VPCEndpoint", false)});
+    let of_another_kind = json!({"labels": labels, "ownerReferences": owner("AWSAccount", true)});
+    let right = json!({"labels": labels, "ownerReferences": owner("VPCEndpoint", true)});
+    for (metadata, says) in [
+        (json!({}), "that a VPCEndpoint controls"),
+        (only_labelled, "that a VPCEndpoint controls"),
+        (not_controlled, "that a VPCEndpoint controls"),
+        (of_another_kind, "that a VPCEndpoint controls"),
+        (only_owned, "with the label"),
+    ] {
+        operator.may_not(Method::POST, &services, &service("new", metadata), says);
+    }
+    operator.may(Method::POST, &services, &service("new", right.clone()));
+    let mut balancer = service("new", right);
+    balancer["spec"] = json!({"type": "LoadBalancer", "ports": [{"port": 443}]});
+    operator.may_not(Method::POST, &services, &balancer, "of type ExternalName");
+
+    // A stranger's is neither changed, nor taken over by giving it what ours have, nor deleted.
+    let stranger = service("stranger", json!({}));
+    let created = world.cluster.create(&services, &stranger, Run::Real);
+    created.unwrap_or_else(|refusal| panic!("{}", refusal.message));
+    let stranger = format!("{services}/stranger");
+    let name = json!({"spec": {"externalName": "elsewhere.example.com"}});
+    let take = json!({"metadata": {"labels": labels, "ownerReferences": owner("VPCEndpoint", true)}});
+    operator.may_not(Method::PATCH, &stranger, &name, "that a VPCEndpoint controls");
+    operator.may_not(Method::PATCH, &stranger, &take, "take over");
+    operator.may_not(Method::DELETE, &stranger, &Value::Null, "that a VPCEndpoint controls");
+    let kubernetes = format!("{}/kubernetes", cluster::services("default"));
+    operator.may_not(Method::PATCH, &kubernetes, &take, "take over");
+    operator.may_not(Method::DELETE, &kubernetes, &Value::Null, "that a VPCEndpoint controls");
+
+    // Its own it may change and delete, and not hand on.
+    let mine = format!("{services}/mine");
+    operator.may(Method::PATCH, &mine, &name);
+    operator.may(Method::DELETE, &mine, &Value::Null);
+    operator.may_not(Method::PATCH, &mine, &take, "take over");
+    let unlabel = json!({"metadata": {"labels": {LABEL.0: null}}});
+    operator.may_not(Method::PATCH, &mine, &unlabel, "with the label");
+
+    // Others are not held to this, and the operator puts back what they take away.
+    world
+        .cluster
+        .merge(&mine, &unlabel)
+        .unwrap_or_else(|refusal| panic!("{}", refusal.message));
+    tenant.eventually("mine", "the Service has its label again", || {
+        let service = tenant.kubernetes_service("mine")?;
+        (service["metadata"]["labels"][LABEL.0] == LABEL.1).then_some(())
+    });
+}
+
+#[test]
+fn app_teams_write_specs_and_neither_status_nor_accounts() {
+    let tenant = World::shared().tenant("team");
+    tenant.apply("there", tenant.spec(json!({})));
+    tenant.ready("there");
+    let endpoints = cluster::endpoints(&tenant.namespace);
+    let there = format!("{endpoints}/there");
+    let status = format!("{there}/status");
+    let finalizers = format!("{there}/finalizers");
+    let account = format!("{ACCOUNTS}/{}", tenant.account);
+    let new = endpoint(&tenant.namespace, "new", &tenant.spec(json!({})));
+    let tags = json!({"spec": {"tags": {"a": "b"}}});
+    for role in ["edit", "admin"] {
+        let team = somebody(&tenant, role);
+        team.may(Method::GET, &there, &Value::Null);
+        team.may(Method::POST, &endpoints, &new);
+        team.may(Method::PATCH, &there, &tags);
+        team.may(Method::DELETE, &there, &Value::Null);
+        let forged = json!({"status": {"vpce_id": "vpce-0"}});
+        team.may_not(Method::PATCH, &status, &forged, "cannot patch resource");
+        team.may_not(Method::PUT, &finalizers, &json!({}), "cannot update resource");
+        team.may_not(Method::GET, ACCOUNTS, &Value::Null, "cannot list resource");
+        let suspended = json!({"spec": {"suspended": true}});
+        team.may_not(Method::PATCH, &account, &suspended, "cannot patch resource");
+        let elsewhere = cluster::endpoints("default");
+        team.may_not(Method::GET, &elsewhere, &Value::Null, "cannot list resource");
+    }
+    let reader = somebody(&tenant, "view");
+    reader.may(Method::GET, &there, &Value::Null);
+    reader.may_not(Method::POST, &endpoints, &new, "cannot create resource");
+    reader.may_not(Method::PATCH, &there, &tags, "cannot patch resource");
+    reader.may_not(Method::DELETE, &there, &Value::Null, "cannot delete resource");
+    reader.may_not(Method::GET, ACCOUNTS, &Value::Null, "cannot list resource");
+}
+
+#[test]
+fn the_platform_team_writes_accounts_and_reads_endpoints() {
+    let world = World::shared();
+    let tenant = world.tenant("platform");
+    let user = format!("platform-{}", tenant.namespace);
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": user},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "vpce-operator-platform"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
+    });
+    let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+    let bound = world.cluster.list(bindings);
+    assert!(
+        bound
+            .iter()
+            .all(|binding| binding["roleRef"]["name"] != "vpce-operator-platform"),
+        "the chart binds it to nobody"
+    );
+    if let Err(refusal) = world.cluster.create(bindings, &binding, Run::Real) {
+        panic!("{bindings}: {}", refusal.message);
+    }
+    let cluster = &world.cluster;
+    let platform = As { cluster, user };
+    let account = format!("{ACCOUNTS}/{}", tenant.account);
+    world.eventually("the platform team reads AWSAccounts", || {
+        platform.request(Method::GET, &account, &Value::Null).ok()
+    });
+    platform.may(Method::PATCH, &account, &json!({"spec": {"suspended": true}}));
+    platform.may(Method::DELETE, &account, &Value::Null);
+    let status = format!("{account}/status");
+    let forged = json!({"status": {"account_id": "123456789012"}});
+    platform.may_not(Method::PATCH, &status, &forged, "cannot patch resource");
+    let endpoints = cluster::endpoints(&tenant.namespace);
+    platform.may(Method::GET, &endpoints, &Value::Null);
+    let new = endpoint(&tenant.namespace, "new", &tenant.spec(json!({})));
+    platform.may_not(Method::POST, &endpoints, &new, "cannot create resource");
+    cluster.delete(&format!("{bindings}/{}", platform.user));
+}
+
+#[test]
+fn services_are_written_in_named_namespaces_only_and_what_is_protected_stays() {
+    let cluster = Cluster::start().expect("a cluster");
+    cluster.create_namespace("inside", json!({}));
+    cluster.create_namespace("outside", json!({}));
+    let setup = Setup::fast()
+        .value("rbac.namespaces[0]", "inside")
+        .value("protect.enabled", "true");
+    let world = World::on(cluster, setup).expect("the world starts");
+    let operator = operator(&world);
+    let owned = json!({"labels": {LABEL.0: LABEL.1}, "ownerReferences": owner("VPCEndpoint", true)});
+    let (inside, outside) = (cluster::services("inside"), cluster::services("outside"));
+    operator.may(Method::POST, &inside, &service("new", owned.clone()));
+    operator.may_not(Method::POST, &outside, &service("new", owned), "cannot create resource");
+    operator.may(Method::GET, &outside, &Value::Null);
+
+    // An endpoint elsewhere says that its Service is refused; without one it is fine.
+    let mut tenant = world.unregistered_tenant("elsewhere");
+    tenant.register(json!({"namespaces": [tenant.namespace, "inside"]}));
+    tenant.apply("refused", tenant.spec(json!({})));
+    let message = tenant.not_ready("refused", "ServiceRefused");
+    assert!(message.contains("cannot create resource"), "{message}");
+    tenant.apply("refused", tenant.spec(json!({"service": {"type": "None"}})));
+    tenant.ready("refused");
+
+    let account = format!("{ACCOUNTS}/{}", tenant.account);
+    let refused = format!("{}/refused", cluster::endpoints(&tenant.namespace));
+    for path in &[refused, account] {
+        let protect = |value: Value| json!({"metadata": {"annotations": {"silvermullet.com/protect": value}}});
+        let set = |value: Value| {
+            let merged = world.cluster.merge(path, &protect(value));
+            merged.unwrap_or_else(|refusal| panic!("{path}: {}", refusal.message));
+        };
+        set(json!("true"));
+        world.eventually("a protected object is not deleted", || {
+            let refusal = world.cluster.try_delete(path).err()?;
+            assert!(refusal.message.contains("remove the annotation"), "{}", refusal.message);
+            Some(())
+        });
+        set(json!(null));
+    }
+
+    tenant.namespace = "inside".to_owned();
+    tenant.apply("made", tenant.spec(json!({})));
+    tenant.ready("made");
+    assert!(tenant.kubernetes_service("made").is_some());
+    tenant.delete("made");
+    tenant.gone("made");
+}
+
+/// The verbs and resources of the operator's ClusterRole, as the metric has them.
+fn granted(world: &World) -> BTreeSet<(String, String)> {
+    let role = world
+        .cluster
+        .get(&format!("{ROLES}/vpce-operator"))
+        .expect("the chart installs it");
+    let list = |rule: &Value, field: &str| -> Vec<String> {
+        let list = rule[field].as_array().expect("a list");
+        list.iter().map(text).collect()
+    };
+    let rules = role["rules"].as_array().expect("rules");
+    rules
+        .iter()
+        .flat_map(|rule| {
+            let verbs = list(rule, "verbs");
+            let pairs = move |resource: String| verbs.clone().into_iter().map(move |verb| (verb, resource.clone()));
+            list(rule, "resources").into_iter().flat_map(pairs)
+        })
+        .collect()
+}
+
+/// What the operator asked the API server for and was answered with success.
+fn used(world: &World) -> BTreeSet<(String, String)> {
+    let metrics = world.operator.metrics().expect("it runs");
+    let label = |line: &str, name: &str| {
+        let (_, rest) = line.split_once(&format!("{name}=\""))?;
+        Some(rest.split_once('"')?.0.to_owned())
+    };
+    metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("vpce_kubernetes_requests_total"))
+        .filter(|line| label(line, "code").is_some_and(|code| code.starts_with('2')))
+        .filter_map(|line| Some((label(line, "verb")?, label(line, "resource")?)))
+        .collect()
+}
+
+#[test]
+fn nothing_is_granted_that_is_not_used_and_nothing_is_used_that_is_not_granted() {
+    let world = World::own(Setup::fast());
+    let tenant = world.tenant("used");
+    tenant.apply("life", tenant.spec(json!({})));
+    tenant.ready("life");
+    // A Service that somebody changed is put right; one that has another name now is made and the old one deleted.
+    let path = format!("{}/life", cluster::services(&tenant.namespace));
+    let name = json!({"spec": {"externalName": "elsewhere.example.com"}});
+    if let Err(refusal) = world.cluster.merge(&path, &name) {
+        panic!("{path}: {}", refusal.message);
+    }
+    tenant.eventually("life", "the Service is put right", || {
+        (tenant.kubernetes_service("life")?["spec"]["externalName"] != "elsewhere.example.com").then_some(())
+    });
+    tenant.apply("life", tenant.spec(json!({"service": {"name": "other"}})));
+    tenant.eventually("life", "the Service has its other name", || {
+        (tenant.kubernetes_service("life").is_none() && tenant.kubernetes_service("other").is_some()).then_some(())
+    });
+    // What happens again becomes one event that is patched.
+    world.eventually("an event is patched", || {
+        if used(&world).contains(&("patch".to_owned(), "events".to_owned())) {
+            return Some(());
+        }
+        let other = format!("{}/other", cluster::services(&tenant.namespace));
+        let _ = world.cluster.merge(&other, &name);
+        None
+    });
+    tenant.delete("life");
+    tenant.gone("life");
+    world.cluster.delete(&format!("{ACCOUNTS}/{}", tenant.account));
+    world.eventually("the AWSAccount is gone", || {
+        world.aws_account(&tenant.account).is_none().then_some(())
+    });
+
+    let (granted, used) = (granted(&world), used(&world));
+    let resources = |of: &BTreeSet<(String, String)>| {
+        of.iter()
+            .filter(|(_, resource)| !resource.is_empty())
+            .cloned()
+            .collect::<BTreeSet<_>>()
+    };
+    let (idle, strange): (Vec<_>, Vec<_>) = (
+        granted.difference(&used).collect(),
+        resources(&used).difference(&granted).cloned().collect(),
+    );
+    assert!(idle.is_empty(), "granted and never used: {idle:?}");
+    assert!(strange.is_empty(), "used and not granted: {strange:?}");
+    // A request that was refused is one that a permission is missing for.
+    let metrics = world.operator.metrics().expect("it runs");
+    let refused: Vec<&str> = metrics
+        .lines()
+        .filter(|line| line.starts_with("vpce_kubernetes_requests_total") && line.contains("code=\"403\""))
+        .collect();
+    assert!(refused.is_empty(), "{refused:?}");
+}
