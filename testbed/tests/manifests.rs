@@ -30,13 +30,26 @@ fn the_chart_lints_and_every_manifest_conforms() {
     let chart = project("charts/vpce-operator");
     succeed(helm().arg("lint").arg("--strict").arg(&chart));
     let rendered = plane.folder().join("chart.yaml");
-    let chart_text = succeed(
-        helm()
-            .args(["template", "vpce-operator"])
-            .arg(&chart)
-            .args(["--namespace", "vpce-system"]),
-    );
+    let template = |values: &[&str]| {
+        succeed(
+            helm()
+                .args(["template", "vpce-operator"])
+                .arg(&chart)
+                .args(["--namespace", "vpce-system"])
+                .args(values.iter().flat_map(|value| ["--set", value])),
+        )
+    };
+    let chart_text = template(&[]);
     fs::write(&rendered, &chart_text).expect("written");
+    // What is off by default.
+    let optional = plane.folder().join("optional.yaml");
+    let optional_text = template(&["rbac.namespaces={a,b}", "protect.enabled=true", "crds.install=false"]);
+    assert_eq!(
+        optional_text.matches("\nkind: RoleBinding\n").count(),
+        2,
+        "{optional_text}"
+    );
+    fs::write(&optional, optional_text).expect("written");
 
     plane
         .kubectl(&["create", "--filename", project("crds").to_str().expect("text")])
@@ -52,7 +65,7 @@ fn the_chart_lints_and_every_manifest_conforms() {
         kubeconform
     };
     let manifests = ["crds", "rbac", "examples"].map(project);
-    let said = succeed(&mut conform(&[manifests.as_slice(), &[rendered]].concat()));
+    let said = succeed(&mut conform(&[manifests.as_slice(), &[rendered, optional]].concat()));
     assert!(said.contains("Invalid: 0, Errors: 0, Skipped: 0"), "{said}");
     println!("{said}");
 
