@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use vpce_testbed::aws::{Call, EndpointState, Fault, FaultKind, LastError, RoleSpec, ServiceSpec};
+use vpce_testbed::aws::{Call, EndpointState, Fault, FaultKind, LastError, ServiceSpec};
 
 use crate::cluster::{self, Run};
 use crate::world::{Tenant, World, condition, id};
@@ -368,14 +368,7 @@ fn assume_role_calls(tenant: &Tenant<'_>) -> usize {
 fn a_refused_role_costs_few_calls_however_many_wait_and_is_used_once_it_is_mended() {
     let world = World::shared();
     let tenant = world.unregistered_tenant("refused");
-    let trust = |trust: bool| {
-        let spec = RoleSpec {
-            trust,
-            ..RoleSpec::default()
-        };
-        world.aws.set_role(&tenant.role_arn, spec).expect("a role");
-    };
-    trust(false);
+    world.set_trust(&tenant.role_arn, false);
     let names: Vec<String> = (0..20).map(|number| format!("api-{number}")).collect();
     for name in &names {
         tenant.apply(name, tenant.spec(json!({})));
@@ -398,7 +391,7 @@ fn a_refused_role_costs_few_calls_however_many_wait_and_is_used_once_it_is_mende
     assert!((2..=8).contains(&tries), "{tries} tries");
     assert!(tenant.calls().is_empty());
 
-    trust(true);
+    world.set_trust(&tenant.role_arn, true);
     let (account, _) = account_says(&tenant, "Verified");
     assert_eq!(account["status"]["account_id"], tenant.account_id);
     for name in &names {
@@ -412,11 +405,8 @@ fn a_refused_role_costs_few_calls_however_many_wait_and_is_used_once_it_is_mende
 fn a_wrong_external_id_is_refused_until_it_is_corrected() {
     let world = World::shared();
     let tenant = world.unregistered_tenant("external-id");
-    let spec = RoleSpec {
-        external_id: Some("agreed-upon".to_owned()),
-        ..RoleSpec::default()
-    };
-    world.aws.set_role(&tenant.role_arn, spec).expect("a role");
+    let role = world.role(&tenant.role_arn, Some("agreed-upon"));
+    world.aws.set_role(&tenant.role_arn, role).expect("a role");
     tenant.register(json!({"external_id": "guessed"}));
     let (_, message) = account_says(&tenant, "AssumeRoleDenied");
     assert_contains(&message, &["external_id"]);

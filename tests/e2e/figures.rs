@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use vpce_testbed::aws::{Call, PausePoint, RoleSpec};
+use vpce_testbed::aws::{Call, PausePoint};
 
 use crate::cluster;
 use crate::dashboards;
@@ -207,14 +207,7 @@ fn at_rest_a_region_is_read_once_a_resync_interval_and_nothing_is_written() {
 fn a_refused_role_is_tried_at_most_four_times_a_minute() {
     let world = counted();
     let tenant = world.unregistered_tenant("refused");
-    let refusing = RoleSpec {
-        trust: false,
-        ..RoleSpec::default()
-    };
-    world
-        .aws
-        .set_role(&tenant.role_arn, refusing)
-        .expect("a role without policies");
+    world.set_trust(&tenant.role_arn, false);
     tenant.register(json!({}));
     let names: Vec<String> = (0..20).map(|number| format!("api-{number}")).collect();
     for name in &names {

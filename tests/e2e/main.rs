@@ -10,6 +10,7 @@ mod figures;
 mod legacy;
 mod lifecycle;
 mod moto;
+mod policies;
 mod privileges;
 mod rails;
 mod schema;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use vpce_testbed::aws::RoleSpec;
 
 use crate::cluster::{ACCOUNTS, NAMESPACES, Run};
 use crate::world::{Tenant, World, condition};
@@ -14,16 +13,12 @@ const A_WHILE: Duration = Duration::from_secs(7);
 /// Maps the tenant's namespace with another AWSAccount, to an AWS account in which nothing of the spec exists.
 fn map_again(tenant: &Tenant<'_>, name: &str, account_id: &str) {
     let role_arn = format!("arn:aws:iam::{account_id}:role/vpce-operator");
-    add_role(tenant.world, &role_arn);
+    tenant.world.add_role(&role_arn);
     create_account(
         tenant,
         name,
         json!({"role_arn": role_arn, "namespaces": [tenant.namespace], "default_region": tenant.region}),
     );
-}
-
-fn add_role(world: &World, arn: &str) {
-    world.aws.add_role(arn, RoleSpec::default()).expect("a role");
 }
 
 fn create_account(tenant: &Tenant<'_>, name: &str, spec: Value) {
@@ -370,7 +365,7 @@ fn another_role_of_the_same_account_takes_over_without_a_word_and_a_refused_one_
     };
 
     // Nobody has made the new role yet.
-    let role = format!("arn:aws:iam::{}:role/second", tenant.account_id);
+    let role = format!("arn:aws:iam::{}:role/vpce-operator-second", tenant.account_id);
     tenant.edit_account(json!({"role_arn": role}));
     account_is(false, "AssumeRoleDenied");
     nothing_was_said();
@@ -379,7 +374,7 @@ fn another_role_of_the_same_account_takes_over_without_a_word_and_a_refused_one_
     assert_eq!(tenant.writes(), writes, "nothing is written under the old role");
     tenant.apply("one", tenant.spec(json!({})));
 
-    add_role(world, &role);
+    world.add_role(&role);
     account_is(true, "Verified");
     for name in names {
         tenant.merge(

@@ -1,28 +1,34 @@
 //! The world of a test: a cluster, a simulated AWS and the operator between them; and tenants, which keep tests that share a world apart.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use serde_json::{Value, json};
+use vpce_core::iam::{self, Scope, Trust};
 use vpce_testbed::aws::{Call, Config, EndpointView, GroupView, RoleSpec, ServiceSpec, Simulator};
 use vpce_testbed::operator::{Aws, Operator, Options};
 
-use crate::cluster::{self, ACCOUNTS, Cluster, Refusal, Run};
+use crate::cluster::{self, ACCOUNTS, Cluster, NAMESPACES, Refusal, Run};
 
 /// Generous, since it is only reached where something is wrong: the machine may be busy with a build.
 pub(crate) const WITHIN: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOG_LINES: usize = 30;
+/// The roles that the operator's base identity may assume.
+const ROLES: &str = "arn:aws:iam::*:role/vpce-operator*";
 
-/// A cluster with the chart installed, a simulated AWS and a running operator.
+/// A cluster with the chart installed, a simulated AWS and a running operator. All roles have the policies that `vpce-operator iam-policy` prints for them, where a test does not say otherwise.
 pub(crate) struct World {
     // Dropped in this order: the operator ends while what it talks to is still there.
     pub(crate) operator: Operator,
     pub(crate) aws: Simulator,
     pub(crate) cluster: Cluster,
+    cluster_id: String,
 }
 
 /// How a world behaves.
@@ -98,13 +104,71 @@ impl World {
     /// One on a cluster that has been prepared.
     pub(crate) fn on(cluster: Cluster, setup: Setup) -> anyhow::Result<Self> {
         let aws = Simulator::start(setup.aws)?;
+        let base = iam::base_permissions(&[ROLES.parse()?], false)?;
+        aws.set_base_policy(Some(base.to_string()))?;
+        let system = cluster.get(&format!("{NAMESPACES}/kube-system"));
+        let system = system.context("there is no namespace kube-system")?;
+        let cluster_id = text(&system["metadata"]["uid"]);
         let options = Options {
             binary: PathBuf::from(env!("CARGO_BIN_EXE_vpce-operator")),
             values: setup.values,
             env: setup.env,
         };
         let operator = Operator::install(&cluster.plane, &Aws::from(&aws), options)?;
-        Ok(Self { operator, aws, cluster })
+        Ok(Self {
+            operator,
+            aws,
+            cluster,
+            cluster_id,
+        })
+    }
+
+    /// A role as an account's owner makes it: it may do what is printed for it, and lets in nobody but the operator.
+    pub(crate) fn role(&self, arn: &str, external_id: Option<&str>) -> RoleSpec {
+        self.role_for(arn, external_id, &BTreeMap::new())
+    }
+
+    /// Such a role for sessions with tags.
+    pub(crate) fn role_for(
+        &self,
+        arn: &str,
+        external_id: Option<&str>,
+        session_tags: &BTreeMap<String, String>,
+    ) -> RoleSpec {
+        let described = iam::Tenant {
+            role: arn.parse().expect("the ARN of a role"),
+            cluster: self.cluster_id.clone(),
+            scope: Scope::default(),
+            trust: Trust {
+                base: self.aws.base_arn().parse().expect("an identity"),
+                external_id: external_id.map(str::to_owned),
+                session_tags: session_tags.clone(),
+                base_is_tagged: false,
+            },
+        };
+        let policies = iam::tenant(&described).expect("policies");
+        RoleSpec {
+            policy: Some(policies.permissions.to_string()),
+            trust_policy: Some(policies.trust.to_string()),
+            ..RoleSpec::default()
+        }
+    }
+
+    /// Such a role, which asks for no external id.
+    pub(crate) fn add_role(&self, arn: &str) {
+        self.aws.add_role(arn, self.role(arn, None)).expect("a role");
+    }
+
+    /// Has a role trust the operator, or nobody.
+    pub(crate) fn set_trust(&self, arn: &str, trusts: bool) {
+        let role = self.role(arn, None);
+        let nobody = RoleSpec {
+            trust: false,
+            trust_policy: None,
+            ..role.clone()
+        };
+        let role = if trusts { role } else { nobody };
+        self.aws.set_role(arn, role).expect("a role");
     }
 
     /// A namespace, an AWS account with a network and a service to connect to, and the AWSAccount that maps one to the other; all of it new.
@@ -120,9 +184,7 @@ impl World {
         let (namespace, account_id, region) = (format!("{name}-{number}"), format!("1{number:011}"), "us-west-2");
         let role_arn = format!("arn:aws:iam::{account_id}:role/vpce-operator");
         self.cluster.create_namespace(&namespace, json!({"tenant": namespace}));
-        self.aws
-            .add_role(&role_arn, RoleSpec::default())
-            .expect("a role without policies");
+        self.add_role(&role_arn);
         let mut tenant = Tenant {
             world: self,
             account: namespace.clone(),

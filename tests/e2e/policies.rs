@@ -1,0 +1,173 @@
+//! The policies that `vpce-operator iam-policy` prints hold nothing that could be left out: what is missing is said, with its name.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use vpce_core::iam;
+use vpce_testbed::aws::RoleSpec;
+
+use crate::world::{Setup, Tenant, World, condition, merged};
+
+/// One action of one statement of a policy.
+#[derive(Clone)]
+struct Part {
+    sid: String,
+    action: String,
+}
+
+fn parse(policy: &str) -> Value {
+    serde_json::from_str(policy).expect("a policy is JSON")
+}
+
+fn statements(policy: &mut Value) -> &mut Vec<Value> {
+    policy["Statement"].as_array_mut().expect("statements")
+}
+
+/// A statement's actions, of which IAM spells one as a string and several as a list.
+fn actions(statement: &Value) -> Vec<String> {
+    match &statement["Action"] {
+        Value::String(one) => vec![one.clone()],
+        several => serde_json::from_value(several.clone()).expect("actions are strings"),
+    }
+}
+
+/// Everything that a policy allows.
+fn parts(policy: &str) -> Vec<Part> {
+    let mut policy = parse(policy);
+    let of = |statement: &Value| {
+        let sid = statement["Sid"].as_str().expect("statements have a Sid").to_owned();
+        let part = move |action| Part {
+            sid: sid.clone(),
+            action,
+        };
+        actions(statement).into_iter().map(part).collect::<Vec<_>>()
+    };
+    statements(&mut policy).iter().flat_map(of).collect()
+}
+
+/// The policy with one action of one statement taken away.
+fn without(policy: &str, part: &Part) -> String {
+    let mut policy = parse(policy);
+    statements(&mut policy).retain_mut(|statement| {
+        if statement["Sid"] != part.sid.as_str() {
+            return true;
+        }
+        let mut left = actions(statement);
+        left.retain(|action| *action != part.action);
+        statement["Action"] = json!(left);
+        !left.is_empty()
+    });
+    policy.to_string()
+}
+
+/// Waits until the object is as a step of its life wants it, and gives the missing action back where the operator misses it.
+fn live_through(tenant: &Tenant<'_>, whole: &RoleSpec, part: &Part, is_there: impl Fn() -> bool) -> bool {
+    let (sid, action) = (&part.sid, &part.action);
+    let name = action.strip_prefix("ec2:").expect("an action of EC2");
+    let denied = tenant.eventually("api", &format!("it goes on, or misses {sid} {action}"), || {
+        if is_there() {
+            return Some(None);
+        }
+        let ready = tenant.condition("api", "Ready")?;
+        (!ready.status && ready.reason == "Denied").then_some(Some(ready.message))
+    });
+    let Some(message) = denied else {
+        return false;
+    };
+    for expected in [name, &tenant.role_arn, &tenant.account_id] {
+        assert!(
+            message.contains(expected),
+            "{sid} {action}: {expected} is not in: {message}"
+        );
+    }
+    let world = tenant.world;
+    world.aws.set_role(&tenant.role_arn, whole.clone()).expect("a role");
+    let look = json!({"metadata": {"annotations": {"silvermullet.com/reconcile-at": "given back"}}});
+    tenant.merge("api", look);
+    tenant.eventually("api", &format!("it goes on with {sid} {action}"), || {
+        is_there().then_some(())
+    });
+    true
+}
+
+/// An endpoint is made, changed in every way and deleted, by a role that lacks a part of its policy until that is missed.
+fn live_without(tenant: &Tenant<'_>, part: &Part) {
+    let whole = tenant.world.role(&tenant.role_arn, None);
+    let policy = whole.policy.as_deref().expect("a policy");
+    let lacking = RoleSpec {
+        policy: Some(without(policy, part)),
+        ..whole.clone()
+    };
+    tenant.world.aws.set_role(&tenant.role_arn, lacking).expect("a role");
+    let rule = |port: u16, description: &str| {
+        json!({"protocol": "tcp", "from_port": port, "to_port": port, "cidr_blocks": ["10.0.0.0/8"],
+               "description": description})
+    };
+    let spec = |rules: &[Value], rest: Value| {
+        let rules = json!({"security_group_type": "custom", "security_group_ingress": rules,
+                           "security_group_egress": rules});
+        tenant.spec(merged(rules, rest))
+    };
+    let is_ready = || tenant.condition("api", "Ready").is_some_and(|ready| ready.status);
+    let is_gone = || tenant.get("api").is_none();
+
+    let made = spec(
+        &[rule(443, "web"), rule(8443, "admin")],
+        json!({"tags": {"team": "payments"}}),
+    );
+    tenant.apply("api", made);
+    let mut missed = usize::from(live_through(tenant, &whole, part, is_ready));
+    let changed = spec(
+        &[rule(443, "the web"), rule(9443, "admin")],
+        json!({"tags": {"cost": "42"}, "subnet_ids": tenant.subnets}),
+    );
+    tenant.apply("api", changed);
+    missed += usize::from(live_through(tenant, &whole, part, is_ready));
+    tenant.delete("api");
+    missed += usize::from(live_through(tenant, &whole, part, is_gone));
+
+    assert_eq!(missed, 1, "{} {} was missed so often", part.sid, part.action);
+    assert!(tenant.endpoints().is_empty() && tenant.groups().is_empty());
+}
+
+#[test]
+fn an_endpoint_misses_every_action_that_its_role_is_not_given() {
+    let world = World::shared();
+    let whole = world.role("arn:aws:iam::111122223333:role/vpce-operator", None);
+    let parts = parts(whole.policy.as_deref().expect("a policy"));
+    assert!(parts.len() > 15, "{} actions", parts.len());
+    std::thread::scope(|scope| {
+        for part in &parts {
+            scope.spawn(|| live_without(&world.tenant("missing"), part));
+        }
+    });
+}
+
+#[test]
+fn the_operators_own_identity_misses_every_action_that_it_is_not_given() {
+    let world = World::own(Setup::fast());
+    let roles = ["arn:aws:iam::*:role/vpce-operator".parse().expect("a pattern")];
+    let whole = iam::base_permissions(&roles, true).expect("a policy").to_string();
+    let tags = BTreeMap::from([("team".to_owned(), "payments".to_owned())]);
+    let account_says = |tenant: &Tenant<'_>, reason: &str| {
+        world.eventually(&format!("{} says {reason}", tenant.account), || {
+            let account = world.aws_account(&tenant.account)?;
+            let ready = condition(&account, "Ready")?;
+            (ready.reason == reason).then_some(ready.message)
+        })
+    };
+    for part in parts(&whole) {
+        world
+            .aws
+            .set_base_policy(Some(without(&whole, &part)))
+            .expect("a policy");
+        let tenant = world.unregistered_tenant("base");
+        let role = world.role_for(&tenant.role_arn, None, &tags);
+        world.aws.set_role(&tenant.role_arn, role).expect("a role");
+        tenant.register(json!({"session_tags": tags}));
+        let message = account_says(&tenant, "AssumeRoleDenied");
+        assert!(message.contains(&part.action), "{}: {message}", part.action);
+        world.aws.set_base_policy(Some(whole.clone())).expect("a policy");
+        account_says(&tenant, "Verified");
+    }
+}
