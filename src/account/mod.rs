@@ -2,6 +2,7 @@
 
 pub mod controller;
 pub mod reconcile;
+mod trust;
 
 use kube::runtime::reflector::ObjectRef;
 use vpce_core::ids::RoleArn;

@@ -11,7 +11,7 @@ use serde_json::json;
 use vpce_core::api::{ACCOUNT_FINALIZER, AWSAccountStatus, RELEASE_HOLD};
 use vpce_core::conditions::EventKind;
 
-use super::role;
+use super::{role, trust};
 use crate::aws::sessions::{Refusal, Role};
 use crate::context::{Account, Context, Endpoint, Shared};
 use crate::endpoint::memory::jitter;
@@ -143,7 +143,12 @@ async fn judge(ctx: &Shared, account: &Account, users: &[String]) -> Verdict {
                 Refusal::Unavailable { .. } => Reason::STSUnavailable,
             };
             let next = refusal.retry_after() + Duration::from_millis(200);
-            verdict(reason, refusal.to_string(), next)
+            let mut message = refusal.to_string();
+            if let Refusal::Denied { message: said, .. } = &refusal {
+                let own = ctx.sessions.own_arn(&role).await;
+                message.push_str(&trust::hint(own, &role, said));
+            }
+            verdict(reason, message, next)
         }
     }
 }

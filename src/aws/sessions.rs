@@ -207,6 +207,12 @@ impl Sessions {
         }
     }
 
+    /// The ARN of the operator's own identity, unless STS does not tell. STS is asked until it has
+    /// answered once; the call counts for the account of this role.
+    pub async fn own_arn(&self, role: &Role) -> Option<&str> {
+        self.sts.own_arn(role).await
+    }
+
     /// When the session of this role expires, if it has one.
     pub fn expiration(&self, role: &Role) -> Option<SystemTime> {
         self.entries.iter().find_map(|(known, entry)| match entry {

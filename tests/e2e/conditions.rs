@@ -401,6 +401,15 @@ fn a_refused_role_costs_few_calls_however_many_wait_and_is_used_once_it_is_mende
     assert!(after <= tries + 2, "one session serves all: {after} calls");
 }
 
+/// What the AWSAccount says after it was tried again.
+fn account_stays(tenant: &Tenant<'_>) -> String {
+    let tries = assume_role_calls(tenant);
+    tenant.world.eventually("it is tried twice more", || {
+        (assume_role_calls(tenant) >= tries + 2).then_some(())
+    });
+    account_says(tenant, "AssumeRoleDenied").1
+}
+
 #[test]
 fn a_wrong_external_id_is_refused_until_it_is_corrected() {
     let world = World::shared();
@@ -409,7 +418,10 @@ fn a_wrong_external_id_is_refused_until_it_is_corrected() {
     world.aws.set_role(&tenant.role_arn, role).expect("a role");
     tenant.register(json!({"external_id": "guessed"}));
     let (_, message) = account_says(&tenant, "AssumeRoleDenied");
-    assert_contains(&message, &["external_id"]);
+    let principal = format!("\"Principal\":{{\"AWS\":\"{}\"}}", world.aws.base_arn());
+    let condition = "{\"sts:ExternalId\":\"spec.external_id\"}";
+    assert_contains(&message, &["external_id", "\"sts:AssumeRole\"", &principal, condition]);
+    assert_eq!(account_stays(&tenant), message, "it says the same all the time");
     assert!(!message.contains("guessed"), "{message}");
     tenant.apply("api", tenant.spec(json!({})));
     tenant.not_ready("api", "AccountNotReady");

@@ -50,6 +50,17 @@ impl fmt::Display for IdentityArn {
 }
 
 impl IdentityArn {
+    /// Whom to trust for a caller that GetCallerIdentity names: a user, or the role behind a session. Of a role with a path,
+    /// a session's ARN does not say the path.
+    pub fn behind(caller: &str) -> Option<Self> {
+        let parts: Vec<&str> = caller.splitn(6, ':').collect();
+        let ["arn", partition, "sts", "", account, resource] = parts.as_slice() else {
+            return caller.parse().ok();
+        };
+        let (role, _session) = resource.strip_prefix("assumed-role/")?.split_once('/')?;
+        format!("arn:{partition}:iam::{account}:role/{role}").parse().ok()
+    }
+
     /// `aws`, `aws-us-gov`, `aws-cn` and so on.
     pub fn partition(&self) -> &str {
         &self.partition
@@ -153,6 +164,26 @@ mod tests {
             "arn:other:iam::111122223333:role/x",
         ] {
             assert!(bad.parse::<IdentityArn>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn behind_a_session_is_its_role() {
+        let behind = |caller: &str| IdentityArn::behind(caller).map(|identity| identity.to_string());
+        for (caller, expected) in [
+            (
+                "arn:aws-cn:sts::111122223333:assumed-role/base/a-session",
+                Some("arn:aws-cn:iam::111122223333:role/base"),
+            ),
+            (
+                "arn:aws:iam::111122223333:user/a/b",
+                Some("arn:aws:iam::111122223333:user/a/b"),
+            ),
+            ("arn:aws:iam::111122223333:root", None),
+            ("arn:aws:sts::111122223333:federated-user/x", None),
+            ("", None),
+        ] {
+            assert_eq!(behind(caller).as_deref(), expected, "{caller}");
         }
     }
 

@@ -13,6 +13,7 @@ use aws_sdk_sts::{
 };
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use aws_types::SdkConfig;
+use tokio::sync::OnceCell;
 
 use super::{
     super::{
@@ -55,6 +56,8 @@ pub(super) struct Sts {
     observer: Observer,
     /// Whether STS has said that our own identity is an assumed role.
     chained: AtomicBool,
+    /// Our own identity's ARN, once STS has said it.
+    own_arn: OnceCell<String>,
 }
 
 impl Sts {
@@ -72,7 +75,18 @@ impl Sts {
             config,
             observer,
             chained: AtomicBool::new(false),
+            own_arn: OnceCell::new(),
         }
+    }
+
+    /// The ARN of the operator's own identity, unless STS does not tell; asked on behalf of a role.
+    pub(super) async fn own_arn(&self, role: &Role) -> Option<&str> {
+        let ask = || async {
+            let request = self.client.get_caller_identity().send();
+            let answer = observed(&self.observer, self.call(role, GET_CALLER_IDENTITY), request).await;
+            answer.ok().and_then(|answer| answer.arn).ok_or(())
+        };
+        self.own_arn.get_or_try_init(ask).await.ok().map(String::as_str)
     }
 
     /// What the EC2 clients of a session with these credentials have in common.

@@ -1,0 +1,112 @@
+//! What a refused AWSAccount says about its role's trust policy: the statements that would let the operator in.
+
+use serde_json::Value;
+use vpce_core::iam::{IdentityArn, Trust, tenant_trust};
+use vpce_core::ids::RoleArn;
+
+use crate::aws::sessions::Role;
+
+/// Stands for the external id, which is agreed upon by two and not told to everyone who may read conditions, events and logs.
+const EXTERNAL_ID: &str = "spec.external_id";
+
+/// To be added to what STS said; nothing where no trust policy could let the operator in.
+///
+/// `own` is what GetCallerIdentity calls the operator, `said` what STS said to it.
+pub(super) fn hint(own: Option<&str>, role: &Role, said: &str) -> String {
+    let own = own.and_then(IdentityArn::behind);
+    let Some(statements) = statements(own.as_ref(), role, said.contains("sts:TagSession")) else {
+        return String::new();
+    };
+    let mut hint = format!(". The trust policy has to hold: {statements}");
+    if own.is_none() {
+        hint.push_str(", with the operator's identity as the Principal (docs/iam.md)");
+    }
+    if role.external_id.is_some() {
+        hint.push_str(&format!(", with the value of {EXTERNAL_ID} in its place"));
+    }
+    hint
+}
+
+fn statements(own: Option<&IdentityArn>, role: &Role, base_is_tagged: bool) -> Option<String> {
+    let arn: RoleArn = role.arn.parse().ok()?;
+    let trust = Trust {
+        // Only for what has to stand there: it is taken out again.
+        base: own.cloned().unwrap_or_else(|| IdentityArn::from(&arn)),
+        external_id: role.external_id.as_ref().map(|_| EXTERNAL_ID.to_owned()),
+        session_tags: role.tags.clone(),
+        base_is_tagged,
+    };
+    let mut policy = tenant_trust(&arn, &trust).ok()?.to_json();
+    let mut statements: Vec<Value> = policy["Statement"].as_array_mut()?.drain(..).collect();
+    if own.is_none() {
+        for statement in &mut statements {
+            statement.as_object_mut()?.remove("Principal");
+        }
+    }
+    let statements: Vec<String> = statements.iter().map(Value::to_string).collect();
+    Some(statements.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: &str = "arn:aws:sts::999999999999:assumed-role/base/1234";
+    const SAID: &str = "User: x is not authorized to perform: sts:AssumeRole on resource: y";
+
+    fn role(external_id: Option<&str>, tags: &[(&str, &str)]) -> Role {
+        Role {
+            arn: "arn:aws:iam::111122223333:role/vpce-operator".to_owned(),
+            account_id: "111122223333".to_owned(),
+            partition: "aws".to_owned(),
+            external_id: external_id.map(str::to_owned),
+            duration_seconds: 3600,
+            session_name: "name".to_owned(),
+            tags: tags
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
+            source_identity: None,
+        }
+    }
+
+    #[test]
+    fn the_statement_names_the_role_behind_the_session_and_not_the_external_id() {
+        assert_eq!(
+            hint(Some(OWN), &role(Some("agreed"), &[]), SAID),
+            ". The trust policy has to hold: {\"Action\":\"sts:AssumeRole\",\
+             \"Condition\":{\"StringEquals\":{\"sts:ExternalId\":\"spec.external_id\"}},\"Effect\":\"Allow\",\
+             \"Principal\":{\"AWS\":\"arn:aws:iam::999999999999:role/base\"},\"Sid\":\"VpceOperator\"}\
+             , with the value of spec.external_id in its place"
+        );
+    }
+
+    #[test]
+    fn who_does_not_know_itself_leaves_the_principal_to_the_reader() {
+        let hint = hint(None, &role(None, &[]), SAID);
+        assert!(
+            !hint.contains("\"Principal\"") && hint.ends_with("as the Principal (docs/iam.md)"),
+            "{hint}"
+        );
+        assert!(hint.contains("\"sts:AssumeRole\""), "{hint}");
+    }
+
+    #[test]
+    fn tags_have_a_statement_where_they_pass() {
+        let tagged = "User: x is not authorized to perform: sts:TagSession on resource: y";
+        for (tags, said, has) in [
+            (&[][..], SAID, false),
+            (&[][..], tagged, true),
+            (&[("team", "a")][..], SAID, true),
+        ] {
+            let hint = hint(Some(OWN), &role(None, tags), said);
+            assert_eq!(hint.contains("\"sts:TagSession\""), has, "{hint}");
+        }
+    }
+
+    #[test]
+    fn no_statement_crosses_partitions() {
+        let own = "arn:aws-cn:sts::999999999999:assumed-role/base/1234";
+        assert_eq!(hint(Some(own), &role(None, &[]), SAID), "");
+    }
+}
