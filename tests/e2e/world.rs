@@ -123,6 +123,11 @@ impl World {
         })
     }
 
+    /// What names the cluster in tags and policies.
+    pub(crate) fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
     /// A role as an account's owner makes it: it may do what is printed for it, and lets in nobody but the operator.
     pub(crate) fn role(&self, arn: &str, external_id: Option<&str>) -> RoleSpec {
         self.role_for(arn, external_id, &BTreeMap::new())
