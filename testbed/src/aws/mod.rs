@@ -212,6 +212,24 @@ impl Simulator {
         Ok(())
     }
 
+    /// Sets a VPC's attributes `enableDnsSupport` and `enableDnsHostnames`, which are both on in a new one here. Turning
+    /// on an endpoint's private DNS takes both.
+    pub fn set_vpc_dns(
+        &self,
+        account: &str,
+        region: &str,
+        vpc_id: &str,
+        support: bool,
+        hostnames: bool,
+    ) -> anyhow::Result<()> {
+        let mut world = self.world();
+        let vpc = world.region(account, region).vpcs.get_mut(vpc_id);
+        let vpc = vpc.with_context(|| format!("no VPC {vpc_id}"))?;
+        vpc.dns_support = support;
+        vpc.dns_hostnames = hostnames;
+        Ok(())
+    }
+
     /// Adds a subnet with a free block of its VPC.
     pub fn add_subnet(
         &self,

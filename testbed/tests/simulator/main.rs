@@ -8,6 +8,7 @@ mod endpoints;
 mod groups;
 mod mishaps;
 mod policies;
+mod private_dns;
 mod sessions;
 
 use std::process::Command;

@@ -111,19 +111,25 @@ pub(super) fn check_route_tables(region: &Region, vpc_id: &str, ids: &BTreeSet<S
     Ok(())
 }
 
+/// Whether private DNS can be turned on for an endpoint of the service, which may be one that is there already.
+///
+/// The PrivateLink Guide has the conditions ("Access an AWS service using an interface VPC endpoint", "Manage DNS names
+/// for VPC endpoint services"); that a service's owner has proven that the name is theirs is taken for granted.
 pub(super) fn check_private_dns(
     region: &Region,
-    service: &ServiceSpec,
+    services: &BTreeMap<String, ServiceSpec>,
     service_name: &str,
     vpc_id: &str,
     endpoint_id: Option<&str>,
 ) -> Result<(), ApiError> {
-    let Some(name) = &service.private_dns_name else {
+    let name_of = |service: &str| services.get(service).and_then(|spec| spec.private_dns_name.as_deref());
+    let Some(name) = name_of(service_name) else {
         return Err(ApiError::invalid(format!(
             "Private DNS can't be enabled because the service {service_name} does not provide a private DNS name."
         )));
     };
-    if region.vpcs.get(vpc_id).is_some_and(|vpc| !vpc.dns) {
+    let vpc = region.vpcs.get(vpc_id);
+    if vpc.is_some_and(|vpc| !vpc.dns_support || !vpc.dns_hostnames) {
         return Err(ApiError::invalid(format!(
             "Enabling private DNS requires both enableDnsSupport and enableDnsHostnames VPC attributes set to true for \
              {vpc_id}"
@@ -133,7 +139,7 @@ pub(super) fn check_private_dns(
         !other.is_deleted()
             && other.private_dns
             && other.vpc_id == vpc_id
-            && other.service_name == service_name
+            && name_of(&other.service_name) == Some(name)
             && Some(other.id.as_str()) != endpoint_id
     });
     if conflict {

@@ -7,7 +7,7 @@ use super::checks::{
     check_address_options, check_groups, check_private_dns, check_route_tables, check_subnets, not_found, take_policy,
 };
 use super::describe::{Question, Shape};
-use super::permission::Need;
+use super::permission::{Need, PRIVATE_DNS_ZONE};
 use super::region::{Endpoint, EndpointKind, EndpointState, Region, TokenUse, new_id};
 use super::services::{self, ServiceSpec};
 use super::tags::{self, Tags};
@@ -83,6 +83,15 @@ impl Creation {
         })
     }
 
+    /// The API reference gives `PrivateDnsEnabled` the default true: left out, it is on where it can be from the start,
+    /// that is for a service that has a private name and asks nobody before it connects.
+    fn default_private_dns(&mut self, services: &BTreeMap<String, ServiceSpec>) {
+        if self.kind == EndpointKind::Interface && self.private_dns.is_none() {
+            let service = services.get(&self.service_name);
+            self.private_dns = service.map(|spec| spec.private_dns_name.is_some() && !spec.acceptance_required);
+        }
+    }
+
     /// The endpoint with its tags, and everything that it is put into.
     fn needs(&self, context: &Context<'_>) -> Vec<Need> {
         const ACTION: &str = "ec2:CreateVpcEndpoint";
@@ -94,6 +103,9 @@ impl Creation {
         let mut needs = vec![endpoint, context.need(ACTION, &self.vpc_id)];
         for ids in [&self.subnet_ids, &self.group_ids, &self.route_table_ids] {
             needs.extend(context.needs(ACTION, ids));
+        }
+        if self.private_dns == Some(true) {
+            needs.push(context.need_hosted_zone(&self.vpc_id));
         }
         needs.extend(context.need_tagging(ACTION, KIND, &self.tags));
         needs
@@ -137,11 +149,14 @@ impl Creation {
                     let default = region.default_group(&self.vpc_id);
                     self.group_ids.extend(default.map(|group| group.id.clone()));
                 }
-                // Left out, private DNS is turned on where the service offers it.
-                let wanted = self.private_dns.unwrap_or(service.private_dns_name.is_some());
-                self.private_dns = Some(wanted);
-                if wanted {
-                    check_private_dns(region, service, &self.service_name, &vpc.id, None)?;
+                if self.private_dns == Some(true) {
+                    if service.acceptance_required {
+                        return Err(ApiError::invalid(format!(
+                            "Private DNS can only be enabled after the endpoint connection is accepted by the owner of {}.",
+                            self.service_name
+                        )));
+                    }
+                    check_private_dns(region, context.services, &self.service_name, &vpc.id, None)?;
                 }
             }
             EndpointKind::Gateway => {
@@ -186,6 +201,7 @@ impl Creation {
 pub(super) fn create(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
     let client_token = form.take("ClientToken");
     let mut creation = Creation::take(form)?;
+    creation.default_private_dns(context.services);
     context.permit(form, &creation.needs(context))?;
     if let Some(token) = &client_token
         && (token.is_empty() || token.len() > MAX_CLIENT_TOKEN || !token.is_ascii())
@@ -328,7 +344,6 @@ pub(crate) fn dns_entries(
     services: &BTreeMap<String, ServiceSpec>,
 ) -> Vec<(String, &'static str)> {
     const PUBLIC_ZONE: &str = "Z1YSA3EXCYUU9Z";
-    const PRIVATE_ZONE: &str = "Z04223561RKEGUQNHFYYS";
     if !endpoint.connected || endpoint.kind == EndpointKind::Gateway {
         return Vec::new();
     }
@@ -342,7 +357,7 @@ pub(crate) fn dns_entries(
         .get(&endpoint.service_name)
         .and_then(|service| service.private_dns_name.clone());
     if let Some(private) = private.filter(|_| endpoint.private_dns) {
-        entries.push((private, PRIVATE_ZONE));
+        entries.push((private, PRIVATE_DNS_ZONE));
     }
     // AWS promises no order; an id's last digit turns it.
     let turn = usize::from(*endpoint.id.as_bytes().last().unwrap_or(&0)) % entries.len();

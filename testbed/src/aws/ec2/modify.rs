@@ -62,6 +62,14 @@ pub(super) fn modify(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
     for change in [&subnets, &groups, &route_tables] {
         needs.extend(context.needs(ACTION, change.add.union(&change.remove)));
     }
+    if private_dns == Some(true) {
+        let vpc_id = context
+            .region
+            .endpoints
+            .get(&id)
+            .map(|endpoint| endpoint.vpc_id.as_str());
+        needs.push(context.need_hosted_zone(vpc_id.unwrap_or_default()));
+    }
     context.permit(form, &needs)?;
 
     let region = &*context.region;
@@ -105,7 +113,7 @@ pub(super) fn modify(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
         let added = &subnets.add - &endpoint.subnet_ids;
         check_subnets(region, service, name, &endpoint.vpc_id, &endpoint.subnet_ids, &added)?;
         if private_dns == Some(true) && !endpoint.private_dns {
-            check_private_dns(region, service, name, &endpoint.vpc_id, Some(&id))?;
+            check_private_dns(region, context.services, name, &endpoint.vpc_id, Some(&id))?;
         }
     }
     check_groups(region, &endpoint.vpc_id, &groups.add)?;

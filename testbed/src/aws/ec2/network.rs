@@ -63,7 +63,8 @@ pub(crate) fn add_vpc(region: &mut Region, id: &str, cidr: Ipv4Net, tags: Tags) 
         id: id.to_owned(),
         cidr: cidr.trunc(),
         tags,
-        dns: true,
+        dns_support: true,
+        dns_hostnames: true,
     };
     region.vpcs.insert(vpc.id.clone(), vpc);
     let mut group = new_group(new_id("sg"), id, "default", "default VPC security group", Tags::new());

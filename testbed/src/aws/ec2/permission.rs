@@ -10,6 +10,9 @@ use crate::aws::error::ApiError;
 use crate::aws::iam::{Keys, Request, Verdict};
 use crate::aws::query::Form;
 
+/// The hosted zone of private DNS names, which is AWS's own.
+pub(super) const PRIVATE_DNS_ZONE: &str = "Z04223561RKEGUQNHFYYS";
+
 /// One action on one resource.
 #[derive(Debug)]
 pub(super) struct Need {
@@ -100,6 +103,26 @@ impl Context<'_> {
         (!tags.is_empty()).then(need)
     }
 
+    /// What private DNS needs besides: the Service Authorization Reference lists `route53:AssociateVPCWithHostedZone` as
+    /// CreateVpcEndpoint's dependent action, and ModifyVpcEndpoint associates the VPC just the same. EC2 asks Route 53 in
+    /// the caller's name, so that it is Route 53's region that counts, and its keys.
+    pub(super) fn need_hosted_zone(&self, vpc_id: &str) -> Need {
+        let region = &self.region.name;
+        let partition = self.partition();
+        let home = match partition {
+            "aws-cn" => "cn-northwest-1",
+            "aws-us-gov" => "us-gov-west-1",
+            _ => "us-east-1",
+        };
+        Need {
+            action: "route53:AssociateVPCWithHostedZone".to_owned(),
+            resource: format!("arn:{partition}:route53:::hostedzone/{PRIVATE_DNS_ZONE}"),
+            keys: Keys::default()
+                .with("route53:VPCs", format!("VPCId={vpc_id},VPCRegion={region}"))
+                .with("aws:RequestedRegion", home),
+        }
+    }
+
     /// The line between reading a request and looking at the region: nothing of the form may be left, the caller must be
     /// allowed, and a dry run ends here.
     pub(super) fn permit(&self, form: &mut Form, needs: &[Need]) -> Result<(), ApiError> {
@@ -146,7 +169,11 @@ impl Context<'_> {
             return Ok(());
         };
         let region = &self.region.name;
-        let keys = Keys::of(self.caller, region).with("ec2:Region", region).and(&need.keys);
+        let mut keys = Keys::of(self.caller, region);
+        if need.action.starts_with("ec2:") {
+            keys = keys.with("ec2:Region", region);
+        }
+        let keys = keys.and(&need.keys);
         let verdict = policy.judge(Request {
             action: &need.action,
             resource: &need.resource,
@@ -177,8 +204,12 @@ impl Context<'_> {
         ApiError::new("UnauthorizedOperation", message).with_status(403)
     }
 
+    fn partition(&self) -> &str {
+        self.caller.arn.split(':').nth(1).unwrap_or("aws")
+    }
+
     fn arn(&self, kind: &str, id: &str) -> String {
-        let partition = self.caller.arn.split(':').nth(1).unwrap_or("aws");
+        let partition = self.partition();
         let Region { name, account, .. } = &*self.region;
         format!("arn:{partition}:ec2:{name}:{account}:{kind}/{id}")
     }

@@ -15,8 +15,10 @@ pub(crate) struct Vpc {
     pub(crate) id: String,
     pub(crate) cidr: Ipv4Net,
     pub(crate) tags: Tags,
-    /// Both `enableDnsSupport` and `enableDnsHostnames`.
-    pub(crate) dns: bool,
+    /// `enableDnsSupport`
+    pub(crate) dns_support: bool,
+    /// `enableDnsHostnames`
+    pub(crate) dns_hostnames: bool,
 }
 
 #[derive(Debug, Clone)]
