@@ -21,6 +21,10 @@ pub struct Call {
     pub action: String,
     /// The ARN of the role (or user, for the base identity) that called.
     pub role: String,
+    /// The caller's session name, as CloudTrail shows it; empty for one who has no session.
+    pub session_name: String,
+    /// The source identity of the caller's session, as CloudTrail shows it.
+    pub source_identity: Option<String>,
     /// Every parameter as it came, without `Action` and `Version`.
     pub params: BTreeMap<String, String>,
     /// `ok`, or the error code.

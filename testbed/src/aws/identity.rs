@@ -62,9 +62,17 @@ pub(crate) struct Principal {
     pub(crate) tags: Tags,
     /// Keys of those that come along when it assumes another role.
     pub(crate) transitive: BTreeSet<String>,
+    /// Its source identity, which every session has that it opens.
+    pub(crate) source_identity: Option<String>,
 }
 
 impl Principal {
+    /// The name that its session was given; empty if it is none.
+    pub(crate) fn session_name(&self) -> &str {
+        let name = self.arn.rsplit('/').next().unwrap_or_default();
+        if self.session { name } else { "" }
+    }
+
     /// The tags that a session inherits that this one opens.
     pub(crate) fn inherited(&self) -> Tags {
         let tags = self.tags.iter().filter(|(key, _)| self.transitive.contains(*key));
@@ -109,21 +117,22 @@ pub(crate) struct Identities {
 
 impl Identities {
     /// Knows nothing but the base identity: an IAM user, or a role's session if `base_is_session`.
-    pub(crate) fn new(base_is_session: bool) -> Self {
+    pub(crate) fn new(partition: &str, base_is_session: bool) -> Self {
         let key_id = random_id("AKIA", 16, ID_CHARS);
         let secret = random_id("", 40, SECRET_CHARS);
         let principal = if base_is_session {
             Principal {
                 account: BASE_ACCOUNT.to_owned(),
-                arn: format!("arn:aws:sts::{BASE_ACCOUNT}:assumed-role/vpce-operator-base/base"),
+                arn: format!("arn:{partition}:sts::{BASE_ACCOUNT}:assumed-role/vpce-operator-base/base"),
                 user_id: format!("{}:base", random_id("AROA", 17, ID_CHARS)),
-                role: format!("arn:aws:iam::{BASE_ACCOUNT}:role/vpce-operator-base"),
+                role: format!("arn:{partition}:iam::{BASE_ACCOUNT}:role/vpce-operator-base"),
                 session: true,
                 tags: Tags::new(),
                 transitive: BTreeSet::new(),
+                source_identity: None,
             }
         } else {
-            let arn = format!("arn:aws:iam::{BASE_ACCOUNT}:user/vpce-operator");
+            let arn = format!("arn:{partition}:iam::{BASE_ACCOUNT}:user/vpce-operator");
             Principal {
                 account: BASE_ACCOUNT.to_owned(),
                 arn: arn.clone(),
@@ -132,6 +141,7 @@ impl Identities {
                 session: false,
                 tags: Tags::new(),
                 transitive: BTreeSet::new(),
+                source_identity: None,
             }
         };
         let key = Key {
@@ -319,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_session_needs_its_token_and_ends() {
-        let mut identities = Identities::new(false);
+        let mut identities = Identities::new("aws", false);
         let (base, _) = identities.base_credentials();
         let principal = identities.authenticate(&base, None, 0.0).unwrap().clone();
         assert_eq!(principal.account, BASE_ACCOUNT);
@@ -333,7 +343,7 @@ mod tests {
 
     #[test]
     fn denials_may_be_patterns() {
-        let mut identities = Identities::new(false);
+        let mut identities = Identities::new("aws", false);
         identities.deny("arn:aws:iam::1:role/r", "ec2:Create*");
         assert!(identities.is_denied("arn:aws:iam::1:role/r", "ec2:CreateTags"));
         assert!(!identities.is_denied("arn:aws:iam::1:role/r", "ec2:DeleteTags"));

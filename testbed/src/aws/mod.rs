@@ -14,6 +14,7 @@ mod fault;
 mod filter;
 mod iam;
 mod identity;
+mod partition;
 mod query;
 mod server;
 mod sts;
@@ -61,33 +62,17 @@ pub struct Config {
     pub throttle: bool,
     /// The most items on a page of a describe, whatever the caller asks for.
     pub page_size_cap: Option<usize>,
+    /// The partition of the base identity, the only one whose roles it can assume.
+    pub partition: String,
     /// The regions that are there; the default: those that AWS enables in every account.
     pub regions: Vec<String>,
     /// Whether the base identity is a role's session, as with IRSA, and not an IAM user.
     pub base_is_session: bool,
 }
 
-impl Default for Config {
-    fn default() -> Self {
-        let regions = [
-            "ap-northeast-1",
-            "ap-northeast-2",
-            "ap-northeast-3",
-            "ap-south-1",
-            "ap-southeast-1",
-            "ap-southeast-2",
-            "ca-central-1",
-            "eu-central-1",
-            "eu-north-1",
-            "eu-west-1",
-            "eu-west-2",
-            "eu-west-3",
-            "sa-east-1",
-            "us-east-1",
-            "us-east-2",
-            "us-west-1",
-            "us-west-2",
-        ];
+impl Config {
+    /// The default in a partition: `aws`, `aws-cn` or `aws-us-gov`, whose regions then are there.
+    pub fn of_partition(partition: &str) -> Self {
         Self {
             time_scale: 1.0,
             pending_seconds: 2.0,
@@ -98,9 +83,16 @@ impl Default for Config {
             consistency_seconds: 0.0,
             throttle: true,
             page_size_cap: None,
-            regions: regions.map(str::to_owned).to_vec(),
+            partition: partition.to_owned(),
+            regions: partition::regions(partition).iter().map(|r| (*r).to_owned()).collect(),
             base_is_session: false,
         }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::of_partition("aws")
     }
 }
 

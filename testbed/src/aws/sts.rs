@@ -7,6 +7,7 @@ use super::ec2::tags;
 use super::error::ApiError;
 use super::iam::{Attempt, may_assume};
 use super::identity::{Identities, Principal, account_of};
+use super::partition;
 use super::query::Form;
 use super::xml::Xml;
 
@@ -83,6 +84,10 @@ fn assume_role(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiErr
     }
 
     let caller = context.caller;
+    // STS knows no roles of other partitions, whatever their account.
+    if partition::of_arn(&arn) != partition::of_arn(&caller.arn) {
+        return Err(validation("Request ARN is invalid"));
+    }
     let mut tags = caller.inherited();
     if let Some(key) = tags.keys().find(|key| session_tags.contains_key(*key)) {
         return Err(ApiError::invalid_value(format!(
@@ -128,7 +133,8 @@ fn assume_role(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiErr
     }
 
     let name = arn.rsplit('/').next().unwrap_or_default();
-    let partition = arn.split(':').nth(1).unwrap_or("aws");
+    let partition = partition::of_arn(&arn);
+    let source_identity = source_identity.or_else(|| caller.source_identity.clone());
     let principal = Principal {
         arn: format!("arn:{partition}:sts::{account}:assumed-role/{name}/{session}"),
         user_id: format!("{}:{session}", role.id),
@@ -137,6 +143,7 @@ fn assume_role(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiErr
         session: true,
         tags,
         transitive,
+        source_identity,
     };
     let expires = context.now + Seconds::from(u32::try_from(seconds).unwrap_or(u32::MAX));
     let mut xml = Xml::new();
@@ -144,7 +151,7 @@ fn assume_role(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiErr
         xml.text("AssumedRoleId", &principal.user_id);
         xml.text("Arn", &principal.arn);
     });
-    xml.optional("SourceIdentity", source_identity);
+    xml.optional("SourceIdentity", principal.source_identity.as_ref());
     let credentials = context.identities.hand_out(principal, expires);
     xml.element("Credentials", |xml| {
         xml.text("AccessKeyId", &credentials.key_id);

@@ -14,7 +14,7 @@ use super::fault::Faults;
 use super::identity::{Identities, KeyProblem, Principal};
 use super::query::Form;
 use super::xml::Xml;
-use super::{ec2, sts};
+use super::{ec2, partition, sts};
 
 /// Which service a request is signed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl World {
             .collect();
         Self {
             clock: Clock::start(config.time_scale),
-            identities: Identities::new(config.base_is_session),
+            identities: Identities::new(&config.partition, config.base_is_session),
             faults: Faults::default(),
             calls: Vec::new(),
             next_seq: 1,
@@ -127,7 +127,9 @@ impl World {
             region: request.region,
             service: request.service.name().to_owned(),
             action: request.action,
-            role: known.map_or_else(String::new, |p| p.role),
+            role: known.as_ref().map_or_else(String::new, |p| p.role.clone()),
+            session_name: known.as_ref().map_or_else(String::new, |p| p.session_name().to_owned()),
+            source_identity: known.and_then(|p| p.source_identity),
             params: request.params,
             result: result.map_or_else(|error| error.code, |_| "ok".to_owned()),
             request_id: request.id,
@@ -192,13 +194,18 @@ impl World {
         }
     }
 
-    /// In a region that is not there (or not enabled), no key is good.
+    /// In a region that is not there (or not enabled), or of another partition, no key is good.
     fn authenticate(&self, request: &Request, now: Seconds) -> Result<&Principal, KeyProblem> {
         if !self.services.contains_key(&request.region) {
             return Err(KeyProblem::Unknown);
         }
-        self.identities
-            .authenticate(&request.key_id, request.token.as_deref(), now)
+        let token = request.token.as_deref();
+        let principal = self.identities.authenticate(&request.key_id, token, now)?;
+        if partition::of_arn(&principal.arn) == partition::of_region(&request.region) {
+            Ok(principal)
+        } else {
+            Err(KeyProblem::Unknown)
+        }
     }
 
     fn throttle(&mut self, request: &Request, caller: &Principal, now: Seconds) -> Result<(), ApiError> {

@@ -42,6 +42,14 @@ impl Client {
         }
     }
 
+    /// The same in another region.
+    pub(crate) fn in_region(&self, region: &str) -> Self {
+        Self {
+            region: region.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// The session that AssumeRole hands out.
     pub(crate) fn assume(&self, role_arn: &str) -> Self {
         let answer = self

@@ -7,9 +7,11 @@ mod documented_policies;
 mod endpoints;
 mod groups;
 mod mishaps;
+mod partitions;
 mod policies;
 mod private_dns;
 mod sessions;
+mod source_identity;
 
 use std::process::Command;
 

@@ -6,6 +6,7 @@ use super::region::{Group, Region, new_id};
 use super::rules::{self, Direction, Rule};
 use super::tags::{self, Tags};
 use crate::aws::error::ApiError;
+use crate::aws::partition;
 use crate::aws::query::Form;
 use crate::aws::xml::Xml;
 
@@ -159,7 +160,8 @@ pub(super) fn not_found(id: &str) -> ApiError {
 }
 
 fn arn(region: &Region, id: &str) -> String {
-    format!("arn:aws:ec2:{}:{}:security-group/{id}", region.name, region.account)
+    let (partition, name) = (partition::of_region(&region.name), &region.name);
+    format!("arn:{partition}:ec2:{name}:{}:security-group/{id}", region.account)
 }
 
 /// EC2's rule for names and descriptions of groups and rules.

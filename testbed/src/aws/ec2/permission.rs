@@ -8,6 +8,7 @@ use super::region::Region;
 use super::tags::Tags;
 use crate::aws::error::ApiError;
 use crate::aws::iam::{Keys, Request, Verdict};
+use crate::aws::partition;
 use crate::aws::query::Form;
 
 /// The hosted zone of private DNS names, which is AWS's own.
@@ -108,7 +109,7 @@ impl Context<'_> {
     /// the caller's name, so that it is Route 53's region that counts, and its keys.
     pub(super) fn need_hosted_zone(&self, vpc_id: &str) -> Need {
         let region = &self.region.name;
-        let partition = self.partition();
+        let partition = partition::of_region(region);
         let home = match partition {
             "aws-cn" => "cn-northwest-1",
             "aws-us-gov" => "us-gov-west-1",
@@ -204,12 +205,8 @@ impl Context<'_> {
         ApiError::new("UnauthorizedOperation", message).with_status(403)
     }
 
-    fn partition(&self) -> &str {
-        self.caller.arn.split(':').nth(1).unwrap_or("aws")
-    }
-
     fn arn(&self, kind: &str, id: &str) -> String {
-        let partition = self.partition();
+        let partition = partition::of_region(&self.region.name);
         let Region { name, account, .. } = &*self.region;
         format!("arn:{partition}:ec2:{name}:{account}:{kind}/{id}")
     }

@@ -7,6 +7,7 @@ use super::permission::Need;
 use super::region::EndpointKind;
 use crate::aws::error::ApiError;
 use crate::aws::filter::{Filters, Paging};
+use crate::aws::partition;
 use crate::aws::query::Form;
 use crate::aws::xml::Xml;
 
@@ -51,14 +52,15 @@ pub(crate) fn amazon(region: &str) -> BTreeMap<String, ServiceSpec> {
         "ssm",
         "sts",
     ];
+    let domain = partition::domain(region);
+    // In China most names begin with `cn.`, those of the gateways do not.
+    let china = if domain.ends_with(".cn") { CHINA } else { "" };
     let interface = interface.into_iter().map(|service| {
-        let mut labels: Vec<&str> = service.split('.').collect();
-        labels.reverse();
         let spec = ServiceSpec {
-            private_dns_name: Some(format!("{}.{region}.amazonaws.com", labels.join("."))),
+            private_dns_name: Some(format!("{}.{region}.{domain}", reversed(service))),
             ..ServiceSpec::default()
         };
-        (format!("com.amazonaws.{region}.{service}"), spec)
+        (format!("{china}com.amazonaws.{region}.{service}"), spec)
     });
     let gateway = ["dynamodb", "s3"].into_iter().map(|service| {
         let spec = ServiceSpec {
@@ -70,15 +72,26 @@ pub(crate) fn amazon(region: &str) -> BTreeMap<String, ServiceSpec> {
     interface.chain(gateway).collect()
 }
 
+/// What the names of services in China begin with.
+const CHINA: &str = "cn.";
+
+/// `ecr.api` as it stands in DNS names: `api.ecr`.
+fn reversed(service: &str) -> String {
+    let mut labels: Vec<&str> = service.split('.').collect();
+    labels.reverse();
+    labels.join(".")
+}
+
 /// The domain of an interface endpoint's DNS names, without the endpoint's own label.
 pub(super) fn dns_suffix(service_name: &str, region: &str) -> String {
+    let domain = partition::domain(region);
     let last = service_name.rsplit('.').next().unwrap_or_default();
     if last.starts_with("vpce-svc-") {
-        return format!("{last}.{region}.vpce.amazonaws.com");
+        return format!("{last}.{region}.vpce.{domain}");
     }
-    let mut labels: Vec<&str> = service_name.split('.').skip(3).collect();
-    labels.reverse();
-    format!("{}.{region}.vpce.amazonaws.com", labels.join("."))
+    let name = service_name.strip_prefix(CHINA).unwrap_or(service_name);
+    let service = name.splitn(4, '.').last().unwrap_or_default();
+    format!("{}.{region}.vpce.{domain}", reversed(service))
 }
 
 pub(super) fn describe(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
@@ -158,6 +171,10 @@ mod tests {
         assert_eq!(
             dns_suffix("com.amazonaws.us-west-2.ecr.api", "us-west-2"),
             "api.ecr.us-west-2.vpce.amazonaws.com"
+        );
+        assert_eq!(
+            dns_suffix("cn.com.amazonaws.cn-north-1.ecr.api", "cn-north-1"),
+            "api.ecr.cn-north-1.vpce.amazonaws.com.cn"
         );
     }
 }

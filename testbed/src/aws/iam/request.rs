@@ -12,8 +12,12 @@ pub(crate) struct Keys(BTreeMap<String, Vec<String>>);
 impl Keys {
     /// What every request of this caller carries.
     pub(crate) fn of(caller: &Principal, region: &str) -> Self {
-        Self::default()
-            .with("aws:PrincipalArn", &caller.role)
+        let keys = Self::default();
+        let keys = match &caller.source_identity {
+            Some(identity) => keys.with("aws:SourceIdentity", identity),
+            None => keys,
+        };
+        keys.with("aws:PrincipalArn", &caller.role)
             .with("aws:PrincipalAccount", &caller.account)
             .with("aws:RequestedRegion", region)
             // The simulator stands for AWS's endpoints, which speak TLS.

@@ -15,6 +15,7 @@ pub(crate) struct Attempt<'a> {
     pub(crate) role_arn: &'a str,
     pub(crate) session_name: &'a str,
     pub(crate) external_id: Option<&'a str>,
+    /// The source identity that the request names.
     pub(crate) source_identity: Option<&'a str>,
     /// The session's tags, those included that come along from the caller's session.
     pub(crate) tags: &'a Tags,
@@ -35,6 +36,13 @@ enum Trust {
 pub(crate) fn may_assume(identities: &Identities, role: &Role, attempt: &Attempt<'_>) -> Result<(), &'static str> {
     let caller = attempt.caller;
     let own = identities.policy_of(caller);
+    // Once set, it stays what it is for all sessions of the chain (IAM User Guide, "Monitor and control actions taken with
+    // assumed roles").
+    if let (Some(present), Some(wanted)) = (&caller.source_identity, attempt.source_identity)
+        && present != wanted
+    {
+        return Err("sts:SetSourceIdentity");
+    }
     let same_account = account_of(attempt.role_arn) == Some(caller.account.as_str());
     for action in attempt.actions() {
         if identities.is_denied(&caller.role, action) || identities.is_denied(attempt.role_arn, action) {
@@ -79,7 +87,8 @@ impl Attempt<'_> {
         if !self.tags.is_empty() {
             actions.push("sts:TagSession");
         }
-        if self.source_identity.is_some() {
+        // One that the caller's session has is set in the new one too.
+        if self.source_identity.is_some() || self.caller.source_identity.is_some() {
             actions.push("sts:SetSourceIdentity");
         }
         actions

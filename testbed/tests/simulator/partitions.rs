@@ -1,0 +1,110 @@
+//! China and GovCloud are worlds of their own.
+
+use serde_json::json;
+use vpce_testbed::aws::{BASE_ACCOUNT, Config, RoleSpec, Simulator};
+
+use crate::ACCOUNT;
+use crate::client::Client;
+
+const WORLDS: [(&str, &str); 3] = [
+    ("aws", "us-west-2"),
+    ("aws-cn", "cn-north-1"),
+    ("aws-us-gov", "us-gov-west-1"),
+];
+
+fn role(partition: &str) -> String {
+    format!("arn:{partition}:iam::{ACCOUNT}:role/team")
+}
+
+#[test]
+fn arns_carry_their_partition() {
+    for (partition, region) in WORLDS {
+        let simulator = Simulator::start(Config::of_partition(partition)).unwrap();
+        assert_eq!(
+            simulator.base_arn(),
+            format!("arn:{partition}:iam::{BASE_ACCOUNT}:user/vpce-operator")
+        );
+        let policy = json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": "ec2:CreateVpc", "Resource": "*"},
+            {"Effect": "Allow", "Action": "ec2:CreateSecurityGroup", "Resource": format!("arn:{partition}:ec2:{region}:{ACCOUNT}:*")},
+            {"Effect": "Allow", "Action": "ec2:DescribeSecurityGroups", "Resource": "*"},
+            {"Effect": "Allow", "Action": "ec2:DeleteSecurityGroup", "Resource": format!("arn:other:ec2:{region}:{ACCOUNT}:*")},
+        ]});
+        let spec = RoleSpec {
+            policy: Some(policy.to_string()),
+            ..RoleSpec::default()
+        };
+        simulator.add_role(&role(partition), spec).unwrap();
+        simulator.add_vpc(ACCOUNT, region, "vpc-1", "10.0.0.0/16").unwrap();
+
+        let client = Client::base(&simulator, region).assume(&role(partition));
+        let caller = client.sts("GetCallerIdentity", &[]).succeeded();
+        assert_eq!(
+            caller.text("Arn"),
+            format!("arn:{partition}:sts::{ACCOUNT}:assumed-role/team/test")
+        );
+        let group = [("GroupName", "one"), ("GroupDescription", "a test"), ("VpcId", "vpc-1")];
+        let made = client.ec2("CreateSecurityGroup", &group).succeeded();
+        let id = made.text("groupId");
+        let arn = format!("arn:{partition}:ec2:{region}:{ACCOUNT}:security-group/{id}");
+        assert_eq!(made.text("securityGroupArn"), arn);
+        let refused = client.ec2("DeleteSecurityGroup", &[("GroupId", &id)]);
+        refused.refused("UnauthorizedOperation");
+        assert!(refused.text("Message").contains(&arn));
+    }
+}
+
+#[test]
+fn nobody_crosses_from_one_into_another() {
+    let mut config = Config::of_partition("aws-us-gov");
+    config.regions.extend(["us-west-2".to_owned(), "cn-north-1".to_owned()]);
+    let simulator = Simulator::start(config).unwrap();
+    for (partition, _) in WORLDS {
+        simulator.add_role(&role(partition), RoleSpec::default()).unwrap();
+    }
+    let base = Client::base(&simulator, "us-gov-west-1");
+    for partition in ["aws", "aws-cn"] {
+        let params = [("RoleArn", role(partition)), ("RoleSessionName", "test".to_owned())];
+        let params = params.each_ref().map(|(name, value)| (*name, value.as_str()));
+        base.sts("AssumeRole", &params).refused("ValidationError");
+    }
+    let session = base.assume(&role("aws-us-gov"));
+    session.ec2("DescribeVpcs", &[]).succeeded();
+    session.in_region("us-gov-east-1").ec2("DescribeVpcs", &[]).succeeded();
+    for region in ["us-west-2", "cn-north-1"] {
+        let abroad = session.in_region(region);
+        abroad.ec2("DescribeVpcs", &[]).refused("AuthFailure");
+        abroad.sts("GetCallerIdentity", &[]).refused("InvalidClientTokenId");
+    }
+}
+
+#[test]
+fn names_in_china_are_chinas() {
+    let region = "cn-north-1";
+    let simulator = Simulator::start(Config {
+        throttle: false,
+        ..Config::of_partition("aws-cn")
+    })
+    .unwrap();
+    simulator.add_role(&role("aws-cn"), RoleSpec::default()).unwrap();
+    simulator.add_vpc(ACCOUNT, region, "vpc-1", "10.0.0.0/16").unwrap();
+    let client = Client::base(&simulator, region).assume(&role("aws-cn"));
+    let params = [
+        ("VpcEndpointType", "Interface"),
+        ("VpcId", "vpc-1"),
+        ("ServiceName", "cn.com.amazonaws.cn-north-1.kms"),
+    ];
+    client.ec2("CreateVpcEndpoint", &params).succeeded();
+    simulator.advance(3.0);
+    let names = &simulator.endpoints(ACCOUNT, region)[0].dns_names;
+    assert!(
+        names.contains(&"kms.cn-north-1.amazonaws.com.cn".to_owned()),
+        "{names:?}"
+    );
+    assert!(
+        names
+            .iter()
+            .any(|name| name.ends_with(".kms.cn-north-1.vpce.amazonaws.com.cn")),
+        "{names:?}"
+    );
+}
