@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use vpce_core::limits::Override;
+use vpce_core::metadata::KeyPattern;
 
 use crate::iam_policy::IamPolicy;
 use crate::telemetry::LogFormat;
@@ -69,6 +70,29 @@ pub struct Settings {
     #[arg(long = "refused-retry-seconds", env = "VPCE_REFUSED_RETRY_SECONDS", default_value = "30", value_parser = seconds)]
     pub refused_retry: Duration,
 
+    /// Sends a source identity with AssumeRole, the session's name, which stays with all that the session does. Base role and trust policies
+    /// must allow sts:SetSourceIdentity first.
+    #[arg(long, env = "VPCE_SOURCE_IDENTITY", default_value = "false", action = clap::ArgAction::Set)]
+    pub source_identity: bool,
+
+    /// A key of labels that VPCEndpoints may put on their Services, or with a * at the end all that begin so; may be given several times.
+    #[arg(
+        long = "service-label",
+        env = "VPCE_SERVICE_LABELS",
+        value_delimiter = ',',
+        value_name = "KEY"
+    )]
+    pub service_labels: Vec<KeyPattern>,
+
+    /// The same for annotations.
+    #[arg(
+        long = "service-annotation",
+        env = "VPCE_SERVICE_ANNOTATIONS",
+        value_delimiter = ',',
+        value_name = "KEY"
+    )]
+    pub service_annotations: Vec<KeyPattern>,
+
     /// A limit that AWS raised, as ACTION=BURST/REFILL with REFILL in calls a second; may be given several times.
     #[arg(
         long = "aws-limit",
@@ -128,6 +152,8 @@ mod tests {
             ["--resync-interval-seconds", "1e99"],
             ["--aws-limit", "CreateVpcEndpoint"],
             ["--cluster-id", "a b"],
+            ["--service-label", "a b"],
+            ["--source-identity", "maybe"],
             ["--account-concurrency", "0"],
             ["--http-address", "8080"],
         ] {

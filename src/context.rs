@@ -11,6 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use vpce_core::api::{AWSAccount, AWSAccountSpec, RELEASE_HOLD, VPCEndpoint, Watched};
 use vpce_core::ids::{AccountId, RoleArn};
 
+use crate::account::permissions::Verifications;
 use crate::aws::observer::Observer;
 use crate::aws::region::Regions;
 use crate::aws::sessions::{Role, Sessions};
@@ -91,6 +92,8 @@ pub struct Context {
     pub sessions: Sessions,
     /// Which session each AWSAccount asked for last: when it asks for another, the one before is let go.
     pub asked: Arc<Mutex<HashMap<String, Role>>>,
+    /// What dry runs have found of each AWSAccount's role.
+    pub verifications: Verifications,
     /// Accounts in regions.
     pub regions: Regions,
     /// Told about every call to AWS.
@@ -112,6 +115,7 @@ pub struct Context {
 impl Context {
     /// The key of the session that an account's spec asks for.
     pub fn role(&self, account: &str, role: &RoleArn, spec: &AWSAccountSpec) -> Role {
+        let session_name = session_name(&self.cluster, account);
         Role {
             arn: role.as_str().to_owned(),
             account_id: role.account().to_string(),
@@ -119,8 +123,8 @@ impl Context {
             external_id: spec.external_id.clone(),
             duration_seconds: u32::try_from(spec.session_duration_seconds).unwrap_or(3600),
             tags: spec.session_tags.clone(),
-            session_name: session_name(&self.cluster, account),
-            source_identity: None,
+            source_identity: self.settings.source_identity.then(|| session_name.clone()),
+            session_name,
         }
     }
 
@@ -141,7 +145,7 @@ impl Context {
     }
 }
 
-/// What CloudTrail shows: which cluster, which AWSAccount. STS allows 2 to 64 of `[\w+=,.@-]`.
+/// What CloudTrail shows, as the session's name and as its source identity: which cluster, which AWSAccount. STS allows 2 to 64 of `[\w+=,.@-]`.
 fn session_name(cluster: &str, account: &str) -> String {
     let name = format!("vpce-operator@{account}@{cluster}");
     vpce_core::tags::shorten(&name, 64)

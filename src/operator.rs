@@ -168,6 +168,7 @@ async fn start(
     let ctx: Shared = Arc::new(Context {
         sessions: open_sessions(&settings, metrics).await,
         asked: Arc::default(),
+        verifications: Default::default(),
         regions: open_regions(&settings, &cluster, &caches, &wakers, metrics),
         observer: observer(metrics),
         events: Events::new(client.clone()),

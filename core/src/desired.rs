@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::api::{SecurityGroupType, ServicePort, ServiceType, VPCEndpointSpec};
 use crate::conditions::{Finding, Reason};
 use crate::ids::{GroupId, SubnetId, VpcId};
+use crate::metadata::Metadata;
 use crate::rails;
 use crate::resolve::Resolved;
 use crate::rules::{self, RuleSet};
@@ -26,6 +27,8 @@ pub struct Desired {
     pub subnets: BTreeSet<SubnetId>,
     /// The security groups.
     pub groups: Groups,
+    /// Whether the service's own DNS name leads to the endpoint in the whole VPC.
+    pub private_dns: bool,
     /// All tags: the account's, the user's, the owner's.
     pub tags: BTreeMap<String, String>,
     /// The Kubernetes Service, if one is asked for.
@@ -63,6 +66,8 @@ pub struct DesiredService {
     pub name: String,
     /// Ports that it names.
     pub ports: Vec<ServicePort>,
+    /// Its labels and annotations, beside the operator's own.
+    pub metadata: Metadata,
 }
 
 /// Completes a spec. Errors are values that no call to AWS could make right.
@@ -76,6 +81,7 @@ pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Re
         security_group_ids,
         security_group_ingress,
         security_group_egress,
+        private_dns_enabled,
         account: _,
         tags,
         service,
@@ -154,10 +160,15 @@ pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Re
         service_name: full_service_name(vpc_endpoint_service_id, resolved.binding.region.as_str()),
         subnets: subnet_ids.iter().map(|id| id.as_str().into()).collect(),
         groups,
+        private_dns: *private_dns_enabled,
         tags: all_tags,
         service: (service.type_ == ServiceType::ExternalName).then(|| DesiredService {
             name: service.name.unwrap_or_else(|| owner.name.clone()),
             ports: service.ports,
+            metadata: Metadata {
+                labels: service.labels,
+                annotations: service.annotations,
+            },
         }),
         warnings,
     };
@@ -166,7 +177,7 @@ pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Re
 }
 
 /// Completes a bare `vpce-svc-...` with its region; other names are whole.
-fn full_service_name(given: &str, region: &str) -> String {
+pub fn full_service_name(given: &str, region: &str) -> String {
     if !given.starts_with("vpce-svc-") {
         return given.to_owned();
     }

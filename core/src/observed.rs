@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::api::ServicePort;
 use crate::ids::{EndpointId, GroupId, SubnetId, VpcId};
+use crate::metadata::Metadata;
 use crate::rules::RuleSet;
 
 /// The state of an endpoint. EC2's wire spells it in lower camel case (`pendingAcceptance`), its reference in Pascal
@@ -91,6 +92,8 @@ pub struct EndpointFact {
     pub subnets: BTreeSet<SubnetId>,
     /// Its security groups.
     pub groups: BTreeSet<GroupId>,
+    /// Whether private DNS is on.
+    pub private_dns: bool,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
     /// Its DNS names; their order means nothing.
@@ -181,6 +184,8 @@ pub struct ServiceFact {
     pub ports: Vec<ServicePort>,
     /// Whether it carries the managed-by label.
     pub labelled: bool,
+    /// The labels and annotations that we set for the user.
+    pub metadata: Metadata,
 }
 
 /// All that was found for an object.
@@ -208,6 +213,7 @@ mod tests {
             service_name: service.into(),
             subnets: BTreeSet::new(),
             groups: BTreeSet::new(),
+            private_dns: false,
             tags: BTreeMap::new(),
             dns_names: names.iter().map(ToString::to_string).collect(),
             interfaces: Vec::new(),

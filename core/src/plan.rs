@@ -7,7 +7,7 @@ use crate::desired::{Desired, DesiredService, Groups, MAX_TAGS, OwnGroup};
 use crate::ids::{GroupId, SubnetId};
 use crate::observed::{EndpointFact, GroupFact, Observed, ServiceFact, Sight, State};
 use crate::rules::{Direction, RuleSet};
-use crate::tags::{self, Owner};
+use crate::tags::{self, Claim, Owner};
 
 mod step;
 
@@ -38,7 +38,7 @@ pub struct Memory<'a> {
 /// Plans towards what is desired.
 pub fn plan(owner: &Owner, desired: &Desired, observed: &Observed, memory: Memory<'_>) -> Plan {
     let mut steps = Vec::new();
-    let group = plan_group(desired, &observed.group, &observed.endpoint, memory, &mut steps);
+    let group = plan_group(owner, desired, &observed.group, &observed.endpoint, memory, &mut steps);
     let mut endpoint = match group {
         Ok(groups) => plan_endpoint(owner, desired, observed, groups, memory, &mut steps),
         Err(finding) => finding,
@@ -67,6 +67,7 @@ pub fn plan(owner: &Owner, desired: &Desired, observed: &Observed, memory: Memor
 
 /// The groups that the endpoint should have, once they are known; none while our own is still to be made.
 fn plan_group(
+    owner: &Owner,
     desired: &Desired,
     group: &Sight<GroupFact>,
     endpoint: &Sight<EndpointFact>,
@@ -83,7 +84,7 @@ fn plan_group(
             plan_tags(ResourceId::Group(fact.id.clone()), desired, &fact.tags, memory, steps);
             Ok(Some(BTreeSet::from([fact.id.clone()])))
         }
-        Sight::Lost(fact) => Err(lost("security group", fact.id.as_str())),
+        Sight::Lost(fact) => Err(lost(owner, "security group", fact.id.as_str(), &fact.tags)),
         Sight::Unconfirmed => Ok(None),
         Sight::Absent | Sight::Gone => {
             // Nothing is made for an endpoint that will not be made or that is not ours to change.
@@ -177,7 +178,7 @@ fn plan_endpoint(
         return held(hold);
     }
     let fact = match &observed.endpoint {
-        Sight::Lost(fact) => return lost("endpoint", fact.id.as_str()),
+        Sight::Lost(fact) => return lost(owner, "endpoint", fact.id.as_str(), &fact.tags),
         Sight::Unconfirmed => {
             return Finding::bad(
                 Reason::DeletedInAWS,
@@ -197,6 +198,7 @@ fn plan_endpoint(
                     service_name: desired.service_name.clone(),
                     subnets: desired.subnets.clone(),
                     groups,
+                    private_dns: desired.private_dns && !may_need_acceptance(desired),
                     tags: desired.tags.clone(),
                 });
             }
@@ -311,15 +313,26 @@ fn plan_modify(fact: &EndpointFact, desired: &Desired, groups: &BTreeSet<GroupId
     }
     let add_groups: BTreeSet<GroupId> = groups.difference(&fact.groups).cloned().collect();
     let remove_groups: BTreeSet<GroupId> = fact.groups.difference(groups).cloned().collect();
-    let nothing =
-        add_subnets.is_empty() && remove_subnets.is_empty() && add_groups.is_empty() && remove_groups.is_empty();
+    let private_dns = (fact.private_dns != desired.private_dns).then_some(desired.private_dns);
+    let nothing = add_subnets.is_empty()
+        && remove_subnets.is_empty()
+        && add_groups.is_empty()
+        && remove_groups.is_empty()
+        && private_dns.is_none();
     (!nothing).then(|| Step::ModifyEndpoint {
         id: fact.id.clone(),
         add_subnets,
         remove_subnets,
         add_groups,
         remove_groups,
+        private_dns,
     })
+}
+
+/// Whether the service's owner may have to accept the endpoint, as that of an endpoint service may and AWS itself never
+/// has to: until then private DNS cannot be on ("Manage DNS names for VPC endpoint services" in the AWS PrivateLink guide).
+fn may_need_acceptance(desired: &Desired) -> bool {
+    desired.service_name.contains(".vpce.")
 }
 
 /// How to connect, for the message of Ready.
@@ -386,13 +399,17 @@ fn plan_publication(
         return Finding::bad(Reason::WaitingForEndpoint, "waits for the endpoint");
     }
     let fits = |service: &ServiceFact| {
-        service.external_name.as_ref() == Some(&external_name) && service.ports == wanted.ports && service.labelled
+        service.external_name.as_ref() == Some(&external_name)
+            && service.ports == wanted.ports
+            && service.labelled
+            && service.metadata == wanted.metadata
     };
     if there.is_none_or(|service| !fits(service)) {
         steps.push(Step::PublishService {
             name: wanted.name.clone(),
             external_name: external_name.clone(),
             ports: wanted.ports.clone(),
+            metadata: wanted.metadata.clone(),
             exists: there.is_some(),
         });
     }
@@ -478,7 +495,7 @@ fn plan_release(observed: &Observed, steps: &mut Vec<Step>) -> Finding {
 
 fn plan_deletion(owner: &Owner, observed: &Observed, steps: &mut Vec<Step>) -> Finding {
     match &observed.endpoint {
-        Sight::Lost(fact) => return lost_for_good(owner, "endpoint", fact.id.as_str()),
+        Sight::Lost(fact) => return lost_for_good(owner, "endpoint", fact.id.as_str(), &fact.tags),
         Sight::Unconfirmed => {
             return Finding::bad(
                 Reason::Deleting,
@@ -503,7 +520,7 @@ fn plan_deletion(owner: &Owner, observed: &Observed, steps: &mut Vec<Step>) -> F
         return Finding::bad(Reason::Deleting, format!("endpoint {} is being deleted", fact.id));
     }
     match &observed.group {
-        Sight::Lost(fact) => lost_for_good(owner, "security group", fact.id.as_str()),
+        Sight::Lost(fact) => lost_for_good(owner, "security group", fact.id.as_str(), &fact.tags),
         Sight::Unconfirmed => Finding::bad(
             Reason::Deleting,
             "AWS does not know the security group; asking again before it is believed gone",
@@ -528,7 +545,16 @@ pub fn held(hold: &str) -> Finding {
     )
 }
 
-fn lost(kind: &str, id: &str) -> Finding {
+fn lost(owner: &Owner, kind: &str, id: &str, there: &BTreeMap<String, String>) -> Finding {
+    if owner.claim(there) == Claim::Another {
+        return Finding::bad(
+            Reason::OwnershipLost,
+            format!(
+                "{kind} {id}, which the status names, belongs to another VPCEndpoint by its tags; nothing is changed, and \
+                 nothing made in its place: ask your platform team, or delete this object"
+            ),
+        );
+    }
     Finding::bad(
         Reason::OwnershipLost,
         format!(
@@ -541,7 +567,16 @@ fn lost(kind: &str, id: &str) -> Finding {
     )
 }
 
-fn lost_for_good(owner: &Owner, kind: &str, id: &str) -> Finding {
+fn lost_for_good(owner: &Owner, kind: &str, id: &str, there: &BTreeMap<String, String>) -> Finding {
+    if owner.claim(there) == Claim::Another {
+        return Finding::bad(
+            Reason::OwnershipLost,
+            format!(
+                "{kind} {id}, which the status names, belongs to another VPCEndpoint by its tags, so it is not deleted: set \
+                 deletion_policy to Retain to let this object go without it"
+            ),
+        );
+    }
     let pairs: Vec<String> = owner
         .tags()
         .into_iter()

@@ -48,6 +48,9 @@ pub fn check(account: &str, spec: &AWSAccountSpec, region: &Region, desired: &De
     {
         return Err(refused("vpc_endpoint_service_id:", "allowed_services", service));
     }
+    if desired.private_dns && !spec.allow_private_dns {
+        return Err(refused("private_dns_enabled", "allow_private_dns", "true"));
+    }
     Ok(())
 }
 
@@ -207,6 +210,14 @@ mod tests {
                 "{direction}"
             );
         }
+    }
+
+    #[test]
+    fn private_dns_has_to_be_allowed() {
+        let on = || json!({"private_dns_enabled": true});
+        let message = checked(json!({}), on()).expect_err("not allowed unless it is said");
+        assert!(message.contains("allow_private_dns"), "{message}");
+        assert_eq!(checked(json!({"allow_private_dns": true}), on()), Ok(()));
     }
 
     #[test]

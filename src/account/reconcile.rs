@@ -11,6 +11,7 @@ use serde_json::json;
 use vpce_core::api::{ACCOUNT_FINALIZER, AWSAccountStatus, RELEASE_HOLD};
 use vpce_core::conditions::EventKind;
 
+use super::permissions::{self, Outcome, Verification};
 use super::{role, trust};
 use crate::aws::sessions::{Refusal, Role};
 use crate::context::{Account, Context, Endpoint, Shared};
@@ -60,6 +61,7 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
             if let Some(role) = role(ctx, &account) {
                 ctx.sessions.forget(&role).await;
             }
+            ctx.verifications.forget(&name);
             ctx.metrics.forget_account(&name);
             return Ok(None);
         }
@@ -67,8 +69,9 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
         account = Arc::new(finalizer::add(&api, &*account, ACCOUNT_FINALIZER).await?);
     }
     let verdict = judge(ctx, &account, &users).await;
-    let next = verdict.next;
-    let status = status(ctx, &account, &verdict, users.len());
+    let permissions = permissions(ctx, &account, &verdict).await;
+    let next = permissions.next.map_or(verdict.next, |next| next.min(verdict.next));
+    let status = status(ctx, &account, &verdict, permissions.verification.as_ref(), users.len());
     let ready = |status: &AWSAccountStatus| {
         let ready = status
             .conditions
@@ -89,7 +92,36 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
             wake_users(ctx, &name);
         }
     }
+    let missing = permissions.verification.filter(Verification::is_bad);
+    if let Some(missing) = missing.filter(|missing| Some(missing) != permissions::current(&account).as_ref()) {
+        tracing::warn!(account = name, message = missing.message, "the role lacks permissions");
+        ctx.events.publish(
+            &*account,
+            EventKind::Warning,
+            &missing.reason,
+            "Verify",
+            &missing.message,
+        );
+    }
     Ok(Some(next))
+}
+
+/// What the role may do, where it can be assumed; else what was found before.
+async fn permissions(ctx: &Context, account: &Account, verdict: &Verdict) -> Outcome {
+    let session = match (&account.spec, role(ctx, account)) {
+        (Ok(spec), Some(role)) if verdict.reason == Reason::Verified => {
+            let session = ctx.sessions.get(&role).await.ok();
+            session.map(|session| (spec, role, session))
+        }
+        _ => None,
+    };
+    match session {
+        Some((spec, role, session)) => permissions::verify(ctx, account, spec, &session, &role).await,
+        None => Outcome {
+            verification: permissions::current(account),
+            next: None,
+        },
+    }
 }
 
 async fn judge(ctx: &Shared, account: &Account, users: &[String]) -> Verdict {
@@ -209,12 +241,17 @@ pub fn wake_users(ctx: &Context, account: &str) {
     }
 }
 
-fn status(ctx: &Context, account: &Account, verdict: &Verdict, users: usize) -> AWSAccountStatus {
+fn status(
+    ctx: &Context,
+    account: &Account,
+    verdict: &Verdict,
+    permissions: Option<&Verification>,
+    users: usize,
+) -> AWSAccountStatus {
     let role = role(ctx, account);
     let generation = account.metadata.generation;
     let before = &account.status;
-    let condition = |type_: &str, truth: bool, reason: &str, message: &str| {
-        let truth = if truth { "True" } else { "False" };
+    let condition = |type_: &str, truth: &str, reason: &str, message: &str| {
         let previous = before.conditions.iter().find(|condition| condition.type_ == type_);
         let now = Timestamp::now();
         let since = previous.filter(|condition| condition.status == truth).map_or_else(
@@ -253,11 +290,20 @@ fn status(ctx: &Context, account: &Account, verdict: &Verdict, users: usize) -> 
              annotate this object with {RELEASE_HOLD}=<id>",
             places.join(", ")
         );
-        conditions.push(condition("MutationsHeld", true, "MassChange", &message));
+        conditions.push(condition("MutationsHeld", "True", "MassChange", &message));
     }
-    conditions.push(condition("Ready", good, &reason, &verdict.message));
+    if let Some(found) = permissions {
+        let Verification {
+            status,
+            reason,
+            message,
+        } = found;
+        conditions.push(condition(permissions::CONDITION, status, reason, message));
+    }
+    let ready = if good { "True" } else { "False" };
+    conditions.push(condition("Ready", ready, &reason, &verdict.message));
     if verdict.reason == Reason::InvalidSpec {
-        conditions.push(condition("Stalled", true, &reason, &verdict.message));
+        conditions.push(condition("Stalled", "True", &reason, &verdict.message));
     }
     AWSAccountStatus {
         account_id: match verdict.reason {

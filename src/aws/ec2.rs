@@ -73,7 +73,7 @@ impl<Id: ToString> Which<'_, Id> {
 }
 
 impl Ec2 {
-    fn call(&self, action: &'static str) -> Call<'_> {
+    pub(super) fn call(&self, action: &'static str) -> Call<'_> {
         Call {
             account_id: &self.account_id,
             region: &self.region,
@@ -245,6 +245,7 @@ impl Ec2 {
             service_name,
             subnets,
             groups,
+            private_dns,
             tags,
             client_token,
         } = new;
@@ -256,7 +257,7 @@ impl Ec2 {
             .service_name(*service_name)
             .set_subnet_ids(Some(strings(subnets.iter())))
             .set_security_group_ids(Some(strings(groups.iter())))
-            .private_dns_enabled(false)
+            .private_dns_enabled(*private_dns)
             .client_token(*client_token)
             .tag_specifications(tag_specification(ResourceType::VpcEndpoint, tags));
         let answer = observed(&self.observer, self.call("CreateVpcEndpoint"), request.send()).await?;
@@ -273,6 +274,7 @@ impl Ec2 {
         id: &EndpointId,
         subnets: (&BTreeSet<SubnetId>, &BTreeSet<SubnetId>),
         groups: (&BTreeSet<GroupId>, &BTreeSet<GroupId>),
+        private_dns: Option<bool>,
     ) -> Result<Done<()>, CallError> {
         fn some<'a, T: ToString + 'a>(ids: impl IntoIterator<Item = &'a T>) -> Option<Vec<String>> {
             Some(strings(ids)).filter(|ids| !ids.is_empty())
@@ -284,7 +286,8 @@ impl Ec2 {
             .set_add_subnet_ids(some(subnets.0))
             .set_remove_subnet_ids(some(subnets.1))
             .set_add_security_group_ids(some(groups.0))
-            .set_remove_security_group_ids(some(groups.1));
+            .set_remove_security_group_ids(some(groups.1))
+            .set_private_dns_enabled(private_dns);
         let answer = observed(&self.observer, self.call("ModifyVpcEndpoint"), request.send()).await?;
         Ok(Done::new(&answer, ()))
     }
@@ -341,6 +344,8 @@ pub struct NewEndpoint<'a> {
     pub subnets: &'a BTreeSet<SubnetId>,
     /// The groups.
     pub groups: &'a BTreeSet<GroupId>,
+    /// Whether private DNS is on.
+    pub private_dns: bool,
     /// The tags.
     pub tags: &'a BTreeMap<String, String>,
     /// The same for as long as the same endpoint is meant.
@@ -356,7 +361,7 @@ fn sdk_tags(tags: &BTreeMap<String, String>) -> Vec<Tag> {
     tags.iter().map(tag).collect()
 }
 
-fn tag_specification(resource: ResourceType, tags: &BTreeMap<String, String>) -> TagSpecification {
+pub(super) fn tag_specification(resource: ResourceType, tags: &BTreeMap<String, String>) -> TagSpecification {
     TagSpecification::builder()
         .resource_type(resource)
         .set_tags(Some(sdk_tags(tags)))
@@ -481,6 +486,7 @@ fn endpoint_fact(endpoint: aws_sdk_ec2::types::VpcEndpoint) -> Option<EndpointFa
             .into_iter()
             .filter_map(|group| group.group_id.map(Into::into))
             .collect(),
+        private_dns: endpoint.private_dns_enabled.unwrap_or(false),
         tags: tag_map(endpoint.tags),
         dns_names: endpoint
             .dns_entries

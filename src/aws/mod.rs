@@ -1,6 +1,7 @@
 //! AWS: sessions of roles, and regions that answer from one snapshot.
 
 pub mod deletes;
+pub mod dry_run;
 pub mod ec2;
 pub mod error;
 pub mod http;

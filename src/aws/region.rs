@@ -635,6 +635,7 @@ mod tests {
             service_name: "s".into(),
             subnets: BTreeSet::new(),
             groups: BTreeSet::new(),
+            private_dns: false,
             tags: BTreeMap::new(),
             dns_names: Vec::new(),
             interfaces: Vec::new(),

@@ -274,6 +274,10 @@ impl<R: Resource> Shelf<R> {
         }
         let sight = match (self.get(known), self.missing.get(known)) {
             (Some(fact), _) if fact.is_gone() => Sight::Gone,
+            // Another's, by its tags: no status that we wrote names it while there is one of the owner's.
+            (Some(fact), _) if owner.claim(fact.tags()) == Claim::Another && !ours.is_empty() => {
+                return (Sight::Ours(ours.remove(0)), ours);
+            }
             (Some(fact), _) => return (Sight::Lost(fact.clone()), ours),
             (None, Some(missing)) if missing.confirmed => Sight::Gone,
             (None, _) => Sight::Unconfirmed,
@@ -366,6 +370,7 @@ mod tests {
             service_name: "s".into(),
             subnets: BTreeSet::new(),
             groups: BTreeSet::new(),
+            private_dns: false,
             tags: owner().tags(),
             dns_names: Vec::new(),
             interfaces: Vec::new(),
@@ -449,6 +454,21 @@ mod tests {
         shelf.found(vec![endpoint(State::Deleted)], start);
         assert_eq!(shelf.sight(&owner(), Some(&id)).0, Sight::Gone);
         assert_eq!(shelf.sight(&owner(), None).0, Sight::Absent);
+    }
+
+    #[test]
+    fn a_status_that_names_anothers_does_not_hide_the_owners_own() {
+        let (mut shelf, start) = shelf();
+        let forged = EndpointId::from("vpce-2");
+        let mut anothers = endpoint(State::Available);
+        anothers.id = forged.clone();
+        anothers.tags.insert(NAME.into(), "other".into());
+        shelf.found(vec![anothers], start);
+        assert!(matches!(shelf.sight(&owner(), Some(&forged)).0, Sight::Lost(_)));
+        shelf.found(vec![endpoint(State::Available)], start);
+        let (sight, spare) = shelf.sight(&owner(), Some(&forged));
+        assert!(matches!(sight, Sight::Ours(fact) if fact.id == "vpce-1".into()));
+        assert!(spare.is_empty());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::aws::ec2::{Ec2, NewEndpoint};
 use crate::aws::error::CallError;
 use crate::aws::region::Region;
 use crate::context::{Context, Endpoint};
-use crate::service::{self, Published};
+use crate::service::{self, Publication, Published};
 
 /// A call that was refused for its rate asks its line again after this; the line then knows for how long.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
@@ -189,6 +189,7 @@ impl Hands<'_> {
                 service_name,
                 subnets,
                 groups,
+                private_dns,
                 tags,
             } => {
                 self.ctx
@@ -199,6 +200,7 @@ impl Hands<'_> {
                     service_name,
                     subnets,
                     groups,
+                    private_dns: *private_dns,
                     tags,
                     client_token: self.client_token.unwrap_or_default(),
                 };
@@ -216,11 +218,12 @@ impl Hands<'_> {
                 remove_subnets,
                 add_groups,
                 remove_groups,
+                private_dns,
             } => {
                 let subnets = (add_subnets, remove_subnets);
                 let made = self
                     .ec2
-                    .modify_endpoint(id, subnets, (add_groups, remove_groups))
+                    .modify_endpoint(id, subnets, (add_groups, remove_groups), *private_dns)
                     .await?;
                 self.tell("ModifyVpcEndpoint", &made.request_id, id.as_str());
                 self.region.endpoints(|shelf| {
@@ -229,6 +232,7 @@ impl Hands<'_> {
                         fact.subnets.retain(|id| !remove_subnets.contains(id));
                         fact.groups.extend(add_groups.iter().cloned());
                         fact.groups.retain(|id| !remove_groups.contains(id));
+                        fact.private_dns = private_dns.unwrap_or(fact.private_dns);
                         // While subnets change, AWS is at work: seen as such until a read says otherwise.
                         if !add_subnets.is_empty() || !remove_subnets.is_empty() {
                             fact.state = State::Pending;
@@ -276,8 +280,17 @@ impl Hands<'_> {
                 name,
                 external_name,
                 ports,
+                metadata,
                 exists: _,
-            } => return self.publish(name, external_name, ports).await,
+            } => {
+                let wanted = Publication {
+                    name,
+                    external_name,
+                    ports,
+                    metadata,
+                };
+                return self.publish(&wanted).await;
+            }
             Step::DeleteService(name) => {
                 let deleted = service::delete(&self.ctx.client, &self.ctx.caches, self.object, name).await;
                 let version = deleted.map_err(StepError::Kubernetes)?;
@@ -289,13 +302,9 @@ impl Hands<'_> {
         Ok(StepEnd::Done)
     }
 
-    async fn publish(
-        &self,
-        name: &str,
-        external_name: &str,
-        ports: &[vpce_core::api::ServicePort],
-    ) -> Result<StepEnd, StepError> {
-        let published = service::publish(&self.ctx.client, self.object, name, external_name, ports).await;
+    async fn publish(&self, wanted: &Publication<'_>) -> Result<StepEnd, StepError> {
+        let name = wanted.name;
+        let published = service::publish(&self.ctx.client, self.object, wanted).await;
         match published {
             Ok(Published::Done(service)) => {
                 let fact = service::fact(&service, &self.owner.uid);

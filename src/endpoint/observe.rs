@@ -6,6 +6,7 @@ use std::time::Duration;
 use vpce_core::api::VPCEndpointStatus;
 use vpce_core::desired::Desired;
 use vpce_core::ids::{EndpointId, GroupId};
+use vpce_core::metadata::Metadata;
 use vpce_core::observed::{Observed, ServiceFact};
 use vpce_core::tags::Owner;
 
@@ -90,6 +91,7 @@ pub fn services(
             external_name: None,
             ports: Vec::new(),
             labelled: false,
+            metadata: Metadata::default(),
         });
     }
     facts

@@ -11,8 +11,9 @@ use vpce_core::api::{DeletionPolicy, ENDPOINT_FINALIZER, KOPF_ANNOTATION_PREFIX,
 use vpce_core::conditions::{EventKind, Finding, Reason};
 use vpce_core::desired::{self, Desired};
 use vpce_core::ids::GroupId;
+use vpce_core::metadata::Allowed;
 use vpce_core::observed::{Observed, Sight};
-use vpce_core::plan::{self, Farewell, Memory, Plan};
+use vpce_core::plan::{self, Farewell, Memory, Plan, Step};
 use vpce_core::rails;
 use vpce_core::resolve::{self, Resolved, Subject, Writes};
 use vpce_core::tags::Owner;
@@ -86,7 +87,7 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
     };
     let desired = match spec.as_ref().filter(|_| !pass.deleting) {
         None => None,
-        Some(spec) => match desired::desired(spec, &pass.owner, &resolved) {
+        Some(spec) => match pass.desired(spec, &resolved) {
             Ok(desired) => Some(desired),
             Err(finding) => return pass.report_bad_spec(&resolved, finding).await,
         },
@@ -102,10 +103,12 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
         if let Err(full) = pass.admit(&resolved) {
             return pass.report(Findings::account(full)).await;
         }
-        match pass.check_groups(&region, &ec2, desired.as_ref()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(finding)) => return pass.report_bad_spec(&resolved, finding).await,
-            Err(error) => return pass.not_seen(&resolved, &ec2, error).await,
+        if !pass.settled && resolved.writes == Writes::Allowed {
+            match pass.check_groups(&region, &ec2, desired.as_ref()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(finding)) => return pass.report_bad_spec(&resolved, finding).await,
+                Err(error) => return pass.not_seen(&resolved, &ec2, error).await,
+            }
         }
         // A binding is for good: not to a region that cannot be read, where nothing could be made, nor the object deleted.
         if let Err(error) = pass.see_before_binding(&region, &ec2).await {
@@ -170,6 +173,19 @@ impl<'a> Pass<'a> {
         resolve::resolve(subject, &views)
     }
 
+    /// What the spec asks for, if the account and the operator's settings allow it.
+    fn desired(&self, spec: &VPCEndpointSpec, resolved: &Resolved) -> Result<Desired, Finding> {
+        let desired = desired::desired(spec, &self.owner, resolved)?;
+        let allowed = Allowed {
+            labels: &self.ctx.settings.service_labels,
+            annotations: &self.ctx.settings.service_annotations,
+        };
+        if let Some(service) = &desired.service {
+            allowed.check(&service.metadata)?;
+        }
+        Ok(desired)
+    }
+
     /// A place among the few that talk to this AWS account at once; if there is none, the object is woken later.
     fn enter(&self, resolved: &Resolved) -> Option<Inside> {
         let wakers = self.ctx.wakers.clone();
@@ -213,7 +229,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Whether the groups of others that the spec names may be used: asked once for a generation, never at rest.
+    /// Whether the groups of others that the spec names may be used: asked once for a generation, and never at rest.
     async fn check_groups(
         &self,
         region: &Region,
@@ -225,7 +241,7 @@ impl<'a> Pass<'a> {
             .unwrap_or_default();
         let generation = self.object.metadata.generation;
         let checked = self.ctx.memories.with(&self.object, |memory| memory.groups_checked);
-        if ids.is_empty() || self.settled || checked == generation {
+        if ids.is_empty() || checked == generation {
             return Ok(Ok(()));
         }
         let verdict = rails::check_groups(&self.owner, &region.read_groups(ec2, &ids).await?);
@@ -350,6 +366,14 @@ impl<'a> Pass<'a> {
             if held.is_some() {
                 self.ctx.wakers.account(&resolved.binding.account);
             }
+            // That it is Ready for this generation is only what its status says; nothing is done on the strength of that.
+            if plan.steps.iter().any(Step::is_in_aws) {
+                match self.check_groups(region, ec2, desired).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(finding)) => return self.report_bad_spec(resolved, finding).await,
+                    Err(error) => return self.not_seen(resolved, ec2, error).await,
+                }
+            }
             let token = desired.map(|desired| {
                 let incarnation = status.incarnation.unwrap_or(0);
                 desired::client_token(&self.owner, desired, resolved, incarnation)
@@ -431,7 +455,8 @@ impl<'a> Pass<'a> {
     async fn count_deletion(&mut self) -> Result<(), kube::Error> {
         let mut status = self.object.status.clone();
         let gone = status.vpc_endpoint_id.take();
-        status.incarnation = Some(status.incarnation.unwrap_or(0) + 1);
+        // It has only to differ from the one before, whatever that was.
+        status.incarnation = Some(status.incarnation.unwrap_or(0).wrapping_add(1));
         status.state = None;
         status.dns_name = None;
         status.dns_entries.clear();

@@ -1,13 +1,14 @@
 //! The Kubernetes Service that leads to an endpoint.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, Resource, ResourceExt};
-use serde_json::json;
-use vpce_core::api::{FIELD_MANAGER, ServicePort, ServiceProtocol};
+use serde_json::{Map, Value, json};
+use vpce_core::api::{APPLIED_METADATA, FIELD_MANAGER, ServicePort, ServiceProtocol};
+use vpce_core::metadata::{Applied, Metadata};
 use vpce_core::observed::ServiceFact;
 
 use crate::context::{Caches, Endpoint};
@@ -42,7 +43,13 @@ pub fn fact(service: &Service, uid: &str) -> ServiceFact {
             .labels()
             .get(MANAGED_BY.0)
             .is_some_and(|value| value == MANAGED_BY.1),
+        metadata: applied(service).found(service.labels(), service.annotations()),
     }
+}
+
+/// The keys of the labels and annotations that we set for the user.
+fn applied(service: &Service) -> Applied {
+    Applied::parse(service.annotations().get(APPLIED_METADATA).map(String::as_str))
 }
 
 /// The Services of these names, as facts: what the cache has, unless we wrote later than it knows. Those that are being
@@ -87,17 +94,54 @@ pub enum Published {
     Foreign,
 }
 
+/// A Service that should be there.
+#[derive(Debug, Clone, Copy)]
+pub struct Publication<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Where it leads.
+    pub external_name: &'a str,
+    /// Ports that it names.
+    pub ports: &'a [ServicePort],
+    /// Its labels and annotations, beside our own.
+    pub metadata: &'a Metadata,
+}
+
+impl Publication<'_> {
+    /// Its labels and annotations, ours among them. Null takes away what was set before and is wanted no more.
+    fn labels_and_annotations(&self, before: &Applied) -> (Value, Value) {
+        let Metadata { labels, annotations } = self.metadata;
+        let applied = Applied::from(self.metadata);
+        let with = |before: &BTreeSet<String>, wanted: &BTreeMap<String, String>, key: &str, own: Value| {
+            let gone = before.iter().map(|key| (key.clone(), Value::Null));
+            let wanted = wanted.iter().map(|(key, value)| (key.clone(), json!(value)));
+            let mut all: Map<String, Value> = gone.chain(wanted).collect();
+            all.insert(key.to_owned(), own);
+            Value::Object(all)
+        };
+        (
+            with(&before.labels, labels, MANAGED_BY.0, json!(MANAGED_BY.1)),
+            with(
+                &before.annotations,
+                annotations,
+                APPLIED_METADATA,
+                json!(applied.annotation()),
+            ),
+        )
+    }
+}
+
 /// Creates the Service by POST; where one is there, it is corrected if the object controls it, else left alone. (A forced
 /// apply would take over a stranger's.)
-pub async fn publish(
-    client: &Client,
-    object: &Endpoint,
-    name: &str,
-    external_name: &str,
-    ports: &[ServicePort],
-) -> Result<Published, kube::Error> {
+pub async fn publish(client: &Client, object: &Endpoint, wanted: &Publication<'_>) -> Result<Published, kube::Error> {
     let namespace = object.namespace().unwrap_or_default();
     let api: Api<Service> = Api::namespaced(client.clone(), &namespace);
+    let Publication {
+        name,
+        external_name,
+        ports,
+        metadata: _,
+    } = *wanted;
     let ports: Vec<_> = ports
         .iter()
         .map(|port| json!({"name": port.name, "port": port.port, "protocol": port.protocol}))
@@ -107,11 +151,13 @@ pub async fn publish(
         "externalName": external_name,
         "ports": if ports.is_empty() { None } else { Some(ports) },
     });
+    let (labels, annotations) = wanted.labels_and_annotations(&Applied::default());
     let new: Service = serde_json::from_value(json!({
         "metadata": {
             "name": name,
             "namespace": namespace,
-            "labels": {MANAGED_BY.0: MANAGED_BY.1},
+            "labels": labels,
+            "annotations": Some(without_nulls(annotations)).filter(|annotations| !annotations.is_empty()),
             "ownerReferences": object.controller_owner_ref(&()).into_iter().collect::<Vec<_>>(),
         },
         "spec": spec,
@@ -144,10 +190,12 @@ pub async fn publish(
     ] {
         spec[field] = serde_json::Value::Null;
     }
+    let (labels, annotations) = wanted.labels_and_annotations(&applied(&there));
     let patch = json!({
         "metadata": {
             "resourceVersion": there.resource_version(),
-            "labels": {MANAGED_BY.0: MANAGED_BY.1},
+            "labels": labels,
+            "annotations": annotations,
         },
         "spec": spec,
     });
@@ -157,6 +205,13 @@ pub async fn publish(
     };
     let corrected = api.patch(name, &params, &Patch::Merge(patch)).await?;
     Ok(Published::Done(Box::new(corrected)))
+}
+
+fn without_nulls(object: Value) -> Map<String, Value> {
+    match object {
+        Value::Object(fields) => fields.into_iter().filter(|(_, value)| !value.is_null()).collect(),
+        _ => Map::new(),
+    }
 }
 
 /// Deletes a Service, if it is still the one that the cache knows; gives the version that was deleted.

@@ -165,6 +165,10 @@ pub struct AWSAccountSpec {
     )]
     pub allowed_services: Option<Vec<String>>,
 
+    /// Whether endpoints may turn on private DNS, which leads the whole VPC's calls of a service to the endpoint.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_private_dns: bool,
+
     /// So many endpoints may be bound to this AWSAccount: those that are keep their place, then the oldest; the rest wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100_000))]
@@ -208,7 +212,7 @@ pub struct AWSAccountStatus {
     )]
     pub observed_generation: Option<i64>,
 
-    /// `Ready`; `MutationsHeld` while a mass change waits for a person; `Stalled` while only an edit can help.
+    /// `Ready`; `PermissionsVerified`: whether EC2 allows the role what endpoints need; `MutationsHeld` while a mass change waits for a person; `Stalled` while only an edit can help.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -91,6 +91,11 @@ pub struct VPCEndpointSpec {
     #[schemars(length(max = 60))]
     pub security_group_egress: Option<Vec<CustomRule>>,
 
+    /// Whether the service's own DNS name leads to the endpoint everywhere in the VPC. The AWSAccount has to allow it
+    /// (`allow_private_dns`), and both DNS attributes of the VPC have to be on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub private_dns_enabled: bool,
+
     /// The AWSAccount to use; needed only where several map this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
@@ -209,6 +214,24 @@ pub struct ServiceSpec {
         validation = Rule::new("self.all(p, self.exists_one(q, p.port == q.port && p.protocol == q.protocol))").message("each port and protocol may stand there once")
     )]
     pub ports: Vec<ServicePort>,
+
+    /// Labels of the Service, of the keys that the operator's settings allow; it allows none unless it is told to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
+    #[x_kube(
+        validation = Rule::new("!('app.kubernetes.io/managed-by' in self)").message("the label app.kubernetes.io/managed-by is the operator's"),
+        validation = Rule::new("self.all(k, size(k) >= 1 && size(k) <= 317 && size(self[k]) <= 63)").message("label keys have 1 to 317 characters, and values at most 63")
+    )]
+    pub labels: BTreeMap<String, String>,
+
+    /// Annotations of the Service, of the keys that the operator's settings allow; it allows none unless it is told to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
+    #[x_kube(
+        validation = Rule::new("self.all(k, !k.startsWith('silvermullet.com/'))").message("annotations that start with \"silvermullet.com/\" are the operator's"),
+        validation = Rule::new("self.all(k, size(k) >= 1 && size(k) <= 317 && size(self[k]) <= 4096)").message("annotation keys have 1 to 317 characters, and values at most 4096")
+    )]
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// Which kind of Service leads to the endpoint.

@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::api::ServicePort;
 use crate::ids::{EndpointId, GroupId, SubnetId, VpcId};
+use crate::metadata::Metadata;
 use crate::rules::{Direction, RuleSet};
 
 /// One change in AWS or Kubernetes.
@@ -37,6 +38,8 @@ pub enum Step {
         subnets: BTreeSet<SubnetId>,
         /// The groups.
         groups: BTreeSet<GroupId>,
+        /// Whether private DNS is on from the start.
+        private_dns: bool,
         /// The tags.
         tags: BTreeMap<String, String>,
     },
@@ -52,6 +55,8 @@ pub enum Step {
         add_groups: BTreeSet<GroupId>,
         /// Groups to detach.
         remove_groups: BTreeSet<GroupId>,
+        /// Private DNS turned on or off.
+        private_dns: Option<bool>,
     },
     /// EC2 CreateTags.
     Tag(ResourceId, BTreeMap<String, String>),
@@ -69,6 +74,8 @@ pub enum Step {
         external_name: String,
         /// Ports that it names.
         ports: Vec<ServicePort>,
+        /// Its labels and annotations, beside the operator's own.
+        metadata: Metadata,
         /// Whether it is there and ours.
         exists: bool,
     },
@@ -127,12 +134,15 @@ impl fmt::Display for Step {
                 remove_subnets,
                 add_groups,
                 remove_groups,
+                private_dns,
             } => {
+                let switch = |on: bool| if on { "on" } else { "off" };
                 let parts = [
                     ("attach ", list(add_groups)),
                     ("detach ", list(remove_groups)),
                     ("add ", list(add_subnets)),
                     ("remove ", list(remove_subnets)),
+                    ("turn private DNS ", list(private_dns.map(switch))),
                 ];
                 let parts = parts.iter().filter(|(_, ids)| !ids.is_empty());
                 write!(

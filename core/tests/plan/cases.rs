@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use vpce_core::conditions::Reason;
 use vpce_core::desired::{Desired, Groups};
 use vpce_core::observed::{Observed, Sight, State};
-use vpce_core::plan::{Memory, Step, plan};
+use vpce_core::plan::{Farewell, Memory, Step, plan, plan_absence};
 use vpce_core::{rules, tags};
 
 use crate::facts::*;
@@ -507,4 +507,46 @@ fn provided_groups_are_attached_and_nothing_else_happens_to_them() {
     };
     assert_eq!(add_groups, ids);
     assert_eq!(*remove_groups, ["sg-p2".into()].into());
+}
+
+#[test]
+fn private_dns_waits_until_an_endpoint_service_has_accepted() {
+    for (service, at_creation) in [(SERVICE, false), ("com.amazonaws.eu-west-1.sqs", true)] {
+        let mut wanted = desired(provided(&["sg-p1"]));
+        wanted.private_dns = true;
+        wanted.service_name = service.into();
+        let steps = planned(&wanted, &nothing()).steps;
+        let [Step::CreateEndpoint { private_dns, .. }] = &steps[..] else {
+            panic!("{steps:?}");
+        };
+        assert_eq!(*private_dns, at_creation, "{service}");
+        let mut observed = settled(&wanted);
+        assert_eq!(words(&planned(&wanted, &observed)), [""; 0]);
+        endpoint(&mut observed).private_dns = false;
+        assert_eq!(
+            words(&planned(&wanted, &observed)),
+            ["change vpce-1: turn private DNS on"]
+        );
+        endpoint(&mut observed).state = State::PendingAcceptance;
+        assert_eq!(words(&planned(&wanted, &observed)), [""; 0]);
+    }
+}
+
+#[test]
+fn what_anothers_tags_name_is_nobodys_to_take_back() {
+    let (desired, mut observed) = spoiled(|_, _| ());
+    let mut fact = endpoint(&mut observed).clone();
+    fact.tags.insert(tags::NAME.into(), "another".into());
+    observed.endpoint = Sight::Lost(fact);
+    let living = planned(&desired, &observed);
+    let leaving = plan_absence(&owner(), &observed, Farewell::Delete);
+    for found in [living, leaving] {
+        assert_eq!(found.endpoint.reason, Reason::OwnershipLost);
+        let message = found.endpoint.message;
+        assert!(
+            message.contains("another VPCEndpoint") && !message.contains("create-tags"),
+            "{message}"
+        );
+        assert!(!found.steps.iter().any(Step::is_in_aws));
+    }
 }

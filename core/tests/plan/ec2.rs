@@ -140,9 +140,14 @@ impl World {
                 service_name,
                 subnets,
                 groups,
+                private_dns,
                 tags,
             } => {
                 assert!(one_a_zone(subnets), "DuplicateSubnetsInSameZone");
+                assert!(
+                    !private_dns || !service_name.contains(".vpce."),
+                    "private DNS before the endpoint is accepted"
+                );
                 for id in groups {
                     assert_eq!(self.group(id).vpc, *vpc, "InvalidParameter");
                 }
@@ -155,6 +160,7 @@ impl World {
                     service_name: service_name.clone(),
                     subnets: subnets.clone(),
                     groups: groups.clone(),
+                    private_dns: *private_dns,
                     tags: tags.clone(),
                     dns_names: Vec::new(),
                     interfaces: Vec::new(),
@@ -168,6 +174,7 @@ impl World {
                 remove_subnets,
                 add_groups,
                 remove_groups,
+                private_dns,
             } => {
                 for id in add_groups {
                     self.group(id);
@@ -184,6 +191,7 @@ impl World {
                 fact.subnets.retain(|id| !remove_subnets.contains(id));
                 fact.groups = fact.groups.union(add_groups).cloned().collect();
                 fact.groups.retain(|id| !remove_groups.contains(id));
+                fact.private_dns = private_dns.unwrap_or(fact.private_dns);
                 if !add_subnets.is_empty() || !remove_subnets.is_empty() {
                     fact.state = State::Pending;
                 }
@@ -208,6 +216,7 @@ impl World {
                 name,
                 external_name,
                 ports,
+                metadata,
                 exists,
             } => {
                 assert_eq!(self.services.contains_key(name), *exists, "AlreadyExists, or NotFound");
@@ -217,6 +226,7 @@ impl World {
                     external_name: Some(external_name.clone()),
                     ports: ports.clone(),
                     labelled: true,
+                    metadata: metadata.clone(),
                 };
                 self.services.insert(name.clone(), fact);
             }

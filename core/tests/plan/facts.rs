@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use vpce_core::desired::{Desired, DesiredService, Groups, OwnGroup};
 use vpce_core::ids::{EndpointId, GroupId};
+use vpce_core::metadata::Metadata;
 use vpce_core::observed::{EndpointFact, GroupFact, Observed, ServiceFact, Sight, State};
 use vpce_core::plan::{Memory, Plan, plan};
 use vpce_core::rules::{self, Direction, RuleSet};
@@ -68,10 +69,12 @@ pub(crate) fn desired(groups: Groups) -> Desired {
         service_name: SERVICE.into(),
         subnets: ["subnet-a1".into(), "subnet-b1".into()].into(),
         groups,
+        private_dns: false,
         tags,
         service: Some(DesiredService {
             name: "db".into(),
             ports: Vec::new(),
+            metadata: Metadata::default(),
         }),
         warnings: Vec::new(),
     }
@@ -92,6 +95,7 @@ pub(crate) fn endpoint_fact(desired: &Desired) -> EndpointFact {
             Groups::Own(_) => [OWN_GROUP.into()].into(),
             Groups::Provided(ids) => ids.clone(),
         },
+        private_dns: desired.private_dns,
         tags: desired.tags.clone(),
         dns_names: vec![dns_name(&id)],
         interfaces: Vec::new(),
@@ -118,6 +122,7 @@ pub(crate) fn service_fact(name: &str, ours: bool) -> ServiceFact {
         external_name: Some(dns_name(&ENDPOINT.into())),
         ports: Vec::new(),
         labelled: true,
+        metadata: Metadata::default(),
     }
 }
 

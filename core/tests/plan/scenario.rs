@@ -9,6 +9,7 @@ use proptest::sample::{select, subsequence};
 use vpce_core::api::ServicePort;
 use vpce_core::desired::{Desired, DesiredService, Groups};
 use vpce_core::ids::{GroupId, SubnetId};
+use vpce_core::metadata::Metadata;
 use vpce_core::observed::{EndpointFact, GroupFact, ServiceFact, State};
 use vpce_core::rules::{self, RuleSet};
 use vpce_core::tags::{self, Owner};
@@ -64,6 +65,12 @@ fn ports() -> impl Strategy<Value = Vec<ServicePort>> + Clone {
     subsequence(vec![port(443), port(5432)], 0..=1)
 }
 
+fn metadata() -> impl Strategy<Value = Metadata> + Clone {
+    let value = select(vec!["1".to_owned(), "2".to_owned()]);
+    let map = btree_map(select(vec!["a".to_owned(), "b".to_owned()]), value, 0..2);
+    (map.clone(), map).prop_map(|(labels, annotations)| Metadata { labels, annotations })
+}
+
 fn groups() -> impl Strategy<Value = Groups> {
     let ids: Vec<GroupId> = PROVIDED.into_iter().chain([OWN_GROUP]).map(GroupId::from).collect();
     prop_oneof![
@@ -75,16 +82,20 @@ fn groups() -> impl Strategy<Value = Groups> {
 
 fn wish() -> impl Strategy<Value = Desired> {
     let service = option::of(
-        (select(vec!["db".to_owned(), "other".to_owned()]), ports())
-            .prop_map(|(name, ports)| DesiredService { name, ports }),
+        (select(vec!["db".to_owned(), "other".to_owned()]), ports(), metadata())
+            .prop_map(|(name, ports, metadata)| DesiredService { name, ports, metadata }),
     );
-    (groups(), subnets(), user_tags(), service).prop_map(|(groups, subnets, user_tags, service)| {
-        let mut wish = desired(groups);
-        wish.tags.extend(user_tags);
-        wish.subnets = subnets.into_iter().collect();
-        wish.service = service;
-        wish
-    })
+    let private_dns = any::<bool>();
+    (groups(), subnets(), user_tags(), private_dns, service).prop_map(
+        |(groups, subnets, user_tags, private_dns, service)| {
+            let mut wish = desired(groups);
+            wish.private_dns = private_dns;
+            wish.tags.extend(user_tags);
+            wish.subnets = subnets.into_iter().collect();
+            wish.service = service;
+            wish
+        },
+    )
 }
 
 /// How far a resource has drifted.
@@ -148,6 +159,7 @@ struct Made {
     state: State,
     subnets: Vec<SubnetId>,
     groups: Vec<GroupId>,
+    private_dns: bool,
     another_service: bool,
 }
 
@@ -162,28 +174,31 @@ fn made() -> impl Strategy<Value = Made> {
         state(),
         subnets(),
         subsequence(ids, 0..=4),
+        any::<bool>(),
         prop::bool::weighted(0.05),
     )
-        .prop_map(|(tagged, state, subnets, groups, another_service)| Made {
+        .prop_map(|(tagged, state, subnets, groups, private_dns, another_service)| Made {
             tagged,
             state,
             subnets,
             groups,
+            private_dns,
             another_service,
         })
 }
 
 fn services() -> impl Strategy<Value = Vec<ServiceFact>> {
     let leads = option::of(select(vec![dns_name(&ENDPOINT.into()), "elsewhere".to_owned()]));
-    let service = (prop::bool::weighted(0.8), leads, ports(), any::<bool>());
+    let service = (prop::bool::weighted(0.8), leads, ports(), any::<bool>(), metadata());
     let named = |name: &'static str| {
         option::of(service.clone()).prop_map(move |found| {
-            found.map(|(ours, external_name, ports, labelled)| ServiceFact {
+            found.map(|(ours, external_name, ports, labelled, metadata)| ServiceFact {
                 name: name.into(),
                 ours,
                 external_name,
                 ports,
                 labelled,
+                metadata,
             })
         })
     };
@@ -272,6 +287,7 @@ fn arrange(
         let mut fact = endpoint_fact(&desired);
         fact.tags = made.tagged.apply(&desired);
         fact.state = made.state;
+        fact.private_dns = made.private_dns;
         fact.subnets = made.subnets.into_iter().collect();
         fact.groups = made
             .groups

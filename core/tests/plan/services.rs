@@ -1,7 +1,10 @@
 //! Tables of cases of the Service that leads to an endpoint.
 
+use std::collections::BTreeMap;
+
 use vpce_core::conditions::Reason;
 use vpce_core::desired::DesiredService;
+use vpce_core::metadata::Metadata;
 use vpce_core::observed::State;
 use vpce_core::plan::Step;
 
@@ -175,4 +178,23 @@ fn without_a_service_the_endpoint_says_its_own_name() {
         found.endpoint.message,
         format!("connect to {}", dns_name(&ENDPOINT.into()))
     );
+}
+
+#[test]
+fn labels_and_annotations_that_differ_are_set_again() {
+    let user = |value: &str| Metadata {
+        labels: [("team".to_owned(), value.to_owned())].into(),
+        annotations: BTreeMap::new(),
+    };
+    for found in [Metadata::default(), user("other")] {
+        let (desired, observed) = spoiled(|desired, observed| {
+            desired.service.as_mut().expect("asked for").metadata = user("mine");
+            observed.services[0].metadata = found;
+        });
+        let steps = planned(&desired, &observed).steps;
+        assert!(
+            matches!(&steps[..], [Step::PublishService { metadata, .. }] if *metadata == user("mine")),
+            "{steps:?}"
+        );
+    }
 }

@@ -33,18 +33,26 @@ pub struct Call {
     pub request_id: String,
     /// Ids of the resources that the call made.
     pub produced: Vec<String>,
-    /// False where a fault withheld the answer.
+    /// False where a fault withheld the answer, or a part of it.
     pub answered: bool,
+    /// What a fault or the weather did to it, if anything: `refused`, `lost`, `cut`, `slow`, `expired`, `empty`,
+    /// `unsuccessful`. AWS's own refusals, throttling included, are none of these.
+    pub fault: Option<&'static str>,
 }
 
 impl Call {
+    /// Whether it only asks if it would be allowed.
+    pub fn is_dry_run(&self) -> bool {
+        self.params.get("DryRun").is_some_and(|value| value == "true")
+    }
+
     /// Whether AWS carried it out.
     pub fn ok(&self) -> bool {
         self.result == "ok"
     }
 
-    /// Whether it is of a kind that changes EC2, whatever came of it.
+    /// Whether it is of a kind that changes EC2, whatever came of it; a dry run is not.
     pub fn mutating(&self) -> bool {
-        self.service == "ec2" && !self.action.starts_with("Describe")
+        self.service == "ec2" && !self.action.starts_with("Describe") && !self.is_dry_run()
     }
 }

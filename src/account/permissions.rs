@@ -1,0 +1,355 @@
+//! Finds out, by dry runs, which actions the role lacks, before any app team does.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kube::ResourceExt;
+use vpce_core::api::{AWSAccountSpec, RECONCILE_AT};
+use vpce_core::desired::full_service_name;
+use vpce_core::error::Class;
+use vpce_core::line::Turn;
+use vpce_core::tags;
+
+use crate::aws::dry_run::{ACTIONS, Answer, Example, Probe};
+use crate::aws::ec2::Ec2;
+use crate::aws::region::{Region, RegionKey};
+use crate::aws::sessions::{Role, Session};
+use crate::context::{Account, Context, Endpoint};
+
+/// The condition's type.
+pub const CONDITION: &str = "PermissionsVerified";
+
+/// What the condition says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verification {
+    /// `True`, `False`, `Unknown`.
+    pub status: String,
+    /// One word.
+    pub reason: String,
+    /// What it means, and what to do.
+    pub message: String,
+}
+
+impl Verification {
+    fn new(status: &str, reason: &str, message: String) -> Self {
+        Self {
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message,
+        }
+    }
+
+    /// Whether an action is missing.
+    pub fn is_bad(&self) -> bool {
+        self.status == "False"
+    }
+}
+
+/// What is known of one AWSAccount's role.
+struct Known {
+    role: Role,
+    /// The value of the annotation that asks for a look when it was asked.
+    asked_for: Option<String>,
+    /// By action: allowed, or what EC2 said. Empty while nothing has been asked.
+    found: BTreeMap<&'static str, Found>,
+    /// When the last dry run was answered, and what the condition says since.
+    done: Option<(Instant, Verification)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Found {
+    Allowed,
+    Denied(String),
+    Unclear(String),
+}
+
+/// What is known of all of them.
+#[derive(Clone, Default)]
+pub struct Verifications(Arc<Mutex<HashMap<String, Known>>>);
+
+/// How far it came.
+pub struct Outcome {
+    /// What the condition says; none while nothing is known.
+    pub verification: Option<Verification>,
+    /// When to go on, if there is more to ask.
+    pub next: Option<Duration>,
+}
+
+/// Where a round of dry runs stands.
+enum Round {
+    Over(Verification),
+    Later(Duration),
+}
+
+impl Verifications {
+    fn with<T>(&self, work: impl FnOnce(&mut HashMap<String, Known>) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Forgets an AWSAccount.
+    pub fn forget(&self, account: &str) {
+        self.with(|known| known.remove(account));
+    }
+}
+
+/// Asks what has not been asked of this role: once for each change of it; again after a while for as long as not all is
+/// well, and when the annotation says so.
+pub async fn verify(
+    ctx: &Context,
+    account: &Account,
+    spec: &AWSAccountSpec,
+    session: &Session,
+    role: &Role,
+) -> Outcome {
+    let name = account.name_any();
+    let asked_for = account.annotations().get(RECONCILE_AT).cloned();
+    let settled = ctx.verifications.with(|all| {
+        let known = all.entry(name.clone()).or_insert_with(|| Known {
+            role: role.clone(),
+            asked_for: asked_for.clone(),
+            found: BTreeMap::new(),
+            done: said_before(account).map(|verification| (Instant::now(), verification)),
+        });
+        let is_due = known.done.as_ref().is_some_and(|(at, verification)| {
+            let pause = match verification.status.as_str() {
+                "True" => None,
+                "False" => Some(ctx.settings.resync_interval),
+                _ => Some(ctx.settings.account_probe_interval),
+            };
+            pause.is_some_and(|pause| at.elapsed() >= pause)
+        });
+        if known.role != *role || known.asked_for != asked_for || is_due {
+            known.role = role.clone();
+            known.asked_for.clone_from(&asked_for);
+            known.found.clear();
+            known.done = None;
+        }
+        known.done.clone()
+    });
+    if let Some((_, verification)) = settled {
+        let next = verification.is_bad().then_some(ctx.settings.resync_interval);
+        return Outcome {
+            verification: Some(verification),
+            next,
+        };
+    }
+    match ask(ctx, account, spec, session, role).await {
+        Round::Over(verification) => {
+            let next = verification.is_bad().then_some(ctx.settings.resync_interval);
+            ctx.verifications.with(|all| {
+                if let Some(known) = all.get_mut(&name).filter(|known| known.role == *role) {
+                    known.done = Some((Instant::now(), verification.clone()));
+                }
+            });
+            Outcome {
+                verification: Some(verification),
+                next,
+            }
+        }
+        Round::Later(time) => Outcome {
+            verification: current(account),
+            next: Some(time),
+        },
+    }
+}
+
+/// What the condition says, if it speaks of this generation: found by an earlier run of the operator.
+fn said_before(account: &Account) -> Option<Verification> {
+    let condition = account
+        .status
+        .conditions
+        .iter()
+        .find(|found| found.type_ == CONDITION)?;
+    (condition.observed_generation == account.metadata.generation).then(|| Verification {
+        status: condition.status.clone(),
+        reason: condition.reason.clone(),
+        message: condition.message.clone(),
+    })
+}
+
+/// What the condition says, of whatever generation.
+pub fn current(account: &Account) -> Option<Verification> {
+    let condition = account
+        .status
+        .conditions
+        .iter()
+        .find(|found| found.type_ == CONDITION)?;
+    Some(Verification {
+        status: condition.status.clone(),
+        reason: condition.reason.clone(),
+        message: condition.message.clone(),
+    })
+}
+
+async fn ask(ctx: &Context, account: &Account, spec: &AWSAccountSpec, session: &Session, role: &Role) -> Round {
+    let name = account.name_any();
+    let uid = account.uid().unwrap_or_default();
+    let users = users(ctx, &name);
+    let Some(place) = region_of(spec, &users) else {
+        let message = "there is no region to ask in yet: set default_region".to_owned();
+        return Round::Over(Verification::new("Unknown", "NoRegion", message));
+    };
+    let example = example(ctx, spec, &users, &place);
+    let region = ctx.regions.get(RegionKey {
+        partition: role.partition.clone(),
+        account_id: role.account_id.clone(),
+        region: place.clone(),
+    });
+    let ec2 = Ec2 {
+        client: session.ec2(&place),
+        account_id: role.account_id.clone(),
+        region: place.clone(),
+        observer: ctx.observer.clone(),
+    };
+    for probe in example.probes() {
+        let action = probe.action();
+        let is_known =
+            |all: &mut HashMap<String, Known>| all.get(&name).is_some_and(|known| known.found.contains_key(action));
+        if ctx.verifications.with(is_known) {
+            continue;
+        }
+        // A dry run costs a token like any other call.
+        if let Turn::Wait(time) = region.turn(action, &uid, "") {
+            return Round::Later(time);
+        }
+        let found = match ec2.dry_run(probe, &example).await {
+            Answer::Allowed => Found::Allowed,
+            Answer::Denied(error) => Found::Denied(error.message),
+            Answer::Unclear(error) => Found::Unclear(error.to_string()),
+            Answer::NotDry => {
+                let message = "what answers as EC2 here carries dry runs out, so that nothing was asked".to_owned();
+                return Round::Over(Verification::new("Unknown", "NoDryRuns", message));
+            }
+            Answer::Failed(error) => {
+                if error.class == Class::Throttled {
+                    region.throttled(action);
+                }
+                return Round::Later(ctx.settings.refused_retry);
+            }
+        };
+        let is_blind = matches!(probe, Probe::DescribeEndpoints) && found != Found::Allowed;
+        ctx.verifications.with(|all| {
+            if let Some(known) = all.get_mut(&name).filter(|known| known.role == *role) {
+                known.found.insert(action, found);
+            }
+        });
+        // Nobody knows whether a dry run would be dry.
+        if is_blind {
+            break;
+        }
+    }
+    let found = ctx.verifications.with(|all| {
+        let known = all.get(&name).filter(|known| known.role == *role);
+        known.map(|known| known.found.clone()).unwrap_or_default()
+    });
+    Round::Over(sum_up(&found, role, &region))
+}
+
+/// What dry runs have found, in words.
+fn sum_up(found: &BTreeMap<&'static str, Found>, role: &Role, region: &Region) -> Verification {
+    let of = |wanted: fn(&Found) -> bool| -> Vec<&str> {
+        let all = ACTIONS.iter().copied();
+        all.filter(|action| found.get(action).is_some_and(wanted)).collect()
+    };
+    let denied = of(|found| matches!(found, Found::Denied(_)));
+    let allowed = of(|found| *found == Found::Allowed);
+    let unknown: Vec<&str> = ACTIONS
+        .iter()
+        .copied()
+        .filter(|action| !denied.contains(action) && !allowed.contains(action))
+        .collect();
+    let place = &region.key.region;
+    let said = |of: fn(&Found) -> Option<&String>| found.values().find_map(of).cloned();
+    let open = if unknown.is_empty() {
+        String::new()
+    } else {
+        let why = said(|found| match found {
+            Found::Unclear(words) => Some(words),
+            _ => None,
+        });
+        let why = why.unwrap_or_else(|| "that takes an endpoint, a group or a VPC to ask with".to_owned());
+        format!("; not known: {} ({why})", unknown.join(", "))
+    };
+    if !denied.is_empty() {
+        let words = said(|found| match found {
+            Found::Denied(words) => Some(words),
+            _ => None,
+        });
+        let message = format!(
+            "role {} is denied {} in {place}; give it the policy that `vpce-operator iam-policy tenant` prints \
+             (docs/iam.md). EC2 says: {}{open}",
+            role.arn,
+            denied.join(", "),
+            words.unwrap_or_default(),
+        );
+        return Verification::new("False", "ActionsDenied", message);
+    }
+    if unknown.is_empty() {
+        let message = format!("EC2 allows the role all that endpoints need, by dry runs in {place}");
+        return Verification::new("True", "AllAllowed", message);
+    }
+    let allowed = match allowed.as_slice() {
+        [] => "nothing yet".to_owned(),
+        some => some.join(", "),
+    };
+    let message = format!("EC2 allows the role {allowed}, by dry runs in {place}{open}");
+    Verification::new("Unknown", "NotAllAsked", message)
+}
+
+/// The endpoints that are bound to an AWSAccount, in order of their names.
+fn users(ctx: &Context, account: &str) -> Vec<Arc<Endpoint>> {
+    let is_user = |endpoint: &Arc<Endpoint>| {
+        let binding = endpoint.status.account.as_ref();
+        binding.is_some_and(|binding| binding.name == account)
+    };
+    let mut users: Vec<_> = ctx.caches.endpoints.state().into_iter().filter(is_user).collect();
+    users.sort_by_key(|endpoint| (endpoint.namespace(), endpoint.name_any()));
+    users
+}
+
+fn region_of(spec: &AWSAccountSpec, users: &[Arc<Endpoint>]) -> Option<String> {
+    let allowed = || spec.allowed_regions.as_ref()?.first().cloned();
+    let used = || users.iter().find_map(|endpoint| endpoint.status.region.clone());
+    spec.default_region.clone().or_else(allowed).or_else(used)
+}
+
+/// What to ask with: what the rails name, and what the endpoints that are there have.
+fn example(ctx: &Context, spec: &AWSAccountSpec, users: &[Arc<Endpoint>], region: &str) -> Example {
+    let here = |endpoint: &&Arc<Endpoint>| endpoint.status.region.as_deref() == Some(region);
+    let users: Vec<&Arc<Endpoint>> = users.iter().filter(here).collect();
+    let specs = || users.iter().filter_map(|endpoint| endpoint.spec.as_ref().ok());
+    let railed = spec.allowed_vpc_ids.as_ref().and_then(|ids| ids.first().cloned());
+    let vpc = railed.or_else(|| specs().map(|spec| spec.vpc_id.clone()).next());
+    let subnet = vpc.as_ref().and_then(|vpc| {
+        let beside = specs().filter(|spec| spec.vpc_id == *vpc);
+        beside.filter_map(|spec| spec.subnet_ids.first()).next()
+    });
+    let is_name = |pattern: &&String| !pattern.contains(['*', '?']);
+    let service = match &spec.allowed_services {
+        None => {
+            let partition = if region.starts_with("cn-") { "cn." } else { "" };
+            Some(format!("{partition}com.amazonaws.{region}.ec2"))
+        }
+        Some(patterns) => {
+            let used = || {
+                let spec = specs().next()?;
+                Some(full_service_name(&spec.vpc_endpoint_service_id, region))
+            };
+            patterns.iter().find(is_name).cloned().or_else(used)
+        }
+    };
+    let mut tags = spec.default_tags.clone();
+    tags.extend(spec.required_tags.clone());
+    tags.insert(tags::CLUSTER.to_owned(), ctx.cluster.clone());
+    let of_ours = |id: fn(&Endpoint) -> Option<&String>| users.iter().find_map(|endpoint| id(endpoint));
+    Example {
+        subnet: subnet.map(|id| id.as_str().into()),
+        vpc: vpc.map(|id| id.as_str().into()),
+        service,
+        private_dns: spec.allow_private_dns,
+        tags,
+        endpoint: of_ours(|endpoint| endpoint.status.vpc_endpoint_id.as_ref()).map(|id| id.as_str().into()),
+        group: of_ours(|endpoint| endpoint.status.security_group_id.as_ref()).map(|id| id.as_str().into()),
+    }
+}

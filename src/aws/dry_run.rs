@@ -1,0 +1,299 @@
+//! Asks EC2 whether a call would be allowed, by its `DryRun` parameter: it is authorized and not carried out.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+
+use aws_sdk_ec2::types::{IpPermission, IpRange, ResourceType, Tag, VpcEndpointType};
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use vpce_core::error::Class;
+use vpce_core::ids::{EndpointId, GroupId, SubnetId, VpcId};
+use vpce_core::rules::Direction;
+use vpce_core::tags;
+
+use super::ec2::{Ec2, tag_specification};
+use super::error::CallError;
+use super::observer::{DRY_RUN_PASSED, observed};
+
+/// What stands for a rule, a tag and a name where none of ours is meant; nothing is made of it.
+const EXAMPLE: &str = "vpce-operator-dry-run";
+const EXAMPLE_CIDR: &str = "10.0.0.0/8";
+
+/// What the calls are asked about: IAM decides by these.
+#[derive(Debug, Clone)]
+pub struct Example {
+    /// A VPC that endpoints may be in.
+    pub vpc: Option<VpcId>,
+    /// A subnet of it.
+    pub subnet: Option<SubnetId>,
+    /// The full name of a service that endpoints may lead to.
+    pub service: Option<String>,
+    /// Whether endpoints may turn on private DNS.
+    pub private_dns: bool,
+    /// The tags of what is made.
+    pub tags: BTreeMap<String, String>,
+    /// An endpoint of ours.
+    pub endpoint: Option<EndpointId>,
+    /// A security group of ours.
+    pub group: Option<GroupId>,
+}
+
+/// How a dry run ended.
+#[derive(Debug)]
+pub enum Answer {
+    /// The call would have been allowed.
+    Allowed,
+    /// It would not.
+    Denied(CallError),
+    /// EC2 minded something else in the example.
+    Unclear(CallError),
+    /// EC2 carried it out, so that it knows no dry runs: some simulators do not.
+    NotDry,
+    /// No answer now; asking again may give one.
+    Failed(CallError),
+}
+
+/// A call that may be asked about, on what there is to ask with.
+#[derive(Debug, Clone, Copy)]
+pub enum Probe<'a> {
+    /// Changes nothing whatever comes of it, and so shows whether dry runs are dry; asked first.
+    DescribeEndpoints,
+    /// DescribeSecurityGroups.
+    DescribeGroups,
+    /// CreateVpcEndpoint in this VPC for this service.
+    CreateEndpoint(&'a VpcId, &'a str),
+    /// CreateSecurityGroup in this VPC.
+    CreateGroup(&'a VpcId),
+    /// ModifyVpcEndpoint.
+    ModifyEndpoint(&'a EndpointId),
+    /// DeleteVpcEndpoints.
+    DeleteEndpoint(&'a EndpointId),
+    /// CreateTags on both.
+    Tag(&'a EndpointId, &'a GroupId),
+    /// DeleteTags on both.
+    Untag(&'a EndpointId, &'a GroupId),
+    /// DeleteSecurityGroup.
+    DeleteGroup(&'a GroupId),
+    /// AuthorizeSecurityGroupIngress or Egress.
+    Authorize(&'a GroupId, Direction),
+    /// RevokeSecurityGroupIngress or Egress.
+    Revoke(&'a GroupId, Direction),
+    /// UpdateSecurityGroupRuleDescriptionsIngress or Egress.
+    DescribeRules(&'a GroupId, Direction),
+}
+
+/// All actions that the operator calls.
+pub const ACTIONS: [&str; 15] = [
+    "DescribeVpcEndpoints",
+    "DescribeSecurityGroups",
+    "CreateVpcEndpoint",
+    "CreateSecurityGroup",
+    "ModifyVpcEndpoint",
+    "DeleteVpcEndpoints",
+    "CreateTags",
+    "DeleteTags",
+    "DeleteSecurityGroup",
+    "AuthorizeSecurityGroupIngress",
+    "AuthorizeSecurityGroupEgress",
+    "RevokeSecurityGroupIngress",
+    "RevokeSecurityGroupEgress",
+    "UpdateSecurityGroupRuleDescriptionsIngress",
+    "UpdateSecurityGroupRuleDescriptionsEgress",
+];
+
+impl Probe<'_> {
+    /// The action of EC2.
+    pub fn action(&self) -> &'static str {
+        use Direction::{Egress, Ingress};
+        match self {
+            Self::DescribeEndpoints => "DescribeVpcEndpoints",
+            Self::DescribeGroups => "DescribeSecurityGroups",
+            Self::CreateEndpoint(..) => "CreateVpcEndpoint",
+            Self::CreateGroup(_) => "CreateSecurityGroup",
+            Self::ModifyEndpoint(_) => "ModifyVpcEndpoint",
+            Self::DeleteEndpoint(_) => "DeleteVpcEndpoints",
+            Self::Tag(..) => "CreateTags",
+            Self::Untag(..) => "DeleteTags",
+            Self::DeleteGroup(_) => "DeleteSecurityGroup",
+            Self::Authorize(_, Ingress) => "AuthorizeSecurityGroupIngress",
+            Self::Authorize(_, Egress) => "AuthorizeSecurityGroupEgress",
+            Self::Revoke(_, Ingress) => "RevokeSecurityGroupIngress",
+            Self::Revoke(_, Egress) => "RevokeSecurityGroupEgress",
+            Self::DescribeRules(_, Ingress) => "UpdateSecurityGroupRuleDescriptionsIngress",
+            Self::DescribeRules(_, Egress) => "UpdateSecurityGroupRuleDescriptionsEgress",
+        }
+    }
+}
+
+impl Example {
+    /// What can be asked about, in this order.
+    pub fn probes(&self) -> Vec<Probe<'_>> {
+        let mut probes = vec![Probe::DescribeEndpoints, Probe::DescribeGroups];
+        if let Some(vpc) = &self.vpc {
+            probes.extend(self.service.as_ref().map(|service| Probe::CreateEndpoint(vpc, service)));
+            probes.push(Probe::CreateGroup(vpc));
+        }
+        if let Some(id) = &self.endpoint {
+            probes.extend([Probe::ModifyEndpoint(id), Probe::DeleteEndpoint(id)]);
+        }
+        if let (Some(endpoint), Some(group)) = (&self.endpoint, &self.group) {
+            probes.extend([Probe::Tag(endpoint, group), Probe::Untag(endpoint, group)]);
+        }
+        if let Some(id) = &self.group {
+            probes.push(Probe::DeleteGroup(id));
+            for direction in [Direction::Ingress, Direction::Egress] {
+                probes.extend([
+                    Probe::Authorize(id, direction),
+                    Probe::Revoke(id, direction),
+                    Probe::DescribeRules(id, direction),
+                ]);
+            }
+        }
+        probes
+    }
+}
+
+impl Ec2 {
+    /// Asks whether a call would be allowed.
+    pub async fn dry_run(&self, probe: Probe<'_>, example: &Example) -> Answer {
+        let answer = match probe {
+            Probe::DescribeEndpoints | Probe::DescribeGroups => self.dry_describe(probe).await,
+            Probe::CreateEndpoint(vpc, service) => self.dry_create(vpc, service, example).await,
+            Probe::ModifyEndpoint(id) => {
+                let request = self.client.modify_vpc_endpoint().vpc_endpoint_id(id.as_str());
+                let subnet = example.subnet.as_ref().map(|id| vec![id.to_string()]);
+                let request = request.set_add_subnet_ids(subnet).dry_run(true);
+                self.sent_dry(probe, request.send()).await
+            }
+            Probe::DeleteEndpoint(id) => {
+                let request = self.client.delete_vpc_endpoints().vpc_endpoint_ids(id.as_str());
+                self.sent_dry(probe, request.dry_run(true).send()).await
+            }
+            Probe::Tag(endpoint, group) => {
+                let request = self.client.create_tags().resources(endpoint.as_str());
+                let request = request.resources(group.as_str()).tags(tag()).dry_run(true);
+                self.sent_dry(probe, request.send()).await
+            }
+            Probe::Untag(endpoint, group) => {
+                let request = self.client.delete_tags().resources(endpoint.as_str());
+                let request = request.resources(group.as_str()).tags(tag()).dry_run(true);
+                self.sent_dry(probe, request.send()).await
+            }
+            Probe::CreateGroup(vpc) => {
+                let request = self.client.create_security_group();
+                let request = request
+                    .group_name(EXAMPLE)
+                    .description(EXAMPLE)
+                    .vpc_id(vpc.as_str())
+                    .tag_specifications(tag_specification(ResourceType::SecurityGroup, &example.tags))
+                    .dry_run(true);
+                self.sent_dry(probe, request.send()).await
+            }
+            Probe::DeleteGroup(id) => {
+                let request = self.client.delete_security_group().group_id(id.as_str());
+                self.sent_dry(probe, request.dry_run(true).send()).await
+            }
+            Probe::Authorize(id, direction) | Probe::Revoke(id, direction) | Probe::DescribeRules(id, direction) => {
+                self.dry_rule(probe, id, direction).await
+            }
+        };
+        match answer {
+            Ok(()) => Answer::NotDry,
+            Err(error) if error.code == DRY_RUN_PASSED => Answer::Allowed,
+            Err(error) => match error.class {
+                // In a region that is not enabled EC2 calls good credentials invalid: no word on the action.
+                Class::Denied if error.code != "AuthFailure" => Answer::Denied(error),
+                Class::Throttled | Class::Transient => Answer::Failed(error),
+                _ => Answer::Unclear(error),
+            },
+        }
+    }
+
+    async fn sent_dry<T, E>(
+        &self,
+        probe: Probe<'_>,
+        answer: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<(), CallError>
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        observed(&self.observer, self.call(probe.action()), answer)
+            .await
+            .map(drop)
+    }
+
+    async fn dry_describe(&self, probe: Probe<'_>) -> Result<(), CallError> {
+        match probe {
+            Probe::DescribeGroups => {
+                let request = self.client.describe_security_groups().dry_run(true);
+                self.sent_dry(probe, request.send()).await
+            }
+            _ => {
+                let request = self.client.describe_vpc_endpoints().dry_run(true);
+                self.sent_dry(probe, request.send()).await
+            }
+        }
+    }
+
+    async fn dry_create(&self, vpc: &VpcId, service: &str, example: &Example) -> Result<(), CallError> {
+        let subnet = example.subnet.as_ref().map(|id| vec![id.to_string()]);
+        let request = self
+            .client
+            .create_vpc_endpoint()
+            .vpc_endpoint_type(VpcEndpointType::Interface)
+            .vpc_id(vpc.as_str())
+            .service_name(service)
+            .set_subnet_ids(subnet)
+            .private_dns_enabled(example.private_dns)
+            .tag_specifications(tag_specification(ResourceType::VpcEndpoint, &example.tags))
+            .dry_run(true);
+        self.sent_dry(Probe::CreateEndpoint(vpc, service), request.send()).await
+    }
+
+    async fn dry_rule(&self, probe: Probe<'_>, id: &GroupId, direction: Direction) -> Result<(), CallError> {
+        use Direction::{Egress, Ingress};
+        let client = &self.client;
+        let id = id.as_str();
+        let range = IpRange::builder().cidr_ip(EXAMPLE_CIDR).description(EXAMPLE).build();
+        let rule = IpPermission::builder().ip_protocol("-1").ip_ranges(range).build();
+        match (probe, direction) {
+            (Probe::Authorize(..), Ingress) => {
+                let request = client
+                    .authorize_security_group_ingress()
+                    .group_id(id)
+                    .ip_permissions(rule);
+                self.sent_dry(probe, request.dry_run(true).send()).await
+            }
+            (Probe::Authorize(..), Egress) => {
+                let request = client
+                    .authorize_security_group_egress()
+                    .group_id(id)
+                    .ip_permissions(rule);
+                self.sent_dry(probe, request.dry_run(true).send()).await
+            }
+            (Probe::Revoke(..), Ingress) => {
+                let request = client.revoke_security_group_ingress().group_id(id).ip_permissions(rule);
+                self.sent_dry(probe, request.dry_run(true).send()).await
+            }
+            (Probe::Revoke(..), Egress) => {
+                let request = client.revoke_security_group_egress().group_id(id).ip_permissions(rule);
+                self.sent_dry(probe, request.dry_run(true).send()).await
+            }
+            (_, Ingress) => {
+                let request = client.update_security_group_rule_descriptions_ingress();
+                let request = request.group_id(id).ip_permissions(rule).dry_run(true);
+                self.sent_dry(probe, request.send()).await
+            }
+            (_, Egress) => {
+                let request = client.update_security_group_rule_descriptions_egress();
+                let request = request.group_id(id).ip_permissions(rule).dry_run(true);
+                self.sent_dry(probe, request.send()).await
+            }
+        }
+    }
+}
+
+/// A tag that all of ours carry; no value is set, since nothing is.
+fn tag() -> Tag {
+    Tag::builder().key(tags::DISPLAY_NAME).build()
+}
