@@ -161,11 +161,17 @@ fn never_connected(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// The message without what differs from call to call, so that a condition made of it is written
-/// once and not at every attempt.
+/// once and not at every attempt, and without what is secret.
 fn steady(code: &str, message: &str) -> String {
     match code {
         "RequestExpired" | "SignatureDoesNotMatch" if message.contains("expired") => {
             return "the operator's clock and that of AWS differ by minutes; set the node's clock".to_owned();
+        }
+        // AWS shows the request that it would have signed, in which there is the session's token.
+        "SignatureDoesNotMatch" => {
+            return "AWS calculates another signature: the secret key is wrong, or something on the way to AWS changes \
+                    requests"
+                .to_owned();
         }
         _ => {}
     }
@@ -242,6 +248,21 @@ mod tests {
         assert_eq!(first.class, Class::Denied);
         assert_eq!(first.to_string(), second.to_string());
         assert!(first.to_string().ends_with("ec2:CreateVpcEndpoint"));
+    }
+
+    #[test]
+    fn of_a_wrong_signature_the_request_is_not_passed_on() {
+        let error = refused(
+            403,
+            Some("SignatureDoesNotMatch"),
+            "The request signature we calculated does not match the signature you provided. The Canonical String for this \
+             request should have been 'POST / x-amz-security-token:the-token'",
+        );
+        let told = error.to_string();
+        assert!(
+            told.contains("SignatureDoesNotMatch") && !told.contains("the-token"),
+            "{told}"
+        );
     }
 
     #[test]
