@@ -7,12 +7,13 @@ use std::io::IsTerminal;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{ParseError, filter_fn};
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
@@ -43,11 +44,17 @@ pub enum Error {
     Taken(#[from] TryInitError),
 }
 
-/// What libraries say of every connection and request tells nothing of endpoints, and some of it shows headers, in which
-/// there are tokens. A directive that names such a module brings it back.
+/// What libraries say of every connection and request tells nothing of endpoints. A directive that names such a module
+/// brings it back, unless it is one of AWS's SDK.
 const QUIET: &str = "hyper=warn,hyper_util=warn,h2=warn,tower=warn,rustls=warn,aws_config=warn,aws_runtime=warn,\
                      aws_sdk_ec2=warn,aws_sdk_sts=warn,aws_smithy_runtime=warn,aws_smithy_runtime_api=warn,\
                      aws_smithy_http_client=warn,kube_client=warn";
+
+/// The SDK writes AWS's answers as they came, and what AWS says of a wrong signature shows a session's token: nothing brings
+/// that back.
+fn is_discreet(event: &Metadata<'_>) -> bool {
+    *event.level() <= Level::WARN || !event.target().starts_with("aws_")
+}
 
 /// Sends the logs of the whole process to stdout. `level` is in the form of tracing's `EnvFilter`.
 ///
@@ -77,8 +84,11 @@ where
         })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     Ok(match format {
-        LogFormat::Text => Box::new(builder.with_ansi(ansi).finish()),
-        LogFormat::Json => Box::new(builder.fmt_fields(JsonFields::new()).event_format(FlatJson).finish()),
+        LogFormat::Text => Box::new(builder.with_ansi(ansi).finish().with(filter_fn(is_discreet))),
+        LogFormat::Json => {
+            let builder = builder.fmt_fields(JsonFields::new()).event_format(FlatJson);
+            Box::new(builder.finish().with(filter_fn(is_discreet)))
+        }
     })
 }
 
@@ -252,6 +262,18 @@ mod tests {
         let say = || tracing::debug!(target: "hyper::proto", "connection");
         assert_eq!(logged(LogFormat::Json, "debug", say), "");
         assert!(logged(LogFormat::Json, "debug,hyper=debug", say).contains("connection"));
+    }
+
+    #[test]
+    fn what_aws_answers_is_not_brought_back_by_naming_its_sdk() {
+        let say = || tracing::debug!(target: "aws_smithy_runtime::client", "x-amz-security-token: t");
+        for level in ["aws_smithy_runtime=trace", "trace,aws_smithy_runtime::client=trace"] {
+            for format in [LogFormat::Json, LogFormat::Text] {
+                assert_eq!(logged(format, level, say), "", "{level}");
+            }
+        }
+        let warn = || tracing::warn!(target: "aws_config", "odd");
+        assert!(logged(LogFormat::Json, "info", warn).contains("odd"));
     }
 
     #[test]
