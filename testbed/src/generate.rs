@@ -15,8 +15,10 @@ const CRD_FOLDERS: [&str; 2] = ["crds", "charts/vpce-operator/files/crds"];
 /// It shows the commands that print the examples of IAM policies.
 const IAM: &str = "docs/iam.md";
 /// Templates of the chart that render one document each.
-const RBAC: [&str; 8] = [
+const RBAC: [&str; 10] = [
+    "admissionpolicy-objects.yaml",
     "admissionpolicy.yaml",
+    "admissionpolicybinding-objects.yaml",
     "admissionpolicybinding.yaml",
     "clusterrole-edit.yaml",
     "clusterrole-platform.yaml",

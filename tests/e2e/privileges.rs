@@ -9,13 +9,14 @@ use crate::cluster::{self, ACCOUNTS, Cluster, NAMESPACES, Refusal, Run};
 use crate::world::{Setup, Tenant, World, endpoint, merged, text};
 
 const OPERATOR: &str = "system:serviceaccount:vpce-system:vpce-operator";
+const BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
 const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
 const LABEL: (&str, &str) = ("app.kubernetes.io/managed-by", "vpce-operator");
 
 /// A request made as somebody else, which is only checked: authorization and admission say what they would.
-struct As<'c> {
+pub(crate) struct As<'c> {
     cluster: &'c Cluster,
-    user: String,
+    pub(crate) user: String,
 }
 
 impl As<'_> {
@@ -39,7 +40,7 @@ impl As<'_> {
 
     /// Refused, with this in the message.
     #[track_caller]
-    fn may_not(&self, method: Method, path: &str, body: &Value, says: &str) {
+    pub(crate) fn may_not(&self, method: Method, path: &str, body: &Value, says: &str) {
         match self.request(method.clone(), path, body) {
             Ok(_) => panic!("{} may {method} {path}", self.user),
             Err(refusal) => {
@@ -58,7 +59,7 @@ fn operator(world: &World) -> As<'_> {
 }
 
 /// Somebody who has a ClusterRole in the tenant's namespace.
-fn somebody<'w>(tenant: &Tenant<'w>, role: &str) -> As<'w> {
+pub(crate) fn somebody<'w>(tenant: &Tenant<'w>, role: &str) -> As<'w> {
     let user = format!("{role}-{}", tenant.namespace);
     let binding = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
@@ -95,6 +96,22 @@ fn service(name: &str, changes: Value) -> Value {
 
 fn owner(kind: &str, controller: bool) -> Value {
     json!([{"apiVersion": "silvermullet.com/v1beta1", "kind": kind, "name": "a", "uid": "u-1", "controller": controller}])
+}
+
+/// Gives a user a ClusterRole in the whole cluster.
+fn bind<'w>(world: &'w World, user: &str, role: &str) -> As<'w> {
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": format!("{user}-{role}")},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
+    });
+    if let Err(refusal) = world.cluster.create(BINDINGS, &binding, Run::Real) {
+        panic!("{BINDINGS}: {}", refusal.message);
+    }
+    As {
+        cluster: &world.cluster,
+        user: user.to_owned(),
+    }
 }
 
 /// Waits until the policy is in force: the API server learns of it a moment after it was installed.
@@ -134,9 +151,77 @@ fn the_operators_token_reaches_nothing_but_what_its_work_takes() {
     operator.may_not(Method::PATCH, &role, &json!({"rules": []}), "cannot patch resource");
     let token = "/api/v1/namespaces/vpce-system/serviceaccounts/vpce-operator/token";
     operator.may_not(Method::POST, token, &json!({}), "cannot create resource");
+}
 
-    // What RBAC cannot tell apart: finalizers are metadata, and whoever may patch those may patch the spec.
-    operator.may(Method::PATCH, &account, &json!({"spec": {"suspended": true}}));
+#[test]
+fn the_operators_token_changes_nothing_of_our_objects_but_its_finalizers_and_their_status() {
+    let world = World::shared();
+    let tenant = world.tenant("objects");
+    tenant.apply("mine", tenant.spec(json!({})));
+    let strangers = json!({"metadata": {"labels": {"team": "a"}, "finalizers": ["example.com/strangers"]}});
+    tenant.merge("mine", strangers.clone());
+    tenant.merge_account(strangers);
+    tenant.ready("mine");
+    let operator = operator(world);
+    let endpoint = format!("{}/mine", cluster::endpoints(&tenant.namespace));
+    let account = format!("{ACCOUNTS}/{}", tenant.account);
+    for (path, spec, status, own) in [
+        (
+            &endpoint,
+            json!({"tags": {"a": "b"}}),
+            json!({"region": "eu-west-1"}),
+            "silvermullet.com/vpce",
+        ),
+        (
+            &account,
+            json!({"suspended": true}),
+            json!({"endpoints": 5}),
+            "silvermullet.com/awsaccount",
+        ),
+    ] {
+        world.eventually("the admission policy is in force", || {
+            let refused = operator.request(Method::PATCH, path, &json!({"spec": spec}));
+            refused.is_err().then_some(())
+        });
+        let refused = |change: Value, says: &str| operator.may_not(Method::PATCH, path, &change, says);
+        refused(json!({"spec": spec}), "may not change a spec");
+        for metadata in [
+            json!({"labels": {"team": "b"}}),
+            json!({"labels": {"team": null}}),
+            json!({"labels": {"new": "one"}}),
+            json!({"annotations": {"silvermullet.com/release-hold": "any"}}),
+            json!({"ownerReferences": owner("VPCEndpoint", false)}),
+        ] {
+            refused(
+                json!({"metadata": metadata}),
+                "labels, annotations and owner references",
+            );
+        }
+        for finalizers in [json!([own]), json!(["example.com/strangers", own, "example.com/new"])] {
+            refused(json!({"metadata": {"finalizers": finalizers}}), "finalizers of others");
+        }
+
+        // What its work takes; and what it sends beside that has no effect.
+        let change = json!({"metadata": {"finalizers": ["example.com/strangers"]}, "status": status});
+        let result = operator
+            .request(Method::PATCH, path, &change)
+            .expect("its own finalizer");
+        assert_eq!(result["metadata"]["finalizers"], json!(["example.com/strangers"]));
+        let before = world.cluster.get(path).expect("it is there");
+        assert_eq!(result["status"], before["status"]);
+        let change = json!({"spec": spec, "metadata": {"labels": {"team": "b"}}, "status": status});
+        let result = operator.request(Method::PATCH, &format!("{path}/status"), &change);
+        let result = result.expect("the status is its own");
+        assert_ne!(result["status"], before["status"]);
+        assert_eq!(result["spec"], before["spec"]);
+        assert_eq!(result["metadata"]["labels"], json!({"team": "a"}));
+    }
+    // Others are not held to this.
+    tenant.merge(
+        "mine",
+        json!({"metadata": {"labels": {"team": "b"}}, "spec": {"tags": {"a": "b"}}}),
+    );
+    tenant.ready("mine");
 }
 
 #[test]
@@ -203,6 +288,77 @@ fn the_operators_token_writes_no_service_but_its_own() {
 }
 
 #[test]
+fn the_operators_token_puts_nothing_on_a_service_that_the_settings_do_not_allow() {
+    let setup = Setup::fast()
+        .value("settings.serviceLabels[0]", "team")
+        .value("settings.serviceAnnotations[0]", "example.com/*");
+    let world = World::own(setup);
+    let tenant = world.tenant("metadata");
+    let asked = json!({"labels": {"team": "a"}, "annotations": {"example.com/note": "b"}});
+    tenant.apply("mine", tenant.spec(json!({"service": asked})));
+    tenant.ready("mine");
+    let metadata = tenant.kubernetes_service("mine").expect("it is published")["metadata"].take();
+    assert_eq!(
+        (
+            &metadata["labels"]["team"],
+            &metadata["annotations"]["example.com/note"]
+        ),
+        (&json!("a"), &json!("b"))
+    );
+    admission_is_in_force(&world);
+    let operator = operator(&world);
+    let services = cluster::services(&tenant.namespace);
+    let mine = format!("{services}/mine");
+    let new = |metadata: Value| {
+        let mut ours = json!({"labels": {LABEL.0: LABEL.1}, "ownerReferences": owner("VPCEndpoint", true)});
+        for (field, keys) in metadata.as_object().expect("fields") {
+            let before = ours[field].as_object().cloned().unwrap_or_default();
+            ours[field] = merged(Value::Object(before), keys.clone());
+        }
+        service("new", ours)
+    };
+    // Somebody else's stays, and is not the operator's to change.
+    let strangers = json!({"labels": {"cost": "1"}, "annotations": {"note": "2"}});
+    let set = world.cluster.merge(&mine, &json!({"metadata": strangers}));
+    set.unwrap_or_else(|refusal| panic!("{}", refusal.message));
+    for (metadata, says) in [
+        (json!({"labels": {"teams": "a"}}), "serviceLabels"),
+        (json!({"labels": {"example.com/note": "a"}}), "serviceLabels"),
+        (json!({"labels": {"cost": "2"}}), "serviceLabels"),
+        (json!({"annotations": {"team": "a"}}), "serviceAnnotations"),
+        (
+            json!({"annotations": {"external-dns.alpha.kubernetes.io/hostname": "a"}}),
+            "serviceAnnotations",
+        ),
+        (json!({"annotations": {"note": "3"}}), "serviceAnnotations"),
+    ] {
+        operator.may_not(Method::POST, &services, &new(metadata.clone()), says);
+        operator.may_not(Method::PATCH, &mine, &json!({"metadata": metadata}), says);
+    }
+    for metadata in [
+        json!({"labels": {"team": "b"}}),
+        json!({"annotations": {"example.com/other": "c", "silvermullet.com/applied-metadata": "{}"}}),
+    ] {
+        operator.may(Method::POST, &services, &new(metadata.clone()));
+        operator.may(Method::PATCH, &mine, &json!({"metadata": metadata}));
+    }
+    operator.may(Method::PATCH, &mine, &json!({"metadata": {"labels": {"team": null}}}));
+
+    // The operator, too, puts nothing there that is not allowed.
+    tenant.apply("mine", tenant.spec(json!({"service": {"labels": {"team": "b"}}})));
+    tenant.ready("mine");
+    let metadata = tenant.kubernetes_service("mine").expect("it stays")["metadata"].take();
+    assert_eq!(
+        (&metadata["labels"]["team"], &metadata["labels"]["cost"]),
+        (&json!("b"), &json!("1"))
+    );
+    assert_eq!(metadata["annotations"]["note"], "2");
+    assert!(metadata["annotations"]["example.com/note"].is_null(), "{metadata}");
+    tenant.apply("mine", tenant.spec(json!({"service": {"labels": {"cost": "3"}}})));
+    tenant.not_ready("mine", "NotAllowed");
+}
+
+#[test]
 fn app_teams_write_specs_and_neither_status_nor_accounts() {
     let tenant = World::shared().tenant("team");
     tenant.apply("there", tenant.spec(json!({})));
@@ -241,25 +397,23 @@ fn app_teams_write_specs_and_neither_status_nor_accounts() {
 fn the_platform_team_writes_accounts_and_reads_endpoints() {
     let world = World::shared();
     let tenant = world.tenant("platform");
-    let user = format!("platform-{}", tenant.namespace);
-    let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": user},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "vpce-operator-platform"},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
-    });
-    let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
-    let bound = world.cluster.list(bindings);
+    let bound = world.cluster.list(BINDINGS);
+    let is_platform = |binding: &&Value| binding["roleRef"]["name"] == "vpce-operator-platform";
+    let subjects: Vec<String> = bound
+        .iter()
+        .filter(is_platform)
+        .flat_map(|binding| binding["subjects"].as_array().expect("subjects"))
+        .map(|subject| text(&subject["name"]))
+        .collect();
     assert!(
-        bound
-            .iter()
-            .all(|binding| binding["roleRef"]["name"] != "vpce-operator-platform"),
-        "the chart binds it to nobody"
+        subjects.iter().all(|name| name.starts_with("platform-")),
+        "the chart binds it to nobody: {subjects:?}"
     );
-    if let Err(refusal) = world.cluster.create(bindings, &binding, Run::Real) {
-        panic!("{bindings}: {}", refusal.message);
-    }
-    let cluster = &world.cluster;
-    let platform = As { cluster, user };
+    let platform = bind(
+        world,
+        &format!("platform-{}", tenant.namespace),
+        "vpce-operator-platform",
+    );
     let account = format!("{ACCOUNTS}/{}", tenant.account);
     world.eventually("the platform team reads AWSAccounts", || {
         platform.request(Method::GET, &account, &Value::Null).ok()
@@ -273,57 +427,6 @@ fn the_platform_team_writes_accounts_and_reads_endpoints() {
     platform.may(Method::GET, &endpoints, &Value::Null);
     let new = endpoint(&tenant.namespace, "new", &tenant.spec(json!({})));
     platform.may_not(Method::POST, &endpoints, &new, "cannot create resource");
-    cluster.delete(&format!("{bindings}/{}", platform.user));
-}
-
-#[test]
-fn services_are_written_in_named_namespaces_only_and_what_is_protected_stays() {
-    let cluster = Cluster::start().expect("a cluster");
-    cluster.create_namespace("inside", json!({}));
-    cluster.create_namespace("outside", json!({}));
-    let setup = Setup::fast()
-        .value("rbac.namespaces[0]", "inside")
-        .value("protect.enabled", "true");
-    let world = World::on(cluster, setup).expect("the world starts");
-    let operator = operator(&world);
-    let owned = json!({"labels": {LABEL.0: LABEL.1}, "ownerReferences": owner("VPCEndpoint", true)});
-    let (inside, outside) = (cluster::services("inside"), cluster::services("outside"));
-    operator.may(Method::POST, &inside, &service("new", owned.clone()));
-    operator.may_not(Method::POST, &outside, &service("new", owned), "cannot create resource");
-    operator.may(Method::GET, &outside, &Value::Null);
-
-    // An endpoint elsewhere says that its Service is refused; without one it is fine.
-    let mut tenant = world.unregistered_tenant("elsewhere");
-    tenant.register(json!({"namespaces": [tenant.namespace, "inside"]}));
-    tenant.apply("refused", tenant.spec(json!({})));
-    let message = tenant.not_ready("refused", "ServiceRefused");
-    assert!(message.contains("cannot create resource"), "{message}");
-    tenant.apply("refused", tenant.spec(json!({"service": {"type": "None"}})));
-    tenant.ready("refused");
-
-    let account = format!("{ACCOUNTS}/{}", tenant.account);
-    let refused = format!("{}/refused", cluster::endpoints(&tenant.namespace));
-    for path in &[refused, account] {
-        let protect = |value: Value| json!({"metadata": {"annotations": {"silvermullet.com/protect": value}}});
-        let set = |value: Value| {
-            let merged = world.cluster.merge(path, &protect(value));
-            merged.unwrap_or_else(|refusal| panic!("{path}: {}", refusal.message));
-        };
-        set(json!("true"));
-        world.eventually("a protected object is not deleted", || {
-            let refusal = world.cluster.try_delete(path).err()?;
-            assert!(refusal.message.contains("remove the annotation"), "{}", refusal.message);
-            Some(())
-        });
-        set(json!(null));
-    }
-
-    tenant.namespace = "inside".to_owned();
-    tenant.apply("made", tenant.spec(json!({})));
-    tenant.ready("made");
-    assert!(tenant.kubernetes_service("made").is_some());
-    tenant.delete("made");
-    tenant.gone("made");
 }
 
 /// The verbs and resources of the operator's ClusterRole, as the metric has them.

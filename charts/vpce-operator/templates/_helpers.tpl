@@ -30,6 +30,20 @@
 {{- end -}}
 {{- end -}}
 
+{{/* CEL: whether a request comes from the operator's ServiceAccount. */}}
+{{- define "vpce-operator.isTheOperator" -}}
+request.userInfo.username == 'system:serviceaccount:{{ include "vpce-operator.namespace" . }}:{{ include "vpce-operator.serviceAccountName" . }}'
+{{- end -}}
+
+{{/* CEL: whether `key` is one of a list of keys, where those that end in * stand for all that begin so; ends with "||". */}}
+{{- define "vpce-operator.keyIsAllowed" -}}
+{{- range $key := . -}}
+{{- if hasSuffix "*" $key -}}
+key.startsWith('{{ trimSuffix "*" $key }}') || {{ else -}}
+key == '{{ $key }}' || {{ end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "vpce-operator.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "vpce-operator.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -69,6 +83,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   (list "VPCE_ACCOUNT_CONCURRENCY" $settings.accountConcurrency)
   (list "VPCE_WORKER_CONCURRENCY" $settings.workerConcurrency)
   (list "VPCE_METRICS_PER_OBJECT" $settings.metricsPerObject)
+  (list "VPCE_SERVICE_LABELS" (join "," $settings.serviceLabels))
+  (list "VPCE_SERVICE_ANNOTATIONS" (join "," $settings.serviceAnnotations))
+  (list "VPCE_SOURCE_IDENTITY" $settings.sourceIdentity)
 -}}
 {{- range $variable := $variables -}}
 {{- $value := index $variable 1 -}}
