@@ -82,7 +82,8 @@ pub fn take_over(
     namespace: &str,
     findings: &Findings,
 ) {
-    if let Sight::Ours(fact) | Sight::Lost(fact) = &observed.endpoint {
+    // Of what is not the object's own nothing is told: the id may be one that somebody else put into the status.
+    if let Sight::Ours(fact) = &observed.endpoint {
         let mut names = fact.dns_names.clone();
         names.sort();
         let mut interfaces = fact.interfaces.clone();
@@ -94,9 +95,9 @@ pub fn take_over(
         status.network_interface_ids = interfaces;
     }
     match &observed.group {
-        Sight::Ours(fact) | Sight::Lost(fact) => status.security_group_id = Some(fact.id.to_string()),
+        Sight::Ours(fact) => status.security_group_id = Some(fact.id.to_string()),
         Sight::Absent | Sight::Gone => status.security_group_id = None,
-        Sight::Unconfirmed => {}
+        Sight::Lost(_) | Sight::Unconfirmed => {}
     }
     let Some(desired) = desired else {
         return;
