@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::api::Api;
 use kube::client::ClientBuilder;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::{Store, store::Writer};
+use kube::runtime::reflector::{ObjectRef, store::Writer};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, reflector};
 use kube::{Client, Config, Resource, ResourceExt};
@@ -21,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use vpce_core::ids::EndpointId;
 use vpce_core::limits::Limits;
+use vpce_core::tenancy;
 
 use crate::account;
 use crate::aws::observer::{CallRecord, Observer};
@@ -391,28 +392,37 @@ async fn open_sessions(settings: &Settings, metrics: &Metrics) -> sessions::Sess
 }
 
 fn open_regions(settings: &Settings, cluster: &str, caches: &Caches, wakers: &Wakers, metrics: &Metrics) -> Regions {
-    let (endpoints, wakers, metrics) = (caches.endpoints.clone(), wakers.clone(), metrics.clone());
+    let (caches, wakers, metrics) = (caches.clone(), wakers.clone(), metrics.clone());
     Regions::new(aws::region::Settings {
         cluster: cluster.to_owned(),
         poll: settings.poll_interval,
         settle: settings.settle,
         limits: Arc::new(Limits::new(settings.aws_limits.iter().cloned())),
         wake: Arc::new(move |namespace, name| wakers.endpoint(namespace, name)),
-        known: Arc::new(move |key| known_endpoints(&endpoints, key)),
+        known: Arc::new(move |key| known_endpoints(&caches, key)),
         waited: Arc::new(move |action, seconds| metrics.aws_queue_wait(action, seconds)),
     })
 }
 
-/// The endpoints that objects have in a region, by their status, but for those that are being deleted.
-fn known_endpoints(endpoints: &Store<Endpoint>, key: &RegionKey) -> Vec<EndpointId> {
+/// The endpoints that objects have in a region, by their status, but for those that are being deleted, and those whose
+/// namespace may not use the account: whoever writes a status by mistake of RBAC holds nobody else's creates with it.
+fn known_endpoints(caches: &Caches, key: &RegionKey) -> Vec<EndpointId> {
+    let is_mapped = |namespace: &str, account: &str| {
+        let labels = caches.namespaces.get(&ObjectRef::new(namespace));
+        let labels = labels.and_then(|namespace| namespace.metadata.labels.clone());
+        let account = caches.accounts.get(&ObjectRef::new(account));
+        let spec = account.as_ref().and_then(|account| account.spec.as_ref().ok());
+        spec.is_some_and(|spec| tenancy::maps(spec, namespace, &labels.unwrap_or_default()))
+    };
     let of_region = |endpoint: &Arc<Endpoint>| {
         let binding = binding(&endpoint.status)?;
         let here = binding.account_id.as_str() == key.account_id && binding.region.as_str() == key.region;
         let stays = endpoint.metadata.deletion_timestamp.is_none();
         let id = endpoint.status.vpc_endpoint_id.as_deref()?;
-        (here && stays).then(|| id.into())
+        let namespace = endpoint.metadata.namespace.as_deref().unwrap_or_default();
+        (here && stays && is_mapped(namespace, &binding.account)).then(|| id.into())
     };
-    endpoints.state().iter().filter_map(of_region).collect()
+    caches.endpoints.state().iter().filter_map(of_region).collect()
 }
 
 fn sources(ctx: &Shared) -> Sources {
