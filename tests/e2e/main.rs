@@ -15,6 +15,7 @@ mod policies;
 mod privileges;
 mod rails;
 mod schema;
+mod secrets;
 mod service_metadata;
 mod tenancy;
 mod unparseable;
