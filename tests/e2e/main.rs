@@ -3,6 +3,7 @@
 mod cluster;
 mod conditions;
 mod crashes;
+mod crowd;
 mod dashboards;
 mod drift;
 mod edits;
