@@ -44,11 +44,10 @@ fn the_chart_lints_and_every_manifest_conforms() {
     // What is off by default.
     let optional = plane.folder().join("optional.yaml");
     let optional_text = template(&["rbac.namespaces={a,b}", "protect.enabled=true", "crds.install=false"]);
-    assert_eq!(
-        optional_text.matches("\nkind: RoleBinding\n").count(),
-        2,
-        "{optional_text}"
-    );
+    for namespace in ["a", "b"] {
+        let placed = optional_text.matches(&format!("\n  namespace: {namespace}\n")).count();
+        assert_eq!(placed, 2, "a Role and its RoleBinding: {optional_text}");
+    }
     fs::write(&optional, optional_text).expect("written");
 
     plane

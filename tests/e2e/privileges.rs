@@ -429,6 +429,123 @@ fn the_platform_team_writes_accounts_and_reads_endpoints() {
     platform.may_not(Method::POST, &endpoints, &new, "cannot create resource");
 }
 
+#[test]
+fn the_label_that_selectors_use_is_guarded_where_the_sample_is_applied() {
+    const KEY: &str = "vpce.example.com/team";
+    let world = World::shared();
+    let tenant = world.tenant("guarded");
+    let guard = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/namespace-label-guard.yaml");
+    world.kubectl(&["apply", "--filename", guard]);
+    let role = format!("namespaces-{}", tenant.namespace);
+    let rule = json!({
+        "apiGroups": [""], "resources": ["namespaces", "namespaces/status", "namespaces/finalize"],
+        "verbs": ["get", "create", "update", "patch"],
+    });
+    let may_label = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": role}, "rules": [rule],
+    });
+    let created = world.cluster.create(ROLES, &may_label, Run::Real);
+    created.unwrap_or_else(|refusal| panic!("{}", refusal.message));
+    let team = bind(world, &format!("app-{}", tenant.namespace), &role);
+    let platform = format!("platform-{}", tenant.namespace);
+    bind(world, &platform, &role);
+    let platform = bind(world, &platform, "vpce-operator-platform");
+
+    let namespace = format!("{NAMESPACES}/{}", tenant.namespace);
+    let status = format!("{namespace}/status");
+    let finalize = format!("{namespace}/finalize");
+    let labels = |labels: Value| json!({"metadata": {"labels": labels}});
+    let says = "only who may update AWSAccounts may set the label vpce.example.com/team";
+    let other = labels(json!({"stage": "test"}));
+    for somebody in [&team, &platform] {
+        world.eventually("the API server knows of their roles", || {
+            somebody.request(Method::PATCH, &namespace, &other).ok()
+        });
+    }
+    world.eventually("the guard is in force", || {
+        let refused = team.request(Method::PATCH, &namespace, &labels(json!({KEY: "any"})));
+        refused.is_err().then_some(())
+    });
+    let new = |labels: Value| {
+        let name = format!("new-{}", tenant.namespace);
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+    };
+    let finalized = |value: &str| {
+        let mut object = world.cluster.get(&namespace).expect("it is there");
+        object["metadata"]["labels"][KEY] = json!(value);
+        object
+    };
+    team.may_not(Method::POST, NAMESPACES, &new(json!({KEY: "a"})), says);
+    team.may(Method::POST, NAMESPACES, &new(json!({"stage": "test"})));
+    platform.may(Method::POST, NAMESPACES, &new(json!({KEY: "a"})));
+    // To set it, then to change it and to take it away; and other labels in its presence.
+    for value in ["a", "b"] {
+        for path in [&namespace, &status] {
+            team.may_not(Method::PATCH, path, &labels(json!({KEY: value})), says);
+            team.may(Method::PATCH, path, &other);
+            platform.may(Method::PATCH, path, &labels(json!({KEY: value})));
+        }
+        team.may_not(Method::PUT, &finalize, &finalized(value), says);
+        platform.may(Method::PUT, &finalize, &finalized(value));
+        if value == "a" {
+            let set = world.cluster.merge(&namespace, &labels(json!({KEY: value})));
+            set.unwrap_or_else(|refusal| panic!("{}", refusal.message));
+        }
+    }
+    team.may_not(Method::PATCH, &namespace, &labels(json!({KEY: null})), says);
+    platform.may(Method::PATCH, &namespace, &labels(json!({KEY: null})));
+}
+
+#[test]
+fn services_are_written_in_named_namespaces_only_and_what_is_protected_stays() {
+    let cluster = Cluster::start().expect("a cluster");
+    cluster.create_namespace("inside", json!({}));
+    cluster.create_namespace("outside", json!({}));
+    let setup = Setup::fast()
+        .value("rbac.namespaces[0]", "inside")
+        .value("protect.enabled", "true");
+    let world = World::on(cluster, setup).expect("the world starts");
+    let operator = operator(&world);
+    let owned = json!({"labels": {LABEL.0: LABEL.1}, "ownerReferences": owner("VPCEndpoint", true)});
+    let (inside, outside) = (cluster::services("inside"), cluster::services("outside"));
+    operator.may(Method::POST, &inside, &service("new", owned.clone()));
+    operator.may_not(Method::POST, &outside, &service("new", owned), "cannot create resource");
+    operator.may(Method::GET, &outside, &Value::Null);
+
+    // An endpoint elsewhere says that its Service is refused; without one it is fine.
+    let mut tenant = world.unregistered_tenant("elsewhere");
+    tenant.register(json!({"namespaces": [tenant.namespace, "inside"]}));
+    tenant.apply("refused", tenant.spec(json!({})));
+    let message = tenant.not_ready("refused", "ServiceRefused");
+    assert!(message.contains("cannot create resource"), "{message}");
+    tenant.apply("refused", tenant.spec(json!({"service": {"type": "None"}})));
+    tenant.ready("refused");
+
+    let account = format!("{ACCOUNTS}/{}", tenant.account);
+    let refused = format!("{}/refused", cluster::endpoints(&tenant.namespace));
+    for path in &[refused, account] {
+        let protect = |value: Value| json!({"metadata": {"annotations": {"silvermullet.com/protect": value}}});
+        let set = |value: Value| {
+            let merged = world.cluster.merge(path, &protect(value));
+            merged.unwrap_or_else(|refusal| panic!("{path}: {}", refusal.message));
+        };
+        set(json!("true"));
+        world.eventually("a protected object is not deleted", || {
+            let refusal = world.cluster.try_delete(path).err()?;
+            assert!(refusal.message.contains("remove the annotation"), "{}", refusal.message);
+            Some(())
+        });
+        set(json!(null));
+    }
+
+    tenant.namespace = "inside".to_owned();
+    tenant.apply("made", tenant.spec(json!({})));
+    tenant.ready("made");
+    assert!(tenant.kubernetes_service("made").is_some());
+    tenant.delete("made");
+    tenant.gone("made");
+}
+
 /// The verbs and resources of the operator's ClusterRole, as the metric has them.
 fn granted(world: &World) -> BTreeSet<(String, String)> {
     let role = world
