@@ -38,6 +38,23 @@ pub struct Settings {
     #[arg(long, env = "VPCE_CLUSTER_ID", value_parser = cluster_id)]
     pub cluster_id: Option<String>,
 
+    /// The namespace of the Lease that the one replica holds that works, which is the pod's own. Without it there is no election: run one
+    /// process alone.
+    #[arg(long, env = "VPCE_LEASE_NAMESPACE", requires = "pod_name")]
+    pub lease_namespace: Option<String>,
+
+    /// The name of that Lease.
+    #[arg(long, env = "VPCE_LEASE_NAME", default_value = "vpce-operator")]
+    pub lease_name: String,
+
+    /// The name of the pod, which tells the replicas apart.
+    #[arg(long, env = "VPCE_POD_NAME")]
+    pub pod_name: Option<String>,
+
+    /// When the leader is gone, another takes over after so long. It gives up itself after two thirds of this without a renewal.
+    #[arg(long = "lease-duration-seconds", env = "VPCE_LEASE_DURATION_SECONDS", default_value = "15", value_parser = seconds)]
+    pub lease_duration: Duration,
+
     /// Where /metrics, /healthz and /readyz are served.
     #[arg(long, env = "VPCE_HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
     pub http_address: SocketAddr,
@@ -152,6 +169,7 @@ mod tests {
             ["--resync-interval-seconds", "1e99"],
             ["--aws-limit", "CreateVpcEndpoint"],
             ["--cluster-id", "a b"],
+            ["--lease-namespace", "without-a-pod"],
             ["--service-label", "a b"],
             ["--source-identity", "maybe"],
             ["--account-concurrency", "0"],

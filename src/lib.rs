@@ -19,7 +19,7 @@
 //!
 //! # The map
 //!
-//! - [`cli`]: flags and environment; [`operator`]: what is started, and in which order it stops; [`crds`]: prints the CRDs;
+//! - [`cli`]: flags and environment; [`operator`]: what is started, and in which order it stops; [`lease`]: which replica works; [`crds`]: prints the CRDs;
 //!   [`iam_policy`]: prints the IAM policies.
 //! - [`context`]: what both controllers share. [`account`]: the AWSAccount controller. [`endpoint`]: the VPCEndpoint
 //!   controller. [`service`]: the ExternalName Service. [`events`], [`finalizer`], [`status`].
@@ -38,6 +38,7 @@ pub mod endpoint;
 pub mod events;
 pub mod finalizer;
 pub mod iam_policy;
+pub mod lease;
 pub mod operator;
 pub mod service;
 pub mod status;

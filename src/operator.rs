@@ -1,7 +1,7 @@
 //! The composition root: clients, caches, controllers, HTTP server, and the order of starting and stopping.
 
 use std::collections::BTreeSet;
-use std::future::ready;
+use std::future::{pending, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +35,7 @@ use crate::endpoint::gate::Gates;
 use crate::endpoint::memory::Memories;
 use crate::endpoint::status::binding;
 use crate::events::Events;
+use crate::lease::{self, Leadership, Lost, Terms};
 use crate::service::MANAGED_BY;
 use crate::telemetry::kubernetes::CountRequests;
 use crate::telemetry::{self, Heartbeat, LineGauges, Metrics, MetricsOptions, RegionGauges, Sources, logging};
@@ -50,14 +51,20 @@ const HEARTBEAT_LIMIT: Duration = Duration::from_secs(60);
 /// How often the main loop turns.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
+/// Two must never lead at once.
+const LOST: &str = "no longer the leader; the process ends, and what was under way goes on with the next leader";
+
 /// Runs the operator until it is told to stop.
 pub fn run(settings: Settings) -> anyhow::Result<()> {
     logging::init(settings.log_format, &settings.log_level).context("cannot log")?;
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("cannot start the runtime")?
-        .block_on(serve(settings))
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(serve(settings));
+    // Who has lost the Lease waits for nothing.
+    runtime.shutdown_background();
+    result
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
@@ -91,17 +98,61 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         None => cluster_id(&client).await?,
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), cluster, "starting");
+    let terminated = terminated()?;
+    tokio::pin!(terminated);
+    let mut leadership = tokio::select! {
+        leadership = lead(&settings, &client, &ready_tx) => leadership,
+        () = &mut terminated => {
+            stop.send_replace(true);
+            return http.await.context("the HTTP server failed")?.context("the HTTP server failed");
+        }
+    };
     let controllers = start(settings, client, cluster, &metrics, stopped, ready_tx.clone()).await?;
-    terminated().await?;
+    tokio::select! {
+        () = &mut terminated => {}
+        lost = keep(&mut leadership) => return Err(lost).context(LOST),
+    }
     tracing::info!("stopping: finishing what is under way");
     let _ = ready_tx.send(false);
     stop.send_replace(true);
-    if tokio::time::timeout(STOP_WITHIN, controllers).await.is_err() {
-        tracing::warn!("some work was cut off; it goes on after the next start");
+    tokio::select! {
+        ended = tokio::time::timeout(STOP_WITHIN, controllers) => if ended.is_err() {
+            tracing::warn!("some work was cut off; it goes on after the next start");
+        },
+        lost = keep(&mut leadership) => return Err(lost).context(LOST),
+    }
+    if let Some(leadership) = leadership {
+        leadership.release().await;
     }
     http.await.context("the HTTP server failed")??;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Waits to be the one replica that works, where there is an election. A replica that waits is as ready as it can be.
+async fn lead(settings: &Settings, client: &Client, ready: &watch::Sender<bool>) -> Option<Leadership> {
+    let (Some(namespace), Some(pod)) = (&settings.lease_namespace, &settings.pod_name) else {
+        tracing::warn!("no election: there must be no other process of this operator (--lease-namespace, --pod-name)");
+        return None;
+    };
+    let terms = Terms {
+        namespace: namespace.clone(),
+        name: settings.lease_name.clone(),
+        pod: pod.clone(),
+        duration: settings.lease_duration,
+    };
+    let waiting = || {
+        ready.send_replace(true);
+    };
+    Some(lease::acquire(client.clone(), terms, waiting).await)
+}
+
+/// Ends when the Lease is lost; never where there is no election.
+async fn keep(leadership: &mut Option<Leadership>) -> Lost {
+    match leadership {
+        Some(leadership) => leadership.keep().await,
+        None => pending().await,
+    }
 }
 
 /// Ends once the operator is to stop.
@@ -110,14 +161,16 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-async fn terminated() -> anyhow::Result<()> {
+/// Ends once the process is asked to stop; it is listened for from the call on.
+fn terminated() -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 async fn kubernetes(metrics: &Metrics) -> anyhow::Result<Client> {

@@ -15,7 +15,7 @@ const CRD_FOLDERS: [&str; 2] = ["crds", "charts/vpce-operator/files/crds"];
 /// It shows the commands that print the examples of IAM policies.
 const IAM: &str = "docs/iam.md";
 /// Templates of the chart that render one document each.
-const RBAC: [&str; 10] = [
+const RBAC: [&str; 12] = [
     "admissionpolicy-objects.yaml",
     "admissionpolicy.yaml",
     "admissionpolicybinding-objects.yaml",
@@ -25,6 +25,8 @@ const RBAC: [&str; 10] = [
     "clusterrole-view.yaml",
     "clusterrole.yaml",
     "clusterrolebinding.yaml",
+    "role-lease.yaml",
+    "rolebinding-lease.yaml",
     "serviceaccount.yaml",
 ];
 

@@ -145,6 +145,43 @@ impl Operator {
         Ok(operator)
     }
 
+    /// Starts a further replica of the same Deployment, with a pod name of its own, and waits until it is ready. Of the environment
+    /// an empty value takes a variable away.
+    ///
+    /// # Errors
+    /// When it ends by itself or does not become ready.
+    pub fn replica(&self, pod: &str, environment: &[(&str, &str)]) -> Result<Self> {
+        let mut all = self.environment.clone();
+        let own = [("VPCE_POD_NAME", pod)];
+        for (name, value) in own.iter().chain(environment) {
+            all.retain(|(other, _)| other != name);
+            if !value.is_empty() {
+                all.push(((*name).to_owned(), (*value).to_owned()));
+            }
+        }
+        let replica = Self {
+            running: Mutex::new(None),
+            binary: self.binary.clone(),
+            arguments: self.arguments.clone(),
+            environment: all,
+            readiness: self.readiness.clone(),
+            liveness: self.liveness.clone(),
+            scratch: Scratch::new("operator")?,
+        };
+        replica.start()?;
+        Ok(replica)
+    }
+
+    /// How it has ended by itself, if it has.
+    ///
+    /// # Errors
+    /// When it was not started, or the system does not tell.
+    pub fn exited(&self) -> Result<Option<ExitStatus>> {
+        let mut running = self.running();
+        let child = &mut running.as_mut().context("the operator is not running")?.child;
+        child.exited()
+    }
+
     /// Starts the operator, which must not be running, and waits until its readiness probe succeeds.
     ///
     /// # Errors

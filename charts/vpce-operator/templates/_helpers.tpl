@@ -74,6 +74,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   (list "VPCE_HTTP_ADDRESS" $settings.httpAddress)
   (list "VPCE_LOG_FORMAT" $settings.logFormat)
   (list "VPCE_LOG_LEVEL" $settings.logLevel)
+  (list "VPCE_LEASE_DURATION_SECONDS" $settings.leaseDurationSeconds)
   (list "VPCE_RESYNC_INTERVAL_SECONDS" $settings.resyncIntervalSeconds)
   (list "VPCE_POLL_INTERVAL_SECONDS" $settings.pollIntervalSeconds)
   (list "VPCE_SETTLE_SECONDS" $settings.settleSeconds)

@@ -1,0 +1,241 @@
+//! One leader at a time: a Lease that is renewed well before others may take it, or the process ends.
+//!
+//! The rules are those of client-go's leader election. Every write carries the resourceVersion of what was read, so that
+//! of two who reach for the Lease one is refused; how old it is goes by one's own clock, from when its last renewal was
+//! seen, so that clocks need not agree. The leader gives up when it could not renew for two thirds of the Lease's time,
+//! before anybody else may take it. (kube-lease-manager goes on leading after a renewal failed, and kube-leader-election
+//! compares the clocks of two machines.)
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use kube::api::{Api, ObjectMeta, PostParams};
+
+use crate::service::is_status;
+
+/// Which Lease, and for how long.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// The Lease's namespace.
+    pub namespace: String,
+    /// The Lease's name.
+    pub name: String,
+    /// The pod's name. Should its container start again, the new one goes on at once: the old one is gone.
+    pub pod: String,
+    /// A leader that has not renewed for so long may be replaced.
+    pub duration: Duration,
+}
+
+impl Terms {
+    /// The leader gives up after so long without a renewal.
+    fn deadline(&self) -> Duration {
+        self.duration * 2 / 3
+    }
+
+    /// The leader renews, and others look, this often.
+    fn retry(&self) -> Duration {
+        self.duration * 2 / 15
+    }
+}
+
+/// Why somebody no longer leads.
+#[derive(Debug, thiserror::Error)]
+pub enum Lost {
+    /// Another holds the Lease.
+    #[error("the Lease is held by {0:?} now")]
+    Taken(String),
+    /// It is gone.
+    #[error("the Lease was deleted")]
+    Deleted,
+    /// The API server did not take a renewal in time.
+    #[error("the Lease could not be renewed within {0:?}: {1}")]
+    NotRenewed(Duration, String),
+}
+
+/// Held by the one who leads.
+pub struct Leadership {
+    api: Api<Lease>,
+    terms: Terms,
+    /// The pod, and which of its processes: no other, whatever its pod is called, takes this one's renewals for its own.
+    identity: String,
+    lease: Lease,
+    /// When the last renewal that was taken was sent.
+    renewed: Instant,
+}
+
+/// Waits until the Lease can be had, and takes it. While another holds it, `waiting` is told.
+pub async fn acquire(client: Client, terms: Terms, waiting: impl Fn()) -> Leadership {
+    let api: Api<Lease> = Api::namespaced(client, &terms.namespace);
+    let identity = format!("{}_{:016x}", terms.pod, fastrand::u64(..));
+    let mut seen: Option<(Option<String>, Instant)> = None;
+    let mut told = None;
+    loop {
+        match take(&api, &terms, &identity, &mut seen).await {
+            Ok(Taking::Taken(lease, renewed)) => {
+                tracing::info!(lease = terms.name, holder = identity, "leading");
+                return Leadership {
+                    api,
+                    terms,
+                    identity,
+                    lease: *lease,
+                    renewed,
+                };
+            }
+            Ok(Taking::Held(holder)) => {
+                waiting();
+                if told.as_ref() != Some(&holder) {
+                    tracing::info!(lease = terms.name, holder, "waiting: another leads");
+                    told = Some(holder);
+                }
+            }
+            Err(error) => tracing::warn!(lease = terms.name, %error, "the Lease cannot be read or taken; trying again"),
+        }
+        tokio::time::sleep(terms.retry()).await;
+    }
+}
+
+enum Taking {
+    Taken(Box<Lease>, Instant),
+    Held(String),
+}
+
+async fn take(
+    api: &Api<Lease>,
+    terms: &Terms,
+    identity: &str,
+    seen: &mut Option<(Option<String>, Instant)>,
+) -> Result<Taking, kube::Error> {
+    let sent = Instant::now();
+    let Some(there) = api.get_opt(&terms.name).await? else {
+        let new = Lease {
+            metadata: ObjectMeta {
+                name: Some(terms.name.clone()),
+                namespace: Some(terms.namespace.clone()),
+                ..ObjectMeta::default()
+            },
+            spec: Some(held_by(terms, identity, None)),
+        };
+        return match api.create(&PostParams::default(), &new).await {
+            Ok(lease) => Ok(Taking::Taken(Box::new(lease), sent)),
+            Err(error) if is_status(&error, 409) => Ok(Taking::Held("somebody who was quicker".to_owned())),
+            Err(error) => Err(error),
+        };
+    };
+    let version = there.metadata.resource_version.clone();
+    if seen.as_ref().is_none_or(|(last, _)| *last != version) {
+        *seen = Some((version, Instant::now()));
+    }
+    let unchanged = seen.as_ref().map_or(Duration::ZERO, |(_, since)| since.elapsed());
+    let spec = there.spec.clone().unwrap_or_default();
+    let holder = spec.holder_identity.clone().unwrap_or_default();
+    let promised = u64::try_from(spec.lease_duration_seconds.unwrap_or(0)).unwrap_or(0);
+    let is_former_self = holder.rsplit_once('_').is_some_and(|(pod, _)| pod == terms.pod);
+    if !holder.is_empty() && !is_former_self && unchanged < terms.duration.max(Duration::from_secs(promised)) {
+        return Ok(Taking::Held(holder));
+    }
+    let lease = Lease {
+        spec: Some(held_by(terms, identity, Some(&spec))),
+        ..there
+    };
+    match api.replace(&terms.name, &PostParams::default(), &lease).await {
+        Ok(lease) => Ok(Taking::Taken(Box::new(lease), sent)),
+        Err(error) if is_status(&error, 409) => Ok(Taking::Held("somebody who was quicker".to_owned())),
+        Err(error) => Err(error),
+    }
+}
+
+/// A spec that says who leads from now on.
+fn held_by(terms: &Terms, identity: &str, before: Option<&LeaseSpec>) -> LeaseSpec {
+    let now = MicroTime(Timestamp::now());
+    LeaseSpec {
+        holder_identity: Some(identity.to_owned()),
+        // Rounded up: whoever reads it waits no less than we do.
+        lease_duration_seconds: i32::try_from(terms.duration.as_millis().div_ceil(1000)).ok(),
+        acquire_time: Some(now.clone()),
+        renew_time: Some(now),
+        lease_transitions: Some(before.map_or(0, |before| before.lease_transitions.unwrap_or(0).saturating_add(1))),
+        ..LeaseSpec::default()
+    }
+}
+
+impl Leadership {
+    /// Renews for as long as it can, and says why it cannot any more. May be dropped at any time.
+    pub async fn keep(&mut self) -> Lost {
+        let mut problem = "no answer".to_owned();
+        loop {
+            tokio::time::sleep(self.terms.retry()).await;
+            let left = self.terms.deadline().saturating_sub(self.renewed.elapsed());
+            match tokio::time::timeout(left, self.renew()).await {
+                Ok(Ok(Ok(()))) => {}
+                Ok(Ok(Err(lost))) => return lost,
+                Ok(Err(error)) => {
+                    tracing::warn!(lease = self.terms.name, %error, "the Lease was not renewed; trying again");
+                    problem = error.to_string();
+                }
+                Err(_) => return Lost::NotRenewed(self.terms.deadline(), problem),
+            }
+        }
+    }
+
+    async fn renew(&mut self) -> Result<Result<(), Lost>, kube::Error> {
+        let sent = Instant::now();
+        let mut lease = self.lease.clone();
+        lease.spec.get_or_insert_default().renew_time = Some(MicroTime(Timestamp::now()));
+        match self.api.replace(&self.terms.name, &PostParams::default(), &lease).await {
+            Ok(lease) => {
+                self.lease = lease;
+                self.renewed = sent;
+                Ok(Ok(()))
+            }
+            // Somebody has written it: ourselves, where an answer was lost, a person, or the next leader.
+            Err(error) if is_status(&error, 409) || is_status(&error, 404) => {
+                let Some(there) = self.api.get_opt(&self.terms.name).await? else {
+                    return Ok(Err(Lost::Deleted));
+                };
+                let spec = there.spec.clone().unwrap_or_default();
+                let holder = spec.holder_identity.unwrap_or_default();
+                if holder != self.identity {
+                    return Ok(Err(Lost::Taken(holder)));
+                }
+                self.lease = there;
+                Ok(Ok(()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lets another lead at once, when the work has ended.
+    pub async fn release(self) {
+        let released = tokio::time::timeout(self.terms.retry() * 2, self.give_back()).await;
+        match released {
+            Ok(Ok(())) => tracing::info!(lease = self.terms.name, "no longer leading"),
+            Ok(Err(error)) => {
+                tracing::warn!(lease = self.terms.name, %error, "the Lease was not given back; it expires")
+            }
+            Err(_) => tracing::warn!(
+                lease = self.terms.name,
+                "the Lease was not given back in time; it expires"
+            ),
+        }
+    }
+
+    async fn give_back(&self) -> Result<(), kube::Error> {
+        // A renewal may have been cut off after it was taken.
+        let Some(mut lease) = self.api.get_opt(&self.terms.name).await? else {
+            return Ok(());
+        };
+        let spec = lease.spec.get_or_insert_default();
+        if spec.holder_identity.as_deref() != Some(self.identity.as_str()) {
+            return Ok(());
+        }
+        spec.holder_identity = None;
+        spec.renew_time = Some(MicroTime(Timestamp::now()));
+        self.api
+            .replace(&self.terms.name, &PostParams::default(), &lease)
+            .await
+            .map(drop)
+    }
+}
