@@ -8,6 +8,7 @@ mod dashboards;
 mod drift;
 mod edits;
 mod figures;
+mod guides;
 mod leaders;
 mod legacy;
 mod lifecycle;
