@@ -200,6 +200,7 @@ fn a_used_up_quota_is_said_and_waited_for() {
     world.aws.fault(Fault {
         action: Some("CreateVpcEndpoint".to_owned()),
         account: Some(tenant.account_id.clone()),
+        id: None,
         kind: FaultKind::refuse(
             400,
             "VpcEndpointLimitExceeded",

@@ -12,6 +12,8 @@ pub(crate) struct Clock {
     started_wall: SystemTime,
     scale: f64,
     advanced: Seconds,
+    /// How far AWS's clock is ahead of ours, in seconds of ours.
+    skew: f64,
 }
 
 impl Clock {
@@ -21,6 +23,7 @@ impl Clock {
             started_wall: SystemTime::now(),
             scale,
             advanced: 0.0,
+            skew: 0.0,
         }
     }
 
@@ -33,20 +36,42 @@ impl Clock {
         self.advanced += seconds;
     }
 
+    pub(crate) fn set_skew(&mut self, seconds: f64) {
+        self.skew = seconds;
+    }
+
+    /// What AWS's own clock says: ours, and what sets them apart.
+    pub(crate) fn wall(&self) -> Timestamp {
+        Timestamp::try_from(shifted(SystemTime::now(), self.skew)).unwrap_or_default()
+    }
+
+    /// The same as the `Date` of an answer.
+    pub(crate) fn http_date(&self) -> String {
+        let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
+        printer.timestamp_to_rfc9110_string(&self.wall()).unwrap_or_default()
+    }
+
     /// The moment of the caller's own clock at which simulated time is (or was) `at`, since that is the clock it will
-    /// compare with: a session of an hour at five times the speed expires in twelve minutes.
+    /// compare with: a session of an hour at five times the speed expires in twelve minutes. Where AWS's clock is ahead,
+    /// so is what it says.
     pub(crate) fn timestamp(&self, at: Seconds) -> String {
         let real = (at - self.advanced) / self.scale;
-        let moment = if real >= 0.0 {
-            self.started_wall + Duration::from_secs_f64(real)
-        } else {
-            self.started_wall - Duration::from_secs_f64(-real)
-        };
+        let moment = shifted(self.started_wall, real + self.skew);
         Timestamp::try_from(moment)
             .and_then(|t| t.round(Unit::Millisecond))
             .map(|t| t.to_string())
             .unwrap_or_default()
     }
+}
+
+fn shifted(moment: SystemTime, seconds: f64) -> SystemTime {
+    let by = Duration::from_secs_f64(seconds.abs());
+    if seconds >= 0.0 { moment + by } else { moment - by }
+}
+
+/// Reads an `X-Amz-Date`: `20260102T030405Z`.
+pub(crate) fn read_date(text: &str) -> Option<Timestamp> {
+    Timestamp::strptime("%Y%m%dT%H%M%S%z", text.replace('Z', "+0000")).ok()
 }
 
 #[cfg(test)]

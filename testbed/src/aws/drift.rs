@@ -133,7 +133,8 @@ impl Simulator {
         Ok(())
     }
 
-    /// Puts an endpoint into a state, in which it stays until something else happens to it.
+    /// Puts an endpoint into a state, in which it stays until something else happens to it. What the owner of its service
+    /// does has methods of its own.
     pub fn set_endpoint_state(
         &self,
         account: &str,
@@ -150,27 +151,5 @@ impl Simulator {
         endpoint.connected |= state == EndpointState::Available;
         endpoint.last_error = last_error;
         Ok(())
-    }
-
-    /// The service's owner accepts the endpoint, which becomes available some time later.
-    pub fn accept(&self, account: &str, region: &str, endpoint_id: &str) -> anyhow::Result<()> {
-        let mut world = self.world();
-        let due = world.clock.now() + world.config.pending_seconds;
-        let endpoint = world.region(account, region).endpoints.get_mut(endpoint_id);
-        let endpoint = endpoint.with_context(|| format!("no endpoint {endpoint_id}"))?;
-        if !matches!(
-            endpoint.state,
-            EndpointState::PendingAcceptance | EndpointState::Rejected
-        ) {
-            bail!("{endpoint_id} is {}", endpoint.state.wire());
-        }
-        endpoint.state = EndpointState::Pending;
-        endpoint.due = Some(due);
-        Ok(())
-    }
-
-    /// The service's owner rejects the endpoint.
-    pub fn reject(&self, account: &str, region: &str, endpoint_id: &str) -> anyhow::Result<()> {
-        self.set_endpoint_state(account, region, endpoint_id, EndpointState::Rejected, None)
     }
 }

@@ -294,6 +294,13 @@ impl Identities {
         credentials
     }
 
+    /// Ends the session that this key is of.
+    pub(crate) fn expire_session(&mut self, key_id: &str, now: Seconds) {
+        if let Some(key) = self.keys.get_mut(key_id).filter(|key| key.expires.is_some()) {
+            key.expires = Some(now);
+        }
+    }
+
     /// Ends every session at once.
     pub(crate) fn expire_sessions(&mut self, now: Seconds) {
         for key in self.keys.values_mut() {

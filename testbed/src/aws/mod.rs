@@ -4,9 +4,11 @@
 //! ignored. One listener stands for all services and regions, which a request names in its signature's credential
 //! scope; the access key id says the account. Signatures themselves are not verified.
 
+mod body;
 mod bucket;
 mod calls;
 mod clock;
+mod config;
 mod drift;
 mod ec2;
 mod error;
@@ -15,10 +17,12 @@ mod filter;
 mod iam;
 mod identity;
 mod partition;
+mod provider;
 mod query;
 mod server;
 mod sts;
 mod view;
+mod weather;
 mod world;
 mod xml;
 
@@ -28,73 +32,20 @@ use std::sync::{Arc, MutexGuard};
 use anyhow::{Context as _, bail};
 
 pub use calls::Call;
+pub use config::{Config, Quotas};
 pub use ec2::region::{EndpointState, LastError};
 pub use ec2::rules::Direction;
 pub use ec2::services::ServiceSpec;
 pub use fault::{Fault, FaultKind, Gate, PausePoint};
 pub use identity::{BASE_ACCOUNT, RoleSpec};
 pub use view::{EndpointView, GroupView, RuleView};
+pub use weather::Weather;
 
 use ec2::groups::new_group;
 use ec2::network;
 use ec2::region::Subnet;
 use server::{Server, Shared};
 use world::World;
-
-/// How the simulator behaves; times in seconds of simulated time.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// How many times as fast as ours its time runs.
-    pub time_scale: f64,
-    /// From an endpoint's creation (or acceptance) until it is available.
-    pub pending_seconds: f64,
-    /// How long an endpoint is pending after its subnets were modified.
-    pub modify_seconds: f64,
-    /// From an endpoint's deletion until it is deleted.
-    pub deleting_seconds: f64,
-    /// How long a deleted endpoint is still described.
-    pub deleted_linger_seconds: f64,
-    /// How long interfaces outlive their endpoint or subnet.
-    pub eni_release_seconds: f64,
-    /// How long describes do not see what a call has changed.
-    pub consistency_seconds: f64,
-    /// Whether the documented token buckets apply.
-    pub throttle: bool,
-    /// The most items on a page of a describe, whatever the caller asks for.
-    pub page_size_cap: Option<usize>,
-    /// The partition of the base identity, the only one whose roles it can assume.
-    pub partition: String,
-    /// The regions that are there; the default: those that AWS enables in every account.
-    pub regions: Vec<String>,
-    /// Whether the base identity is a role's session, as with IRSA, and not an IAM user.
-    pub base_is_session: bool,
-}
-
-impl Config {
-    /// The default in a partition: `aws`, `aws-cn` or `aws-us-gov`, whose regions then are there.
-    pub fn of_partition(partition: &str) -> Self {
-        Self {
-            time_scale: 1.0,
-            pending_seconds: 2.0,
-            modify_seconds: 1.0,
-            deleting_seconds: 1.0,
-            deleted_linger_seconds: 60.0,
-            eni_release_seconds: 1.0,
-            consistency_seconds: 0.0,
-            throttle: true,
-            page_size_cap: None,
-            partition: partition.to_owned(),
-            regions: partition::regions(partition).iter().map(|r| (*r).to_owned()).collect(),
-            base_is_session: false,
-        }
-    }
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self::of_partition("aws")
-    }
-}
 
 /// A handle on a running simulator, which ends with the last one.
 #[derive(Clone)]
@@ -305,9 +256,50 @@ impl Simulator {
         self.world().faults.add(fault);
     }
 
-    /// Takes back the faults that have not worn off.
+    /// Takes back the faults that have not worn off, ends the weather, and STS is up again.
     pub fn clear_faults(&self) {
         self.world().faults.clear();
+    }
+
+    /// Lets calls go wrong at random from now on: `Some(weather)`, or several of which the first that names a call's
+    /// action decides; `None` for fair weather. A [`Fault`] that matches a call comes before the weather.
+    pub fn set_weather(&self, weather: impl IntoIterator<Item = Weather>) {
+        self.world().faults.set_weather(weather);
+    }
+
+    /// Takes STS down, in all regions (every call is answered with a 503), or up again. EC2 goes on.
+    pub fn set_sts_down(&self, down: bool) {
+        self.world().faults.set_sts_down(down);
+    }
+
+    /// Disables a region in an account, or enables it again: there, none of its keys are good, and STS opens no session of
+    /// its roles (`RegionDisabledException`). What it holds stays.
+    pub fn set_region_enabled(&self, account: &str, region: &str, enabled: bool) {
+        let place = (account.to_owned(), region.to_owned());
+        let disabled = &mut self.world().disabled;
+        if enabled {
+            disabled.remove(&place);
+        } else {
+            disabled.insert(place);
+        }
+    }
+
+    /// Sets [`Config::consistency_seconds`] and [`Config::consistency_seed`].
+    pub fn set_consistency(&self, seconds: f64, seed: Option<u64>) {
+        let config = &mut self.world().config;
+        config.consistency_seconds = seconds;
+        config.consistency_seed = seed;
+    }
+
+    /// Sets [`Config::quotas`]. What is there already stays.
+    pub fn set_quotas(&self, quotas: Quotas) {
+        self.world().config.quotas = quotas;
+    }
+
+    /// Puts AWS's clock ahead of ours by this many seconds of ours, or behind: it dates its answers and the end of sessions
+    /// by it, and refuses what was signed more than a quarter of an hour off.
+    pub fn set_clock_skew(&self, seconds: f64) {
+        self.world().clock.set_skew(seconds);
     }
 
     /// Holds the next call of an action.

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use anyhow::Context as _;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Response};
@@ -16,6 +16,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use super::body::Text;
+use super::clock;
+use super::fault::Delivery;
 use super::query::Form;
 use super::world::{Answer, Request, Service, World};
 
@@ -93,7 +96,7 @@ async fn serve(listener: std::net::TcpListener, shared: Shared) {
 
 /// The connection shall be closed without an answer.
 #[derive(Debug)]
-struct Hangup;
+pub(crate) struct Hangup;
 
 impl std::fmt::Display for Hangup {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -103,7 +106,7 @@ impl std::fmt::Display for Hangup {
 
 impl std::error::Error for Hangup {}
 
-async fn answer(shared: Shared, request: hyper::Request<Incoming>) -> Result<Response<Full<Bytes>>, Hangup> {
+async fn answer(shared: Shared, request: hyper::Request<Incoming>) -> Result<Response<Text>, Hangup> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Hangup)?.to_bytes();
     if head.method != Method::POST || head.uri.path() != "/" {
@@ -120,7 +123,7 @@ async fn answer(shared: Shared, request: hyper::Request<Incoming>) -> Result<Res
     let obstacles = {
         let mut world = shared.lock();
         let account = world.account_of(&request);
-        world.faults.strike(&request.action, &account)
+        world.faults.strike(&request, &account)
     };
     if let Some(bar) = obstacles.before
         && !bar.pass().await
@@ -130,18 +133,22 @@ async fn answer(shared: Shared, request: hyper::Request<Incoming>) -> Result<Res
     if let Some(delay) = obstacles.delay {
         tokio::time::sleep(delay).await;
     }
+    if obstacles.unreachable {
+        return Err(Hangup);
+    }
     let id = request.id.clone();
-    let answered = !obstacles.lose_answer;
-    let answer = shared.lock().carry_out(request, obstacles.refuse, answered);
+    let delivery = obstacles.trouble.delivery;
+    let answer = shared.lock().carry_out(request, obstacles.trouble);
     if let Some(bar) = obstacles.after
         && !bar.pass().await
     {
         return Err(Hangup);
     }
-    if !answered {
-        return Err(Hangup);
+    match delivery {
+        Delivery::Whole => Ok(respond(&answer, &id, Text::whole(answer.body.clone()))),
+        Delivery::Cut => Ok(respond(&answer, &id, Text::half(&answer.body))),
+        Delivery::Lost => Err(Hangup),
     }
-    Ok(respond(&answer, &id))
 }
 
 /// Reads what says whose request it is, and for what.
@@ -169,14 +176,15 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Result<Request, &'static str> {
         region: region.to_owned(),
         key_id: key_id.to_owned(),
         token: header("x-amz-security-token").map(str::to_owned),
+        signed_at: header("x-amz-date").and_then(clock::read_date),
         action,
         version,
         params: form.fields().clone(),
     })
 }
 
-fn respond(answer: &Answer, request_id: &str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(answer.body.clone())));
+fn respond(answer: &Answer, request_id: &str, body: Text) -> Response<Text> {
+    let mut response = Response::new(body);
     *response.status_mut() = answer.status.try_into().unwrap_or_default();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, "text/xml;charset=UTF-8".parse().expect("a valid header"));
@@ -184,12 +192,16 @@ fn respond(answer: &Answer, request_id: &str) -> Response<Full<Bytes>> {
         "x-amzn-requestid",
         request_id.parse().expect("hexadecimal digits and dashes"),
     );
+    headers.insert(CONTENT_LENGTH, answer.body.len().into());
+    if let Ok(date) = answer.date.parse() {
+        headers.insert(DATE, date);
+    }
     response
 }
 
 /// For those who are no AWS client.
-fn plain(status: u16, text: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+fn plain(status: u16, text: &'static str) -> Response<Text> {
+    let mut response = Response::new(Text::whole(text));
     *response.status_mut() = status.try_into().unwrap_or_default();
     response
 }

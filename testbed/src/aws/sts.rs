@@ -26,6 +26,8 @@ pub(crate) struct Context<'a> {
     pub(crate) caller: &'a Principal,
     /// The region whose endpoint is called.
     pub(crate) region: &'a str,
+    /// Accounts and the regions that are not enabled in them.
+    pub(crate) disabled: &'a BTreeSet<(String, String)>,
 }
 
 /// Carries the action out; the answer is what belongs inside `<ActionResult>`.
@@ -75,6 +77,13 @@ fn assume_role(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiErr
         .filter(|_| arn.starts_with("arn:") && arn.contains(":role/"))
         .ok_or_else(|| validation(format!("{arn} is invalid")))?
         .to_owned();
+    if context.disabled.contains(&(account.clone(), context.region.to_owned())) {
+        let message = format!(
+            "STS is not activated in this region for account:{account}. Your account administrator can activate STS in \
+             this region using the IAM Console."
+        );
+        return Err(ApiError::new("RegionDisabledException", message).with_status(403));
+    }
     let seconds = seconds.unwrap_or(3600);
     if !(MIN_SECONDS..=MAX_SECONDS).contains(&seconds) {
         return Err(validation(format!(

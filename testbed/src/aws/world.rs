@@ -1,6 +1,8 @@
 //! Everything the simulated AWS holds, and how one call passes through it: who, how often, what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
 
 use super::Config;
 use super::bucket::{Bucket, documented};
@@ -10,7 +12,7 @@ use super::ec2::region::Region;
 use super::ec2::replica::Replicated;
 use super::ec2::services::{self, ServiceSpec};
 use super::error::ApiError;
-use super::fault::Faults;
+use super::fault::{Delivery, Faults, Trouble};
 use super::identity::{Identities, KeyProblem, Principal};
 use super::query::Form;
 use super::xml::Xml;
@@ -40,9 +42,33 @@ pub(crate) struct Request {
     pub(crate) region: String,
     pub(crate) key_id: String,
     pub(crate) token: Option<String>,
+    /// When the caller's clock says that it was signed.
+    pub(crate) signed_at: Option<Timestamp>,
     pub(crate) action: String,
     pub(crate) version: String,
     pub(crate) params: BTreeMap<String, String>,
+}
+
+#[cfg(test)]
+impl Request {
+    /// A request of somebody.
+    pub(crate) fn example(action: &str, params: &[(&str, &str)]) -> Self {
+        let sts = matches!(action, "AssumeRole" | "GetCallerIdentity");
+        let params = params
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Self {
+            id: String::new(),
+            service: if sts { Service::Sts } else { Service::Ec2 },
+            region: "us-west-2".to_owned(),
+            key_id: String::new(),
+            token: None,
+            signed_at: None,
+            action: action.to_owned(),
+            version: String::new(),
+            params: params.collect(),
+        }
+    }
 }
 
 /// What goes back to the caller.
@@ -50,6 +76,8 @@ pub(crate) struct Request {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: String,
+    /// AWS's own time, as an HTTP date.
+    pub(crate) date: String,
 }
 
 pub(crate) struct World {
@@ -62,6 +90,8 @@ pub(crate) struct World {
     regions: BTreeMap<(String, String), Replicated>,
     services: BTreeMap<String, BTreeMap<String, ServiceSpec>>,
     buckets: BTreeMap<(String, String, String, bool), Bucket>,
+    /// Accounts and the regions that are not enabled in them.
+    pub(crate) disabled: BTreeSet<(String, String)>,
 }
 
 impl World {
@@ -80,6 +110,7 @@ impl World {
             regions: BTreeMap::new(),
             services,
             buckets: BTreeMap::new(),
+            disabled: BTreeSet::new(),
             config,
         }
     }
@@ -110,16 +141,19 @@ impl World {
             .map_or_else(|_| String::new(), |principal| principal.account.clone())
     }
 
-    /// Carries the request out, unless `refuse` comes in between, and logs it.
-    pub(crate) fn carry_out(&mut self, request: Request, refuse: Option<ApiError>, answered: bool) -> Answer {
+    /// Carries the request out, unless trouble comes in between, and logs it.
+    pub(crate) fn carry_out(&mut self, request: Request, mut trouble: Trouble) -> Answer {
         let now = self.clock.now();
         let known = self.authenticate(&request, 0.0).ok().cloned();
+        if trouble.expire {
+            self.identities.expire_session(&request.key_id, now);
+        }
         let mut produced = Vec::new();
-        let result = match refuse {
+        let result = match trouble.refuse.take() {
             Some(error) => Err(error),
-            None => self.act(&request, now, &mut produced),
+            None => self.act(&request, now, &trouble, &mut produced),
         };
-        let answer = envelope(&request, &result);
+        let answer = envelope(&request, &result, self.clock.http_date());
         self.calls.push(Call {
             seq: self.next_seq,
             time: now,
@@ -134,13 +168,21 @@ impl World {
             result: result.map_or_else(|error| error.code, |_| "ok".to_owned()),
             request_id: request.id,
             produced,
-            answered,
+            answered: trouble.delivery == Delivery::Whole,
+            fault: trouble.fault,
         });
         self.next_seq += 1;
         answer
     }
 
-    fn act(&mut self, request: &Request, now: Seconds, produced: &mut Vec<String>) -> Result<Xml, ApiError> {
+    fn act(
+        &mut self,
+        request: &Request,
+        now: Seconds,
+        trouble: &Trouble,
+        produced: &mut Vec<String>,
+    ) -> Result<Xml, ApiError> {
+        self.check_date(request)?;
         let caller = self
             .authenticate(request, now)
             .map_err(|problem| refused_key(request.service, problem))?
@@ -155,6 +197,7 @@ impl World {
                     now,
                     caller: &caller,
                     region: &request.region,
+                    disabled: &self.disabled,
                 };
                 sts::handle(&request.action, &mut form, &mut context)
             }
@@ -171,11 +214,16 @@ impl World {
                 else {
                     return Err(refused_key(Service::Ec2, KeyProblem::Unknown));
                 };
-                let region = if request.action.starts_with("Describe") {
-                    replicated.seen(now, &self.config)
-                } else {
+                let mut unsuccessful = trouble.unsuccessful.clone();
+                let mut nothing = Region::new(&caller.account, &request.region);
+                let region = if !request.action.starts_with("Describe") {
+                    replicated.meet_strangers(request, now, &self.config, &mut unsuccessful)?;
                     replicated.remember(now, &self.config);
                     replicated.current(now, &self.config)
+                } else if trouble.empty {
+                    &mut nothing
+                } else {
+                    replicated.seen(now, &self.config)
                 };
                 let mut context = ec2::Context {
                     region,
@@ -186,6 +234,7 @@ impl World {
                     now,
                     caller: &caller,
                     produced: Vec::new(),
+                    unsuccessful,
                 };
                 let result = ec2::handle(&request.action, &mut form, &mut context);
                 produced.append(&mut context.produced);
@@ -201,11 +250,37 @@ impl World {
         }
         let token = request.token.as_deref();
         let principal = self.identities.authenticate(&request.key_id, token, now)?;
-        if partition::of_arn(&principal.arn) == partition::of_region(&request.region) {
+        let enabled = |region: &str| !self.disabled.contains(&(principal.account.clone(), region.to_owned()));
+        if partition::of_arn(&principal.arn) == partition::of_region(&request.region) && enabled(&request.region) {
             Ok(principal)
         } else {
             Err(KeyProblem::Unknown)
         }
+    }
+
+    /// AWS takes a signature for a quarter of an hour, by its own clock. EC2's code for one that is too old or too new is
+    /// in its list of error codes ("RequestExpired"); STS says that the signature does not match.
+    fn check_date(&self, request: &Request) -> Result<(), ApiError> {
+        const LEEWAY: i64 = 15 * 60;
+        let Some(signed_at) = request.signed_at else {
+            return Ok(());
+        };
+        let wall = self.clock.wall();
+        let late = wall.as_second() - signed_at.as_second();
+        if late.abs() <= LEEWAY {
+            return Ok(());
+        }
+        Err(match (request.service, late > 0) {
+            (Service::Ec2, _) => refused_key(Service::Ec2, KeyProblem::Expired),
+            (Service::Sts, true) => {
+                let message = format!("Signature expired: {signed_at} is more than 15 min. before {wall}");
+                ApiError::new("SignatureDoesNotMatch", message).with_status(403)
+            }
+            (Service::Sts, false) => {
+                let message = format!("Signature not yet current: {signed_at} is more than 15 min. after {wall}");
+                ApiError::new("SignatureDoesNotMatch", message).with_status(403)
+            }
+        })
     }
 
     fn throttle(&mut self, request: &Request, caller: &Principal, now: Seconds) -> Result<(), ApiError> {
@@ -268,7 +343,7 @@ fn refused_key(service: Service, problem: KeyProblem) -> ApiError {
 }
 
 /// The service's own envelope around a result.
-fn envelope(request: &Request, result: &Result<Xml, ApiError>) -> Answer {
+fn envelope(request: &Request, result: &Result<Xml, ApiError>, date: String) -> Answer {
     let (action, id) = (&request.action, &request.id);
     let body = match (request.service, result) {
         (Service::Ec2, Ok(xml)) => ec2::result_document(action, xml, id),
@@ -279,5 +354,6 @@ fn envelope(request: &Request, result: &Result<Xml, ApiError>) -> Answer {
     Answer {
         status: result.as_ref().map_or_else(|error| error.status, |_| 200),
         body,
+        date,
     }
 }

@@ -12,6 +12,7 @@ pub(crate) struct Client {
     region: String,
     key_id: String,
     token: Option<String>,
+    signed_at: Option<String>,
 }
 
 /// An answer.
@@ -30,6 +31,7 @@ impl Client {
             region: region.to_owned(),
             key_id: simulator.base_credentials().0,
             token: None,
+            signed_at: None,
         }
     }
 
@@ -46,6 +48,14 @@ impl Client {
     pub(crate) fn in_region(&self, region: &str) -> Self {
         Self {
             region: region.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// The same with requests that bear this date.
+    pub(crate) fn signing_at(&self, date: &str) -> Self {
+        Self {
+            signed_at: Some(date.to_owned()),
             ..self.clone()
         }
     }
@@ -98,8 +108,10 @@ impl Client {
             .finish();
         let token = self.token.as_ref();
         let token = token.map_or_else(String::new, |token| format!("x-amz-security-token: {token}\r\n"));
+        let date = self.signed_at.as_ref();
+        let date = date.map_or_else(String::new, |date| format!("x-amz-date: {date}\r\n"));
         let request = format!(
-            "POST / HTTP/1.1\r\nHost: aws\r\nConnection: close\r\nContent-Length: {}\r\n{token}\
+            "POST / HTTP/1.1\r\nHost: aws\r\nConnection: close\r\nContent-Length: {}\r\n{token}{date}\
              Authorization: AWS4-HMAC-SHA256 Credential={}/20260101/{}/{service}/aws4_request, SignedHeaders=host, \
              Signature=0\r\n\r\n{body}",
             body.len(),
@@ -125,6 +137,12 @@ impl Answer {
         parts
             .filter_map(|part| Some(part.split_once(&end)?.0.to_owned()))
             .collect()
+    }
+
+    /// Whether all of its body came.
+    pub(crate) fn is_whole(&self) -> bool {
+        let length = format!("content-length: {}\r\n", self.body.len());
+        format!("{}\r\n", self.head.to_lowercase()).contains(&length)
     }
 
     /// Itself, or a panic that shows why not.

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod client;
+mod clocks;
+mod consistency;
 mod documented_policies;
 mod endpoints;
 mod groups;
@@ -10,8 +12,11 @@ mod mishaps;
 mod partitions;
 mod policies;
 mod private_dns;
+mod providers;
+mod quotas;
 mod sessions;
 mod source_identity;
+mod weather;
 
 use std::process::Command;
 

@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Context;
 use super::groups;
 use super::region::Region;
 use super::services::ServiceSpec;
 use crate::aws::error::ApiError;
 use crate::aws::query::Form;
-
-/// Quota: groups of an interface.
-pub(super) const MAX_GROUPS: usize = 5;
 
 /// Dual-stack endpoints and their DNS records are not simulated; saying "ipv4" changes nothing.
 pub(super) fn check_address_options(form: &mut Form) -> Result<(), ApiError> {
@@ -81,19 +79,16 @@ pub(super) fn check_subnets(
     Ok(())
 }
 
-pub(super) fn check_groups(region: &Region, vpc_id: &str, ids: &BTreeSet<String>) -> Result<(), ApiError> {
+pub(super) fn check_groups(context: &Context<'_>, vpc_id: &str, ids: &BTreeSet<String>) -> Result<(), ApiError> {
     for id in ids {
-        let group = region.groups.get(id).ok_or_else(|| groups::not_found(id))?;
+        let group = context.region.groups.get(id).ok_or_else(|| groups::not_found(id))?;
         if group.vpc_id != vpc_id {
             return Err(ApiError::invalid(format!(
                 "Security group {id} and VPC {vpc_id} belong to different networks."
             )));
         }
     }
-    if ids.len() > MAX_GROUPS {
-        return Err(too_many_groups());
-    }
-    Ok(())
+    check_group_count(context, ids.len())
 }
 
 pub(super) fn check_route_tables(region: &Region, vpc_id: &str, ids: &BTreeSet<String>) -> Result<(), ApiError> {
@@ -151,11 +146,16 @@ pub(super) fn check_private_dns(
     Ok(())
 }
 
-pub(super) fn too_many_groups() -> ApiError {
-    ApiError::new(
+/// Whether an interface may have so many groups.
+pub(super) fn check_group_count(context: &Context<'_>, count: usize) -> Result<(), ApiError> {
+    let most = context.config.quotas.groups_per_interface;
+    if count <= most {
+        return Ok(());
+    }
+    Err(ApiError::new(
         "SecurityGroupsPerInterfaceLimitExceeded",
-        format!("You have exceeded the number of security groups allowed per interface ({MAX_GROUPS})"),
-    )
+        format!("You have exceeded the number of security groups allowed per interface ({most})"),
+    ))
 }
 
 pub(super) fn not_found(code: &str, what: &str, id: &str) -> ApiError {

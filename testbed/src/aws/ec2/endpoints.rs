@@ -11,15 +11,11 @@ use super::permission::{Need, PRIVATE_DNS_ZONE};
 use super::region::{Endpoint, EndpointKind, EndpointState, Region, TokenUse, new_id};
 use super::services::{self, ServiceSpec};
 use super::tags::{self, Tags};
-use crate::aws::clock::Clock;
+use crate::aws::clock::{Clock, Seconds};
 use crate::aws::error::ApiError;
 use crate::aws::query::Form;
 use crate::aws::xml::Xml;
 
-/// Quota: interface endpoints in a VPC.
-const MAX_INTERFACE_PER_VPC: usize = 50;
-/// Quota: gateway endpoints in a region.
-const MAX_GATEWAY_PER_REGION: usize = 20;
 const MAX_CLIENT_TOKEN: usize = 64;
 
 /// The policy of an endpoint that was given none.
@@ -144,7 +140,7 @@ impl Creation {
                     &BTreeSet::new(),
                     &self.subnet_ids,
                 )?;
-                check_groups(region, &self.vpc_id, &self.group_ids)?;
+                check_groups(context, &self.vpc_id, &self.group_ids)?;
                 if self.group_ids.is_empty() {
                     let default = region.default_group(&self.vpc_id);
                     self.group_ids.extend(default.map(|group| group.id.clone()));
@@ -173,20 +169,22 @@ impl Creation {
                 check_route_tables(region, &self.vpc_id, &self.route_table_ids)?;
             }
         }
-        self.check_quota(region)
+        self.check_quota(context)
     }
 
-    fn check_quota(&self, region: &Region) -> Result<(), ApiError> {
-        let present = region
+    fn check_quota(&self, context: &Context<'_>) -> Result<(), ApiError> {
+        let quotas = &context.config.quotas;
+        let present = context
+            .region
             .endpoints
             .values()
             .filter(|e| !e.is_deleted() && e.kind == self.kind);
         let (used, quota) = match self.kind {
             EndpointKind::Interface => (
                 present.filter(|e| e.vpc_id == self.vpc_id).count(),
-                MAX_INTERFACE_PER_VPC,
+                quotas.interface_endpoints,
             ),
-            EndpointKind::Gateway => (present.count(), MAX_GATEWAY_PER_REGION),
+            EndpointKind::Gateway => (present.count(), quotas.gateway_endpoints),
         };
         if used >= quota {
             return Err(ApiError::new(
@@ -238,6 +236,38 @@ pub(super) fn create(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
     Ok(created(context, &id, client_token.as_ref()))
 }
 
+/// An endpoint that has just been made.
+pub(crate) fn new_endpoint(kind: EndpointKind, vpc_id: &str, service_name: &str, now: Seconds) -> Endpoint {
+    Endpoint {
+        id: new_id("vpce"),
+        kind,
+        vpc_id: vpc_id.to_owned(),
+        service_name: service_name.to_owned(),
+        state: EndpointState::Available,
+        due: None,
+        modifying: false,
+        described_until: None,
+        connected: false,
+        requester_managed: false,
+        subnet_ids: BTreeSet::new(),
+        group_ids: BTreeSet::new(),
+        route_table_ids: BTreeSet::new(),
+        private_dns: false,
+        policy: FULL_ACCESS.to_owned(),
+        tags: Tags::new(),
+        created: now,
+        last_error: None,
+        dns_label: (0..8).map(|_| fastrand::alphanumeric().to_ascii_lowercase()).collect(),
+    }
+}
+
+/// What EC2 says to those who would change an endpoint that belongs to an AWS service.
+pub(super) fn requester_managed(service_name: &str) -> ApiError {
+    ApiError::invalid(format!(
+        "Operation is not allowed for requester-managed VPC endpoints for the service {service_name}"
+    ))
+}
+
 fn insert(creation: Creation, context: &mut Context<'_>) -> String {
     let acceptance = context
         .services
@@ -251,27 +281,18 @@ fn insert(creation: Creation, context: &mut Context<'_>) -> String {
             Some(context.now + context.config.pending_seconds),
         ),
     };
-    let id = new_id("vpce");
     let endpoint = Endpoint {
-        id: id.clone(),
-        kind: creation.kind,
-        vpc_id: creation.vpc_id,
-        service_name: creation.service_name,
         state,
         due,
-        modifying: false,
-        described_until: None,
-        connected: false,
         subnet_ids: creation.subnet_ids.clone(),
         group_ids: creation.group_ids,
         route_table_ids: creation.route_table_ids,
         private_dns: creation.private_dns.unwrap_or(false),
         policy: creation.policy.unwrap_or_else(|| FULL_ACCESS.to_owned()),
         tags: creation.tags,
-        created: context.now,
-        last_error: None,
-        dns_label: (0..8).map(|_| fastrand::alphanumeric().to_ascii_lowercase()).collect(),
+        ..new_endpoint(creation.kind, &creation.vpc_id, &creation.service_name, context.now)
     };
+    let id = endpoint.id.clone();
     context.region.endpoints.insert(id.clone(), endpoint);
     for subnet_id in &creation.subnet_ids {
         context.region.attach_interface(&id, subnet_id);
@@ -315,15 +336,26 @@ pub(super) fn delete(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
     let ids: BTreeSet<String> = form.require_list("VpcEndpointId")?.into_iter().collect();
     let ids: Vec<String> = ids.into_iter().collect();
     let mut unsuccessful = context.permit_each(form, "ec2:DeleteVpcEndpoints", &ids)?;
+    let failed = std::mem::take(&mut context.unsuccessful).into_iter();
+    unsuccessful.extend(failed.filter(|(id, _)| ids.contains(id)));
 
     let permitted: Vec<String> = ids.into_iter().filter(|id| !unsuccessful.contains_key(id)).collect();
     for id in permitted {
-        let endpoint = context.region.endpoints.get(&id);
-        if endpoint.is_some_and(|endpoint| !endpoint.is_deleted()) {
-            context.region.start_deleting(&id, context.now, context.config);
-        } else {
-            let message = format!("The VPC endpoint {id} does not exist");
-            unsuccessful.insert(id, ApiError::new("InvalidVpcEndpoint.NotFound", message));
+        let endpoint = context
+            .region
+            .endpoints
+            .get(&id)
+            .filter(|endpoint| !endpoint.is_deleted());
+        match endpoint {
+            Some(endpoint) if endpoint.requester_managed => {
+                let error = requester_managed(&endpoint.service_name);
+                unsuccessful.insert(id, error);
+            }
+            Some(_) => context.region.start_deleting(&id, context.now, context.config),
+            None => {
+                let message = format!("The VPC endpoint {id} does not exist");
+                unsuccessful.insert(id, ApiError::new("InvalidVpcEndpoint.NotFound", message));
+            }
         }
     }
     let mut xml = Xml::new();
@@ -383,7 +415,7 @@ fn write(xml: &mut Xml, context: &Context<'_>, endpoint: &Endpoint) {
     xml.text("ipAddressType", "ipv4");
     xml.element("dnsOptions", |xml| xml.text("dnsRecordIpType", "ipv4"));
     xml.text("privateDnsEnabled", endpoint.private_dns);
-    xml.text("requesterManaged", false);
+    xml.text("requesterManaged", endpoint.requester_managed);
     let interfaces: Vec<&str> = region.interfaces_of(&endpoint.id).map(|i| i.id.as_str()).collect();
     xml.values("networkInterfaceIdSet", interfaces);
     let entries = dns_entries(endpoint, region, context.services);

@@ -10,8 +10,6 @@ use crate::aws::partition;
 use crate::aws::query::Form;
 use crate::aws::xml::Xml;
 
-/// Quota: groups in a region.
-const MAX_GROUPS: usize = 2500;
 const MAX_TEXT: usize = 255;
 
 const SHAPE: Shape = Shape {
@@ -64,7 +62,7 @@ pub(super) fn create(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
             format!("The security group '{name}' already exists for VPC '{vpc_id}'"),
         ));
     }
-    if region.groups.len() >= MAX_GROUPS {
+    if region.groups.len() >= context.config.quotas.groups {
         return Err(ApiError::new(
             "SecurityGroupLimitExceeded",
             "The maximum number of security groups has been reached.",

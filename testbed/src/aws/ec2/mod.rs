@@ -66,6 +66,8 @@ pub(crate) struct Context<'a> {
     pub(crate) caller: &'a Principal,
     /// Ids of what the action made.
     pub(crate) produced: Vec<String>,
+    /// Ids that a batch cannot do, whatever it finds.
+    pub(crate) unsuccessful: BTreeMap<String, ApiError>,
 }
 
 /// Carries the action out; the answer is what belongs inside `<ActionResponse>`.

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::Context;
 use super::checks::{
-    MAX_GROUPS, check_address_options, check_groups, check_private_dns, check_route_tables, check_subnets, not_found,
-    take_policy, too_many_groups,
+    check_address_options, check_group_count, check_groups, check_private_dns, check_route_tables, check_subnets,
+    not_found, take_policy,
 };
-use super::endpoints::{FULL_ACCESS, MISSING};
+use super::endpoints::{FULL_ACCESS, MISSING, requester_managed};
 use super::region::{EndpointKind, EndpointState};
 use crate::aws::error::ApiError;
 use crate::aws::query::Form;
@@ -78,6 +78,9 @@ pub(super) fn modify(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
         .get(&id)
         .filter(|endpoint| !endpoint.is_deleted())
         .ok_or_else(|| not_found(MISSING, "Vpc Endpoint Id", &id))?;
+    if endpoint.requester_managed {
+        return Err(requester_managed(&endpoint.service_name));
+    }
     if endpoint.modifying {
         return Err(ApiError::new(
             "OperationInProgress",
@@ -116,10 +119,8 @@ pub(super) fn modify(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
             check_private_dns(region, context.services, name, &endpoint.vpc_id, Some(&id))?;
         }
     }
-    check_groups(region, &endpoint.vpc_id, &groups.add)?;
-    if group_ids.len() > MAX_GROUPS {
-        return Err(too_many_groups());
-    }
+    check_groups(context, &endpoint.vpc_id, &groups.add)?;
+    check_group_count(context, group_ids.len())?;
     if interface && group_ids.is_empty() {
         return Err(ApiError::invalid(
             "An Interface type VPC Endpoint must have at least one security group.",

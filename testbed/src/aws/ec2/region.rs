@@ -142,6 +142,8 @@ pub(crate) struct Endpoint {
     pub(crate) described_until: Option<Seconds>,
     /// Whether it was available once, from when on it has DNS names.
     pub(crate) connected: bool,
+    /// Whether an AWS service made it for itself: its account cannot change it.
+    pub(crate) requester_managed: bool,
     pub(crate) subnet_ids: BTreeSet<String>,
     pub(crate) group_ids: BTreeSet<String>,
     pub(crate) route_table_ids: BTreeSet<String>,

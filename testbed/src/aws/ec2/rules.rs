@@ -13,9 +13,6 @@ use crate::aws::error::ApiError;
 use crate::aws::query::Form;
 use crate::aws::xml::Xml;
 
-/// Quota: rules of a group in one direction, for IPv4 and IPv6 each; a rule that names a group counts for both.
-const MAX_RULES: usize = 60;
-
 const SHAPE: Shape = Shape {
     action: "ec2:DescribeSecurityGroupRules",
     ids: "SecurityGroupRuleId",
@@ -250,7 +247,7 @@ pub(super) fn authorize(direction: Direction, form: &mut Form, context: &mut Con
             return Err(duplicate(traffic));
         }
     }
-    check_quota(group, direction, &asked)?;
+    check_quota(group, direction, &asked, context.config.quotas.rules)?;
 
     let rules: Vec<Rule> = asked
         .into_iter()
@@ -410,7 +407,8 @@ fn check_peer(region: &Region, group: &Group, peer: &Peer) -> Result<(), ApiErro
     }
 }
 
-fn check_quota(group: &Group, direction: Direction, asked: &[Asked]) -> Result<(), ApiError> {
+/// A rule that names a group or a prefix list counts for IPv4 and for IPv6.
+fn check_quota(group: &Group, direction: Direction, asked: &[Asked], most: usize) -> Result<(), ApiError> {
     let count = |family: fn(&Peer) -> bool| {
         let present = group
             .rules
@@ -421,7 +419,7 @@ fn check_quota(group: &Group, direction: Direction, asked: &[Asked]) -> Result<(
     };
     let v4 = count(|peer| !matches!(peer, Peer::Ipv6(_)));
     let v6 = count(|peer| !matches!(peer, Peer::Ipv4(_)));
-    if v4 > MAX_RULES || v6 > MAX_RULES {
+    if v4 > most || v6 > most {
         return Err(ApiError::new(
             "RulesPerSecurityGroupLimitExceeded",
             "The maximum number of rules per security group has been reached.",

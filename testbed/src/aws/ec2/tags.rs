@@ -129,8 +129,8 @@ pub(super) fn write(xml: &mut Xml, tags: &Tags) {
     });
 }
 
-/// The tags of whatever has this id.
-pub(crate) fn find<'a>(region: &'a mut Region, id: &str) -> Result<&'a mut Tags, ApiError> {
+/// What EC2 says of an id that is not there.
+pub(super) fn missing(id: &str) -> ApiError {
     let (code, what) = match id.split('-').next().unwrap_or_default() {
         "vpce" => ("InvalidVpcEndpointId.NotFound", "Vpc Endpoint Id"),
         "vpc" => ("InvalidVpcID.NotFound", "vpc ID"),
@@ -141,7 +141,11 @@ pub(crate) fn find<'a>(region: &'a mut Region, id: &str) -> Result<&'a mut Tags,
         "eni" => ("InvalidNetworkInterfaceID.NotFound", "networkInterface ID"),
         _ => ("InvalidID", "ID"),
     };
-    let missing = ApiError::new(code, format!("The {what} '{id}' does not exist"));
+    ApiError::new(code, format!("The {what} '{id}' does not exist"))
+}
+
+/// The tags of whatever has this id.
+pub(crate) fn find<'a>(region: &'a mut Region, id: &str) -> Result<&'a mut Tags, ApiError> {
     let tags = match id.split('-').next().unwrap_or_default() {
         "vpce" => region
             .endpoints
@@ -161,7 +165,7 @@ pub(crate) fn find<'a>(region: &'a mut Region, id: &str) -> Result<&'a mut Tags,
             .map(|rule| &mut rule.tags),
         _ => None,
     };
-    tags.ok_or(missing)
+    tags.ok_or_else(|| missing(id))
 }
 
 fn check(key: &str, value: &str) -> Result<(), ApiError> {
