@@ -26,9 +26,10 @@ demo: build ## show it: a real API server, three simulated AWS accounts, the ope
 up: build ## the same with nothing applied, until Ctrl-C
 	@$(TESTBED) up
 
-bench: build ## measure the release build: a hundred endpoints against EC2's limits (its first build: 10 minutes)
+# One scenario: make bench SCENARIOS=repair
+bench: build ## measure the release build and fail where a bound is missed (its first build: 10 minutes)
 	[ -n "$${VPCE_OPERATOR_BIN:-}" ] || cargo build --locked --release --workspace --bin vpce-operator
-	@VPCE_OPERATOR_BIN="$${VPCE_OPERATOR_BIN:-$(CARGO_TARGET_DIR)/release/vpce-operator}" $(TESTBED) bench
+	@VPCE_OPERATOR_BIN="$${VPCE_OPERATOR_BIN:-$(CARGO_TARGET_DIR)/release/vpce-operator}" $(TESTBED) bench $(SCENARIOS)
 
 test: first ## formatting, clippy, generated files, the demo, all tests
 	cargo fmt --all --check

@@ -9,7 +9,7 @@ usage: testbed COMMAND
 
   demo               start everything, apply the example manifests and show what comes of them
   up                 start everything and leave it running until Ctrl-C
-  bench              make and delete a hundred endpoints against EC2's documented limits, and measure
+  bench [SCENARIO]   measure, and fail where a bound is missed: limits, sessions, repair, crowd; all of them if none is named
   tools              build (or find) the programs of the control plane, and print where they are
   generate           write the files that are generated: CRDs, RBAC
   generate --check   fail if one of them is stale
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     let result = match arguments[..] {
         ["demo"] => demo::demo(),
         ["up"] => demo::up(),
-        ["bench"] => bench::bench(),
+        ["bench", ref scenarios @ ..] => bench::bench(scenarios),
         ["tools"] => print_tools(),
         ["generate"] => operator::binary().and_then(|operator| generate::write(&operator)),
         ["generate", "--check"] => operator::binary().and_then(|operator| generate::check(&operator)),

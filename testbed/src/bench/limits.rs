@@ -1,20 +1,20 @@
-//! The benchmark: a hundred endpoints of one AWS account and region, made together and then deleted together, with EC2's documented token buckets.
+//! A hundred endpoints of one AWS account and region, made together and then deleted together, with EC2's documented token buckets.
 //!
 //! Simulated time runs five times as fast as ours, and the operator's limits and intervals with it. All times are told in simulated seconds.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
+use super::bed::{Bed, MEBIBYTE, REGION, is_release, role, service};
+use super::report::Report;
 use crate::aws::{Call, Config, RoleSpec, ServiceSpec, Simulator};
-use crate::child::last_lines;
-use crate::control_plane::ControlPlane;
-use crate::operator::{self, Aws, Operator, Options};
+use crate::operator::Operator;
 
 const TIME_SCALE: f64 = 5.0;
-const REGION: &str = "us-west-2";
 /// All endpoints are in the first; the others are there to be registered.
 const ACCOUNTS: [&str; 3] = ["111111111111", "222222222222", "333333333333"];
 const NAMESPACES: [&str; 4] = ["team-a", "team-b", "team-c", "team-d"];
@@ -30,32 +30,23 @@ const POLL_SECONDS: f64 = 5.0;
 /// our seconds counts five times.
 const READY_SLACK_SECONDS: f64 = 2.5;
 const DONE_WITHIN: Duration = Duration::from_secs(300);
-const MEBIBYTE: f64 = 1_048_576.0;
+/// Looking takes time from what is measured.
+const PAUSE: Duration = Duration::from_secs(2);
 
-/// Runs it, prints what was measured beside what is allowed, and fails when a bound is missed.
-///
-/// # Errors
-/// When something does not start, does not come to an end, or takes more than it may.
-pub fn bench() -> Result<()> {
-    let binary = operator::binary()?;
-    println!("operator: {}", binary.display());
-    println!("starting a control plane, an AWS simulator {TIME_SCALE} times as fast as real time, and the operator");
-    let plane = ControlPlane::start()?;
-    let aws = Simulator::start(Config {
+pub(super) fn run(binary: &Path) -> Result<Report> {
+    let config = Config {
         time_scale: TIME_SCALE,
         pending_seconds: PENDING_SECONDS,
         deleting_seconds: DELETING_SECONDS,
         eni_release_seconds: 10.0,
         ..Config::default()
-    })?;
-    let clock = Clock::of(&aws);
-    seed(&aws)?;
-    let options = Options {
-        binary,
-        env: settings(),
-        ..Options::default()
     };
-    let operator = Operator::install(&plane, &Aws::from(&aws), options)?;
+    let bed = Bed::start(binary, config, settings())?;
+    let Bed {
+        operator, aws, plane, ..
+    } = &bed;
+    let clock = Clock::of(aws);
+    seed(aws)?;
     plane.apply(&manifest(&tenancy()))?.success()?;
     plane
         .kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "awsaccounts", "--all"])?
@@ -70,10 +61,10 @@ pub fn bench() -> Result<()> {
     let begin = aws.now();
     plane.apply(&manifest(&endpoints()))?.success()?;
     let applied = aws.now() - begin;
-    wait(&operator, "every endpoint is Ready", || {
-        Ok(stories(&operator, clock).len() >= ENDPOINTS)
+    bed.wait("every endpoint is Ready", DONE_WITHIN, PAUSE, || {
+        Ok(stories(operator, clock).len() >= ENDPOINTS)
     })?;
-    let creation = Creation::of(&aws.calls(), &stories(&operator, clock), begin)?;
+    let creation = Creation::of(&aws.calls(), &stories(operator, clock), begin)?;
     let resident = operator.rss_bytes()?;
 
     println!("deleting them all");
@@ -91,7 +82,7 @@ pub fn bench() -> Result<()> {
             ])?
             .success()?;
     }
-    wait(&operator, "nothing is left", || {
+    bed.wait("nothing is left", DONE_WITHIN, PAUSE, || {
         let left = plane.json(&["get", "vpcendpoints", "--all-namespaces"])?;
         Ok(left["items"].as_array().is_some_and(Vec::is_empty))
     })?;
@@ -151,7 +142,7 @@ pub fn bench() -> Result<()> {
         report.told("resident memory with all Ready, debug build", resident, "MiB");
     }
     operator.terminate()?;
-    report.end()
+    Ok(report)
 }
 
 /// The operator's limits and intervals, five times as fast as its defaults.
@@ -180,11 +171,6 @@ fn settings() -> Vec<(String, String)> {
     .into()
 }
 
-/// Whether the operator is built as it is shipped: a debug build is larger in memory, too. Who names a binary names one that is worth measuring.
-fn is_release() -> bool {
-    std::env::var_os("VPCE_OPERATOR_BIN").is_some() || !cfg!(debug_assertions)
-}
-
 fn seed(aws: &Simulator) -> Result<()> {
     for account in ACCOUNTS {
         aws.add_role(&role(account), RoleSpec::default())?;
@@ -199,16 +185,8 @@ fn seed(aws: &Simulator) -> Result<()> {
     Ok(())
 }
 
-fn role(account: &str) -> String {
-    format!("arn:aws:iam::{account}:role/vpce-operator")
-}
-
 fn subnet(vpc: &str, zone: &str) -> String {
     vpc.replacen("vpc-0", &format!("subnet-{zone}"), 1)
-}
-
-fn service() -> String {
-    format!("com.amazonaws.vpce.{REGION}.vpce-svc-00000000000000001")
 }
 
 /// The namespaces, and who may use which account.
@@ -354,49 +332,4 @@ fn count(calls: &[Call], action: &str) -> usize {
 
 fn describes(calls: &[Call]) -> usize {
     calls.iter().filter(|call| call.action.starts_with("Describe")).count()
-}
-
-fn wait(operator: &Operator, what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
-    let begun = Instant::now();
-    while !holds()? {
-        ensure!(
-            begun.elapsed() < DONE_WITHIN,
-            "waited {DONE_WITHIN:?} in vain until {what}; the end of the operator's log:\n{}",
-            last_lines(&operator.logs())
-        );
-        // Looking takes time from what is measured.
-        std::thread::sleep(Duration::from_secs(2));
-    }
-    Ok(())
-}
-
-/// What was measured, beside what is allowed.
-#[derive(Default)]
-struct Report {
-    missed: Vec<String>,
-    lines: Vec<String>,
-}
-
-impl Report {
-    fn told(&mut self, what: &str, value: f64, unit: &str) {
-        self.lines.push(format!("{what:48} {value:8.1} {unit}"));
-    }
-
-    fn most(&mut self, what: &str, value: f64, bound: f64, unit: &str) {
-        let verdict = if value <= bound { "" } else { "   MISSED" };
-        self.lines
-            .push(format!("{what:48} {value:8.1} {unit:6} (at most {bound}){verdict}"));
-        if value > bound {
-            self.missed.push(what.to_owned());
-        }
-    }
-
-    fn end(self) -> Result<()> {
-        println!("\n{ENDPOINTS} endpoints in one AWS account and region; times in simulated seconds\n");
-        for line in &self.lines {
-            println!("{line}");
-        }
-        ensure!(self.missed.is_empty(), "missed: {}", self.missed.join("; "));
-        Ok(())
-    }
 }

@@ -1,0 +1,77 @@
+//! The benchmark: scenarios that put the operator's real binary between a real API server and a simulated AWS, measure, and fail where a bound is missed.
+
+mod bed;
+mod crowd;
+mod limits;
+mod metrics;
+mod objects;
+mod repair;
+mod report;
+mod sessions;
+
+use std::path::Path;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::operator;
+use report::Report;
+
+/// A scenario: what it is called, what it is about, and how it is run.
+struct Scenario {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Path) -> Result<Report>,
+}
+
+const SCENARIOS: [Scenario; 4] = [
+    Scenario {
+        name: "limits",
+        about: "100 endpoints of one AWS account and region, made and deleted together; times in simulated seconds",
+        run: limits::run,
+    },
+    Scenario {
+        name: "sessions",
+        about: "1,000 endpoints in 50 AWS accounts over two lifetimes of their sessions; times in simulated seconds",
+        run: sessions::run,
+    },
+    Scenario {
+        name: "repair",
+        about: "10 AWS accounts whose roles are refused, with endpoints that wait, and then let the operator in",
+        run: repair::run,
+    },
+    Scenario {
+        name: "crowd",
+        about: "5,000 objects of a tenant whose role is refused, 1,000 creates of another in line, and a third with one",
+        run: crowd::run,
+    },
+];
+
+/// Runs the scenarios of these names, or all of them; each prints what was measured beside what is allowed.
+///
+/// # Errors
+/// When there is no such scenario, something does not start or come to an end, or a bound is missed.
+pub fn bench(names: &[&str]) -> Result<()> {
+    if let Some(unknown) = names
+        .iter()
+        .find(|name| SCENARIOS.iter().all(|known| known.name != **name))
+    {
+        bail!(
+            "there is no scenario {unknown}; there are: {}",
+            SCENARIOS.map(|known| known.name).join(", ")
+        );
+    }
+    let binary = operator::binary()?;
+    println!("operator: {}", binary.display());
+    let mut missed = Vec::new();
+    for scenario in SCENARIOS {
+        if !names.is_empty() && !names.contains(&scenario.name) {
+            continue;
+        }
+        println!("\n{}: {}", scenario.name, scenario.about);
+        let report = (scenario.run)(&binary)?;
+        report.print();
+        missed.extend(report.missed().map(|what| format!("{}: {what}", scenario.name)));
+    }
+    ensure!(missed.is_empty(), "missed: {}", missed.join("; "));
+    Ok(())
+}
