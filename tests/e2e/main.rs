@@ -7,6 +7,7 @@ mod crowd;
 mod dashboards;
 mod drift;
 mod edits;
+mod escapes;
 mod figures;
 mod guides;
 mod leaders;
