@@ -68,6 +68,27 @@ fn the_chart_lints_and_every_manifest_conforms() {
     assert!(said.contains("Invalid: 0, Errors: 0, Skipped: 0"), "{said}");
     println!("{said}");
 
+    // What schemas cannot say: rules in CEL, of the CRDs and of the policies themselves.
+    let mut examples: Vec<PathBuf> = fs::read_dir(project("examples"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("awsaccount-") || name.starts_with("namespace-")
+        })
+        .collect();
+    examples.push(project("rbac/admissionpolicy.yaml"));
+    examples.push(project("rbac/admissionpolicy-objects.yaml"));
+    assert!(examples.len() > 6, "{examples:?}");
+    for example in examples {
+        let path = example.to_str().expect("text");
+        let created = plane.kubectl(&["create", "--dry-run=server", "--validate=strict", "--filename", path]);
+        created
+            .expect("ran")
+            .success()
+            .unwrap_or_else(|error| panic!("{path}: {error:#}"));
+    }
+
     // It would say so if something were wrong, in the chart or in an object of our own kinds.
     let endpoint = fs::read_to_string(project("examples/endpoint-generated.yaml")).expect("an example");
     for (right, wrong) in [

@@ -1,0 +1,89 @@
+//! What pages claim is there: the tests that they name, and the files that they link to.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The files below a folder that end so.
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths
+        .flat_map(|path| match path.is_dir() {
+            true => files(&path, extension),
+            false => vec![path],
+        })
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .collect()
+}
+
+/// The end-to-end tests, as `cargo test` names them: `escapes::tags::no_spelling`.
+fn end_to_end_tests() -> BTreeSet<String> {
+    let root = project("tests/e2e");
+    let mut tests = BTreeSet::new();
+    for file in files(&root, "rs") {
+        let module = file.with_extension("");
+        let module = module.strip_prefix(&root).expect("below it");
+        let module = module.to_str().expect("UTF-8").replace('/', "::");
+        let text = read(&file);
+        let names = text.split("#[test]\nfn ").skip(1);
+        let names = names.filter_map(|rest| rest.split_once('(')).map(|(name, _)| name);
+        tests.extend(names.map(|name| format!("{module}::{name}")));
+    }
+    tests
+}
+
+/// What a page has between backticks and looks like the path of a test.
+fn named(page: &str) -> BTreeSet<String> {
+    let path = |text: &&str| text.contains("::") && text.chars().all(|c| c.is_ascii_alphanumeric() || "_:".contains(c));
+    page.split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(path)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_test_that_a_page_names_is_there_and_every_escape_is_in_the_threat_model() {
+    let tests = end_to_end_tests();
+    let threat_model = named(&read(&project("docs/tenancy.md")));
+    let named: BTreeSet<String> = named(&read(&project("SECURITY.md")))
+        .union(&threat_model)
+        .cloned()
+        .collect();
+    assert!(named.len() > 40, "the pages name their tests: {named:?}");
+    let missing: Vec<&String> = named.difference(&tests).collect();
+    assert!(missing.is_empty(), "named and not there: {missing:#?}");
+    let untold: Vec<&String> = tests
+        .difference(&threat_model)
+        .filter(|test| test.starts_with("escapes::"))
+        .collect();
+    assert!(untold.is_empty(), "tried and not in docs/tenancy.md: {untold:#?}");
+}
+
+#[test]
+fn every_file_that_a_page_links_to_is_there() {
+    let mut pages = files(&project("docs"), "md");
+    pages.extend(["README.md", "SECURITY.md", "CHANGELOG.md"].map(project));
+    let mut broken = Vec::new();
+    for page in pages {
+        let text = read(&page);
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+        for (target, _) in targets.filter(|(target, _)| !target.contains("://")) {
+            let file = target.split('#').next().unwrap_or_default();
+            if !page.parent().expect("a folder").join(file).exists() {
+                broken.push(format!("{}: {target}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
