@@ -41,9 +41,10 @@ impl Bucket {
         }
     }
 
-    /// Takes a token, if there is one.
-    pub(crate) fn take(&mut self, now: Seconds) -> bool {
-        let refilled = self.tokens + (now - self.filled_at) * self.limit.refill;
+    /// Takes a token, if there is one after others have had their share of what was refilled.
+    pub(crate) fn take(&mut self, now: Seconds, others_share: f64) -> bool {
+        let refill = self.limit.refill * (1.0 - others_share);
+        let refilled = self.tokens + (now - self.filled_at) * refill;
         self.tokens = refilled.min(self.limit.burst);
         self.filled_at = now;
         let taken = self.tokens >= 1.0;
@@ -61,17 +62,17 @@ mod tests {
     #[test]
     fn a_burst_passes_and_then_only_the_refill() {
         let mut bucket = Bucket::full(documented("CreateVpcEndpoint", true), 0.0);
-        let burst = (0..10).filter(|_| bucket.take(0.0)).count();
+        let burst = (0..10).filter(|_| bucket.take(0.0, 0.0)).count();
         assert_eq!(burst, 4);
-        assert!(!bucket.take(3.0), "0.3 a second is one in 3.33 s");
-        assert!(bucket.take(3.4));
+        assert!(!bucket.take(3.0, 0.0), "0.3 a second is one in 3.33 s");
+        assert!(bucket.take(3.4, 0.0));
     }
 
     #[test]
     fn an_idle_bucket_fills_no_further_than_its_burst() {
         let mut bucket = Bucket::full(documented("CreateTags", false), 0.0);
-        assert!(bucket.take(0.0));
-        let burst = (0..1000).filter(|_| bucket.take(1e6)).count();
+        assert!(bucket.take(0.0, 0.0));
+        let burst = (0..1000).filter(|_| bucket.take(1e6, 0.0)).count();
         assert_eq!(burst, 100);
     }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::Simulator;
+
 /// One call, as it was answered.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Call {
@@ -54,5 +56,12 @@ impl Call {
     /// Whether it is of a kind that changes EC2, whatever came of it; a dry run is not.
     pub fn mutating(&self) -> bool {
         self.service == "ec2" && !self.action.starts_with("Describe") && !self.is_dry_run()
+    }
+}
+
+impl Simulator {
+    /// Every call since the start or the last of these, in the order they were carried out; they are forgotten.
+    pub fn take_calls(&self) -> Vec<Call> {
+        std::mem::take(&mut self.world().calls)
     }
 }

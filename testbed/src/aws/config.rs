@@ -27,6 +27,8 @@ pub struct Config {
     pub quotas: Quotas,
     /// Whether the documented token buckets apply.
     pub throttle: bool,
+    /// How much of every bucket's refill other clients of the account use up, from 0 to 1.
+    pub others_share: f64,
     /// The most items on a page of a describe, whatever the caller asks for.
     pub page_size_cap: Option<usize>,
     /// The partition of the base identity, the only one whose roles it can assume.
@@ -78,6 +80,7 @@ impl Config {
             consistency_seed: None,
             quotas: Quotas::default(),
             throttle: true,
+            others_share: 0.0,
             page_size_cap: None,
             partition: partition.to_owned(),
             regions: partition::regions(partition).iter().map(|r| (*r).to_owned()).collect(),

@@ -1,9 +1,12 @@
 //! What happens to resources behind the operator's back.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, bail};
 
 use super::Simulator;
-use super::ec2::region::{EndpointState, LastError};
+use super::ec2::endpoints::new_endpoint;
+use super::ec2::region::{Endpoint, EndpointKind, EndpointState, LastError};
 use super::ec2::rules::{Direction, Peer, Rule, Traffic};
 use super::ec2::tags;
 use super::view::RuleView;
@@ -16,6 +19,33 @@ fn traffic(rule: &RuleView) -> anyhow::Result<Traffic> {
 
 /// Each fails where there is no such resource.
 impl Simulator {
+    /// Makes an endpoint with this subnet and this group, as somebody else's CreateVpcEndpoint would have a while ago,
+    /// without a call: available. Gives its id.
+    pub fn add_endpoint_behind(
+        &self,
+        account: &str,
+        region: &str,
+        subnet_id: &str,
+        service_name: &str,
+        group_id: &str,
+    ) -> anyhow::Result<String> {
+        let mut world = self.world();
+        let now = world.clock.now();
+        let state = world.region(account, region);
+        let subnet = state.subnets.get(subnet_id);
+        let vpc_id = subnet.with_context(|| format!("no subnet {subnet_id}"))?.vpc_id.clone();
+        let endpoint = Endpoint {
+            connected: true,
+            subnet_ids: BTreeSet::from([subnet_id.to_owned()]),
+            group_ids: BTreeSet::from([group_id.to_owned()]),
+            ..new_endpoint(EndpointKind::Interface, &vpc_id, service_name, now)
+        };
+        let id = endpoint.id.clone();
+        state.endpoints.insert(id.clone(), endpoint);
+        state.attach_interface(&id, subnet_id);
+        Ok(id)
+    }
+
     /// Takes a group off an endpoint.
     pub fn detach_group(&self, account: &str, region: &str, endpoint_id: &str, group_id: &str) -> anyhow::Result<()> {
         self.change_groups(account, region, endpoint_id, |groups| groups.remove(group_id))
@@ -33,7 +63,7 @@ impl Simulator {
         account: &str,
         region: &str,
         endpoint_id: &str,
-        change: impl FnOnce(&mut std::collections::BTreeSet<String>) -> bool,
+        change: impl FnOnce(&mut BTreeSet<String>) -> bool,
     ) -> anyhow::Result<()> {
         let mut world = self.world();
         let state = world.region(account, region);

@@ -1,12 +1,11 @@
-//! What goes wrong on demand: refused calls, lost answers, delays, and gates that hold a call.
+//! What goes wrong on demand: refused calls, lost answers, delays.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
-
 use super::error::ApiError;
+use super::gate::{Bar, Gate, Gates, Hold, PausePoint};
 use super::weather::{Sky, Weather};
 use super::world::{Request, Service};
 
@@ -91,82 +90,6 @@ impl FaultKind {
             code: code.to_owned(),
             message: message.to_owned(),
         }
-    }
-}
-
-/// Which side of carrying out a call a [`Gate`] stands on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PausePoint {
-    /// The call has arrived and nothing has happened yet. If the caller goes away now, nothing will.
-    Before,
-    /// The call is carried out and its answer not yet sent.
-    After,
-}
-
-/// Holds the next call of an action until released or dropped.
-#[derive(Debug)]
-pub struct Gate {
-    bar: Arc<Bar>,
-}
-
-impl Gate {
-    /// Waits until a call stands at the gate; false if none came within `timeout`.
-    #[must_use]
-    pub fn wait_reached(&self, timeout: Duration) -> bool {
-        let state = self.bar.lock();
-        let (state, _) = self
-            .bar
-            .changed
-            .wait_timeout_while(state, timeout, |state| !state.reached)
-            .unwrap_or_else(PoisonError::into_inner);
-        state.reached
-    }
-
-    /// Lets the call through.
-    pub fn release(self) {}
-
-    /// Closes the call's connection: before, it is never carried out; after, never answered.
-    pub fn abandon(self) {
-        self.bar.lock().abandoned = true;
-    }
-}
-
-impl Drop for Gate {
-    fn drop(&mut self) {
-        self.bar.lock().released = true;
-        self.bar.released.notify_one();
-    }
-}
-
-#[derive(Debug, Default)]
-struct BarState {
-    reached: bool,
-    released: bool,
-    abandoned: bool,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Bar {
-    state: Mutex<BarState>,
-    changed: Condvar,
-    released: Notify,
-}
-
-impl Bar {
-    fn lock(&self) -> MutexGuard<'_, BarState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Says that a call is here, and waits until it may go on; false if it may not.
-    pub(crate) async fn pass(&self) -> bool {
-        self.lock().reached = true;
-        self.changed.notify_all();
-        self.released.notified().await;
-        !self.lock().abandoned
-    }
-
-    fn is_released(&self) -> bool {
-        self.lock().released
     }
 }
 
@@ -261,7 +184,7 @@ pub(crate) fn batch(request: &Request) -> impl Iterator<Item = &str> {
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     faults: Vec<Fault>,
-    gates: Vec<(String, PausePoint, Arc<Bar>)>,
+    gates: Gates,
     sky: Sky,
     sts_down: bool,
 }
@@ -285,18 +208,19 @@ impl Faults {
         self.sts_down = down;
     }
 
-    pub(crate) fn gate(&mut self, action: &str, point: PausePoint) -> Gate {
-        let bar = Arc::new(Bar::default());
-        self.gates.push((action.to_owned(), point, bar.clone()));
-        Gate { bar }
+    pub(crate) fn hold(&mut self, hold: Hold) -> Gate {
+        self.gates.add(hold)
     }
 
     /// Takes what awaits this call. Of several faults that match, the oldest one strikes; if none does, the weather.
+    /// A dry run meets nothing: what is to befall a call waits for the one that is carried out.
     pub(crate) fn strike(&mut self, request: &Request, account: &str) -> Obstacles {
-        self.gates.retain(|(_, _, bar)| !bar.is_released());
+        if request.params.get("DryRun").is_some_and(|value| value == "true") {
+            return Obstacles::default();
+        }
         let mut obstacles = Obstacles {
-            before: self.take_gate(&request.action, PausePoint::Before),
-            after: self.take_gate(&request.action, PausePoint::After),
+            before: self.gates.take(request, account, PausePoint::Before),
+            after: self.gates.take(request, account, PausePoint::After),
             ..Obstacles::default()
         };
         let mut struck = false;
@@ -324,11 +248,6 @@ impl Faults {
             (obstacles.trouble, obstacles.delay) = self.sky.strike(request, account);
         }
         obstacles
-    }
-
-    fn take_gate(&mut self, action: &str, point: PausePoint) -> Option<Arc<Bar>> {
-        let place = self.gates.iter().position(|(a, p, _)| a == action && *p == point)?;
-        Some(self.gates.remove(place).2)
     }
 }
 
@@ -366,14 +285,6 @@ mod tests {
         assert!(faults.strike(&request, "2").trouble.refuse.is_none());
         let error = faults.strike(&request, "111111111111").trouble.refuse;
         assert_eq!(error.map(|e| e.status), Some(500));
-    }
-
-    #[test]
-    fn a_dropped_gate_holds_nobody() {
-        let mut faults = Faults::default();
-        drop(faults.gate("CreateTags", PausePoint::Before));
-        let request = Request::example("CreateTags", &[]);
-        assert!(faults.strike(&request, "1").before.is_none());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::clock::Seconds;
 use super::ec2::tags::Tags;
 use super::filter::glob;
 use super::iam::{Kind, Policy};
+use super::partition;
 
 /// The account of the operator's base identity.
 pub const BASE_ACCOUNT: &str = "999999999999";
@@ -177,7 +178,7 @@ impl Identities {
 
     /// Restricts the base identity, or frees it again.
     pub(crate) fn set_base_policy(&mut self, policy: Option<&str>) -> anyhow::Result<()> {
-        self.base_policy = read_policy(Kind::Identity, policy)?;
+        self.base_policy = read_policy(&self.base_arn(), Kind::Identity, policy)?;
         Ok(())
     }
 
@@ -208,9 +209,9 @@ impl Identities {
 
     /// Adds the role, and its account with it, or changes the one that is there.
     pub(crate) fn set_role(&mut self, arn: &str, spec: RoleSpec) -> anyhow::Result<()> {
-        let policy = read_policy(Kind::Identity, spec.policy.as_deref())
+        let policy = read_policy(arn, Kind::Identity, spec.policy.as_deref())
             .with_context(|| format!("the identity policy of {arn} is refused"))?;
-        let trust_policy = read_policy(Kind::Trust, spec.trust_policy.as_deref())
+        let trust_policy = read_policy(arn, Kind::Trust, spec.trust_policy.as_deref())
             .with_context(|| format!("the trust policy of {arn} is refused"))?;
         if let Some(account) = account_of(arn) {
             self.add_account(account);
@@ -311,8 +312,10 @@ impl Identities {
     }
 }
 
-fn read_policy(kind: Kind, json: Option<&str>) -> anyhow::Result<Option<Policy>> {
-    json.map(|json| Policy::parse(kind, json)).transpose()
+/// Reads the policy of the role or user with this ARN.
+fn read_policy(arn: &str, kind: Kind, json: Option<&str>) -> anyhow::Result<Option<Policy>> {
+    let read = |json| Policy::parse_in(partition::of_arn(arn), kind, json);
+    json.map(read).transpose()
 }
 
 /// The account id in an ARN.

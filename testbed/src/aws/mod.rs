@@ -14,6 +14,7 @@ mod ec2;
 mod error;
 mod fault;
 mod filter;
+mod gate;
 mod iam;
 mod identity;
 mod partition;
@@ -36,7 +37,8 @@ pub use config::{Config, Quotas};
 pub use ec2::region::{EndpointState, LastError};
 pub use ec2::rules::Direction;
 pub use ec2::services::ServiceSpec;
-pub use fault::{Fault, FaultKind, Gate, PausePoint};
+pub use fault::{Fault, FaultKind};
+pub use gate::{Gate, Hold, PausePoint};
 pub use identity::{BASE_ACCOUNT, RoleSpec};
 pub use view::{EndpointView, GroupView, RuleView};
 pub use weather::Weather;
@@ -305,7 +307,18 @@ impl Simulator {
     /// Holds the next call of an action.
     #[must_use]
     pub fn pause_on(&self, action: &str, point: PausePoint) -> Gate {
-        self.world().faults.gate(action, point)
+        self.pause(Hold::next(action, point))
+    }
+
+    /// Holds a call, such as the fifth from now that changes EC2, whatever it is.
+    #[must_use]
+    pub fn pause(&self, hold: Hold) -> Gate {
+        self.world().faults.hold(hold)
+    }
+
+    /// Sets [`Config::others_share`].
+    pub fn set_others_share(&self, share: f64) {
+        self.world().config.others_share = share;
     }
 
     fn world(&self) -> MutexGuard<'_, World> {

@@ -298,7 +298,7 @@ impl World {
             .buckets
             .entry(key)
             .or_insert_with(|| Bucket::full(documented(&request.action, narrowed), now));
-        if bucket.take(now) {
+        if bucket.take(now, self.config.others_share) {
             return Ok(());
         }
         let message = format!(

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use vpce_testbed::aws::{Config, Direction, Fault, FaultKind, PausePoint, RuleView};
+use vpce_testbed::aws::{Config, Direction, Fault, FaultKind, Hold, PausePoint, RuleView};
 
 use crate::client::Client;
 use crate::{ACCOUNT, REGION, simulator};
@@ -28,6 +28,41 @@ fn calls_beyond_the_documented_rate_are_refused() {
     simulator.advance(3.4);
     delete().succeeded();
     client.ec2("DescribeVpcs", &[]).succeeded();
+}
+
+#[test]
+fn others_in_the_account_use_the_same_rate() {
+    let (simulator, client) = simulator(Config::default());
+    let delete = || client.ec2("DeleteVpcEndpoints", &[("VpcEndpointId.1", "vpce-x")]);
+    simulator.set_others_share(0.5);
+    for _ in 0..4 {
+        delete().succeeded();
+    }
+    simulator.advance(3.4);
+    delete().refused("RequestLimitExceeded");
+    simulator.advance(3.4);
+    delete().succeeded();
+}
+
+#[test]
+fn a_gate_holds_the_nth_call_that_changes_something() {
+    let (simulator, client) = simulator(Config::default());
+    let gate = simulator.pause(Hold {
+        action: None,
+        account: Some(ACCOUNT.to_owned()),
+        after: 1,
+        point: PausePoint::After,
+    });
+    create_group(&client, "one").unwrap().succeeded();
+    client.ec2("DescribeVpcs", &[]).succeeded();
+    assert_eq!(gate.caught(), None);
+    let caller = client.clone();
+    let call = thread::spawn(move || create_group(&caller, "two").is_none());
+    assert!(gate.wait_reached(LONG));
+    assert_eq!(gate.caught().as_deref(), Some("CreateSecurityGroup"));
+    gate.abandon();
+    assert!(call.join().unwrap());
+    assert_eq!(simulator.security_groups(ACCOUNT, REGION).len(), 3);
 }
 
 #[test]

@@ -28,7 +28,6 @@ fn arns_carry_their_partition() {
             {"Effect": "Allow", "Action": "ec2:CreateVpc", "Resource": "*"},
             {"Effect": "Allow", "Action": "ec2:CreateSecurityGroup", "Resource": format!("arn:{partition}:ec2:{region}:{ACCOUNT}:*")},
             {"Effect": "Allow", "Action": "ec2:DescribeSecurityGroups", "Resource": "*"},
-            {"Effect": "Allow", "Action": "ec2:DeleteSecurityGroup", "Resource": format!("arn:other:ec2:{region}:{ACCOUNT}:*")},
         ]});
         let spec = RoleSpec {
             policy: Some(policy.to_string()),
@@ -75,6 +74,39 @@ fn nobody_crosses_from_one_into_another() {
         let abroad = session.in_region(region);
         abroad.ec2("DescribeVpcs", &[]).refused("AuthFailure");
         abroad.sts("GetCallerIdentity", &[]).refused("InvalidClientTokenId");
+    }
+}
+
+#[test]
+fn a_policy_names_nothing_of_another_partition() {
+    let simulator = Simulator::start(Config::of_partition("aws-us-gov")).unwrap();
+    let role = role("aws-us-gov");
+    let policy =
+        |statement: serde_json::Value| Some(json!({"Version": "2012-10-17", "Statement": statement}).to_string());
+    for (partition, taken) in [("aws-us-gov", true), ("*", true), ("aws", false), ("aws-cn", false)] {
+        let resources = json!(["*", format!("arn:{partition}:ec2:*:*:vpc/*")]);
+        let identity = policy(json!([{"Effect": "Allow", "Action": "ec2:*", "Resource": resources}]));
+        let spec = RoleSpec {
+            policy: identity.clone(),
+            ..RoleSpec::default()
+        };
+        assert_eq!(simulator.set_role(&role, spec).is_ok(), taken, "{partition}");
+        assert_eq!(simulator.set_base_policy(identity).is_ok(), taken, "{partition}");
+    }
+    for (partition, taken) in [("aws-us-gov", true), ("aws", false)] {
+        let principal = json!({"AWS": format!("arn:{partition}:iam::{BASE_ACCOUNT}:root")});
+        let spec = RoleSpec {
+            trust_policy: policy(json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal})),
+            ..RoleSpec::default()
+        };
+        let result = simulator.set_role(&role, spec);
+        assert_eq!(result.is_ok(), taken, "{partition}");
+        if let Err(error) = result {
+            assert!(
+                format!("{error:#}").contains("partition \"aws\" is not valid"),
+                "{error:#}"
+            );
+        }
     }
 }
 

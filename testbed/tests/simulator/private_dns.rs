@@ -207,4 +207,6 @@ fn it_needs_leave_to_join_the_vpc_to_the_zone() {
     modify(&client, &id, ON).refused("UnauthorizedOperation");
     restrict(join(vpc("vpc-1")));
     modify(&client, &id, ON).succeeded();
+    let probe = [("VpcEndpointId", "vpce-x"), ON, ("DryRun", "true")];
+    client.ec2("ModifyVpcEndpoint", &probe).refused("DryRunOperation");
 }

@@ -101,7 +101,7 @@ impl Creation {
             needs.extend(context.needs(ACTION, ids));
         }
         if self.private_dns == Some(true) {
-            needs.push(context.need_hosted_zone(&self.vpc_id));
+            needs.push(context.need_hosted_zone(Some(&self.vpc_id)));
         }
         needs.extend(context.need_tagging(ACTION, KIND, &self.tags));
         needs

@@ -68,7 +68,7 @@ pub(super) fn modify(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
             .endpoints
             .get(&id)
             .map(|endpoint| endpoint.vpc_id.as_str());
-        needs.push(context.need_hosted_zone(vpc_id.unwrap_or_default()));
+        needs.push(context.need_hosted_zone(vpc_id));
     }
     context.permit(form, &needs)?;
 

@@ -107,7 +107,7 @@ impl Context<'_> {
     /// What private DNS needs besides: the Service Authorization Reference lists `route53:AssociateVPCWithHostedZone` as
     /// CreateVpcEndpoint's dependent action, and ModifyVpcEndpoint associates the VPC just the same. EC2 asks Route 53 in
     /// the caller's name, so that it is Route 53's region that counts, and its keys.
-    pub(super) fn need_hosted_zone(&self, vpc_id: &str) -> Need {
+    pub(super) fn need_hosted_zone(&self, vpc_id: Option<&str>) -> Need {
         let region = &self.region.name;
         let partition = partition::of_region(region);
         let home = match partition {
@@ -115,11 +115,12 @@ impl Context<'_> {
             "aws-us-gov" => "us-gov-west-1",
             _ => "us-east-1",
         };
+        let vpc = vpc_id.map(|id| format!("VPCId={id},VPCRegion={region}"));
         Need {
             action: "route53:AssociateVPCWithHostedZone".to_owned(),
             resource: format!("arn:{partition}:route53:::hostedzone/{PRIVATE_DNS_ZONE}"),
             keys: Keys::default()
-                .with("route53:VPCs", format!("VPCId={vpc_id},VPCRegion={region}"))
+                .with_all("route53:VPCs", &vpc)
                 .with("aws:RequestedRegion", home),
         }
     }

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::condition::Condition;
-use super::pattern::ArnPattern;
+use super::pattern::{ArnPattern, wildcard};
+use crate::aws::partition;
 
 /// IAM's quota for the inline policies of a role, in characters that are no white space.
 const MAX_IDENTITY: usize = 10_240;
@@ -118,6 +119,34 @@ impl OneOrMany {
 }
 
 impl Policy {
+    /// Reads the document of somebody in a partition: IAM takes no ARN of a resource or a principal in another.
+    pub(crate) fn parse_in(partition: &str, kind: Kind, json: &str) -> anyhow::Result<Self> {
+        let policy = Self::parse(kind, json)?;
+        let document: Value = serde_json::from_str(json).context("the policy is malformed")?;
+        for statement in document["Statement"]
+            .as_array()
+            .unwrap_or(&vec![document["Statement"].clone()])
+        {
+            let places = [
+                &statement["Resource"],
+                &statement["NotResource"],
+                &statement["Principal"]["AWS"],
+            ];
+            for text in places
+                .into_iter()
+                .flat_map(texts)
+                .filter(|text| text.starts_with("arn:"))
+            {
+                let named = partition::of_arn(text);
+                ensure!(
+                    wildcard(named, partition),
+                    "partition {named:?} is not valid for {text:?}: this is {partition}"
+                );
+            }
+        }
+        Ok(policy)
+    }
+
     /// Reads a document.
     pub(crate) fn parse(kind: Kind, json: &str) -> anyhow::Result<Self> {
         let size = json.chars().filter(|c| !c.is_whitespace()).count();
@@ -157,6 +186,14 @@ impl Policy {
         }
         Ok(Self { statements: parsed })
     }
+}
+
+/// The text, or the texts in the list.
+fn texts(value: &Value) -> Vec<&str> {
+    let list = value
+        .as_array()
+        .map_or_else(|| std::slice::from_ref(value), Vec::as_slice);
+    list.iter().filter_map(Value::as_str).collect()
 }
 
 impl Statement {
