@@ -9,6 +9,8 @@ pub struct Config {
     pub time_scale: f64,
     /// From an endpoint's creation (or acceptance) until it is available.
     pub pending_seconds: f64,
+    /// From then on until it has DNS names.
+    pub dns_seconds: f64,
     /// How long an endpoint is pending after its subnets were modified.
     pub modify_seconds: f64,
     /// From an endpoint's deletion until it is deleted.
@@ -72,6 +74,7 @@ impl Config {
         Self {
             time_scale: 1.0,
             pending_seconds: 2.0,
+            dns_seconds: 0.0,
             modify_seconds: 1.0,
             deleting_seconds: 1.0,
             deleted_linger_seconds: 60.0,

@@ -35,7 +35,7 @@ impl Simulator {
         let subnet = state.subnets.get(subnet_id);
         let vpc_id = subnet.with_context(|| format!("no subnet {subnet_id}"))?.vpc_id.clone();
         let endpoint = Endpoint {
-            connected: true,
+            named_at: Some(now),
             subnet_ids: BTreeSet::from([subnet_id.to_owned()]),
             group_ids: BTreeSet::from([group_id.to_owned()]),
             ..new_endpoint(EndpointKind::Interface, &vpc_id, service_name, now)
@@ -174,11 +174,14 @@ impl Simulator {
         last_error: Option<LastError>,
     ) -> anyhow::Result<()> {
         let mut world = self.world();
+        let now = world.clock.now();
         let endpoint = world.region(account, region).endpoints.get_mut(endpoint_id);
         let endpoint = endpoint.with_context(|| format!("no endpoint {endpoint_id}"))?;
         endpoint.state = state;
         endpoint.due = None;
-        endpoint.connected |= state == EndpointState::Available;
+        if state == EndpointState::Available {
+            endpoint.named_at.get_or_insert(now);
+        }
         endpoint.last_error = last_error;
         Ok(())
     }

@@ -286,16 +286,10 @@ impl Simulator {
         }
     }
 
-    /// Sets [`Config::consistency_seconds`] and [`Config::consistency_seed`].
-    pub fn set_consistency(&self, seconds: f64, seed: Option<u64>) {
-        let config = &mut self.world().config;
-        config.consistency_seconds = seconds;
-        config.consistency_seed = seed;
-    }
-
-    /// Sets [`Config::quotas`]. What is there already stays.
-    pub fn set_quotas(&self, quotas: Quotas) {
-        self.world().config.quotas = quotas;
+    /// Changes how it behaves while it runs: `simulator.configure(|config| config.quotas.rules = 100)`. What is there
+    /// already stays as it is. `time_scale`, `partition`, `regions` and `base_is_session` count at the start only.
+    pub fn configure(&self, change: impl FnOnce(&mut Config)) {
+        change(&mut self.world().config);
     }
 
     /// Puts AWS's clock ahead of ours by this many seconds of ours, or behind: it dates its answers and the end of sessions
@@ -314,11 +308,6 @@ impl Simulator {
     #[must_use]
     pub fn pause(&self, hold: Hold) -> Gate {
         self.world().faults.hold(hold)
-    }
-
-    /// Sets [`Config::others_share`].
-    pub fn set_others_share(&self, share: f64) {
-        self.world().config.others_share = share;
     }
 
     fn world(&self) -> MutexGuard<'_, World> {

@@ -97,7 +97,7 @@ impl Simulator {
         state.vpcs.get(vpc_id).with_context(|| format!("no VPC {vpc_id}"))?;
         let endpoint = Endpoint {
             requester_managed: true,
-            connected: true,
+            named_at: Some(now),
             tags,
             ..new_endpoint(EndpointKind::Interface, vpc_id, service_name, now)
         };

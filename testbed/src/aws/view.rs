@@ -117,6 +117,7 @@ impl Simulator {
     pub fn endpoints(&self, account: &str, region: &str) -> Vec<EndpointView> {
         let mut world = self.world();
         let services = world.services(region).cloned().unwrap_or_default();
+        let now = world.clock.now();
         let state = world.region(account, region);
         let sorted = |set: &std::collections::BTreeSet<String>| set.iter().cloned().collect();
         state
@@ -133,7 +134,7 @@ impl Simulator {
                 group_ids: sorted(&endpoint.group_ids),
                 route_table_ids: sorted(&endpoint.route_table_ids),
                 network_interface_ids: state.interfaces_of(&endpoint.id).map(|i| i.id.clone()).collect(),
-                dns_names: dns_entries(endpoint, state, &services)
+                dns_names: dns_entries(endpoint, state, &services, now)
                     .into_iter()
                     .map(|(name, _)| name)
                     .collect(),

@@ -140,9 +140,9 @@ fn it_can_be_switched_while_it_runs() {
         throttle: false,
         ..Config::default()
     });
-    simulator.set_consistency(LAG, None);
+    simulator.configure(|config| config.consistency_seconds = LAG);
     create(&client);
     assert!(described(&client).is_empty());
-    simulator.set_consistency(0.0, None);
+    simulator.configure(|config| config.consistency_seconds = 0.0);
     assert_eq!(described(&client).len(), 1);
 }

@@ -76,6 +76,48 @@ fn an_endpoint_takes_time_to_come_and_to_go() {
 }
 
 #[test]
+fn names_may_come_later_than_the_endpoint() {
+    let (simulator, client) = simulator(Config {
+        dns_seconds: 30.0,
+        ..unthrottled()
+    });
+    let id = available(&simulator, &client);
+    let there = describe(&client, &id);
+    assert_eq!(
+        (there.text("state").as_str(), there.text("dnsName").as_str()),
+        ("available", "")
+    );
+    simulator.advance(31.0);
+    assert_eq!(describe(&client, &id).texts("dnsName").len(), 2);
+}
+
+#[test]
+fn an_id_of_the_wrong_kind_is_malformed() {
+    let (_simulator, client) = simulator(unthrottled());
+    for (params, code) in [
+        (("SubnetId.1", "sg-1"), "InvalidSubnetID.Malformed"),
+        (("SecurityGroupId.1", "subnet-a"), "InvalidGroupId.Malformed"),
+        (("RouteTableId.1", "vpc-1"), "InvalidRouteTableId.Malformed"),
+        (("VpcId", "eni-1"), "InvalidVpcID.Malformed"),
+    ] {
+        create(&client, &[params]).refused(code);
+    }
+    modify(&client, "vpc-1", &[]).refused("InvalidVpcEndpointId.Malformed");
+    modify(&client, "vpce-1", &[("RemoveSubnetId.1", "sg-1")]).refused("InvalidSubnetID.Malformed");
+    client
+        .ec2("DeleteVpcEndpoints", &[("VpcEndpointId.1", "endpoint")])
+        .refused("InvalidVpcEndpointId.Malformed");
+    let rule = [
+        ("GroupId", "sg-1"),
+        ("IpPermissions.1.IpProtocol", "-1"),
+        ("IpPermissions.1.Groups.1.GroupId", "pl-1"),
+    ];
+    client
+        .ec2("AuthorizeSecurityGroupIngress", &rule)
+        .refused("InvalidGroupId.Malformed");
+}
+
+#[test]
 fn without_groups_an_endpoint_gets_the_default_one() {
     let (_simulator, client) = simulator(unthrottled());
     let made = create(&client, &[]).succeeded();

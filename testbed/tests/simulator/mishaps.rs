@@ -34,7 +34,7 @@ fn calls_beyond_the_documented_rate_are_refused() {
 fn others_in_the_account_use_the_same_rate() {
     let (simulator, client) = simulator(Config::default());
     let delete = || client.ec2("DeleteVpcEndpoints", &[("VpcEndpointId.1", "vpce-x")]);
-    simulator.set_others_share(0.5);
+    simulator.configure(|config| config.others_share = 0.5);
     for _ in 0..4 {
         delete().succeeded();
     }

@@ -26,7 +26,7 @@ fn a_raised_quota_counts_at_once() {
     });
     create(&client, &[]).succeeded();
     create(&client, &[]).refused("VpcEndpointLimitExceeded");
-    simulator.set_quotas(Quotas::default());
+    simulator.configure(|config| config.quotas = Quotas::default());
     create(&client, &[]).succeeded();
 }
 
@@ -72,10 +72,7 @@ fn a_resource_has_fifty_tags_at_most() {
 #[test]
 fn a_region_has_so_many_groups() {
     let (simulator, client) = simulator(Config::default());
-    simulator.set_quotas(Quotas {
-        groups: 2,
-        ..Quotas::default()
-    });
+    simulator.configure(|config| config.quotas.groups = 2);
     let group = [("GroupName", "one"), ("GroupDescription", "a test"), ("VpcId", "vpc-1")];
     client
         .ec2("CreateSecurityGroup", &group)

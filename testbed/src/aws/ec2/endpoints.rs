@@ -247,7 +247,7 @@ pub(crate) fn new_endpoint(kind: EndpointKind, vpc_id: &str, service_name: &str,
         due: None,
         modifying: false,
         described_until: None,
-        connected: false,
+        named_at: None,
         requester_managed: false,
         subnet_ids: BTreeSet::new(),
         group_ids: BTreeSet::new(),
@@ -374,9 +374,10 @@ pub(crate) fn dns_entries(
     endpoint: &Endpoint,
     region: &Region,
     services: &BTreeMap<String, ServiceSpec>,
+    now: Seconds,
 ) -> Vec<(String, &'static str)> {
     const PUBLIC_ZONE: &str = "Z1YSA3EXCYUU9Z";
-    if !endpoint.connected || endpoint.kind == EndpointKind::Gateway {
+    if endpoint.named_at.is_none_or(|at| at > now) || endpoint.kind == EndpointKind::Gateway {
         return Vec::new();
     }
     let suffix = services::dns_suffix(&endpoint.service_name, &region.name);
@@ -418,7 +419,7 @@ fn write(xml: &mut Xml, context: &Context<'_>, endpoint: &Endpoint) {
     xml.text("requesterManaged", endpoint.requester_managed);
     let interfaces: Vec<&str> = region.interfaces_of(&endpoint.id).map(|i| i.id.as_str()).collect();
     xml.values("networkInterfaceIdSet", interfaces);
-    let entries = dns_entries(endpoint, region, context.services);
+    let entries = dns_entries(endpoint, region, context.services, context.now);
     xml.items("dnsEntrySet", entries, |xml, (name, zone)| {
         xml.text("dnsName", name);
         xml.text("hostedZoneId", zone);

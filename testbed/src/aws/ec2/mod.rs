@@ -4,6 +4,7 @@ mod checks;
 pub(crate) mod describe;
 pub(crate) mod endpoints;
 pub(crate) mod groups;
+mod ids;
 mod modify;
 pub(crate) mod network;
 mod permission;
@@ -72,6 +73,7 @@ pub(crate) struct Context<'a> {
 
 /// Carries the action out; the answer is what belongs inside `<ActionResponse>`.
 pub(crate) fn handle(action: &str, form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
+    ids::check(form.fields())?;
     match action {
         "AuthorizeSecurityGroupEgress" => rules::authorize(Direction::Egress, form, context),
         "AuthorizeSecurityGroupIngress" => rules::authorize(Direction::Ingress, form, context),

@@ -140,8 +140,8 @@ pub(crate) struct Endpoint {
     pub(crate) modifying: bool,
     /// Until when a deleted one is still described.
     pub(crate) described_until: Option<Seconds>,
-    /// Whether it was available once, from when on it has DNS names.
-    pub(crate) connected: bool,
+    /// From when on it has DNS names, if it was available once.
+    pub(crate) named_at: Option<Seconds>,
     /// Whether an AWS service made it for itself: its account cannot change it.
     pub(crate) requester_managed: bool,
     pub(crate) subnet_ids: BTreeSet<String>,
@@ -212,7 +212,7 @@ impl Region {
             match endpoint.state {
                 EndpointState::Pending => {
                     endpoint.state = EndpointState::Available;
-                    endpoint.connected = true;
+                    endpoint.named_at.get_or_insert(due + config.dns_seconds);
                 }
                 EndpointState::Deleting => {
                     endpoint.state = EndpointState::Deleted;
