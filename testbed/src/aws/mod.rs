@@ -286,6 +286,14 @@ impl Simulator {
         }
     }
 
+    /// Sets [`Config::consistency_seconds`] and [`Config::consistency_seed`], which belong together.
+    pub fn set_consistency(&self, seconds: f64, seed: Option<u64>) {
+        self.configure(|config| {
+            config.consistency_seconds = seconds;
+            config.consistency_seed = seed;
+        });
+    }
+
     /// Changes how it behaves while it runs: `simulator.configure(|config| config.quotas.rules = 100)`. What is there
     /// already stays as it is. `time_scale`, `partition`, `regions` and `base_is_session` count at the start only.
     pub fn configure(&self, change: impl FnOnce(&mut Config)) {

@@ -140,9 +140,9 @@ fn it_can_be_switched_while_it_runs() {
         throttle: false,
         ..Config::default()
     });
-    simulator.configure(|config| config.consistency_seconds = LAG);
+    simulator.set_consistency(LAG, None);
     create(&client);
     assert!(described(&client).is_empty());
-    simulator.configure(|config| config.consistency_seconds = 0.0);
+    simulator.set_consistency(0.0, None);
     assert_eq!(described(&client).len(), 1);
 }
