@@ -2,7 +2,23 @@
 //!
 //! It answers as AWS documents, or with an error: an action, parameter or filter it does not know is refused, never
 //! ignored. One listener stands for all services and regions, which a request names in its signature's credential
-//! scope; the access key id says the account. Signatures themselves are not verified.
+//! scope; the access key id says the account. Signatures themselves are not verified, but for their date.
+//!
+//! What goes wrong, and how a test asks for it:
+//!
+//! | | |
+//! |---|---|
+//! | the next call of an action, or that names an id | [`Simulator::fault`] |
+//! | any call, at random, by a seed | [`Simulator::set_weather`] |
+//! | a crash in the middle of a call | [`Simulator::pause`], which holds it |
+//! | describes that lag behind, or go back in time | [`Simulator::set_consistency`] |
+//! | STS down, a region disabled, clocks that disagree | [`Simulator::set_sts_down`], [`Simulator::set_region_enabled`], [`Simulator::set_clock_skew`] |
+//! | sessions that end, permissions taken away | [`Simulator::expire_sessions`], [`Simulator::deny`], [`Simulator::set_role`] |
+//! | quotas, others who use the same rate, slow states | [`Simulator::configure`] |
+//! | a service's owner who rejects, lets expire or fails | [`Simulator::reject`], [`Simulator::expire`], [`Simulator::fail`] |
+//! | somebody who changes resources in AWS | [`Simulator::add_rule`], [`Simulator::set_tag`], [`Simulator::delete_endpoint_behind`] and their like |
+//!
+//! [`Simulator::calls`] tells what came of each call, and [`Call::fault`] what was done to it.
 
 mod body;
 mod bucket;

@@ -137,14 +137,20 @@ impl World {
 
     /// The account whose key this is, whatever the key is still good for.
     pub(crate) fn account_of(&self, request: &Request) -> String {
-        self.authenticate(request, 0.0)
-            .map_or_else(|_| String::new(), |principal| principal.account.clone())
+        self.whose(request)
+            .map_or_else(String::new, |principal| principal.account.clone())
+    }
+
+    /// Who calls, even if nothing will come of it.
+    fn whose(&self, request: &Request) -> Option<&Principal> {
+        let token = request.token.as_deref();
+        self.identities.authenticate(&request.key_id, token, 0.0).ok()
     }
 
     /// Carries the request out, unless trouble comes in between, and logs it.
     pub(crate) fn carry_out(&mut self, request: Request, mut trouble: Trouble) -> Answer {
         let now = self.clock.now();
-        let known = self.authenticate(&request, 0.0).ok().cloned();
+        let known = self.whose(&request).cloned();
         if trouble.expire {
             self.identities.expire_session(&request.key_id, now);
         }

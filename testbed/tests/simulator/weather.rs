@@ -232,6 +232,7 @@ fn a_region_may_be_disabled_in_one_account() {
     let other = base.assume(other_role);
     simulator.set_region_enabled(ACCOUNT, REGION, false);
     client.ec2("DescribeVpcs", &[]).refused("AuthFailure");
+    assert_eq!(simulator.calls().pop().unwrap().account, ACCOUNT);
     client.sts("GetCallerIdentity", &[]).refused("InvalidClientTokenId");
     let refused = base.sts("AssumeRole", &[("RoleArn", ROLE), ("RoleSessionName", "test")]);
     refused.refused("RegionDisabledException");
