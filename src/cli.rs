@@ -8,6 +8,7 @@ use vpce_core::limits::Override;
 use vpce_core::metadata::KeyPattern;
 
 use crate::iam_policy::IamPolicy;
+use crate::orphans::Orphans;
 use crate::telemetry::LogFormat;
 
 /// Keeps AWS VPC endpoints as VPCEndpoint objects say, in the AWS accounts that AWSAccount objects map.
@@ -29,6 +30,9 @@ pub enum Command {
     /// Print the permission and the trust policy of the operator's base role, or of a tenant's role.
     #[command(subcommand)]
     IamPolicy(IamPolicy),
+    /// Show what carries this cluster's tag in AWS and belongs to no object; with --delete, delete it after asking. Kubernetes and AWS
+    /// as for `run`.
+    Orphans(Orphans),
 }
 
 /// How the operator runs. Every flag has an environment variable.
@@ -143,7 +147,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
-fn cluster_id(text: &str) -> Result<String, String> {
+pub(crate) fn cluster_id(text: &str) -> Result<String, String> {
     if vpce_core::tags::is_cluster_id(text) {
         Ok(text.to_owned())
     } else {

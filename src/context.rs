@@ -1,6 +1,6 @@
 //! What both controllers share: clients, caches, sessions, regions, and the ways to wake an object.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use k8s_openapi::api::core::v1::{Namespace, Service};
@@ -8,6 +8,7 @@ use kube::Client;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 use vpce_core::api::{AWSAccount, AWSAccountSpec, RELEASE_HOLD, VPCEndpoint, Watched};
 use vpce_core::ids::{AccountId, RoleArn};
 
@@ -41,6 +42,35 @@ pub struct Caches {
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
     /// Services with our label.
     pub services: Store<Service>,
+}
+
+/// The kinds whose caches have been filled once. (A store's own `wait_until_ready` wakes only one of those who wait.)
+#[derive(Clone)]
+pub struct Filled(Arc<watch::Sender<BTreeSet<&'static str>>>);
+
+impl Default for Filled {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(BTreeSet::new())))
+    }
+}
+
+impl Filled {
+    /// All kinds that are watched.
+    pub const ALL: &'static [&'static str] = &["VPCEndpoint", "AWSAccount", "Namespace", "Service"];
+
+    /// Says that the first list of a kind is complete.
+    pub fn mark(&self, kind: &'static str) {
+        self.0.send_if_modified(|kinds| kinds.insert(kind));
+    }
+
+    /// Waits for these kinds.
+    pub async fn with(&self, wanted: &[&'static str]) {
+        let mut kinds = self.0.subscribe();
+        // The sender is there as long as we are.
+        let _ = kinds
+            .wait_for(|kinds| wanted.iter().all(|kind| kinds.contains(kind)))
+            .await;
+    }
 }
 
 /// Asks for objects to be looked at.
@@ -88,6 +118,8 @@ pub struct Context {
     pub cluster: String,
     /// What is watched.
     pub caches: Caches,
+    /// Which of it is known in full.
+    pub filled: Filled,
     /// Sessions of roles.
     pub sessions: Sessions,
     /// Which session each AWSAccount asked for last: when it asks for another, the one before is let go.
@@ -115,17 +147,7 @@ pub struct Context {
 impl Context {
     /// The key of the session that an account's spec asks for.
     pub fn role(&self, account: &str, role: &RoleArn, spec: &AWSAccountSpec) -> Role {
-        let session_name = session_name(&self.cluster, account);
-        Role {
-            arn: role.as_str().to_owned(),
-            account_id: role.account().to_string(),
-            partition: role.partition().to_owned(),
-            external_id: spec.external_id.clone(),
-            duration_seconds: u32::try_from(spec.session_duration_seconds).unwrap_or(3600),
-            tags: spec.session_tags.clone(),
-            source_identity: self.settings.source_identity.then(|| session_name.clone()),
-            session_name,
-        }
+        self::role(&self.cluster, account, role, spec, self.settings.source_identity)
     }
 
     /// Whether a person has released this hold on any AWSAccount of the AWS account.
@@ -142,6 +164,21 @@ impl Context {
                 .is_some_and(|id| id == hold)
                 && account.spec.as_ref().is_ok_and(leads_there)
         })
+    }
+}
+
+/// The session that an account's spec asks for.
+pub fn role(cluster: &str, account: &str, role: &RoleArn, spec: &AWSAccountSpec, source_identity: bool) -> Role {
+    let session_name = session_name(cluster, account);
+    Role {
+        arn: role.as_str().to_owned(),
+        account_id: role.account().to_string(),
+        partition: role.partition().to_owned(),
+        external_id: spec.external_id.clone(),
+        duration_seconds: u32::try_from(spec.session_duration_seconds).unwrap_or(3600),
+        tags: spec.session_tags.clone(),
+        source_identity: source_identity.then(|| session_name.clone()),
+        session_name,
     }
 }
 

@@ -1,12 +1,10 @@
 //! The composition root: clients, caches, controllers, HTTP server, and the order of starting and stopping.
 
-use std::collections::BTreeSet;
 use std::future::{pending, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use aws_config::BehaviorVersion;
 use futures::{Stream, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::api::Api;
@@ -24,11 +22,12 @@ use vpce_core::limits::Limits;
 use vpce_core::tenancy;
 
 use crate::account;
+use crate::aws::leftovers::Present;
 use crate::aws::observer::{CallRecord, Observer};
 use crate::aws::region::{RegionKey, Regions};
 use crate::aws::{self, sessions};
 use crate::cli::Settings;
-use crate::context::{Account, Caches, Context, Endpoint, Shared, Wakers};
+use crate::context::{Account, Caches, Context, Endpoint, Filled, Shared, Wakers};
 use crate::endpoint;
 use crate::endpoint::admission::{self, Admissions};
 use crate::endpoint::gate::Gates;
@@ -186,7 +185,7 @@ async fn kubernetes(metrics: &Metrics) -> anyhow::Result<Client> {
 }
 
 /// The UID of kube-system lives as long as the cluster does.
-async fn cluster_id(client: &Client) -> anyhow::Result<String> {
+pub(crate) async fn cluster_id(client: &Client) -> anyhow::Result<String> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let system = namespaces
         .get_metadata("kube-system")
@@ -214,7 +213,7 @@ async fn start(
         namespaces,
         services,
     };
-    let filled = Filled::new(watch::Sender::new(BTreeSet::new()));
+    let filled = Filled::default();
     let memories = Memories::default();
     let (wake_endpoint, woken_endpoints) = mpsc::unbounded_channel();
     let (wake_account, woken_accounts) = mpsc::unbounded_channel();
@@ -234,6 +233,7 @@ async fn start(
         wakers,
         cluster,
         caches,
+        filled: filled.clone(),
         settings,
     });
     metrics.attach(sources(&ctx));
@@ -284,7 +284,7 @@ async fn start(
         async move {
             // Nothing is decided before all that decisions are made from is known.
             tokio::select! {
-                () = are_filled(&before_endpoints, &["AWSAccount", "Namespace", "Service"]) => {}
+                () = before_endpoints.with(&["AWSAccount", "Namespace", "Service"]) => {}
                 () = until(stopped.clone()) => {}
             };
             let woken = receive(woken_endpoints);
@@ -299,7 +299,7 @@ async fn start(
     tokio::spawn({
         let ctx = ctx.clone();
         async move {
-            are_filled(&filled, &["VPCEndpoint", "AWSAccount", "Namespace", "Service"]).await;
+            filled.with(Filled::ALL).await;
             tracing::info!("caches are filled");
             ctx.metrics.leader(true);
             ready_tx.send_replace(true);
@@ -314,25 +314,14 @@ async fn start(
     })
 }
 
-/// The kinds whose caches have been filled once. (A store's own `wait_until_ready` wakes only one of those who wait.)
-type Filled = Arc<watch::Sender<BTreeSet<&'static str>>>;
-
 /// Marks a kind when its first list is complete.
 fn marks<K>(filled: &Filled, kind: &'static str) -> impl FnMut(&Event<K>) + Send + 'static + use<K> {
     let filled = filled.clone();
     move |event| {
         if let Event::InitDone = event {
-            filled.send_if_modified(|kinds| kinds.insert(kind));
+            filled.mark(kind);
         }
     }
-}
-
-async fn are_filled(filled: &Filled, wanted: &[&'static str]) {
-    let mut kinds = filled.subscribe();
-    // The sender is there as long as `filled` is.
-    let _ = kinds
-        .wait_for(|kinds| wanted.iter().all(|kind| kinds.contains(kind)))
-        .await;
 }
 
 fn receive<T: Send + 'static>(mut queue: mpsc::UnboundedReceiver<T>) -> impl Stream<Item = T> + Send + 'static {
@@ -434,10 +423,7 @@ fn observer(metrics: &Metrics) -> Observer {
 }
 
 async fn open_sessions(settings: &Settings, metrics: &Metrics) -> sessions::Sessions {
-    let base = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(aws::http::client())
-        .load()
-        .await;
+    let base = aws::http::sdk_config().await;
     let sessions = sessions::Settings {
         refused_retry: settings.refused_retry,
     };
@@ -485,6 +471,7 @@ fn sources(ctx: &Shared) -> Sources {
         endpoints: ctx.caches.endpoints.clone(),
         accounts: ctx.caches.accounts.clone(),
         regions: Arc::new(move || {
+            let present = Present::of(&regions.caches);
             let gauges = |region: &Arc<aws::region::Region>| {
                 let gauges = region.gauges();
                 RegionGauges {
@@ -492,6 +479,7 @@ fn sources(ctx: &Shared) -> Sources {
                     region: region.key.region.clone(),
                     snapshot_at: gauges.snapshot_at,
                     held: gauges.hold.is_some(),
+                    orphans: region.leftovers(&present),
                     lines: gauges
                         .lines
                         .into_iter()

@@ -13,7 +13,7 @@ use kube::runtime::{Controller, controller};
 use tracing::Instrument;
 
 use super::reconcile::reconcile;
-use crate::context::{Account, Shared};
+use crate::context::{Account, Filled, Shared};
 use crate::service::is_status;
 
 /// The name in metrics.
@@ -46,6 +46,8 @@ pub async fn run(
 
 async fn guarded(account: Arc<Account>, ctx: Shared) -> Result<Action, Infallible> {
     let name = account.name_any();
+    // Who uses an account is not known before.
+    ctx.filled.with(Filled::ALL).await;
     let _in_flight = ctx.metrics.in_flight(CONTROLLER);
     let started = Instant::now();
     let span = tracing::info_span!("account", account = name);

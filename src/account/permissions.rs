@@ -185,7 +185,7 @@ pub fn current(account: &Account) -> Option<Verification> {
 async fn ask(ctx: &Context, account: &Account, spec: &AWSAccountSpec, session: &Session, role: &Role) -> Round {
     let name = account.name_any();
     let uid = account.uid().unwrap_or_default();
-    let users = users(ctx, &name);
+    let users = users(ctx, &name, role);
     let Some(place) = region_of(spec, &users) else {
         let message = "there is no region to ask in yet: set default_region".to_owned();
         return Round::Over(Verification::new("Unknown", "NoRegion", message));
@@ -297,11 +297,11 @@ fn sum_up(found: &BTreeMap<&'static str, Found>, role: &Role, region: &Region) -
     Verification::new("Unknown", "NotAllAsked", message)
 }
 
-/// The endpoints that are bound to an AWSAccount, in order of their names.
-fn users(ctx: &Context, account: &str) -> Vec<Arc<Endpoint>> {
+/// The endpoints that are bound to an AWSAccount, in the AWS account that it leads to, in order of their names.
+fn users(ctx: &Context, account: &str, role: &Role) -> Vec<Arc<Endpoint>> {
     let is_user = |endpoint: &Arc<Endpoint>| {
         let binding = endpoint.status.account.as_ref();
-        binding.is_some_and(|binding| binding.name == account)
+        binding.is_some_and(|binding| binding.name == account && binding.account_id == role.account_id)
     };
     let mut users: Vec<_> = ctx.caches.endpoints.state().into_iter().filter(is_user).collect();
     users.sort_by_key(|endpoint| (endpoint.namespace(), endpoint.name_any()));

@@ -8,11 +8,11 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch};
 use serde_json::json;
-use vpce_core::api::{ACCOUNT_FINALIZER, AWSAccountStatus, RELEASE_HOLD};
+use vpce_core::api::{ACCOUNT_FINALIZER, AWSAccountStatus, OrphansStatus, RELEASE_HOLD};
 use vpce_core::conditions::EventKind;
 
 use super::permissions::{self, Outcome, Verification};
-use super::{role, trust};
+use super::{orphans, role, trust};
 use crate::aws::sessions::{Refusal, Role};
 use crate::context::{Account, Context, Endpoint, Shared};
 use crate::endpoint::memory::jitter;
@@ -69,9 +69,14 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
         account = Arc::new(finalizer::add(&api, &*account, ACCOUNT_FINALIZER).await?);
     }
     let verdict = judge(ctx, &account, &users).await;
-    let permissions = permissions(ctx, &account, &verdict).await;
-    let next = permissions.next.map_or(verdict.next, |next| next.min(verdict.next));
-    let status = status(ctx, &account, &verdict, permissions.verification.as_ref(), users.len());
+    let insight = look_inside(ctx, &account, &verdict).await;
+    let resync = jitter(ctx.settings.resync_interval);
+    let next = insight
+        .next
+        .into_iter()
+        .chain([resync])
+        .fold(verdict.next, Duration::min);
+    let status = status(ctx, &account, &verdict, &insight, users.len());
     let ready = |status: &AWSAccountStatus| {
         let ready = status
             .conditions
@@ -92,7 +97,7 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
             wake_users(ctx, &name);
         }
     }
-    let missing = permissions.verification.filter(Verification::is_bad);
+    let missing = insight.verification.filter(Verification::is_bad);
     if let Some(missing) = missing.filter(|missing| Some(missing) != permissions::current(&account).as_ref()) {
         tracing::warn!(account = name, message = missing.message, "the role lacks permissions");
         ctx.events.publish(
@@ -106,8 +111,17 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
     Ok(Some(next))
 }
 
-/// What the role may do, where it can be assumed; else what was found before.
-async fn permissions(ctx: &Context, account: &Account, verdict: &Verdict) -> Outcome {
+/// What was found with a session of the role.
+struct Insight {
+    /// What the role may do.
+    verification: Option<Verification>,
+    orphans: Option<OrphansStatus>,
+    /// When there is more to ask.
+    next: Option<Duration>,
+}
+
+/// What the role may do and what is left over, where it can be assumed; else what was found before.
+async fn look_inside(ctx: &Context, account: &Account, verdict: &Verdict) -> Insight {
     let session = match (&account.spec, role(ctx, account)) {
         (Ok(spec), Some(role)) if verdict.reason == Reason::Verified => {
             let session = ctx.sessions.get(&role).await.ok();
@@ -116,9 +130,18 @@ async fn permissions(ctx: &Context, account: &Account, verdict: &Verdict) -> Out
         _ => None,
     };
     match session {
-        Some((spec, role, session)) => permissions::verify(ctx, account, spec, &session, &role).await,
-        None => Outcome {
+        Some((spec, role, session)) => {
+            let orphans = orphans::look(ctx, account, spec, &session, &role).await;
+            let Outcome { verification, next } = permissions::verify(ctx, account, spec, &session, &role).await;
+            Insight {
+                verification,
+                orphans: Some(orphans),
+                next,
+            }
+        }
+        None => Insight {
             verification: permissions::current(account),
+            orphans: account.status.orphans.clone(),
             next: None,
         },
     }
@@ -241,13 +264,7 @@ pub fn wake_users(ctx: &Context, account: &str) {
     }
 }
 
-fn status(
-    ctx: &Context,
-    account: &Account,
-    verdict: &Verdict,
-    permissions: Option<&Verification>,
-    users: usize,
-) -> AWSAccountStatus {
+fn status(ctx: &Context, account: &Account, verdict: &Verdict, insight: &Insight, users: usize) -> AWSAccountStatus {
     let role = role(ctx, account);
     let generation = account.metadata.generation;
     let before = &account.status;
@@ -292,7 +309,7 @@ fn status(
         );
         conditions.push(condition("MutationsHeld", "True", "MassChange", &message));
     }
-    if let Some(found) = permissions {
+    if let Some(found) = &insight.verification {
         let Verification {
             status,
             reason,
@@ -312,6 +329,7 @@ fn status(
             _ => before.account_id.clone(),
         },
         endpoints: i64::try_from(users).ok(),
+        orphans: insight.orphans.clone(),
         observed_generation: generation,
         conditions,
     }

@@ -54,6 +54,8 @@ impl<T> Done<T> {
 pub enum Which<'a, Id> {
     /// All of the cluster's, by its tag.
     Cluster(&'a str),
+    /// All that was the cluster's once and was retained, by the tag that says so.
+    Retained(&'a str),
     /// These, by a filter: unlike a list of ids, it leaves out what is not there instead of failing.
     Ids(&'a [Id]),
 }
@@ -64,6 +66,9 @@ impl<Id: ToString> Which<'_, Id> {
             Which::Cluster(cluster) => Filter::builder()
                 .name(format!("tag:{}", vpce_core::tags::CLUSTER))
                 .values(*cluster),
+            Which::Retained(cluster) => Filter::builder()
+                .name(format!("tag:{}", vpce_core::tags::RETAINED))
+                .values(format!("{cluster}/*")),
             Which::Ids(ids) => Filter::builder()
                 .name(id_filter)
                 .set_values(Some(ids.iter().map(ToString::to_string).collect())),

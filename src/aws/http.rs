@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::{
     Connector,
     proxy::ProxyConfig,
@@ -16,6 +17,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Connections that nobody used for this long are closed, so that an idle operator holds none.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The base identity and its region, as the SDK finds them in the environment, with the HTTP client that all share.
+pub async fn sdk_config() -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(client())
+        .load()
+        .await
+}
 
 /// An HTTP client to give to every AWS configuration; clones share its connections.
 ///

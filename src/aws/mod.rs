@@ -5,6 +5,7 @@ pub mod dry_run;
 pub mod ec2;
 pub mod error;
 pub mod http;
+pub mod leftovers;
 pub mod observer;
 pub mod region;
 pub mod sessions;

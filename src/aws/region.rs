@@ -16,6 +16,7 @@ use vpce_core::tags::Owner;
 use super::deletes::{Asker, Deletes};
 use super::ec2::{Ec2, Which};
 use super::error::CallError;
+use super::leftovers::Retained;
 use super::snapshot::{Resource, Shelf};
 
 /// EC2 takes at most 200 values in a filter.
@@ -156,6 +157,7 @@ pub struct Region {
     lines: Mutex<Lines>,
     /// Endpoints that wait to be deleted together.
     pub(super) deletes: Deletes,
+    pub(super) retained: Mutex<Option<Retained>>,
     /// When the operator started. All lines begin then, with one token: nobody knows what was spent before, but since
     /// then only we spend.
     epoch: Instant,
@@ -178,6 +180,7 @@ impl Region {
             reading: AsyncMutex::new(()),
             lines: Mutex::default(),
             deletes: Deletes::default(),
+            retained: Mutex::default(),
             epoch,
         }
     }
@@ -295,6 +298,18 @@ impl Region {
             self.with(|snapshot| snapshot.groups.found_of(ids, facts, started));
         }
         Ok(())
+    }
+
+    /// Makes sure that the snapshot is no older than this.
+    pub async fn look_whole(&self, ec2: &Ec2, max_age: Duration) -> Result<(), LookError> {
+        if !self.is_old(max_age) {
+            return Ok(());
+        }
+        let _reading = self.reading.lock().await;
+        match self.is_old(max_age) {
+            true => self.read_all(ec2).await,
+            false => Ok(()),
+        }
     }
 
     fn is_old(&self, max_age: Duration) -> bool {
@@ -453,12 +468,16 @@ impl Region {
         }
     }
 
-    async fn all_endpoints(&self, ec2: &Ec2, which: Which<'_, EndpointId>) -> Result<Vec<EndpointFact>, LookError> {
+    pub(super) async fn all_endpoints(
+        &self,
+        ec2: &Ec2,
+        which: Which<'_, EndpointId>,
+    ) -> Result<Vec<EndpointFact>, LookError> {
         self.pages("DescribeVpcEndpoints", |page| ec2.describe_endpoints(&which, page))
             .await
     }
 
-    async fn all_groups(&self, ec2: &Ec2, which: Which<'_, GroupId>) -> Result<Vec<GroupFact>, LookError> {
+    pub(super) async fn all_groups(&self, ec2: &Ec2, which: Which<'_, GroupId>) -> Result<Vec<GroupFact>, LookError> {
         self.pages("DescribeSecurityGroups", |page| ec2.describe_groups(&which, page))
             .await
     }

@@ -245,6 +245,11 @@ impl<R: Resource> Shelf<R> {
         self.entries.contains_key(id)
     }
 
+    /// All that is there.
+    pub fn facts(&self) -> impl Iterator<Item = &R> {
+        self.entries.values().map(|entry| &entry.fact)
+    }
+
     /// What is there under this id.
     pub fn get(&self, id: &R::Id) -> Option<&R> {
         self.entries.get(id).map(|entry| &entry.fact)

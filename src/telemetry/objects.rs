@@ -37,6 +37,8 @@ pub struct RegionGauges {
     pub snapshot_at: Option<SystemTime>,
     /// Whether nothing is made there until a person has looked.
     pub held: bool,
+    /// What no object stands for: kind, whether it was retained, how many.
+    pub orphans: Vec<(&'static str, bool, usize)>,
     /// The lines for its AWS actions.
     pub lines: Vec<LineGauges>,
 }
@@ -166,6 +168,11 @@ const SESSION_EXPIRATION: Series<1> = Series {
     help: "When the session of an AWSAccount's role expires.",
     labels: ["account"],
 };
+const ORPHANS: Series<4> = Series {
+    name: "vpce_orphans",
+    help: "What carries this cluster's tag in AWS, or was retained by it, and belongs to no object.",
+    labels: ["account_id", "region", "kind", "retained"],
+};
 const MUTATIONS_HELD: Series<2> = Series {
     name: "vpce_mutations_held",
     help: "Whether nothing is made in a region because many endpoints vanished from it at once.",
@@ -217,6 +224,7 @@ impl ObjectSeries {
             ACCOUNT_LIMIT.desc(),
             ACCOUNT_SUSPENDED.desc(),
             SESSION_EXPIRATION.desc(),
+            ORPHANS.desc(),
             MUTATIONS_HELD.desc(),
             SNAPSHOT.desc(),
             BUCKET_TOKENS.desc(),
@@ -398,9 +406,10 @@ fn of_accounts(
 }
 
 /// What every region of every AWS account has.
-fn of_regions(regions: Vec<RegionGauges>) -> [proto::MetricFamily; 4] {
+fn of_regions(regions: Vec<RegionGauges>) -> [proto::MetricFamily; 5] {
     let (mut held, mut snapshots, mut tokens, mut queues) =
         (Samples::new(), Samples::new(), Samples::new(), Samples::new());
+    let mut orphans = Samples::new();
     for region in regions {
         let key = [region.account_id, region.region];
         held.insert(key.clone(), f64::from(u8::from(region.held)));
@@ -408,6 +417,15 @@ fn of_regions(regions: Vec<RegionGauges>) -> [proto::MetricFamily; 4] {
             snapshots.insert(key.clone(), of_system_time(read));
         }
         let [account_id, region_name] = key;
+        for (kind, retained, found) in region.orphans {
+            let key = [
+                account_id.clone(),
+                region_name.clone(),
+                kind.to_owned(),
+                retained.to_string(),
+            ];
+            orphans.insert(key, f64::from(u32::try_from(found).unwrap_or(u32::MAX)));
+        }
         for line in region.lines {
             let key = [account_id.clone(), region_name.clone(), line.action];
             tokens.insert(key.clone(), line.tokens);
@@ -415,6 +433,7 @@ fn of_regions(regions: Vec<RegionGauges>) -> [proto::MetricFamily; 4] {
         }
     }
     [
+        ORPHANS.family(orphans),
         MUTATIONS_HELD.family(held),
         SNAPSHOT.family(snapshots),
         BUCKET_TOKENS.family(tokens),

@@ -36,6 +36,7 @@ const PROMISED: &[(&str, &str, &[&str], Of)] = &[
     ("vpce_account_endpoints_limit", "gauge", &["account"], Of::All),
     ("vpce_account_suspended", "gauge", &["account"], Of::All),
     ("vpce_account_session_expiration_timestamp_seconds", "gauge", &["account"], Of::All),
+    ("vpce_orphans", "gauge", &["account_id", "region", "kind", "retained"], Of::All),
     ("vpce_mutations_held", "gauge", &["account_id", "region"], Of::All),
     ("vpce_snapshot_timestamp_seconds", "gauge", &["account_id", "region"], Of::All),
     ("vpce_aws_requests_total", "counter", &["account_id", "region", "service", "action", "result"], Of::All),
@@ -117,6 +118,7 @@ fn sources() -> Sources {
                 region: "eu-central-1".into(),
                 snapshot_at: Some(UNIX_EPOCH + Duration::from_secs(1_000)),
                 held: true,
+                orphans: vec![("endpoint", false, 2)],
                 lines: vec![LineGauges {
                     action: "CreateVpcEndpoint".into(),
                     tokens: 2.5,

@@ -55,7 +55,8 @@ fn api_writes(world: &World) -> BTreeMap<String, u64> {
         };
         let (verb, resource) = (label("verb"), label("resource"));
         let count: f64 = series.rsplit(' ').next().expect("a value").parse().expect("a number");
-        if ["create", "update", "patch", "delete"].contains(&verb.as_str()) {
+        // The Lease is renewed for ever, whatever else there is to do.
+        if resource != "leases" && ["create", "update", "patch", "delete"].contains(&verb.as_str()) {
             *writes.entry(format!("{verb} {resource}")).or_default() += count as u64;
         }
     }

@@ -14,6 +14,7 @@ mod leaders;
 mod legacy;
 mod lifecycle;
 mod moto;
+mod orphans;
 mod permissions;
 mod policies;
 mod privileges;

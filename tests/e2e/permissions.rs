@@ -24,8 +24,10 @@ fn says(tenant: &Tenant<'_>, status: &str) -> String {
 }
 
 fn dry_runs(tenant: &Tenant<'_>) -> Vec<Call> {
-    let calls = tenant.calls().into_iter();
-    calls.filter(Call::is_dry_run).collect()
+    let calls = tenant.world.aws.calls().into_iter();
+    calls
+        .filter(|call| call.account == tenant.account_id && call.is_dry_run())
+        .collect()
 }
 
 /// Takes an action out of the role's policy.

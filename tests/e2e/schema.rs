@@ -145,7 +145,7 @@ fn an_unknown_field_is_refused_under_strict_validation() {
         (json!({"subnets": []}), "spec.subnets"),
         (json!({"service": {"headless": true}}), "spec.service.headless"),
         // Known one day, and until then not accepted and ignored.
-        (json!({"private_dns_enabled": true}), "spec.private_dns_enabled"),
+        (json!({"management_policy": "Observe"}), "spec.management_policy"),
     ] {
         refused(&spec(changes), &[&format!(r#"unknown field "{field}""#)]);
     }

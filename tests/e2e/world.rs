@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use vpce_core::iam::{self, Scope, Trust};
+use vpce_core::iam::{self, Passed, Scope, Trust};
 use vpce_testbed::aws::{Call, Config, EndpointView, GroupView, RoleSpec, ServiceSpec, Simulator};
 use vpce_testbed::operator::{Aws, Operator, Options};
 
@@ -19,9 +19,7 @@ use crate::cluster::{self, ACCOUNTS, Cluster, NAMESPACES, Refusal, Run};
 pub(crate) const WITHIN: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOG_LINES: usize = 30;
-/// The roles that the operator's base identity may assume.
-const ROLES: &str = "arn:aws:iam::*:role/vpce-operator*";
-
+const SOURCE_IDENTITY: &str = "settings.sourceIdentity";
 /// A cluster with the chart installed, a simulated AWS and a running operator. All roles have the policies that `vpce-operator iam-policy` prints for them, where a test does not say otherwise.
 pub(crate) struct World {
     // Dropped in this order: the operator ends while what it talks to is still there.
@@ -29,6 +27,8 @@ pub(crate) struct World {
     pub(crate) aws: Simulator,
     pub(crate) cluster: Cluster,
     cluster_id: String,
+    partition: String,
+    sends_source_identity: bool,
 }
 
 /// How a world behaves.
@@ -68,6 +68,23 @@ impl Setup {
         }
     }
 
+    /// The same in a partition of AWS, where the operator then is too.
+    pub(crate) fn in_partition(mut self, partition: &str) -> Self {
+        let Config { partition, regions, .. } = Config::of_partition(partition);
+        self.env.push(("AWS_REGION".to_owned(), home(&partition).to_owned()));
+        self.aws = Config {
+            partition,
+            regions,
+            ..self.aws
+        };
+        self
+    }
+
+    /// With an operator that sends a source identity, and policies that let it.
+    pub(crate) fn with_source_identity(self) -> Self {
+        self.value(SOURCE_IDENTITY, "true")
+    }
+
     /// With this value of the chart.
     pub(crate) fn value(mut self, name: &str, value: &str) -> Self {
         self.values.push((name.to_owned(), value.to_owned())); // the last one counts
@@ -103,8 +120,28 @@ impl World {
 
     /// One on a cluster that has been prepared.
     pub(crate) fn on(cluster: Cluster, setup: Setup) -> anyhow::Result<Self> {
-        let aws = Simulator::start(setup.aws)?;
-        let base = iam::base_permissions(&[ROLES.parse()?], false)?;
+        let aws = Simulator::start(setup.aws.clone())?;
+        Self::install(cluster, aws, setup)
+    }
+
+    /// Another cluster in front of the same simulated AWS, which stays as it is.
+    pub(crate) fn beside(other: &Self, setup: Setup) -> Self {
+        let world = Cluster::start().and_then(|cluster| Self::install(cluster, other.aws.clone(), setup));
+        world.expect("the world starts")
+    }
+
+    fn install(cluster: Cluster, aws: Simulator, setup: Setup) -> anyhow::Result<Self> {
+        let partition = setup.aws.partition;
+        let sends_source_identity = setup
+            .values
+            .iter()
+            .any(|(name, value)| name == SOURCE_IDENTITY && value == "true");
+        let roles = format!("arn:{partition}:iam::*:role/vpce-operator*").parse()?;
+        let passed = Passed {
+            tags: false,
+            source_identity: sends_source_identity,
+        };
+        let base = iam::base_permissions(&[roles], passed)?;
         aws.set_base_policy(Some(base.to_string()))?;
         let system = cluster.get(&format!("{NAMESPACES}/kube-system"));
         let system = system.context("there is no namespace kube-system")?;
@@ -120,6 +157,8 @@ impl World {
             aws,
             cluster,
             cluster_id,
+            partition,
+            sends_source_identity,
         })
     }
 
@@ -149,6 +188,7 @@ impl World {
                 external_id: external_id.map(str::to_owned),
                 session_tags: session_tags.clone(),
                 base_is_tagged: false,
+                source_identity: self.sends_source_identity,
             },
         };
         let policies = iam::tenant(&described).expect("policies");
@@ -162,6 +202,21 @@ impl World {
     /// Such a role, which asks for no external id.
     pub(crate) fn add_role(&self, arn: &str) {
         self.aws.add_role(arn, self.role(arn, None)).expect("a role");
+    }
+
+    /// Such a role, which may turn on private DNS as well.
+    pub(crate) fn add_role_with_private_dns(&self, arn: &str) {
+        let scope = Scope {
+            private_dns: true,
+            ..Scope::default()
+        };
+        let role = arn.parse().expect("the ARN of a role");
+        let policy = iam::tenant_permissions(&role, &self.cluster_id, &scope).expect("a policy");
+        let role = RoleSpec {
+            policy: Some(policy.to_string()),
+            ..self.role(arn, None)
+        };
+        self.aws.set_role(arn, role).expect("a role");
     }
 
     /// Has a role trust the operator, or nobody.
@@ -186,8 +241,9 @@ impl World {
     /// The same without the AWSAccount.
     pub(crate) fn unregistered_tenant(&self, name: &str) -> Tenant<'_> {
         let number = number();
-        let (namespace, account_id, region) = (format!("{name}-{number}"), format!("1{number:011}"), "us-west-2");
-        let role_arn = format!("arn:aws:iam::{account_id}:role/vpce-operator");
+        let (namespace, account_id) = (format!("{name}-{number}"), format!("1{number:011}"));
+        let (partition, region) = (&self.partition, home(&self.partition));
+        let role_arn = format!("arn:{partition}:iam::{account_id}:role/vpce-operator");
         self.cluster.create_namespace(&namespace, json!({"tenant": namespace}));
         self.add_role(&role_arn);
         let mut tenant = Tenant {
@@ -424,10 +480,10 @@ impl Tenant<'_> {
         groups
     }
 
-    /// The calls made in its account.
+    /// The calls in its account, dry runs aside.
     pub(crate) fn calls(&self) -> Vec<Call> {
         let mut calls = self.world.aws.calls();
-        calls.retain(|call| call.account == self.account_id);
+        calls.retain(|call| call.account == self.account_id && !call.is_dry_run());
         calls
     }
 
@@ -460,7 +516,8 @@ impl Tenant<'_> {
 
     /// Adds an endpoint service in its region, and returns the full name.
     pub(crate) fn add_service(&self, spec: ServiceSpec) -> String {
-        let name = format!("com.amazonaws.vpce.{}.{}", self.region, id("vpce-svc"));
+        let china = if self.region.starts_with("cn-") { "cn." } else { "" };
+        let name = format!("{china}com.amazonaws.vpce.{}.{}", self.region, id("vpce-svc"));
         self.world.aws.add_service(&self.region, &name, spec);
         name
     }
@@ -569,6 +626,15 @@ pub(crate) fn id(prefix: &str) -> String {
 /// A string's text, and nothing for what is no string.
 pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
+}
+
+/// The region of a partition that tenants are in.
+fn home(partition: &str) -> &'static str {
+    match partition {
+        "aws-cn" => "cn-north-1",
+        "aws-us-gov" => "us-gov-west-1",
+        _ => "us-west-2",
+    }
 }
 
 fn number() -> u64 {

@@ -203,6 +203,10 @@ pub struct AWSAccountStatus {
     #[serde(default, deserialize_with = "lenient")]
     pub endpoints: Option<i64>,
 
+    /// What carries this cluster's tag in the AWS account and belongs to no object.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub orphans: Option<OrphansStatus>,
+
     /// The generation of the spec that this status speaks of.
     #[serde(
         rename = "observedGeneration",
@@ -216,4 +220,15 @@ pub struct AWSAccountStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// What carries this cluster's tag in the AWS account and belongs to no object. It is never deleted unasked:
+/// `vpce-operator orphans` shows it, and deletes it when told to.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct OrphansStatus {
+    /// How many endpoints and security groups.
+    pub count: i64,
+    /// The ids of the first 20.
+    #[serde(default)]
+    pub ids: Vec<String>,
 }

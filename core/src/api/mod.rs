@@ -5,7 +5,7 @@ mod crd;
 mod endpoint;
 mod watched;
 
-pub use account::{AWSAccount, AWSAccountSpec, AWSAccountStatus};
+pub use account::{AWSAccount, AWSAccountSpec, AWSAccountStatus, OrphansStatus};
 pub use crd::crds;
 pub use endpoint::{
     AccountBinding, CustomRule, DeletionPolicy, LegacyStatus, PublishedService, SecurityGroupType, ServicePort,

@@ -1,0 +1,74 @@
+//! Looks for what belongs to no object in the AWS account of an AWSAccount.
+
+use std::collections::BTreeSet;
+
+use kube::ResourceExt;
+use vpce_core::api::{AWSAccountSpec, OrphansStatus};
+
+use crate::aws::ec2::Ec2;
+use crate::aws::leftovers::Present;
+use crate::aws::region::RegionKey;
+use crate::aws::sessions::{Role, Session};
+use crate::context::{Account, Context};
+
+/// The status names so many.
+const LISTED: usize = 20;
+
+/// Reads the regions that the AWSAccount names, or that its endpoints are in, where nobody else has lately; then says
+/// what is left over in all regions of the AWS account.
+pub async fn look(
+    ctx: &Context,
+    account: &Account,
+    spec: &AWSAccountSpec,
+    session: &Session,
+    role: &Role,
+) -> OrphansStatus {
+    let name = account.name_any();
+    for place in places(ctx, &name, spec) {
+        let region = ctx.regions.get(RegionKey {
+            partition: role.partition.clone(),
+            account_id: role.account_id.clone(),
+            region: place.clone(),
+        });
+        let ec2 = Ec2 {
+            client: session.ec2(&place),
+            account_id: role.account_id.clone(),
+            region: place.clone(),
+            observer: ctx.observer.clone(),
+        };
+        let age = ctx.settings.account_probe_interval;
+        let read = async {
+            region.look_whole(&ec2, age).await?;
+            region.read_retained(&ec2, age).await
+        };
+        if let Err(error) = read.await {
+            tracing::debug!(account = name, region = place, ?error, "orphans are not known here yet");
+        }
+    }
+    let present = Present::of(&ctx.caches);
+    let regions = ctx.regions.all();
+    let here = regions.iter().filter(|region| region.key.account_id == role.account_id);
+    let mut ids: Vec<String> = here
+        .flat_map(|region| region.orphans(&present))
+        .map(|orphan| orphan.id)
+        .collect();
+    ids.sort();
+    let count = i64::try_from(ids.len()).unwrap_or(i64::MAX);
+    ids.truncate(LISTED);
+    OrphansStatus { count, ids }
+}
+
+/// The regions in which something of ours may be.
+fn places(ctx: &Context, account: &str, spec: &AWSAccountSpec) -> BTreeSet<String> {
+    let endpoints = ctx.caches.endpoints.state();
+    let used = endpoints.iter().filter_map(|endpoint| {
+        let is_user = endpoint.status.account.as_ref()?.name == account;
+        is_user.then(|| endpoint.status.region.clone())?
+    });
+    let named = spec
+        .default_region
+        .iter()
+        .chain(spec.allowed_regions.iter().flatten())
+        .cloned();
+    used.chain(named).collect()
+}
