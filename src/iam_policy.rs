@@ -10,7 +10,9 @@ use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum};
-use vpce_core::iam::{self, Base, IdentityArn, Policies, RolePattern, Scope, ServiceAccount, Tenant, Trust, Workload};
+use vpce_core::iam::{
+    self, Base, IdentityArn, Passed, Policies, RolePattern, Scope, ServiceAccount, Tenant, Trust, Workload,
+};
 use vpce_core::ids::{AccountId, InvalidId, RoleArn};
 
 use manifest::Account;
@@ -80,6 +82,10 @@ pub struct BaseFlags {
     /// AWSAccounts have `session_tags`. With EKS Pod Identity tags are passed in any case.
     #[arg(long, conflicts_with = "from")]
     pub tag_session: bool,
+
+    /// The operator runs with --source-identity.
+    #[arg(long)]
+    pub source_identity: bool,
 
     /// AWS account of the base role, which is then named vpce-operator-base.
     #[arg(long)]
@@ -157,6 +163,10 @@ pub struct TenantFlags {
     #[arg(long = "session-tag", value_name = "KEY=VALUE", value_parser = tag, conflicts_with = "from")]
     pub session_tags: Vec<(String, String)>,
 
+    /// The operator runs with --source-identity.
+    #[arg(long)]
+    pub source_identity: bool,
+
     /// Only in this region; may be given several times.
     #[arg(
         long = "region",
@@ -201,6 +211,10 @@ pub struct TenantFlags {
         conflicts_with = "from"
     )]
     pub services: Vec<String>,
+
+    /// Endpoints may turn on private DNS: `allow_private_dns` of the AWSAccount.
+    #[arg(long, conflicts_with = "from")]
+    pub allow_private_dns: bool,
 
     /// How it is printed.
     #[command(flatten)]
@@ -282,7 +296,7 @@ struct Answer {
 }
 
 fn base(flags: &BaseFlags, input: impl Read) -> Result<Answer, Error> {
-    let (roles, session_tags) = match &flags.from {
+    let (roles, tags) = match &flags.from {
         Some(file) => {
             let accounts = manifest::all(file, flags.name.as_deref(), input)?;
             let tags = accounts.iter().any(|account| !account.spec.session_tags.is_empty());
@@ -293,6 +307,10 @@ fn base(flags: &BaseFlags, input: impl Read) -> Result<Answer, Error> {
             let roles: Result<Vec<_>, _> = flags.role_arns.iter().map(|arn| arn.parse()).collect();
             (roles?, flags.tag_session)
         }
+    };
+    let passed = Passed {
+        tags,
+        source_identity: flags.source_identity,
     };
     if roles.is_empty() && flags.output.only != Some(Part::Trust) {
         return Err(missing("--role-arn, a tenant's role that may be assumed, or --from"));
@@ -321,7 +339,7 @@ fn base(flags: &BaseFlags, input: impl Read) -> Result<Answer, Error> {
         (None, None) => None,
     };
     let text = match (workload, flags.output.only) {
-        (None, Some(Part::Permissions)) => iam::base_permissions(&roles, session_tags)?.to_string(),
+        (None, Some(Part::Permissions)) => iam::base_permissions(&roles, passed)?.to_string(),
         (None, _) => {
             return Err(missing(
                 "--oidc-provider (IRSA) or --eks-cluster-arn (EKS Pod Identity), which say who may assume the base role; \
@@ -332,7 +350,7 @@ fn base(flags: &BaseFlags, input: impl Read) -> Result<Answer, Error> {
         (Some(workload), only) => {
             let policies = iam::base(&Base {
                 roles,
-                session_tags,
+                passed,
                 workload,
             })?;
             let role = Role::new(own.as_ref(), iam::BASE_ROLE, render::SHORTEST_SESSION);
@@ -388,6 +406,7 @@ fn tenant(flags: &TenantFlags, input: impl Read) -> Result<Answer, Error> {
             external_id: spec.external_id.clone(),
             session_tags: spec.session_tags.clone(),
             base_is_tagged: flags.tag_session,
+            source_identity: flags.source_identity,
         })
         .ok_or_else(|| missing("--base-role-arn, which the role is to trust"));
     let text = match flags.output.only {

@@ -10,7 +10,7 @@ mod policy;
 mod tenant;
 
 pub use arn::{IdentityArn, RolePattern};
-pub use base::{Base, ServiceAccount, Workload, base, base_permissions, base_trust};
+pub use base::{Base, Passed, ServiceAccount, Workload, base, base_permissions, base_trust};
 pub use check::partitions;
 pub use policy::Policy;
 pub use tenant::{Scope, Tenant, Trust, tenant, tenant_permissions, tenant_trust};

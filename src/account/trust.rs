@@ -35,6 +35,7 @@ fn statements(own: Option<&IdentityArn>, role: &Role, base_is_tagged: bool) -> O
         external_id: role.external_id.as_ref().map(|_| EXTERNAL_ID.to_owned()),
         session_tags: role.tags.clone(),
         base_is_tagged,
+        source_identity: role.source_identity.is_some(),
     };
     let mut policy = tenant_trust(&arn, &trust).ok()?.to_json();
     let mut statements: Vec<Value> = policy["Statement"].as_array_mut()?.drain(..).collect();
@@ -102,6 +103,16 @@ mod tests {
             let hint = hint(Some(OWN), &role(None, tags), said);
             assert_eq!(hint.contains("\"sts:TagSession\""), has, "{hint}");
         }
+    }
+
+    #[test]
+    fn a_source_identity_has_one_where_it_is_sent() {
+        let sending = Role {
+            source_identity: Some("vpce-operator@payments@cluster".to_owned()),
+            ..role(None, &[])
+        };
+        assert!(hint(Some(OWN), &sending, SAID).contains("\"sts:SetSourceIdentity\""));
+        assert!(!hint(Some(OWN), &role(None, &[]), SAID).contains("sts:SetSourceIdentity"));
     }
 
     #[test]

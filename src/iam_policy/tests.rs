@@ -142,6 +142,31 @@ fn flags_say_the_same_as_a_manifest() {
 }
 
 #[test]
+fn private_dns_is_granted_where_it_is_allowed() {
+    let has_it = |line: &str, manifest: &str| run(line, manifest).unwrap().0.contains("route53:AssociateVPC");
+    let manifest = |allowed: bool| format!("{MANIFEST}  allow_private_dns: {allowed}\n");
+    let from = format!("{TENANT} --from - --name plain");
+    let flags = format!("{TENANT} --account-id 111122223333");
+    assert!(has_it(&from, &manifest(true)) && !has_it(&from, &manifest(false)) && !has_it(&from, MANIFEST));
+    assert!(has_it(&format!("{flags} --allow-private-dns"), "") && !has_it(&flags, ""));
+}
+
+#[test]
+fn a_source_identity_is_granted_at_both_ends_where_it_is_sent() {
+    for line in [
+        format!("{TENANT} --from - --name payments"),
+        format!("{TENANT} --account-id 111122223333"),
+        format!("{IRSA} --from -"),
+        "base --only permissions --role-arn arn:aws:iam::*:role/x".to_owned(),
+    ] {
+        for (flag, has_it) in [("", false), (" --source-identity", true)] {
+            let (text, _) = run(&format!("{line}{flag}"), MANIFEST).unwrap();
+            assert_eq!(text.contains("sts:SetSourceIdentity"), has_it, "{text}");
+        }
+    }
+}
+
+#[test]
 fn what_kubectl_lists_is_read_too() {
     let items: Vec<&str> = MANIFEST.split("---").skip(1).collect();
     let item = items[1].trim().replace('\n', "\n  ");
@@ -364,6 +389,7 @@ fn every_bad_flag_gets_a_clear_error() {
             "--only goes with --format json",
         ),
         (&format!("{TENANT} {account} --from -"), "cannot be used with"),
+        (&format!("{TENANT} --from - --allow-private-dns"), "cannot be used with"),
         (&format!("{TENANT} --from - --region eu-west-1"), "cannot be used with"),
         (
             &format!("{TENANT} --from not-there.yaml"),

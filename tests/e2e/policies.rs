@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use vpce_core::api::AWSAccountSpec;
-use vpce_core::iam::{self, Scope};
-use vpce_testbed::aws::RoleSpec;
+use vpce_core::iam::{self, Passed, Scope, Trust};
+use vpce_testbed::aws::{RoleSpec, ServiceSpec};
 
 use crate::world::{Setup, Tenant, World, condition, merged};
 
@@ -64,7 +64,7 @@ fn without(policy: &str, part: &Part) -> String {
 /// Waits until the object is as a step of its life wants it, and gives the missing action back where the operator misses it.
 fn live_through(tenant: &Tenant<'_>, whole: &RoleSpec, part: &Part, is_there: impl Fn() -> bool) -> bool {
     let (sid, action) = (&part.sid, &part.action);
-    let name = action.strip_prefix("ec2:").expect("an action of EC2");
+    let (_, name) = action.split_once(':').expect("an action has the prefix of its service");
     let denied = tenant.eventually("api", &format!("it goes on, or misses {sid} {action}"), || {
         if is_there() {
             return Some(None);
@@ -91,6 +91,29 @@ fn live_through(tenant: &Tenant<'_>, whole: &RoleSpec, part: &Part, is_there: im
     true
 }
 
+/// All that can be printed for a tenant's role.
+fn whole_role(world: &World, arn: &str) -> RoleSpec {
+    let scope = Scope {
+        private_dns: true,
+        ..Scope::default()
+    };
+    let role = arn.parse().expect("the ARN of a role");
+    let policy = iam::tenant_permissions(&role, world.cluster_id(), &scope).expect("a policy");
+    RoleSpec {
+        policy: Some(policy.to_string()),
+        ..world.role(arn, None)
+    }
+}
+
+/// The tenant with a service that has a name of its own to turn on.
+fn with_private_dns(mut tenant: Tenant<'_>) -> Tenant<'_> {
+    tenant.service = tenant.add_service(ServiceSpec {
+        private_dns_name: Some(format!("api.{}.example.com", tenant.namespace)),
+        ..ServiceSpec::default()
+    });
+    tenant
+}
+
 /// An endpoint is made, changed in every way and deleted; `step` waits for each.
 fn live(tenant: &Tenant<'_>, mut step: impl FnMut(&dyn Fn() -> bool)) {
     let rule = |port: u16, description: &str| {
@@ -107,7 +130,7 @@ fn live(tenant: &Tenant<'_>, mut step: impl FnMut(&dyn Fn() -> bool)) {
 
     let made = spec(
         &[rule(443, "web"), rule(8443, "admin")],
-        json!({"tags": {"team": "payments"}}),
+        json!({"tags": {"team": "payments"}, "private_dns_enabled": true}),
     );
     tenant.apply("api", made);
     step(&is_ready);
@@ -124,7 +147,7 @@ fn live(tenant: &Tenant<'_>, mut step: impl FnMut(&dyn Fn() -> bool)) {
 
 /// The life of an endpoint by a role that lacks a part of its policy until that is missed.
 fn live_without(tenant: &Tenant<'_>, part: &Part) {
-    let whole = tenant.world.role(&tenant.role_arn, None);
+    let whole = whole_role(tenant.world, &tenant.role_arn);
     let policy = whole.policy.as_deref().expect("a policy");
     let lacking = RoleSpec {
         policy: Some(without(policy, part)),
@@ -141,12 +164,16 @@ fn live_without(tenant: &Tenant<'_>, part: &Part) {
 #[test]
 fn an_endpoint_misses_every_action_that_its_role_is_not_given() {
     let world = World::shared();
-    let whole = world.role("arn:aws:iam::111122223333:role/vpce-operator", None);
+    let whole = whole_role(world, "arn:aws:iam::111122223333:role/vpce-operator");
     let parts = parts(whole.policy.as_deref().expect("a policy"));
     assert!(parts.len() > 15, "{} actions", parts.len());
     std::thread::scope(|scope| {
         for part in &parts {
-            scope.spawn(|| live_without(&world.tenant("missing"), part));
+            scope.spawn(|| {
+                let tenant = with_private_dns(world.unregistered_tenant("missing"));
+                tenant.register(json!({"allow_private_dns": true}));
+                live_without(&tenant, part);
+            });
         }
     });
 }
@@ -154,10 +181,11 @@ fn an_endpoint_misses_every_action_that_its_role_is_not_given() {
 #[test]
 fn a_role_as_narrow_as_the_rails_is_enough() {
     let world = World::shared();
-    let tenant = world.unregistered_tenant("narrow");
+    let tenant = with_private_dns(world.unregistered_tenant("narrow"));
     let rails = json!({
         "allowed_regions": [tenant.region], "allowed_vpc_ids": [tenant.vpc], "allowed_subnet_ids": tenant.subnets,
         "allowed_security_group_ids": [tenant.group], "allowed_services": [tenant.service],
+        "allow_private_dns": true,
     });
     let spec = merged(json!({"role_arn": tenant.role_arn}), rails.clone());
     let spec: AWSAccountSpec = serde_json::from_value(spec).expect("a spec");
@@ -177,19 +205,29 @@ fn a_role_as_narrow_as_the_rails_is_enough() {
     tenant.ready("borrowing");
 }
 
+/// Waits until the AWSAccount is Ready or not for this reason, and returns the message.
+fn account_says(world: &World, tenant: &Tenant<'_>, reason: &str) -> String {
+    world.eventually(&format!("{} says {reason}", tenant.account), || {
+        let account = world.aws_account(&tenant.account)?;
+        let ready = condition(&account, "Ready")?;
+        (ready.reason == reason).then_some(ready.message)
+    })
+}
+
 #[test]
 fn the_operators_own_identity_misses_every_action_that_it_is_not_given() {
-    let world = World::own(Setup::fast());
+    let world = World::own(Setup::fast().with_source_identity());
     let roles = ["arn:aws:iam::*:role/vpce-operator".parse().expect("a pattern")];
-    let whole = iam::base_permissions(&roles, true).expect("a policy").to_string();
+    let whole = iam::base_permissions(
+        &roles,
+        Passed {
+            tags: true,
+            source_identity: true,
+        },
+    )
+    .expect("a policy")
+    .to_string();
     let tags = BTreeMap::from([("team".to_owned(), "payments".to_owned())]);
-    let account_says = |tenant: &Tenant<'_>, reason: &str| {
-        world.eventually(&format!("{} says {reason}", tenant.account), || {
-            let account = world.aws_account(&tenant.account)?;
-            let ready = condition(&account, "Ready")?;
-            (ready.reason == reason).then_some(ready.message)
-        })
-    };
     for part in parts(&whole) {
         world
             .aws
@@ -199,9 +237,52 @@ fn the_operators_own_identity_misses_every_action_that_it_is_not_given() {
         let role = world.role_for(&tenant.role_arn, None, &tags);
         world.aws.set_role(&tenant.role_arn, role).expect("a role");
         tenant.register(json!({"session_tags": tags}));
-        let message = account_says(&tenant, "AssumeRoleDenied");
+        let message = account_says(&world, &tenant, "AssumeRoleDenied");
         assert!(message.contains(&part.action), "{}: {message}", part.action);
         world.aws.set_base_policy(Some(whole.clone())).expect("a policy");
-        account_says(&tenant, "Verified");
+        account_says(&world, &tenant, "Verified");
+    }
+}
+
+#[test]
+fn a_source_identity_says_to_cloudtrail_which_cluster_and_which_account() {
+    let world = World::own(Setup::fast().with_source_identity());
+    let tenant = world.unregistered_tenant("traced");
+    let without = iam::tenant_trust(
+        &tenant.role_arn.parse().expect("the ARN of a role"),
+        &Trust {
+            base: world.aws.base_arn().parse().expect("an identity"),
+            external_id: None,
+            session_tags: BTreeMap::new(),
+            base_is_tagged: false,
+            source_identity: false,
+        },
+    );
+    let whole = world.role(&tenant.role_arn, None);
+    let lacking = RoleSpec {
+        trust_policy: Some(without.expect("a policy").to_string()),
+        ..whole.clone()
+    };
+    world.aws.set_role(&tenant.role_arn, lacking).expect("a role");
+    tenant.register(json!({}));
+    let message = account_says(&world, &tenant, "AssumeRoleDenied");
+    assert!(
+        message.contains("\"sts:SetSourceIdentity\"") && message.contains("\"vpce-operator@*\""),
+        "{message}"
+    );
+    world.aws.set_role(&tenant.role_arn, whole).expect("a role");
+    account_says(&world, &tenant, "Verified");
+    tenant.apply("api", tenant.spec(json!({})));
+    tenant.ready("api");
+    let calls = tenant.calls();
+    assert!(calls.iter().any(|call| call.action == "CreateVpcEndpoint"));
+    let start = format!("vpce-operator@{}@", tenant.account);
+    for call in calls {
+        assert!(call.session_name.starts_with(&start), "{call:?}");
+        assert_eq!(
+            call.source_identity.as_deref(),
+            Some(call.session_name.as_str()),
+            "{call:?}"
+        );
     }
 }

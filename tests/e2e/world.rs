@@ -120,18 +120,8 @@ impl World {
 
     /// One on a cluster that has been prepared.
     pub(crate) fn on(cluster: Cluster, setup: Setup) -> anyhow::Result<Self> {
-        let aws = Simulator::start(setup.aws.clone())?;
-        Self::install(cluster, aws, setup)
-    }
-
-    /// Another cluster in front of the same simulated AWS, which stays as it is.
-    pub(crate) fn beside(other: &Self, setup: Setup) -> Self {
-        let world = Cluster::start().and_then(|cluster| Self::install(cluster, other.aws.clone(), setup));
-        world.expect("the world starts")
-    }
-
-    fn install(cluster: Cluster, aws: Simulator, setup: Setup) -> anyhow::Result<Self> {
-        let partition = setup.aws.partition;
+        let partition = setup.aws.partition.clone();
+        let aws = Simulator::start(setup.aws)?;
         let sends_source_identity = setup
             .values
             .iter()
@@ -480,10 +470,10 @@ impl Tenant<'_> {
         groups
     }
 
-    /// The calls in its account, dry runs aside.
+    /// The calls made in its account.
     pub(crate) fn calls(&self) -> Vec<Call> {
         let mut calls = self.world.aws.calls();
-        calls.retain(|call| call.account == self.account_id && !call.is_dry_run());
+        calls.retain(|call| call.account == self.account_id);
         calls
     }
 

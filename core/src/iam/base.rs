@@ -9,10 +9,19 @@ use crate::ids::AccountId;
 pub struct Base {
     /// The tenants' roles that it may assume.
     pub roles: Vec<RolePattern>,
-    /// Whether any AWSAccount has session tags. With EKS Pod Identity tags are passed in any case.
-    pub session_tags: bool,
+    /// What comes along. With EKS Pod Identity tags do in any case.
+    pub passed: Passed,
     /// Who may assume it.
     pub workload: Workload,
+}
+
+/// What the operator passes when it assumes a role; STS asks for a permission of its own for each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// Session tags: `sts:TagSession`.
+    pub tags: bool,
+    /// A source identity: `sts:SetSourceIdentity`.
+    pub source_identity: bool,
 }
 
 /// How pods come by the base role.
@@ -67,9 +76,12 @@ pub fn base(base: &Base) -> Result<Policies, Error> {
     if let Some(other) = base.roles.iter().find(|role| role.partition() != partition) {
         return Err(partitions(what, partition, other));
     }
-    let is_tagged = base.session_tags || matches!(base.workload, Workload::PodIdentity { .. });
+    let passed = Passed {
+        tags: base.passed.tags || matches!(base.workload, Workload::PodIdentity { .. }),
+        ..base.passed
+    };
     Ok(Policies {
-        permissions: base_permissions(&base.roles, is_tagged)?,
+        permissions: base_permissions(&base.roles, passed)?,
         trust,
     })
 }
@@ -93,22 +105,21 @@ pub fn base_trust(workload: &Workload) -> Result<Policy, Error> {
     }
 }
 
-/// What the base identity may do, however it comes to be: assume these roles, with session tags or without.
+/// What the base identity may do, however it comes to be: assume these roles, and pass something along.
 ///
 /// # Errors
 /// When there are no roles, in several partitions, or so many that the policy would be longer than AWS takes.
-pub fn base_permissions(roles: &[RolePattern], session_tags: bool) -> Result<Policy, Error> {
+pub fn base_permissions(roles: &[RolePattern], passed: Passed) -> Result<Policy, Error> {
     let first = roles.first().ok_or(Error::NoRoles)?;
     if let Some(other) = roles.iter().find(|role| role.partition() != first.partition()) {
         return Err(partitions(&first.to_string(), first.partition(), other));
     }
-    let actions: &[&str] = if session_tags {
-        &["sts:AssumeRole", "sts:TagSession"]
-    } else {
-        &["sts:AssumeRole"]
-    };
+    let Passed { tags, source_identity } = passed;
+    let mut actions = vec!["sts:AssumeRole"];
+    actions.extend(tags.then_some("sts:TagSession"));
+    actions.extend(source_identity.then_some("sts:SetSourceIdentity"));
     let arns = roles.iter().map(ToString::to_string);
-    let policy = Policy::new(vec![Statement::on("AssumeTenantRoles", actions, arns)]);
+    let policy = Policy::new(vec![Statement::on("AssumeTenantRoles", &actions, arns)]);
     within_permissions(policy, || {
         format!(
             "it names {} roles; give the roles one name and use a pattern, such as arn:{}:iam::*:role/{}",

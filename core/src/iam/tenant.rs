@@ -8,6 +8,10 @@ use crate::api::AWSAccountSpec;
 use crate::ids::RoleArn;
 use crate::tags;
 
+/// The source identities that the operator sends: `vpce-operator@<AWSAccount>@<cluster id>`, of which what is too long for STS is cut
+/// off at the end.
+const SOURCE_IDENTITIES: &str = "vpce-operator@*";
+
 /// A tenant's role.
 #[derive(Debug, Clone)]
 pub struct Tenant {
@@ -34,6 +38,8 @@ pub struct Scope {
     pub groups: Option<Vec<String>>,
     /// Patterns over the full names of endpoint services; `*` and `?` mean the same to IAM as in an AWSAccount.
     pub services: Option<Vec<String>>,
+    /// Whether endpoints may turn on private DNS.
+    pub private_dns: bool,
 }
 
 impl Scope {
@@ -45,6 +51,7 @@ impl Scope {
             subnets: spec.allowed_subnet_ids.clone(),
             groups: spec.allowed_security_group_ids.clone(),
             services: spec.allowed_services.clone(),
+            private_dns: spec.allow_private_dns,
         }
     }
 }
@@ -60,6 +67,8 @@ pub struct Trust {
     pub session_tags: BTreeMap<String, String>,
     /// Whether the base identity's own session has tags that come along, as EKS Pod Identity's do.
     pub base_is_tagged: bool,
+    /// Whether the operator sends a source identity. Without one it is let in all the same.
+    pub source_identity: bool,
 }
 
 /// Both policies of a tenant's role.
@@ -93,6 +102,7 @@ pub fn tenant_permissions(role: &RoleArn, cluster: &str, scope: &Scope) -> Resul
         subnets,
         groups,
         services,
+        private_dns,
     } = scope;
     // The region stays open in ARNs: the condition below holds for Describe actions too, which have no ARN, and names each
     // region once instead of once for every id.
@@ -195,7 +205,31 @@ pub fn tenant_permissions(role: &RoleArn, cluster: &str, scope: &Scope) -> Resul
             .map(|statement| statement.when("StringEquals", "aws:RequestedRegion", regions))
             .collect();
     }
+    if *private_dns {
+        statements.push(associate(role, regions.as_deref(), vpcs.as_deref()));
+    }
     within_permissions(Policy::new(statements), || narrow(scope))
+}
+
+/// What the Service Authorization Reference lists as CreateVpcEndpoint's dependent action, which EC2 calls in the role's name
+/// where private DNS is on. The zone is AWS's own, and nobody knows its id before. No `aws:RequestedRegion` holds for it: Route
+/// 53 is called in one region of a partition, wherever the VPC is.
+fn associate(role: &RoleArn, regions: Option<&[String]>, vpcs: Option<&[String]>) -> Statement {
+    let statement = Statement::on(
+        "AssociateVpcForPrivateDns",
+        &["route53:AssociateVPCWithHostedZone"],
+        [format!("arn:{}:route53:::hostedzone/*", role.partition())],
+    );
+    // A VPC's id says which region it is in: naming each VPC in each region would only be longer.
+    let values: Vec<String> = match (vpcs, regions) {
+        (Some(vpcs), _) => vpcs.iter().map(|vpc| format!("VPCId={vpc},VPCRegion=*")).collect(),
+        (None, Some(regions)) => regions
+            .iter()
+            .map(|region| format!("VPCId=*,VPCRegion={region}"))
+            .collect(),
+        (None, None) => return statement,
+    };
+    statement.when("ForAllValues:StringLike", "route53:VPCs", values)
 }
 
 /// Who may assume a tenant's role.
@@ -208,6 +242,7 @@ pub fn tenant_trust(role: &RoleArn, trust: &Trust) -> Result<Policy, Error> {
         external_id,
         session_tags,
         base_is_tagged,
+        source_identity,
     } = trust;
     check_role(role)?;
     if base.partition() != role.partition() {
@@ -232,6 +267,17 @@ pub fn tenant_trust(role: &RoleArn, trust: &Trust) -> Result<Policy, Error> {
         }
         statements.push(tag);
     }
+    if *source_identity {
+        statements.push(
+            Statement::by(
+                "VpceOperatorSourceIdentity",
+                &["sts:SetSourceIdentity"],
+                "AWS",
+                base.to_string(),
+            )
+            .when("StringLike", "sts:SourceIdentity", [SOURCE_IDENTITIES]),
+        );
+    }
     within_trust(Policy::new(statements), || {
         format!("pass fewer session tags than {}, or shorter ones", session_tags.len())
     })
@@ -249,6 +295,7 @@ fn check_scope(role: &RoleArn, scope: &Scope) -> Result<(), Error> {
         subnets,
         groups,
         services,
+        private_dns: _,
     } = scope;
     let nothing = |name, list: &Option<Vec<String>>| match list {
         Some(entries) if entries.is_empty() => Err(Error::NothingAllowed(name)),
@@ -284,6 +331,7 @@ fn narrow(scope: &Scope) -> String {
         subnets,
         groups,
         services,
+        private_dns: _,
     } = scope;
     let mut lists = [
         (regions, "regions"),
@@ -320,6 +368,7 @@ mod tests {
             external_id: Some("an-id".to_owned()),
             session_tags: BTreeMap::new(),
             base_is_tagged: false,
+            source_identity: false,
         }
     }
 
@@ -347,7 +396,11 @@ mod tests {
 
     #[test]
     fn a_role_touches_its_own_account_only() {
-        for statement in of(Scope::default()) {
+        let scope = Scope {
+            private_dns: true,
+            ..Scope::default()
+        };
+        for statement in of(scope) {
             let resources = match &statement["Resource"] {
                 Value::Array(resources) => resources.clone(),
                 resource => vec![resource.clone()],
@@ -355,8 +408,10 @@ mod tests {
             for resource in resources {
                 let resource = resource.as_str().expect("an ARN");
                 let is_read = statement["Sid"] == "Read" && resource == "*";
+                // Hosted zones have no account in their ARN; the VPC that is associated is the account's own.
+                let is_zone = resource == "arn:aws:route53:::hostedzone/*";
                 assert!(
-                    is_read || resource.starts_with("arn:aws:ec2:*:111122223333:"),
+                    is_read || is_zone || resource.starts_with("arn:aws:ec2:*:111122223333:"),
                     "{resource}"
                 );
             }
@@ -401,6 +456,7 @@ mod tests {
         let scope = Scope {
             regions: Some((1..=12).map(|n| format!("ap-southeast-{n}")).collect()),
             vpcs: Some((0..12).map(|n| format!("vpc-{n:017x}")).collect()),
+            private_dns: true,
             ..Scope::default()
         };
         assert!(tenant_permissions(&role(), &"c".repeat(64), &scope).is_ok());
@@ -425,6 +481,64 @@ mod tests {
             tagging["Condition"],
             json!({"StringEquals": {"aws:RequestTag/team": "payments"}})
         );
+    }
+
+    #[test]
+    fn a_source_identity_is_let_in_where_it_is_sent_and_nobody_elses() {
+        let sending = Trust {
+            source_identity: true,
+            ..trust()
+        };
+        let both = statements(&tenant_trust(&role(), &sending).expect("a policy"));
+        // It can be turned on and off again without anybody being locked out.
+        assert_eq!(
+            both[..1],
+            statements(&tenant_trust(&role(), &trust()).expect("a policy"))[..]
+        );
+        assert_eq!(both[1]["Action"], "sts:SetSourceIdentity");
+        assert_eq!(
+            both[1]["Condition"],
+            json!({"StringLike": {"sts:SourceIdentity": "vpce-operator@*"}})
+        );
+    }
+
+    #[test]
+    fn private_dns_takes_leave_of_route_53_for_the_vpcs_that_are_allowed_and_only_where_it_is() {
+        let last = |scope: Scope| of(scope).pop().expect("statements");
+        let rails = || Scope {
+            regions: Some(vec!["eu-west-1".to_owned()]),
+            private_dns: true,
+            ..Scope::default()
+        };
+        assert!(
+            !of(Scope::default())
+                .iter()
+                .any(|one| one.to_string().contains("route53"))
+        );
+        for (scope, condition) in [
+            (
+                Scope {
+                    private_dns: true,
+                    ..Scope::default()
+                },
+                Value::Null,
+            ),
+            (
+                rails(),
+                json!({"ForAllValues:StringLike": {"route53:VPCs": "VPCId=*,VPCRegion=eu-west-1"}}),
+            ),
+            (
+                Scope {
+                    vpcs: Some(vec!["vpc-0c4a7d9e2b6f81035".to_owned()]),
+                    ..rails()
+                },
+                json!({"ForAllValues:StringLike": {"route53:VPCs": "VPCId=vpc-0c4a7d9e2b6f81035,VPCRegion=*"}}),
+            ),
+        ] {
+            let statement = last(scope);
+            assert_eq!(statement["Action"], "route53:AssociateVPCWithHostedZone");
+            assert_eq!(statement["Condition"], condition);
+        }
     }
 
     #[test]

@@ -17,6 +17,8 @@ const TRUST: &str = include_str!("../../../docs/iam/tenant-role-trust.json");
 const POD_IDENTITY_TRUST: &str = include_str!("../../../docs/iam/tenant-role-trust-pod-identity.json");
 const BASE: &str = include_str!("../../../docs/iam/base-role-permissions.json");
 const POD_IDENTITY_BASE: &str = include_str!("../../../docs/iam/base-role-permissions-pod-identity.json");
+const SOURCE_IDENTITY_TRUST: &str = include_str!("../../../docs/iam/tenant-role-trust-source-identity.json");
+const SOURCE_IDENTITY_BASE: &str = include_str!("../../../docs/iam/base-role-permissions-source-identity.json");
 
 /// A document with the simulator's values in place of the example's.
 fn filled(document: &str) -> String {
@@ -355,6 +357,39 @@ fn pod_identitys_tags_need_the_permission_at_both_ends() {
         } else {
             answer.refused("AccessDenied");
             assert!(answer.text("Message").contains("sts:TagSession"), "{}", answer.body);
+        }
+    }
+}
+
+#[test]
+fn a_source_identity_needs_the_permission_at_both_ends_and_only_ours_is_let_in() {
+    let tenant = Tenant::new(&permissions());
+    let sent = |identity| {
+        let params = [("ExternalId", EXTERNAL_ID), ("SourceIdentity", identity)];
+        assume(&tenant.base, &params)
+    };
+    for (base, trust, allowed) in [
+        (BASE, TRUST, false),
+        (SOURCE_IDENTITY_BASE, TRUST, false),
+        (BASE, SOURCE_IDENTITY_TRUST, false),
+        (SOURCE_IDENTITY_BASE, SOURCE_IDENTITY_TRUST, true),
+    ] {
+        tenant.simulator.set_base_policy(Some(filled(base))).unwrap();
+        let role = RoleSpec {
+            trust_policy: Some(filled(trust)),
+            ..RoleSpec::default()
+        };
+        tenant.simulator.set_role(ROLE, role).unwrap();
+        // Policies come first and the setting after them: without one, all goes on.
+        assume(&tenant.base, &[("ExternalId", EXTERNAL_ID)]).succeeded();
+        let answer = sent("vpce-operator@payments@5c3a8d2e-cluster");
+        if allowed {
+            answer.succeeded();
+            sent("another-operator").refused("AccessDenied");
+        } else {
+            answer.refused("AccessDenied");
+            let said = answer.text("Message");
+            assert!(said.contains("sts:SetSourceIdentity"), "{said}");
         }
     }
 }
