@@ -240,8 +240,16 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// The file is not YAML.
-    #[error("{file} is not YAML: {why}")]
+    /// The file is longer than any that is meant.
+    #[error("{file} is longer than {limit} bytes")]
+    TooLong {
+        /// Which.
+        file: String,
+        /// What is read.
+        limit: u64,
+    },
+    /// The file is no YAML, or more of it than anybody writes.
+    #[error("{file} cannot be read as YAML: {why}")]
     Yaml {
         /// Which.
         file: String,

@@ -1,5 +1,6 @@
 //! What an AWSAccount says of its role, from a YAML file or from flags.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
@@ -10,6 +11,12 @@ use vpce_core::iam;
 use vpce_core::ids::RoleArn;
 
 use super::{Error, TenantFlags, missing};
+
+/// More than all AWSAccounts of a cluster have; what is longer was not meant, or never ends.
+const LONGEST: u64 = 16 * 1024 * 1024;
+
+/// An error names so many AWSAccounts.
+const NAMED: usize = 20;
 
 /// An AWSAccount, with its role read.
 pub(super) struct Account {
@@ -57,14 +64,10 @@ pub(super) fn one(file: &Path, name: Option<&str>, input: impl Read) -> Result<A
     match (accounts.pop(), accounts.as_slice()) {
         (Some(account), []) => Ok(account),
         (last, others) => {
-            let names: Vec<&str> = others
-                .iter()
-                .chain(&last)
-                .map(|account| account.name.as_str())
-                .collect();
+            let names: Vec<String> = others.iter().chain(&last).map(|account| account.name.clone()).collect();
             Err(Error::Which {
                 file: shown(file),
-                problem: format!("holds several AWSAccounts: say which with --name: {}", names.join(", ")),
+                problem: format!("holds several AWSAccounts: say which with --name: {}", listed(&names)),
             })
         }
     }
@@ -73,29 +76,49 @@ pub(super) fn one(file: &Path, name: Option<&str>, input: impl Read) -> Result<A
 /// All AWSAccounts of the file, or those of that name; at least one.
 pub(super) fn all(file: &Path, name: Option<&str>, mut input: impl Read) -> Result<Vec<Account>, Error> {
     let mut text = String::new();
-    let read = if file == Path::new("-") {
-        input.read_to_string(&mut text)
+    let mut read = |input: &mut dyn Read| input.take(LONGEST + 1).read_to_string(&mut text);
+    let length = if file == Path::new("-") {
+        read(&mut input)
     } else {
-        fs::File::open(file).and_then(|mut file| file.read_to_string(&mut text))
+        fs::File::open(file).and_then(|mut file| read(&mut file))
     };
-    read.map_err(|source| Error::Read {
+    let length = length.map_err(|source| Error::Read {
         file: shown(file),
         source,
     })?;
+    if length as u64 > LONGEST {
+        return Err(Error::TooLong {
+            file: shown(file),
+            limit: LONGEST,
+        });
+    }
     let documents: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|error| Error::Yaml {
         file: shown(file),
         why: error.to_string(),
     })?;
     let found: Vec<Value> = documents.into_iter().flat_map(items).filter(is_account).collect();
-    let names: Vec<&str> = found.iter().map(name_of).collect();
-    let problem = match name {
+    let names: Vec<String> = found.iter().map(name_of).collect();
+    let asked: Vec<(&Value, &String)> = found
+        .iter()
+        .zip(&names)
+        .filter(|(_, own)| name.is_none_or(|name| name == *own))
+        .collect();
+    // In a cluster the last one that is applied would count, and nobody knows which that is.
+    let twice = asked
+        .iter()
+        .find(|(_, own)| names.iter().filter(|other| other == own).count() > 1);
+    let problem = match (name, twice) {
         _ if found.is_empty() => format!("holds no AWSAccount (apiVersion {GROUP}/v1beta1)"),
-        Some(name) if !names.contains(&name) => {
-            format!("holds no AWSAccount {name}, but {}", names.join(", "))
+        (_, Some((_, name))) => format!("holds several AWSAccounts named {name}: leave one of them"),
+        (Some(name), None) if asked.is_empty() => {
+            format!("holds no AWSAccount {}, but {}", name.escape_debug(), listed(&names))
         }
         _ => {
-            let asked = found.iter().filter(|one| name.is_none_or(|name| name == name_of(one)));
-            return asked.map(account).collect();
+            let known = known_fields();
+            return asked
+                .into_iter()
+                .map(|(document, _)| account(document, &known))
+                .collect();
         }
     };
     Err(Error::Which {
@@ -125,27 +148,39 @@ fn is_account(document: &Value) -> bool {
     document["apiVersion"] == format!("{GROUP}/v1beta1") && document["kind"] == "AWSAccount"
 }
 
-fn name_of(document: &Value) -> &str {
-    document["metadata"]["name"].as_str().unwrap_or("without a name")
+/// Fit to be shown: a file may hold what a terminal takes for a command.
+fn name_of(document: &Value) -> String {
+    let name = document["metadata"]["name"].as_str().unwrap_or("without a name");
+    name.escape_debug().to_string()
 }
 
-fn account(document: &Value) -> Result<Account, Error> {
+/// The first few, since a file may hold thousands.
+fn listed(names: &[String]) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let first = names[..names.len() - more].join(", ");
+    if more == 0 {
+        first
+    } else {
+        format!("{first} and {more} more")
+    }
+}
+
+fn account(document: &Value, known: &BTreeSet<String>) -> Result<Account, Error> {
     let refused = |problem: String| Error::Account {
-        account: name_of(document).to_owned(),
+        account: name_of(document),
         problem,
     };
     let spec = &document["spec"];
     // A misspelt rail that nobody notices would make a policy wider than what was meant.
-    let known = known_fields();
     if let Some(field) = spec
         .as_object()
-        .and_then(|spec| spec.keys().find(|key| !known.contains(key)))
+        .and_then(|spec| spec.keys().find(|key| !known.contains(*key)))
     {
-        return Err(refused(format!("there is no field spec.{field}")));
+        return Err(refused(format!("there is no field spec.{}", field.escape_debug())));
     }
     let spec: AWSAccountSpec = serde_json::from_value(spec.clone()).map_err(|error| refused(error.to_string()))?;
     Ok(Account {
-        name: name_of(document).to_owned(),
+        name: name_of(document),
         role: spec
             .role_arn
             .parse()
@@ -155,7 +190,7 @@ fn account(document: &Value) -> Result<Account, Error> {
 }
 
 /// The fields of an AWSAccount's spec, from its schema.
-fn known_fields() -> Vec<String> {
+fn known_fields() -> BTreeSet<String> {
     let schemas = api::crds()
         .into_iter()
         .filter(|crd| crd.spec.names.kind == "AWSAccount")

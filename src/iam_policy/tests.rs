@@ -410,7 +410,7 @@ fn every_bad_manifest_gets_a_clear_error() {
     for (manifest, expected) in [
         (String::new(), "holds no AWSAccount"),
         ("kind: Namespace".to_owned(), "holds no AWSAccount"),
-        ("a: [".to_owned(), "standard input is not YAML"),
+        ("a: [".to_owned(), "standard input cannot be read as YAML"),
         (MANIFEST.to_owned(), "say which with --name: payments, plain"),
         (account("{}"), "AWSAccount one: missing field `role_arn`"),
         (account("{role_arn: x}"), "AWSAccount one: role_arn: \"x\" is not"),
@@ -437,6 +437,81 @@ fn every_bad_manifest_gets_a_clear_error() {
     let error = refused(&format!("{TENANT} --from - --name other"), MANIFEST);
     assert!(
         error.contains("holds no AWSAccount other, but payments, plain"),
+        "{error}"
+    );
+}
+
+/// An AWSAccount of this name with these lines besides.
+fn one_account(name: &str, more: &str) -> String {
+    format!(
+        "---\napiVersion: silvermullet.com/v1beta1\nkind: AWSAccount\nmetadata: {{name: {name}}}\n\
+         spec:\n  role_arn: arn:aws:iam::111122223333:role/x\n{more}"
+    )
+}
+
+#[test]
+fn what_a_hostile_file_holds_is_refused_in_a_few_clear_words() {
+    let bomb: String = ('a'..='i')
+        .zip('b'..='j')
+        .map(|(from, to)| format!("{to}: &{to} [{}]\n", vec![format!("*{from}"); 9].join(", ")))
+        .collect();
+    let twice = one_account("one", "") + &one_account("one", "  external_id: another\n");
+    let hundreds: String = (0..300).map(|n| one_account(&format!("n{n}"), "")).collect();
+    let vpcs: String = (0..50_000).map(|n| format!("  - vpc-{n:017x}\n")).collect();
+    for (manifest, expected) in [
+        (format!("a: &a [x]\n{bomb}"), "cannot be read as YAML: "),
+        (format!("a: {}", "[".repeat(1_000_000)), "recursion limit"),
+        (format!("{{{}}}", "a: {".repeat(100_000)), "recursion limit"),
+        (
+            one_account("one", "  external_id: abc\n  external_id: def\n"),
+            "duplicate mapping key: external_id",
+        ),
+        (twice.clone(), "holds several AWSAccounts named one: leave one of them"),
+        (hundreds.clone(), "n18, n19 and 280 more"),
+        (
+            one_account("one", &format!("  allowed_vpc_ids:\n{vpcs}")),
+            "it names 50000 VPCs",
+        ),
+        (
+            one_account("\"\\e[2J\"", "  \"a\\e[2J\": 1\n"),
+            "AWSAccount \\u{1b}[2J: there is no field spec.a\\u{1b}[2J",
+        ),
+        (
+            one_account("one", "  external_id: \"a\\e[2J\"\n"),
+            "external id \"a\\u{1b}[2J\" is not",
+        ),
+        (
+            one_account("one", "  allowed_services: ['*\"}]}']\n"),
+            "service \"*\\\"}]}\" is not",
+        ),
+        (one_account("one", "").replace("v1beta1", "v2"), "holds no AWSAccount"),
+        (one_account("one", "").replace("spec:", "other:"), "AWSAccount one: "),
+        (
+            "kind: AWSAccountList\nitems: {a: 1}\n".to_owned(),
+            "holds no AWSAccount",
+        ),
+        (
+            " ".repeat(17 * 1024 * 1024),
+            "standard input is longer than 16777216 bytes",
+        ),
+    ] {
+        let error = refused(&format!("{TENANT} --from -"), &manifest);
+        let start: String = manifest.chars().take(200).collect();
+        assert!(error.contains(expected), "{start}\n{error}");
+        assert!(error.len() < 2000 && !error.contains('\u{1b}'), "{start}\n{error}");
+    }
+    // Neither does a name say which, nor does the base role guess.
+    for line in [format!("{TENANT} --from - --name one"), format!("{IRSA} --from -")] {
+        assert!(
+            refused(&line, &twice).contains("several AWSAccounts named one"),
+            "{line}"
+        );
+    }
+    let others = twice + &one_account("other", "");
+    assert!(run(&format!("{TENANT} --from - --name other"), &others).is_ok());
+    let error = refused(&format!("{TENANT} --from - --name \u{1b}"), &hundreds);
+    assert!(
+        error.contains("no AWSAccount \\u{1b}, but n0, n1") && error.contains("and 280 more"),
         "{error}"
     );
 }
