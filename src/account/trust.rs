@@ -1,7 +1,8 @@
 //! What a refused AWSAccount says about its role's trust policy: the statements that would let the operator in.
 
-use serde_json::Value;
-use vpce_core::iam::{IdentityArn, Trust, tenant_trust};
+use std::mem;
+
+use vpce_core::iam::{Error, IdentityArn, Trust, tenant_trust};
 use vpce_core::ids::RoleArn;
 
 use crate::aws::sessions::Role;
@@ -9,13 +10,18 @@ use crate::aws::sessions::Role;
 /// Stands for the external id, which is agreed upon by two and not told to everyone who may read conditions, events and logs.
 const EXTERNAL_ID: &str = "spec.external_id";
 
-/// To be added to what STS said; nothing where no trust policy could let the operator in.
+/// To be added to what STS said: the statements, or why no trust policy could let the operator in.
 ///
 /// `own` is what GetCallerIdentity calls the operator, `said` what STS said to it.
 pub(super) fn hint(own: Option<&str>, role: &Role, said: &str) -> String {
     let own = own.and_then(IdentityArn::behind);
-    let Some(statements) = statements(own.as_ref(), role, said.contains("sts:TagSession")) else {
+    let Ok(arn) = role.arn.parse() else {
         return String::new();
+    };
+    let statements = match statements(own.as_ref(), &arn, role, said.contains("sts:TagSession")) {
+        Ok(statements) => statements,
+        Err(error @ Error::Partitions { .. }) => return format!(". {error}"),
+        Err(_) => return String::new(),
     };
     let mut hint = format!(". The trust policy has to hold: {statements}");
     if own.is_none() {
@@ -27,25 +33,24 @@ pub(super) fn hint(own: Option<&str>, role: &Role, said: &str) -> String {
     hint
 }
 
-fn statements(own: Option<&IdentityArn>, role: &Role, base_is_tagged: bool) -> Option<String> {
-    let arn: RoleArn = role.arn.parse().ok()?;
+fn statements(own: Option<&IdentityArn>, arn: &RoleArn, role: &Role, base_is_tagged: bool) -> Result<String, Error> {
     let trust = Trust {
         // Only for what has to stand there: it is taken out again.
-        base: own.cloned().unwrap_or_else(|| IdentityArn::from(&arn)),
+        base: own.cloned().unwrap_or_else(|| IdentityArn::from(arn)),
         external_id: role.external_id.as_ref().map(|_| EXTERNAL_ID.to_owned()),
         session_tags: role.tags.clone(),
         base_is_tagged,
         source_identity: role.source_identity.is_some(),
     };
-    let mut policy = tenant_trust(&arn, &trust).ok()?.to_json();
-    let mut statements: Vec<Value> = policy["Statement"].as_array_mut()?.drain(..).collect();
-    if own.is_none() {
-        for statement in &mut statements {
-            statement.as_object_mut()?.remove("Principal");
+    let mut policy = tenant_trust(arn, &trust)?.to_json();
+    let statements = policy["Statement"].as_array_mut().map(mem::take).unwrap_or_default();
+    let shown = statements.into_iter().map(|mut statement| {
+        if let (None, Some(fields)) = (own, statement.as_object_mut()) {
+            fields.remove("Principal");
         }
-    }
-    let statements: Vec<String> = statements.iter().map(Value::to_string).collect();
-    Some(statements.join(", "))
+        statement.to_string()
+    });
+    Ok(shown.collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]
@@ -116,8 +121,12 @@ mod tests {
     }
 
     #[test]
-    fn no_statement_crosses_partitions() {
+    fn no_statement_crosses_partitions_and_that_is_said() {
         let own = "arn:aws-cn:sts::999999999999:assumed-role/base/1234";
-        assert_eq!(hint(Some(own), &role(None, &[]), SAID), "");
+        assert_eq!(
+            hint(Some(own), &role(None, &[]), "Request ARN is invalid"),
+            ". arn:aws:iam::111122223333:role/vpce-operator is in the AWS partition aws, \
+             arn:aws-cn:iam::999999999999:role/base in aws-cn: no session leads from one into the other"
+        );
     }
 }

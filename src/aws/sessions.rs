@@ -264,6 +264,8 @@ impl Sessions {
 }
 
 #[cfg(test)]
+mod endpoints;
+#[cfg(test)]
 mod fake_sts;
 #[cfg(test)]
 mod tests;

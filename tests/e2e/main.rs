@@ -15,6 +15,7 @@ mod legacy;
 mod lifecycle;
 mod moto;
 mod orphans;
+mod partitions;
 mod permissions;
 mod policies;
 mod privileges;
