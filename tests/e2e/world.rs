@@ -120,8 +120,18 @@ impl World {
 
     /// One on a cluster that has been prepared.
     pub(crate) fn on(cluster: Cluster, setup: Setup) -> anyhow::Result<Self> {
-        let partition = setup.aws.partition.clone();
-        let aws = Simulator::start(setup.aws)?;
+        let aws = Simulator::start(setup.aws.clone())?;
+        Self::install(cluster, aws, setup)
+    }
+
+    /// Another cluster in front of the same simulated AWS, which stays as it is.
+    pub(crate) fn beside(other: &Self, setup: Setup) -> Self {
+        let world = Cluster::start().and_then(|cluster| Self::install(cluster, other.aws.clone(), setup));
+        world.expect("the world starts")
+    }
+
+    fn install(cluster: Cluster, aws: Simulator, setup: Setup) -> anyhow::Result<Self> {
+        let partition = setup.aws.partition;
         let sends_source_identity = setup
             .values
             .iter()
@@ -470,10 +480,10 @@ impl Tenant<'_> {
         groups
     }
 
-    /// The calls made in its account.
+    /// The calls in its account, dry runs aside.
     pub(crate) fn calls(&self) -> Vec<Call> {
         let mut calls = self.world.aws.calls();
-        calls.retain(|call| call.account == self.account_id);
+        calls.retain(|call| call.account == self.account_id && !call.is_dry_run());
         calls
     }
 
