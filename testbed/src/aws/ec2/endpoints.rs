@@ -146,6 +146,7 @@ impl Creation {
                     self.group_ids.extend(default.map(|group| group.id.clone()));
                 }
                 if self.private_dns == Some(true) {
+                    // The guide names no such condition; the words are those in which EC2 refuses.
                     if service.acceptance_required {
                         return Err(ApiError::invalid(format!(
                             "Private DNS can only be enabled after the endpoint connection is accepted by the owner of {}.",
