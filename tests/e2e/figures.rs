@@ -237,7 +237,9 @@ fn a_refused_role_is_tried_at_most_four_times_a_minute() {
     let tries = calls(first);
     println!("AssumeRole at {tries:?}");
     assert!((2..=4).contains(&tries.len()), "within a minute: {tries:?}");
-    assert_eq!(versions(&world), before, "what is known is not written again");
+    let mut written = versions(&world);
+    written.retain(|object, version| before.get(object) != Some(version));
+    assert!(written.is_empty(), "what is known is written again: {written:?}");
     assert!(tenant.calls().is_empty());
 }
 
