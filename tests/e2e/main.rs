@@ -23,6 +23,7 @@ mod rails;
 mod schema;
 mod secrets;
 mod service_metadata;
+mod shared_accounts;
 mod tenancy;
 mod unparseable;
 mod world;
