@@ -54,7 +54,9 @@ impl Resource for EndpointFact {
     }
 
     fn merge_unsettled(&mut self, read: Self) {
-        if self.state != State::Deleting || matches!(read.state, State::Deleting | State::Deleted) {
+        // While AWS adds or removes subnets, the endpoint is pending: a read without our change may call it available.
+        let knows_our_change = self.state != State::Deleting && self.subnets == read.subnets;
+        if knows_our_change || matches!(read.state, State::Deleting | State::Deleted) {
             self.state = read.state;
         }
         self.dns_names = read.dns_names;
@@ -417,6 +419,25 @@ mod tests {
         shelf.found_all(vec![endpoint(State::Available)], start + SETTLE);
         assert_eq!(shelf.get(&id).expect("there").groups.len(), 0);
         assert!(shelf.to_read(&owner(), None, start + SETTLE * 2).is_empty());
+    }
+
+    #[test]
+    fn a_read_from_before_subnets_changed_does_not_say_that_aws_is_done_with_them() {
+        let (mut shelf, start) = shelf();
+        let id = EndpointId::from("vpce-1");
+        let subnets = BTreeSet::from(["subnet-2".into()]);
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        shelf.found(vec![endpoint(State::Available)], at(0));
+        shelf.changed(&id, at(0), |fact| {
+            fact.subnets = subnets.clone();
+            fact.state = State::Pending;
+        });
+        shelf.found(vec![endpoint(State::Available)], at(1));
+        assert_eq!(shelf.get(&id).expect("there").state, State::Pending);
+        let mut done = endpoint(State::Available);
+        done.subnets = subnets;
+        shelf.found(vec![done], at(2));
+        assert_eq!(shelf.get(&id).expect("there").state, State::Available);
     }
 
     #[test]
