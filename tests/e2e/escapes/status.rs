@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Belongings, Forger, calls_to_ec2, look, neighbours, rest, writes};
 use crate::cluster::{self, Run};
-use crate::world::{Tenant, World, id, text};
+use crate::world::{Tenant, World, condition, id, text};
 
 /// Checks that an object's status and events tell nothing that another has, and how nothing of it could be had.
 #[track_caller]
@@ -258,8 +258,8 @@ fn a_count_in_a_status_makes_nothing_twice() {
         look(&tenant, name);
         tenant.eventually(name, "another endpoint is made", || {
             let object = tenant.get(name)?;
-            let ready = tenant.condition(name, "Ready").filter(|ready| ready.status);
-            ready.filter(|_| object["status"]["vpc_endpoint_id"] != json!(id))
+            let made = object["status"]["vpc_endpoint_id"].as_str()?;
+            condition(&object, "Ready").filter(|ready| ready.status && made != id)
         });
         assert_eq!(Belongings::of(&tenant).in_aws(), (1, 1));
         tenant.delete(name);
