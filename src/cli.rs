@@ -42,6 +42,11 @@ pub struct Settings {
     #[arg(long, env = "VPCE_CLUSTER_ID", value_parser = cluster_id)]
     pub cluster_id: Option<String>,
 
+    /// The id of a cluster that is gone, whose endpoints and groups are taken over by the objects of the same namespace and name; may be
+    /// given several times.
+    #[arg(long, env = "VPCE_ADOPT_FROM", value_delimiter = ',', value_name = "CLUSTER-ID", value_parser = cluster_id)]
+    pub adopt_from: Vec<String>,
+
     /// The namespace of the Lease that the one replica holds that works, which is the pod's own. Without it there is no election: run one
     /// process alone.
     #[arg(long, env = "VPCE_LEASE_NAMESPACE", requires = "pod_name")]

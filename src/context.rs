@@ -11,6 +11,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 use vpce_core::api::{AWSAccount, AWSAccountSpec, RELEASE_HOLD, VPCEndpoint, Watched};
 use vpce_core::ids::{AccountId, RoleArn};
+use vpce_core::tags::Clusters;
+use vpce_core::tenancy;
 
 use crate::account::permissions::Verifications;
 use crate::aws::observer::Observer;
@@ -42,6 +44,17 @@ pub struct Caches {
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
     /// Services with our label.
     pub services: Store<Service>,
+}
+
+impl Caches {
+    /// Whether an AWSAccount maps a namespace.
+    pub fn maps(&self, account: &str, namespace: &str) -> bool {
+        let labels = self.namespaces.get(&ObjectRef::new(namespace));
+        let labels = labels.and_then(|namespace| namespace.metadata.labels.clone());
+        let account = self.accounts.get(&ObjectRef::new(account));
+        let spec = account.as_ref().and_then(|account| account.spec.as_ref().ok());
+        spec.is_some_and(|spec| tenancy::maps(spec, namespace, &labels.unwrap_or_default()))
+    }
 }
 
 /// The kinds whose caches have been filled once. (A store's own `wait_until_ready` wakes only one of those who wait.)
@@ -114,8 +127,8 @@ pub struct Context {
     pub client: Client,
     /// As the user set them.
     pub settings: Settings,
-    /// The cluster's id.
-    pub cluster: String,
+    /// The cluster, and those that it takes over from.
+    pub clusters: Clusters,
     /// What is watched.
     pub caches: Caches,
     /// Which of it is known in full.
@@ -147,7 +160,7 @@ pub struct Context {
 impl Context {
     /// The key of the session that an account's spec asks for.
     pub fn role(&self, account: &str, role: &RoleArn, spec: &AWSAccountSpec) -> Role {
-        self::role(&self.cluster, account, role, spec, self.settings.source_identity)
+        self::role(&self.clusters.own, account, role, spec, self.settings.source_identity)
     }
 
     /// Whether a person has released this hold on any AWSAccount of the AWS account.

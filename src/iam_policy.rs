@@ -14,6 +14,7 @@ use vpce_core::iam::{
     self, Base, IdentityArn, Passed, Policies, RolePattern, Scope, ServiceAccount, Tenant, Trust, Workload,
 };
 use vpce_core::ids::{AccountId, InvalidId, RoleArn};
+use vpce_core::tags::Clusters;
 
 use manifest::Account;
 use render::Role;
@@ -146,6 +147,10 @@ pub struct TenantFlags {
     /// The operator's cluster id: its setting, or the UID of the namespace kube-system.
     #[arg(long)]
     pub cluster_id: Option<String>,
+
+    /// A cluster that is gone and whose endpoints are taken over: the operator's setting --adopt-from; may be given several times.
+    #[arg(long, value_name = "CLUSTER_ID", value_delimiter = ',', requires = "cluster_id")]
+    pub adopt_from: Vec<String>,
 
     /// The base role; outside of clusters an IAM user does as well.
     #[arg(long)]
@@ -405,6 +410,10 @@ fn tenant(flags: &TenantFlags, input: impl Read) -> Result<Answer, Error> {
     let cluster = flags
         .cluster_id
         .clone()
+        .map(|own| Clusters {
+            own,
+            former: flags.adopt_from.clone(),
+        })
         .ok_or_else(|| missing("--cluster-id, the operator's setting or the UID of the namespace kube-system"));
     let trust = flags
         .base_role_arn

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::api::Api;
 use kube::client::ClientBuilder;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::{ObjectRef, store::Writer};
+use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, reflector};
 use kube::{Client, Config, Resource, ResourceExt};
@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use vpce_core::ids::EndpointId;
 use vpce_core::limits::Limits;
-use vpce_core::tenancy;
+use vpce_core::tags::Clusters;
 
 use crate::account;
 use crate::aws::leftovers::Present;
@@ -92,11 +92,15 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         }
     });
     let client = kubernetes(&metrics).await?;
-    let cluster = match &settings.cluster_id {
+    let own = match &settings.cluster_id {
         Some(id) => id.clone(),
         None => cluster_id(&client).await?,
     };
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), cluster, "starting");
+    let clusters = Clusters {
+        former: settings.adopt_from.iter().filter(|id| **id != own).cloned().collect(),
+        own,
+    };
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), cluster = clusters.own, adopt_from = ?clusters.former, "starting");
     let terminated = terminated()?;
     tokio::pin!(terminated);
     let mut leadership = tokio::select! {
@@ -106,7 +110,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
             return http.await.context("the HTTP server failed")?.context("the HTTP server failed");
         }
     };
-    let controllers = start(settings, client, cluster, &metrics, stopped, ready_tx.clone()).await?;
+    let controllers = start(settings, client, clusters, &metrics, stopped, ready_tx.clone()).await?;
     tokio::select! {
         () = &mut terminated => {}
         lost = keep(&mut leadership) => return Err(lost).context(LOST),
@@ -198,7 +202,7 @@ pub(crate) async fn cluster_id(client: &Client) -> anyhow::Result<String> {
 async fn start(
     settings: Settings,
     client: Client,
-    cluster: String,
+    clusters: Clusters,
     metrics: &Metrics,
     stopped: watch::Receiver<bool>,
     ready_tx: watch::Sender<bool>,
@@ -222,7 +226,7 @@ async fn start(
         sessions: open_sessions(&settings, metrics).await,
         asked: Arc::default(),
         verifications: Default::default(),
-        regions: open_regions(&settings, &cluster, &caches, &wakers, metrics),
+        regions: open_regions(&settings, &clusters, &caches, &wakers, metrics),
         observer: observer(metrics),
         events: Events::new(client.clone()),
         gates: Gates::new(settings.account_concurrency),
@@ -231,7 +235,7 @@ async fn start(
         client: client.clone(),
         memories,
         wakers,
-        cluster,
+        clusters,
         caches,
         filled: filled.clone(),
         settings,
@@ -430,10 +434,16 @@ async fn open_sessions(settings: &Settings, metrics: &Metrics) -> sessions::Sess
     sessions::Sessions::new(&base, sessions, observer(metrics))
 }
 
-fn open_regions(settings: &Settings, cluster: &str, caches: &Caches, wakers: &Wakers, metrics: &Metrics) -> Regions {
+fn open_regions(
+    settings: &Settings,
+    clusters: &Clusters,
+    caches: &Caches,
+    wakers: &Wakers,
+    metrics: &Metrics,
+) -> Regions {
     let (caches, wakers, metrics) = (caches.clone(), wakers.clone(), metrics.clone());
     Regions::new(aws::region::Settings {
-        cluster: cluster.to_owned(),
+        clusters: clusters.clone(),
         poll: settings.poll_interval,
         settle: settings.settle,
         limits: Arc::new(Limits::new(settings.aws_limits.iter().cloned())),
@@ -446,20 +456,13 @@ fn open_regions(settings: &Settings, cluster: &str, caches: &Caches, wakers: &Wa
 /// The endpoints that objects have in a region, by their status, but for those that are being deleted, and those whose
 /// namespace may not use the account: whoever writes a status by mistake of RBAC holds nobody else's creates with it.
 fn known_endpoints(caches: &Caches, key: &RegionKey) -> Vec<EndpointId> {
-    let is_mapped = |namespace: &str, account: &str| {
-        let labels = caches.namespaces.get(&ObjectRef::new(namespace));
-        let labels = labels.and_then(|namespace| namespace.metadata.labels.clone());
-        let account = caches.accounts.get(&ObjectRef::new(account));
-        let spec = account.as_ref().and_then(|account| account.spec.as_ref().ok());
-        spec.is_some_and(|spec| tenancy::maps(spec, namespace, &labels.unwrap_or_default()))
-    };
     let of_region = |endpoint: &Arc<Endpoint>| {
         let binding = binding(&endpoint.status)?;
         let here = binding.account_id.as_str() == key.account_id && binding.region.as_str() == key.region;
         let stays = endpoint.metadata.deletion_timestamp.is_none();
         let id = endpoint.status.vpc_endpoint_id.as_deref()?;
         let namespace = endpoint.metadata.namespace.as_deref().unwrap_or_default();
-        (here && stays && is_mapped(namespace, &binding.account)).then(|| id.into())
+        (here && stays && caches.maps(&binding.account, namespace)).then(|| id.into())
     };
     caches.endpoints.state().iter().filter_map(of_region).collect()
 }

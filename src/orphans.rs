@@ -213,7 +213,7 @@ async fn read(ec2: &Ec2, cluster: &str, there: &There) -> Result<Vec<Orphan>, Ca
     let (mut endpoints, mut groups) = (Vec::new(), Vec::new());
     let mut page = None;
     loop {
-        let (facts, next) = ec2.describe_endpoints(&Which::Cluster(cluster), page).await?;
+        let (facts, next) = ec2.describe_endpoints(&Which::Clusters(&[cluster]), page).await?;
         endpoints.extend(facts);
         page = next;
         if page.is_none() {
@@ -221,7 +221,7 @@ async fn read(ec2: &Ec2, cluster: &str, there: &There) -> Result<Vec<Orphan>, Ca
         }
     }
     loop {
-        let (facts, next) = ec2.describe_groups(&Which::Cluster(cluster), page).await?;
+        let (facts, next) = ec2.describe_groups(&Which::Clusters(&[cluster]), page).await?;
         groups.extend(facts);
         page = next;
         if page.is_none() {

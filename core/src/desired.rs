@@ -119,7 +119,11 @@ pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Re
         }
     };
     let mut all_tags = owner.tags();
-    let reserved = |key: &String| key.starts_with(crate::tags::RESERVED_PREFIX) || key.starts_with("aws:");
+    // IAM ignores case in the keys of tags, so that a look-alike of ours would count as ours there.
+    let reserved = |key: &String| {
+        let key = key.to_ascii_lowercase();
+        key.starts_with(crate::tags::RESERVED_PREFIX) || key.starts_with("aws:")
+    };
     let account = &resolved.account;
     for (key, value) in account.default_tags.iter().chain(tags).chain(&resolved.forced_tags) {
         if reserved(key) {
@@ -195,7 +199,7 @@ pub fn full_service_name(given: &str, region: &str) -> String {
 pub fn client_token(owner: &Owner, desired: &Desired, resolved: &Resolved, incarnation: i64) -> String {
     let mut hash = Sha256::new();
     for part in [
-        owner.cluster.as_str(),
+        owner.cluster.own.as_str(),
         &owner.uid,
         resolved.binding.account_id.as_str(),
         resolved.binding.region.as_str(),

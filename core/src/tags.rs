@@ -24,11 +24,41 @@ const TAG_VALUE_MAX: usize = 256;
 /// The longest security group name of EC2, in characters.
 const GROUP_NAME_MAX: usize = 255;
 
+/// This cluster, and those whose resources it takes over.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Clusters {
+    /// This cluster's id.
+    pub own: String,
+    /// The ids of clusters that are gone: what they own is taken over by the object of the same namespace and name.
+    pub former: Vec<String>,
+}
+
+impl Clusters {
+    /// All ids, this cluster's first.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.own).chain(&self.former).map(String::as_str)
+    }
+
+    /// Whether what carries this id is ours to work with.
+    pub fn has(&self, id: &str) -> bool {
+        self.ids().any(|own| own == id)
+    }
+}
+
+impl From<&str> for Clusters {
+    fn from(own: &str) -> Self {
+        Self {
+            own: own.to_owned(),
+            former: Vec::new(),
+        }
+    }
+}
+
 /// The object that an AWS resource belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Owner {
-    /// The cluster's id.
-    pub cluster: String,
+    /// Its cluster, and those that it takes over from.
+    pub cluster: Clusters,
     /// The namespace.
     pub namespace: String,
     /// The name.
@@ -52,7 +82,7 @@ impl Owner {
     /// The owner tags, as they are set when a resource is made.
     pub fn tags(&self) -> BTreeMap<String, String> {
         BTreeMap::from([
-            (CLUSTER.to_owned(), self.cluster.clone()),
+            (CLUSTER.to_owned(), self.cluster.own.clone()),
             (NAMESPACE.to_owned(), self.namespace.clone()),
             (NAME.to_owned(), self.name.clone()),
             (UID.to_owned(), self.uid.clone()),
@@ -65,15 +95,14 @@ impl Owner {
 
     /// Whose a resource with these tags is: cluster, namespace and name decide, the UID does not.
     pub fn claim(&self, tags: &BTreeMap<String, String>) -> Claim {
-        let found = [CLUSTER, NAMESPACE, NAME].map(|key| tags.get(key).map(String::as_str));
-        let own = [&self.cluster, &self.namespace, &self.name].map(|value| Some(value.as_str()));
-        if found == own {
+        let found = [
+            tags.get(CLUSTER).map(|id| self.cluster.has(id)),
+            tags.get(NAMESPACE).map(|namespace| *namespace == self.namespace),
+            tags.get(NAME).map(|name| *name == self.name),
+        ];
+        if found == [Some(true); 3] {
             Claim::Ours
-        } else if found
-            .iter()
-            .zip(own)
-            .any(|(found, own)| found.is_some() && *found != own)
-        {
+        } else if found.contains(&Some(false)) {
             Claim::Another
         } else {
             Claim::Nobody

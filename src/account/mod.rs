@@ -18,6 +18,15 @@ pub fn role_of(ctx: &Context, name: &str) -> Option<Role> {
     role(ctx, &account)
 }
 
+/// Whether an AWSAccount says that its role can be assumed.
+pub fn is_ready(ctx: &Context, name: &str) -> bool {
+    let account = ctx.caches.accounts.get(&ObjectRef::new(name));
+    account.is_some_and(|account| {
+        let mut conditions = account.status.conditions.iter();
+        conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    })
+}
+
 /// The session that an AWSAccount asks for, if its spec parses.
 pub fn role(ctx: &Context, account: &Account) -> Option<Role> {
     let spec = account.spec.as_ref().ok()?;

@@ -341,7 +341,7 @@ fn example(ctx: &Context, spec: &AWSAccountSpec, users: &[Arc<Endpoint>], region
     };
     let mut tags = spec.default_tags.clone();
     tags.extend(spec.required_tags.clone());
-    tags.insert(tags::CLUSTER.to_owned(), ctx.cluster.clone());
+    tags.insert(tags::CLUSTER.to_owned(), ctx.clusters.own.clone());
     let of_ours = |id: fn(&Endpoint) -> Option<&String>| users.iter().find_map(|endpoint| id(endpoint));
     Example {
         subnet: subnet.map(|id| id.as_str().into()),

@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch};
 use serde_json::json;
 use vpce_core::api::{ACCOUNT_FINALIZER, AWSAccountStatus, OrphansStatus, RELEASE_HOLD};
-use vpce_core::conditions::EventKind;
+use vpce_core::conditions::{self, EventKind};
 
 use super::permissions::{self, Outcome, Verification};
 use super::{orphans, role, trust};
@@ -253,11 +253,22 @@ async fn nobody_bound(ctx: &Context, account: &str) -> Result<bool, kube::Error>
     Ok(!all.items.iter().any(bound))
 }
 
-/// Wakes the endpoints that an AWSAccount matters to: those bound to it, and those that are bound to none.
+/// Wakes the endpoints that an AWSAccount matters to: those bound to it, and of those that are bound to none all but the
+/// ones that wait for another AWSAccount.
 pub fn wake_users(ctx: &Context, account: &str) {
+    let matters = |endpoint: &Endpoint| match &endpoint.status.account {
+        Some(binding) => binding.name == account,
+        None => {
+            let conditions = &endpoint.status.conditions;
+            let waits = conditions.iter().find(|condition| {
+                condition.type_ == "AccountResolved" && condition.reason == conditions::Reason::AccountNotReady.as_str()
+            });
+            waits.is_none_or(|waits| waits.message.starts_with(&format!("AWSAccount {account} ")))
+                || ctx.caches.maps(account, &endpoint.namespace().unwrap_or_default())
+        }
+    };
     for endpoint in ctx.caches.endpoints.state() {
-        let binding = endpoint.status.account.as_ref();
-        if binding.is_none_or(|binding| binding.name == account) {
+        if matters(&endpoint) {
             ctx.wakers
                 .endpoint(&endpoint.namespace().unwrap_or_default(), &endpoint.name_any());
         }

@@ -52,8 +52,8 @@ impl<T> Done<T> {
 /// Which endpoints or groups to describe.
 #[derive(Debug, Clone)]
 pub enum Which<'a, Id> {
-    /// All of the cluster's, by its tag.
-    Cluster(&'a str),
+    /// All of these clusters', by their tag.
+    Clusters(&'a [&'a str]),
     /// All that was the cluster's once and was retained, by the tag that says so.
     Retained(&'a str),
     /// These, by a filter: unlike a list of ids, it leaves out what is not there instead of failing.
@@ -63,9 +63,9 @@ pub enum Which<'a, Id> {
 impl<Id: ToString> Which<'_, Id> {
     fn filter(&self, id_filter: &str) -> Filter {
         match self {
-            Which::Cluster(cluster) => Filter::builder()
+            Which::Clusters(ids) => Filter::builder()
                 .name(format!("tag:{}", vpce_core::tags::CLUSTER))
-                .values(*cluster),
+                .set_values(Some(ids.iter().map(ToString::to_string).collect())),
             Which::Retained(cluster) => Filter::builder()
                 .name(format!("tag:{}", vpce_core::tags::RETAINED))
                 .values(format!("{cluster}/*")),

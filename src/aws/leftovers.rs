@@ -65,7 +65,7 @@ impl Region {
     pub fn orphans(&self, present: &Present) -> Vec<Orphan> {
         let endpoints = self.endpoints(|shelf| shelf.facts().cloned().collect::<Vec<_>>());
         let groups = self.groups(|shelf| shelf.facts().cloned().collect::<Vec<_>>());
-        orphans(&self.settings.cluster, present, endpoints.iter(), groups.iter())
+        orphans(&self.settings.clusters.own, present, endpoints.iter(), groups.iter())
     }
 
     /// How many there are, by kind, and whether they were retained.
@@ -89,7 +89,7 @@ impl Region {
             return Ok(());
         }
         let at = Instant::now();
-        let cluster = self.settings.cluster.as_str();
+        let cluster = self.settings.clusters.own.as_str();
         let endpoints = self.all_endpoints(ec2, Which::Retained(cluster)).await?.len();
         let groups = self.all_groups(ec2, Which::Retained(cluster)).await?.len();
         let retained = Retained { at, endpoints, groups };

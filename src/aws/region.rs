@@ -11,7 +11,7 @@ use vpce_core::ids::{EndpointId, GroupId};
 use vpce_core::limits::Limits;
 use vpce_core::line::{Line, Turn};
 use vpce_core::observed::{EndpointFact, GroupFact, Sight};
-use vpce_core::tags::Owner;
+use vpce_core::tags::{Clusters, Owner};
 
 use super::deletes::{Asker, Deletes};
 use super::ec2::{Ec2, Which};
@@ -49,8 +49,8 @@ pub type Waited = Arc<dyn Fn(&str, f64) + Send + Sync>;
 /// What all regions share.
 #[derive(Clone)]
 pub struct Settings {
-    /// The cluster's id.
-    pub cluster: String,
+    /// The cluster, and those that it takes over from.
+    pub clusters: Clusters,
     /// Endpoints on which AWS is at work are looked at this often.
     pub poll: Duration,
     /// How long a difference does not count after a change.
@@ -166,8 +166,8 @@ pub struct Region {
 impl Region {
     fn new(key: RegionKey, settings: Settings, epoch: Instant) -> Self {
         let snapshot = Snapshot {
-            endpoints: Shelf::new(&settings.cluster, settings.settle),
-            groups: Shelf::new(&settings.cluster, settings.settle),
+            endpoints: Shelf::new(settings.clusters.clone(), settings.settle),
+            groups: Shelf::new(settings.clusters.clone(), settings.settle),
             read: None,
             failed: None,
             stale: false,
@@ -363,11 +363,11 @@ impl Region {
     }
 
     async fn read_all(&self, ec2: &Ec2) -> Result<(), LookError> {
-        let cluster = self.settings.cluster.as_str();
+        let clusters: Vec<&str> = self.settings.clusters.ids().collect();
         let started = Instant::now();
         let wall = SystemTime::now();
-        let endpoints = self.all_endpoints(ec2, Which::Cluster(cluster)).await?;
-        let groups = self.all_groups(ec2, Which::Cluster(cluster)).await?;
+        let endpoints = self.all_endpoints(ec2, Which::Clusters(&clusters)).await?;
+        let groups = self.all_groups(ec2, Which::Clusters(&clusters)).await?;
         self.take_in(|snapshot| {
             snapshot.endpoints.found_all(endpoints, started);
             snapshot.groups.found_all(groups, started);
@@ -625,8 +625,8 @@ mod tests {
 
     fn snapshot(settle: Duration) -> Snapshot {
         Snapshot {
-            endpoints: Shelf::new("c", settle),
-            groups: Shelf::new("c", settle),
+            endpoints: Shelf::new("c".into(), settle),
+            groups: Shelf::new("c".into(), settle),
             read: None,
             failed: None,
             stale: false,

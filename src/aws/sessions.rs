@@ -207,6 +207,12 @@ impl Sessions {
         }
     }
 
+    /// Why the role was refused, if it was and STS is not to be asked again yet.
+    pub async fn refusal(&self, role: &Role) -> Option<Refusal> {
+        let entry = self.entries.get(role).await.filter(Entry::is_fresh)?;
+        entry.answer().err()
+    }
+
     /// The ARN of the operator's own identity, unless STS does not tell. STS is asked until it has
     /// answered once; the call counts for the account of this role.
     pub async fn own_arn(&self, role: &Role) -> Option<&str> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use vpce_core::ids::{EndpointId, GroupId};
 use vpce_core::observed::{EndpointFact, GroupFact, Sight, State};
-use vpce_core::tags::{CLUSTER, Claim, NAME, NAMESPACE, Owner};
+use vpce_core::tags::{CLUSTER, Claim, Clusters, NAME, NAMESPACE, Owner};
 
 /// What is known to be gone is forgotten after this long: nobody asks for it any more.
 const FORGET_GONE_AFTER: Duration = Duration::from_secs(3600);
@@ -111,7 +111,7 @@ struct Missing {
 /// All endpoints, or all groups, that are known in a region.
 #[derive(Debug, Clone)]
 pub struct Shelf<R: Resource> {
-    cluster: String,
+    clusters: Clusters,
     settle: Duration,
     entries: HashMap<R::Id, Entry<R>>,
     by_owner: HashMap<(String, String), BTreeSet<R::Id>>,
@@ -121,9 +121,9 @@ pub struct Shelf<R: Resource> {
 impl<R: Resource> Shelf<R> {
     /// An empty shelf. What we write settles for `settle`, and what is missing is believed gone when two reads so far
     /// apart did not find it.
-    pub fn new(cluster: &str, settle: Duration) -> Self {
+    pub fn new(clusters: Clusters, settle: Duration) -> Self {
         Self {
-            cluster: cluster.to_owned(),
+            clusters,
             settle,
             entries: HashMap::new(),
             by_owner: HashMap::new(),
@@ -133,7 +133,7 @@ impl<R: Resource> Shelf<R> {
 
     fn owner_key(&self, fact: &R) -> Option<(String, String)> {
         let tags = fact.tags();
-        (tags.get(CLUSTER)? == &self.cluster).then_some(())?;
+        self.clusters.has(tags.get(CLUSTER)?).then_some(())?;
         Some((tags.get(NAMESPACE)?.clone(), tags.get(NAME)?.clone()))
     }
 
@@ -386,7 +386,7 @@ mod tests {
     }
 
     fn shelf() -> (Shelf<EndpointFact>, Instant) {
-        (Shelf::new("c", SETTLE), Instant::now())
+        (Shelf::new("c".into(), SETTLE), Instant::now())
     }
 
     #[test]

@@ -24,13 +24,14 @@ use super::observe::{self, Age, observe};
 use super::status::{self, Findings};
 use crate::aws::ec2::Ec2;
 use crate::aws::region::{LookError, Region, RegionKey};
+use crate::aws::sessions::Refusal;
 use crate::context::{Endpoint, Shared};
 use crate::finalizer;
 
 /// A pass plans anew after each change; one that still changes things after so many rounds goes on in the next.
 const MOST_ROUNDS: usize = 8;
-/// Who waits for room in an account is woken; should the one before it in the queue be gone, it asks by itself.
-const ASK_FOR_ROOM: Duration = Duration::from_secs(5);
+/// Who waits for room in an account is woken; should all before it in the queue be gone, it asks by itself.
+const ASK_FOR_ROOM: Duration = Duration::from_secs(60);
 
 /// When to look at the object again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,12 +75,11 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
                 .await;
         }
     };
-    if pass.deleting && status::binding(&pass.object.status).is_none() {
-        // Nothing is made before it is bound.
-        return pass.let_go().await;
-    }
+    let is_bound = status::binding(&pass.object.status).is_some();
     let resolved = match pass.resolve(spec.as_ref()) {
         Ok(resolved) => resolved,
+        // Nothing is made before it is bound. Should the status have been lost, it is looked for where it would be.
+        Err(_) if pass.deleting && !is_bound => return pass.let_go().await,
         Err(finding) if pass.deleting && finding.reason == Reason::AccountDecommissioned => {
             return pass.abandon(&finding).await;
         }
@@ -92,12 +92,16 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
             Err(finding) => return pass.report_bad_spec(&resolved, finding).await,
         },
     };
+    // Who is refused takes nobody's place.
+    if let Some((finding, retry)) = pass.remembered_refusal(&resolved).await {
+        return pass.refused(&resolved, finding, retry).await;
+    }
     let Some(inside) = pass.enter(&resolved) else {
         return Ok(Next::After(ASK_FOR_ROOM));
     };
     let (region, ec2) = match pass.open(&resolved).await {
         Ok(opened) => opened,
-        Err((finding, retry)) => return pass.refused(finding, retry).await,
+        Err((finding, retry)) => return pass.refused(&resolved, finding, retry).await,
     };
     if !pass.deleting {
         if let Err(full) = pass.admit(&resolved) {
@@ -129,7 +133,7 @@ impl<'a> Pass<'a> {
         Self {
             ctx,
             owner: Owner {
-                cluster: ctx.cluster.clone(),
+                cluster: ctx.clusters.clone(),
                 namespace: object.namespace().unwrap_or_default(),
                 name: object.name_any(),
                 uid: object.uid().unwrap_or_default(),
@@ -196,14 +200,20 @@ impl<'a> Pass<'a> {
             .enter(account_id, &self.owner.namespace, &self.owner.name, wake)
     }
 
+    /// What STS said lately, if it refused the role and is not to be asked again yet.
+    async fn remembered_refusal(&self, resolved: &Resolved) -> Option<(Finding, Duration)> {
+        let binding = &resolved.binding;
+        let role = self.ctx.role(&binding.account, &resolved.role, &resolved.account);
+        let refusal = self.ctx.sessions.refusal(&role).await?;
+        Some(not_ready(&binding.account, &refusal))
+    }
+
     /// The session of the account's role, and the region.
     async fn open(&self, resolved: &Resolved) -> Result<(Arc<Region>, Ec2), (Finding, Duration)> {
         let binding = &resolved.binding;
         let role = self.ctx.role(&binding.account, &resolved.role, &resolved.account);
-        let session = self.ctx.sessions.get(&role).await.map_err(|refusal| {
-            let message = format!("AWSAccount {} is not ready: {refusal}", binding.account);
-            (Finding::bad(Reason::AccountNotReady, message), refusal.retry_after())
-        })?;
+        let session = self.ctx.sessions.get(&role).await;
+        let session = session.map_err(|refusal| not_ready(&binding.account, &refusal))?;
         let region = self.ctx.regions.get(RegionKey {
             partition: resolved.role.partition().to_owned(),
             account_id: binding.account_id.to_string(),
@@ -542,6 +552,11 @@ impl<'a> Pass<'a> {
         }
         Ok(Next::Gone)
     }
+}
+
+fn not_ready(account: &str, refusal: &Refusal) -> (Finding, Duration) {
+    let message = format!("AWSAccount {account} is not ready: {refusal}");
+    (Finding::bad(Reason::AccountNotReady, message), refusal.retry_after())
 }
 
 /// Whether the Python operator left its marks on an object that has not been bound since.

@@ -28,8 +28,18 @@ const POLL_SELDOM: u32 = 12;
 impl Pass<'_> {
     /// The role cannot be assumed: what exists stays as it was last seen, and so does what is said of an object that was
     /// Ready: one word of the AWSAccount's is enough for all of its endpoints.
-    pub(super) async fn refused(&mut self, finding: Finding, retry: Duration) -> Result<Next, kube::Error> {
-        let wait = jitter(retry.max(Duration::from_secs(1))) + Duration::from_millis(100);
+    pub(super) async fn refused(
+        &mut self,
+        resolved: &Resolved,
+        finding: Finding,
+        retry: Duration,
+    ) -> Result<Next, kube::Error> {
+        // The AWSAccount asks STS again, and wakes all who wait once it is let in.
+        let account = &resolved.binding.account;
+        if crate::account::is_ready(self.ctx, account) {
+            self.ctx.wakers.account(account);
+        }
+        let wait = retry + jitter(self.ctx.settings.resync_interval);
         if !self.settled || self.deleting {
             self.report(Findings::account(finding)).await?;
         }

@@ -98,7 +98,7 @@ fn whole_role(world: &World, arn: &str) -> RoleSpec {
         ..Scope::default()
     };
     let role = arn.parse().expect("the ARN of a role");
-    let policy = iam::tenant_permissions(&role, world.cluster_id(), &scope).expect("a policy");
+    let policy = iam::tenant_permissions(&role, &world.cluster_id().into(), &scope).expect("a policy");
     RoleSpec {
         policy: Some(policy.to_string()),
         ..world.role(arn, None)
@@ -190,7 +190,7 @@ fn a_role_as_narrow_as_the_rails_is_enough() {
     let spec = merged(json!({"role_arn": tenant.role_arn}), rails.clone());
     let spec: AWSAccountSpec = serde_json::from_value(spec).expect("a spec");
     let role = tenant.role_arn.parse().expect("the ARN of a role");
-    let policy = iam::tenant_permissions(&role, world.cluster_id(), &Scope::of(&spec)).expect("a policy");
+    let policy = iam::tenant_permissions(&role, &world.cluster_id().into(), &Scope::of(&spec)).expect("a policy");
     let narrow = RoleSpec {
         policy: Some(policy.to_string()),
         ..world.role(&tenant.role_arn, None)

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use vpce_core::iam::{self, Passed, Scope, Trust};
+use vpce_core::tags::Clusters;
 use vpce_testbed::aws::{Call, Config, EndpointView, GroupView, RoleSpec, ServiceSpec, Simulator};
 use vpce_testbed::operator::{Aws, Operator, Options};
 
@@ -145,7 +146,8 @@ impl World {
         aws.set_base_policy(Some(base.to_string()))?;
         let system = cluster.get(&format!("{NAMESPACES}/kube-system"));
         let system = system.context("there is no namespace kube-system")?;
-        let cluster_id = text(&system["metadata"]["uid"]);
+        let given = setup.values.iter().rfind(|(name, _)| name == "settings.clusterId");
+        let cluster_id = given.map_or_else(|| text(&system["metadata"]["uid"]), |(_, id)| id.clone());
         let options = Options {
             binary: PathBuf::from(env!("CARGO_BIN_EXE_vpce-operator")),
             values: setup.values,
@@ -181,7 +183,7 @@ impl World {
     ) -> RoleSpec {
         let described = iam::Tenant {
             role: arn.parse().expect("the ARN of a role"),
-            cluster: self.cluster_id.clone(),
+            cluster: self.cluster_id.as_str().into(),
             scope: Scope::default(),
             trust: Trust {
                 base: self.aws.base_arn().parse().expect("an identity"),
@@ -211,12 +213,26 @@ impl World {
             ..Scope::default()
         };
         let role = arn.parse().expect("the ARN of a role");
-        let policy = iam::tenant_permissions(&role, &self.cluster_id, &scope).expect("a policy");
+        let policy = iam::tenant_permissions(&role, &self.cluster_id.as_str().into(), &scope).expect("a policy");
         let role = RoleSpec {
             policy: Some(policy.to_string()),
             ..self.role(arn, None)
         };
         self.aws.set_role(arn, role).expect("a role");
+    }
+
+    /// Such a role, which may take over what another cluster made.
+    pub(crate) fn role_that_adopts(&self, arn: &str, from: &str) -> RoleSpec {
+        let clusters = Clusters {
+            own: self.cluster_id.clone(),
+            former: vec![from.to_owned()],
+        };
+        let role = arn.parse().expect("the ARN of a role");
+        let policy = iam::tenant_permissions(&role, &clusters, &Scope::default()).expect("a policy");
+        RoleSpec {
+            policy: Some(policy.to_string()),
+            ..self.role(arn, None)
+        }
     }
 
     /// Has a role trust the operator, or nobody.
@@ -393,6 +409,15 @@ impl Tenant<'_> {
     pub(crate) fn merge(&self, name: &str, change: Value) {
         if let Err(refusal) = self.world.cluster.merge(&self.path(name), &change) {
             panic!("{}/{name} is refused: {}", self.namespace, refusal.message);
+        }
+    }
+
+    /// Merges something into the VPCEndpoint's status, as only an administrator may.
+    #[track_caller]
+    pub(crate) fn merge_status(&self, name: &str, status: Value) {
+        let path = format!("{}/status", self.path(name));
+        if let Err(refusal) = self.world.cluster.merge(&path, &json!({"status": status})) {
+            panic!("{}/{name}: {}", self.namespace, refusal.message);
         }
     }
 

@@ -71,6 +71,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $variables := list
   (list "AWS_REGION" $settings.awsRegion)
   (list "VPCE_CLUSTER_ID" $settings.clusterId)
+  (list "VPCE_ADOPT_FROM" (join "," $settings.adoptFrom))
   (list "VPCE_HTTP_ADDRESS" $settings.httpAddress)
   (list "VPCE_LOG_FORMAT" $settings.logFormat)
   (list "VPCE_LOG_LEVEL" $settings.logLevel)

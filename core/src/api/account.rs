@@ -94,7 +94,7 @@ pub struct AWSAccountSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 40))]
     #[x_kube(
-        validation = Rule::new("self.all(k, size(k) >= 1 && size(k) <= 128 && !k.startsWith('aws:') && !k.startsWith('silvermullet.com/'))")
+        validation = Rule::new("self.all(k, size(k) >= 1 && size(k) <= 128 && !k.lowerAscii().startsWith('aws:') && !k.lowerAscii().startsWith('silvermullet.com/'))")
             .message("tag keys have 1 to 128 characters and start neither with \"aws:\" nor with \"silvermullet.com/\", which are reserved"),
         validation = Rule::new("self.all(k, size(self[k]) <= 256)").message("tag values have at most 256 characters")
     )]
@@ -104,7 +104,7 @@ pub struct AWSAccountSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 40))]
     #[x_kube(
-        validation = Rule::new("self.all(k, size(k) >= 1 && size(k) <= 128 && !k.startsWith('aws:') && !k.startsWith('silvermullet.com/'))")
+        validation = Rule::new("self.all(k, size(k) >= 1 && size(k) <= 128 && !k.lowerAscii().startsWith('aws:') && !k.lowerAscii().startsWith('silvermullet.com/'))")
             .message("tag keys have 1 to 128 characters and start neither with \"aws:\" nor with \"silvermullet.com/\", which are reserved"),
         validation = Rule::new("self.all(k, size(self[k]) <= 256)").message("tag values have at most 256 characters")
     )]
@@ -114,7 +114,7 @@ pub struct AWSAccountSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), inner(length(min = 1, max = 128)))]
     #[x_kube(
-        validation = Rule::new("self.all(k, !k.startsWith('aws:') && !k.startsWith('silvermullet.com/'))")
+        validation = Rule::new("self.all(k, !k.lowerAscii().startsWith('aws:') && !k.lowerAscii().startsWith('silvermullet.com/'))")
             .message("keys that start with \"aws:\" or \"silvermullet.com/\" are reserved")
     )]
     pub tags_from_namespace_labels: Vec<String>,
@@ -123,7 +123,7 @@ pub struct AWSAccountSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 50))]
     #[x_kube(
-        validation = Rule::new("self.all(k, size(k) >= 1 && size(k) <= 128 && !k.startsWith('aws:'))")
+        validation = Rule::new("self.all(k, size(k) >= 1 && size(k) <= 128 && !k.lowerAscii().startsWith('aws:'))")
             .message("session tag keys have 1 to 128 characters and do not start with \"aws:\", which is reserved"),
         validation = Rule::new("self.all(k, size(self[k]) <= 256)").message("session tag values have at most 256 characters")
     )]

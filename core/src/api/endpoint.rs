@@ -105,7 +105,7 @@ pub struct VPCEndpointSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 40))]
     #[x_kube(
-        validation = Rule::new("self.all(k, size(k) >= 1 && size(k) <= 128 && !k.startsWith('aws:') && !k.startsWith('silvermullet.com/'))")
+        validation = Rule::new("self.all(k, size(k) >= 1 && size(k) <= 128 && !k.lowerAscii().startsWith('aws:') && !k.lowerAscii().startsWith('silvermullet.com/'))")
             .message("tag keys have 1 to 128 characters and start neither with \"aws:\" nor with \"silvermullet.com/\", which are reserved"),
         validation = Rule::new("self.all(k, size(self[k]) <= 256)").message("tag values have at most 256 characters")
     )]
@@ -228,7 +228,7 @@ pub struct ServiceSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(
-        validation = Rule::new("self.all(k, !k.startsWith('silvermullet.com/'))").message("annotations that start with \"silvermullet.com/\" are the operator's"),
+        validation = Rule::new("self.all(k, !k.lowerAscii().startsWith('silvermullet.com/'))").message("annotations that start with \"silvermullet.com/\" are the operator's"),
         validation = Rule::new("self.all(k, size(k) >= 1 && size(k) <= 317 && size(self[k]) <= 4096)").message("annotation keys have 1 to 317 characters, and values at most 4096")
     )]
     pub annotations: BTreeMap<String, String>,

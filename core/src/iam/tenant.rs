@@ -6,7 +6,7 @@ use super::policy::{Policy, Statement};
 use super::{Error, IdentityArn, Policies, check, within_permissions, within_trust};
 use crate::api::AWSAccountSpec;
 use crate::ids::RoleArn;
-use crate::tags;
+use crate::tags::{self, Clusters};
 
 /// The source identities that the operator sends: `vpce-operator@<AWSAccount>@<cluster id>`, of which what is too long for STS is cut
 /// off at the end.
@@ -17,8 +17,9 @@ const SOURCE_IDENTITIES: &str = "vpce-operator@*";
 pub struct Tenant {
     /// The role. Its account and partition are those of everything that it may touch.
     pub role: RoleArn,
-    /// The operator's cluster id: the role changes only what carries it as the tag `silvermullet.com/cluster`.
-    pub cluster: String,
+    /// The operator's cluster, and those that it takes over from: the role changes only what carries one of their ids as the tag
+    /// `silvermullet.com/cluster`, and makes only what carries the first.
+    pub cluster: Clusters,
     /// Where, and with what, endpoints may be made.
     pub scope: Scope,
     /// Who may assume it.
@@ -92,9 +93,11 @@ pub fn tenant(tenant: &Tenant) -> Result<Policies, Error> {
 ///
 /// # Errors
 /// When a value is not what it should be, or the policy would be longer than AWS takes.
-pub fn tenant_permissions(role: &RoleArn, cluster: &str, scope: &Scope) -> Result<Policy, Error> {
+pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) -> Result<Policy, Error> {
     check_role(role)?;
-    check::cluster(cluster)?;
+    for id in clusters.ids() {
+        check::cluster(id)?;
+    }
     check_scope(role, scope)?;
     let Scope {
         regions,
@@ -120,7 +123,7 @@ pub fn tenant_permissions(role: &RoleArn, cluster: &str, scope: &Scope) -> Resul
         &["ec2:CreateVpcEndpoint"],
         [all("vpc-endpoint")],
     )
-    .when("StringEquals", &requested, [cluster]);
+    .when("StringEquals", &requested, [clusters.own.as_str()]);
     if let Some(services) = services {
         create = create.when("StringLike", "ec2:VpceServiceName", services);
     }
@@ -136,7 +139,7 @@ pub fn tenant_permissions(role: &RoleArn, cluster: &str, scope: &Scope) -> Resul
             &["ec2:CreateSecurityGroup"],
             [all("security-group")],
         )
-        .when("StringEquals", &requested, [cluster]),
+        .when("StringEquals", &requested, [clusters.own.as_str()]),
         // The VPC alone says where: AWS takes only subnets and groups of the endpoint's own VPC, and the condition key
         // ec2:Vpc is not there for them in CreateVpcEndpoint.
         Statement::on(
@@ -157,7 +160,7 @@ pub fn tenant_permissions(role: &RoleArn, cluster: &str, scope: &Scope) -> Resul
                 &["ec2:CreateVpcEndpoint", "ec2:ModifyVpcEndpoint"],
                 [all("security-group")],
             )
-            .when("StringEquals", &owned, [cluster]),
+            .when("StringEquals", &owned, clusters.ids()),
         );
     }
     statements.extend([
@@ -181,7 +184,7 @@ pub fn tenant_permissions(role: &RoleArn, cluster: &str, scope: &Scope) -> Resul
             ],
             [all("vpc-endpoint")],
         )
-        .when("StringEquals", &owned, [cluster]),
+        .when("StringEquals", &owned, clusters.ids()),
         Statement::on(
             "ChangeOwnSecurityGroups",
             &[
@@ -197,7 +200,7 @@ pub fn tenant_permissions(role: &RoleArn, cluster: &str, scope: &Scope) -> Resul
             ],
             [all("security-group")],
         )
-        .when("StringEquals", &owned, [cluster]),
+        .when("StringEquals", &owned, clusters.ids()),
     ]);
     if let Some(regions) = regions {
         statements = statements
@@ -377,7 +380,7 @@ mod tests {
     }
 
     fn of(scope: Scope) -> Vec<Value> {
-        statements(&tenant_permissions(&role(), "c", &scope).expect("a policy"))
+        statements(&tenant_permissions(&role(), &"c".into(), &scope).expect("a policy"))
     }
 
     #[test]
@@ -439,7 +442,7 @@ mod tests {
                 ..Scope::default()
             },
         ] {
-            let refused = tenant_permissions(&role(), "c", &scope);
+            let refused = tenant_permissions(&role(), &"c".into(), &scope);
             assert!(matches!(refused, Err(Error::NothingAllowed(_))), "{scope:?}");
         }
         let own_groups = of(Scope {
@@ -459,7 +462,7 @@ mod tests {
             private_dns: true,
             ..Scope::default()
         };
-        assert!(tenant_permissions(&role(), &"c".repeat(64), &scope).is_ok());
+        assert!(tenant_permissions(&role(), &"c".repeat(64).as_str().into(), &scope).is_ok());
     }
 
     #[test]
@@ -544,7 +547,33 @@ mod tests {
     #[test]
     fn a_role_that_iam_would_read_as_a_pattern_is_refused() {
         let role: RoleArn = "arn:aws:iam::111122223333:role/*".parse().expect("the type allows it");
-        assert!(tenant_permissions(&role, "c", &Scope::default()).is_err());
+        assert!(tenant_permissions(&role, &"c".into(), &Scope::default()).is_err());
         assert!(tenant_trust(&role, &trust()).is_err());
+    }
+
+    #[test]
+    fn what_a_former_cluster_owns_is_changed_and_nothing_made_in_its_name() {
+        let clusters = Clusters {
+            own: "new".to_owned(),
+            former: vec!["old".to_owned()],
+        };
+        let policy = tenant_permissions(&role(), &clusters, &Scope::default()).expect("a policy");
+        for statement in statements(&policy) {
+            let equals = &statement["Condition"]["StringEquals"];
+            let (requested, owned) = (
+                &equals["aws:RequestTag/silvermullet.com/cluster"],
+                &equals["aws:ResourceTag/silvermullet.com/cluster"],
+            );
+            assert!(requested.is_null() || requested == "new", "{statement}");
+            assert!(
+                owned.is_null() || *owned == serde_json::json!(["new", "old"]),
+                "{statement}"
+            );
+        }
+        let strange = Clusters {
+            own: "new".to_owned(),
+            former: vec!["*".to_owned()],
+        };
+        assert!(tenant_permissions(&role(), &strange, &Scope::default()).is_err());
     }
 }

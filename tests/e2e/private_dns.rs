@@ -1,0 +1,125 @@
+//! Private DNS: only where the AWSAccount allows it, and when AWS does.
+
+use serde_json::json;
+use vpce_testbed::aws::ServiceSpec;
+
+use crate::world::{Tenant, World};
+
+/// A service with a name of its own, whose owner has to accept endpoints or not.
+fn named_service(tenant: &Tenant<'_>, acceptance_required: bool) -> String {
+    tenant.add_service(ServiceSpec {
+        acceptance_required,
+        private_dns_name: Some(format!("api.{}.example.com", tenant.namespace)),
+        ..ServiceSpec::default()
+    })
+}
+
+fn is_on(tenant: &Tenant<'_>) -> bool {
+    let endpoints = tenant.endpoints();
+    assert_eq!(endpoints.len(), 1);
+    endpoints[0].private_dns_enabled
+}
+
+#[test]
+fn it_is_off_unless_asked_for_and_refused_before_any_call_unless_allowed() {
+    let tenant = World::shared().tenant("dns-denied");
+    tenant.apply(
+        "plain",
+        tenant.spec(json!({"vpc_endpoint_service_id": "com.amazonaws.us-west-2.sqs"})),
+    );
+    tenant.ready("plain");
+    assert!(!is_on(&tenant), "left out of the spec, it would be on by AWS's default");
+    let writes = tenant.writes();
+    tenant.apply("api", tenant.spec(json!({"private_dns_enabled": true})));
+    let message = tenant.not_ready("api", "NotAllowed");
+    assert!(
+        message.contains("private_dns_enabled") && message.contains("allow_private_dns"),
+        "{message}"
+    );
+    assert_eq!(tenant.writes(), writes);
+}
+
+#[test]
+fn of_aws_own_services_it_is_on_from_the_start_and_follows_the_spec() {
+    let tenant = World::shared().unregistered_tenant("dns-aws");
+    tenant.register(json!({"allow_private_dns": true}));
+    tenant.world.add_role_with_private_dns(&tenant.role_arn);
+    let spec = |on: bool| {
+        tenant.spec(json!({"vpc_endpoint_service_id": "com.amazonaws.us-west-2.sqs", "private_dns_enabled": on}))
+    };
+    tenant.apply("queue", spec(true));
+    let object = tenant.ready("queue");
+    assert!(is_on(&tenant));
+    assert_eq!(
+        tenant.writes(),
+        [
+            "CreateSecurityGroup",
+            "AuthorizeSecurityGroupIngress",
+            "CreateVpcEndpoint"
+        ]
+    );
+    // The alias leads to the endpoint's own name, whatever other names it has.
+    let id = object["status"]["vpc_endpoint_id"].as_str().expect("an id");
+    assert!(
+        object["status"]["dns_name"]
+            .as_str()
+            .is_some_and(|name| name.starts_with(id))
+    );
+    let names = object["status"]["dns_entries"].as_array().expect("names");
+    assert!(
+        names.iter().any(|name| name == "sqs.us-west-2.amazonaws.com"),
+        "{names:?}"
+    );
+    tenant.apply("queue", spec(false));
+    tenant.ready("queue");
+    assert!(!is_on(&tenant));
+    // Taken away from the AWSAccount, it cannot be turned on again.
+    tenant.edit_account(json!({"allow_private_dns": null}));
+    tenant.apply("queue", spec(true));
+    tenant.not_ready("queue", "NotAllowed");
+    assert!(!is_on(&tenant));
+}
+
+#[test]
+fn of_an_endpoint_service_it_waits_for_acceptance() {
+    let tenant = World::shared().unregistered_tenant("dns-accepted");
+    tenant.register(json!({"allow_private_dns": true}));
+    tenant.world.add_role_with_private_dns(&tenant.role_arn);
+    let service = named_service(&tenant, true);
+    tenant.apply(
+        "api",
+        tenant.spec(json!({"vpc_endpoint_service_id": service, "private_dns_enabled": true})),
+    );
+    tenant.not_ready("api", "PendingAcceptance");
+    let id = tenant.endpoints()[0].id.clone();
+    tenant
+        .world
+        .aws
+        .accept(&tenant.account_id, &tenant.region, &id)
+        .expect("accepted");
+    tenant.ready("api");
+    assert!(is_on(&tenant));
+}
+
+#[test]
+fn what_aws_says_against_it_is_shown() {
+    let tenant = World::shared().unregistered_tenant("dns-refused");
+    tenant.register(json!({"allow_private_dns": true}));
+    tenant.world.add_role_with_private_dns(&tenant.role_arn);
+    let (account, region) = (&tenant.account_id, &tenant.region);
+    tenant
+        .world
+        .aws
+        .set_vpc_dns(account, region, &tenant.vpc, true, false)
+        .expect("there");
+    let spec = json!({"vpc_endpoint_service_id": "com.amazonaws.us-west-2.sqs", "private_dns_enabled": true});
+    tenant.apply("queue", tenant.spec(spec));
+    let message = tenant.eventually("queue", "it says what AWS says", || {
+        let ready = tenant.condition("queue", "Ready")?;
+        (!ready.status && ready.message.contains("enableDnsHostnames")).then_some(ready.message)
+    });
+    assert!(message.contains("CreateVpcEndpoint"), "{message}");
+    tenant.delete("queue");
+    tenant.gone("queue");
+    assert!(tenant.groups().is_empty());
+}
