@@ -16,7 +16,7 @@ use vpce_core::observed::{Observed, Sight};
 use vpce_core::plan::{self, Farewell, Memory, Plan, Step};
 use vpce_core::rails;
 use vpce_core::resolve::{self, Resolved, Subject, Writes};
-use vpce_core::tags::Owner;
+use vpce_core::tags::{self, Owner};
 
 use super::apply::{Hands, Progress, apply};
 use super::gate::Inside;
@@ -340,6 +340,7 @@ impl<'a> Pass<'a> {
         if cut_off {
             region.distrust();
         }
+        let begun = Instant::now();
         let mut repaired = Vec::new();
         for _ in 0..MOST_ROUNDS {
             let status = self.object.status.clone();
@@ -348,6 +349,16 @@ impl<'a> Pass<'a> {
             }
             age = self.ctx.settings.resync_interval;
             let mut seen = observe::found(self.ctx, region, &self.owner, &self.object, &status, desired);
+            if self.takes_over(&seen) {
+                // What the snapshot says of it may be old news: another may own it by now, or have let go of it.
+                if let Some(settled) = region.find(&self.owner, (None, None)).settles_at {
+                    return Ok(Next::NotBefore(settled.saturating_duration_since(Instant::now())));
+                }
+                if region.read_at().is_none_or(|read| read < begun) {
+                    region.distrust();
+                    continue;
+                }
+            }
             let held = region.held(|hold| self.ctx.is_released(&resolved.binding.account_id, hold));
             if desired.is_some() && seen.endpoint == Sight::Gone && held.is_none() && resolved.writes == Writes::Allowed
             {
@@ -459,6 +470,18 @@ impl<'a> Pass<'a> {
             swap_subnets_apart,
         };
         plan::plan(&self.owner, desired, seen, memory)
+    }
+
+    /// Whether something was made for another object of this name, and this one finds it for the first time.
+    fn takes_over(&self, seen: &Observed) -> bool {
+        let status = &self.object.status;
+        let is_found = |id: &str, known: &Option<String>, tags: &BTreeMap<String, String>| {
+            tags.get(tags::UID) != Some(&self.owner.uid) && known.as_deref() != Some(id)
+        };
+        let endpoint = seen.endpoint.ours();
+        let group = seen.group.ours();
+        endpoint.is_some_and(|fact| is_found(fact.id.as_str(), &status.vpc_endpoint_id, &fact.tags))
+            || group.is_some_and(|fact| is_found(fact.id.as_str(), &status.security_group_id, &fact.tags))
     }
 
     /// AWS has confirmed that the endpoint is gone: the next has another incarnation, persisted before it is used.
