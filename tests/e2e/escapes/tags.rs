@@ -32,6 +32,9 @@ fn owned_by_itself(tenant: &Tenant<'_>, name: &str, uid: &str) {
     }
 }
 
+/// Spells the key of a tag in another way.
+type Spelling<'a> = &'a dyn Fn(&str) -> String;
+
 #[test]
 fn no_spelling_of_a_tag_makes_another_the_owner_or_oneself() {
     let (victim, attacker) = neighbours("forged-tags");
@@ -66,7 +69,7 @@ fn no_spelling_of_a_tag_makes_another_the_owner_or_oneself() {
         }
     }
     // What only looks like them is refused, or is a tag like any other.
-    let spellings: [(&str, &dyn Fn(&str) -> String); 7] = [
+    let spellings: [(&str, Spelling<'_>); 7] = [
         ("upper", &|part| format!("SILVERMULLET.COM/{}", part.to_uppercase())),
         ("title", &|part| format!("Silvermullet.com/{part}")),
         ("space", &|part| format!(" silvermullet.com/{part}")),
