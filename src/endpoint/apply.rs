@@ -21,6 +21,10 @@ use crate::service::{self, Publication, Published};
 /// A call that was refused for its rate asks its line again after this; the line then knows for how long.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
+/// What an earlier create made and was not found in this many times the time that a change takes to settle was deleted before
+/// anybody saw it.
+const UNSEEN_SETTLES: u32 = 30;
+
 /// AWS takes away the network interfaces of an endpoint a while after the endpoint; so long its group may be in use.
 const INTERFACES_LINGER: Duration = Duration::from_secs(120);
 
@@ -211,6 +215,9 @@ impl Hands<'_> {
                     return Ok(StepEnd::Replayed);
                 }
                 self.region.endpoints(|shelf| shelf.made(fact, now()));
+                self.ctx
+                    .memories
+                    .with(self.object, |memory| memory.made_unseen_since = None);
             }
             Step::ModifyEndpoint {
                 id,
@@ -361,6 +368,21 @@ impl Hands<'_> {
         }
     }
 
+    /// Whether what an earlier create made has been looked for so long, in whole reads of the region, that it must be gone.
+    fn was_deleted_unseen(&self) -> bool {
+        let since = self.ctx.memories.with(self.object, |memory| {
+            *memory.made_unseen_since.get_or_insert_with(Instant::now)
+        });
+        let patience = self.ctx.settings.settle * UNSEEN_SETTLES;
+        let is_gone = self.region.read_at().is_some_and(|read| read >= since + patience);
+        if is_gone {
+            self.ctx
+                .memories
+                .with(self.object, |memory| memory.made_unseen_since = None);
+        }
+        is_gone
+    }
+
     /// Whether a group has been in use for so short a time that it need not worry anybody.
     fn has_patience(&self) -> bool {
         self.ctx.memories.with(self.object, |memory| {
@@ -417,6 +439,12 @@ impl Hands<'_> {
         }
         if error.is_expired_session() {
             forget_session(self.ctx, self.account, self.ec2).await;
+        }
+        if matches!(step, Step::CreateEndpoint { .. })
+            && error.code == "IdempotentParameterMismatch"
+            && self.was_deleted_unseen()
+        {
+            return Progress::Replayed;
         }
         match (step, error.code.as_str()) {
             // The snapshot is behind: what we want is there already, or gone already.

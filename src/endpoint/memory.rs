@@ -33,6 +33,8 @@ pub struct Memory {
     pub ready_for: Option<i64>,
     /// Since when a look has found nothing of an object that is deleted and whose status names nothing.
     pub absent_since: Option<Instant>,
+    /// Since when AWS has said that the endpoint was made by an earlier try, which is not found.
+    pub made_unseen_since: Option<Instant>,
     /// Whether AWS refused to swap subnets of one zone in one call.
     pub swap_subnets_apart: bool,
     /// Why AWS refused to delete the endpoint when it was last asked to.

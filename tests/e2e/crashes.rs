@@ -430,3 +430,34 @@ fn a_lost_answer_makes_nothing_twice_and_leaves_nothing() {
         );
     }
 }
+
+#[test]
+fn what_was_made_and_deleted_before_anybody_saw_it_holds_nothing_up() {
+    let mut setup = Setup::fast();
+    // AWS says of the next create that it was carried out before: it is looked for during 30 times as long.
+    setup.env.push(("VPCE_SETTLE_SECONDS".to_owned(), "0.2".to_owned()));
+    let world = World::own(setup);
+    let tenant = world.tenant("unseen");
+    let gate = world.aws.pause_on("CreateVpcEndpoint", PausePoint::After);
+    tenant.apply("api", tenant.spec(json!({})));
+    assert!(gate.wait_reached(WITHIN), "no endpoint is made");
+    kill(&world);
+    gate.abandon();
+    let (account, region) = (&tenant.account_id, &tenant.region);
+    let unseen = tenant.endpoints()[0].id.clone();
+    world
+        .aws
+        .delete_endpoint_behind(account, region, &unseen)
+        .expect("it is there");
+    world.aws.advance(1_000.0);
+    // The ClientToken is that of before, and what is asked for is not.
+    tenant.apply("api", tenant.spec(json!({"subnet_ids": [tenant.subnets[2]]})));
+    start(&world);
+    let object = tenant.ready("api");
+    assert_ne!(object["status"]["vpc_endpoint_id"], unseen.as_str());
+    assert_eq!(object["status"]["incarnation"], 1);
+    assert_eq!((tenant.endpoints().len(), tenant.groups().len()), (1, 1));
+    let refused = tenant.calls();
+    let mut refused = refused.iter().filter(|call| call.action == "CreateVpcEndpoint");
+    assert!(refused.any(|call| call.result == "IdempotentParameterMismatch"));
+}
