@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use futures::{Stream, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::api::Api;
 use kube::client::ClientBuilder;
@@ -332,7 +332,7 @@ fn receive<T: Send + 'static>(mut queue: mpsc::UnboundedReceiver<T>) -> impl Str
     stream::poll_fn(move |cx| queue.poll_recv(cx))
 }
 
-/// A watch that counts its errors and starts again after them.
+/// A watch that counts its errors and starts again after them: whoever reads it passes over them, and never ends.
 fn watch_kind<K>(
     ctx: &Shared,
     kind: &'static str,
@@ -377,17 +377,17 @@ async fn watch_namespaces(ctx: Shared, writer: Writer<PartialObjectMeta<Namespac
         .inspect_ok(marks(&filled, "Namespace"))
         .touched_objects()
         .predicate_filter(predicates::labels, PredicateConfig::default())
-        .try_for_each(|namespace| {
+        .filter_map(|namespace| ready(namespace.ok()))
+        .for_each(|namespace| {
             let name = namespace.name_any();
             for endpoint in ctx.caches.endpoints.state() {
                 if endpoint.namespace().is_some_and(|namespace| namespace == name) {
                     ctx.wakers.endpoint(&name, &endpoint.name_any());
                 }
             }
-            ready(Ok(()))
+            ready(())
         })
-        .await
-        .unwrap_or_else(|error| tracing::error!(%error, "the watch of namespaces ended"));
+        .await;
 }
 
 /// A Service of ours that changed is put right.
@@ -399,17 +399,17 @@ async fn watch_services(ctx: Shared, writer: Writer<Service>, filled: Filled) {
         .reflect(writer)
         .inspect_ok(marks(&filled, "Service"))
         .touched_objects()
-        .try_for_each(|service| {
+        .filter_map(|service| ready(service.ok()))
+        .for_each(|service| {
             let namespace = service.namespace().unwrap_or_default();
             for owner in service.owner_references() {
                 if owner.kind == Endpoint::kind(&()) && owner.controller == Some(true) {
                     ctx.wakers.endpoint(&namespace, &owner.name);
                 }
             }
-            ready(Ok(()))
+            ready(())
         })
-        .await
-        .unwrap_or_else(|error| tracing::error!(%error, "the watch of Services ended"));
+        .await;
 }
 
 fn observer(metrics: &Metrics) -> Observer {
