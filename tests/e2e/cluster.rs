@@ -111,6 +111,13 @@ impl Cluster {
         self.send(Method::DELETE, path, "application/json", &Value::Null)
     }
 
+    /// Asks for the deletion of this version of an object, and of no other. Without one, the API server may at once remove what
+    /// got a finalizer just now: kubernetes/kubernetes#77988.
+    pub(crate) fn try_delete_version(&self, path: &str, version: &str) -> Result<Value, Refusal> {
+        let options = json!({"preconditions": {"resourceVersion": version}});
+        self.send(Method::DELETE, path, "application/json", &options)
+    }
+
     /// Sends a request as another user.
     pub(crate) fn send_as(
         &self,

@@ -26,6 +26,7 @@ mod schema;
 mod secrets;
 mod service_metadata;
 mod shared_accounts;
+mod stories;
 mod tenancy;
 mod unparseable;
 mod world;

@@ -1,0 +1,569 @@
+//! A story as it is told to the real thing: a tenant of its own, and the acts, carried out.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use proptest_state_machine::StateMachineTest;
+use serde_json::{Value, json};
+use vpce_testbed::aws::{Call, Config, Direction, EndpointView, Fault, FaultKind, GroupView, RuleView, Weather};
+
+use super::model::{Act, Change, DefaultRegion, Drift, Groups, Mishap, Model, SHARED, Service, Shape, Stories, Whose};
+use crate::cluster;
+use crate::world::{Setup, Tenant, World, text};
+
+/// Where no tenant has anything.
+pub(super) const ELSEWHERE: &str = "eu-west-1";
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// The longest that a call is late.
+const LATE: Duration = Duration::from_millis(500);
+
+/// The world of all stories.
+pub(super) fn world() -> &'static World {
+    static WORLD: OnceLock<World> = OnceLock::new();
+    WORLD.get_or_init(|| {
+        let setup = Setup::fast().value("settings.resyncIntervalSeconds", "3");
+        World::own(Setup {
+            aws: Config {
+                consistency_seconds: 0.5,
+                consistency_seed: Some(1),
+                ..setup.aws.clone()
+            },
+            ..setup
+        })
+    })
+}
+
+/// Held while the operator is down.
+fn down() -> &'static Mutex<()> {
+    static DOWN: Mutex<()> = Mutex::new(());
+    &DOWN
+}
+
+/// Waits until the operator runs.
+fn until_up() {
+    drop(down().lock().expect("the operator started again"));
+}
+
+/// Kills the operator, and has it start again so much later, unless somebody else has just killed it.
+fn crash(pause: Duration) {
+    let (killed, wait) = mpsc::channel();
+    thread::spawn(move || {
+        let held = match down().try_lock() {
+            Ok(held) => held,
+            Err(TryLockError::WouldBlock) => return,
+            Err(TryLockError::Poisoned(_)) => panic!("the operator did not start again"),
+        };
+        world().operator.kill().expect("it was running");
+        let _ = killed.send(());
+        thread::sleep(pause);
+        world().operator.start().expect("it starts again");
+        drop(held);
+    });
+    let _ = wait.recv(); // an error: nobody had to be killed
+}
+
+/// The weather of each account.
+fn set_weather(account: &str, weather: Option<Weather>) {
+    static SKY: Mutex<BTreeMap<String, Weather>> = Mutex::new(BTreeMap::new());
+    let mut sky = SKY.lock().unwrap_or_else(PoisonError::into_inner);
+    match weather {
+        Some(weather) => sky.insert(account.to_owned(), weather),
+        None => sky.remove(account),
+    };
+    world().aws.set_weather(sky.values().cloned());
+}
+
+/// Takes the calls of an account that nobody has taken yet.
+fn take_calls(account: &str) -> Vec<Call> {
+    static CALLS: Mutex<BTreeMap<String, Vec<Call>>> = Mutex::new(BTreeMap::new());
+    let mut calls: MutexGuard<'_, _> = CALLS.lock().unwrap_or_else(PoisonError::into_inner);
+    for call in world().aws.take_calls() {
+        calls.entry(call.account.clone()).or_default().push(call);
+    }
+    calls.remove(account).unwrap_or_default()
+}
+
+/// Since when nothing may be written to AWS.
+#[derive(Clone, Copy)]
+pub(super) struct Frozen {
+    /// When the operator had seen the AWSAccount's new spec; none while it has not.
+    pub(super) seen: Option<Instant>,
+    /// How many calls had been made when what was under way was over; none before.
+    pub(super) calls: Option<usize>,
+}
+
+/// A story that is being told.
+pub(super) struct Story {
+    pub(super) tenant: Tenant<'static>,
+    /// A group that is provided beside the tenant's own.
+    second_group: String,
+    /// What is in the account and nobody's business.
+    pub(super) strangers: (Vec<EndpointView>, Vec<GroupView>),
+    pub(super) frozen: Cell<Option<Frozen>>,
+    /// The objects of which something was changed in AWS since they were last seen to be as they should.
+    pub(super) touched: RefCell<BTreeSet<&'static str>>,
+    /// The owner tags that were taken away, by resource.
+    pub(super) disowned: RefCell<BTreeMap<String, BTreeMap<String, String>>>,
+    pub(super) calls: RefCell<Vec<Call>>,
+    acts: RefCell<Vec<String>>,
+    began: Instant,
+}
+
+/// What there is at one moment; the objects are read first.
+pub(super) struct Scene {
+    pub(super) objects: BTreeMap<String, Value>,
+    pub(super) endpoints: Vec<EndpointView>,
+    pub(super) groups: Vec<GroupView>,
+}
+
+impl Story {
+    fn begin() -> Self {
+        let tenant = world().tenant("story");
+        let second_group = tenant.add_group("more-clients");
+        let (aws, account, region) = (&world().aws, &tenant.account_id, &tenant.region);
+        // One of another cluster's for an object of the same name, and one of nobody's.
+        for cluster in [Some("another"), None] {
+            let group = tenant.add_group("strangers");
+            let endpoint = aws
+                .add_endpoint_behind(account, region, &tenant.subnets[0], &tenant.service, &group)
+                .expect("an endpoint");
+            let tags = cluster.map(|cluster| {
+                [
+                    ("silvermullet.com/cluster", cluster),
+                    ("silvermullet.com/namespace", &tenant.namespace),
+                    ("silvermullet.com/name", "api"),
+                ]
+            });
+            for id in [&endpoint, &group] {
+                for (key, value) in tags.into_iter().flatten() {
+                    aws.set_tag(account, region, id, key, value).expect("it is there");
+                }
+            }
+        }
+        let strangers = (tenant.endpoints(), world().aws.security_groups(account, region));
+        Self {
+            tenant,
+            second_group,
+            strangers,
+            frozen: Cell::new(None),
+            touched: RefCell::default(),
+            disowned: RefCell::default(),
+            calls: RefCell::default(),
+            acts: RefCell::default(),
+            began: Instant::now(),
+        }
+    }
+
+    pub(super) fn scene(&self) -> Scene {
+        let objects = world().cluster.list(&cluster::endpoints(&self.tenant.namespace));
+        let named = |object: Value| (text(&object["metadata"]["name"]), object);
+        Scene {
+            objects: objects.into_iter().map(named).collect(),
+            endpoints: self.tenant.endpoints(),
+            groups: world()
+                .aws
+                .security_groups(&self.tenant.account_id, &self.tenant.region),
+        }
+    }
+
+    /// Whether tags name this object of the tenant's as the owner.
+    pub(super) fn owns(&self, name: &str, tags: &BTreeMap<String, String>) -> bool {
+        let has = |key: &str, value: &str| {
+            tags.get(&format!("silvermullet.com/{key}"))
+                .is_some_and(|tag| tag == value)
+        };
+        has("cluster", world().cluster_id()) && has("namespace", &self.tenant.namespace) && has("name", name)
+    }
+
+    pub(super) fn take_calls(&self) {
+        self.calls.borrow_mut().extend(take_calls(&self.tenant.account_id));
+    }
+
+    /// The ids of the groups that a VPCEndpoint may be told to use.
+    pub(super) fn provided(&self, which: &[usize]) -> Vec<String> {
+        let groups = [&self.tenant.group, &self.second_group];
+        let mut ids: Vec<String> = which.iter().map(|number| groups[*number].clone()).collect();
+        ids.sort();
+        ids
+    }
+
+    /// The name of the Service that a VPCEndpoint asks for.
+    pub(super) fn service(name: &str, shape: &Shape) -> Option<String> {
+        match shape.service {
+            Service::OfItsOwnName => Some(name.to_owned()),
+            Service::Shared => Some(SHARED.to_owned()),
+            Service::Without => None,
+        }
+    }
+
+    fn spec(&self, name: &str, shape: &Shape) -> Value {
+        let subnets: Vec<&String> = shape
+            .subnets
+            .iter()
+            .map(|number| &self.tenant.subnets[*number])
+            .collect();
+        let mut spec = json!({
+            "vpc_id": self.tenant.vpc,
+            "vpc_endpoint_service_id": self.tenant.service,
+            "subnet_ids": subnets,
+            "tags": shape.tags.iter().map(|(key, value)| (*key, value.to_string())).collect::<BTreeMap<_, _>>(),
+            "service": match Self::service(name, shape) {
+                Some(name) => json!({"name": name}),
+                None => json!({"type": "None"}),
+            },
+        });
+        if shape.region {
+            spec["region"] = json!(self.tenant.region);
+        }
+        match &shape.groups {
+            Groups::Generated => spec["security_group_type"] = json!("generated"),
+            Groups::Provided(which) => {
+                spec["security_group_type"] = json!("provided");
+                spec["security_group_ids"] = json!(self.provided(which));
+            }
+            Groups::Custom(ports, open) => {
+                let rule = |port| json!({"protocol": "tcp", "from_port": port, "to_port": port, "cidr_blocks": ["10.0.0.0/8"]});
+                spec["security_group_type"] = json!("custom");
+                spec["security_group_ingress"] = ports.iter().map(rule).collect();
+                if !open {
+                    spec["security_group_egress"] = json!([]);
+                }
+            }
+        }
+        spec
+    }
+
+    fn apply(&self, name: &str, shape: &Shape) {
+        match self.tenant.try_apply(name, self.spec(name, shape)) {
+            Ok(_) => {}
+            // It has gone since, or goes, and cannot change any more.
+            Err(refusal) if refusal.code == 404 => {}
+            Err(_) if self.tenant.get(name).is_none_or(|object| is_leaving(&object)) => {}
+            Err(refusal) => self.fail(&format!("{name} is refused: {}", refusal.message)),
+        }
+    }
+
+    /// Creates what the manifests name and is not there, as whoever applies them again and again does.
+    pub(super) fn reapply(&self, model: &Model, scene: &Scene) {
+        for (name, shape) in &model.wanted {
+            if !scene.objects.contains_key(*name) {
+                self.apply(name, shape);
+            }
+        }
+    }
+
+    /// Looks at everything, again and again for a while.
+    pub(super) fn watch(&self, model: &Model, time: Duration) {
+        let end = Instant::now() + time;
+        loop {
+            let scene = self.scene();
+            self.check(model, &scene);
+            self.reapply(model, &scene);
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            thread::sleep(left.min(LOOK_EVERY));
+        }
+    }
+
+    fn carry_out(&self, act: &Act, model: &Model) {
+        let at = self.began.elapsed().as_secs_f64();
+        let number = self.acts.borrow().len() + 1;
+        self.acts.borrow_mut().push(format!("{number:3}. at {at:5.1} s: {act}"));
+        match act {
+            Act::Apply(name, _) | Act::Edit(name, _) => self.apply(name, &model.wanted[name]),
+            Act::Delete(name) => self.delete(name),
+            Act::Account(change) => self.change_account(change, model),
+            Act::Behind(name, drift) => self.drift(name, drift),
+            Act::Crash(pause) => crash(Duration::from_millis(u64::from(*pause))),
+            Act::Mishap(action, mishap) => self.arrange(action, *mishap),
+            Act::Weather(_) => self.set_weather(model),
+            Act::Wait(time) => self.watch(model, Duration::from_millis(u64::from(*time))),
+            Act::Settle => {
+                self.set_weather(model);
+                self.settle(model);
+            }
+        }
+    }
+
+    fn delete(&self, name: &str) {
+        let path = format!("{}/{name}", cluster::endpoints(&self.tenant.namespace));
+        while let Some(object) = self.tenant.get(name) {
+            let version = text(&object["metadata"]["resourceVersion"]);
+            match world().cluster.try_delete_version(&path, &version) {
+                Ok(_) => return,
+                // Somebody was faster, the operator for example.
+                Err(refusal) if [404, 409].contains(&refusal.code) => {}
+                Err(refusal) => self.fail(&format!("{name} cannot be deleted: {}", refusal.message)),
+            }
+        }
+    }
+
+    fn change_account(&self, change: &Change, model: &Model) {
+        self.tenant.edit_account(match change {
+            Change::Mapped(true) => json!({"namespaces": [self.tenant.namespace]}),
+            Change::Mapped(false) => json!({"namespaces": null}),
+            Change::Suspended(suspended) => json!({"suspended": suspended}),
+            Change::Railed(true) => json!({"allowed_subnet_ids": self.tenant.subnets[..2]}),
+            Change::Railed(false) => json!({"allowed_subnet_ids": null}),
+            Change::DefaultRegion(DefaultRegion::Home) => json!({"default_region": self.tenant.region}),
+            Change::DefaultRegion(DefaultRegion::Elsewhere) => json!({"default_region": ELSEWHERE}),
+            Change::DefaultRegion(DefaultRegion::Unset) => json!({"default_region": null}),
+        });
+        let frozen = model.account.suspended || !model.account.mapped;
+        self.frozen.set(frozen.then_some(Frozen {
+            seen: None,
+            calls: None,
+        }));
+    }
+
+    fn arrange(&self, action: &str, mishap: Mishap) {
+        let kind = match mishap {
+            Mishap::Lost => FaultKind::LoseAnswer,
+            Mishap::Cut => FaultKind::CutAnswer,
+            Mishap::Throttled => FaultKind::refuse(503, "RequestLimitExceeded", "Request limit exceeded."),
+            Mishap::Failed => FaultKind::refuse(500, "InternalError", "An internal error has occurred"),
+            Mishap::Expired => FaultKind::ExpireCredentials,
+            Mishap::Late => FaultKind::Delay(LATE),
+            Mishap::Empty => FaultKind::Empty,
+            Mishap::Unsuccessful => FaultKind::Unsuccessful {
+                code: "InternalError".to_owned(),
+                message: "An internal error has occurred".to_owned(),
+            },
+        };
+        world().aws.fault(Fault {
+            account: Some(self.tenant.account_id.clone()),
+            ..Fault::once(action, kind)
+        });
+    }
+
+    fn set_weather(&self, model: &Model) {
+        let storm = Weather {
+            account: Some(self.tenant.account_id.clone()),
+            refuse: 0.2,
+            lose_answer: 0.1,
+            cut_answer: 0.05,
+            expire_credentials: 0.02,
+            unsuccessful: 0.1,
+            slow: 0.2,
+            slow_by: LATE,
+            ..Weather::default()
+        };
+        set_weather(&self.tenant.account_id, model.weather.then_some(storm));
+    }
+
+    /// The endpoint that is an object's, by its status or else by its tags.
+    fn endpoint_of(&self, name: &str, scene: &Scene) -> Option<EndpointView> {
+        let named = text(&scene.objects.get(name)?["status"]["vpc_endpoint_id"]);
+        let mut there = scene.endpoints.iter().filter(|found| found.state != "deleting");
+        let found = there.clone().find(|found| found.id == named);
+        found
+            .or_else(|| there.find(|found| self.owns(name, &found.tags)))
+            .cloned()
+    }
+
+    fn group_of(&self, name: &str, scene: &Scene) -> Option<GroupView> {
+        let named = text(&scene.objects.get(name)?["status"]["security_group_id"]);
+        let found = scene.groups.iter().find(|found| found.id == named);
+        found
+            .or_else(|| scene.groups.iter().find(|found| self.owns(name, &found.tags)))
+            .cloned()
+    }
+
+    /// Does to an object's resources what there is to do; nothing where there is nothing to do it to.
+    fn drift(&self, name: &'static str, drift: &Drift) {
+        let scene = self.scene();
+        let (endpoint, group) = (self.endpoint_of(name, &scene), self.group_of(name, &scene));
+        let (aws, account, region) = (&world().aws, &self.tenant.account_id, &self.tenant.region);
+        self.touched.borrow_mut().insert(name);
+        let tags_of = |whose: &Whose| match whose {
+            Whose::Endpoint => endpoint.as_ref().map(|found| (found.id.clone(), found.tags.clone())),
+            Whose::Group => group.as_ref().map(|found| (found.id.clone(), found.tags.clone())),
+        };
+        // Each may come too late: the operator is at work meanwhile.
+        let _ = match (drift, &endpoint, &group) {
+            (Drift::DeleteEndpoint, Some(endpoint), _) => aws.delete_endpoint_behind(account, region, &endpoint.id),
+            (Drift::DeleteGroup, _, Some(group)) => aws.delete_group_behind(account, region, &group.id),
+            (Drift::AddRule, _, Some(group)) => {
+                let rule = RuleView::new("tcp", Some((22, 22)), "0.0.0.0/0");
+                aws.add_rule(account, region, &group.id, Direction::Ingress, &rule)
+            }
+            (Drift::RemoveRule, _, Some(group)) => {
+                let ingress = group.ingress.first().map(|rule| (Direction::Ingress, rule));
+                let rule = ingress.or(group.egress.first().map(|rule| (Direction::Egress, rule)));
+                rule.map_or(Ok(()), |(direction, rule)| {
+                    aws.remove_rule(account, region, &group.id, direction, rule)
+                })
+            }
+            (Drift::AttachGroup, Some(endpoint), _) => {
+                aws.attach_group(account, region, &endpoint.id, &self.second_group)
+            }
+            (Drift::DetachGroup, Some(endpoint), _) => endpoint
+                .group_ids
+                .first()
+                .map_or(Ok(()), |group| aws.detach_group(account, region, &endpoint.id, group)),
+            (Drift::TakeTag(whose, key), ..) => {
+                tags_of(whose).map_or(Ok(()), |(id, _)| aws.delete_tag(account, region, &id, key))
+            }
+            (Drift::ChangeTag(whose, key), ..) => {
+                let there = tags_of(whose).filter(|(_, tags)| tags.contains_key(*key));
+                there.map_or(Ok(()), |(id, _)| aws.set_tag(account, region, &id, key, "changed"))
+            }
+            (Drift::AddTag(whose), ..) => tags_of(whose).map_or(Ok(()), |(id, _)| {
+                aws.set_tag(account, region, &id, "finance", "approved")
+            }),
+            (Drift::Disown(whose, key), ..) => {
+                if let Some((id, tags)) = tags_of(whose).filter(|(id, _)| is_named(&scene, name, id)) {
+                    self.disown(&id, key, &tags);
+                }
+                Ok(())
+            }
+            (Drift::OwnAgain, ..) => {
+                self.own_again(name, &scene);
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+    }
+
+    fn disown(&self, id: &str, key: &str, tags: &BTreeMap<String, String>) {
+        let taken = world()
+            .aws
+            .delete_tag(&self.tenant.account_id, &self.tenant.region, id, key);
+        if let (Ok(()), Some(value)) = (taken, tags.get(key)) {
+            let mut disowned = self.disowned.borrow_mut();
+            disowned
+                .entry(id.to_owned())
+                .or_default()
+                .insert(key.to_owned(), value.clone());
+        }
+    }
+
+    /// Puts the owner tags back of what the object's status names.
+    pub(super) fn own_again(&self, name: &str, scene: &Scene) {
+        self.disowned.borrow_mut().retain(|id, tags| {
+            let named = is_named(scene, name, id);
+            for (key, value) in tags.iter().filter(|_| named) {
+                // It may have been deleted since.
+                let _ = world()
+                    .aws
+                    .set_tag(&self.tenant.account_id, &self.tenant.region, id, key, value);
+            }
+            !named
+        });
+    }
+
+    /// Ends the test: a promise was broken.
+    pub(super) fn fail(&self, what: &str) -> ! {
+        let scene = self.scene();
+        self.take_calls();
+        let objects: Vec<String> = scene.objects.values().map(brief).collect();
+        let calls = self.calls.borrow();
+        let calls: Vec<String> = calls[calls.len().saturating_sub(60)..]
+            .iter()
+            .map(|call| {
+                let fault = call.fault.unwrap_or_default();
+                let ids: Vec<&String> = call
+                    .params
+                    .values()
+                    .filter(|value| value.contains("-0000") || value.starts_with("vpce-"))
+                    .collect();
+                format!(
+                    "{:8.2} {} {} {fault} {:?} {ids:?}",
+                    call.time, call.action, call.result, call.produced
+                )
+            })
+            .collect();
+        let logs = world().operator.logs();
+        let mut lines: Vec<&str> = logs
+            .lines()
+            .filter(|line| line.contains(&self.tenant.namespace))
+            .collect();
+        lines.drain(..lines.len().saturating_sub(60));
+        panic!(
+            "{what}\nafter {:.1} s of\n{}\n\nobjects of {}:\n{}\n\nin AWS:\n{:#?}\n{:#?}\n\ncalls:\n{}\n\nlog:\n{}",
+            self.began.elapsed().as_secs_f64(),
+            self.acts.borrow().join("\n"),
+            self.tenant.namespace,
+            objects.join("\n"),
+            scene.endpoints,
+            scene.groups,
+            calls.join("\n"),
+            lines.join("\n"),
+        );
+    }
+}
+
+/// Without what is long and does not matter here.
+fn brief(object: &Value) -> String {
+    let mut object = object.clone();
+    object["metadata"]["managedFields"].take();
+    object["status"]["dns_entries"].take();
+    object.to_string()
+}
+
+/// Whether it is being deleted.
+pub(super) fn is_leaving(object: &Value) -> bool {
+    object["metadata"]["deletionTimestamp"].is_string()
+}
+
+/// Whether an object's status names this resource.
+fn is_named(scene: &Scene, name: &str, id: &str) -> bool {
+    let status = scene.objects.get(name).map(|object| &object["status"]);
+    status.is_some_and(|status| status["vpc_endpoint_id"] == id || status["security_group_id"] == id)
+}
+
+impl StateMachineTest for Story {
+    type SystemUnderTest = Self;
+    type Reference = Stories;
+
+    fn init_test(_: &Model) -> Self {
+        Self::begin()
+    }
+
+    fn apply(story: Self, model: &Model, act: Act) -> Self {
+        story.carry_out(&act, model);
+        story
+    }
+
+    fn check_invariants(story: &Self, model: &Model) {
+        story.watch(model, Duration::ZERO);
+    }
+
+    fn teardown(story: Self, model: Model) {
+        story.end(model);
+    }
+}
+
+impl Story {
+    /// Everything that was forbidden is allowed again and nothing goes wrong any more: all comes to rest, and is deleted.
+    fn end(&self, model: Model) {
+        let mut model = model.in_peace();
+        self.set_weather(&model);
+        until_up();
+        for change in [
+            Change::Mapped(true),
+            Change::Suspended(false),
+            Change::Railed(false),
+            Change::DefaultRegion(DefaultRegion::Home),
+        ] {
+            self.change_account(&change, &model);
+        }
+        self.settle(&model);
+        let scene = self.scene();
+        for name in super::model::NAMES {
+            self.own_again(name, &scene);
+            self.touched.borrow_mut().insert(name);
+        }
+        self.settle(&model);
+        for name in std::mem::take(&mut model.wanted).keys() {
+            self.carry_out(&Act::Delete(name), &model);
+        }
+        self.settle(&model);
+        self.nothing_is_left();
+    }
+}
