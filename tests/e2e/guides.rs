@@ -1,8 +1,15 @@
 //! The guides of `docs/guides`: their commands, run with real kubectl as they stand there, and what is in AWS afterwards.
 
+mod availability;
+mod hold;
+mod orphans;
+mod rebuild;
+
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use vpce_testbed::aws::ServiceSpec;
@@ -37,6 +44,8 @@ impl<'w> Guide<'w> {
         let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/guides/{name}.md"));
         let folder = world.cluster.plane.folder().join(name);
         fs::create_dir_all(&folder).expect("a folder");
+        let charts = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts");
+        symlink(charts, folder.join("charts")).expect("a clone of the repository");
         Self {
             world,
             sections: sections(&fs::read_to_string(page).expect("the page")),
@@ -56,39 +65,25 @@ impl<'w> Guide<'w> {
     /// Does what a section says, and returns what its commands print.
     #[track_caller]
     fn follow(&mut self, heading: &str) -> String {
+        self.follow_in(self.world, heading, "")
+    }
+
+    /// The same where the reader sits before this cluster, and types this when asked.
+    #[track_caller]
+    fn follow_in(&mut self, world: &World, heading: &str, typed: &str) -> String {
         let section = self.sections.iter_mut().find(|section| section.heading == heading);
         let section = section.unwrap_or_else(|| panic!("there is no section {heading:?}"));
         section.done = true;
-        let kubectl = Tool::Kubectl.path().expect("kubectl");
-        let path = std::env::join_paths(
-            [kubectl.parent().expect("a folder").to_owned()]
-                .into_iter()
-                .chain(std::env::split_paths(&std::env::var_os("PATH").expect("a PATH"))),
-        );
         let mut printed = String::new();
         for block in &section.blocks {
             if let Some(file) = block.file() {
                 fs::write(self.folder.join(file), &block.text).expect("written");
             }
-            if block.language != "sh" {
-                continue;
+            if block.language == "sh" {
+                let (success, stdout, stderr) = run(world, &self.folder, &block.text, typed);
+                assert!(success, "{heading}:\n{}\n{stdout}\n{stderr}", block.text);
+                printed += &stdout;
             }
-            let output = Command::new("bash")
-                .args(["-eu", "-o", "pipefail", "-c", &block.text])
-                .current_dir(&self.folder)
-                .env("PATH", path.as_ref().expect("a PATH"))
-                .env("KUBECONFIG", self.world.cluster.plane.kubeconfig())
-                .env("HOME", &self.folder)
-                .output()
-                .expect("bash runs");
-            let stdout = String::from_utf8_lossy(&output.stdout);
-            let stderr = String::from_utf8_lossy(&output.stderr);
-            assert!(
-                output.status.success(),
-                "{heading}:\n{}\n{stdout}\n{stderr}",
-                block.text
-            );
-            printed += &stdout;
         }
         printed
     }
@@ -129,7 +124,7 @@ fn sections(page: &str) -> Vec<Section> {
             }
             (None, Some(block)) => block.text += &format!("{line}\n"),
             (None, None) => {
-                if let Some(heading) = line.strip_prefix("## ") {
+                if let Some(heading) = line.strip_prefix("## ").or(line.strip_prefix("### ")) {
                     sections.push(Section {
                         heading: heading.to_owned(),
                         ..Section::default()
@@ -140,6 +135,37 @@ fn sections(page: &str) -> Vec<Section> {
     }
     assert!(open.is_none(), "a block of code is not closed");
     sections
+}
+
+/// Runs a block of commands as a reader would who has kubectl, helm and the operator's binary, and the operator's AWS identity.
+fn run(world: &World, folder: &Path, commands: &str, typed: &str) -> (bool, String, String) {
+    let tools = [Tool::Kubectl, Tool::Helm].map(|tool| tool.path().expect("a tool"));
+    let own = Path::new(env!("CARGO_BIN_EXE_vpce-operator"));
+    let folders = tools.iter().map(PathBuf::as_path).chain([own]);
+    let folders = folders.map(|program| program.parent().expect("a folder").to_owned());
+    let inherited = std::env::var_os("PATH").expect("a PATH");
+    let path = std::env::join_paths(folders.chain(std::env::split_paths(&inherited))).expect("a PATH");
+    let (key, secret) = world.aws.base_credentials();
+    let mut child = Command::new("bash")
+        .args(["-eu", "-o", "pipefail", "-c", commands])
+        .current_dir(folder)
+        .env("PATH", path)
+        .env("KUBECONFIG", world.cluster.plane.kubeconfig())
+        .env("HOME", folder)
+        .env("AWS_ENDPOINT_URL", world.aws.url())
+        .env("AWS_REGION", "us-west-2")
+        .env("AWS_ACCESS_KEY_ID", key)
+        .env("AWS_SECRET_ACCESS_KEY", secret)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("bash runs");
+    // It may end before it reads.
+    let _ = child.stdin.take().expect("piped").write_all(typed.as_bytes());
+    let output = child.wait_with_output().expect("it ends");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout), text(&output.stderr))
 }
 
 /// A team with an AWSAccount and a namespace of these names.
@@ -286,23 +312,29 @@ fn new_account<'w>(guide: &Guide<'w>) -> Tenant<'w> {
         account_id,
         region: spec("default_region"),
         role_arn,
-        vpc: text(&endpoint["spec"]["vpc_id"]),
+        vpc: String::new(),
         subnets: Vec::new(),
         group: String::new(),
-        service: text(&endpoint["spec"]["vpc_endpoint_service_id"]),
+        service: String::new(),
     };
+    build_network(&mut tenant, &endpoint);
+    tenant
+}
+
+/// Makes the network and the service that a manifest of the page names.
+fn build_network(tenant: &mut Tenant<'_>, endpoint: &Value) {
+    let aws = &tenant.world.aws;
+    tenant.vpc = text(&endpoint["spec"]["vpc_id"]);
+    tenant.service = text(&endpoint["spec"]["vpc_endpoint_service_id"]);
+    tenant.subnets.clear();
     let (id, region) = (tenant.account_id.as_str(), tenant.region.as_str());
-    world.aws.add_service(region, &tenant.service, ServiceSpec::default());
-    world
-        .aws
-        .add_vpc(id, region, &tenant.vpc, "10.1.0.0/16")
-        .expect("a VPC");
+    aws.add_service(region, &tenant.service, ServiceSpec::default());
+    aws.add_vpc(id, region, &tenant.vpc, "10.1.0.0/16").expect("a VPC");
     let subnets = endpoint["spec"]["subnet_ids"].as_array().expect("subnets");
     for (subnet, zone) in subnets.iter().map(text).zip(["a", "b"]) {
         let zone = format!("{region}{zone}");
-        let added = world.aws.add_subnet(id, region, &subnet, &tenant.vpc, &zone);
+        let added = aws.add_subnet(id, region, &subnet, &tenant.vpc, &zone);
         added.expect("a subnet");
         tenant.subnets.push(subnet);
     }
-    tenant
 }

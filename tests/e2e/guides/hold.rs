@@ -1,0 +1,77 @@
+//! The guide for a hold on creates.
+
+use serde_json::json;
+
+use super::{Guide, in_aws, make, team};
+use crate::world::{Tenant, World, condition};
+
+/// Makes these endpoints, lets all vanish in AWS behind the operator's back, and waits until the objects say that they are held.
+/// Returns the ids of what is gone.
+fn vanished(tenant: &Tenant<'_>, names: &[&str]) -> Vec<String> {
+    const CREATE: &str = "ec2:CreateVpcEndpoint";
+    let aws = &tenant.world.aws;
+    let ids: Vec<String> = names.iter().map(|name| make(tenant, name)).collect();
+    // One that the operator happens to look at alone would be made again before the others are missed.
+    aws.deny(&tenant.role_arn, CREATE);
+    for id in &ids {
+        let deleted = aws.delete_endpoint_behind(&tenant.account_id, &tenant.region, id);
+        deleted.expect("it was there");
+    }
+    for name in names {
+        tenant.not_ready(name, "MutationsHeld");
+    }
+    aws.allow(&tenant.role_arn, CREATE);
+    ids
+}
+
+#[test]
+fn a_hold_is_seen_and_released() {
+    let world = World::shared();
+    let mut guide = Guide::open(world, "release-a-hold");
+    let tenant = team(world, "trading", "trading");
+    tenant.register(json!({}));
+    let names = ["quotes", "fills", "limits", "risk"];
+    let old = vanished(&tenant, &names);
+    let message = world.eventually("the AWSAccount tells of the hold", || {
+        let held = condition(&world.aws_account("trading")?, "MutationsHeld")?;
+        let id = held.message.split("hold ").nth(1)?.split(' ').next()?.to_owned();
+        let all = names.iter().all(|name| {
+            let ready = tenant.condition(name, "Ready");
+            ready.is_some_and(|ready| ready.message.contains(&id))
+        });
+        (held.status && all).then_some(held.message)
+    });
+    tenant.apply("new", tenant.spec(json!({})));
+    tenant.not_ready("new", "MutationsHeld");
+
+    let printed = guide.follow("See it");
+    assert!(printed.contains(&message), "{printed}");
+    for name in names {
+        assert!(printed.lines().any(|line| line.contains(name)), "{name}: {printed}");
+    }
+    assert!(in_aws(&tenant).is_empty());
+    guide.follow("Release it");
+    let now = in_aws(&tenant);
+    assert_eq!(now.len(), 5);
+    assert!(old.iter().all(|id| !now.contains(id)));
+    world.eventually("the AWSAccount tells of no hold", || {
+        let held = condition(&world.aws_account("trading")?, "MutationsHeld");
+        held.is_none_or(|held| !held.status).then_some(())
+    });
+    guide.end();
+}
+
+#[test]
+fn a_hold_goes_by_itself_when_nobody_misses_what_is_gone() {
+    let tenant = World::shared().tenant("hold-ends");
+    let names = ["one", "two", "three"];
+    vanished(&tenant, &names);
+    for name in names {
+        tenant.delete(name);
+    }
+    for name in names {
+        tenant.gone(name);
+    }
+    let new = make(&tenant, "new");
+    assert_eq!(in_aws(&tenant), [new]);
+}
