@@ -161,7 +161,14 @@ impl Pass<'_> {
             service: Some(plan.service),
         };
         let mut status = self.object.status.clone();
-        status::take_over(&mut status, seen, desired, &self.owner.namespace, &findings);
+        status::take_over(
+            &mut status,
+            seen,
+            desired,
+            &self.owner.namespace,
+            &findings,
+            self.settled,
+        );
         self.warn(desired);
         self.write(status, &findings).await?;
         Ok(next)

@@ -10,7 +10,7 @@ use kube::api::{Api, Patch};
 use serde_json::json;
 use vpce_core::api::{AccountBinding, PublishedService, VPCEndpointStatus};
 use vpce_core::conditions::{Aspect, Finding, Reason};
-use vpce_core::desired::Desired;
+use vpce_core::desired::{Desired, Groups};
 use vpce_core::observed::{Observed, Sight};
 use vpce_core::resolve::Binding;
 use vpce_core::tags::{DISPLAY_NAME, RESERVED_PREFIX};
@@ -74,13 +74,14 @@ pub fn bind(status: &mut VPCEndpointStatus, binding: &Binding) {
     status.incarnation.get_or_insert(0);
 }
 
-/// Takes over what was observed.
+/// Takes over what was observed; `settled` says whether the object was Ready, for this generation, before.
 pub fn take_over(
     status: &mut VPCEndpointStatus,
     observed: &Observed,
     desired: Option<&Desired>,
     namespace: &str,
     findings: &Findings,
+    settled: bool,
 ) {
     // Of what is not the object's own nothing is told: the id may be one that somebody else put into the status.
     if let Sight::Ours(fact) = &observed.endpoint {
@@ -103,8 +104,14 @@ pub fn take_over(
         return;
     };
     // A key that is no longer wanted is forgotten when no tag has it any more: taking it away may have failed, or waits.
+    // What is not in sight may have it, and what was tagged just now may be shown without.
+    let own_group = matches!(&desired.groups, Groups::Own(_));
+    let in_sight = observed.endpoint.ours().is_some() && (observed.group.ours().is_some() || !own_group);
     let mut keys = tag_keys(desired);
     let is_left = |key: &&String| {
+        if !settled || !in_sight {
+            return true;
+        }
         let endpoint = matches!(&observed.endpoint, Sight::Ours(fact) if fact.tags.contains_key(*key));
         endpoint || matches!(&observed.group, Sight::Ours(fact) if fact.tags.contains_key(*key))
     };
