@@ -1,10 +1,12 @@
 //! The composition root: clients, caches, controllers, HTTP server, and the order of starting and stopping.
 
+use std::fmt::Debug;
 use std::future::{pending, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::api::Api;
@@ -14,6 +16,7 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, reflector};
 use kube::{Client, Config, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -35,7 +38,7 @@ use crate::endpoint::memory::Memories;
 use crate::endpoint::status::binding;
 use crate::events::Events;
 use crate::lease::{self, Leadership, Lost, Terms};
-use crate::service::MANAGED_BY;
+use crate::service::{MANAGED_BY, is_status};
 use crate::telemetry::kubernetes::CountRequests;
 use crate::telemetry::{self, Heartbeat, LineGauges, Metrics, MetricsOptions, RegionGauges, Sources, logging};
 
@@ -244,12 +247,8 @@ async fn start(
 
     let endpoint_objects = {
         let ctx = ctx.clone();
-        let watch = watch_kind::<Endpoint>(
-            &ctx,
-            "VPCEndpoint",
-            watcher(Api::all(client.clone()), watcher::Config::default()),
-        );
-        watch
+        let api: Api<Endpoint> = Api::all(client.clone());
+        watch_kind(&ctx, "VPCEndpoint", api, watcher::Config::default())
             .reflect(endpoint_writer)
             .inspect_ok(marks(&filled, "VPCEndpoint"))
             .inspect_ok(move |event| tell_account(&ctx, event))
@@ -263,12 +262,8 @@ async fn start(
     };
     let account_objects = {
         let ctx = ctx.clone();
-        let watch = watch_kind::<Account>(
-            &ctx,
-            "AWSAccount",
-            watcher(Api::all(client.clone()), watcher::Config::default()),
-        );
-        watch
+        let api: Api<Account> = Api::all(client.clone());
+        watch_kind(&ctx, "AWSAccount", api, watcher::Config::default())
             .reflect(account_writer)
             .inspect_ok(marks(&filled, "AWSAccount"))
             .touched_objects()
@@ -336,10 +331,23 @@ fn receive<T: Send + 'static>(mut queue: mpsc::UnboundedReceiver<T>) -> impl Str
 fn watch_kind<K>(
     ctx: &Shared,
     kind: &'static str,
-    stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
-) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static {
+    api: Api<K>,
+    config: watcher::Config,
+) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
     let metrics = ctx.metrics.clone();
-    stream
+    let watching = move |watch: Option<BoxStream<'static, _>>| {
+        let mut watch = watch.unwrap_or_else(|| watcher(api.clone(), config.clone()).boxed());
+        async move {
+            let event = watch.next().await?;
+            // Told by an event that what it knows is compacted, kube's watcher lists anew; told by the HTTP status, it asks the same for ever.
+            let gone = matches!(&event, Err(watcher::Error::WatchStartFailed(error)) if is_status(error, 410));
+            Some((event, (!gone).then_some(watch)))
+        }
+    };
+    stream::unfold(None, watching)
         .inspect_err(move |error| {
             metrics.watch_error(kind);
             tracing::warn!(kind, %error, "a watch broke; it starts again");
@@ -367,8 +375,7 @@ fn tell_account(ctx: &Context, event: &Event<Endpoint>) {
 /// A namespace whose labels changed may be mapped otherwise.
 async fn watch_namespaces(ctx: Shared, writer: Writer<PartialObjectMeta<Namespace>>, filled: Filled) {
     let api: Api<PartialObjectMeta<Namespace>> = Api::all(ctx.client.clone());
-    let watch = watcher(api, watcher::Config::default());
-    watch_kind(&ctx, "Namespace", watch)
+    watch_kind(&ctx, "Namespace", api, watcher::Config::default())
         .modify(|namespace| {
             namespace.metadata.managed_fields = None;
             namespace.metadata.annotations = None;
@@ -394,7 +401,7 @@ async fn watch_namespaces(ctx: Shared, writer: Writer<PartialObjectMeta<Namespac
 async fn watch_services(ctx: Shared, writer: Writer<Service>, filled: Filled) {
     let api: Api<Service> = Api::all(ctx.client.clone());
     let config = watcher::Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
-    watch_kind(&ctx, "Service", watcher(api, config))
+    watch_kind(&ctx, "Service", api, config)
         .modify(|service| service.metadata.managed_fields = None)
         .reflect(writer)
         .inspect_ok(marks(&filled, "Service"))
