@@ -22,8 +22,6 @@ use crate::service::{is_status, version_of};
 pub const CONTROLLER: &str = "vpcendpoint";
 /// A reconcile that takes longer is cut off. The longest calls to AWS are given up after 34 s, and a pass makes several.
 const DEADLINE: Duration = Duration::from_secs(150);
-/// A write met an object that had changed: the watch brings the new one within a moment.
-const AFTER_CONFLICT: Duration = Duration::from_millis(200);
 
 /// Runs until the streams end or `stop` does.
 pub async fn run(
@@ -58,8 +56,11 @@ async fn guarded(object: Arc<Endpoint>, ctx: Shared) -> Result<Action, Infallibl
     let pass = AssertUnwindSafe(reconcile(&ctx, object.clone()).boxed()).catch_unwind();
     let outcome = tokio::time::timeout(DEADLINE, pass.instrument(span)).await;
     let (result, next) = match outcome {
-        Ok(Ok(Ok(next))) => ("ok", next),
-        Ok(Ok(Err(error))) if is_status(&error, 409) => ("conflict", Next::NotBefore(AFTER_CONFLICT)),
+        Ok(Ok(Ok(next))) => {
+            ctx.memories.agreed(&object);
+            ("ok", next)
+        }
+        Ok(Ok(Err(error))) if is_status(&error, 409) => ("conflict", Next::NotBefore(ctx.memories.conflicted(&object))),
         Ok(Ok(Err(error))) if is_status(&error, 404) => ("ok", Next::Gone),
         Ok(Ok(Err(error))) => {
             tracing::warn!(namespace, name, %error, "the API server refused, or failed");

@@ -13,6 +13,10 @@ use crate::context::Endpoint;
 
 /// The first wait after a failure; it doubles with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_secs(2);
+/// A write met an object that had changed: the watch brings the new one within a moment.
+const AFTER_CONFLICT: Duration = Duration::from_millis(200);
+/// Where the watch lags, or every write conflicts, the wait doubles up to this.
+const LONGEST_AFTER_CONFLICT: Duration = Duration::from_secs(5);
 
 /// What is remembered of one object.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +27,8 @@ pub struct Memory {
     asked: Option<Asked>,
     /// Failures in a row.
     failures: u32,
+    /// Conflicts in a row.
+    conflicts: u32,
     /// The object as our last write left it, which the cache may not have yet.
     pub latest: Option<Arc<Endpoint>>,
     /// Whether it was bound by this process and no create was tried since: then nothing can have been made unseen.
@@ -141,8 +147,15 @@ impl Memories {
     pub fn failed(&self, object: &Endpoint, most: Duration) -> Duration {
         self.with(object, |memory| {
             memory.failures = memory.failures.saturating_add(1);
-            let doubled = FIRST_BACKOFF.saturating_mul(1_u32 << (memory.failures - 1).min(16));
-            jitter(doubled.min(most))
+            jitter(doubled(FIRST_BACKOFF, memory.failures).min(most))
+        })
+    }
+
+    /// Counts a conflict; how long to wait after it, with jitter.
+    pub fn conflicted(&self, object: &Endpoint) -> Duration {
+        self.with(object, |memory| {
+            memory.conflicts = memory.conflicts.saturating_add(1);
+            jitter(doubled(AFTER_CONFLICT, memory.conflicts).min(LONGEST_AFTER_CONFLICT))
         })
     }
 
@@ -155,6 +168,16 @@ impl Memories {
     pub fn succeeded(&self, object: &Endpoint) {
         self.with(object, |memory| memory.failures = 0);
     }
+
+    /// Ends the row of conflicts.
+    pub fn agreed(&self, object: &Endpoint) {
+        self.with(object, |memory| memory.conflicts = 0);
+    }
+}
+
+/// The wait after the last of so many failures.
+fn doubled(first: Duration, failures: u32) -> Duration {
+    first.saturating_mul(1_u32 << failures.saturating_sub(1).min(16))
 }
 
 /// Between three quarters and the whole, so that what failed together does not come back together.
