@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -22,10 +23,19 @@ const ISSUER: &str = "https://kubernetes.default.svc";
 pub struct ControlPlane {
     // Dropped in this order: nobody is left who waits for the one below.
     controller_manager: Child,
-    api_server: Child,
-    etcd: Child,
+    api_server: Mutex<Child>,
+    etcd: Mutex<Child>,
+    ports: Ports,
     client: Client,
     scratch: Scratch,
+}
+
+/// Where its programs listen, also after a restart.
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    etcd_client: u16,
+    etcd_peer: u16,
+    api: u16,
 }
 
 /// What it takes to talk to a control plane as its administrator.
@@ -70,8 +80,12 @@ impl ControlPlane {
     fn start_once() -> Result<Self> {
         let scratch = Scratch::new("control-plane")?;
         let [etcd_client, etcd_peer, api] = ports::free()?;
-        let etcd_url = format!("http://127.0.0.1:{etcd_client}");
-        let mut etcd = start_etcd(&scratch, &etcd_url, etcd_peer)?;
+        let ports = Ports {
+            etcd_client,
+            etcd_peer,
+            api,
+        };
+        let mut etcd = start_etcd(&scratch, ports)?;
         let admin = random_token()?;
         let controller_manager_token = random_token()?;
         scratch.write(
@@ -79,10 +93,10 @@ impl ControlPlane {
             format!("{admin},admin,admin,system:masters\n{controller_manager_token},system:kube-controller-manager,system:kube-controller-manager\n"),
         )?;
         scratch.write("service-accounts.key", rsa_key_pem()?)?;
-        let mut api_server = start_api_server(&scratch, &etcd_url, api)?;
+        let mut api_server = start_api_server(&scratch, ports)?;
 
         let url = format!("https://127.0.0.1:{api}");
-        let certificate = scratch.path().join("certificates/apiserver.crt");
+        let certificate = certificate(&scratch);
         let kubeconfig = scratch.write("admin.kubeconfig", kubeconfig(&url, &certificate, "admin", &admin))?;
         let client = Client {
             url,
@@ -115,8 +129,9 @@ impl ControlPlane {
         )?;
         Ok(Self {
             controller_manager,
-            api_server,
-            etcd,
+            api_server: Mutex::new(api_server),
+            etcd: Mutex::new(etcd),
+            ports,
             client,
             scratch,
         })
@@ -140,10 +155,59 @@ impl ControlPlane {
         self.scratch.path()
     }
 
+    /// The API server's certificate, which it signs itself.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        certificate(&self.scratch)
+    }
+
     /// The process ids of etcd, kube-apiserver and kube-controller-manager.
     #[must_use]
     pub fn pids(&self) -> [u32; 3] {
-        [self.etcd.pid(), self.api_server.pid(), self.controller_manager.pid()]
+        let [etcd, api_server] = [&self.etcd, &self.api_server].map(|child| lock(child).pid());
+        [etcd, api_server, self.controller_manager.pid()]
+    }
+
+    /// Ends etcd with SIGKILL. The API server runs on and can neither read nor write.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn kill_etcd(&self) -> Result<()> {
+        lock(&self.etcd).kill().map(drop)
+    }
+
+    /// Starts etcd again, with what it had stored, and waits until the API server is ready with it.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_etcd(&self) -> Result<()> {
+        self.start_again(&self.etcd, || start_etcd(&self.scratch, self.ports))
+    }
+
+    /// Ends the API server with SIGKILL. etcd runs on.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn kill_api_server(&self) -> Result<()> {
+        lock(&self.api_server).kill().map(drop)
+    }
+
+    /// Starts the API server again, under its old address and certificate, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_api_server(&self) -> Result<()> {
+        self.start_again(&self.api_server, || start_api_server(&self.scratch, self.ports))
+    }
+
+    /// Somebody may have taken its port meanwhile, mostly for a moment.
+    fn start_again(&self, program: &Mutex<Child>, start: impl Fn() -> Result<Child>) -> Result<()> {
+        ports::start(|| {
+            let mut child = lock(program);
+            *child = start()?;
+            wait_until("kube-apiserver is ready again", READY_WITHIN, &mut [&mut child], || {
+                Ok(self.kubectl(&["get", "--raw", "/readyz"])?.status.success())
+            })
+        })
     }
 
     /// Runs kubectl as the administrator.
@@ -196,10 +260,9 @@ impl ControlPlane {
                 "24h",
             ])?
             .success()?;
-        let certificate = self.folder().join("certificates/apiserver.crt");
         self.scratch.write(
             &format!("{namespace}-{service_account}.kubeconfig"),
-            kubeconfig(&self.client.url, &certificate, service_account, token.trim()),
+            kubeconfig(&self.client.url, &self.certificate(), service_account, token.trim()),
         )
     }
 }
@@ -252,8 +315,21 @@ pub(crate) fn run(
     Ok(output)
 }
 
-fn start_etcd(scratch: &Scratch, url: &str, peer_port: u16) -> Result<Child> {
-    let peer = format!("http://127.0.0.1:{peer_port}");
+fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
+    child.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn certificate(scratch: &Scratch) -> PathBuf {
+    scratch.path().join("certificates/apiserver.crt")
+}
+
+fn etcd_url(ports: Ports) -> String {
+    format!("http://127.0.0.1:{}", ports.etcd_client)
+}
+
+fn start_etcd(scratch: &Scratch, ports: Ports) -> Result<Child> {
+    let url = etcd_url(ports);
+    let peer = format!("http://127.0.0.1:{}", ports.etcd_peer);
     let arguments = [
         format!("--data-dir={}", scratch.path().join("etcd").display()),
         format!("--listen-client-urls={url}"),
@@ -267,13 +343,13 @@ fn start_etcd(scratch: &Scratch, url: &str, peer_port: u16) -> Result<Child> {
     Child::spawn(&Tool::Etcd.path()?, &arguments, &[], &scratch.path().join("etcd.log"))
 }
 
-fn start_api_server(scratch: &Scratch, etcd_url: &str, port: u16) -> Result<Child> {
+fn start_api_server(scratch: &Scratch, ports: Ports) -> Result<Child> {
     let key = scratch.path().join("service-accounts.key");
     let arguments = [
-        format!("--etcd-servers={etcd_url}"),
+        format!("--etcd-servers={}", etcd_url(ports)),
         "--bind-address=127.0.0.1".to_owned(),
         "--advertise-address=127.0.0.1".to_owned(),
-        format!("--secure-port={port}"),
+        format!("--secure-port={}", ports.api),
         format!("--cert-dir={}", scratch.path().join("certificates").display()),
         format!("--token-auth-file={}", scratch.path().join("tokens.csv").display()),
         "--authorization-mode=RBAC".to_owned(),

@@ -11,8 +11,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::api_proxy::ApiProxy;
 use crate::child::{Child, Scratch, wait_until};
 use crate::control_plane::ControlPlane;
 use crate::{http, ports};
@@ -170,6 +171,20 @@ impl Operator {
         };
         replica.start()?;
         Ok(replica)
+    }
+
+    /// Has it reach the API server through a proxy from its next start on; also replicas made after this.
+    ///
+    /// # Errors
+    /// When its kubeconfig cannot be read or written.
+    pub fn go_through(&mut self, proxy: &ApiProxy) -> Result<()> {
+        let kubeconfig = self.environment.iter_mut().find(|(name, _)| name == "KUBECONFIG");
+        let (_, path) = kubeconfig.context("the operator has no kubeconfig")?;
+        let mut config: Value = serde_json::from_str(&fs::read_to_string(&*path)?)?;
+        config["clusters"][0]["cluster"] = json!({"server": format!("http://{}", proxy.address())});
+        let proxied = self.scratch.write("proxied.kubeconfig", config.to_string())?;
+        *path = path_text(&proxied)?.to_owned();
+        Ok(())
     }
 
     /// How it has ended by itself, if it has.
@@ -414,7 +429,6 @@ fn path_text(path: &Path) -> Result<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn the_environment_is_filled_in_as_a_kubelet_would() {
