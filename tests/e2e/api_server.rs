@@ -1,0 +1,430 @@
+//! An API server at its worst: what it refuses, delays, loses or tells late costs time, and neither doubles nor leaks anything.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use vpce_testbed::api_proxy::{ApiProxy, Ending, Fault, FaultKind, Seen};
+use vpce_testbed::aws::PausePoint;
+
+use crate::cluster::{self, NAMESPACES};
+use crate::world::{Setup, Tenant, WITHIN, World, condition};
+
+const DEFINITION: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/vpcendpoints.silvermullet.com";
+/// A third of what a client that tries again twice a second would need for what the tests have it wait.
+const MOST_REQUESTS: usize = 60;
+
+/// A world whose operator reaches the API server through a proxy.
+fn proxied() -> (ApiProxy, World) {
+    let mut world = World::own(Setup::fast());
+    let proxy = ApiProxy::start(&world.cluster.plane).expect("a proxy");
+    assert!(world.operator.terminate().expect("it was running").success());
+    world.operator.go_through(&proxy).expect("a kubeconfig");
+    world.operator.start().expect("it starts");
+    (proxy, world)
+}
+
+/// The namespace's object has one endpoint and one group, as they should be.
+#[track_caller]
+fn exactly_one(tenant: &Tenant<'_>, what: &str) -> Value {
+    let object = tenant.ready("api");
+    let (endpoints, groups) = (tenant.endpoints(), tenant.groups());
+    assert_eq!((endpoints.len(), groups.len()), (1, 1), "{what}");
+    assert_eq!(endpoints[0].group_ids, std::slice::from_ref(&groups[0].id), "{what}");
+    assert_eq!((groups[0].ingress.len(), groups[0].egress.len()), (3, 1), "{what}");
+    assert_eq!(object["status"]["vpc_endpoint_id"], json!(endpoints[0].id), "{what}");
+    object
+}
+
+#[track_caller]
+fn nothing_left(tenant: &Tenant<'_>, what: &str) {
+    tenant.gone("api");
+    assert_eq!((tenant.endpoints().len(), tenant.groups().len()), (0, 0), "{what}");
+    // A Service that was let go with a 409 is collected by the controller manager.
+    tenant.eventually("api", "the Service is gone", || {
+        tenant.kubernetes_service("api").is_none().then_some(())
+    });
+}
+
+/// The requests of the operator within the tenant's namespace.
+fn requests(proxy: &ApiProxy, tenant: &Tenant<'_>) -> Vec<Seen> {
+    let mut requests = proxy.requests();
+    requests.retain(|seen| seen.namespace == tenant.namespace);
+    requests
+}
+
+/// How many requests of a verb for a resource there have been.
+fn count(proxy: &ApiProxy, verb: &str, resource: &str) -> usize {
+    let requests = proxy.requests();
+    let these = requests
+        .iter()
+        .filter(|seen| seen.verb == verb && seen.resource == resource);
+    these.count()
+}
+
+fn restart(world: &World) {
+    world.operator.start().expect("it starts again");
+}
+
+#[test]
+fn writes_that_are_refused_delayed_or_lost_end_in_one_endpoint_or_none() {
+    let (proxy, world) = proxied();
+    let kinds = [
+        ("conflict", FaultKind::refuse(409)),
+        (
+            "too-many",
+            FaultKind::Refuse {
+                code: 429,
+                retry_after: Some(1),
+            },
+        ),
+        ("error", FaultKind::refuse(500)),
+        ("unavailable", FaultKind::refuse(503)),
+        ("slow", FaultKind::Delay(Duration::from_secs(3))),
+        ("lost", FaultKind::LoseAnswer),
+    ];
+    let tenants = kinds.map(|(name, kind)| (world.tenant(name), name, kind));
+    // Each write that is refused is refused twice; what is carried out in spite of all is not tried again.
+    let trouble = |writes: &[(&'static str, &'static str)]| {
+        for (tenant, _, kind) in &tenants {
+            for (verb, resource) in writes {
+                proxy.fault(Fault {
+                    namespace: Some(tenant.namespace.clone()),
+                    times: if matches!(kind, FaultKind::Refuse { .. }) { 2 } else { 1 },
+                    ..Fault::once(verb, resource, kind.clone())
+                });
+            }
+        }
+    };
+    let all_struck = |phase: &str| {
+        world.eventually(&format!("all faults have struck: {phase}"), || {
+            proxy.faults_left().is_empty().then_some(())
+        });
+    };
+
+    trouble(&[
+        ("patch", "vpcendpoints"),
+        ("patch", "vpcendpoints/status"),
+        ("create", "services"),
+    ]);
+    for (tenant, _, kind) in &tenants {
+        // Told once: an event is worth no second try.
+        proxy.fault(Fault {
+            namespace: Some(tenant.namespace.clone()),
+            ..Fault::once("create", "events", kind.clone())
+        });
+    }
+    for (tenant, ..) in &tenants {
+        tenant.apply("api", tenant.spec(json!({})));
+    }
+    for (tenant, name, _) in &tenants {
+        exactly_one(tenant, name);
+    }
+    all_struck("create");
+
+    trouble(&[("patch", "vpcendpoints/status"), ("patch", "services")]);
+    let edited = json!({"service": {"ports": [{"port": 443}]}, "tags": {"edited": "yes"}});
+    for (tenant, ..) in &tenants {
+        tenant.apply("api", tenant.spec(edited.clone()));
+    }
+    for (tenant, name, _) in &tenants {
+        exactly_one(tenant, name);
+        assert!(tenant.endpoints()[0].tags.contains_key("edited"), "{name}");
+        let service = tenant.kubernetes_service("api").expect("a Service");
+        assert_eq!(service["spec"]["ports"][0]["port"], 443, "{name}");
+    }
+    all_struck("update");
+
+    trouble(&[("patch", "vpcendpoints"), ("patch", "vpcendpoints/status")]);
+    for (tenant, _, kind) in &tenants {
+        // More than one were one too many: the first is believed where it says that the Service is not there, or another.
+        proxy.fault(Fault {
+            namespace: Some(tenant.namespace.clone()),
+            ..Fault::once("delete", "services", kind.clone())
+        });
+    }
+    for (tenant, ..) in &tenants {
+        tenant.delete("api");
+    }
+    for (tenant, name, _) in &tenants {
+        nothing_left(tenant, name);
+        let requests = requests(&proxy, tenant);
+        println!("{name}: {} requests", requests.len());
+        assert!(requests.len() < MOST_REQUESTS, "{name}: {requests:#?}");
+    }
+}
+
+#[test]
+fn renewals_that_fail_in_passing_lose_no_lease() {
+    let (proxy, world) = proxied();
+    let tenant = world.tenant("lease");
+    for kind in [
+        FaultKind::refuse(409),
+        FaultKind::refuse(429),
+        FaultKind::refuse(500),
+        FaultKind::refuse(503),
+        FaultKind::Delay(Duration::from_secs(3)),
+        FaultKind::LoseAnswer,
+    ] {
+        proxy.fault(Fault {
+            times: 2,
+            ..Fault::once("update", "leases", kind.clone())
+        });
+        let renewals = count(&proxy, "update", "leases");
+        world.eventually(&format!("it renews in spite of {kind:?}"), || {
+            let more = count(&proxy, "update", "leases") > renewals + 3;
+            (more && proxy.faults_left().is_empty()).then_some(())
+        });
+    }
+    tenant.apply("api", tenant.spec(json!({})));
+    exactly_one(&tenant, "under the same leader");
+    assert_eq!(world.operator.exited().expect("it was running"), None);
+    assert!(count(&proxy, "update", "leases") < MOST_REQUESTS);
+}
+
+/// Does something that only a watch of the resource can tell, and waits until the operator has answered.
+fn told_by_watch(tenant: &Tenant<'_>, resource: &str) {
+    let world = tenant.world;
+    let label = |value: Value| {
+        let namespace = format!("{NAMESPACES}/{}", tenant.namespace);
+        let labels = json!({"metadata": {"labels": {"tenant": value}}});
+        world.cluster.merge(&namespace, &labels).expect("labelled");
+    };
+    match resource {
+        "vpcendpoints" => {
+            tenant.apply("more", tenant.spec(json!({})));
+            tenant.ready("more");
+            tenant.delete("more");
+            tenant.gone("more");
+        }
+        "awsaccounts" => {
+            tenant.edit_account(json!({"suspended": true}));
+            tenant.not_ready("api", "AccountSuspended");
+            tenant.edit_account(json!({"suspended": null}));
+        }
+        "namespaces" => {
+            label(json!("another"));
+            tenant.not_ready("api", "MappingRevoked");
+            label(json!(tenant.namespace));
+        }
+        _ => {
+            let path = format!("{}/api", cluster::services(&tenant.namespace));
+            let elsewhere = json!({"spec": {"externalName": "elsewhere.example.com"}});
+            world.cluster.merge(&path, &elsewhere).expect("edited");
+            tenant.eventually("api", "its Service leads to the endpoint again", || {
+                let service = tenant.kubernetes_service("api")?;
+                (service["spec"]["externalName"] != "elsewhere.example.com").then_some(())
+            });
+        }
+    }
+    exactly_one(tenant, resource);
+}
+
+#[test]
+fn a_watch_that_ends_breaks_or_expires_goes_on() {
+    // Looking again by itself must not hide that a watch is dead.
+    let (proxy, world) = proxied();
+    let tenant = world.unregistered_tenant("watch");
+    let selector = json!({"matchLabels": {"tenant": tenant.namespace}});
+    tenant.register(json!({"namespaces": null, "namespace_selector": selector}));
+    tenant.apply("api", tenant.spec(json!({})));
+    let id = exactly_one(&tenant, "at first")["status"]["vpc_endpoint_id"].take();
+    for ending in [Ending::Closed, Ending::Cut, Ending::Expired, Ending::Compacted] {
+        for resource in ["vpcendpoints", "awsaccounts", "namespaces", "services"] {
+            let begun = count(&proxy, "watch", resource);
+            proxy.end_watches(resource, ending);
+            world.eventually(&format!("a watch of {resource} begins after {ending:?}"), || {
+                let requests = proxy.requests();
+                let watches = requests
+                    .iter()
+                    .filter(|seen| seen.verb == "watch" && seen.resource == resource);
+                watches.skip(begun).any(|seen| seen.code == Some(200)).then_some(())
+            });
+            told_by_watch(&tenant, resource);
+        }
+    }
+    let object = exactly_one(&tenant, "in the end");
+    assert_eq!(object["status"]["vpc_endpoint_id"], id);
+    for resource in ["vpcendpoints", "awsaccounts", "namespaces", "services"] {
+        let asked = count(&proxy, "watch", resource) + count(&proxy, "list", resource);
+        assert!(asked < MOST_REQUESTS, "{asked} lists and watches of {resource}");
+    }
+}
+
+#[test]
+fn what_was_written_before_a_restart_is_not_made_again_when_the_api_server_shows_it_late() {
+    let (proxy, world) = proxied();
+    let tenant = world.tenant("late");
+    let refused = |resource: &str| -> Vec<Seen> {
+        let mut requests = requests(&proxy, &tenant);
+        requests.retain(|seen| seen.resource == resource && seen.code == Some(409));
+        requests
+    };
+    // As it was when nothing had been done for it.
+    assert!(world.operator.terminate().expect("it was running").success());
+    tenant.apply("api", tenant.spec(json!({})));
+    let gate = world.aws.pause_on("CreateVpcEndpoint", PausePoint::After);
+    restart(&world);
+    assert!(gate.wait_reached(WITHIN), "no endpoint is made");
+    let bare = proxy.last_list("vpcendpoints").expect("it has listed");
+    assert!(
+        !String::from_utf8_lossy(&bare).contains("finalizers"),
+        "no finalizer yet"
+    );
+    world.operator.kill().expect("it was running");
+    gate.abandon();
+    let lag = proxy.hold_back("vpcendpoints");
+    proxy.answer_lists_with("vpcendpoints", Some(bare));
+    let before = requests(&proxy, &tenant).len();
+    restart(&world);
+    tenant.eventually(
+        "api",
+        "it writes what is refused, since it knows an old version",
+        || (refused("vpcendpoints").len() >= 6).then_some(()),
+    );
+    assert_eq!((tenant.endpoints().len(), tenant.groups().len()), (1, 1));
+    let refusals = refused("vpcendpoints");
+    let wait = refusals[5].at - refusals[4].at;
+    assert!(wait > Duration::from_secs(1), "it tries less and less often: {wait:?}");
+    drop(lag);
+    exactly_one(&tenant, "it has caught up");
+    let tried = requests(&proxy, &tenant).len() - before;
+    assert!(tried < MOST_REQUESTS, "{tried} requests");
+
+    // As it was before somebody deleted it; its endpoint is gone by now.
+    proxy.answer_lists_with("vpcendpoints", None);
+    assert!(world.operator.terminate().expect("it was running").success());
+    restart(&world);
+    exactly_one(&tenant, "after a restart");
+    let alive = proxy.last_list("vpcendpoints").expect("it has listed");
+    let gate = world.aws.pause_on("DeleteSecurityGroup", PausePoint::Before);
+    tenant.delete("api");
+    assert!(gate.wait_reached(WITHIN), "it does not come to the group");
+    assert_eq!(tenant.endpoints(), []);
+    world.operator.kill().expect("it was running");
+    gate.abandon();
+    let lag = proxy.hold_back("vpcendpoints");
+    proxy.answer_lists_with("vpcendpoints", Some(alive));
+    let (before, writes) = (refused("vpcendpoints/status").len(), tenant.writes());
+    restart(&world);
+    tenant.eventually(
+        "api",
+        "it writes what is refused, since it knows an old version",
+        || (refused("vpcendpoints/status").len() >= before + 3).then_some(()),
+    );
+    assert_eq!(
+        tenant.writes(),
+        writes,
+        "no endpoint is made for an object that is being deleted"
+    );
+    drop(lag);
+    nothing_left(&tenant, "it has caught up");
+
+    // The API server shows what is most recent to whoever asks for that, and old things to whoever does not mind.
+    let requests = proxy.requests();
+    let lists: Vec<&str> = requests
+        .iter()
+        .filter(|seen| seen.verb == "list")
+        .map(|seen| seen.query.as_str())
+        .collect();
+    assert!(!lists.is_empty());
+    assert!(
+        !lists.iter().any(|query| query.contains("resourceVersion")),
+        "{lists:?}"
+    );
+}
+
+#[test]
+fn etcd_and_the_api_server_may_die_at_any_time() {
+    let world = World::own(Setup::fast());
+    let plane = &world.cluster.plane;
+    let tenant = world.tenant("etcd");
+
+    // For a moment, in the middle of a create: the operator lives through it.
+    let gate = world.aws.pause_on("CreateVpcEndpoint", PausePoint::After);
+    tenant.apply("api", tenant.spec(json!({})));
+    assert!(gate.wait_reached(WITHIN), "no endpoint is made");
+    plane.kill_etcd().expect("it was running");
+    gate.release();
+    plane.start_etcd().expect("it starts again");
+    goes_on(&world);
+    let id = exactly_one(&tenant, "etcd was killed")["status"]["vpc_endpoint_id"].take();
+    plane.kill_api_server().expect("it was running");
+    plane.start_api_server().expect("it starts again");
+    goes_on(&world);
+    tenant.apply("api", tenant.spec(json!({"tags": {"edited": "yes"}})));
+    assert_eq!(
+        exactly_one(&tenant, "the API server was killed")["status"]["vpc_endpoint_id"],
+        id
+    );
+
+    // For longer than the Lease may go without a renewal, in the middle of a deletion.
+    let gate = world.aws.pause_on("DeleteVpcEndpoints", PausePoint::After);
+    tenant.delete("api");
+    assert!(gate.wait_reached(WITHIN), "no endpoint is deleted");
+    plane.kill_etcd().expect("it was running");
+    gate.release();
+    let status = world.eventually("it ends, since it leads no more", || {
+        world.operator.exited().expect("it was running")
+    });
+    assert!(!status.success(), "{status}");
+    plane.start_etcd().expect("it starts again");
+    goes_on(&world);
+    nothing_left(&tenant, "etcd was gone for long");
+}
+
+/// Starts the operator again if it has ended, as a kubelet does.
+fn goes_on(world: &World) {
+    if world.operator.exited().expect("it was running").is_some() {
+        world.operator.kill().expect("it has ended");
+        restart(world);
+    }
+}
+
+#[test]
+fn a_definition_that_is_updated_under_way_disturbs_nobody() {
+    let (proxy, world) = proxied();
+    let tenant = world.tenant("crd");
+    let columns = |number: usize| {
+        let mut definition = world.cluster.get(DEFINITION).expect("a definition");
+        let versions = definition["spec"]["versions"].take();
+        let mut versions = versions.as_array().expect("versions").clone();
+        let columns = versions[0]["additionalPrinterColumns"].as_array_mut().expect("columns");
+        columns.push(json!({"name": format!("Tags {number}"), "type": "string", "jsonPath": ".spec.tags"}));
+        let change = json!({"metadata": {"labels": {"edited": number.to_string()}}, "spec": {"versions": versions}});
+        world.cluster.merge(DEFINITION, &change).expect("a definition");
+    };
+    let watched = |begun: usize| {
+        world.eventually("it watches anew", || {
+            (count(&proxy, "watch", "vpcendpoints") > begun).then_some(())
+        });
+    };
+    let begun = count(&proxy, "watch", "vpcendpoints");
+    let gate = world.aws.pause_on("CreateVpcEndpoint", PausePoint::After);
+    tenant.apply("api", tenant.spec(json!({})));
+    assert!(gate.wait_reached(WITHIN), "no endpoint is made");
+    columns(1);
+    watched(begun);
+    gate.release();
+    let id = exactly_one(&tenant, "created")["status"]["vpc_endpoint_id"].take();
+
+    let begun = count(&proxy, "watch", "vpcendpoints");
+    let gate = world.aws.pause_on("CreateTags", PausePoint::Before);
+    tenant.apply("api", tenant.spec(json!({"tags": {"edited": "yes"}})));
+    assert!(gate.wait_reached(WITHIN), "no tag is set");
+    columns(2);
+    watched(begun);
+    gate.release();
+    assert_eq!(exactly_one(&tenant, "updated")["status"]["vpc_endpoint_id"], id);
+
+    let gate = world.aws.pause_on("DeleteVpcEndpoints", PausePoint::After);
+    let begun = count(&proxy, "watch", "vpcendpoints");
+    tenant.delete("api");
+    assert!(gate.wait_reached(WITHIN), "no endpoint is deleted");
+    columns(3);
+    watched(begun);
+    gate.release();
+    nothing_left(&tenant, "deleted");
+    let object = tenant.apply("again", tenant.spec(json!({})));
+    assert_eq!(condition(&object, "Ready"), None);
+    tenant.ready("again");
+}
