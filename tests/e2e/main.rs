@@ -9,6 +9,7 @@ mod dashboards;
 mod drift;
 mod edits;
 mod escapes;
+mod estate;
 mod figures;
 mod guides;
 mod leaders;

@@ -1,0 +1,195 @@
+//! Many endpoints at once: what rests stays at rest whoever leads, what goes does not wait for another, and what cannot go says why.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use vpce_testbed::api_proxy::{ApiProxy, Seen};
+use vpce_testbed::aws::Call;
+
+use crate::cluster::{self, NAMESPACES};
+use crate::world::{Setup, Tenant, World, condition, id, text};
+
+/// A VPC has room for so many.
+const A_VPC: usize = 50;
+const OF_ESTATE: usize = 200;
+const OF_NAMESPACE: usize = 100;
+
+/// Applies so many endpoints, and waits until all are Ready.
+fn settle(tenant: &Tenant<'_>, many: usize) -> Vec<String> {
+    let names: Vec<String> = (0..many).map(|number| format!("api-{number}")).collect();
+    for names in names.chunks(A_VPC) {
+        let (vpc, subnet) = (id("vpc"), id("subnet"));
+        let (aws, account, region) = (&tenant.world.aws, &tenant.account_id, &tenant.region);
+        aws.add_vpc(account, region, &vpc, "10.0.0.0/16").expect("a VPC");
+        aws.add_subnet(account, region, &subnet, &vpc, &format!("{region}a"))
+            .expect("a subnet");
+        for name in names {
+            tenant.apply(name, tenant.spec(json!({"vpc_id": vpc, "subnet_ids": [subnet]})));
+        }
+    }
+    tenant.world.eventually("all are Ready", || {
+        let objects = tenant.world.cluster.list(&cluster::endpoints(&tenant.namespace));
+        let is_ready = |object: &Value| condition(object, "Ready").is_some_and(|ready| ready.status);
+        objects.iter().all(is_ready).then_some(())
+    });
+    assert_eq!((tenant.endpoints().len(), tenant.groups().len()), (many, many));
+    names
+}
+
+/// Waits until the operator has looked at everything in AWS twice more.
+fn rest(tenant: &Tenant<'_>) {
+    let mark = tenant.world.aws.now();
+    tenant.world.eventually("it looks at all twice", || {
+        let calls = tenant.calls();
+        let looks = calls
+            .iter()
+            .filter(|call| call.time > mark && call.action == "DescribeVpcEndpoints");
+        (looks.count() >= 2).then_some(())
+    });
+}
+
+fn versions(tenant: &Tenant<'_>) -> BTreeMap<String, String> {
+    let objects = tenant.world.cluster.list(&cluster::endpoints(&tenant.namespace));
+    let version = |object: &Value| {
+        let metadata = &object["metadata"];
+        (text(&metadata["name"]), text(&metadata["resourceVersion"]))
+    };
+    objects.iter().map(version).collect()
+}
+
+fn leads(operator: &vpce_testbed::operator::Operator) -> bool {
+    operator
+        .metrics()
+        .is_ok_and(|metrics| metrics.contains("\nvpce_leader 1\n"))
+}
+
+#[test]
+fn a_restart_an_upgrade_and_a_new_leader_write_nothing_over_a_converged_estate() {
+    let mut world = World::own(Setup::fast());
+    let proxy = ApiProxy::start(&world.cluster.plane).expect("a proxy");
+    assert!(world.operator.terminate().expect("it was running").success());
+    world.operator.go_through(&proxy).expect("a kubeconfig");
+    world.operator.start().expect("it starts");
+    let tenant = world.tenant("estate");
+    settle(&tenant, OF_ESTATE);
+    rest(&tenant);
+
+    let (versions_before, calls_before) = (versions(&tenant), tenant.writes().len());
+    let requests_before = proxy.requests().len();
+    let untouched = |what: &str| {
+        rest(&tenant);
+        let mut writes: Vec<Seen> = proxy.requests().split_off(requests_before);
+        writes.retain(|seen| seen.writes() && seen.resource != "leases");
+        assert!(writes.is_empty(), "{what}: {writes:#?}");
+        let calls: Vec<Call> = tenant.calls().into_iter().filter(Call::mutating).collect();
+        assert_eq!(calls.len(), calls_before, "{what}: {:#?}", &calls[calls_before..]);
+        assert_eq!(versions(&tenant), versions_before, "{what}");
+    };
+    untouched("at rest");
+
+    assert!(world.operator.terminate().expect("it was running").success());
+    world.operator.start().expect("it starts");
+    untouched("a restart");
+    world.operator.kill().expect("it was running");
+    world.operator.start().expect("it starts");
+    untouched("a crash");
+
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/vpce-operator");
+    let upgrade = [
+        "upgrade",
+        "vpce-operator",
+        chart,
+        "--namespace",
+        "vpce-system",
+        "--reuse-values",
+    ];
+    let upgraded = world.cluster.plane.helm(&upgrade).expect("helm runs");
+    upgraded.success().expect("upgraded");
+    assert!(world.operator.terminate().expect("it was running").success());
+    world.operator.start().expect("it starts");
+    untouched("an upgrade");
+
+    let second = world
+        .operator
+        .replica("second", &[])
+        .expect("a replica that waits is ready");
+    assert!(!leads(&second));
+    world.operator.kill().expect("it was running");
+    world.eventually("the second leads", || leads(&second).then_some(()));
+    untouched("a new leader");
+}
+
+#[test]
+fn a_namespace_with_a_hundred_endpoints_is_deleted_and_leaves_nothing() {
+    let world = World::own(Setup::fast());
+    let tenant = world.tenant("crowded");
+    settle(&tenant, OF_NAMESPACE);
+    world.kubectl(&["delete", "namespace", &tenant.namespace, "--wait=false"]);
+    world.eventually("the namespace is gone", || {
+        world
+            .cluster
+            .get(&format!("{NAMESPACES}/{}", tenant.namespace))
+            .is_none()
+            .then_some(())
+    });
+    assert_eq!((tenant.endpoints().len(), tenant.groups().len()), (0, 0));
+    let deletes = tenant
+        .writes()
+        .into_iter()
+        .filter(|action| action == "DeleteVpcEndpoints");
+    println!("{OF_NAMESPACE} endpoints: {} DeleteVpcEndpoints", deletes.count());
+    world.eventually("nobody is bound to the AWSAccount", || {
+        let account = world.aws_account(&tenant.account)?;
+        (account["status"]["endpoints"] == 0).then_some(())
+    });
+}
+
+#[test]
+fn what_cannot_be_deleted_says_why_and_nobody_waits_for_it() {
+    let world = World::own(Setup::fast());
+    let tenant = world.tenant("held");
+    let names = settle(&tenant, 12);
+    let (aws, account, region) = (&world.aws, &tenant.account_id, &tenant.region);
+    let group_of = |name: &str| text(&tenant.get(name).expect("there")["status"]["security_group_id"]);
+
+    // Somebody else's endpoint uses one's group, and somebody else's group names another's.
+    let used = group_of(&names[0]);
+    let stranger = aws
+        .add_endpoint_behind(account, region, &tenant.subnets[0], &tenant.service, &used)
+        .expect("an endpoint");
+    let named = group_of(&names[1]);
+    let rule = vpce_testbed::aws::RuleView::new("tcp", Some((443, 443)), &named);
+    let ingress = vpce_testbed::aws::Direction::Ingress;
+    aws.add_rule(account, region, &tenant.group, ingress, &rule)
+        .expect("a rule");
+    for name in &names {
+        tenant.delete(name);
+    }
+    for name in &names[2..] {
+        tenant.gone(name);
+    }
+    // AWS takes away the network interfaces of an endpoint late: so long nothing is to be said.
+    world.eventually("the groups have been refused for a minute", || {
+        let mut calls = tenant.calls();
+        calls.retain(|call| call.result == "DependencyViolation");
+        let (first, last) = (calls.first()?, calls.last()?);
+        (last.time - first.time > 60.0).then_some(())
+    });
+    for (name, group) in [(&names[0], &used), (&names[1], &named)] {
+        let message = tenant.not_ready(name, "InUse");
+        assert!(message.contains(group.as_str()), "{message}");
+    }
+    let ids: Vec<String> = tenant.endpoints().into_iter().map(|endpoint| endpoint.id).collect();
+    assert_eq!(ids, std::slice::from_ref(&stranger), "their endpoints are gone");
+    assert_eq!(tenant.groups().len(), 2);
+
+    // It goes once it can, and not before.
+    aws.remove_rule(account, region, &tenant.group, ingress, &rule)
+        .expect("it had the rule");
+    tenant.gone(&names[1]);
+    assert!(tenant.get(&names[0]).is_some());
+    aws.delete_endpoint_behind(account, region, &stranger)
+        .expect("it was there");
+    tenant.gone(&names[0]);
+    assert_eq!((tenant.endpoints().len(), tenant.groups().len()), (0, 0));
+}
