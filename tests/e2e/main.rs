@@ -1,6 +1,7 @@
 //! End to end: the operator's real binary on a real API server, with an AWS that is simulated at the wire.
 
 mod api_server;
+mod chaos;
 mod cluster;
 mod conditions;
 mod crashes;
