@@ -70,8 +70,23 @@ fn every_test_that_a_page_names_is_there_and_every_escape_is_in_the_threat_model
     assert!(untold.is_empty(), "tried and not in docs/tenancy.md: {untold:#?}");
 }
 
+/// What links call the headings of a page, by GitHub's rule: in lower case, without punctuation, with a hyphen for a space.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let mut is_code = false;
+    let headings = page.lines().filter(|line| {
+        is_code ^= line.trim_start().starts_with("```");
+        !is_code && line.starts_with('#')
+    });
+    let anchor = |heading: &str| {
+        let text = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = text.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    };
+    headings.map(anchor).collect()
+}
+
 #[test]
-fn every_file_that_a_page_links_to_is_there() {
+fn every_file_and_heading_that_a_page_links_to_is_there() {
     let mut pages = files(&project("docs"), "md");
     pages.extend(["README.md", "SECURITY.md", "CHANGELOG.md"].map(project));
     let mut broken = Vec::new();
@@ -79,11 +94,29 @@ fn every_file_that_a_page_links_to_is_there() {
         let text = read(&page);
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
         for (target, _) in targets.filter(|(target, _)| !target.contains("://")) {
-            let file = target.split('#').next().unwrap_or_default();
-            if !page.parent().expect("a folder").join(file).exists() {
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let file = match file {
+                "" => page.clone(),
+                file => page.parent().expect("a folder").join(file),
+            };
+            if !file.exists() || (!heading.is_empty() && !anchors(&read(&file)).contains(heading)) {
                 broken.push(format!("{}: {target}", page.display()));
             }
         }
     }
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn every_guide_has_a_test_that_follows_it() {
+    let mut tests = read(&project("tests/e2e/guides.rs"));
+    for file in files(&project("tests/e2e/guides"), "rs") {
+        tests += &read(&file);
+    }
+    let untried: Vec<String> = files(&project("docs/guides"), "md")
+        .iter()
+        .map(|page| page.file_stem().expect("a name").to_string_lossy().into_owned())
+        .filter(|guide| !tests.contains(&format!("\"{guide}\")")))
+        .collect();
+    assert!(untried.is_empty(), "no test runs the commands of {untried:?}");
 }
