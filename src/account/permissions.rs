@@ -20,6 +20,9 @@ use crate::context::{Account, Context, Endpoint};
 /// The condition's type.
 pub const CONDITION: &str = "PermissionsVerified";
 
+/// The reason while a role is asked about that was not before.
+const ASKING: &str = "Asking";
+
 /// What the condition says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verification {
@@ -49,6 +52,8 @@ impl Verification {
 /// What is known of one AWSAccount's role.
 struct Known {
     role: Role,
+    /// Whether nothing is known yet of this role, so that what the condition says is about another.
+    is_new: bool,
     /// The value of the annotation that asks for a look when it was asked.
     asked_for: Option<String>,
     /// By action: allowed, or what EC2 said. Empty while nothing has been asked.
@@ -107,6 +112,7 @@ pub async fn verify(
     let settled = ctx.verifications.with(|all| {
         let known = all.entry(name.clone()).or_insert_with(|| Known {
             role: role.clone(),
+            is_new: said_before(account).is_none(),
             asked_for: asked_for.clone(),
             found: BTreeMap::new(),
             done: said_before(account).map(|verification| (Instant::now(), verification)),
@@ -120,6 +126,7 @@ pub async fn verify(
             pause.is_some_and(|pause| at.elapsed() >= pause)
         });
         if known.role != *role || known.asked_for != asked_for || is_due {
+            known.is_new |= known.role != *role;
             known.role = role.clone();
             known.asked_for.clone_from(&asked_for);
             known.found.clear();
@@ -140,6 +147,7 @@ pub async fn verify(
             ctx.verifications.with(|all| {
                 if let Some(known) = all.get_mut(&name).filter(|known| known.role == *role) {
                     known.done = Some((Instant::now(), verification.clone()));
+                    known.is_new = false;
                 }
             });
             Outcome {
@@ -147,10 +155,18 @@ pub async fn verify(
                 next,
             }
         }
-        Round::Later(time) => Outcome {
-            verification: current(account),
-            next: Some(time),
-        },
+        Round::Later(time) => {
+            let is_new = |all: &mut HashMap<String, Known>| all.get(&name).is_none_or(|known| known.is_new);
+            let asking = || Verification::new("Unknown", ASKING, "EC2 is being asked, by dry runs".to_owned());
+            let verification = match ctx.verifications.with(is_new) {
+                true => Some(asking()),
+                false => current(account),
+            };
+            Outcome {
+                verification,
+                next: Some(time),
+            }
+        }
     }
 }
 
@@ -161,7 +177,8 @@ fn said_before(account: &Account) -> Option<Verification> {
         .conditions
         .iter()
         .find(|found| found.type_ == CONDITION)?;
-    (condition.observed_generation == account.metadata.generation).then(|| Verification {
+    let is_of_now = condition.observed_generation == account.metadata.generation && condition.reason != ASKING;
+    is_of_now.then(|| Verification {
         status: condition.status.clone(),
         reason: condition.reason.clone(),
         message: condition.message.clone(),

@@ -9,7 +9,8 @@ usage: testbed COMMAND
 
   demo               start everything, apply the example manifests and show what comes of them
   up                 start everything and leave it running until Ctrl-C
-  bench [SCENARIO]   measure, and fail where a bound is missed: limits, sessions, repair, crowd; all of them if none is named
+  bench [SCENARIO]   measure, and fail where a bound is missed: limits, sessions, repair, crowd, failover; all of them if none is named;
+                     and churn, which takes half an hour
   tools              build (or find) the programs of the control plane, and print where they are
   generate           write the files that are generated: CRDs, RBAC
   generate --check   fail if one of them is stale

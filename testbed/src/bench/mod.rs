@@ -1,7 +1,9 @@
 //! The benchmark: scenarios that put the operator's real binary between a real API server and a simulated AWS, measure, and fail where a bound is missed.
 
 mod bed;
+mod churn;
 mod crowd;
+mod failover;
 mod limits;
 mod metrics;
 mod objects;
@@ -21,32 +23,50 @@ struct Scenario {
     name: &'static str,
     about: &'static str,
     run: fn(&Path) -> Result<Report>,
+    /// It takes so long that it is run only when it is named.
+    is_long: bool,
 }
 
-const SCENARIOS: [Scenario; 4] = [
+const SCENARIOS: [Scenario; 6] = [
     Scenario {
         name: "limits",
         about: "100 endpoints of one AWS account and region, made and deleted together; times in simulated seconds",
         run: limits::run,
+        is_long: false,
     },
     Scenario {
         name: "sessions",
         about: "1,000 endpoints in 50 AWS accounts over two lifetimes of their sessions; times in simulated seconds",
         run: sessions::run,
+        is_long: false,
     },
     Scenario {
         name: "repair",
         about: "10 AWS accounts whose roles are refused, with endpoints that wait, and then let the operator in",
         run: repair::run,
+        is_long: false,
     },
     Scenario {
         name: "crowd",
         about: "5,000 objects of a tenant whose role is refused, 1,000 creates of another in line, and a third with one",
         run: crowd::run,
+        is_long: false,
+    },
+    Scenario {
+        name: "failover",
+        about: "the replica that works is killed, or stopped, and another takes over",
+        run: failover::run,
+        is_long: false,
+    },
+    Scenario {
+        name: "churn",
+        about: "endpoints come, change and go for half an hour",
+        run: churn::run,
+        is_long: true,
     },
 ];
 
-/// Runs the scenarios of these names, or all of them; each prints what was measured beside what is allowed.
+/// Runs the scenarios of these names, or all of them but the long ones; each prints what was measured beside what is allowed.
 ///
 /// # Errors
 /// When there is no such scenario, something does not start or come to an end, or a bound is missed.
@@ -64,7 +84,11 @@ pub fn bench(names: &[&str]) -> Result<()> {
     println!("operator: {}", binary.display());
     let mut missed = Vec::new();
     for scenario in SCENARIOS {
-        if !names.is_empty() && !names.contains(&scenario.name) {
+        let is_wanted = match names {
+            [] => !scenario.is_long,
+            names => names.contains(&scenario.name),
+        };
+        if !is_wanted {
             continue;
         }
         println!("\n{}: {}", scenario.name, scenario.about);
