@@ -10,6 +10,7 @@ mod objects;
 mod repair;
 mod report;
 mod sessions;
+mod weather;
 
 use std::path::Path;
 
@@ -27,7 +28,7 @@ struct Scenario {
     is_long: bool,
 }
 
-const SCENARIOS: [Scenario; 6] = [
+const SCENARIOS: [Scenario; 7] = [
     Scenario {
         name: "limits",
         about: "100 endpoints of one AWS account and region, made and deleted together; times in simulated seconds",
@@ -63,6 +64,11 @@ const SCENARIOS: [Scenario; 6] = [
         about: "endpoints come, change and go for half an hour",
         run: churn::run,
         is_long: true,
+    },
+    Scenario {
+        name: "weather",
+        about: "100 endpoints made and deleted while AWS refuses 20 % of changes and loses 10 % of answers; in simulated seconds",
+        run: weather::run,
     },
 ];
 
