@@ -55,7 +55,8 @@ pub(super) fn create(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
             format!("The vpc ID '{vpc_id}' does not exist"),
         ));
     }
-    let taken = |group: &Group| group.vpc_id == vpc_id && group.name == name;
+    // "CreateSecurityGroup": names are not told apart by case.
+    let taken = |group: &Group| group.vpc_id == vpc_id && group.name.eq_ignore_ascii_case(&name);
     if region.groups.values().any(taken) {
         return Err(ApiError::new(
             "InvalidGroup.Duplicate",

@@ -112,11 +112,35 @@ pub(super) fn create_vpc(form: &mut Form, context: &mut Context<'_>) -> Result<X
     let id = new_id("vpc");
     add_vpc(context.region, &id, cidr, tags);
     context.produced.push(id.clone());
+    if let Some(vpc) = context.region.vpcs.get_mut(&id) {
+        // "DNS attributes for your VPC": on only in default VPCs and in those that the console made.
+        vpc.dns_hostnames = false;
+    }
     let mut xml = Xml::new();
     if let Some(vpc) = context.region.vpcs.get(&id) {
         xml.element("vpc", |xml| write_vpc(xml, vpc, &context.region.account));
     }
     Ok(xml)
+}
+
+/// ModifyVpcAttribute, one attribute a call.
+pub(super) fn modify_vpc(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
+    let vpc_id = form.require("VpcId")?;
+    let support = form.flag("EnableDnsSupport.Value")?;
+    let hostnames = form.flag("EnableDnsHostnames.Value")?;
+    if support.is_some() == hostnames.is_some() {
+        return Err(ApiError::new(
+            "InvalidParameterCombination",
+            "Exactly one of enableDnsSupport and enableDnsHostnames must be given",
+        ));
+    }
+    context.permit(form, &[context.need("ec2:ModifyVpcAttribute", &vpc_id)])?;
+
+    let vpc = context.region.vpcs.get_mut(&vpc_id);
+    let vpc = vpc.ok_or_else(|| ApiError::new(VPCS.missing, format!("The vpc ID '{vpc_id}' does not exist")))?;
+    vpc.dns_support = support.unwrap_or(vpc.dns_support);
+    vpc.dns_hostnames = hostnames.unwrap_or(vpc.dns_hostnames);
+    Ok(super::returned())
 }
 
 pub(super) fn create_subnet(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
