@@ -69,6 +69,7 @@ const SCENARIOS: [Scenario; 7] = [
         name: "weather",
         about: "100 endpoints made and deleted while AWS refuses 20 % of changes and loses 10 % of answers; in simulated seconds",
         run: weather::run,
+        is_long: false,
     },
 ];
 
