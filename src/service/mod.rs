@@ -23,10 +23,7 @@ pub fn fact(service: &Service, uid: &str) -> ServiceFact {
     let is_external_name = spec.type_.as_deref() == Some("ExternalName");
     ServiceFact {
         name: service.name_any(),
-        ours: service
-            .owner_references()
-            .iter()
-            .any(|owner| owner.controller == Some(true) && owner.uid == uid),
+        ours: is_controlled_by(service, uid),
         external_name: spec.external_name.filter(|_| is_external_name),
         ports: ports
             .into_iter()
@@ -52,8 +49,8 @@ fn applied(service: &Service) -> Applied {
     Applied::parse(service.annotations().get(APPLIED_METADATA).map(String::as_str))
 }
 
-/// The Services of these names, as facts: what the cache has, unless we wrote later than it knows. Those that are being
-/// deleted count as gone.
+/// The Services of these names and those that the object controls, as facts: what the cache has, unless we wrote later than
+/// it knows. Those that are being deleted count as gone.
 pub fn facts<'a>(
     caches: &Caches,
     object: &Endpoint,
@@ -62,7 +59,14 @@ pub fn facts<'a>(
 ) -> Vec<ServiceFact> {
     let namespace = object.namespace().unwrap_or_default();
     let uid = object.uid().unwrap_or_default();
-    let names: BTreeSet<&str> = names.collect();
+    let cached = caches.services.state();
+    // No status may name a Service that is there: an edit, or our end, can come between making it and saying so.
+    let own = cached
+        .iter()
+        .filter(|service| service.metadata.namespace.as_ref() == Some(&namespace) && is_controlled_by(service, &uid));
+    let mut names: BTreeSet<String> = names.map(str::to_owned).collect();
+    names.extend(own.map(|service| service.name_any()));
+    names.extend(written.keys().cloned());
     let look_up = |name: &str| {
         let cached = caches.services.get(&ObjectRef::new(name).within(&namespace));
         match written.get(name) {
@@ -74,7 +78,12 @@ pub fn facts<'a>(
                 .map(|service| fact(&service, &uid)),
         }
     };
-    names.into_iter().filter_map(look_up).collect()
+    names.iter().filter_map(|name| look_up(name)).collect()
+}
+
+fn is_controlled_by(service: &Service, uid: &str) -> bool {
+    let mut owners = service.owner_references().iter();
+    owners.any(|owner| owner.controller == Some(true) && owner.uid == uid)
 }
 
 /// The resource version as a number, which Kubernetes allows to compare; 0 if it is none.

@@ -461,3 +461,35 @@ fn what_was_made_and_deleted_before_anybody_saw_it_holds_nothing_up() {
     let mut refused = refused.iter().filter(|call| call.action == "CreateVpcEndpoint");
     assert!(refused.any(|call| call.result == "IdempotentParameterMismatch"));
 }
+
+#[test]
+fn a_service_that_no_status_names_goes_when_another_name_is_wanted() {
+    let world = late();
+    let tenant = world.tenant("renamed");
+    let service = tenant.add_service(ServiceSpec {
+        acceptance_required: true,
+        ..ServiceSpec::default()
+    });
+    let named = |name: &str| tenant.spec(json!({"vpc_endpoint_service_id": service, "service": {"name": name}}));
+    tenant.apply("api", named("former"));
+    tenant.not_ready("api", "PendingAcceptance");
+    let withheld = Withheld::new(&world, "patch", "vpcendpoints/status");
+    let id = tenant.endpoints()[0].id.clone();
+    world
+        .aws
+        .accept(&tenant.account_id, &tenant.region, &id)
+        .expect("it waits for that");
+    tenant.eventually("api", "the Service comes before the status", || {
+        tenant.kubernetes_service("former").map(drop)
+    });
+    withheld.wait_reached();
+    kill(&world);
+    tenant.apply("api", named("latter"));
+    drop(withheld);
+    start(&world);
+    tenant.ready("api");
+    assert!(tenant.kubernetes_service("latter").is_some());
+    tenant.eventually("api", "the Service of the former name goes", || {
+        tenant.kubernetes_service("former").is_none().then_some(())
+    });
+}
