@@ -31,7 +31,7 @@ pub fn interpreter() -> Result<PathBuf> {
     let lock = File::create(folder.with_extension("lock"))?;
     lock.lock().context("cannot lock the virtual environments' cache")?;
     if !done.is_file() {
-        say("installing boto3 and moto into a virtual environment, once: about half a minute");
+        say("installing boto3, moto and pytest into a virtual environment, once: about half a minute");
         succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
         let pip = [
             "-m",
