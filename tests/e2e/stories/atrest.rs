@@ -8,12 +8,14 @@ use serde_json::Value;
 use vpce_testbed::aws::RuleView;
 
 use super::model::{DefaultRegion, Groups, KEYS, Model, NAMES, Service, Shape};
-use super::told::{ELSEWHERE, Scene, Story, is_leaving, world};
+use super::told::{ELSEWHERE, Scene, Story, is_leaving, no_crash, world};
 use crate::cluster;
 use crate::world::{condition, text};
 
 /// Everything comes to rest within this.
-const AT_REST_WITHIN: Duration = Duration::from_secs(90);
+const AT_REST_WITHIN: Duration = Duration::from_secs(120);
+/// After this, no other story kills the operator any more: a kill ends what it waits for, and that may be half a minute.
+const DISTURBED_FOR: Duration = Duration::from_secs(20);
 /// Time for a mistake of an operator that may not write.
 const FROZEN_FOR: Duration = Duration::from_secs(2);
 
@@ -27,16 +29,20 @@ enum End {
 impl Story {
     /// Waits until every object is as the model says, and those that are deleted are gone.
     pub(super) fn settle(&self, model: &Model) {
-        let deadline = Instant::now() + AT_REST_WITHIN;
+        let began = Instant::now();
+        let mut undisturbed = None;
         loop {
             let scene = self.scene();
             self.check(model, &scene);
             match self.verdict(model, &scene) {
                 Ok(()) if self.is_frozen_hard() => break,
-                Err(what) if Instant::now() > deadline => {
+                Err(what) if began.elapsed() > AT_REST_WITHIN => {
                     self.fail(&format!("nothing goes wrong any more, and in vain waited: {what}"));
                 }
                 Ok(()) | Err(_) => {}
+            }
+            if began.elapsed() > DISTURBED_FOR && undisturbed.is_none() {
+                undisturbed = Some(no_crash());
             }
             self.reapply(model, &scene);
             thread::sleep(Duration::from_millis(200));

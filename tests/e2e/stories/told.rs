@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, mpsc};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, TryLockError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,22 +36,22 @@ pub(super) fn world() -> &'static World {
     })
 }
 
-/// Held while the operator is down.
-fn down() -> &'static Mutex<()> {
-    static DOWN: Mutex<()> = Mutex::new(());
-    &DOWN
+/// Held while the operator is down, or shall not be killed.
+fn life() -> &'static RwLock<()> {
+    static LIFE: RwLock<()> = RwLock::new(());
+    &LIFE
 }
 
-/// Waits until the operator runs.
-fn until_up() {
-    drop(down().lock().expect("the operator started again"));
+/// Waits until the operator runs; nobody kills it before this is dropped.
+pub(super) fn no_crash() -> RwLockReadGuard<'static, ()> {
+    life().read().expect("the operator started again")
 }
 
-/// Kills the operator, and has it start again so much later, unless somebody else has just killed it.
+/// Kills the operator, and has it start again so much later, unless it is down already or shall not be killed.
 fn crash(pause: Duration) {
     let (killed, wait) = mpsc::channel();
     thread::spawn(move || {
-        let held = match down().try_lock() {
+        let held = match life().try_write() {
             Ok(held) => held,
             Err(TryLockError::WouldBlock) => return,
             Err(TryLockError::Poisoned(_)) => panic!("the operator did not start again"),
@@ -544,7 +544,7 @@ impl Story {
     fn end(&self, model: Model) {
         let mut model = model.in_peace();
         self.set_weather(&model);
-        until_up();
+        drop(no_crash());
         for change in [
             Change::Mapped(true),
             Change::Suspended(false),
