@@ -267,6 +267,23 @@ fn what_lost_its_owner_tags_is_neither_changed_nor_replaced_until_they_are_back(
 }
 
 #[test]
+fn a_tag_that_was_given_up_while_the_owner_tags_were_lost_goes_when_they_are_back() {
+    let (tenant, endpoint, group) = settled("lost-edited", json!({"tags": {"team": "blue"}}));
+    for id in [&endpoint.id, &group.id] {
+        let taken = take_tags(&tenant, id, &OWNER_TAGS[..1]);
+        tenant.not_ready("api", "OwnershipLost");
+        tenant.apply("api", tenant.spec(json!({})));
+        tenant.not_ready("api", "OwnershipLost");
+        set_tags(&tenant, id, &taken);
+        tenant.ready("api");
+        let tags = [tenant.endpoints().remove(0).tags, tenant.groups().remove(0).tags];
+        assert!(tags.iter().all(|tags| !tags.contains_key("team")), "{id}: {tags:?}");
+        tenant.apply("api", tenant.spec(json!({"tags": {"team": "blue"}})));
+        tenant.ready("api");
+    }
+}
+
+#[test]
 fn deleting_what_lost_its_tags_waits_and_prints_the_command_that_mends_it() {
     let (tenant, endpoint, group) = settled("lost-deleted", json!({}));
     for id in [&group.id, &endpoint.id] {
