@@ -551,7 +551,7 @@ fn lost(owner: &Owner, kind: &str, id: &str, there: &BTreeMap<String, String>) -
             Reason::OwnershipLost,
             format!(
                 "{kind} {id}, which the status names, belongs to another VPCEndpoint by its tags; nothing is changed, and \
-                 nothing made in its place: ask your platform team, or delete this object"
+                 nothing made in its place: ask your platform team, or set deletion_policy to Retain and delete this object"
             ),
         );
     }

@@ -100,6 +100,14 @@ impl Snapshot {
         fact.is_some_and(|fact| !fact.is_gone() && !fact.is_leaving())
     }
 
+    /// Takes in a read of these ids. One that was to stay and is gone may be one of many, which the rest of the snapshot, being older,
+    /// does not show: then the next look reads the whole, before it is believed gone.
+    fn found_of(&mut self, ids: &[EndpointId], facts: Vec<EndpointFact>, read: Instant) {
+        let stayed: Vec<&EndpointId> = ids.iter().filter(|id| self.stays(id)).collect();
+        self.endpoints.found_of(ids, facts, read);
+        self.stale |= stayed.into_iter().any(|id| !self.stays(id));
+    }
+
     /// Holds creates if many of the endpoints that statuses know have vanished, until they are back or nobody misses them.
     fn judge(&mut self, key: &RegionKey, known: &[EndpointId]) {
         let is_missed = |id: &&EndpointId| !self.stays(id) && !self.hold.released.contains(*id);
@@ -341,7 +349,7 @@ impl Region {
         let started = Instant::now();
         match self.all_endpoints(ec2, Which::Ids(ids)).await {
             Ok(facts) => {
-                self.take_in(|snapshot| snapshot.endpoints.found_of(ids, facts, started));
+                self.take_in(|snapshot| snapshot.found_of(ids, facts, started));
                 self.confirm_hold(ec2).await
             }
             Err(LookError::Failed(error)) if error.class == Class::Transient && !error.is_expired_session() => {
@@ -681,6 +689,21 @@ mod tests {
             assert!(held_without(5, lingering).is_some(), "{lingering:?}");
         }
         assert_eq!(held_without(20, Some(&State::Rejected)), None, "they are there");
+    }
+
+    #[test]
+    fn one_that_goes_unasked_has_the_whole_region_read_and_one_that_stays_has_not() {
+        let mut snapshot = snapshot(Duration::ZERO);
+        let known = ids(0..2);
+        let start = Instant::now();
+        snapshot.endpoints.found_all(facts(&known, &State::Available), start);
+        snapshot.found_of(&known[..1], facts(&known[..1], &State::Pending), start);
+        assert!(!snapshot.stale);
+        snapshot.found_of(&known[..1], Vec::new(), start);
+        assert!(snapshot.stale);
+        snapshot.stale = false;
+        snapshot.found_of(&known[..1], Vec::new(), start);
+        assert!(!snapshot.stale, "once is enough");
     }
 
     #[test]
