@@ -223,7 +223,7 @@ fn told_by_watch(tenant: &Tenant<'_>, resource: &str) {
 
 #[test]
 fn a_watch_that_ends_breaks_or_expires_goes_on() {
-    // Looking again by itself must not hide that a watch is dead.
+    // Looking again by itself does not help: it looks into what the watches have told.
     let (proxy, world) = proxied();
     let tenant = world.unregistered_tenant("watch");
     let selector = json!({"matchLabels": {"tenant": tenant.namespace}});
