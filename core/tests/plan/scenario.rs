@@ -208,6 +208,8 @@ fn services() -> impl Strategy<Value = Vec<ServiceFact>> {
 fn somebody_elses_endpoint(id: &str, owner: Option<&Owner>) -> EndpointFact {
     let mut fact = endpoint_fact(&desired(provided(&["sg-p1"])));
     fact.id = id.into();
+    // EC2 names an endpoint after its id.
+    fact.dns_names = vec![dns_name(&fact.id)];
     fact.tags = owner.map(Owner::tags).unwrap_or_default();
     fact
 }
