@@ -9,6 +9,7 @@ use vpce_core::metadata::KeyPattern;
 
 use crate::iam_policy::IamPolicy;
 use crate::orphans::Orphans;
+use crate::preview::Preview;
 use crate::telemetry::LogFormat;
 
 /// Keeps AWS VPC endpoints as VPCEndpoint objects say, in the AWS accounts that AWSAccount objects map.
@@ -33,6 +34,19 @@ pub enum Command {
     /// Show what carries this cluster's tag in AWS and belongs to no object; with --delete, delete it after asking. Kubernetes and AWS
     /// as for `run`.
     Orphans(Orphans),
+    /// Show what would be done for a VPCEndpoint as it is now, and do nothing. Kubernetes, AWS and settings as for `run`.
+    Plan(Box<Preview>),
+}
+
+/// Whether the operator may change anything but the objects that it watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// It makes, changes and deletes.
+    #[value(name = "ReadWrite")]
+    ReadWrite,
+    /// It looks, and says what it would do.
+    #[value(name = "ReadOnly")]
+    ReadOnly,
 }
 
 /// How the operator runs. Every flag has an environment variable.
@@ -46,6 +60,10 @@ pub struct Settings {
     /// given several times.
     #[arg(long, env = "VPCE_ADOPT_FROM", value_delimiter = ',', value_name = "CLUSTER-ID", value_parser = cluster_id)]
     pub adopt_from: Vec<String>,
+
+    /// ReadOnly changes nothing in AWS, and no Service: conditions, metrics and the subcommand `plan` say what would be changed.
+    #[arg(long, env = "VPCE_MODE", value_enum, default_value = "ReadWrite")]
+    pub mode: Mode,
 
     /// The namespace of the Lease that the one replica holds that works, which is the pod's own. Without it there is no election: run one
     /// process alone.
@@ -182,6 +200,7 @@ mod tests {
             ["--service-label", "a b"],
             ["--source-identity", "maybe"],
             ["--account-concurrency", "0"],
+            ["--mode", "readonly-ish"],
             ["--http-address", "8080"],
         ] {
             assert!(

@@ -20,7 +20,7 @@
 //! # The map
 //!
 //! - [`cli`]: flags and environment; [`operator`]: what is started, and in which order it stops; [`lease`]: which replica works; [`crds`]: prints the CRDs;
-//!   [`iam_policy`]: prints the IAM policies; [`orphans`]: shows and deletes what belongs to no object.
+//!   [`iam_policy`]: prints the IAM policies; [`orphans`]: shows and deletes what belongs to no object; [`preview`]: shows what would be done for an object.
 //! - [`context`]: what both controllers share. [`account`]: the AWSAccount controller. [`endpoint`]: the VPCEndpoint
 //!   controller. [`service`]: the ExternalName Service. [`events`], [`finalizer`], [`status`].
 //! - [`aws`]: `sessions` of roles from STS; `region`, one for an account in a region, with the `snapshot` that all
@@ -41,6 +41,7 @@ pub mod iam_policy;
 pub mod lease;
 pub mod operator;
 pub mod orphans;
+pub mod preview;
 pub mod service;
 pub mod status;
 pub mod telemetry;

@@ -11,6 +11,7 @@ fn main() -> ExitCode {
         Command::Run(settings) => vpce_operator::operator::run(*settings),
         Command::Crds => vpce_operator::crds::print(io::stdout()),
         Command::Orphans(asked) => vpce_operator::orphans::run(&asked, io::stdin().lock(), io::stdout()),
+        Command::Plan(asked) => vpce_operator::preview::run(*asked, io::stdout()),
         Command::IamPolicy(asked) => {
             vpce_operator::iam_policy::print(&asked, io::stdin(), io::stdout(), io::stderr()).map_err(Into::into)
         }

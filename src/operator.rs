@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::api::Api;
 use kube::client::ClientBuilder;
 use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, reflector};
@@ -34,7 +35,7 @@ use crate::context::{Account, Caches, Context, Endpoint, Filled, Shared, Wakers}
 use crate::endpoint;
 use crate::endpoint::admission::{self, Admissions};
 use crate::endpoint::gate::Gates;
-use crate::endpoint::memory::Memories;
+use crate::endpoint::memory::{HeldBack, Memories};
 use crate::endpoint::status::binding;
 use crate::events::Events;
 use crate::lease::{self, Leadership, Lost, Terms};
@@ -95,14 +96,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         }
     });
     let client = kubernetes(&metrics).await?;
-    let own = match &settings.cluster_id {
-        Some(id) => id.clone(),
-        None => cluster_id(&client).await?,
-    };
-    let clusters = Clusters {
-        former: settings.adopt_from.iter().filter(|id| **id != own).cloned().collect(),
-        own,
-    };
+    let clusters = clusters(&settings, &client).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), cluster = clusters.own, adopt_from = ?clusters.former, "starting");
     let terminated = terminated()?;
     tokio::pin!(terminated);
@@ -179,7 +173,7 @@ fn terminated() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
-async fn kubernetes(metrics: &Metrics) -> anyhow::Result<Client> {
+pub(crate) async fn kubernetes(metrics: &Metrics) -> anyhow::Result<Client> {
     let mut config = Config::infer()
         .await
         .context("no Kubernetes: neither KUBECONFIG nor a ServiceAccount")?;
@@ -191,6 +185,18 @@ async fn kubernetes(metrics: &Metrics) -> anyhow::Result<Client> {
         .build())
 }
 
+/// The cluster, and those that it takes over from.
+pub(crate) async fn clusters(settings: &Settings, client: &Client) -> anyhow::Result<Clusters> {
+    let own = match &settings.cluster_id {
+        Some(id) => id.clone(),
+        None => cluster_id(client).await?,
+    };
+    Ok(Clusters {
+        former: settings.adopt_from.iter().filter(|id| **id != own).cloned().collect(),
+        own,
+    })
+}
+
 /// The UID of kube-system lives as long as the cluster does.
 pub(crate) async fn cluster_id(client: &Client) -> anyhow::Result<String> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
@@ -199,6 +205,45 @@ pub(crate) async fn cluster_id(client: &Client) -> anyhow::Result<String> {
         .await
         .context("cannot read the namespace kube-system, whose UID names the cluster; or set --cluster-id")?;
     system.uid().context("the namespace kube-system has no UID")
+}
+
+/// Where objects arrive that are to be looked at.
+pub(crate) struct Queues {
+    endpoints: mpsc::UnboundedReceiver<ObjectRef<Endpoint>>,
+    accounts: mpsc::UnboundedReceiver<ObjectRef<Account>>,
+}
+
+/// What a reconcile works with, over these caches.
+pub(crate) async fn context(
+    settings: Settings,
+    client: Client,
+    clusters: Clusters,
+    caches: Caches,
+    metrics: &Metrics,
+) -> (Context, Queues) {
+    let memories = Memories::default();
+    let (wake_endpoint, endpoints) = mpsc::unbounded_channel();
+    let (wake_account, accounts) = mpsc::unbounded_channel();
+    let wakers = Wakers::new(wake_endpoint, wake_account, memories.clone());
+    let ctx = Context {
+        sessions: open_sessions(&settings, metrics).await,
+        asked: Arc::default(),
+        verifications: Default::default(),
+        regions: open_regions(&settings, &clusters, &caches, &wakers, metrics),
+        observer: observer(metrics),
+        events: Events::new(client.clone()),
+        gates: Gates::new(settings.account_concurrency),
+        admissions: Admissions::default(),
+        metrics: metrics.clone(),
+        client,
+        memories,
+        wakers,
+        clusters,
+        caches,
+        filled: Filled::default(),
+        settings,
+    };
+    (ctx, Queues { endpoints, accounts })
 }
 
 /// Starts watches and controllers; the future ends when the controllers have.
@@ -220,29 +265,13 @@ async fn start(
         namespaces,
         services,
     };
-    let filled = Filled::default();
-    let memories = Memories::default();
-    let (wake_endpoint, woken_endpoints) = mpsc::unbounded_channel();
-    let (wake_account, woken_accounts) = mpsc::unbounded_channel();
-    let wakers = Wakers::new(wake_endpoint, wake_account, memories.clone());
-    let ctx: Shared = Arc::new(Context {
-        sessions: open_sessions(&settings, metrics).await,
-        asked: Arc::default(),
-        verifications: Default::default(),
-        regions: open_regions(&settings, &clusters, &caches, &wakers, metrics),
-        observer: observer(metrics),
-        events: Events::new(client.clone()),
-        gates: Gates::new(settings.account_concurrency),
-        admissions: Admissions::default(),
-        metrics: metrics.clone(),
-        client: client.clone(),
-        memories,
-        wakers,
-        clusters,
-        caches,
-        filled: filled.clone(),
-        settings,
-    });
+    let (ctx, queues) = context(settings, client.clone(), clusters, caches, metrics).await;
+    let filled = ctx.filled.clone();
+    let ctx: Shared = Arc::new(ctx);
+    let Queues {
+        endpoints: woken_endpoints,
+        accounts: woken_accounts,
+    } = queues;
     metrics.attach(sources(&ctx));
 
     let endpoint_objects = {
@@ -477,7 +506,16 @@ fn known_endpoints(caches: &Caches, key: &RegionKey) -> Vec<EndpointId> {
 fn sources(ctx: &Shared) -> Sources {
     let regions = ctx.clone();
     let sessions = ctx.clone();
+    let memories = ctx.memories.clone();
     Sources {
+        held_back: Arc::new(move || {
+            let steps = |held: HeldBack| {
+                held.actions
+                    .into_iter()
+                    .map(move |action| (held.account.clone(), action))
+            };
+            memories.held_back().into_iter().flat_map(steps).collect()
+        }),
         endpoints: ctx.caches.endpoints.clone(),
         accounts: ctx.caches.accounts.clone(),
         regions: Arc::new(move || {

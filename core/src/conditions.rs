@@ -112,6 +112,8 @@ reasons! {
     AccountFull                 => false, Resync,  Warning;
     /// The AWSAccount is suspended: nothing is changed in AWS.
     AccountSuspended            => false, Resync,  Warning;
+    /// The operator as a whole is read-only: what it would change is in the message.
+    ReadOnly                    => false, Resync,  Normal;
     /// The AWSAccount is decommissioned: its AWS account is closed.
     AccountDecommissioned       => false, Resync,  Warning;
     /// Neither the endpoint nor its AWSAccount names a region.

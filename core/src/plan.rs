@@ -9,8 +9,10 @@ use crate::observed::{EndpointFact, GroupFact, Observed, ServiceFact, Sight, Sta
 use crate::rules::{Direction, RuleSet};
 use crate::tags::{self, Claim, Owner};
 
+mod foresee;
 mod step;
 
+pub use foresee::foresee;
 pub use step::{ResourceId, Step};
 
 /// What to do now, and how things stand before it is done.

@@ -42,6 +42,8 @@ pub struct Subject<'a> {
     pub region: Option<&'a str>,
     /// Whether it is being deleted: a bound object is deleted even where the mapping is gone.
     pub deleting: bool,
+    /// Whether the operator as a whole changes nothing.
+    pub read_only: bool,
 }
 
 /// Whether anything may be changed in AWS for an object.
@@ -70,10 +72,14 @@ pub struct Resolved {
 
 /// Finds the account of an object. Errors are what its `AccountResolved` condition says.
 pub fn resolve(subject: Subject<'_>, accounts: &[Account<'_>]) -> Result<Resolved, Finding> {
-    match subject.binding {
-        Some(binding) => resolve_bound(subject, binding, accounts),
-        None => resolve_unbound(subject, accounts),
+    let mut resolved = match subject.binding {
+        Some(binding) => resolve_bound(subject, binding, accounts)?,
+        None => resolve_unbound(subject, accounts)?,
+    };
+    if subject.read_only && resolved.writes == Writes::Allowed {
+        resolved.writes = Writes::Frozen(read_only());
     }
+    Ok(resolved)
 }
 
 fn resolve_unbound(subject: Subject<'_>, accounts: &[Account<'_>]) -> Result<Resolved, Finding> {
@@ -117,9 +123,11 @@ fn resolve_unbound(subject: Subject<'_>, accounts: &[Account<'_>]) -> Result<Res
     if spec.decommissioned {
         return Err(decommissioned(name));
     }
-    if spec.suspended {
-        return Err(suspended(name));
-    }
+    let writes = if spec.suspended {
+        Writes::Frozen(suspended(name))
+    } else {
+        Writes::Allowed
+    };
     let role = parse_role(name, spec)?;
     let region = subject.region.or(spec.default_region.as_deref()).ok_or_else(|| {
         Finding::bad(
@@ -136,7 +144,7 @@ fn resolve_unbound(subject: Subject<'_>, accounts: &[Account<'_>]) -> Result<Res
         role,
         spec,
         subject.labels,
-        Writes::Allowed,
+        writes,
     ))
 }
 
@@ -237,6 +245,13 @@ fn suspended(account: &str) -> Finding {
     )
 }
 
+fn read_only() -> Finding {
+    Finding::bad(
+        Reason::ReadOnly,
+        "the operator is read-only (--mode ReadOnly): nothing is changed in AWS, nor any Service",
+    )
+}
+
 fn decommissioned(account: &str) -> Finding {
     Finding::bad(
         Reason::AccountDecommissioned,
@@ -283,6 +298,7 @@ mod tests {
             account: None,
             region: None,
             deleting: false,
+            read_only: false,
         }
     }
 
@@ -311,6 +327,37 @@ mod tests {
         assert_eq!(
             resolve(named, &accounts).expect_err("not mapped").reason,
             Reason::AccountNotMapped
+        );
+    }
+
+    #[test]
+    fn read_only_freezes_what_nothing_else_does() {
+        let labels = BTreeMap::new();
+        let one = spec("111111111111", &["blue"]);
+        let accounts = [Account {
+            name: "one",
+            spec: Ok(&one),
+        }];
+        let binding = bound();
+        let frozen = |binding, region, deleting| {
+            let asks = Subject {
+                read_only: true,
+                region,
+                deleting,
+                ..subject(&labels, binding)
+            };
+            match resolve(asks, &accounts).expect("resolved").writes {
+                Writes::Frozen(finding) => finding.reason,
+                Writes::Allowed => panic!("read-only"),
+            }
+        };
+        assert_eq!(frozen(None, None, false), Reason::ReadOnly);
+        assert_eq!(frozen(Some(&binding), None, false), Reason::ReadOnly);
+        assert_eq!(frozen(Some(&binding), None, true), Reason::ReadOnly);
+        // What has to be mended whatever the mode is.
+        assert_eq!(
+            frozen(Some(&binding), Some("eu-west-1"), false),
+            Reason::BindingConflict
         );
     }
 
@@ -434,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspended_account_takes_nobody_new_and_freezes_deletions_too() {
+    fn a_suspended_account_freezes_what_is_new_what_is_there_and_what_is_deleted() {
         let labels = BTreeMap::new();
         let binding = bound();
         let mut one = spec("111111111111", &["blue"]);
@@ -443,12 +490,10 @@ mod tests {
             name: "one",
             spec: Ok(&one),
         }];
-        let found = resolve(subject(&labels, None), &accounts).expect_err("suspended");
-        assert_eq!(found.reason, Reason::AccountSuspended);
-        for deleting in [false, true] {
+        for (binding, deleting) in [(None, false), (Some(&binding), false), (Some(&binding), true)] {
             let subject = Subject {
                 deleting,
-                ..subject(&labels, Some(&binding))
+                ..subject(&labels, binding)
             };
             let writes = resolve(subject, &accounts).expect("resolved").writes;
             assert!(matches!(writes, Writes::Frozen(finding) if finding.reason == Reason::AccountSuspended));

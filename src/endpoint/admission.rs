@@ -16,8 +16,15 @@ pub struct Admissions {
 }
 
 impl Admissions {
-    /// Lets an object through to be bound, or says that it has to wait.
-    pub fn admit(&self, caches: &Caches, object: &Endpoint, account: &str, most: i32) -> Result<(), Finding> {
+    /// Lets an object through to be bound, or says that it has to wait; `claim`: whether its place is kept for it.
+    pub fn admit(
+        &self,
+        caches: &Caches,
+        object: &Endpoint,
+        account: &str,
+        most: i32,
+        claim: bool,
+    ) -> Result<(), Finding> {
         let most = usize::try_from(most).unwrap_or(0);
         let uid = object.uid().unwrap_or_default();
         let mut all = self.let_through.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,7 +58,9 @@ impl Admissions {
                 ),
             ));
         }
-        let_through.insert(uid);
+        if claim {
+            let_through.insert(uid);
+        }
         Ok(())
     }
 }

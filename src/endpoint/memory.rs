@@ -18,6 +18,15 @@ const AFTER_CONFLICT: Duration = Duration::from_millis(200);
 /// Where the watch lags, or every write conflicts, the wait doubles up to this.
 const LONGEST_AFTER_CONFLICT: Duration = Duration::from_secs(5);
 
+/// What would be done for an object if anything might be changed for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldBack {
+    /// The AWSAccount's name.
+    pub account: String,
+    /// What each step does: [`vpce_core::plan::Step::action`].
+    pub actions: Vec<&'static str>,
+}
+
 /// What is remembered of one object.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
@@ -62,6 +71,8 @@ pub struct Memory {
     pub in_use_since: Option<Instant>,
     /// Since when AWS has been at work on the endpoint.
     pub pending_since: Option<Instant>,
+    /// What is held back.
+    pub held_back: Option<HeldBack>,
 }
 
 /// What a person can do to have an object looked at now.
@@ -103,6 +114,14 @@ impl Memories {
             *memory = Memory::default();
         }
         work(memory)
+    }
+
+    /// All that is held back.
+    pub fn held_back(&self) -> Vec<HeldBack> {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.values()
+            .filter_map(|(_, memory)| memory.held_back.clone())
+            .collect()
     }
 
     /// Forgets an object that is gone.

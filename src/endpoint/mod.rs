@@ -6,6 +6,7 @@ pub mod controller;
 pub mod gate;
 pub mod memory;
 pub mod observe;
+pub mod preview;
 pub mod reconcile;
 mod report;
 pub mod status;

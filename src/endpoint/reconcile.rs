@@ -13,18 +13,20 @@ use vpce_core::desired::{self, Desired};
 use vpce_core::ids::GroupId;
 use vpce_core::metadata::Allowed;
 use vpce_core::observed::{Observed, Sight};
-use vpce_core::plan::{self, Farewell, Memory, Plan, Step};
+use vpce_core::plan::{self, Farewell, Memory, Plan, Step, foresee};
 use vpce_core::rails;
 use vpce_core::resolve::{self, Resolved, Subject, Writes};
 use vpce_core::tags::{self, Owner};
 
 use super::apply::{Hands, Progress, apply};
 use super::gate::Inside;
+use super::memory::HeldBack;
 use super::observe::{self, Age, observe};
 use super::status::{self, Findings};
 use crate::aws::ec2::Ec2;
 use crate::aws::region::{LookError, Region, RegionKey};
 use crate::aws::sessions::Refusal;
+use crate::cli::Mode;
 use crate::context::{Endpoint, Shared};
 use crate::finalizer;
 
@@ -32,6 +34,9 @@ use crate::finalizer;
 const MOST_ROUNDS: usize = 8;
 /// Who waits for room in an account is woken; should all before it in the queue be gone, it asks by itself.
 const ASK_FOR_ROOM: Duration = Duration::from_secs(60);
+
+/// A message that lists steps ends after so many characters: rules may be many.
+const LONGEST_LIST: usize = 2000;
 
 /// When to look at the object again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +57,8 @@ pub(super) struct Pass<'a> {
     pub(super) deleting: bool,
     /// Ready, for this generation, when the pass began.
     pub(super) settled: bool,
+    /// What would be done if anything might be changed.
+    pub(super) held_back: Option<HeldBack>,
 }
 
 /// Looks at an object and does what there is to do.
@@ -118,18 +125,17 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
         if let Err(error) = pass.see_before_binding(&region, &ec2).await {
             return pass.not_seen(&resolved, &ec2, error).await;
         }
-        pass.bind(&resolved, desired.as_ref()).await?;
+        if is_bound || resolved.writes == Writes::Allowed {
+            pass.bind(&resolved, desired.as_ref()).await?;
+        }
     }
-    let farewell = match deletion_policy.or(resolved.account.default_deletion_policy) {
-        Some(DeletionPolicy::Retain) => Farewell::Retain,
-        Some(DeletionPolicy::Delete) | None => Farewell::Delete,
-    };
+    let farewell = farewell(deletion_policy, &resolved);
     pass.converge(&resolved, desired.as_ref(), farewell, &region, &ec2, inside)
         .await
 }
 
 impl<'a> Pass<'a> {
-    fn new(ctx: &'a Shared, object: Arc<Endpoint>) -> Self {
+    pub(super) fn new(ctx: &'a Shared, object: Arc<Endpoint>) -> Self {
         Self {
             ctx,
             owner: Owner {
@@ -140,11 +146,12 @@ impl<'a> Pass<'a> {
             },
             deleting: object.metadata.deletion_timestamp.is_some(),
             settled: status::was_ready(&object),
+            held_back: None,
             object,
         }
     }
 
-    fn resolve(&self, spec: Option<&VPCEndpointSpec>) -> Result<Resolved, Finding> {
+    pub(super) fn resolve(&self, spec: Option<&VPCEndpointSpec>) -> Result<Resolved, Finding> {
         let caches = &self.ctx.caches;
         let namespace = caches.namespaces.get(&ObjectRef::new(&self.owner.namespace));
         let labels: BTreeMap<String, String> = namespace
@@ -158,6 +165,7 @@ impl<'a> Pass<'a> {
             account: spec.and_then(|spec| spec.account.as_deref()),
             region: spec.and_then(|spec| spec.region.as_deref()),
             deleting: self.deleting,
+            read_only: self.ctx.settings.mode == Mode::ReadOnly,
         };
         let accounts = caches.accounts.state();
         let names: Vec<String> = accounts.iter().map(|account| account.name_any()).collect();
@@ -178,7 +186,7 @@ impl<'a> Pass<'a> {
     }
 
     /// What the spec asks for, if the account and the operator's settings allow it.
-    fn desired(&self, spec: &VPCEndpointSpec, resolved: &Resolved) -> Result<Desired, Finding> {
+    pub(super) fn desired(&self, spec: &VPCEndpointSpec, resolved: &Resolved) -> Result<Desired, Finding> {
         let desired = desired::desired(spec, &self.owner, resolved)?;
         let allowed = Allowed {
             labels: &self.ctx.settings.service_labels,
@@ -209,7 +217,7 @@ impl<'a> Pass<'a> {
     }
 
     /// The session of the account's role, and the region.
-    async fn open(&self, resolved: &Resolved) -> Result<(Arc<Region>, Ec2), (Finding, Duration)> {
+    pub(super) async fn open(&self, resolved: &Resolved) -> Result<(Arc<Region>, Ec2), (Finding, Duration)> {
         let binding = &resolved.binding;
         let role = self.ctx.role(&binding.account, &resolved.role, &resolved.account);
         let session = self.ctx.sessions.get(&role).await;
@@ -229,18 +237,21 @@ impl<'a> Pass<'a> {
     }
 
     /// Whether the account has room for an object that is not bound yet.
-    fn admit(&self, resolved: &Resolved) -> Result<(), Finding> {
+    pub(super) fn admit(&self, resolved: &Resolved) -> Result<(), Finding> {
         match resolved.account.max_endpoints {
             Some(most) if status::binding(&self.object.status).is_none() => {
                 let account = &resolved.binding.account;
-                self.ctx.admissions.admit(&self.ctx.caches, &self.object, account, most)
+                let claim = resolved.writes == Writes::Allowed;
+                self.ctx
+                    .admissions
+                    .admit(&self.ctx.caches, &self.object, account, most, claim)
             }
             _ => Ok(()),
         }
     }
 
     /// Whether the groups of others that the spec names may be used: asked once for a generation, and never at rest.
-    async fn check_groups(
+    pub(super) async fn check_groups(
         &self,
         region: &Region,
         ec2: &Ec2,
@@ -378,11 +389,11 @@ impl<'a> Pass<'a> {
                     .await;
             }
             let mut plan = self.plan(desired, farewell, &seen, held.as_deref());
-            if let Writes::Frozen(finding) = &resolved.writes
-                && !plan.steps.is_empty()
-            {
-                plan.steps.clear();
-                plan.endpoint = finding.clone();
+            if let Writes::Frozen(finding) = &resolved.writes {
+                let steps = foresee(&seen, desired, |seen| {
+                    self.plan(desired, farewell, seen, held.as_deref())
+                });
+                self.hold_back(resolved, finding, &steps, &mut plan);
             }
             if held.is_some() {
                 self.ctx.wakers.account(&resolved.binding.account);
@@ -459,7 +470,37 @@ impl<'a> Pass<'a> {
         Ok(Next::NotBefore(region.next_tick()))
     }
 
-    fn plan(&self, desired: Option<&Desired>, farewell: Farewell, seen: &Observed, held: Option<&str>) -> Plan {
+    /// Says in place of doing.
+    fn hold_back(&mut self, resolved: &Resolved, why: &Finding, steps: &[Step], plan: &mut Plan) {
+        plan.steps.clear();
+        if steps.is_empty() {
+            return;
+        }
+        self.held_back = Some(HeldBack {
+            account: resolved.binding.account.clone(),
+            actions: steps.iter().map(Step::action).collect(),
+        });
+        let (in_aws, of_services): (Vec<&Step>, Vec<&Step>) = steps.iter().partition(|step| step.is_in_aws());
+        for (steps, finding) in [(in_aws, &mut plan.endpoint), (of_services, &mut plan.service)] {
+            if !steps.is_empty() {
+                let steps: Vec<String> = steps.into_iter().map(ToString::to_string).collect();
+                let mut message = format!("{}; held back: {}", why.message, steps.join("; "));
+                if let Some((end, _)) = message.char_indices().nth(LONGEST_LIST) {
+                    message.truncate(end);
+                    message.push_str("...");
+                }
+                *finding = Finding::bad(why.reason, message);
+            }
+        }
+    }
+
+    pub(super) fn plan(
+        &self,
+        desired: Option<&Desired>,
+        farewell: Farewell,
+        seen: &Observed,
+        held: Option<&str>,
+    ) -> Plan {
         let Some(desired) = desired else {
             return plan::plan_absence(&self.owner, seen, farewell);
         };
@@ -577,13 +618,21 @@ impl<'a> Pass<'a> {
     }
 }
 
+/// What becomes of the AWS resources of an object that is deleted.
+pub(super) fn farewell(policy: Option<DeletionPolicy>, resolved: &Resolved) -> Farewell {
+    match policy.or(resolved.account.default_deletion_policy) {
+        Some(DeletionPolicy::Retain) => Farewell::Retain,
+        Some(DeletionPolicy::Delete) | None => Farewell::Delete,
+    }
+}
+
 fn not_ready(account: &str, refusal: &Refusal) -> (Finding, Duration) {
     let message = format!("AWSAccount {account} is not ready: {refusal}");
     (Finding::bad(Reason::AccountNotReady, message), refusal.retry_after())
 }
 
 /// Whether the Python operator left its marks on an object that has not been bound since.
-fn is_legacy(object: &Endpoint) -> bool {
+pub(super) fn is_legacy(object: &Endpoint) -> bool {
     let marked = object.status.create_fn.is_some()
         || finalizer::has(object, KOPF_FINALIZER)
         || object

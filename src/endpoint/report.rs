@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use kube::Resource;
 use vpce_core::api::VPCEndpointStatus;
-use vpce_core::conditions::{EventKind, Finding, Retry};
+use vpce_core::conditions::{EventKind, Finding, Reason, Retry};
 use vpce_core::desired::Desired;
 use vpce_core::error::Class;
 use vpce_core::observed::{Observed, Sight};
@@ -154,12 +154,18 @@ impl Pass<'_> {
     ) -> Result<Next, kube::Error> {
         let findings = Findings {
             account: Some(match &resolved.writes {
-                Writes::Allowed => status::account_resolved(&resolved.binding),
-                Writes::Frozen(finding) => finding.clone(),
+                // That the operator is read-only is not the account's doing: what is as specified stays Ready.
+                Writes::Frozen(finding) if finding.reason != Reason::ReadOnly => finding.clone(),
+                Writes::Frozen(_) | Writes::Allowed => status::account_resolved(&resolved.binding),
             }),
             endpoint: Some(plan.endpoint),
             service: Some(plan.service),
         };
+        if status::binding(&self.object.status).is_none() && !self.deleting {
+            // Frozen before it was bound: what was found is not its own yet.
+            self.report(findings).await?;
+            return Ok(next);
+        }
         let mut status = self.object.status.clone();
         status::take_over(
             &mut status,
@@ -203,6 +209,10 @@ impl Pass<'_> {
         mut status: VPCEndpointStatus,
         findings: &Findings,
     ) -> Result<(), kube::Error> {
+        let held_back = self.held_back.take();
+        self.ctx
+            .memories
+            .with(&self.object, |memory| memory.held_back = held_back);
         let changed = status::judge(&mut status, findings, self.object.metadata.generation);
         self.object = status::write(self.ctx, &self.object, status).await?;
         if !changed {

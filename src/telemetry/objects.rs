@@ -22,6 +22,8 @@ pub struct Sources {
     pub accounts: Store<Watched<AWSAccount>>,
     /// The regions in which the operator works.
     pub regions: Arc<dyn Fn() -> Vec<RegionGauges> + Send + Sync>,
+    /// What is held back while nothing may be changed: AWSAccount and action of every step.
+    pub held_back: Arc<dyn Fn() -> Vec<(String, &'static str)> + Send + Sync>,
     /// When the session of each AWSAccount (by name) expires.
     pub sessions: Arc<dyn Fn() -> Vec<(String, SystemTime)> + Send + Sync>,
 }
@@ -138,6 +140,11 @@ const NETWORK_INTERFACES: Series<3> = Series {
     help: "Network interfaces of endpoints, which is what AWS charges for by the hour.",
     labels: ["account", "namespace", "type"],
 };
+const PLANNED_STEPS: Series<2> = Series {
+    name: "vpce_planned_steps",
+    help: "Steps that are held back while the operator is read-only, an AWSAccount is suspended, or an endpoint is frozen.",
+    labels: ["account", "step"],
+};
 const ACCOUNT_INFO: Series<2> = Series {
     name: "vpce_account_info",
     help: "The AWS account that an AWSAccount leads to; always 1.",
@@ -218,6 +225,7 @@ impl ObjectSeries {
             ENDPOINT_TRANSITION.desc(),
             ENDPOINT_DELETION.desc(),
             NETWORK_INTERFACES.desc(),
+            PLANNED_STEPS.desc(),
             ACCOUNT_INFO.desc(),
             ACCOUNT_CONDITION.desc(),
             ACCOUNT_ENDPOINTS.desc(),
@@ -255,6 +263,7 @@ impl Collector for ObjectSeries {
         if self.per_object {
             families.extend(of_endpoints(&endpoints));
         }
+        families.push(planned_steps((self.sources.held_back)()));
         families.extend(of_accounts(&endpoints, &accounts, (self.sources.sessions)()));
         families.extend(of_regions((self.sources.regions)()));
         families
@@ -306,6 +315,14 @@ fn totals(endpoints: &[Arc<Watched<VPCEndpoint>>], accounts: &[Arc<Watched<AWSAc
         NETWORK_INTERFACES.family(interfaces),
         UNPARSEABLE.family(unparseable),
     ]
+}
+
+fn planned_steps(held_back: Vec<(String, &'static str)>) -> proto::MetricFamily {
+    let mut steps = Samples::new();
+    for (account, step) in held_back {
+        *steps.entry([account, step.to_owned()]).or_default() += 1.0;
+    }
+    PLANNED_STEPS.family(steps)
 }
 
 /// What every endpoint has of its own.

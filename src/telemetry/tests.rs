@@ -30,6 +30,7 @@ const PROMISED: &[(&str, &str, &[&str], Of)] = &[
     ("vpce_endpoint_deletion_timestamp_seconds", "gauge", &["namespace", "name", "account"], Of::Object),
     ("vpce_endpoint_network_interfaces", "gauge", &["account", "namespace", "type"], Of::All),
     ("vpce_time_to_ready_seconds", "histogram", &["account", "type"], Of::All),
+    ("vpce_planned_steps", "gauge", &["account", "step"], Of::All),
     ("vpce_account_info", "gauge", &["account", "account_id"], Of::All),
     ("vpce_account_status_condition", "gauge", &["account", "condition", "status", "reason"], Of::All),
     ("vpce_account_endpoints", "gauge", &["account"], Of::All),
@@ -82,6 +83,10 @@ fn sources() -> Sources {
     });
     let bound = json!({"name": "tenant-a", "account_id": "111111111111"});
     Sources {
+        held_back: Arc::new(|| {
+            let step = |account: &str| (account.to_owned(), "CreateVpcEndpoint");
+            vec![step("tenant-a"), step("tenant-a"), step("tenant-b")]
+        }),
         endpoints: caches(&[
             json!({
                 "metadata": {"namespace": "team", "name": "ready"}, "spec": spec,
@@ -247,6 +252,7 @@ fn a_scrape_tells_how_the_estate_stands() {
         r#"vpce_endpoint_last_transition_timestamp_seconds{namespace="team",name="ready",account="tenant-a",condition="Ready"} 7"#,
         r#"vpce_endpoint_deletion_timestamp_seconds{namespace="team",name="leaving",account="tenant-a"} 100"#,
         r#"vpce_endpoint_network_interfaces{account="tenant-a",namespace="team",type="Interface"} 3"#,
+        r#"vpce_planned_steps{account="tenant-a",step="CreateVpcEndpoint"} 2"#,
         r#"vpce_account_info{account="tenant-a",account_id="111111111111"} 1"#,
         r#"vpce_account_info{account="tenant-b",account_id="222222222222"} 1"#,
         r#"vpce_account_endpoints{account="tenant-a"} 2"#,

@@ -24,6 +24,7 @@ mod policies;
 mod private_dns;
 mod privileges;
 mod rails;
+mod read_only;
 mod rebuild;
 mod schema;
 mod secrets;

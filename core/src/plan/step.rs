@@ -84,6 +84,27 @@ pub enum Step {
 }
 
 impl Step {
+    /// What it does, as metrics name it: the EC2 action, or what happens to the Service.
+    pub fn action(&self) -> &'static str {
+        match self {
+            Step::CreateGroup { .. } => "CreateSecurityGroup",
+            Step::Authorize(_, Direction::Ingress, _) => "AuthorizeSecurityGroupIngress",
+            Step::Authorize(_, Direction::Egress, _) => "AuthorizeSecurityGroupEgress",
+            Step::Revoke(_, Direction::Ingress, _) => "RevokeSecurityGroupIngress",
+            Step::Revoke(_, Direction::Egress, _) => "RevokeSecurityGroupEgress",
+            Step::Describe(_, Direction::Ingress, _) => "UpdateSecurityGroupRuleDescriptionsIngress",
+            Step::Describe(_, Direction::Egress, _) => "UpdateSecurityGroupRuleDescriptionsEgress",
+            Step::CreateEndpoint { .. } => "CreateVpcEndpoint",
+            Step::ModifyEndpoint { .. } => "ModifyVpcEndpoint",
+            Step::Tag(..) => "CreateTags",
+            Step::Untag(..) => "DeleteTags",
+            Step::DeleteEndpoint(_) => "DeleteVpcEndpoints",
+            Step::DeleteGroup(_) => "DeleteSecurityGroup",
+            Step::PublishService { .. } => "PublishService",
+            Step::DeleteService(_) => "DeleteService",
+        }
+    }
+
     /// Whether it changes AWS, not Kubernetes.
     pub fn is_in_aws(&self) -> bool {
         !matches!(self, Step::PublishService { .. } | Step::DeleteService(_))

@@ -7,7 +7,7 @@ use vpce_core::conditions::Reason;
 use vpce_core::desired::{Desired, Groups};
 use vpce_core::ids::GroupId;
 use vpce_core::observed::{Observed, Sight, State};
-use vpce_core::plan::{Farewell, Memory, Plan, ResourceId, Step, plan, plan_absence};
+use vpce_core::plan::{Farewell, Memory, Plan, ResourceId, Step, foresee, plan, plan_absence};
 use vpce_core::tags::{self, Claim};
 
 use crate::ec2::{Refusal, World};
@@ -303,6 +303,48 @@ proptest! {
         }
         prop_assert!(last.service.ok);
         prop_assert!(world.services.values().all(|service| !service.ours));
+    }
+}
+
+/// What was carried out until nothing was left to do, as actions; none where EC2 refused something for a while, or where
+/// something had to be looked for again.
+fn carried_out(world: &World, planned: impl Fn(&Observed) -> Plan) -> Option<Vec<&'static str>> {
+    let mut world = world.clone();
+    let mut done = Vec::new();
+    for _ in 0..2 * FEW {
+        let seen = world.look(&owner());
+        if seen.endpoint == Sight::Unconfirmed || seen.group == Sight::Unconfirmed || !seen.spare_endpoints.is_empty() {
+            return None;
+        }
+        let steps = planned(&seen).steps;
+        for step in &steps {
+            world.apply(step).ok()?;
+            done.push(step.action());
+        }
+        if !world.tick() && steps.is_empty() {
+            return Some(done);
+        }
+    }
+    panic!("still at it")
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn what_is_foreseen_is_what_is_then_done(scenario in scenario(), farewell in any::<Option<bool>>()) {
+        let Scenario { desired, world, tag_keys, .. } = &scenario;
+        let memory = Memory { tag_keys, held: None, swap_subnets_apart: false };
+        let farewell = farewell.map(|retain| if retain { Farewell::Retain } else { Farewell::Delete });
+        let planned = |seen: &Observed| match farewell {
+            None => plan(&owner(), desired, seen, memory),
+            Some(farewell) => plan_absence(&owner(), seen, farewell),
+        };
+        let seen = world.clone().look(&owner());
+        let foreseen = foresee(&seen, farewell.is_none().then_some(desired), planned);
+        if let Some(done) = carried_out(world, planned) {
+            prop_assert_eq!(foreseen.iter().map(Step::action).collect::<Vec<_>>(), done);
+        }
     }
 }
 

@@ -1,0 +1,154 @@
+//! The subcommand `plan`: shows what the operator would do for a VPCEndpoint as it is now, and does nothing.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::io::Write;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use k8s_openapi::api::core::v1::{Namespace, Service};
+use kube::api::{Api, ListParams};
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::watcher::Event;
+use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
+use vpce_core::conditions::Finding;
+use vpce_core::plan::Step;
+
+use crate::cli::{Mode, Settings};
+use crate::context::{Account, Caches, Endpoint};
+use crate::endpoint::preview;
+use crate::operator;
+use crate::telemetry::{Metrics, MetricsOptions};
+
+/// Which object, and how the operator runs.
+#[derive(Debug, Args)]
+pub struct Preview {
+    /// The VPCEndpoint.
+    #[arg(value_name = "NAMESPACE/NAME", value_parser = key)]
+    object: Key,
+
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Debug, Clone)]
+struct Key {
+    namespace: String,
+    name: String,
+}
+
+fn key(text: &str) -> Result<Key, String> {
+    match text.split('/').collect::<Vec<_>>()[..] {
+        [namespace, name] if !namespace.is_empty() && !name.is_empty() => Ok(Key {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }),
+        _ => Err("NAMESPACE/NAME, such as payments/card-processor".to_owned()),
+    }
+}
+
+/// Looks and shows.
+///
+/// # Errors
+/// When Kubernetes or AWS does not answer, when there is no such object, or when nothing can be planned for it.
+pub fn run(asked: Preview, mut out: impl Write) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(show(asked, &mut out))
+}
+
+async fn show(asked: Preview, out: &mut impl Write) -> anyhow::Result<()> {
+    let Key { namespace, name } = asked.object;
+    // What would be done is asked, whatever the operator itself may do.
+    let settings = Settings {
+        mode: Mode::ReadWrite,
+        ..asked.settings
+    };
+    let metrics = Metrics::new(MetricsOptions {
+        per_object: false,
+        version: "",
+        revision: "",
+    });
+    let client = operator::kubernetes(&metrics).await?;
+    let clusters = operator::clusters(&settings, &client).await?;
+    let caches = Caches {
+        endpoints: listed::<Endpoint>(Api::all(client.clone()), "VPCEndpoints").await?,
+        accounts: listed::<Account>(Api::all(client.clone()), "AWSAccounts").await?,
+        namespaces: namespace_alone(&client, &namespace).await?,
+        services: listed::<Service>(Api::namespaced(client.clone(), &namespace), "Services").await?,
+    };
+    let found = caches.endpoints.get(&ObjectRef::new(&name).within(&namespace));
+    let object = found.with_context(|| format!("there is no VPCEndpoint {namespace}/{name}"))?;
+    let (ctx, _queues) = operator::context(settings, client, clusters, caches, &metrics).await;
+    let ctx = Arc::new(ctx);
+    let found = match preview::preview(&ctx, object).await {
+        Ok(found) => found,
+        Err(Finding { reason, message, .. }) => bail!("nothing can be planned: {reason}: {message}"),
+    };
+    let binding = &found.binding;
+    writeln!(
+        out,
+        "{namespace}/{name}: AWSAccount {}, AWS account {} in {}",
+        binding.account, binding.account_id, binding.region
+    )?;
+    for (what, finding) in [("endpoint", &found.endpoint), ("Service", &found.service)] {
+        writeln!(out, "{what}: {}: {}", finding.reason, finding.message)?;
+    }
+    for id in &found.unconfirmed {
+        writeln!(
+            out,
+            "AWS does not know {id}, which the status names: the operator asks again before it believes that it is gone"
+        )?;
+    }
+    if let Some(Finding { reason, message, .. }) = &found.frozen {
+        writeln!(out, "held back: {reason}: {message}")?;
+    }
+    list(&found.steps, out)
+}
+
+fn list(steps: &[Step], out: &mut impl Write) -> anyhow::Result<()> {
+    if steps.is_empty() {
+        writeln!(out, "no steps")?;
+    }
+    for (number, step) in (1..).zip(steps) {
+        writeln!(out, "{number}. {step} ({})", step.action())?;
+    }
+    Ok(())
+}
+
+/// All objects of a kind, as a watch would keep them.
+async fn listed<K>(api: Api<K>, kinds: &str) -> anyhow::Result<Store<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K::DynamicType: Eq + Hash,
+{
+    let listed = api.list(&ListParams::default()).await;
+    Ok(stored(listed.with_context(|| format!("cannot list {kinds}"))?.items))
+}
+
+/// The one namespace that the object is in, with its labels.
+async fn namespace_alone(client: &Client, name: &str) -> anyhow::Result<Store<PartialObjectMeta<Namespace>>> {
+    let api: Api<Namespace> = Api::all(client.clone());
+    let found = api.get_metadata_opt(name).await;
+    Ok(stored(
+        found.with_context(|| format!("cannot read the namespace {name}"))?,
+    ))
+}
+
+fn stored<K>(objects: impl IntoIterator<Item = K>) -> Store<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let (store, mut writer) = reflector::store();
+    writer.apply_watcher_event(&Event::Init);
+    for object in objects {
+        writer.apply_watcher_event(&Event::InitApply(object));
+    }
+    writer.apply_watcher_event(&Event::InitDone);
+    store
+}

@@ -1,0 +1,158 @@
+//! An operator that is read-only looks and says what it would do, and `plan` shows the same; it changes nothing in AWS, nor any Service.
+
+use std::process::Command;
+
+use serde_json::json;
+use vpce_testbed::operator::Operator;
+
+use crate::world::{Setup, Tenant, World, condition, text};
+
+/// What the subcommand says of an object, and whether it could plan.
+fn plan(tenant: &Tenant<'_>, object: &str, environment: &[(&str, &str)]) -> (bool, String) {
+    let world = tenant.world;
+    let (key, secret) = world.aws.base_credentials();
+    let output = Command::new(env!("CARGO_BIN_EXE_vpce-operator"))
+        .args(["plan", object])
+        .env_clear()
+        .env("KUBECONFIG", world.cluster.plane.kubeconfig())
+        .env("AWS_ENDPOINT_URL", world.aws.url())
+        .env("AWS_REGION", "us-west-2")
+        .env("AWS_ACCESS_KEY_ID", key)
+        .env("AWS_SECRET_ACCESS_KEY", secret)
+        .envs(environment.iter().copied())
+        .output()
+        .expect("it runs");
+    let words = [&output.stdout[..], &output.stderr[..]].concat();
+    (output.status.success(), String::from_utf8(words).expect("text"))
+}
+
+/// The numbered lines.
+fn steps(shown: &str) -> Vec<&str> {
+    let numbered = |line: &&str| {
+        line.split_once(". ")
+            .is_some_and(|(number, _)| number.parse::<u8>().is_ok())
+    };
+    shown.lines().filter(numbered).collect()
+}
+
+/// How many steps of a kind are held back in the tenant's account.
+fn held_back(operator: &Operator, tenant: &Tenant<'_>, step: &str) -> u32 {
+    let metrics = operator.metrics().expect("it runs");
+    let series = format!("vpce_planned_steps{{account=\"{}\",step=\"{step}\"}} ", tenant.account);
+    let found = metrics.lines().find_map(|line| line.strip_prefix(&series));
+    found.map_or(0, |value| value.parse().expect("a number"))
+}
+
+#[test]
+fn a_read_only_operator_says_what_it_would_do_and_does_nothing() {
+    let world = World::own(Setup::fast());
+    let tenant = world.tenant("reader");
+    for name in ["kept", "drifted", "leaving"] {
+        tenant.apply(name, tenant.spec(json!({})));
+        tenant.ready(name);
+    }
+    world.operator.terminate().expect("it ends");
+    let reader = world
+        .operator
+        .replica("reader", &[("VPCE_MODE", "ReadOnly")])
+        .expect("it starts");
+    let writes = tenant.writes();
+
+    // One that is new.
+    tenant.apply("new", tenant.spec(json!({})));
+    let message = tenant.not_ready("new", "ReadOnly");
+    for part in ["--mode ReadOnly", "create security group", "create an endpoint for"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    let new = tenant.get("new").expect("it is there");
+    assert!(
+        new["metadata"]["finalizers"].is_null(),
+        "nothing is made that it stands for"
+    );
+    assert!(new["status"]["account"].is_null(), "it is not bound");
+    let service = condition(&new, "ServicePublished").expect("it is said of the Service too");
+    assert_eq!((service.status, service.reason.as_str()), (false, "ReadOnly"));
+
+    // One that differs, one that is deleted, one that is as it should be.
+    tenant.merge("drifted", json!({"spec": {"tags": {"team": "blue"}}}));
+    let message = tenant.not_ready("drifted", "ReadOnly");
+    assert!(message.contains("set tags of"), "{message}");
+    tenant.delete("leaving");
+    let message = tenant.not_ready("leaving", "ReadOnly");
+    assert!(message.contains("delete endpoint"), "{message}");
+    tenant.merge(
+        "kept",
+        json!({"metadata": {"annotations": {"silvermullet.com/reconcile-at": "now"}}}),
+    );
+    tenant.ready("kept");
+
+    // Metrics and the subcommand agree.
+    world.eventually("the metrics tell of the steps", || {
+        let expected = [("CreateVpcEndpoint", 1), ("CreateTags", 2), ("DeleteVpcEndpoints", 1)];
+        let found = expected.map(|(step, _)| (step, held_back(&reader, &tenant, step)));
+        (found == expected).then_some(())
+    });
+    let of = |name: &str| format!("{}/{name}", tenant.namespace);
+    let (planned, shown) = plan(&tenant, &of("new"), &[]);
+    assert!(planned, "{shown}");
+    let actions = [
+        "CreateSecurityGroup",
+        "AuthorizeSecurityGroupIngress",
+        "CreateVpcEndpoint",
+        "PublishService",
+    ];
+    let listed = steps(&shown);
+    assert_eq!(listed.len(), actions.len(), "{shown}");
+    for (line, action) in listed.iter().zip(actions) {
+        assert!(line.ends_with(&format!("({action})")), "{line} is not {action}");
+    }
+    let (planned, shown) = plan(&tenant, &of("kept"), &[]);
+    assert!(planned && shown.contains("no steps"), "{shown}");
+    let (planned, shown) = plan(&tenant, &of("leaving"), &[]);
+    assert!(planned && steps(&shown).len() == 3, "Service, endpoint, group: {shown}");
+
+    // Nothing was done by either.
+    assert_eq!(tenant.writes(), writes);
+    assert!(tenant.kubernetes_service("new").is_none());
+    assert!(tenant.kubernetes_service("leaving").is_some());
+
+    // It is all done by one that may.
+    reader.terminate().expect("it ends");
+    world.operator.start().expect("it starts");
+    tenant.ready("new");
+    tenant.ready("drifted");
+    tenant.gone("leaving");
+    assert_eq!(held_back(&world.operator, &tenant, "CreateVpcEndpoint"), 0);
+    let (planned, shown) = plan(&tenant, &of("new"), &[]);
+    assert!(planned && shown.contains("no steps"), "{shown}");
+}
+
+#[test]
+fn the_subcommand_says_why_nothing_can_be_planned_or_is_done() {
+    let world = World::shared();
+    let tenant = world.tenant("planner");
+    let of = |name: &str| format!("{}/{name}", tenant.namespace);
+    let (planned, shown) = plan(&tenant, &of("absent"), &[]);
+    assert!(!planned && shown.contains("there is no VPCEndpoint"), "{shown}");
+    let (planned, shown) = plan(&tenant, "no-slash", &[]);
+    assert!(!planned && shown.contains("NAMESPACE/NAME"), "{shown}");
+
+    tenant.edit_account(json!({"suspended": true}));
+    tenant.apply("waits", tenant.spec(json!({})));
+    let message = tenant.not_ready("waits", "AccountSuspended");
+    assert!(message.contains("is suspended"), "{message}");
+    world.eventually("what is held back is measured", || {
+        (held_back(&world.operator, &tenant, "CreateVpcEndpoint") == 1).then_some(())
+    });
+    let (planned, shown) = plan(&tenant, &of("waits"), &[]);
+    assert!(planned && shown.contains("held back: AccountSuspended"), "{shown}");
+    assert_eq!(steps(&shown).len(), 4, "{shown}");
+
+    tenant.edit_account(json!({"suspended": null, "allowed_vpc_ids": []}));
+    tenant.not_ready("waits", "NotAllowed");
+    let (planned, shown) = plan(&tenant, &of("waits"), &[]);
+    assert!(!planned && shown.contains("NotAllowed"), "{shown}");
+    assert!(tenant.writes().is_empty());
+    let id = text(&tenant.get("waits").expect("there")["status"]["vpc_endpoint_id"]);
+    assert!(id.is_empty(), "{id}");
+}
