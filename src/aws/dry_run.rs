@@ -60,6 +60,8 @@ pub enum Probe<'a> {
     DescribeEndpoints,
     /// DescribeSecurityGroups.
     DescribeGroups,
+    /// DescribeNetworkInterfaces.
+    DescribeInterfaces,
     /// CreateVpcEndpoint in this VPC for this service.
     CreateEndpoint(&'a VpcId, &'a str),
     /// CreateSecurityGroup in this VPC.
@@ -83,9 +85,10 @@ pub enum Probe<'a> {
 }
 
 /// All actions that the operator calls.
-pub const ACTIONS: [&str; 15] = [
+pub const ACTIONS: [&str; 16] = [
     "DescribeVpcEndpoints",
     "DescribeSecurityGroups",
+    "DescribeNetworkInterfaces",
     "CreateVpcEndpoint",
     "CreateSecurityGroup",
     "ModifyVpcEndpoint",
@@ -108,6 +111,7 @@ impl Probe<'_> {
         match self {
             Self::DescribeEndpoints => "DescribeVpcEndpoints",
             Self::DescribeGroups => "DescribeSecurityGroups",
+            Self::DescribeInterfaces => "DescribeNetworkInterfaces",
             Self::CreateEndpoint(..) => "CreateVpcEndpoint",
             Self::CreateGroup(_) => "CreateSecurityGroup",
             Self::ModifyEndpoint(_) => "ModifyVpcEndpoint",
@@ -128,7 +132,11 @@ impl Probe<'_> {
 impl Example {
     /// What can be asked about, in this order.
     pub fn probes(&self) -> Vec<Probe<'_>> {
-        let mut probes = vec![Probe::DescribeEndpoints, Probe::DescribeGroups];
+        let mut probes = vec![
+            Probe::DescribeEndpoints,
+            Probe::DescribeGroups,
+            Probe::DescribeInterfaces,
+        ];
         if let Some(vpc) = &self.vpc {
             probes.extend(self.service.as_ref().map(|service| Probe::CreateEndpoint(vpc, service)));
             probes.push(Probe::CreateGroup(vpc));
@@ -157,7 +165,9 @@ impl Ec2 {
     /// Asks whether a call would be allowed.
     pub async fn dry_run(&self, probe: Probe<'_>, example: &Example) -> Answer {
         let answer = match probe {
-            Probe::DescribeEndpoints | Probe::DescribeGroups => self.dry_describe(probe).await,
+            Probe::DescribeEndpoints | Probe::DescribeGroups | Probe::DescribeInterfaces => {
+                self.dry_describe(probe).await
+            }
             Probe::CreateEndpoint(vpc, service) => self.dry_create(vpc, service, example).await,
             Probe::ModifyEndpoint(id) => {
                 let request = self.client.modify_vpc_endpoint().vpc_endpoint_id(id.as_str());
@@ -226,6 +236,10 @@ impl Ec2 {
         match probe {
             Probe::DescribeGroups => {
                 let request = self.client.describe_security_groups().dry_run(true);
+                self.sent_dry(probe, request.send()).await
+            }
+            Probe::DescribeInterfaces => {
+                let request = self.client.describe_network_interfaces().dry_run(true);
                 self.sent_dry(probe, request.send()).await
             }
             _ => {

@@ -10,3 +10,4 @@ pub mod observer;
 pub mod region;
 pub mod sessions;
 pub mod snapshot;
+mod users;

@@ -448,7 +448,7 @@ impl Region {
     }
 
     /// Reads all pages; each takes a token of its own.
-    async fn pages<Fact, Answer>(
+    pub(super) async fn pages<Fact, Answer>(
         &self,
         action: &'static str,
         mut read: impl FnMut(Option<String>) -> Answer,

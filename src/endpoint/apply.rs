@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use vpce_core::conditions::{Finding, Reason, reason_of};
 use vpce_core::error::Class;
+use vpce_core::ids::GroupId;
 use vpce_core::line::Turn;
 use vpce_core::observed::State;
 use vpce_core::plan::{ResourceId, Step};
@@ -14,7 +15,7 @@ use vpce_core::tags::Owner;
 use crate::aws::deletes::Asker;
 use crate::aws::ec2::{Ec2, NewEndpoint};
 use crate::aws::error::CallError;
-use crate::aws::region::Region;
+use crate::aws::region::{LookError, Region};
 use crate::context::{Context, Endpoint};
 use crate::service::{self, Publication, Published};
 
@@ -126,23 +127,10 @@ pub async fn apply(hands: &Hands<'_>, steps: &[Step]) -> Result<Progress, kube::
     })
 }
 
-/// The EC2 action of a step; none for those in Kubernetes, and for deletes, which gather.
+/// The EC2 action whose line a step waits in; none for those in Kubernetes, and for deletes, which gather.
 fn action(step: &Step) -> Option<&'static str> {
-    Some(match step {
-        Step::CreateGroup { .. } => "CreateSecurityGroup",
-        Step::Authorize(_, Direction::Ingress, _) => "AuthorizeSecurityGroupIngress",
-        Step::Authorize(_, Direction::Egress, _) => "AuthorizeSecurityGroupEgress",
-        Step::Revoke(_, Direction::Ingress, _) => "RevokeSecurityGroupIngress",
-        Step::Revoke(_, Direction::Egress, _) => "RevokeSecurityGroupEgress",
-        Step::Describe(_, Direction::Ingress, _) => "UpdateSecurityGroupRuleDescriptionsIngress",
-        Step::Describe(_, Direction::Egress, _) => "UpdateSecurityGroupRuleDescriptionsEgress",
-        Step::CreateEndpoint { .. } => "CreateVpcEndpoint",
-        Step::ModifyEndpoint { .. } => "ModifyVpcEndpoint",
-        Step::Tag(..) => "CreateTags",
-        Step::Untag(..) => "DeleteTags",
-        Step::DeleteGroup(_) => "DeleteSecurityGroup",
-        Step::DeleteEndpoint(_) | Step::PublishService { .. } | Step::DeleteService(_) => return None,
-    })
+    let waits = step.is_in_aws() && !matches!(step, Step::DeleteEndpoint(_));
+    waits.then(|| step.action())
 }
 
 impl Hands<'_> {
@@ -342,12 +330,7 @@ impl Hands<'_> {
         }
     }
 
-    fn change_rules(
-        &self,
-        id: &vpce_core::ids::GroupId,
-        direction: Direction,
-        change: impl FnOnce(&mut vpce_core::rules::RuleSet),
-    ) {
+    fn change_rules(&self, id: &GroupId, direction: Direction, change: impl FnOnce(&mut vpce_core::rules::RuleSet)) {
         self.region.groups(|shelf| {
             shelf.changed(id, Instant::now(), |fact| match direction {
                 Direction::Ingress => change(&mut fact.ingress),
@@ -403,6 +386,20 @@ impl Hands<'_> {
             resource,
             "changed AWS"
         );
+    }
+
+    /// By whom a group is used that cannot be deleted.
+    async fn in_use(&self, error: &CallError, id: &GroupId) -> String {
+        let users = match self.region.users_of_group(self.ec2, id).await {
+            Ok(users) if users.is_empty() => "nothing shows that uses it any more: tried again".to_owned(),
+            Ok(users) => format!("still used by {}: detach it there", users.join(", ")),
+            Err(LookError::Busy(_)) => "something still uses it: tried again".to_owned(),
+            Err(LookError::Failed(unseen)) => {
+                let unseen = explain(&unseen, self.role, &self.ec2.account_id, &self.ec2.region);
+                format!("something still uses it; by whom cannot be seen: {}", unseen.message)
+            }
+        };
+        format!("{error} ({users})")
     }
 
     async fn failed(&self, step: &Step, error: &CallError, done: Vec<String>) -> Progress {
@@ -488,7 +485,10 @@ impl Hands<'_> {
             }
             _ => {}
         }
-        let finding = explain(error, self.role, &self.ec2.account_id, &self.ec2.region);
+        let mut finding = explain(error, self.role, &self.ec2.account_id, &self.ec2.region);
+        if let (Step::DeleteGroup(id), true) = (step, is_in_use(error)) {
+            finding.message = self.in_use(error, id).await;
+        }
         if let Step::DeleteEndpoint(_) = step {
             self.ctx
                 .memories
@@ -523,11 +523,6 @@ pub fn explain(error: &CallError, role: &str, account_id: &str, region: &str) ->
         reason_of(error.class)
     };
     let advice = match error.class {
-        _ if reason == Reason::InUse => {
-            "something still uses the group: network interfaces of the endpoint, which AWS takes away a little later, or a \
-             rule of another group"
-                .to_owned()
-        }
         // In a region that is not there, or not enabled, EC2 calls good credentials invalid.
         Class::Denied if error.code == "AuthFailure" => {
             format!("check that there is a region {region}, and that it is enabled for AWS account {account_id}")
@@ -537,13 +532,19 @@ pub fn explain(error: &CallError, role: &str, account_id: &str, region: &str) ->
             error.action
         ),
         Class::NotFound => {
-            format!("check the ids and the service of the spec: they must be there in {region} of AWS account {account_id}")
+            format!(
+                "check the ids and the service of the spec: they must be there in {region} of AWS account {account_id}"
+            )
         }
         Class::Invalid => "correct the spec".to_owned(),
-        Class::Quota => format!("delete what is not needed, or have AWS raise the quota of account {account_id} in {region}"),
+        Class::Quota => {
+            format!("delete what is not needed, or have AWS raise the quota of account {account_id} in {region}")
+        }
         Class::Conflict => "tried again".to_owned(),
         Class::Throttled => "tried again".to_owned(),
-        Class::Transient => format!("tried again; if it lasts, check that there is a region {region}, and look at AWS's health"),
+        Class::Transient => {
+            format!("tried again; if it lasts, check that there is a region {region}, and look at AWS's health")
+        }
     };
     Finding::bad(reason, format!("{error} ({advice})"))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use vpce_testbed::api_proxy::{ApiProxy, Seen};
-use vpce_testbed::aws::Call;
+use vpce_testbed::aws::{Call, RoleSpec};
 
 use crate::cluster::{self, NAMESPACES};
 use crate::world::{Setup, Tenant, World, condition, id, text};
@@ -145,7 +145,7 @@ fn a_namespace_with_a_hundred_endpoints_is_deleted_and_leaves_nothing() {
 }
 
 #[test]
-fn what_cannot_be_deleted_says_why_and_nobody_waits_for_it() {
+fn what_cannot_be_deleted_says_by_whom_it_is_used_and_nobody_waits_for_it() {
     let world = World::own(Setup::fast());
     let tenant = world.tenant("held");
     let names = settle(&tenant, 12);
@@ -175,10 +175,30 @@ fn what_cannot_be_deleted_says_why_and_nobody_waits_for_it() {
         let (first, last) = (calls.first()?, calls.last()?);
         (last.time - first.time > 60.0).then_some(())
     });
-    for (name, group) in [(&names[0], &used), (&names[1], &named)] {
+    for (name, group, user) in [(&names[0], &used, &stranger), (&names[1], &named, &tenant.group)] {
         let message = tenant.not_ready(name, "InUse");
-        assert!(message.contains(group.as_str()), "{message}");
+        assert!(
+            message.contains(group.as_str()) && message.contains(user.as_str()),
+            "{message}"
+        );
     }
+    // By a role that may not look, the message says what it lacks.
+    let whole = world.role(&tenant.role_arn, None);
+    let policy = whole.policy.as_deref().expect("a policy");
+    let blind = RoleSpec {
+        policy: Some(policy.replace("ec2:DescribeNetworkInterfaces", "ec2:DescribeTags")),
+        ..whole.clone()
+    };
+    aws.set_role(&tenant.role_arn, blind).expect("a role");
+    tenant.merge(
+        &names[0],
+        json!({"metadata": {"annotations": {"silvermullet.com/reconcile-at": "blind"}}}),
+    );
+    world.eventually("the message says which action is missing", || {
+        let message = tenant.condition(&names[0], "Ready")?.message;
+        (message.contains("allow DescribeNetworkInterfaces") && message.contains(&tenant.role_arn)).then_some(())
+    });
+    aws.set_role(&tenant.role_arn, whole).expect("a role");
     let ids: Vec<String> = tenant.endpoints().into_iter().map(|endpoint| endpoint.id).collect();
     assert_eq!(ids, std::slice::from_ref(&stranger), "their endpoints are gone");
     assert_eq!(tenant.groups().len(), 2);

@@ -96,7 +96,7 @@ fn with_an_endpoint_to_ask_with_all_is_known_and_asked_once() {
     let asked: Vec<Call> = of_second().collect();
     assert_eq!(
         asked.len(),
-        15,
+        16,
         "{:?}",
         asked.iter().map(|call| &call.action).collect::<Vec<_>>()
     );
@@ -106,7 +106,7 @@ fn with_an_endpoint_to_ask_with_all_is_known_and_asked_once() {
     tenant.edit_account(json!({"default_tags": {"cost": "1"}}));
     tenant.ready("api");
     says(&tenant, "True");
-    assert_eq!(of_second().count(), 15);
+    assert_eq!(of_second().count(), 16);
 }
 
 #[test]

@@ -165,7 +165,9 @@ fn live_without(tenant: &Tenant<'_>, part: &Part) {
 fn an_endpoint_misses_every_action_that_its_role_is_not_given() {
     let world = World::shared();
     let whole = whole_role(world, "arn:aws:iam::111122223333:role/vpce-operator");
-    let parts = parts(whole.policy.as_deref().expect("a policy"));
+    let mut parts = parts(whole.policy.as_deref().expect("a policy"));
+    // Only a message misses it: estate::what_cannot_be_deleted_says_by_whom_it_is_used_and_nobody_waits_for_it.
+    parts.retain(|part| part.sid != "SayWhoUsesAGroup");
     assert!(parts.len() > 15, "{} actions", parts.len());
     std::thread::scope(|scope| {
         for part in &parts {

@@ -133,6 +133,7 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
             &["ec2:DescribeSecurityGroups", "ec2:DescribeVpcEndpoints"],
             ["*"],
         ),
+        Statement::on("SayWhoUsesAGroup", &["ec2:DescribeNetworkInterfaces"], ["*"]),
         create,
         Statement::on(
             "CreateSecurityGroupWithClusterTag",

@@ -3,7 +3,7 @@
 use super::Context;
 use super::describe::{Question, Shape};
 use super::region::{Group, Region, new_id};
-use super::rules::{self, Direction, Rule};
+use super::rules::{self, Direction, Peer, Rule};
 use super::tags::{self, Tags};
 use crate::aws::error::ApiError;
 use crate::aws::partition;
@@ -15,7 +15,14 @@ const MAX_TEXT: usize = 255;
 const SHAPE: Shape = Shape {
     action: "ec2:DescribeSecurityGroups",
     ids: "GroupId",
-    filters: &["description", "group-id", "group-name", "vpc-id"],
+    filters: &[
+        "description",
+        "egress.ip-permission.group-id",
+        "group-id",
+        "group-name",
+        "ip-permission.group-id",
+        "vpc-id",
+    ],
     least: 5,
     ids_or_pages: true,
     missing: "InvalidGroup.NotFound",
@@ -126,13 +133,13 @@ pub(super) fn describe(form: &mut Form, context: &mut Context<'_>) -> Result<Xml
         region.groups.values(),
         |group| &group.id,
         |group| &group.tags,
-        |group, filter| {
-            vec![match filter {
-                "description" => group.description.clone(),
-                "group-id" => group.id.clone(),
-                "group-name" => group.name.clone(),
-                _ => group.vpc_id.clone(),
-            }]
+        |group, filter| match filter {
+            "description" => vec![group.description.clone()],
+            "egress.ip-permission.group-id" => named(group, Direction::Egress),
+            "group-id" => vec![group.id.clone()],
+            "group-name" => vec![group.name.clone()],
+            "ip-permission.group-id" => named(group, Direction::Ingress),
+            _ => vec![group.vpc_id.clone()],
         },
     )?;
     let mut xml = Xml::new();
@@ -149,6 +156,16 @@ pub(super) fn describe(form: &mut Form, context: &mut Context<'_>) -> Result<Xml
     });
     xml.optional("nextToken", token);
     Ok(xml)
+}
+
+/// The groups that a group's rules name.
+fn named(group: &Group, direction: Direction) -> Vec<String> {
+    let rules = group.rules.iter().filter(|rule| rule.direction == direction);
+    let peers = rules.filter_map(|rule| match &rule.traffic.peer {
+        Peer::Group(id) => Some(id.clone()),
+        _ => None,
+    });
+    peers.collect()
 }
 
 pub(super) fn not_found(id: &str) -> ApiError {

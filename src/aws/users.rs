@@ -1,0 +1,65 @@
+//! Who uses a security group, for the message of one that cannot be deleted.
+
+use aws_sdk_ec2::types::Filter;
+use vpce_core::ids::GroupId;
+
+use super::ec2::Ec2;
+use super::error::CallError;
+use super::observer::observed;
+use super::region::{LookError, Region};
+
+/// A few are enough: whoever takes these away sees the next ones then. EC2 takes no smaller page.
+const MOST: i32 = 5;
+
+impl Region {
+    /// What EC2 does not delete a group for: network interfaces that have it, and groups with a rule that names it, each
+    /// in a few words.
+    pub async fn users_of_group(&self, ec2: &Ec2, id: &GroupId) -> Result<Vec<String>, LookError> {
+        let mut users = self
+            .pages("DescribeNetworkInterfaces", |_| interfaces_of(ec2, id))
+            .await?;
+        for filter in ["ip-permission.group-id", "egress.ip-permission.group-id"] {
+            let groups = self.pages("DescribeSecurityGroups", |_| groups_that_name(ec2, id, filter));
+            for group in groups.await? {
+                if !users.contains(&group) {
+                    users.push(group);
+                }
+            }
+        }
+        Ok(users)
+    }
+}
+
+/// EC2 DescribeNetworkInterfaces; no page follows.
+async fn interfaces_of(ec2: &Ec2, id: &GroupId) -> Result<(Vec<String>, Option<String>), CallError> {
+    let request = ec2.client.describe_network_interfaces();
+    let request = request.filters(only("group-id", id)).max_results(MOST);
+    let answer = observed(&ec2.observer, ec2.call("DescribeNetworkInterfaces"), request.send()).await?;
+    let interfaces = answer.network_interfaces.unwrap_or_default();
+    let words = interfaces.into_iter().map(|interface| {
+        let id = interface.network_interface_id.unwrap_or_default();
+        match interface.description.filter(|text| !text.is_empty()) {
+            Some(description) => format!("network interface {id} ({description})"),
+            None => format!("network interface {id}"),
+        }
+    });
+    Ok((words.collect(), None))
+}
+
+/// EC2 DescribeSecurityGroups; no page follows.
+async fn groups_that_name(ec2: &Ec2, id: &GroupId, filter: &str) -> Result<(Vec<String>, Option<String>), CallError> {
+    let request = ec2.client.describe_security_groups();
+    let request = request.filters(only(filter, id)).max_results(MOST);
+    let answer = observed(&ec2.observer, ec2.call("DescribeSecurityGroups"), request.send()).await?;
+    let groups = answer.security_groups.unwrap_or_default().into_iter();
+    let others = groups.filter(|group| group.group_id.as_deref() != Some(id.as_str()));
+    let words = others.map(|group| {
+        let (id, name) = (group.group_id.unwrap_or_default(), group.group_name.unwrap_or_default());
+        format!("a rule of security group {id} ({name})")
+    });
+    Ok((words.collect(), None))
+}
+
+fn only(filter: &str, id: &GroupId) -> Filter {
+    Filter::builder().name(filter).values(id.as_str()).build()
+}
