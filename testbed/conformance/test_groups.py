@@ -2,6 +2,7 @@
 
 import uuid
 
+import pytest
 from target import MISSING_GROUP, MISSING_VPC, TAG, filters, refused, tags_of
 
 
@@ -109,3 +110,19 @@ def test_a_group_that_another_groups_rule_names_cannot_be_deleted(target, ec2, g
     refused("DependencyViolation", ec2.delete_security_group, GroupId=group)
     ec2.revoke_security_group_ingress(GroupId=other, IpPermissions=[rule])
     ec2.delete_security_group(GroupId=group)
+
+
+@pytest.mark.parametrize(
+    ("way", "by"), [("ingress", "ip-permission.group-id"), ("egress", "egress.ip-permission.group-id")]
+)
+def test_the_groups_whose_rules_name_a_group_are_found_by_a_filter(target, ec2, group, way, by):
+    other = target.make_group()
+    rule = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "UserIdGroupPairs": [{"GroupId": group}]}
+    getattr(ec2, f"authorize_security_group_{way}")(GroupId=other, IpPermissions=[rule])
+
+    def naming():
+        found = ec2.describe_security_groups(Filters=filters(**{by: group}))["SecurityGroups"]
+        return [named["GroupId"] for named in found]
+
+    target.eventually("the group that names it is found", lambda: naming() == [other])
+    getattr(ec2, f"revoke_security_group_{way}")(GroupId=other, IpPermissions=[rule])
