@@ -10,6 +10,7 @@ pub mod generate;
 mod http;
 pub mod operator;
 mod ports;
+pub mod prometheus;
 pub mod python;
 pub mod scenario;
 pub mod tools;
