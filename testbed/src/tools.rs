@@ -24,6 +24,7 @@ pub enum Tool {
     Kubeconform,
     Prometheus,
     Promtool,
+    DockerfileLint,
 }
 
 /// Programs whose dependency versions agree, so that one Go module pins them.
@@ -77,6 +78,13 @@ const GROUPS: &[Group] = &[
         takes: "3 minutes",
         tools: &[Tool::Prometheus, Tool::Promtool],
     },
+    Group {
+        folder: "dockerfile",
+        tags: "",
+        link: "",
+        takes: "20 seconds",
+        tools: &[Tool::DockerfileLint],
+    },
 ];
 
 impl Tool {
@@ -97,6 +105,7 @@ impl Tool {
             Self::Kubeconform => "kubeconform",
             Self::Prometheus => "prometheus",
             Self::Promtool => "promtool",
+            Self::DockerfileLint => "dockerfile-lint",
         }
     }
 
@@ -110,6 +119,7 @@ impl Tool {
             Self::Kubeconform => "github.com/yannh/kubeconform/cmd/kubeconform",
             Self::Prometheus => "github.com/prometheus/prometheus/cmd/prometheus",
             Self::Promtool => "github.com/prometheus/prometheus/cmd/promtool",
+            Self::DockerfileLint => "vpce-testbed/tools/dockerfile",
         }
     }
 
@@ -193,7 +203,15 @@ impl Group {
             let path = self.source().join(file);
             fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
         };
-        let hash = digest([read("go.mod")?, read("go.sum")?, self.link.into(), self.tags.into()]);
+        // Some groups are a program of our own.
+        let own = read("main.go").unwrap_or_default();
+        let hash = digest([
+            read("go.mod")?,
+            read("go.sum")?,
+            own,
+            self.link.into(),
+            self.tags.into(),
+        ]);
         Ok(cache()?.join("tools").join(format!("{}-{hash}", self.folder)))
     }
 }
