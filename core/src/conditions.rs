@@ -185,6 +185,59 @@ reasons! {
     InternalError               => false, Backoff, Warning;
 }
 
+macro_rules! account_reasons {
+    ($( $(#[$doc:meta])* $name:ident, )*) => {
+        /// Why a condition of an AWSAccount is as it is; the `reason` field of the condition.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum AccountReason {
+            $( $(#[$doc])* $name, )*
+        }
+
+        impl AccountReason {
+            /// Every reason there is.
+            pub const ALL: &'static [AccountReason] = &[$(AccountReason::$name,)*];
+        }
+    };
+}
+
+account_reasons! {
+    /// `Ready`: the role was assumed, and GetCallerIdentity named its account.
+    Verified,
+    /// `Ready`: STS refuses the role to the operator.
+    AssumeRoleDenied,
+    /// `Ready`: the session is in another account.
+    WrongAccount,
+    /// `Ready`: STS, or the operator's own identity, does not work.
+    STSUnavailable,
+    /// `Ready`: the spec does not parse.
+    InvalidSpec,
+    /// `Ready`: it is being deleted while endpoints use it.
+    InUse,
+    /// `Ready`: the AWS account is closed.
+    Decommissioned,
+    /// `PermissionsVerified`: EC2 allows the role all that endpoints need.
+    AllAllowed,
+    /// `PermissionsVerified`: EC2 denies the role an action.
+    ActionsDenied,
+    /// `PermissionsVerified`: some actions could not be asked about.
+    NotAllAsked,
+    /// `PermissionsVerified`: nothing names a region to ask in.
+    NoRegion,
+    /// `PermissionsVerified`: what answers as EC2 carries dry runs out.
+    NoDryRuns,
+    /// `PermissionsVerified`: EC2 is being asked.
+    Asking,
+    /// `MutationsHeld`: many endpoints vanished at once.
+    MassChange,
+}
+
+/// As it stands in the condition.
+impl fmt::Display for AccountReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

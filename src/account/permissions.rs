@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 use vpce_core::api::{AWSAccountSpec, RECONCILE_AT};
+use vpce_core::conditions::AccountReason as Reason;
 use vpce_core::desired::full_service_name;
 use vpce_core::error::Class;
 use vpce_core::line::Turn;
@@ -20,9 +21,6 @@ use crate::context::{Account, Context, Endpoint};
 /// The condition's type.
 pub const CONDITION: &str = "PermissionsVerified";
 
-/// The reason while a role is asked about that was not before.
-const ASKING: &str = "Asking";
-
 /// What the condition says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verification {
@@ -35,10 +33,10 @@ pub struct Verification {
 }
 
 impl Verification {
-    fn new(status: &str, reason: &str, message: String) -> Self {
+    fn new(status: &str, reason: Reason, message: String) -> Self {
         Self {
             status: status.to_owned(),
-            reason: reason.to_owned(),
+            reason: reason.to_string(),
             message,
         }
     }
@@ -157,7 +155,7 @@ pub async fn verify(
         }
         Round::Later(time) => {
             let is_new = |all: &mut HashMap<String, Known>| all.get(&name).is_none_or(|known| known.is_new);
-            let asking = || Verification::new("Unknown", ASKING, "EC2 is being asked, by dry runs".to_owned());
+            let asking = || Verification::new("Unknown", Reason::Asking, "EC2 is being asked, by dry runs".to_owned());
             let verification = match ctx.verifications.with(is_new) {
                 true => Some(asking()),
                 false => current(account),
@@ -177,7 +175,8 @@ fn said_before(account: &Account) -> Option<Verification> {
         .conditions
         .iter()
         .find(|found| found.type_ == CONDITION)?;
-    let is_of_now = condition.observed_generation == account.metadata.generation && condition.reason != ASKING;
+    let is_of_now =
+        condition.observed_generation == account.metadata.generation && condition.reason != Reason::Asking.to_string();
     is_of_now.then(|| Verification {
         status: condition.status.clone(),
         reason: condition.reason.clone(),
@@ -205,7 +204,7 @@ async fn ask(ctx: &Context, account: &Account, spec: &AWSAccountSpec, session: &
     let users = users(ctx, &name, role);
     let Some(place) = region_of(spec, &users) else {
         let message = "there is no region to ask in yet: set default_region".to_owned();
-        return Round::Over(Verification::new("Unknown", "NoRegion", message));
+        return Round::Over(Verification::new("Unknown", Reason::NoRegion, message));
     };
     let example = example(ctx, spec, &users, &place);
     let region = ctx.regions.get(RegionKey {
@@ -236,7 +235,7 @@ async fn ask(ctx: &Context, account: &Account, spec: &AWSAccountSpec, session: &
             Answer::Unclear(error) => Found::Unclear(error.to_string()),
             Answer::NotDry => {
                 let message = "what answers as EC2 here carries dry runs out, so that nothing was asked".to_owned();
-                return Round::Over(Verification::new("Unknown", "NoDryRuns", message));
+                return Round::Over(Verification::new("Unknown", Reason::NoDryRuns, message));
             }
             Answer::Failed(error) => {
                 if error.class == Class::Throttled {
@@ -300,18 +299,18 @@ fn sum_up(found: &BTreeMap<&'static str, Found>, role: &Role, region: &Region) -
             denied.join(", "),
             words.unwrap_or_default(),
         );
-        return Verification::new("False", "ActionsDenied", message);
+        return Verification::new("False", Reason::ActionsDenied, message);
     }
     if unknown.is_empty() {
         let message = format!("EC2 allows the role all that endpoints need, by dry runs in {place}");
-        return Verification::new("True", "AllAllowed", message);
+        return Verification::new("True", Reason::AllAllowed, message);
     }
     let allowed = match allowed.as_slice() {
         [] => "nothing yet".to_owned(),
         some => some.join(", "),
     };
     let message = format!("EC2 allows the role {allowed}, by dry runs in {place}{open}");
-    Verification::new("Unknown", "NotAllAsked", message)
+    Verification::new("Unknown", Reason::NotAllAsked, message)
 }
 
 /// The endpoints that are bound to an AWSAccount, in the AWS account that it leads to, in order of their names.

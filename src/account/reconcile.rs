@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch};
 use serde_json::json;
 use vpce_core::api::{ACCOUNT_FINALIZER, AWSAccountStatus, OrphansStatus, RELEASE_HOLD};
-use vpce_core::conditions::{self, EventKind};
+use vpce_core::conditions::{self, AccountReason as Reason, EventKind};
 
 use super::permissions::{self, Outcome, Verification};
 use super::{orphans, role, trust};
@@ -21,25 +21,6 @@ use crate::status::replacing;
 
 /// A message names so many of those who use the account.
 const NAMED: usize = 5;
-
-/// Why an AWSAccount is Ready, or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reason {
-    /// The role was assumed, and GetCallerIdentity named its account.
-    Verified,
-    /// STS refuses the role to the operator.
-    AssumeRoleDenied,
-    /// The session is in another account.
-    WrongAccount,
-    /// STS, or the operator's own identity, does not work.
-    STSUnavailable,
-    /// The spec does not parse.
-    InvalidSpec,
-    /// It is being deleted while endpoints use it.
-    InUse,
-    /// The AWS account is closed.
-    Decommissioned,
-}
 
 struct Verdict {
     reason: Reason,
@@ -91,7 +72,7 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
         let good = verdict.reason == Reason::Verified;
         tracing::info!(account = name, ready = good, reason = ?verdict.reason, message = verdict.message, "now");
         let kind = if good { EventKind::Normal } else { EventKind::Warning };
-        let reason = format!("{:?}", verdict.reason);
+        let reason = verdict.reason.to_string();
         ctx.events.publish(&*account, kind, &reason, "Verify", &verdict.message);
         if good {
             wake_users(ctx, &name);
@@ -296,7 +277,7 @@ fn status(ctx: &Context, account: &Account, verdict: &Verdict, insight: &Insight
         }
     };
     let good = verdict.reason == Reason::Verified;
-    let reason = format!("{:?}", verdict.reason);
+    let reason = verdict.reason.to_string();
     let mut conditions = Vec::new();
     let held: Vec<(String, String)> = ctx
         .regions
@@ -318,7 +299,12 @@ fn status(ctx: &Context, account: &Account, verdict: &Verdict, insight: &Insight
              annotate this object with {RELEASE_HOLD}=<id>",
             places.join(", ")
         );
-        conditions.push(condition("MutationsHeld", "True", "MassChange", &message));
+        conditions.push(condition(
+            "MutationsHeld",
+            "True",
+            &Reason::MassChange.to_string(),
+            &message,
+        ));
     }
     if let Some(found) = &insight.verification {
         let Verification {

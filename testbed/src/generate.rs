@@ -1,5 +1,7 @@
 //! The files that are generated from the operator's types and from its chart: written, or compared with what is there.
 
+mod reference;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,6 +16,8 @@ const CHART: &str = "charts/vpce-operator";
 const CRD_FOLDERS: [&str; 2] = ["crds", "charts/vpce-operator/files/crds"];
 /// It shows the commands that print the examples of IAM policies.
 const IAM: &str = "docs/iam.md";
+/// Every field of the CRDs, for people.
+const REFERENCE: &str = "docs/api.md";
 /// Templates of the chart that render one document each.
 const RBAC: [&str; 12] = [
     "admissionpolicy-objects.yaml",
@@ -66,11 +70,13 @@ pub fn check(operator: &Path) -> Result<()> {
 /// The files' paths in the repository and their contents.
 fn files(operator: &Path) -> Result<Vec<(String, String)>> {
     let mut files = Vec::new();
-    for crd in documents(&output(Command::new(operator).arg("crds"))?) {
+    let crds = documents(&output(Command::new(operator).arg("crds"))?);
+    files.push((REFERENCE.to_owned(), reference::page(&crds)?));
+    for crd in crds {
         let plural = crd_plural(&crd).context("the operator printed a document that is no CRD")?;
         files.extend(CRD_FOLDERS.map(|folder| (format!("{folder}/{plural}.yaml"), crd.clone())));
     }
-    ensure!(!files.is_empty(), "the operator printed no CRDs");
+    ensure!(files.len() > 1, "the operator printed no CRDs");
     for (path, arguments) in documented(&fs::read_to_string(project(IAM))?) {
         files.push((path, output(Command::new(operator).args(arguments))?));
     }

@@ -85,13 +85,27 @@ fn anchors(page: &str) -> BTreeSet<String> {
     headings.map(anchor).collect()
 }
 
+/// A page without its code, in which brackets are no links.
+fn prose(page: &str) -> String {
+    let mut is_code = false;
+    let lines = page.lines().filter(|line| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_code ^= is_fence;
+        !is_code && !is_fence
+    });
+    // Code that is a link's text leaves its brackets behind.
+    let lines = lines.map(|line| line.split('`').step_by(2).collect::<String>() + "\n");
+    lines.collect()
+}
+
 #[test]
 fn every_file_and_heading_that_a_page_links_to_is_there() {
     let mut pages = files(&project("docs"), "md");
+    pages.extend(files(&project("charts"), "md"));
     pages.extend(["README.md", "SECURITY.md", "CHANGELOG.md"].map(project));
     let mut broken = Vec::new();
     for page in pages {
-        let text = read(&page);
+        let text = prose(&read(&page));
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
         for (target, _) in targets.filter(|(target, _)| !target.contains("://")) {
             let (file, heading) = target.split_once('#').unwrap_or((target, ""));
@@ -105,6 +119,21 @@ fn every_file_and_heading_that_a_page_links_to_is_there() {
         }
     }
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn every_page_is_in_the_index() {
+    let index = read(&project("docs/README.md"));
+    let root = project("docs");
+    let below = |page: &PathBuf| page.strip_prefix(&root).expect("below it").to_str().map(str::to_owned);
+    let missing: Vec<String> = files(&root, "md")
+        .iter()
+        .filter_map(below)
+        // Of a folder of many pages the folder will do.
+        .filter(|page| page != "README.md" && !page.starts_with("runbooks/"))
+        .filter(|page| !["#", ")"].iter().any(|end| index.contains(&format!("]({page}{end}"))))
+        .collect();
+    assert!(missing.is_empty(), "docs/README.md does not lead to {missing:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod availability;
 mod hold;
 mod orphans;
+mod pages;
 mod rebuild;
 
 use std::fs;
@@ -41,11 +42,18 @@ struct Block {
 
 impl<'w> Guide<'w> {
     fn open(world: &'w World, name: &str) -> Self {
-        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/guides/{name}.md"));
-        let folder = world.cluster.plane.folder().join(name);
+        Self::at(world, &format!("guides/{name}"))
+    }
+
+    /// Another page of the docs that is read step by step.
+    fn at(world: &'w World, page: &str) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let folder = world.cluster.plane.folder().join(page);
         fs::create_dir_all(&folder).expect("a folder");
-        let charts = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts");
-        symlink(charts, folder.join("charts")).expect("a clone of the repository");
+        for part in ["charts", "crds"] {
+            symlink(root.join(part), folder.join(part)).expect("a clone of the repository");
+        }
+        let page = root.join(format!("docs/{page}.md"));
         Self {
             world,
             sections: sections(&fs::read_to_string(page).expect("the page")),
@@ -86,6 +94,15 @@ impl<'w> Guide<'w> {
             }
         }
         printed
+    }
+
+    /// Leaves a section out that is for readers in another case.
+    #[track_caller]
+    fn skip(&mut self, heading: &str) {
+        let section = self.sections.iter_mut().find(|section| section.heading == heading);
+        section
+            .unwrap_or_else(|| panic!("there is no section {heading:?}"))
+            .done = true;
     }
 
     /// Checks that nothing of the page was left out.
@@ -298,15 +315,21 @@ fn a_team_moves_to_another_account_and_its_service_is_there_all_the_time() {
 
 /// What the page takes for granted in the new AWS account: the role, the network and the service.
 fn new_account<'w>(guide: &Guide<'w>) -> Tenant<'w> {
-    let world = guide.world;
+    let account = guide.manifest("account.yaml");
+    let spec = |field: &str| text(&account["spec"][field]);
+    let role = guide.world.role(&spec("role_arn"), Some(&spec("external_id")));
+    guide.world.aws.add_role(&spec("role_arn"), role).expect("a role");
+    shown(guide)
+}
+
+/// The tenant of the manifests that the page shows, with their network and service, and without the role.
+fn shown<'w>(guide: &Guide<'w>) -> Tenant<'w> {
     let (account, endpoint) = (guide.manifest("account.yaml"), guide.manifest("endpoint.yaml"));
     let spec = |field: &str| text(&account["spec"][field]);
     let role_arn = spec("role_arn");
-    let role = world.role(&role_arn, Some(&spec("external_id")));
-    world.aws.add_role(&role_arn, role).expect("a role");
     let account_id = role_arn.split(':').nth(4).expect("an ARN").to_owned();
     let mut tenant = Tenant {
-        world,
+        world: guide.world,
         namespace: text(&endpoint["metadata"]["namespace"]),
         account: text(&account["metadata"]["name"]),
         account_id,

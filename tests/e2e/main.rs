@@ -18,6 +18,7 @@ mod legacy;
 mod lifecycle;
 mod moto;
 mod orphans;
+mod pages;
 mod partitions;
 mod permissions;
 mod policies;

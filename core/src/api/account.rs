@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::DeletionPolicy;
 use super::watched::lenient;
 
-/// Which namespaces may create VPC endpoints in an AWS account, through which IAM role.
+/// Which namespaces may create VPC endpoints in an AWS account, through which IAM role, and within which bounds.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
     group = "silvermullet.com",
@@ -62,18 +62,20 @@ pub struct AWSAccountSpec {
     )]
     pub role_arn: String,
 
-    /// Sent with AssumeRole, for a trust policy with the condition `sts:ExternalId`.
+    /// Sent with AssumeRole, for a trust policy with the condition `sts:ExternalId`. Without it none is sent. Agree on another value
+    /// with the owner of each account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 1224), regex(pattern = r"^[\w+=,.@:/-]+$"))]
     pub external_id: Option<String>,
 
-    /// How long a session of the role lasts, in seconds. Sessions are renewed before they expire.
-    /// STS caps sessions that were made from another role's session (IRSA and EKS Pod Identity always are) at 3600.
+    /// How long a session of the role lasts, in seconds. Sessions are renewed before they expire. The role's own maximum has to allow it.
+    /// STS caps sessions that were made from another role's session (IRSA and EKS Pod Identity always are) at 3600; the condition `Ready`
+    /// says so then.
     #[serde(default = "default_session_duration")]
     #[schemars(range(min = 900, max = 43200))]
     pub session_duration_seconds: i32,
 
-    /// The namespaces, by name, that may use the account. A namespace that neither this list nor the selector names may not.
+    /// The namespaces, by name, that may use the account. A namespace that neither this list nor the selector names may not. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 4096),
@@ -81,16 +83,17 @@ pub struct AWSAccountSpec {
     )]
     pub namespaces: Vec<String>,
 
-    /// The namespaces, by their labels, that may use the account. An empty selector selects none.
+    /// The namespaces, by their labels, that may use the account, beside those of `namespaces`. Absent or empty, it selects none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<LabelSelector>,
 
-    /// The region of endpoints that name none. Does not move endpoints that exist.
+    /// The region of endpoints that name none, such as `eu-west-1`. Without it they have to name one. An edit does not move endpoints
+    /// that exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = "^[a-z]{2,4}(-[a-z]+)+-[0-9]+$"))]
     pub default_region: Option<String>,
 
-    /// Tags for every endpoint and security group made in the account; an endpoint's own `tags` win.
+    /// Tags for every endpoint and security group made in the account; an endpoint's own `tags` win. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 40))]
     #[x_kube(
@@ -100,7 +103,7 @@ pub struct AWSAccountSpec {
     )]
     pub default_tags: BTreeMap<String, String>,
 
-    /// Tags that every endpoint and security group made in the account has, whatever the endpoint's own `tags` say.
+    /// Tags that every endpoint and security group made in the account has, whatever the endpoint's own `tags` say. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 40))]
     #[x_kube(
@@ -110,7 +113,8 @@ pub struct AWSAccountSpec {
     )]
     pub required_tags: BTreeMap<String, String>,
 
-    /// Labels of the namespace that become tags, by their keys; an endpoint's own `tags` do not win over them.
+    /// Labels of the namespace that become tags, by their keys; an endpoint's own `tags` do not win over them, `required_tags` do.
+    /// Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), inner(length(min = 1, max = 128)))]
     #[x_kube(
@@ -119,7 +123,8 @@ pub struct AWSAccountSpec {
     )]
     pub tags_from_namespace_labels: Vec<String>,
 
-    /// Tags of the session, passed to STS with AssumeRole; the trust policies on both sides must allow `sts:TagSession`.
+    /// Tags of the session, passed to STS with AssumeRole, for policies that ask for them; resources do not get them. The base role and
+    /// the role's trust policy must allow `sts:TagSession`. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 50))]
     #[x_kube(
@@ -129,7 +134,7 @@ pub struct AWSAccountSpec {
     )]
     pub session_tags: BTreeMap<String, String>,
 
-    /// Regions that endpoints may be in. Absent: all; empty: none.
+    /// Regions that endpoints may be in. Absent: all; an empty list: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 64),
@@ -137,12 +142,12 @@ pub struct AWSAccountSpec {
     )]
     pub allowed_regions: Option<Vec<String>>,
 
-    /// VPCs that endpoints may be in. Absent: all; empty: none.
+    /// VPCs that endpoints may be in. Absent: all; an empty list: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000), inner(length(max = 32), regex(pattern = "^vpc-[0-9a-f]{8,17}$")))]
     pub allowed_vpc_ids: Option<Vec<String>>,
 
-    /// Subnets that endpoints may use. Absent: all; empty: none.
+    /// Subnets that endpoints may use. Absent: all; an empty list: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 1000),
@@ -150,14 +155,14 @@ pub struct AWSAccountSpec {
     )]
     pub allowed_subnet_ids: Option<Vec<String>>,
 
-    /// Security groups that endpoints may use: as `provided`, and as sources and destinations of rules. Absent: all; empty:
-    /// none.
+    /// Security groups that endpoints may use: as `provided`, and as sources and destinations of rules. Absent: all; an empty
+    /// list: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000), inner(length(max = 32), regex(pattern = "^sg-[0-9a-f]{8,17}$")))]
     pub allowed_security_group_ids: Option<Vec<String>>,
 
     /// Services that endpoints may lead to, by patterns over their full names, in which `*` stands for any run of characters
-    /// and `?` for one. Absent: all; empty: none.
+    /// and `?` for one; case counts. Absent: all; an empty list: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 1000),
@@ -165,24 +170,27 @@ pub struct AWSAccountSpec {
     )]
     pub allowed_services: Option<Vec<String>>,
 
-    /// Whether endpoints may turn on private DNS, which leads the whole VPC's calls of a service to the endpoint.
+    /// Whether endpoints may turn on private DNS (`private_dns_enabled`), which leads the whole VPC's calls of a service to the endpoint.
+    /// Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_private_dns: bool,
 
-    /// So many endpoints may be bound to this AWSAccount: those that are keep their place, then the oldest; the rest wait.
+    /// So many endpoints may be bound to this AWSAccount: those that are keep their place, then the oldest; the rest wait with the reason
+    /// `AccountFull`. Absent: any number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100_000))]
     pub max_endpoints: Option<i32>,
 
-    /// What happens in AWS to endpoints that are deleted and do not say it themselves. Without it they are deleted there too.
+    /// Holds for endpoints that do not say it themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_deletion_policy: Option<DeletionPolicy>,
 
-    /// While true, nothing is changed in AWS: reading goes on, edits and deletions wait and say so.
+    /// While true, nothing is changed in AWS: reading goes on, edits and deletions wait with the reason `AccountSuspended`. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspended: bool,
 
-    /// The AWS account is closed: nothing is called there any more, and deleted endpoints are let go as they are.
+    /// The AWS account is closed: nothing is called there any more, and deleted endpoints are let go as they are, with an event that
+    /// names what is left. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub decommissioned: bool,
 }
@@ -195,11 +203,11 @@ fn default_session_duration() -> i32 {
 /// What the operator found.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct AWSAccountStatus {
-    /// The account that GetCallerIdentity named in a session of the role.
+    /// The AWS account's id, as GetCallerIdentity named it in a session of the role.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub account_id: Option<String>,
 
-    /// How many VPCEndpoints are bound to this account.
+    /// How many VPCEndpoints are bound to this AWSAccount.
     #[serde(default, deserialize_with = "lenient")]
     pub endpoints: Option<i64>,
 
@@ -216,7 +224,8 @@ pub struct AWSAccountStatus {
     )]
     pub observed_generation: Option<i64>,
 
-    /// `Ready`; `PermissionsVerified`: whether EC2 allows the role what endpoints need; `MutationsHeld` while a mass change waits for a person; `Stalled` while only an edit can help.
+    /// `Ready`: whether the role can be assumed; `PermissionsVerified`: whether EC2 allows the role what endpoints need; `MutationsHeld`: there
+    /// while a mass change waits for a person; `Stalled`: there while only an edit can help.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -226,7 +235,7 @@ pub struct AWSAccountStatus {
 /// `vpce-operator orphans` shows it, and deletes it when told to.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct OrphansStatus {
-    /// How many endpoints and security groups.
+    /// How many endpoints and security groups there are of them.
     pub count: i64,
     /// The ids of the first 20.
     #[serde(default)]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::watched::lenient;
 
-/// An interface VPC endpoint and the Kubernetes Service that leads to it.
+/// Which service the endpoint leads to, where it is, who may connect, and under which name.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "silvermullet.com",
@@ -24,7 +24,7 @@ use super::watched::lenient;
     namespaced,
     status = "VPCEndpointStatus",
     derive = "PartialEq",
-    doc = "A VPC endpoint in the AWS account of its namespace, and the Service that leads to it.",
+    doc = "An interface VPC endpoint (AWS PrivateLink) in the AWS account of its namespace, and the Service that leads to it.",
     printcolumn(name = "State", type_ = "string", json_path = ".status.state", description = "The state of the endpoint in AWS"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
@@ -48,16 +48,16 @@ use super::watched::lenient;
     validation = Rule::new("!has(self.security_group_type) || self.security_group_type == 'custom' || (!has(self.security_group_ingress) && !has(self.security_group_egress))").message("security_group_ingress and security_group_egress go with security_group_type custom only")
 )]
 pub struct VPCEndpointSpec {
-    /// The AWS region. Without it, the account's `default_region`.
+    /// The AWS region, such as `eu-west-1`. Without it, the AWSAccount's `default_region`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = "^[a-z]{2,4}(-[a-z]+)+-[0-9]+$"))]
     pub region: Option<String>,
 
-    /// The VPC to connect from.
+    /// The VPC that the endpoint is in, to connect from: `vpc-...`.
     #[schemars(length(max = 32), regex(pattern = "^vpc-[0-9a-f]{8,17}$"))]
     pub vpc_id: String,
 
-    /// Subnets of the VPC, at most one an availability zone: each gets a network interface.
+    /// Subnets of the VPC, at most one in an availability zone: each gets a network interface. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),
@@ -73,35 +73,38 @@ pub struct VPCEndpointSpec {
     )]
     pub vpc_endpoint_service_id: String,
 
-    /// Who may connect: `generated` (a group that lets private networks in), `provided` (groups of yours), `custom` (a group with your rules).
+    /// Who may connect. `generated`: a security group of the endpoint's own that lets in everything from 10.0.0.0/8, 172.16.0.0/12 and
+    /// 192.168.0.0/16; `provided`: the groups of `security_group_ids`; `custom`: a group of the endpoint's own with exactly the rules of
+    /// `security_group_ingress` and `security_group_egress`.
     pub security_group_type: SecurityGroupType,
 
-    /// With `provided`: the groups. They are never changed and never deleted. With `generated` they are ignored.
+    /// With `provided`: the security groups, `sg-...`. They are never changed and never deleted. With `generated` they are ignored.
     #[serde(default)]
     #[schemars(length(max = 16), inner(length(max = 32), regex(pattern = "^sg-[0-9a-f]{8,17}$")))]
     pub security_group_ids: Vec<String>,
 
-    /// With `custom`: the rules for traffic to the endpoint. None: nobody may connect.
+    /// With `custom`: the rules for traffic to the endpoint. Absent or an empty list: nobody may connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 60))]
     pub security_group_ingress: Option<Vec<CustomRule>>,
 
-    /// With `custom`: the rules for traffic from the endpoint. Absent: all; an empty list: none.
+    /// With `custom`: the rules for traffic from the endpoint. Absent: everything may leave; an empty list: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 60))]
     pub security_group_egress: Option<Vec<CustomRule>>,
 
     /// Whether the service's own DNS name leads to the endpoint everywhere in the VPC. The AWSAccount has to allow it
-    /// (`allow_private_dns`), and both DNS attributes of the VPC have to be on.
+    /// (`allow_private_dns`), and both DNS attributes of the VPC have to be on. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub private_dns_enabled: bool,
 
-    /// The AWSAccount to use; needed only where several map this namespace.
+    /// The name of the AWSAccount to use; needed only where several map this namespace. Without it, the one that does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub account: Option<String>,
 
-    /// Tags for the endpoint and for its generated or custom group.
+    /// Tags for the endpoint and for its generated or custom group. A `Name` of yours wins over the operator's, which is
+    /// `<name>-<namespace>`. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 40))]
     #[x_kube(
@@ -111,12 +114,11 @@ pub struct VPCEndpointSpec {
     )]
     pub tags: BTreeMap<String, String>,
 
-    /// The Kubernetes Service that leads to the endpoint.
+    /// The Kubernetes Service that leads to the endpoint. Without it, an `ExternalName` Service of the object's own name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceSpec>,
 
-    /// What happens in AWS when this object is deleted. Without it, what the AWSAccount's `default_deletion_policy` says,
-    /// which without that is `Delete`.
+    /// Wins over the AWSAccount's `default_deletion_policy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 }
@@ -133,7 +135,9 @@ pub enum SecurityGroupType {
     Custom,
 }
 
-/// What happens in AWS when the object is deleted.
+/// What happens in AWS when a VPCEndpoint is deleted. `Delete`: its endpoint and its generated or custom group are deleted; `Retain`: they
+/// stay, and their owner tags are replaced by `silvermullet.com/retained`. A VPCEndpoint that does not say it takes its AWSAccount's
+/// `default_deletion_policy`, and where that is absent too, `Delete`.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeletionPolicy {
     /// The endpoint and its generated or custom group are deleted.
@@ -154,59 +158,59 @@ pub enum DeletionPolicy {
     validation = Rule::new("size(self.cidr_blocks) + size(self.ipv6_cidr_blocks) + size(self.prefix_list_ids) + size(self.security_group_ids) > 0").message("a rule names at least one of cidr_blocks, ipv6_cidr_blocks, prefix_list_ids, security_group_ids")
 )]
 pub struct CustomRule {
-    /// `tcp`, `udp`, `icmp`, `icmpv6`, a protocol number, or `-1` for all.
+    /// `tcp`, `udp`, `icmp`, `icmpv6`, a protocol number from 0 to 255, or `-1` for all; as a string or as a number.
     #[schemars(extend("maxLength" = 8))]
     pub protocol: IntOrString,
 
-    /// The first port (for ICMP the type; -1 is any). Both ports absent: all.
+    /// The first port (for ICMP the type; -1 is any). `from_port` and `to_port` go together; both absent: all ports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -1, max = 65535))]
     pub from_port: Option<i32>,
 
-    /// The last port (for ICMP the code; -1 is any).
+    /// The last port (for ICMP the code; -1 is any). `from_port` and `to_port` go together; both absent: all ports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -1, max = 65535))]
     pub to_port: Option<i32>,
 
-    /// IPv4 CIDR blocks.
+    /// Sources (or destinations) as IPv4 CIDR blocks, such as `10.0.0.0/16`.
     #[serde(default)]
     #[schemars(length(max = 60), inner(length(max = 18)))]
     pub cidr_blocks: Vec<String>,
 
-    /// IPv6 CIDR blocks.
+    /// Sources (or destinations) as IPv6 CIDR blocks, such as `2001:db8::/32`.
     #[serde(default)]
     #[schemars(length(max = 60), inner(length(max = 43)))]
     pub ipv6_cidr_blocks: Vec<String>,
 
-    /// Prefix lists of EC2.
+    /// Sources (or destinations) as prefix lists of EC2, `pl-...`.
     #[serde(default)]
     #[schemars(length(max = 60), inner(length(max = 32), regex(pattern = "^pl-[0-9a-f]{8,17}$")))]
     pub prefix_list_ids: Vec<String>,
 
-    /// Other security groups.
+    /// Sources (or destinations) as security groups, `sg-...`.
     #[serde(default)]
     #[schemars(length(max = 60), inner(length(max = 32), regex(pattern = "^sg-[0-9a-f]{8,17}$")))]
     pub security_group_ids: Vec<String>,
 
-    /// Shown in EC2 beside the rule.
+    /// Shown in EC2 beside the rule. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 255), regex(pattern = r"^[a-zA-Z0-9 ._\-:/()#,@\[\]+=&;{}!$*]*$"))]
     pub description: Option<String>,
 }
 
-/// The Kubernetes Service that leads to the endpoint.
+/// The Kubernetes Service that leads to the endpoint. Without it, an `ExternalName` Service of the object's own name.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct ServiceSpec {
-    /// The Service's name. Without it, the object's own.
+    /// The Service's name, a DNS label. Without it, the object's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: Option<String>,
 
-    /// `ExternalName`: a DNS alias of the endpoint. `None`: no Service.
+    /// `ExternalName`: a DNS alias (CNAME) of the endpoint's regional name. `None`: no Service.
     #[serde(rename = "type", default)]
     pub type_: ServiceType,
 
-    /// Ports to name on the Service. They document: an alias passes every port.
+    /// Ports to name on the Service. They document: an alias passes every port. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     #[x_kube(
@@ -215,7 +219,8 @@ pub struct ServiceSpec {
     )]
     pub ports: Vec<ServicePort>,
 
-    /// Labels of the Service, of the keys that the operator's settings allow; it allows none unless it is told to.
+    /// Labels of the Service, of the keys that the operator's settings allow (`settings.serviceLabels` of the chart), which are none unless
+    /// it is told to. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(
@@ -224,7 +229,8 @@ pub struct ServiceSpec {
     )]
     pub labels: BTreeMap<String, String>,
 
-    /// Annotations of the Service, of the keys that the operator's settings allow; it allows none unless it is told to.
+    /// Annotations of the Service, of the keys that the operator's settings allow (`settings.serviceAnnotations` of the chart), which are
+    /// none unless it is told to. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(
@@ -247,16 +253,16 @@ pub enum ServiceType {
 /// A port of the Service.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct ServicePort {
-    /// A DNS label; needed where there are several ports.
+    /// The port's name, a DNS label; needed where there are several ports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: Option<String>,
 
-    /// The port.
+    /// The port's number.
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
 
-    /// `TCP` or `UDP`.
+    /// The transport protocol, `TCP` or `UDP`.
     #[serde(default)]
     pub protocol: ServiceProtocol,
 }
@@ -288,27 +294,27 @@ pub struct VPCEndpointStatus {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub incarnation: Option<i64>,
 
-    /// The endpoint: `vpce-...`.
+    /// The endpoint's id, `vpce-...`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub vpc_endpoint_id: Option<String>,
 
-    /// The endpoint's state as EC2 spells it.
+    /// The endpoint's state as EC2 spells it: `pendingAcceptance`, `pending`, `available`, `deleting`, `rejected`, `failed`, `expired`, `partial`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub state: Option<String>,
 
-    /// The endpoint's regional DNS name, which TLS clients verify.
+    /// The endpoint's regional DNS name, which the Service leads to.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub dns_name: Option<String>,
 
-    /// All of the endpoint's DNS names.
+    /// All of the endpoint's DNS names: the regional one, those of single zones, and private ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
     pub dns_entries: Vec<String>,
 
-    /// The endpoint's network interfaces.
+    /// The endpoint's network interfaces, `eni-...`, one for each subnet.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
     pub network_interface_ids: Vec<String>,
 
-    /// The generated or custom security group: `sg-...`.
+    /// The generated or custom security group, `sg-...`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub security_group_id: Option<String>,
 
@@ -316,7 +322,7 @@ pub struct VPCEndpointStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
     pub tag_keys: Vec<String>,
 
-    /// The Service that leads to the endpoint.
+    /// The Service that leads to the endpoint, once it is published.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub service: Option<PublishedService>,
 
@@ -329,7 +335,8 @@ pub struct VPCEndpointStatus {
     )]
     pub observed_generation: Option<i64>,
 
-    /// `Ready` sums up `AccountResolved`, `EndpointAvailable` and `ServicePublished`; `Stalled` is there while only a person can help.
+    /// `Ready` sums up `AccountResolved`, `EndpointAvailable` and `ServicePublished`; `Stalled` is there, true, only while waiting does not help.
+    /// docs/troubleshooting.md has every reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
