@@ -23,6 +23,7 @@ fn compare(sections: &[(&str, &str)], reasons: BTreeSet<String>) {
     let unknown: Vec<&String> = told.difference(&reasons).collect();
     assert!(unknown.is_empty(), "paragraphs on what is no reason: {unknown:?}");
     for (heading, text) in sections {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let says_who = [
             "Nobody",
             "App team",
