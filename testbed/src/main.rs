@@ -10,7 +10,7 @@ usage: testbed COMMAND
   demo               start everything, apply the example manifests and show what comes of them
   up                 start everything and leave it running until Ctrl-C
   bench [SCENARIO]   measure, and fail where a bound is missed: limits, sessions, repair, crowd, failover; all of them if none is named;
-                     and churn, which takes half an hour
+                     and churn and shared, which take half an hour each
   tools              build (or find) the programs of the control plane, and print where they are
   generate           write the files that are generated: CRDs, RBAC, the API reference, examples of IAM policies
   generate --check   fail if one of them is stale

@@ -106,6 +106,29 @@ impl Network {
     }
 }
 
+/// The operator's limits and intervals, so many times as fast as its defaults.
+pub(super) fn scaled_settings(time_scale: f64) -> Vec<(String, String)> {
+    let seconds = |default: f64| (default / time_scale).to_string();
+    let limits = [
+        ("CreateVpcEndpoint", 4.0, 0.3),
+        ("ModifyVpcEndpoint", 4.0, 0.3),
+        ("DeleteVpcEndpoints", 4.0, 0.3),
+        ("CreateTags", 100.0, 10.0),
+        ("DeleteTags", 100.0, 10.0),
+        ("Describe*", 100.0, 20.0),
+        ("*", 50.0, 5.0),
+    ]
+    .map(|(action, burst, refill)| format!("{action}={burst}/{}", refill * time_scale));
+    [
+        ("VPCE_AWS_LIMITS", limits.join(",")),
+        ("VPCE_RESYNC_INTERVAL_SECONDS", seconds(300.0)),
+        ("VPCE_POLL_INTERVAL_SECONDS", seconds(5.0)),
+        ("VPCE_SETTLE_SECONDS", seconds(10.0)),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
 /// The service that all endpoints connect to.
 pub(super) fn service() -> String {
     format!("com.amazonaws.vpce.{REGION}.vpce-svc-00000000000000001")

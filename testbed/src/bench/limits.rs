@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::bed::{Bed, MEBIBYTE, REGION, is_release, role, service};
+use super::bed::{Bed, MEBIBYTE, REGION, is_release, role, scaled_settings, service};
 use super::report::Report;
 use crate::aws::{Call, Config, RoleSpec, ServiceSpec, Simulator};
 use crate::operator::Operator;
@@ -41,7 +41,9 @@ pub(super) fn run(binary: &Path) -> Result<Report> {
         eni_release_seconds: 10.0,
         ..Config::default()
     };
-    let bed = Bed::start(binary, config, settings())?;
+    let mut settings = scaled_settings(TIME_SCALE);
+    settings.push(("VPCE_LOG_FORMAT".to_owned(), "json".to_owned()));
+    let bed = Bed::start(binary, config, settings)?;
     let Bed {
         operator, aws, plane, ..
     } = &bed;
@@ -146,31 +148,6 @@ pub(super) fn run(binary: &Path) -> Result<Report> {
 }
 
 /// The operator's limits and intervals, five times as fast as its defaults.
-fn settings() -> Vec<(String, String)> {
-    let limits: Vec<String> = [
-        ("CreateVpcEndpoint", 4.0, 0.3),
-        ("ModifyVpcEndpoint", 4.0, 0.3),
-        ("DeleteVpcEndpoints", 4.0, 0.3),
-        ("CreateTags", 100.0, 10.0),
-        ("DeleteTags", 100.0, 10.0),
-        ("Describe*", 100.0, 20.0),
-        ("*", 50.0, 5.0),
-    ]
-    .iter()
-    .map(|(action, burst, refill)| format!("{action}={burst}/{}", refill * TIME_SCALE))
-    .collect();
-    let seconds = |default: f64| (default / TIME_SCALE).to_string();
-    [
-        ("VPCE_AWS_LIMITS", limits.join(",")),
-        ("VPCE_RESYNC_INTERVAL_SECONDS", seconds(300.0)),
-        ("VPCE_POLL_INTERVAL_SECONDS", seconds(POLL_SECONDS)),
-        ("VPCE_SETTLE_SECONDS", seconds(10.0)),
-        ("VPCE_LOG_FORMAT", "json".to_owned()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
-}
-
 fn seed(aws: &Simulator) -> Result<()> {
     for account in ACCOUNTS {
         aws.add_role(&role(account), RoleSpec::default())?;

@@ -7,9 +7,11 @@ mod failover;
 mod limits;
 mod metrics;
 mod objects;
+mod one_account;
 mod repair;
 mod report;
 mod sessions;
+mod shared;
 mod weather;
 
 use std::path::Path;
@@ -28,7 +30,7 @@ struct Scenario {
     is_long: bool,
 }
 
-const SCENARIOS: [Scenario; 7] = [
+const SCENARIOS: [Scenario; 8] = [
     Scenario {
         name: "limits",
         about: "100 endpoints of one AWS account and region, made and deleted together; times in simulated seconds",
@@ -63,6 +65,12 @@ const SCENARIOS: [Scenario; 7] = [
         name: "churn",
         about: "endpoints come, change and go for half an hour",
         run: churn::run,
+        is_long: true,
+    },
+    Scenario {
+        name: "shared",
+        about: "200 endpoints, while others use half of what AWS allows the account: twenty minutes and more",
+        run: shared::run,
         is_long: true,
     },
     Scenario {

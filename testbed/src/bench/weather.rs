@@ -7,16 +7,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use serde_json::{Value, json};
 
-use super::bed::{Bed, REGION, role, service};
-use super::objects::{ACCOUNT, ENDPOINT, count_ready};
+use super::bed::{Bed, REGION, scaled_settings};
+use super::one_account::{AWS_ACCOUNT, create, delete, one_account};
 use super::report::Report;
-use crate::aws::{Call, Config, RoleSpec, ServiceSpec, Weather};
+use crate::aws::{Call, Config, Weather};
 
 const TIME_SCALE: f64 = 5.0;
-const AWS_ACCOUNT: &str = "111111111111";
-const NAMESPACE: &str = "team";
 /// Fifty in each VPC, which is the quota.
 const VPCS: usize = 2;
 const ENDPOINTS: usize = 100;
@@ -28,8 +25,6 @@ const PENDING_SECONDS: f64 = 60.0;
 const FEWEST_CALLS: f64 = 4.0 * ENDPOINTS as f64 + ENDPOINTS as f64 / 25.0;
 const MOST_CALLS_PERCENT: f64 = 160.0;
 const DONE_WITHIN: Duration = Duration::from_secs(600);
-/// Looking takes time from what is measured.
-const PAUSE: Duration = Duration::from_secs(1);
 const CHANGES: [&str; 5] = ["Authorize*", "Create*", "Delete*", "Modify*", "Revoke*"];
 
 pub(super) fn run(binary: &Path) -> Result<Report> {
@@ -40,24 +35,10 @@ pub(super) fn run(binary: &Path) -> Result<Report> {
         eni_release_seconds: 10.0,
         ..Config::default()
     };
-    let bed = Bed::start(binary, config, settings())?;
+    let bed = Bed::start(binary, config, scaled_settings(TIME_SCALE))?;
+    let specs = one_account(&bed, VPCS)?;
     let aws = &bed.aws;
-    aws.add_role(&role(AWS_ACCOUNT), RoleSpec::default())?;
-    aws.add_service(REGION, &service(), ServiceSpec::default());
-    let mut specs = Vec::new();
-    for vpc in 1..=VPCS {
-        let mut spec = bed.add_network(AWS_ACCOUNT, vpc)?.spec();
-        spec["security_group_type"] = json!("generated");
-        spec["security_group_ids"] = json!([]);
-        specs.push(spec);
-    }
     let others = aws.security_groups(AWS_ACCOUNT, REGION).len();
-    bed.objects.create_namespaces(&[NAMESPACE])?;
-    let account = json!({"role_arn": role(AWS_ACCOUNT), "namespaces": [NAMESPACE], "default_region": REGION});
-    bed.objects.create_accounts([("team".to_owned(), account)])?;
-    bed.wait("the account is Ready", DONE_WITHIN, PAUSE, || {
-        Ok(count_ready(&bed.objects.all(ACCOUNT)?) == 1)
-    })?;
     aws.clear_calls();
 
     println!("applying {ENDPOINTS} endpoints in bad weather");
@@ -68,10 +49,10 @@ pub(super) fn run(binary: &Path) -> Result<Report> {
         lose_answer: 0.1,
         ..Weather::default()
     }]);
-    let created_after = create(&bed, &specs, ENDPOINTS, || ())?;
+    let created_after = create(&bed, &specs, ENDPOINTS, DONE_WITHIN, || ())?;
     let created = Calls::of(&aws.calls());
     println!("deleting them all, in the same weather");
-    let deleted_after = delete(&bed)?;
+    let deleted_after = delete(&bed, DONE_WITHIN)?;
     let all = Calls::of(&aws.calls());
     let left = aws.endpoints(AWS_ACCOUNT, REGION).len() + aws.security_groups(AWS_ACCOUNT, REGION).len() - others;
 
@@ -82,7 +63,7 @@ pub(super) fn run(binary: &Path) -> Result<Report> {
         ..Weather::default()
     }]);
     let begin = aws.now();
-    let recovered_after = create(&bed, &specs, ENDPOINTS_IN_OUTAGE, || {
+    let recovered_after = create(&bed, &specs, ENDPOINTS_IN_OUTAGE, DONE_WITHIN, || {
         std::thread::sleep(Duration::from_secs_f64(OUTAGE_SECONDS / TIME_SCALE));
         aws.clear_faults();
     })? - OUTAGE_SECONDS;
@@ -91,7 +72,7 @@ pub(super) fn run(binary: &Path) -> Result<Report> {
         .iter()
         .filter(|call| call.time > begin && call.fault.is_some())
         .count();
-    delete(&bed)?;
+    delete(&bed, DONE_WITHIN)?;
 
     let mut report = Report::default();
     report.told("bad weather: calls refused", all.refused as f64, "calls");
@@ -118,60 +99,6 @@ pub(super) fn run(binary: &Path) -> Result<Report> {
     report.told("outage: all Ready after its end", recovered_after, "s");
     bed.operator.terminate()?;
     Ok(report)
-}
-
-/// Applies so many and waits until all are Ready; how long that took.
-fn create(bed: &Bed, specs: &[Value], count: usize, meanwhile: impl FnOnce()) -> Result<f64> {
-    let begin = bed.aws.now();
-    let endpoint = |at: usize| (NAMESPACE.to_owned(), format!("endpoint-{at}"), specs[at % VPCS].clone());
-    bed.objects.create_endpoints((0..count).map(endpoint))?;
-    meanwhile();
-    bed.wait("every endpoint is Ready", DONE_WITHIN, PAUSE, || {
-        Ok(count_ready(&bed.objects.all(ENDPOINT)?) == count)
-    })?;
-    Ok(bed.aws.now() - begin)
-}
-
-/// Deletes them all and waits until they are gone; how long that took.
-fn delete(bed: &Bed) -> Result<f64> {
-    let begin = bed.aws.now();
-    bed.plane
-        .kubectl(&[
-            "delete",
-            "vpcendpoints",
-            "--all",
-            "--wait=false",
-            "--namespace",
-            NAMESPACE,
-        ])?
-        .success()?;
-    bed.wait("nothing is left", DONE_WITHIN, PAUSE, || {
-        Ok(bed.objects.all(ENDPOINT)?.is_empty())
-    })?;
-    Ok(bed.aws.now() - begin)
-}
-
-/// The operator's limits and intervals, as much faster than its defaults as time is.
-fn settings() -> Vec<(String, String)> {
-    let seconds = |default: f64| (default / TIME_SCALE).to_string();
-    let limits = [
-        ("CreateVpcEndpoint", 4.0, 0.3),
-        ("ModifyVpcEndpoint", 4.0, 0.3),
-        ("DeleteVpcEndpoints", 4.0, 0.3),
-        ("CreateTags", 100.0, 10.0),
-        ("DeleteTags", 100.0, 10.0),
-        ("Describe*", 100.0, 20.0),
-        ("*", 50.0, 5.0),
-    ]
-    .map(|(action, burst, refill)| format!("{action}={burst}/{}", refill * TIME_SCALE));
-    [
-        ("VPCE_AWS_LIMITS", limits.join(",")),
-        ("VPCE_RESYNC_INTERVAL_SECONDS", seconds(300.0)),
-        ("VPCE_POLL_INTERVAL_SECONDS", seconds(5.0)),
-        ("VPCE_SETTLE_SECONDS", seconds(10.0)),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
 }
 
 /// What the calls so far came to.

@@ -1,0 +1,182 @@
+//! Which share of a bucket's refill others leave us, learned from refusals.
+//!
+//! A refusal says that someone else spends from the same bucket, and not how much. Right after it we go slower, so that
+//! the bucket recovers, and then a little below where we were refused. There we stay for a while before more is tried;
+//! when that is refused too, for twice as long. So refusals become rare where others take their share for good, and the
+//! full rate comes back where they stop.
+
+use std::time::Duration;
+
+/// However often calls are refused, an eighth of the rate remains, so that something moves and we
+/// notice when the other has stopped.
+const SLOWEST: f64 = 0.125;
+/// Right after a refusal.
+const EASED: f64 = 0.7;
+/// After that.
+const BELOW: f64 = 0.9;
+/// How long it is gone slower, and how long each step up is tried before the next.
+const EASE: Duration = Duration::from_secs(30);
+/// What a step up adds.
+const STEP: f64 = 0.125;
+/// How long nothing more is tried at first: longer than most bursts of others last, and short enough that one refusal
+/// does not slow down a working day.
+const FIRST_HOLD: Duration = Duration::from_secs(600);
+/// And at the longest: a refused call an hour is nothing.
+const LONGEST_HOLD: Duration = Duration::from_secs(3600);
+/// Calls that were under way together are refused together, which says no more than one refusal does.
+const TOGETHER: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing is known of others.
+    Full,
+    /// The bucket recovers from a refusal.
+    Eased,
+    /// At a share that was not refused.
+    Held,
+    /// More than that is tried.
+    Trying,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    phase: Phase,
+    share: f64,
+    /// The share to hold.
+    good: f64,
+    /// When the phase, or the share that is tried, changes next.
+    next: Duration,
+    hold: Duration,
+    refused: Option<Duration>,
+}
+
+impl Pace {
+    /// The full rate.
+    pub(super) fn full() -> Self {
+        Self {
+            phase: Phase::Full,
+            share: 1.0,
+            good: 1.0,
+            next: Duration::MAX,
+            hold: FIRST_HOLD,
+            refused: None,
+        }
+    }
+
+    /// The share of the refill that is ours.
+    pub(super) fn share(&self) -> f64 {
+        self.share
+    }
+
+    /// Whether nothing is known of others.
+    pub(super) fn is_full(&self) -> bool {
+        self.phase == Phase::Full
+    }
+
+    /// When the share changes next.
+    pub(super) fn next(&self) -> Duration {
+        self.next
+    }
+
+    /// The time for the next change has come.
+    pub(super) fn change(&mut self) {
+        if self.phase == Phase::Eased {
+            self.phase = Phase::Held;
+            self.share = self.good;
+            self.next += self.hold;
+            return;
+        }
+        self.phase = Phase::Trying;
+        self.share += STEP;
+        self.next += EASE;
+        if self.share >= 1.0 {
+            *self = Self {
+                refused: self.refused,
+                ..Self::full()
+            };
+        }
+    }
+
+    /// AWS refused a call for its rate.
+    pub(super) fn refused(&mut self, now: Duration) {
+        if self.refused.is_some_and(|before| now < before + TOGETHER) {
+            return;
+        }
+        self.refused = Some(now);
+        if self.phase == Phase::Trying {
+            self.hold = (self.hold * 2).min(LONGEST_HOLD);
+        } else {
+            self.good = (self.good * BELOW).max(SLOWEST);
+        }
+        self.phase = Phase::Eased;
+        self.share = (self.good * EASED).max(SLOWEST);
+        self.next = now + EASE;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// As it is at a time.
+    fn at(mut pace: Pace, now: Duration) -> Pace {
+        while pace.next() <= now {
+            pace.change();
+        }
+        pace
+    }
+
+    #[test]
+    fn one_refusal_costs_a_tenth_for_ten_minutes() {
+        let mut pace = Pace::full();
+        pace.refused(seconds(100));
+        let share = |now: u64| at(pace, seconds(now)).share();
+        assert!(share(100) < 0.7 && share(129) < 0.7);
+        assert_eq!([share(130), share(729)], [0.9, 0.9]);
+        assert_eq!(share(730), 1.0);
+    }
+
+    #[test]
+    fn calls_that_were_under_way_together_count_as_one() {
+        let mut pace = Pace::full();
+        for tenth in 0..10 {
+            pace.refused(Duration::from_millis(100 * tenth));
+        }
+        assert_eq!(at(pace, seconds(31)).share(), 0.9);
+    }
+
+    #[test]
+    fn something_always_moves_and_all_of_it_again_in_the_end() {
+        let mut pace = Pace::full();
+        for minute in 0..100 {
+            pace = at(pace, seconds(60 * minute));
+            pace.refused(seconds(60 * minute));
+        }
+        assert_eq!(at(pace, seconds(6000)).share(), SLOWEST);
+        assert!(at(pace, seconds(6000) + FIRST_HOLD + EASE * 8).is_full());
+    }
+
+    #[test]
+    fn what_is_tried_in_vain_is_tried_later_next_time_and_costs_one_refusal() {
+        let mut pace = Pace::full();
+        for minute in 0..5 {
+            pace = at(pace, seconds(60 * minute));
+            pace.refused(seconds(60 * minute));
+        }
+        let good = pace.good;
+        let mut now = seconds(240);
+        for hold in [600, 1200, 2400, 3600, 3600] {
+            let tried = now + EASE + seconds(hold);
+            let before = at(pace, tried - seconds(1));
+            assert_eq!((before.phase, before.share()), (Phase::Held, good), "{hold}");
+            pace = at(pace, tried);
+            assert_eq!(pace.phase, Phase::Trying, "{hold}");
+            pace.refused(tried);
+            now = tried;
+        }
+    }
+}
