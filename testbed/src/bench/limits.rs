@@ -147,7 +147,6 @@ pub(super) fn run(binary: &Path) -> Result<Report> {
     Ok(report)
 }
 
-/// The operator's limits and intervals, five times as fast as its defaults.
 fn seed(aws: &Simulator) -> Result<()> {
     for account in ACCOUNTS {
         aws.add_role(&role(account), RoleSpec::default())?;
