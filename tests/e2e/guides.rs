@@ -5,6 +5,7 @@ mod hold;
 mod orphans;
 mod pages;
 mod rebuild;
+mod runbooks;
 
 use std::fs;
 use std::io::Write as _;

@@ -1,5 +1,6 @@
 //! End to end: the operator's real binary on a real API server, with an AWS that is simulated at the wire.
 
+mod alerts;
 mod api_server;
 mod chaos;
 mod cluster;
