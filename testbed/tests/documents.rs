@@ -136,9 +136,9 @@ fn every_page_is_in_the_index() {
     assert!(missing.is_empty(), "docs/README.md does not lead to {missing:?}");
 }
 
-/// Pages whose commands nobody runs as a whole, and why. (That the operator understands its own command lines in them, and the API server their manifests,
+/// Pages, or folders of them, whose commands nobody runs as a whole, and why. (That the operator understands its own command lines in them, and the API server their manifests,
 /// is in tests/e2e/pages.rs.)
-const NOT_FOLLOWED: [(&str, &str); 5] = [
+const NOT_FOLLOWED: [(&str, &str); 6] = [
     (
         "README",
         "takes a registry, a cluster and IAM; getting-started-eks has the same steps and is followed; `make demo` and `make test` are what runs tests",
@@ -151,6 +151,10 @@ const NOT_FOLLOWED: [(&str, &str); 5] = [
     (
         "docs/iam",
         "takes an EKS cluster and CloudFormation; the files that its commands print are generated, and in force in tests",
+    ),
+    (
+        "docs/runbooks",
+        "their commands name what an alert names, which is not there before it fires",
     ),
     (
         "docs/tenancy",
@@ -170,15 +174,15 @@ fn every_page_with_commands_has_a_test_that_follows_it_or_a_reason() {
     for page in pages {
         let stem = page.file_stem().expect("a name").to_string_lossy().into_owned();
         let path = page.with_extension("");
-        let is_excused = NOT_FOLLOWED.iter().any(|(excused, _)| path == project(excused));
+        let is_excused = NOT_FOLLOWED
+            .iter()
+            .any(|(excused, _)| path.starts_with(project(excused)));
+        let is_named = NOT_FOLLOWED.iter().any(|(excused, _)| path == project(excused));
         let has_commands = read(&page).lines().any(|line| line.trim_start() == "```sh");
         if has_commands && !is_excused && !tests.contains(&format!("\"{stem}\")")) {
             untried.push(path);
         }
-        assert!(
-            has_commands || !is_excused,
-            "{stem} has no commands, and needs no excuse"
-        );
+        assert!(has_commands || !is_named, "{stem} has no commands, and needs no excuse");
     }
     assert!(untried.is_empty(), "no test runs the commands of {untried:?}");
 }
