@@ -13,4 +13,5 @@ mod ports;
 pub mod prometheus;
 pub mod python;
 pub mod scenario;
+pub mod schemas;
 pub mod tools;

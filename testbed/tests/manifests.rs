@@ -5,12 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use vpce_testbed::control_plane::ControlPlane;
+use vpce_testbed::schemas;
 use vpce_testbed::tools::Tool;
-
-/// Where kubeconform finds a kind's schema below the schemas' folder.
-const LOCATION: &str = "{{.ResourceKind}}{{.KindSuffix}}.json";
 
 fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
@@ -55,12 +53,12 @@ fn the_chart_lints_and_every_manifest_conforms() {
         .expect("ran")
         .success()
         .expect("CRDs");
-    let schemas = plane.folder().join("schemas");
-    write_schemas(&openapi(&plane), &schemas);
+    let folder = plane.folder().join("schemas");
+    schemas::write_openapi(&openapi(&plane), &folder).expect("schemas");
     let conform = |paths: &[PathBuf]| {
         let mut kubeconform = Command::new(Tool::Kubeconform.path().expect("kubeconform"));
         kubeconform.args(["-strict", "-summary", "-output", "text", "-schema-location"]);
-        kubeconform.arg(schemas.join(LOCATION)).args(paths);
+        kubeconform.arg(schemas::location(&folder)).args(paths);
         kubeconform
     };
     let manifests = ["crds", "rbac", "examples"].map(project);
@@ -126,67 +124,5 @@ fn openapi(plane: &ControlPlane) -> Value {
             "the API server does not publish our kinds' schemas"
         );
         std::thread::sleep(Duration::from_millis(250));
-    }
-}
-
-/// Writes one file a kind, as kubeconform looks for them: `deployment-apps-v1.json`.
-fn write_schemas(openapi: &Value, folder: &Path) {
-    fs::create_dir_all(folder).expect("folder");
-    let mut definitions = openapi["definitions"].as_object().expect("definitions").clone();
-    for (name, definition) in &mut definitions {
-        tighten(name, definition);
-    }
-    fs::write(
-        folder.join("definitions.json"),
-        json!({ "definitions": definitions }).to_string(),
-    )
-    .expect("written");
-    for (name, definition) in &definitions {
-        for kind in definition["x-kubernetes-group-version-kind"]
-            .as_array()
-            .into_iter()
-            .flatten()
-        {
-            let part = |part: &str| kind[part].as_str().unwrap_or_default().to_lowercase();
-            let group = part("group");
-            // kubeconform uses what stands before the group's first dot
-            let group = group.split('.').next().unwrap_or_default();
-            let file = [part("kind").as_str(), group, &part("version")]
-                .into_iter()
-                .filter(|part| !part.is_empty())
-                .collect::<Vec<_>>()
-                .join("-");
-            let schema = json!({ "$ref": format!("definitions.json#/definitions/{name}") });
-            fs::write(folder.join(file + ".json"), schema.to_string()).expect("written");
-        }
-    }
-}
-
-/// From what OpenAPI 2 can say to what holds: no unknown fields, and the types that it calls strings and are not only that.
-fn tighten(name: &str, schema: &mut Value) {
-    if name.ends_with("intstr.IntOrString") || name.ends_with("api.resource.Quantity") {
-        *schema = json!({ "type": ["string", "number"] });
-        return;
-    }
-    let Value::Object(fields) = schema else { return };
-    for key in ["properties", "definitions"] {
-        for property in fields
-            .get_mut(key)
-            .and_then(Value::as_object_mut)
-            .into_iter()
-            .flat_map(Map::values_mut)
-        {
-            tighten("", property);
-        }
-    }
-    for key in ["items", "additionalProperties"] {
-        if let Some(inner) = fields.get_mut(key) {
-            tighten("", inner);
-        }
-    }
-    let open =
-        fields.contains_key("additionalProperties") || fields.contains_key("x-kubernetes-preserve-unknown-fields");
-    if fields.contains_key("properties") && !open && !name.ends_with("JSONSchemaProps") {
-        fields.insert("additionalProperties".to_owned(), json!(false));
     }
 }
