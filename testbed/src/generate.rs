@@ -9,11 +9,18 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::operator::{self, project};
+use crate::schemas;
 use crate::tools::Tool;
 
 const CHART: &str = "charts/vpce-operator";
 /// The chart carries the CRDs in it: helm packages what is below its folder.
 const CRD_FOLDERS: [&str; 2] = ["crds", "charts/vpce-operator/files/crds"];
+/// What the chart carries in it beside them: one file, and all that have an extension.
+const ALERTS: [&str; 2] = ["prometheus/alerts.yaml", "charts/vpce-operator/files/alerts.yaml"];
+const DASHBOARDS: [&str; 2] = ["grafana", "charts/vpce-operator/files/dashboards"];
+/// What values of the chart may be; the part that says what AWSAccounts among them may be comes from their CRD.
+const VALUES_SCHEMA: &str = "charts/vpce-operator/values.schema.json";
+const VALUES_SCHEMA_MARK: &str = "\n    \"AWSAccountSpec\": ";
 /// It shows the commands that print the examples of IAM policies.
 const IAM: &str = "docs/iam.md";
 /// Every field of the CRDs, for people.
@@ -92,7 +99,48 @@ fn files(operator: &Path) -> Result<Vec<(String, String)>> {
             .with_context(|| format!("helm rendered nothing for {name}"))?;
         files.push((format!("rbac/{name}"), document));
     }
+    files.push((ALERTS[1].to_owned(), fs::read_to_string(project(ALERTS[0]))?));
+    for entry in fs::read_dir(project(DASHBOARDS[0]))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            files.push((format!("{}/{name}", DASHBOARDS[1]), fs::read_to_string(&path)?));
+        }
+    }
+    files.push((VALUES_SCHEMA.to_owned(), values_schema(&files)?));
+    files.push((format!("{CHART}/README.md"), chart_readme()?));
     Ok(files)
+}
+
+/// What the chart's schema of values is with the AWSAccount's CRD among these files.
+fn values_schema(files: &[(String, String)]) -> Result<String> {
+    let (_, crd) = files
+        .iter()
+        .find(|(path, _)| path == "crds/awsaccounts.yaml")
+        .context("the operator printed no CRD of AWSAccounts")?;
+    let schema = fs::read_to_string(project(VALUES_SCHEMA))?;
+    let (ours, _) = schema
+        .split_once(VALUES_SCHEMA_MARK)
+        .with_context(|| format!("{VALUES_SCHEMA} has no definition of AWSAccountSpec at its end"))?;
+    let spec = serde_json::to_string_pretty(&schemas::spec_of_crd(crd)?)?.replace('\n', "\n    ");
+    Ok(format!("{ours}{VALUES_SCHEMA_MARK}{spec}\n  }}\n}}\n"))
+}
+
+/// The chart's README, with its values.
+fn chart_readme() -> Result<String> {
+    let mut helm_docs = Command::new(Tool::HelmDocs.path()?);
+    helm_docs.args(["--dry-run", "--sort-values-order", "file", "--log-level", "warning"]);
+    helm_docs.arg("--chart-search-root").arg(project(CHART));
+    let readme = output(&mut helm_docs)?;
+    // It leaves gaps where a part of its templates is empty.
+    let mut tidy = String::new();
+    for line in readme.lines().map(str::trim_end) {
+        if !(line.is_empty() && (tidy.is_empty() || tidy.ends_with("\n\n"))) {
+            tidy += line;
+            tidy.push('\n');
+        }
+    }
+    Ok(format!("{}\n", tidy.trim_end()))
 }
 
 /// The operator's command lines in a page of docs that print a file, without the program: the file and the arguments.

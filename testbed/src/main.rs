@@ -12,7 +12,7 @@ usage: testbed COMMAND
   bench [SCENARIO]   measure, and fail where a bound is missed: limits, sessions, repair, crowd, failover; all of them if none is named;
                      and churn and shared, which take half an hour each
   tools              build (or find) the programs of the control plane, and print where they are
-  generate           write the files that are generated: CRDs, RBAC, the API reference, examples of IAM policies
+  generate           write the files that are generated: CRDs, RBAC, the API reference, examples of IAM policies, what the chart carries
   generate --check   fail if one of them is stale
 
 environment:

@@ -56,9 +56,53 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 
+{{/* Labels and annotations of an object: the release's, its own (`labels`, `annotations`), and the common ones, in this order. */}}
+{{- define "vpce-operator.metadata" -}}
+labels:
+  {{- merge (include "vpce-operator.labels" .root | fromYaml) (default (dict) .labels) .root.Values.commonLabels | toYaml | nindent 2 }}
+{{- with merge (dict) (default (dict) .annotations) .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* What a container engine pulls. A digest alone says what runs; a tag beside it is for people. */}}
+{{- define "vpce-operator.image" -}}
+{{- $image := .Values.image -}}
+{{- if $image.digest -}}
+{{- printf "%s%s@%s" $image.repository (ternary (printf ":%s" $image.tag) "" (ne $image.tag "")) $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $image.repository (default .Chart.AppVersion $image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The port of a URL, or that of its scheme. */}}
+{{- define "vpce-operator.urlPort" -}}
+{{- $url := urlParse . -}}
+{{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")) -}}
+{{- end -}}
+
 {{/* The port of settings.httpAddress, or the operator's default. */}}
 {{- define "vpce-operator.httpPort" -}}
 {{- regexFind "[0-9]+$" (toString .Values.settings.httpAddress) | default "8080" -}}
+{{- end -}}
+
+{{/* The container's environment, as a list. What extraEnv has too is left out by who includes it: no name may be there twice. */}}
+{{- define "vpce-operator.env" -}}
+- name: VPCE_POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+- name: VPCE_LEASE_NAMESPACE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.namespace
+- name: VPCE_LEASE_NAME
+  value: {{ include "vpce-operator.fullname" . }}
+- name: VPCE_MODE
+  value: {{ .Values.mode }}
+{{- include "vpce-operator.settingsEnv" . }}
+{{- include "vpce-operator.proxyEnv" . }}
 {{- end -}}
 
 {{/* One environment variable per setting that is not empty (false is not empty). */}}
@@ -70,11 +114,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- $variables := list
   (list "AWS_REGION" $settings.awsRegion)
+  (list "AWS_USE_FIPS_ENDPOINT" $settings.useFipsEndpoints)
   (list "VPCE_CLUSTER_ID" $settings.clusterId)
   (list "VPCE_ADOPT_FROM" (join "," $settings.adoptFrom))
   (list "VPCE_HTTP_ADDRESS" $settings.httpAddress)
   (list "VPCE_LOG_FORMAT" $settings.logFormat)
   (list "VPCE_LOG_LEVEL" $settings.logLevel)
+  (list "OTEL_EXPORTER_OTLP_ENDPOINT" $settings.otlpEndpoint)
   (list "VPCE_LEASE_DURATION_SECONDS" $settings.leaseDurationSeconds)
   (list "VPCE_RESYNC_INTERVAL_SECONDS" $settings.resyncIntervalSeconds)
   (list "VPCE_POLL_INTERVAL_SECONDS" $settings.pollIntervalSeconds)
@@ -97,5 +143,27 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   value: {{ toString $value | quote }}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+The variables of a proxy. Never through it: the API server, the cluster's own names, and the addresses on the node that
+hand out credentials (EC2's instance metadata, the agent of EKS Pod Identity).
+*/}}
+{{- define "vpce-operator.proxyEnv" -}}
+{{- $proxy := .Values.proxy -}}
+{{- if or $proxy.http $proxy.https -}}
+{{- with $proxy.http }}
+- name: HTTP_PROXY
+  value: {{ . | quote }}
+{{- end }}
+{{- with $proxy.https }}
+- name: HTTPS_PROXY
+  value: {{ . | quote }}
+{{- end }}
+{{- $direct := list "$(KUBERNETES_SERVICE_HOST)" "kubernetes.default.svc" ".svc" ".cluster.local" "localhost" "127.0.0.1" -}}
+{{- $direct = concat $direct (list "169.254.169.254" "169.254.170.23" "fd00:ec2::254" "fd00:ec2::23") $proxy.noProxy }}
+- name: NO_PROXY
+  value: {{ join "," $direct | quote }}
 {{- end -}}
 {{- end -}}
