@@ -25,6 +25,8 @@ pub enum Tool {
     Prometheus,
     Promtool,
     DockerfileLint,
+    HelmDocs,
+    HelmUnittest,
 }
 
 /// Programs whose dependency versions agree, so that one Go module pins them.
@@ -85,6 +87,19 @@ const GROUPS: &[Group] = &[
         takes: "20 seconds",
         tools: &[Tool::DockerfileLint],
     },
+    Group {
+        folder: "helm-docs",
+        tags: "",
+        link: "-X main.version=v1.14.2",
+        takes: "20 seconds",
+        tools: &[Tool::HelmDocs],
+    },
+    Group {
+        folder: "helm-unittest",
+        link: "",
+        takes: "1 minute",
+        tools: &[Tool::HelmUnittest],
+    },
 ];
 
 impl Tool {
@@ -106,6 +121,8 @@ impl Tool {
             Self::Prometheus => "prometheus",
             Self::Promtool => "promtool",
             Self::DockerfileLint => "dockerfile-lint",
+            Self::HelmDocs => "helm-docs",
+            Self::HelmUnittest => "helm-unittest",
         }
     }
 
@@ -120,6 +137,8 @@ impl Tool {
             Self::Prometheus => "github.com/prometheus/prometheus/cmd/prometheus",
             Self::Promtool => "github.com/prometheus/prometheus/cmd/promtool",
             Self::DockerfileLint => "vpce-testbed/tools/dockerfile",
+            Self::HelmDocs => "github.com/norwoodj/helm-docs/cmd/helm-docs",
+            Self::HelmUnittest => "github.com/helm-unittest/helm-unittest/cmd/helm-unittest",
         }
     }
 
