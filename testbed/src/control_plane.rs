@@ -1,6 +1,7 @@
 //! A real Kubernetes control plane on loopback: etcd, kube-apiserver and kube-controller-manager, with RBAC on and any number side by side.
 
 use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,11 +9,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use aws_lc_rs::encoding::AsDer as _;
+use base64::engine::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 use crate::child::{Child, Scratch, wait_until};
-use crate::ports;
 use crate::tools::Tool;
+use crate::{http, ports};
 
 /// A cold machine that builds at the same time needs most of it; alone it takes about 4 s.
 const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -173,6 +176,26 @@ impl ControlPlane {
     /// When it does not end.
     pub fn kill_etcd(&self) -> Result<()> {
         lock(&self.etcd).kill().map(drop)
+    }
+
+    /// Changes an object as it is stored in etcd, past the API server: into what only older versions of Kubernetes let in. Of use for what is
+    /// stored as JSON, which CRDs and custom resources are.
+    ///
+    /// # Errors
+    /// When it is not there, is no JSON, or etcd does not answer.
+    pub fn change_stored(&self, key: &str, change: impl FnOnce(&mut Value)) -> Result<()> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports.etcd_client));
+        let ask = |what: &str, body: &Value| -> Result<Value> {
+            let (status, answer) = http::post(address, &format!("/v3/kv/{what}"), &body.to_string())?;
+            ensure!(status == 200, "etcd answers {status}: {answer}");
+            Ok(serde_json::from_str(&answer)?)
+        };
+        let key = BASE64.encode(key);
+        let found = ask("range", &json!({"key": key}))?;
+        let stored = found["kvs"][0]["value"].as_str().context("etcd has nothing there")?;
+        let mut object = serde_json::from_slice(&BASE64.decode(stored)?).context("it is not stored as JSON")?;
+        change(&mut object);
+        ask("put", &json!({"key": key, "value": BASE64.encode(object.to_string())})).map(drop)
     }
 
     /// Starts etcd again, with what it had stored, and waits until the API server is ready with it.

@@ -96,6 +96,7 @@ const GROUPS: &[Group] = &[
     },
     Group {
         folder: "helm-unittest",
+        tags: "",
         link: "",
         takes: "1 minute",
         tools: &[Tool::HelmUnittest],

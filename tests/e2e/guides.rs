@@ -4,6 +4,7 @@ mod availability;
 mod hold;
 mod orphans;
 mod pages;
+mod python_operator;
 mod rebuild;
 mod runbooks;
 
@@ -14,10 +15,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use vpce_testbed::aws::ServiceSpec;
+use vpce_testbed::aws::{ServiceSpec, Simulator};
 use vpce_testbed::tools::Tool;
 
-use crate::cluster::{self, NAMESPACES};
+use crate::cluster::{self, Cluster, NAMESPACES};
 use crate::world::{Tenant, World, text};
 
 /// A page, and how far a reader has come.
@@ -80,6 +81,12 @@ impl<'w> Guide<'w> {
     /// The same where the reader sits before this cluster, and types this when asked.
     #[track_caller]
     fn follow_in(&mut self, world: &World, heading: &str, typed: &str) -> String {
+        self.follow_before(&world.cluster, &world.aws, heading, typed)
+    }
+
+    /// The same before a cluster that has no operator yet.
+    #[track_caller]
+    fn follow_before(&mut self, cluster: &Cluster, aws: &Simulator, heading: &str, typed: &str) -> String {
         let section = self.sections.iter_mut().find(|section| section.heading == heading);
         let section = section.unwrap_or_else(|| panic!("there is no section {heading:?}"));
         section.done = true;
@@ -89,7 +96,7 @@ impl<'w> Guide<'w> {
                 fs::write(self.folder.join(file), &block.text).expect("written");
             }
             if block.language == "sh" {
-                let (success, stdout, stderr) = run(world, &self.folder, &block.text, typed);
+                let (success, stdout, stderr) = run_before(cluster, aws, &self.folder, &block.text, typed);
                 assert!(success, "{heading}:\n{}\n{stdout}\n{stderr}", block.text);
                 printed += &stdout;
             }
@@ -157,20 +164,30 @@ fn sections(page: &str) -> Vec<Section> {
 
 /// Runs a block of commands as a reader would who has kubectl, helm and the operator's binary, and the operator's AWS identity.
 fn run(world: &World, folder: &Path, commands: &str, typed: &str) -> (bool, String, String) {
+    run_before(&world.cluster, &world.aws, folder, commands, typed)
+}
+
+fn run_before(
+    cluster: &Cluster,
+    aws: &Simulator,
+    folder: &Path,
+    commands: &str,
+    typed: &str,
+) -> (bool, String, String) {
     let tools = [Tool::Kubectl, Tool::Helm].map(|tool| tool.path().expect("a tool"));
     let own = Path::new(env!("CARGO_BIN_EXE_vpce-operator"));
     let folders = tools.iter().map(PathBuf::as_path).chain([own]);
     let folders = folders.map(|program| program.parent().expect("a folder").to_owned());
     let inherited = std::env::var_os("PATH").expect("a PATH");
     let path = std::env::join_paths(folders.chain(std::env::split_paths(&inherited))).expect("a PATH");
-    let (key, secret) = world.aws.base_credentials();
+    let (key, secret) = aws.base_credentials();
     let mut child = Command::new("bash")
         .args(["-eu", "-o", "pipefail", "-c", commands])
         .current_dir(folder)
         .env("PATH", path)
-        .env("KUBECONFIG", world.cluster.plane.kubeconfig())
+        .env("KUBECONFIG", cluster.plane.kubeconfig())
         .env("HOME", folder)
-        .env("AWS_ENDPOINT_URL", world.aws.url())
+        .env("AWS_ENDPOINT_URL", aws.url())
         .env("AWS_REGION", "us-west-2")
         .env("AWS_ACCESS_KEY_ID", key)
         .env("AWS_SECRET_ACCESS_KEY", secret)

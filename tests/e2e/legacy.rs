@@ -37,8 +37,8 @@ fn as_stored() -> String {
     kept.collect::<Vec<_>>().join("\n")
 }
 
-/// A cluster with the object in it, whose definition ours has then replaced.
-fn cluster() -> (Cluster, Value) {
+/// A cluster with the object in it, as it is while the Python operator works.
+pub(crate) fn before() -> (Cluster, Value) {
     let cluster = Cluster::start().expect("the cluster starts");
     let kubectl = |arguments: &[&str]| {
         let output = cluster.plane.kubectl(arguments).expect("kubectl runs");
@@ -67,13 +67,24 @@ fn cluster() -> (Cluster, Value) {
         .success()
         .expect("the old object");
     let before = cluster.get(&path()).expect("it is there");
-
-    kubectl(&["apply", "--filename", concat!(env!("CARGO_MANIFEST_DIR"), "/crds")]);
-    kubectl(&established);
     (cluster, before)
 }
 
-fn path() -> String {
+/// The same, whose definition ours has then replaced.
+fn cluster() -> (Cluster, Value) {
+    let (cluster, before) = before();
+    for arguments in [
+        &["apply", "--filename", concat!(env!("CARGO_MANIFEST_DIR"), "/crds")] as &[&str],
+        &["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"],
+    ] {
+        let output = cluster.plane.kubectl(arguments).expect("kubectl runs");
+        output.success().expect("our definition");
+    }
+    (cluster, before)
+}
+
+/// Where the object is.
+pub(crate) fn path() -> String {
     format!("{}/{NAME}", cluster::endpoints(NAMESPACE))
 }
 

@@ -667,7 +667,8 @@ fn number() -> u64 {
     NUMBER.fetch_add(1, Ordering::Relaxed)
 }
 
-fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
+/// Looks until there is something to return, or for too long.
+pub(crate) fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + WITHIN;
     loop {
         if let Some(found) = look() {
