@@ -162,7 +162,7 @@ fn it_is_upgraded_from_the_previous_commits_rolled_back_and_uninstalled_and_crds
     assert!(get(&plane, "networkpolicy", RELEASE, NAMESPACE).is_none());
     assert_eq!(CRDS.map(|crd| versions_in(&plane, crd)), crds_before);
 
-    helm(&plane, &["upgrade", RELEASE, text(&chart)]);
+    helm(&plane, &["upgrade", RELEASE, text(&chart), "--reset-then-reuse-values"]);
     let history: Value = serde_json::from_str(&helm(&plane, &["history", RELEASE, "--output", "json"])).expect("JSON");
     let revisions = history.as_array().expect("a list");
     assert_eq!(

@@ -31,10 +31,12 @@ fn replicas_are_kept_apart_and_hand_over() {
 
     guide.follow("Keep the replicas apart");
     let pods = template(&world);
-    let term = &pods["spec"]["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"][0];
-    let budget = world.cluster.get(BUDGET).expect("applied");
+    let constraint = &pods["spec"]["topologySpreadConstraints"][0];
+    assert_eq!(constraint["whenUnsatisfiable"], "DoNotSchedule", "{pods}");
+    assert_eq!(pods["spec"]["priorityClassName"], "system-cluster-critical");
+    let budget = world.cluster.get(BUDGET).expect("the chart brings it");
     let selected = [
-        &term["podAffinityTerm"]["labelSelector"]["matchLabels"],
+        &constraint["labelSelector"]["matchLabels"],
         &budget["spec"]["selector"]["matchLabels"],
     ];
     let key = "app.kubernetes.io/name";
