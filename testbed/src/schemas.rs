@@ -90,14 +90,22 @@ pub fn of_releases() -> Result<Vec<(&'static str, PathBuf)>> {
         .collect()
 }
 
-/// The folder with the schemas of PodMonitor, ServiceMonitor, PrometheusRule and GrafanaDashboard, from their CRDs.
+/// The folder with the schemas of PodMonitor, ServiceMonitor, PrometheusRule and GrafanaDashboard, and with the CRDs that they come from.
 ///
 /// # Errors
 /// The same.
 pub fn of_foreign_kinds() -> Result<PathBuf> {
     let modules: Vec<&Module> = FOREIGN.iter().map(|(module, _)| module).collect();
     cached(&modules, |folder| {
-        foreign_crds()?.iter().try_for_each(|path| write_crd(path, folder))
+        for (module, files) in &FOREIGN {
+            let module = module.download()?;
+            for file in files.iter().map(|file| module.join(file)) {
+                write_crd(&file, folder)?;
+                let name = file.file_name().context("a CRD without a name")?;
+                fs::write(folder.join(name), fs::read(&file)?)?;
+            }
+        }
+        Ok(())
     })
 }
 
@@ -106,12 +114,10 @@ pub fn of_foreign_kinds() -> Result<PathBuf> {
 /// # Errors
 /// The same.
 pub fn foreign_crds() -> Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
-    for (module, files) in &FOREIGN {
-        let folder = module.download()?;
-        paths.extend(files.iter().map(|file| folder.join(file)));
-    }
-    Ok(paths)
+    let folder = of_foreign_kinds()?;
+    let files = FOREIGN.iter().flat_map(|(_, files)| files.iter());
+    let names = files.filter_map(|file| Path::new(file).file_name());
+    Ok(names.map(|name| folder.join(name)).collect())
 }
 
 /// Writes the schemas of the versions of a CRD.
@@ -174,7 +180,7 @@ impl Module {
     /// The folder of its files.
     fn download(&self) -> Result<PathBuf> {
         say(&format!(
-            "downloading {}@{} with Go, where it is not there yet",
+            "downloading {}@{} with Go, unless it is there",
             self.path, self.version
         ));
         let output = Command::new("go")
