@@ -39,12 +39,13 @@ use super::watched::lenient;
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].status"#
     ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Reason",
         type_ = "string",
+        priority = 1,
         json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    )
 )]
 #[x_kube(
     validation = Rule::new("!has(oldSelf.role_arn) || (has(self.role_arn) && self.role_arn.startsWith(oldSelf.role_arn.find('^arn:[^:]+:iam::[0-9]{12}:')))")
@@ -68,9 +69,9 @@ pub struct AWSAccountSpec {
     #[schemars(length(min = 2, max = 1224), regex(pattern = r"^[\w+=,.@:/-]+$"))]
     pub external_id: Option<String>,
 
-    /// How long a session of the role lasts, in seconds. Sessions are renewed before they expire. The role's own maximum has to allow it.
-    /// STS caps sessions that were made from another role's session (IRSA and EKS Pod Identity always are) at 3600; the condition `Ready`
-    /// says so then.
+    /// How long a session of the role lasts, in seconds; 3600 by default. Sessions are renewed before they expire. The role's own maximum
+    /// has to allow it. STS caps sessions that were made from another role's session (IRSA and EKS Pod Identity always are) at 3600; the
+    /// condition `Ready` says so then.
     #[serde(default = "default_session_duration")]
     #[schemars(range(min = 900, max = 43200))]
     pub session_duration_seconds: i32,
@@ -201,7 +202,9 @@ fn default_session_duration() -> i32 {
 }
 
 /// What the operator found.
+// Shown before the operator has looked: see VPCEndpointStatus.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[schemars(extend("default" = {"observedGeneration": -1}))]
 pub struct AWSAccountStatus {
     /// The AWS account's id, as GetCallerIdentity named it in a session of the role.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]

@@ -30,9 +30,9 @@ use super::watched::lenient;
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Service", type_ = "string", json_path = ".status.service.name", description = "The Service to connect to"),
     printcolumn(name = "Account", type_ = "string", json_path = ".status.account.name"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Endpoint", type_ = "string", priority = 1, json_path = ".status.vpc_endpoint_id"),
     printcolumn(name = "DNS", type_ = "string", priority = 1, json_path = ".status.dns_name"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$') || (has(self.spec.service) && (has(self.spec.service.name) || self.spec.service.type == 'None'))")
         .message("metadata.name cannot name a Service (it must be a DNS label: at most 63 lower-case letters, digits and '-', starting with a letter): set spec.service.name, or spec.service.type None")
 )]
@@ -206,7 +206,7 @@ pub struct ServiceSpec {
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: Option<String>,
 
-    /// `ExternalName`: a DNS alias (CNAME) of the endpoint's regional name. `None`: no Service.
+    /// `ExternalName` (the default): a DNS alias (CNAME) of the endpoint's regional name. `None`: no Service.
     #[serde(rename = "type", default)]
     pub type_: ServiceType,
 
@@ -262,7 +262,7 @@ pub struct ServicePort {
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
 
-    /// The transport protocol, `TCP` or `UDP`.
+    /// The transport protocol, `TCP` (the default) or `UDP`.
     #[serde(default)]
     pub protocol: ServiceProtocol,
 }
@@ -280,7 +280,10 @@ pub enum ServiceProtocol {
 }
 
 /// What the operator found and made.
+// Before the operator has looked, the API server shows a generation that is never reached: an object without a status would pass for one that
+// is as it should be, by the rules of kstatus.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[schemars(extend("default" = {"observedGeneration": -1}))]
 pub struct VPCEndpointStatus {
     /// The account that the object is bound to. Written before anything is made in AWS, and never moved.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
