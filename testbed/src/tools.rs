@@ -27,6 +27,7 @@ pub enum Tool {
     DockerfileLint,
     HelmDocs,
     HelmUnittest,
+    GitopsHealth,
 }
 
 /// Programs whose dependency versions agree, so that one Go module pins them.
@@ -101,6 +102,13 @@ const GROUPS: &[Group] = &[
         takes: "1 minute",
         tools: &[Tool::HelmUnittest],
     },
+    Group {
+        folder: "gitops",
+        tags: "",
+        link: "",
+        takes: "2 minutes",
+        tools: &[Tool::GitopsHealth],
+    },
 ];
 
 impl Tool {
@@ -124,6 +132,7 @@ impl Tool {
             Self::DockerfileLint => "dockerfile-lint",
             Self::HelmDocs => "helm-docs",
             Self::HelmUnittest => "helm-unittest",
+            Self::GitopsHealth => "gitops-health",
         }
     }
 
@@ -140,6 +149,7 @@ impl Tool {
             Self::DockerfileLint => "vpce-testbed/tools/dockerfile",
             Self::HelmDocs => "github.com/norwoodj/helm-docs/cmd/helm-docs",
             Self::HelmUnittest => "github.com/helm-unittest/helm-unittest/cmd/helm-unittest",
+            Self::GitopsHealth => "vpce-testbed/tools/gitops", // our own, in the module's folder
         }
     }
 
@@ -280,9 +290,10 @@ mod tests {
         for tool in Tool::all() {
             let module = fs::read_to_string(tool.group().source().join("go.mod")).expect("a Go module");
             assert!(
-                module
-                    .lines()
-                    .any(|line| line.trim().trim_start_matches("tool ") == tool.package()),
+                module.lines().any(|line| {
+                    let line = line.trim().trim_start_matches("tool ");
+                    line.trim_start_matches("module ") == tool.package()
+                }),
                 "{tool:?}"
             );
         }
