@@ -1,54 +1,180 @@
 //! Publishes events on objects, without holding up a reconcile.
+//!
+//! kube's recorder joins what has the same reason into one event, which keeps the words of the first. Here the words are what an event is for,
+//! so each thing that is said of an object has its own: its name is made of them, which makes one of what is said again, by whichever replica and
+//! after whichever restart.
 
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::{Client, Resource, ResourceExt};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::{Client, Resource};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use vpce_core::conditions::EventKind;
 
+use crate::context::Account;
+use crate::service::is_status;
+
+/// Who reports, in `reportingController`.
+const REPORTER: &str = "vpce-operator";
 /// The API server refuses longer notes.
 const LONGEST_NOTE: usize = 1000;
+/// So much of an object's name is in the names of its events, which have at most 253 characters.
+const LONGEST_NAME: usize = 200;
+/// Events on cluster-scoped objects are kept here: the convention of Kubernetes.
+const OF_CLUSTER_SCOPED: &str = "default";
+/// What many endpoints meet is told on their AWSAccount again after this, for as long as they meet it. The API server keeps an event for an hour
+/// after it was told last.
+const REMIND: Duration = Duration::from_secs(600);
 
-/// Publishes events; the recorder joins repeated ones into a series.
+/// Publishes events.
 #[derive(Clone)]
 pub struct Events {
-    recorder: Recorder,
+    client: Client,
+    instance: String,
+    /// When something was last told on an AWSAccount: by the name of its event.
+    reminded: Arc<Mutex<HashMap<String, Instant>>>,
 }
 
 impl Events {
     /// Reports as the operator.
     pub fn new(client: Client) -> Self {
-        let reporter = Reporter {
-            controller: "vpce-operator".to_owned(),
-            instance: std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty()),
-        };
+        let instance = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
         Self {
-            recorder: Recorder::new(client, reporter),
+            client,
+            instance: instance.unwrap_or_else(|| REPORTER.to_owned()),
+            reminded: Arc::default(),
         }
     }
 
-    /// Publishes an event on an object.
+    /// Publishes an event on an object. The same event again counts in the series of the first.
     pub fn publish<K>(&self, object: &K, kind: EventKind, reason: &str, action: &str, note: &str)
     where
         K: Resource<DynamicType = ()>,
     {
+        let reference = object.object_ref(&());
+        let name = event_name(&reference, kind, reason, note);
+        self.send(&reference, name, kind, (reason, action, note));
+    }
+
+    /// Publishes a Warning on an AWSAccount of what its endpoints meet: by the first that meets it, in whose words it is. `about` tells apart what
+    /// has the same reason.
+    pub fn publish_of_many(&self, account: &Account, reason: &str, about: &str, note: &str) {
+        let reference = account.object_ref(&());
+        let name = event_name(&reference, EventKind::Warning, reason, about);
+        let now = Instant::now();
+        {
+            let mut reminded = self.reminded.lock().unwrap_or_else(PoisonError::into_inner);
+            reminded.retain(|_, at| now.duration_since(*at) < REMIND);
+            if reminded.contains_key(&name) {
+                return;
+            }
+            reminded.insert(name.clone(), now);
+        }
+        self.send(&reference, name, EventKind::Warning, (reason, "Reconcile", note));
+    }
+
+    fn send(&self, about: &ObjectReference, name: String, kind: EventKind, words: (&str, &str, &str)) {
         let type_ = match kind {
             EventKind::None => return,
-            EventKind::Normal => EventType::Normal,
-            EventKind::Warning => EventType::Warning,
+            EventKind::Normal => "Normal",
+            EventKind::Warning => "Warning",
         };
+        let (reason, action, note) = words;
+        let namespace = about.namespace.as_deref().unwrap_or(OF_CLUSTER_SCOPED);
         let event = Event {
-            type_,
-            reason: reason.to_owned(),
+            metadata: ObjectMeta {
+                name: Some(name.clone()),
+                namespace: Some(namespace.to_owned()),
+                ..ObjectMeta::default()
+            },
+            type_: Some(type_.to_owned()),
+            reason: Some(reason.to_owned()),
+            action: Some(action.to_owned()),
             note: Some(note.chars().take(LONGEST_NOTE).collect()),
-            action: action.to_owned(),
-            secondary: None,
+            regarding: Some(about.clone()),
+            reporting_controller: Some(REPORTER.to_owned()),
+            reporting_instance: Some(self.instance.clone()),
+            event_time: Some(MicroTime(Timestamp::now())),
+            ..Event::default()
         };
-        let recorder = self.recorder.clone();
-        let reference = object.object_ref(&());
-        let name = object.name_any();
+        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        let reason = reason.to_owned();
         tokio::spawn(async move {
-            if let Err(error) = recorder.publish(&event, &reference).await {
-                tracing::warn!(name, reason = event.reason, %error, "an event was not published");
+            if let Err(error) = write(&api, &name, &event).await {
+                tracing::warn!(name, reason, %error, "an event was not published");
             }
         });
+    }
+}
+
+/// Creates an event, or counts it in the series of the one that is there.
+async fn write(api: &Api<Event>, name: &str, event: &Event) -> Result<(), kube::Error> {
+    match api.create(&PostParams::default(), event).await {
+        Err(error) if is_status(&error, 409) => {}
+        created => return created.map(|_| ()),
+    }
+    let params = PatchParams::default();
+    // A patch that changes nothing answers with what is there: the operator may not read events otherwise.
+    let told = api.patch(name, &params, &Patch::Merge(json!({}))).await?;
+    let count = told.series.map_or(1, |series| series.count);
+    let series = json!({"series": {"count": count.saturating_add(1), "lastObservedTime": MicroTime(Timestamp::now())}});
+    api.patch(name, &params, &Patch::Merge(series)).await?;
+    Ok(())
+}
+
+/// The same for what is the same.
+fn event_name(regarding: &ObjectReference, kind: EventKind, reason: &str, about: &str) -> String {
+    let uid = regarding.uid.as_deref().unwrap_or_default();
+    let hash = Sha256::digest(json!([uid, format!("{kind:?}"), reason, about]).to_string());
+    let hash: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let name: String = regarding
+        .name
+        .iter()
+        .flat_map(|name| name.chars())
+        .take(LONGEST_NAME)
+        .collect();
+    format!("{}.{hash}", name.trim_end_matches(['.', '-']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_has_the_same_name_and_what_differs_has_another() {
+        let regarding = |name: &str, uid: &str| ObjectReference {
+            name: Some(name.to_owned()),
+            uid: Some(uid.to_owned()),
+            ..ObjectReference::default()
+        };
+        let name = || event_name(&regarding("api", "1"), EventKind::Warning, "Denied", "no");
+        assert_eq!(name(), name());
+        assert!(name().starts_with("api."));
+        for other in [
+            event_name(&regarding("api", "2"), EventKind::Warning, "Denied", "no"),
+            event_name(&regarding("api", "1"), EventKind::Normal, "Denied", "no"),
+            event_name(&regarding("api", "1"), EventKind::Warning, "NotFound", "no"),
+            event_name(&regarding("api", "1"), EventKind::Warning, "Denied", "never"),
+        ] {
+            assert_ne!(name(), other);
+        }
+    }
+
+    #[test]
+    fn the_longest_object_name_leaves_room_for_the_hash() {
+        let object = format!("{}.{}", "a".repeat(LONGEST_NAME - 1), "b".repeat(253 - LONGEST_NAME));
+        let regarding = ObjectReference {
+            name: Some(object),
+            ..ObjectReference::default()
+        };
+        let name = event_name(&regarding, EventKind::Normal, "Available", "");
+        assert!(name.len() <= 253 && !name.contains(".."), "{name}");
     }
 }

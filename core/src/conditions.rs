@@ -238,6 +238,16 @@ impl fmt::Display for AccountReason {
     }
 }
 
+impl Reason {
+    /// Whether the AWSAccount tells of it too: its cause is there, and it meets many endpoints at once.
+    pub fn concerns_account(self) -> bool {
+        matches!(
+            self,
+            Self::Denied | Self::QuotaExceeded | Self::AccountFull | Self::MappingRevoked | Self::AccountReplaced
+        )
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -292,6 +302,13 @@ pub fn reason_of(class: crate::error::Class) -> Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_account_tells_of_is_a_warning_on_its_endpoints() {
+        for reason in Reason::ALL.iter().filter(|reason| reason.concerns_account()) {
+            assert_eq!(reason.treatment().event, EventKind::Warning, "{reason}");
+        }
+    }
 
     #[test]
     fn stalled_reasons_are_not_retried_before_the_resync() {

@@ -6,11 +6,13 @@ pub mod permissions;
 pub mod reconcile;
 mod trust;
 
+use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
+use vpce_core::conditions::Finding;
 use vpce_core::ids::RoleArn;
 
 use crate::aws::sessions::Role;
-use crate::context::{Account, Context};
+use crate::context::{Account, Context, Endpoint};
 
 /// The session that an AWSAccount asks for, if it is there and its spec parses.
 pub fn role_of(ctx: &Context, name: &str) -> Option<Role> {
@@ -25,6 +27,20 @@ pub fn is_ready(ctx: &Context, name: &str) -> bool {
         let mut conditions = account.status.conditions.iter();
         conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
     })
+}
+
+/// Tells on the AWSAccount what one of its endpoints met, where its cause is the account: once for all of them. `about` tells apart what has the
+/// same reason, such as the action that is denied.
+pub fn tell(ctx: &Context, name: &str, endpoint: &Endpoint, finding: &Finding, about: &str) {
+    if finding.ok || !finding.reason.concerns_account() {
+        return;
+    }
+    if let Some(account) = ctx.caches.accounts.get(&ObjectRef::new(name)) {
+        let namespace = endpoint.namespace().unwrap_or_default();
+        let note = format!("VPCEndpoint {namespace}/{}: {}", endpoint.name_any(), finding.message);
+        ctx.events
+            .publish_of_many(&account, finding.reason.as_str(), about, &note);
+    }
 }
 
 /// The session that an AWSAccount asks for, if its spec parses.

@@ -19,6 +19,8 @@ use crate::endpoint::memory::jitter;
 use crate::finalizer;
 use crate::status::replacing;
 
+/// The condition that is there while a mass change waits for a person.
+const HELD: &str = "MutationsHeld";
 /// A message names so many of those who use the account.
 const NAMED: usize = 5;
 
@@ -58,15 +60,9 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
         .chain([resync])
         .fold(verdict.next, Duration::min);
     let status = status(ctx, &account, &verdict, &insight, users.len());
-    let ready = |status: &AWSAccountStatus| {
-        let ready = status
-            .conditions
-            .iter()
-            .find(|condition| condition.type_ == "Ready")
-            .cloned();
-        ready.map(|ready| (ready.status == "True", ready.reason))
-    };
-    let (before, after) = (ready(&account.status), ready(&status));
+    let (before, after) = (said(&account.status), said(&status));
+    let held = |status: &AWSAccountStatus| condition(status, HELD).map(|held| held.message.clone());
+    let new_hold = held(&status).filter(|hold| held(&account.status).as_ref() != Some(hold));
     write(&api, &account, status).await?;
     if before != after {
         let good = verdict.reason == Reason::Verified;
@@ -77,6 +73,9 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
         if good {
             wake_users(ctx, &name);
         }
+    }
+    if let Some(hold) = new_hold {
+        ctx.events.publish(&*account, EventKind::Warning, HELD, "Hold", &hold);
     }
     let missing = insight.verification.filter(Verification::is_bad);
     if let Some(missing) = missing.filter(|missing| Some(missing) != permissions::current(&account).as_ref()) {
@@ -90,6 +89,18 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
         );
     }
     Ok(Some(next))
+}
+
+fn condition<'a>(status: &'a AWSAccountStatus, type_: &str) -> Option<&'a Condition> {
+    status.conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// What Ready says, as far as saying something else is worth an event: who uses an account that is being deleted changes with each that goes.
+fn said(status: &AWSAccountStatus) -> Option<(bool, String, Option<String>)> {
+    let ready = condition(status, "Ready")?;
+    let is_list = ready.reason == format!("{:?}", Reason::InUse);
+    let message = (!is_list).then(|| ready.message.clone());
+    Some((ready.status == "True", ready.reason.clone(), message))
 }
 
 /// What was found with a session of the role.
@@ -299,12 +310,7 @@ fn status(ctx: &Context, account: &Account, verdict: &Verdict, insight: &Insight
              annotate this object with {RELEASE_HOLD}=<id>",
             places.join(", ")
         );
-        conditions.push(condition(
-            "MutationsHeld",
-            "True",
-            &Reason::MassChange.to_string(),
-            &message,
-        ));
+        conditions.push(condition(HELD, "True", &Reason::MassChange.to_string(), &message));
     }
     if let Some(found) = &insight.verification {
         let Verification {

@@ -489,6 +489,8 @@ impl Hands<'_> {
         if let (Step::DeleteGroup(id), true) = (step, is_in_use(error)) {
             finding.message = self.in_use(error, id).await;
         }
+        let about = format!("{} {}", error.action, self.ec2.region);
+        crate::account::tell(self.ctx, self.account, self.object, &finding, &about);
         if let Step::DeleteEndpoint(_) = step {
             self.ctx
                 .memories

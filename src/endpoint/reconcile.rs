@@ -112,6 +112,7 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
     };
     if !pass.deleting {
         if let Err(full) = pass.admit(&resolved) {
+            crate::account::tell(ctx, &resolved.binding.account, &pass.object, &full, "");
             return pass.report(Findings::account(full)).await;
         }
         if !pass.settled && resolved.writes == Writes::Allowed {

@@ -62,6 +62,8 @@ impl Pass<'_> {
         }
         let passing = matches!(error.class, Class::Throttled | Class::Transient);
         let finding = explain(&error, resolved.role.as_str(), &ec2.account_id, &ec2.region);
+        let about = format!("{} {}", error.action, ec2.region);
+        crate::account::tell(self.ctx, &resolved.binding.account, &self.object, &finding, &about);
         let next = self.backoff(&finding);
         if !(passing && self.settled && self.ctx.memories.failures(&self.object) < PATIENCE) {
             let findings = Findings {
@@ -215,13 +217,17 @@ impl Pass<'_> {
             .with(&self.object, |memory| memory.held_back = held_back);
         let changed = status::judge(&mut status, findings, self.object.metadata.generation);
         self.object = status::write(self.ctx, &self.object, status).await?;
+        let summary = findings.summary();
+        let account = self.object.status.account.as_ref();
+        let account = account.map(|account| account.name.clone()).unwrap_or_default();
+        // What AWS refused, and who found no room, was told where that came out.
+        if matches!(summary.reason, Reason::MappingRevoked | Reason::AccountReplaced) {
+            crate::account::tell(self.ctx, &account, &self.object, &summary, &self.owner.namespace);
+        }
         if !changed {
             return Ok(());
         }
-        let summary = findings.summary();
         let kind = summary.reason.treatment().event;
-        let account = self.object.status.account.as_ref();
-        let account = account.map(|account| account.name.clone()).unwrap_or_default();
         tracing::info!(
             namespace = self.owner.namespace,
             name = self.owner.name,

@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use kube::api::{Api, Patch};
 use serde_json::json;
 use vpce_core::api::{AccountBinding, PublishedService, VPCEndpointStatus};
-use vpce_core::conditions::{Aspect, Finding, Reason};
+use vpce_core::conditions::{Aspect, EventKind, Finding, Reason};
 use vpce_core::desired::{Desired, Groups};
 use vpce_core::observed::{Observed, Sight};
 use vpce_core::resolve::Binding;
@@ -135,7 +135,8 @@ pub fn tag_keys(desired: &Desired) -> BTreeSet<String> {
     desired.tags.keys().filter(users).cloned().collect()
 }
 
-/// Puts the findings into the conditions; says whether Ready's reason changed.
+/// Puts the findings into the conditions; says whether Ready says something else than before: another reason, or of what a person should know other
+/// words.
 pub fn judge(status: &mut VPCEndpointStatus, findings: &Findings, generation: Option<i64>) -> bool {
     let before = std::mem::take(&mut status.conditions);
     let summary = findings.summary();
@@ -177,7 +178,8 @@ pub fn judge(status: &mut VPCEndpointStatus, findings: &Findings, generation: Op
     status.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
     status.observed_generation = generation;
     let ready = before.iter().find(|condition| condition.type_ == READY);
-    ready.is_none_or(|ready| ready.reason != summary.reason.as_str())
+    let is_told = summary.reason.treatment().event != EventKind::None;
+    ready.is_none_or(|ready| ready.reason != summary.reason.as_str() || (is_told && ready.message != summary.message))
 }
 
 /// What an object of the Python operator says.

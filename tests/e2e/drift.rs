@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use vpce_testbed::aws::{Call, Direction, EndpointView, GroupView, RuleView};
 
 use crate::cluster;
+use crate::events;
 use crate::world::{Setup, Tenant, World, condition, text};
 
 /// More than two of a fast world's resync intervals.
@@ -404,6 +405,10 @@ fn when_many_endpoints_vanish_at_once_nothing_is_made_until_a_person_releases_th
         names.iter().all(|name| tells(name).is_some()).then_some(hold)
     });
     assert!(tenant.event("one", "MutationsHeld").starts_with("Warning"));
+    world.eventually("an event of the AWSAccount tells of it", || {
+        let told = |event: &Value| event["reason"] == "MutationsHeld" && text(&event["note"]).contains(&hold);
+        events::of_account(&tenant).iter().any(told).then_some(())
+    });
 
     // A new one waits too; neither another id nor time changes that, nor a restart.
     tenant.apply("new", tenant.spec(json!({})));

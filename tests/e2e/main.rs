@@ -12,6 +12,7 @@ mod drift;
 mod edits;
 mod escapes;
 mod estate;
+mod events;
 mod figures;
 mod guides;
 mod leaders;
