@@ -14,6 +14,7 @@ mod escapes;
 mod estate;
 mod events;
 mod figures;
+mod gitops;
 mod guides;
 mod leaders;
 mod legacy;
