@@ -31,6 +31,8 @@ pub enum Command {
     /// Print the permission and the trust policy of the operator's base role, or of a tenant's role.
     #[command(subcommand)]
     IamPolicy(IamPolicy),
+    /// Print what /metrics tells, as Markdown: docs/metrics.md.
+    Metrics,
     /// Show what carries this cluster's tag in AWS and belongs to no object; with --delete, delete it after asking. Kubernetes and AWS
     /// as for `run`.
     Orphans(Orphans),

@@ -10,6 +10,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(settings) => vpce_operator::operator::run(*settings),
         Command::Crds => vpce_operator::crds::print(io::stdout()),
+        Command::Metrics => vpce_operator::telemetry::reference::print(io::stdout()),
         Command::Orphans(asked) => vpce_operator::orphans::run(&asked, io::stdin().lock(), io::stdout()),
         Command::Plan(asked) => vpce_operator::preview::run(*asked, io::stdout()),
         Command::IamPolicy(asked) => {

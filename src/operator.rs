@@ -532,7 +532,7 @@ fn sources(ctx: &Shared) -> Sources {
                         .lines
                         .into_iter()
                         .map(|(action, tokens, waiting)| LineGauges {
-                            action: action.to_owned(),
+                            action,
                             tokens,
                             waiting,
                         })

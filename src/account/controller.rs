@@ -15,6 +15,7 @@ use tracing::Instrument;
 use super::reconcile::reconcile;
 use crate::context::{Account, Filled, Shared};
 use crate::service::is_status;
+use crate::telemetry::Outcome;
 
 /// The name in metrics.
 pub const CONTROLLER: &str = "awsaccount";
@@ -55,21 +56,21 @@ async fn guarded(account: Arc<Account>, ctx: Shared) -> Result<Action, Infallibl
         .catch_unwind()
         .instrument(span)
         .await;
-    let (result, action) = match outcome {
-        Ok(Ok(Some(next))) => ("ok", Action::requeue(next)),
-        Ok(Ok(None)) => ("ok", Action::await_change()),
-        Ok(Err(error)) if is_status(&error, 404) => ("ok", Action::await_change()),
-        Ok(Err(error)) if is_status(&error, 409) => ("conflict", Action::requeue(AFTER_ERROR)),
+    let (outcome, action) = match outcome {
+        Ok(Ok(Some(next))) => (Outcome::Ok, Action::requeue(next)),
+        Ok(Ok(None)) => (Outcome::Ok, Action::await_change()),
+        Ok(Err(error)) if is_status(&error, 404) => (Outcome::Ok, Action::await_change()),
+        Ok(Err(error)) if is_status(&error, 409) => (Outcome::Conflict, Action::requeue(AFTER_ERROR)),
         Ok(Err(error)) => {
             tracing::warn!(account = name, %error, "the API server refused, or failed");
-            ("error", Action::requeue(AFTER_ERROR))
+            (Outcome::Error, Action::requeue(AFTER_ERROR))
         }
         Err(_) => {
             tracing::error!(account = name, "a reconcile panicked; this is a bug");
-            ("panic", Action::requeue(ctx.settings.resync_interval))
+            (Outcome::Panic, Action::requeue(ctx.settings.resync_interval))
         }
     };
     ctx.metrics
-        .reconcile(CONTROLLER, &name, result, started.elapsed().as_secs_f64());
+        .reconcile(CONTROLLER, &name, outcome, started.elapsed().as_secs_f64());
     Ok(action)
 }

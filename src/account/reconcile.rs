@@ -45,7 +45,6 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
                 ctx.sessions.forget(&role).await;
             }
             ctx.verifications.forget(&name);
-            ctx.metrics.forget_account(&name);
             return Ok(None);
         }
     } else if !finalizer::has(&*account, ACCOUNT_FINALIZER) {

@@ -44,7 +44,7 @@ pub use crate::context::Wake;
 pub type Known = Arc<dyn Fn(&RegionKey) -> Vec<EndpointId> + Send + Sync>;
 
 /// Told an action and how long a call of it waited for its turn, in seconds.
-pub type Waited = Arc<dyn Fn(&str, f64) + Send + Sync>;
+pub type Waited = Arc<dyn Fn(&'static str, f64) + Send + Sync>;
 
 /// What all regions share.
 #[derive(Clone)]

@@ -17,6 +17,7 @@ use super::reconcile::{Next, reconcile};
 use super::status::{self, Findings};
 use crate::context::{Context, Endpoint, Shared};
 use crate::service::{is_status, version_of};
+use crate::telemetry::Outcome;
 
 /// The name in metrics.
 pub const CONTROLLER: &str = "vpcendpoint";
@@ -58,14 +59,16 @@ async fn guarded(object: Arc<Endpoint>, ctx: Shared) -> Result<Action, Infallibl
     let (result, next) = match outcome {
         Ok(Ok(Ok(next))) => {
             ctx.memories.agreed(&object);
-            ("ok", next)
+            (Outcome::Ok, next)
         }
-        Ok(Ok(Err(error))) if is_status(&error, 409) => ("conflict", Next::NotBefore(ctx.memories.conflicted(&object))),
-        Ok(Ok(Err(error))) if is_status(&error, 404) => ("ok", Next::Gone),
+        Ok(Ok(Err(error))) if is_status(&error, 409) => {
+            (Outcome::Conflict, Next::NotBefore(ctx.memories.conflicted(&object)))
+        }
+        Ok(Ok(Err(error))) if is_status(&error, 404) => (Outcome::Ok, Next::Gone),
         Ok(Ok(Err(error))) => {
             tracing::warn!(namespace, name, %error, "the API server refused, or failed");
             (
-                "error",
+                Outcome::Error,
                 Next::NotBefore(ctx.memories.failed(&object, ctx.settings.resync_interval)),
             )
         }
@@ -74,7 +77,7 @@ async fn guarded(object: Arc<Endpoint>, ctx: Shared) -> Result<Action, Infallibl
             say_internal_error(&ctx, &object).await;
             ctx.memories.with(&object, |memory| memory.cut_off = true);
             (
-                "panic",
+                Outcome::Panic,
                 Next::NotBefore(ctx.memories.failed(&object, ctx.settings.resync_interval)),
             )
         }
@@ -82,14 +85,14 @@ async fn guarded(object: Arc<Endpoint>, ctx: Shared) -> Result<Action, Infallibl
             tracing::warn!(namespace, name, "a reconcile took too long and was cut off");
             ctx.memories.with(&object, |memory| memory.cut_off = true);
             (
-                "timeout",
+                Outcome::Timeout,
                 Next::NotBefore(ctx.memories.failed(&object, ctx.settings.resync_interval)),
             )
         }
     };
     ctx.metrics.queue_depth(CONTROLLER, ctx.gates.waiting());
     ctx.metrics
-        .reconcile(CONTROLLER, &account, result, started.elapsed().as_secs_f64());
+        .reconcile(CONTROLLER, &account, outcome, started.elapsed().as_secs_f64());
     Ok(match next {
         Next::After(time) => Action::requeue(time),
         Next::NotBefore(time) => {

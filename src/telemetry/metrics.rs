@@ -1,11 +1,12 @@
 //! The counters, gauges and histograms that the parts of the operator write to.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use kube::runtime::reflector::Store;
-use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
+use prometheus::core::{Collector, Desc, MetricVec, MetricVecBuilder};
 use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::MetricType;
 use prometheus::{
     Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -32,7 +33,78 @@ const TIME_TO_READY_SECONDS: &[f64] = &[
 
 /// The kinds that the operator watches: their errors are counted from zero, since a counter that appears with its first
 /// error hides that error from `increase()`.
-const WATCHED_KINDS: &[&str] = &["VPCEndpoint", "AWSAccount", "Namespace", "Service"];
+pub(super) const WATCHED_KINDS: &[&str] = &["VPCEndpoint", "AWSAccount", "Namespace", "Service"];
+
+/// So many regions of one AWS account are told apart. AWS has fewer, but whoever may write VPCEndpoints may name regions that do not exist.
+pub(super) const MOST_REGIONS: usize = 64;
+
+/// The region of calls in further ones.
+pub(super) const OTHER_REGION: &str = "other";
+
+/// How a reconcile ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did what could be done now, which may have been to say what is wrong.
+    Ok,
+    /// Somebody else had changed the object meanwhile.
+    Conflict,
+    /// The API server refused, or failed.
+    Error,
+    /// It panicked.
+    Panic,
+    /// It took too long and was cut off.
+    Timeout,
+}
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Ok, Self::Conflict, Self::Error, Self::Panic, Self::Timeout];
+
+    /// As metrics label it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Conflict => "conflict",
+            Self::Error => "error",
+            Self::Panic => "panic",
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
+/// What a metric is, for those who read of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Described {
+    /// Its name.
+    pub name: String,
+    /// `gauge`, `counter`, `histogram`.
+    pub type_: &'static str,
+    /// What it tells.
+    pub help: String,
+    /// The names of its labels.
+    pub labels: Vec<String>,
+    /// A histogram's upper edges.
+    pub buckets: &'static [f64],
+}
+
+impl Described {
+    pub(super) fn new(type_: MetricType, desc: &Desc, buckets: &'static [f64]) -> Self {
+        let fixed = desc.const_label_pairs.iter().map(|pair| pair.name().to_owned());
+        Self {
+            name: desc.fq_name.clone(),
+            type_: match type_ {
+                MetricType::COUNTER => "counter",
+                MetricType::GAUGE => "gauge",
+                MetricType::HISTOGRAM => "histogram",
+                MetricType::SUMMARY => "summary",
+                MetricType::UNTYPED => "untyped",
+            },
+            help: desc.help.clone(),
+            labels: fixed.chain(desc.variable_labels.iter().cloned()).collect(),
+            buckets,
+        }
+    }
+}
 
 /// What is decided before the first metric is written.
 #[derive(Debug, Clone)]
@@ -53,7 +125,10 @@ pub struct Metrics {
 
 struct Inner {
     registry: Registry,
+    described: Vec<Described>,
     per_object: bool,
+    /// The regions that calls were counted in, by AWS account.
+    regions: Mutex<HashMap<String, BTreeSet<String>>>,
     accounts: OnceLock<Store<Watched<AWSAccount>>>,
     aws_requests: IntCounterVec,
     aws_request_duration: HistogramVec,
@@ -71,85 +146,79 @@ struct Inner {
 impl Metrics {
     /// Makes the metrics, all at zero.
     pub fn new(options: MetricsOptions) -> Self {
-        let registry = Registry::new();
-        let inner = Inner {
+        let mut known = Known::default();
+        let mut inner = Inner {
             per_object: options.per_object,
+            regions: Mutex::default(),
             accounts: OnceLock::new(),
-            aws_requests: counter(
-                &registry,
+            aws_requests: known.counter(
                 "vpce_aws_requests_total",
                 "Calls to AWS. The result is ok or the class of the error.",
                 &["account_id", "region", "service", "action", "result"],
             ),
-            aws_request_duration: histogram(
-                &registry,
+            aws_request_duration: known.histogram(
                 "vpce_aws_request_duration_seconds",
                 "How long calls to AWS take.",
                 &["service", "action"],
                 AWS_REQUEST_SECONDS,
             ),
-            aws_queue_wait: histogram(
-                &registry,
+            aws_queue_wait: known.histogram(
                 "vpce_aws_queue_wait_seconds",
                 "How long calls wait in line for a token of their action's bucket.",
                 &["action"],
                 QUEUE_WAIT_SECONDS,
             ),
-            reconciles: counter(
-                &registry,
+            reconciles: known.counter(
                 "vpce_reconciles_total",
                 "Reconciles, by how they ended.",
                 &["controller", "account", "result"],
             ),
-            reconcile_duration: histogram(
-                &registry,
+            reconcile_duration: known.histogram(
                 "vpce_reconcile_duration_seconds",
                 "How long reconciles take.",
                 &["controller"],
                 RECONCILE_SECONDS,
             ),
-            reconciles_in_flight: gauge(
-                &registry,
+            reconciles_in_flight: known.gauge(
                 "vpce_reconciles_in_flight",
                 "Reconciles that are running.",
                 &["controller"],
             ),
-            queue_depth: gauge(
-                &registry,
+            queue_depth: known.gauge(
                 "vpce_queue_depth",
                 "Objects that wait for room among the reconciles of their AWS account.",
                 &["controller"],
             ),
-            kubernetes_requests: counter(
-                &registry,
+            kubernetes_requests: known.counter(
                 "vpce_kubernetes_requests_total",
                 "Requests to the Kubernetes API server. The code is the HTTP status, or error where no answer came.",
                 &["verb", "resource", "code"],
             ),
-            watch_errors: counter(
-                &registry,
+            watch_errors: known.counter(
                 "vpce_watch_errors_total",
                 "Errors of the watches of the Kubernetes API server.",
                 &["kind"],
             ),
-            time_to_ready: histogram(
-                &registry,
+            time_to_ready: known.histogram(
                 "vpce_time_to_ready_seconds",
                 "How long endpoints take from being applied to being Ready for the first time.",
                 &["account", "type"],
                 TIME_TO_READY_SECONDS,
             ),
-            leader: registered(
-                &registry,
+            leader: known.put(
+                MetricType::GAUGE,
+                &[],
                 IntGauge::new("vpce_leader", "Whether this process is the one that acts."),
             ),
-            registry,
+            described: Vec::new(),
+            registry: Registry::new(),
         };
         for kind in WATCHED_KINDS {
             inner.watch_errors.with_label_values(&[kind]).inc_by(0);
         }
-        let build_info = registered(
-            &inner.registry,
+        let build_info = known.put(
+            MetricType::GAUGE,
+            &[],
             Gauge::with_opts(
                 Opts::new("vpce_build_info", "The build that runs; always 1.")
                     .const_label("version", options.version)
@@ -157,10 +226,9 @@ impl Metrics {
             ),
         );
         build_info.set(1.0);
-        inner
-            .registry
-            .register(Box::new(ProcessCollector::for_self()))
-            .expect("the names of the process metrics are not ours");
+        known.process();
+        inner.registry = known.registry;
+        inner.described = known.described;
         Self { inner: Arc::new(inner) }
     }
 
@@ -178,8 +246,26 @@ impl Metrics {
             .expect("the names are valid, and no other metric has them");
     }
 
+    /// What every metric is, those of objects included.
+    pub fn described(&self) -> Vec<Described> {
+        let mut all = self.inner.described.clone();
+        let objects = objects::descs(self.inner.per_object);
+        all.extend(objects.iter().map(|desc| Described::new(MetricType::GAUGE, desc, &[])));
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
     /// Counts a finished call to AWS. `service` is `ec2` or `sts`; `result` is `ok` or the class of the error.
-    pub fn aws_request(&self, account_id: &str, region: &str, service: &str, action: &str, result: &str, seconds: f64) {
+    pub fn aws_request(
+        &self,
+        account_id: &str,
+        region: &str,
+        service: &'static str,
+        action: &'static str,
+        result: &'static str,
+        seconds: f64,
+    ) {
+        let region = self.bounded_region(account_id, region);
         self.inner
             .aws_requests
             .with_label_values(&[account_id, region, service, action, result])
@@ -191,15 +277,15 @@ impl Metrics {
     }
 
     /// Notes how long a call waited for its token; zero where one was there.
-    pub fn aws_queue_wait(&self, action: &str, seconds: f64) {
+    pub fn aws_queue_wait(&self, action: &'static str, seconds: f64) {
         self.inner.aws_queue_wait.with_label_values(&[action]).observe(seconds);
     }
 
     /// Counts a finished reconcile. `account` is the AWSAccount's name, or empty where none is known.
-    pub fn reconcile(&self, controller: &'static str, account: &str, result: &str, seconds: f64) {
+    pub fn reconcile(&self, controller: &'static str, account: &str, outcome: Outcome, seconds: f64) {
         self.inner
             .reconciles
-            .with_label_values(&[controller, account, result])
+            .with_label_values(&[controller, account, outcome.as_str()])
             .inc();
         self.inner
             .reconcile_duration
@@ -223,7 +309,7 @@ impl Metrics {
     }
 
     /// Counts a request to the API server. `code` is the HTTP status, or `error` where no answer came.
-    pub fn kubernetes_request(&self, verb: &str, resource: &str, code: &str) {
+    pub fn kubernetes_request(&self, verb: &'static str, resource: &str, code: &str) {
         self.inner
             .kubernetes_requests
             .with_label_values(&[verb, resource, code])
@@ -231,12 +317,12 @@ impl Metrics {
     }
 
     /// Counts an error of the watch of a kind.
-    pub fn watch_error(&self, kind: &str) {
+    pub fn watch_error(&self, kind: &'static str) {
         self.inner.watch_errors.with_label_values(&[kind]).inc();
     }
 
     /// Notes how long an endpoint took to become Ready for the first time. `type_` is its endpoint type.
-    pub fn time_to_ready(&self, account: &str, type_: &str, seconds: f64) {
+    pub fn time_to_ready(&self, account: &str, type_: &'static str, seconds: f64) {
         self.inner
             .time_to_ready
             .with_label_values(&[account, type_])
@@ -248,24 +334,47 @@ impl Metrics {
         self.inner.leader.set(i64::from(leads));
     }
 
-    /// Drops the series of an AWSAccount that is gone, and those of AWS accounts that no other AWSAccount leads to.
-    pub fn forget_account(&self, name: &str) {
+    /// Drops the series of AWSAccounts that are gone, and of AWS accounts that no AWSAccount leads to. A reconcile that ends after its
+    /// AWSAccount is gone is counted all the same, so this is done at every scrape.
+    fn sweep(&self) {
         let inner = &self.inner;
-        drop_series(&inner.reconciles, "account", |account| account == name);
-        drop_series(&inner.time_to_ready, "account", |account| account == name);
-        if let Some(accounts) = inner.accounts.get() {
-            let left: BTreeSet<String> = accounts
-                .state()
-                .iter()
-                .filter(|account| account.metadata.name.as_deref() != Some(name))
-                .filter_map(|account| objects::account_id(account))
-                .collect();
-            drop_series(&inner.aws_requests, "account_id", |id| !left.contains(id));
+        let Some(accounts) = inner.accounts.get() else {
+            return;
+        };
+        let accounts = accounts.state();
+        let names: BTreeSet<&str> = accounts
+            .iter()
+            .filter_map(|account| account.metadata.name.as_deref())
+            .collect();
+        let ids: BTreeSet<String> = accounts
+            .iter()
+            .filter_map(|account| objects::account_id(account))
+            .collect();
+        let no_such_account = |name: &str| !name.is_empty() && !names.contains(name);
+        drop_series(&inner.reconciles, "account", no_such_account);
+        drop_series(&inner.time_to_ready, "account", no_such_account);
+        drop_series(&inner.aws_requests, "account_id", |id| !ids.contains(id));
+        let mut regions = inner.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        regions.retain(|id, _| ids.contains(id));
+    }
+
+    /// The region, or what stands for it where an AWS account has too many.
+    fn bounded_region<'a>(&self, account_id: &str, region: &'a str) -> &'a str {
+        let mut regions = self.inner.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = regions.entry(account_id.to_owned()).or_default();
+        if known.contains(region) {
+            return region;
         }
+        if known.len() >= MOST_REGIONS {
+            return OTHER_REGION;
+        }
+        known.insert(region.to_owned());
+        region
     }
 
     /// All metrics in Prometheus' text format.
     pub fn render(&self) -> String {
+        self.sweep();
         TextEncoder::new()
             .encode_to_string(&self.inner.registry.gather())
             .expect("every family has a name and samples, and a String takes any text")
@@ -301,24 +410,65 @@ fn drop_series<B: MetricVecBuilder>(series: &MetricVec<B>, label: &str, gone: im
     }
 }
 
-fn counter(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    registered(registry, IntCounterVec::new(Opts::new(name, help), labels))
+/// A registry that can tell what is in it: of a metric without samples Prometheus' own shows nothing.
+#[derive(Default)]
+struct Known {
+    registry: Registry,
+    described: Vec<Described>,
 }
 
-fn gauge(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-    registered(registry, IntGaugeVec::new(Opts::new(name, help), labels))
-}
+impl Known {
+    fn counter(&mut self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.put(
+            MetricType::COUNTER,
+            &[],
+            IntCounterVec::new(Opts::new(name, help), labels),
+        )
+    }
 
-fn histogram(registry: &Registry, name: &str, help: &str, labels: &[&str], edges: &[f64]) -> HistogramVec {
-    let options = HistogramOpts::new(name, help).buckets(edges.to_vec());
-    registered(registry, HistogramVec::new(options, labels))
-}
+    fn gauge(&mut self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.put(MetricType::GAUGE, &[], IntGaugeVec::new(Opts::new(name, help), labels))
+    }
 
-/// Puts a metric into the registry.
-fn registered<C: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<C>) -> C {
-    let metric = metric.expect("names and labels of metrics are valid");
-    registry
-        .register(Box::new(metric.clone()))
-        .expect("no other metric has this name");
-    metric
+    fn histogram(&mut self, name: &str, help: &str, labels: &[&str], edges: &'static [f64]) -> HistogramVec {
+        let options = HistogramOpts::new(name, help).buckets(edges.to_vec());
+        self.put(MetricType::HISTOGRAM, edges, HistogramVec::new(options, labels))
+    }
+
+    fn put<C: Collector + Clone + 'static>(
+        &mut self,
+        type_: MetricType,
+        buckets: &'static [f64],
+        metric: prometheus::Result<C>,
+    ) -> C {
+        let metric = metric.expect("names and labels of metrics are valid");
+        let descs = metric.desc().into_iter();
+        self.described
+            .extend(descs.map(|desc| Described::new(type_, desc, buckets)));
+        self.registry
+            .register(Box::new(metric.clone()))
+            .expect("no other metric has this name");
+        metric
+    }
+
+    /// What the client library tells of the process.
+    fn process(&mut self) {
+        let process = ProcessCollector::for_self();
+        let families = process.collect();
+        let types: HashMap<&str, MetricType> = families
+            .iter()
+            .map(|family| (family.name(), family.get_field_type()))
+            .collect();
+        // What this system does not tell has no type, and is not exported.
+        let told = |desc: &&Desc| types.contains_key(desc.fq_name.as_str());
+        let descs = process.desc();
+        let described = descs
+            .into_iter()
+            .filter(told)
+            .map(|desc| Described::new(types[desc.fq_name.as_str()], desc, &[]));
+        self.described.extend(described);
+        self.registry
+            .register(Box::new(process))
+            .expect("the names of the process metrics are not ours");
+    }
 }

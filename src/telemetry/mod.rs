@@ -2,13 +2,15 @@
 
 pub mod http;
 pub mod kubernetes;
+mod labels;
 pub mod logging;
 pub mod metrics;
 mod objects;
+pub mod reference;
 
 pub use http::{Heartbeat, serve};
 pub use logging::LogFormat;
-pub use metrics::{InFlight, Metrics, MetricsOptions};
+pub use metrics::{Described, InFlight, Metrics, MetricsOptions, Outcome};
 pub use objects::{LineGauges, RegionGauges, Sources};
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The series of objects, accounts and regions: read from the caches at every scrape, so that they vanish with what they
 //! speak of.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -49,7 +49,7 @@ pub struct RegionGauges {
 #[derive(Debug, Clone)]
 pub struct LineGauges {
     /// The action, as AWS spells it.
-    pub action: String,
+    pub action: &'static str,
     /// Calls that could be made at once.
     pub tokens: f64,
     /// Objects that wait for a token.
@@ -206,6 +206,36 @@ const UNPARSEABLE: Series<1> = Series {
     labels: ["kind"],
 };
 
+/// What the series are.
+pub(super) fn descs(per_object: bool) -> Vec<Desc> {
+    let mut descs = vec![
+        ENDPOINTS.desc(),
+        NETWORK_INTERFACES.desc(),
+        PLANNED_STEPS.desc(),
+        ACCOUNT_INFO.desc(),
+        ACCOUNT_CONDITION.desc(),
+        ACCOUNT_ENDPOINTS.desc(),
+        ACCOUNT_LIMIT.desc(),
+        ACCOUNT_SUSPENDED.desc(),
+        SESSION_EXPIRATION.desc(),
+        ORPHANS.desc(),
+        MUTATIONS_HELD.desc(),
+        SNAPSHOT.desc(),
+        BUCKET_TOKENS.desc(),
+        QUEUE_LENGTH.desc(),
+        UNPARSEABLE.desc(),
+    ];
+    if per_object {
+        descs.extend([
+            ENDPOINT_INFO.desc(),
+            ENDPOINT_CONDITION.desc(),
+            ENDPOINT_TRANSITION.desc(),
+            ENDPOINT_DELETION.desc(),
+        ]);
+    }
+    descs
+}
+
 /// Makes the series when Prometheus asks.
 pub(super) struct ObjectSeries {
     sources: Sources,
@@ -218,27 +248,7 @@ impl ObjectSeries {
     /// `per_object`: whether every VPCEndpoint has series of its own. Without `leader` there are none at all: two
     /// processes that both export an object would count it twice.
     pub(super) fn new(sources: Sources, per_object: bool, leader: IntGauge) -> Self {
-        let descs = vec![
-            ENDPOINTS.desc(),
-            ENDPOINT_INFO.desc(),
-            ENDPOINT_CONDITION.desc(),
-            ENDPOINT_TRANSITION.desc(),
-            ENDPOINT_DELETION.desc(),
-            NETWORK_INTERFACES.desc(),
-            PLANNED_STEPS.desc(),
-            ACCOUNT_INFO.desc(),
-            ACCOUNT_CONDITION.desc(),
-            ACCOUNT_ENDPOINTS.desc(),
-            ACCOUNT_LIMIT.desc(),
-            ACCOUNT_SUSPENDED.desc(),
-            SESSION_EXPIRATION.desc(),
-            ORPHANS.desc(),
-            MUTATIONS_HELD.desc(),
-            SNAPSHOT.desc(),
-            BUCKET_TOKENS.desc(),
-            QUEUE_LENGTH.desc(),
-            UNPARSEABLE.desc(),
-        ];
+        let descs = descs(per_object);
         Self {
             sources,
             per_object,
@@ -259,9 +269,13 @@ impl Collector for ObjectSeries {
         }
         let endpoints = self.sources.endpoints.state();
         let accounts = self.sources.accounts.state();
-        let mut families = Vec::from(totals(&endpoints, &accounts));
+        let names: BTreeSet<&str> = accounts
+            .iter()
+            .filter_map(|account| account.metadata.name.as_deref())
+            .collect();
+        let mut families = Vec::from(totals(&endpoints, &accounts, &names));
         if self.per_object {
-            families.extend(of_endpoints(&endpoints));
+            families.extend(of_endpoints(&endpoints, &names));
         }
         families.push(planned_steps((self.sources.held_back)()));
         families.extend(of_accounts(&endpoints, &accounts, (self.sources.sessions)()));
@@ -270,14 +284,18 @@ impl Collector for ObjectSeries {
     }
 }
 
-/// The account that counts an endpoint as its own: the one it is bound to, or else the one that it names.
-fn account_of(endpoint: &Watched<VPCEndpoint>) -> String {
+/// The account that counts an endpoint as its own: the one it is bound to, or else the one that it names, if there is such an AWSAccount:
+/// anybody can write down a name.
+fn account_of(endpoint: &Watched<VPCEndpoint>, accounts: &BTreeSet<&str>) -> String {
     let bound = endpoint.status.account.as_ref().map(|account| account.name.clone());
-    let named = || endpoint.spec.as_ref().ok().and_then(|spec| spec.account.clone());
+    let named = || {
+        let named = endpoint.spec.as_ref().ok().and_then(|spec| spec.account.clone());
+        named.filter(|name| accounts.contains(name.as_str()))
+    };
     bound.or_else(named).unwrap_or_default()
 }
 
-/// The region that an endpoint is bound to, or else the one that it names.
+/// The region that an endpoint is bound to, or else the one that it names: for series that every endpoint has of its own.
 fn region_of(endpoint: &Watched<VPCEndpoint>) -> String {
     let named = || endpoint.spec.as_ref().ok().and_then(|spec| spec.region.clone());
     endpoint.status.region.clone().or_else(named).unwrap_or_default()
@@ -293,18 +311,23 @@ pub(super) fn account_id(account: &Watched<AWSAccount>) -> Option<String> {
 }
 
 /// What counts all endpoints together, and so stays small however many there are.
-fn totals(endpoints: &[Arc<Watched<VPCEndpoint>>], accounts: &[Arc<Watched<AWSAccount>>]) -> [proto::MetricFamily; 3] {
+fn totals(
+    endpoints: &[Arc<Watched<VPCEndpoint>>],
+    accounts: &[Arc<Watched<AWSAccount>>],
+    names: &BTreeSet<&str>,
+) -> [proto::MetricFamily; 3] {
     let (mut states, mut interfaces) = (Samples::new(), Samples::new());
     for endpoint in endpoints {
         let namespace = endpoint.metadata.namespace.clone().unwrap_or_default();
-        let account = account_of(endpoint);
+        let account = account_of(endpoint, names);
         let type_ = INTERFACE.to_owned();
         let made = u32::try_from(endpoint.status.network_interface_ids.len()).unwrap_or(u32::MAX);
         *interfaces
             .entry([account.clone(), namespace, type_.clone()])
             .or_default() += f64::from(made);
         let state = endpoint.status.state.clone().unwrap_or_else(|| NOT_MADE.to_owned());
-        *states.entry([account, region_of(endpoint), type_, state]).or_default() += 1.0;
+        let region = endpoint.status.region.clone().unwrap_or_default();
+        *states.entry([account, region, type_, state]).or_default() += 1.0;
     }
     let unparseable = Samples::from([
         (["VPCEndpoint".to_owned()], count(endpoints, |e| e.spec.is_err())),
@@ -326,13 +349,13 @@ fn planned_steps(held_back: Vec<(String, &'static str)>) -> proto::MetricFamily 
 }
 
 /// What every endpoint has of its own.
-fn of_endpoints(endpoints: &[Arc<Watched<VPCEndpoint>>]) -> [proto::MetricFamily; 4] {
+fn of_endpoints(endpoints: &[Arc<Watched<VPCEndpoint>>], names: &BTreeSet<&str>) -> [proto::MetricFamily; 4] {
     let (mut info, mut conditions, mut transitions, mut deletions) =
         (Samples::new(), Samples::new(), Samples::new(), Samples::new());
     for endpoint in endpoints {
         let namespace = endpoint.metadata.namespace.clone().unwrap_or_default();
         let name = endpoint.metadata.name.clone().unwrap_or_default();
-        let account = account_of(endpoint);
+        let account = account_of(endpoint, names);
         let status = &endpoint.status;
         info.insert(
             [
@@ -422,17 +445,18 @@ fn of_accounts(
     ]
 }
 
-/// What every region of every AWS account has.
+/// What every region of every AWS account has, once it was read: one that does not exist never is.
 fn of_regions(regions: Vec<RegionGauges>) -> [proto::MetricFamily; 5] {
     let (mut held, mut snapshots, mut tokens, mut queues) =
         (Samples::new(), Samples::new(), Samples::new(), Samples::new());
     let mut orphans = Samples::new();
     for region in regions {
+        let Some(read) = region.snapshot_at else {
+            continue;
+        };
         let key = [region.account_id, region.region];
         held.insert(key.clone(), f64::from(u8::from(region.held)));
-        if let Some(read) = region.snapshot_at {
-            snapshots.insert(key.clone(), of_system_time(read));
-        }
+        snapshots.insert(key.clone(), of_system_time(read));
         let [account_id, region_name] = key;
         for (kind, retained, found) in region.orphans {
             let key = [
@@ -444,7 +468,7 @@ fn of_regions(regions: Vec<RegionGauges>) -> [proto::MetricFamily; 5] {
             orphans.insert(key, f64::from(u32::try_from(found).unwrap_or(u32::MAX)));
         }
         for line in region.lines {
-            let key = [account_id.clone(), region_name.clone(), line.action];
+            let key = [account_id.clone(), region_name.clone(), line.action.to_owned()];
             tokens.insert(key.clone(), line.tokens);
             queues.insert(key, f64::from(u32::try_from(line.waiting).unwrap_or(u32::MAX)));
         }

@@ -125,7 +125,7 @@ fn sources() -> Sources {
                 held: true,
                 orphans: vec![("endpoint", false, 2)],
                 lines: vec![LineGauges {
-                    action: "CreateVpcEndpoint".into(),
+                    action: "CreateVpcEndpoint",
                     tokens: 2.5,
                     waiting: 3,
                 }],
@@ -147,8 +147,8 @@ fn filled(per_object: bool) -> Metrics {
     metrics.aws_request("111111111111", "eu-central-1", "ec2", "CreateVpcEndpoint", "ok", 0.7);
     metrics.aws_request("222222222222", "eu-central-1", "sts", "AssumeRole", "denied", 0.1);
     metrics.aws_queue_wait("CreateVpcEndpoint", 3.0);
-    metrics.reconcile("endpoint", "tenant-a", "ok", 0.02);
-    metrics.reconcile("endpoint", "tenant-b", "error", 0.02);
+    metrics.reconcile("endpoint", "tenant-a", Outcome::Ok, 0.02);
+    metrics.reconcile("endpoint", "tenant-b", Outcome::Error, 0.02);
     drop(metrics.in_flight("endpoint"));
     metrics.queue_depth("endpoint", 4);
     metrics.kubernetes_request("list", "vpcendpoints", "200");
@@ -290,22 +290,96 @@ fn who_is_not_the_leader_exports_no_objects() {
 #[test]
 fn an_account_that_is_gone_leaves_no_series_behind() {
     let metrics = filled(true);
-    metrics.forget_account("tenant-b");
+    // A reconcile that ends after its AWSAccount is gone, and a call for it.
+    metrics.reconcile("account", "tenant-c", Outcome::Ok, 0.1);
+    metrics.time_to_ready("tenant-c", "Interface", 1.0);
+    metrics.aws_request("333333333333", "eu-central-1", "ec2", "CreateVpcEndpoint", "ok", 0.1);
     let text = metrics.render();
-    assert!(!text.contains(r#"vpce_reconciles_total{account="tenant-b""#), "{text}");
+    assert!(!text.contains("tenant-c") && !text.contains("333333333333"), "{text}");
+    for left in [
+        r#"vpce_reconciles_total{account="tenant-a""#,
+        r#"vpce_time_to_ready_seconds_count{account="tenant-b""#,
+        r#"vpce_aws_requests_total{account_id="111111111111""#,
+        r#"vpce_aws_requests_total{account_id="222222222222""#,
+    ] {
+        assert!(text.contains(left), "{left} in {text}");
+    }
+}
+
+#[test]
+fn names_that_people_make_up_do_not_become_labels() {
+    let metrics = Metrics::new(MetricsOptions {
+        per_object: false,
+        version: "",
+        revision: "",
+    });
+    let endpoint = |number: usize| {
+        let spec = json!({
+            "vpc_id": "vpc-1", "vpc_endpoint_service_id": "vpce-svc-1", "security_group_type": "generated",
+            "account": format!("made-up-{number}"), "region": format!("xx-made-up-{number}"),
+        });
+        json!({"metadata": {"namespace": "team", "name": format!("a-{number}")}, "spec": spec})
+    };
+    let region = |number: usize| RegionGauges {
+        account_id: "111111111111".into(),
+        region: format!("xx-made-up-{number}"),
+        snapshot_at: None,
+        held: false,
+        orphans: vec![],
+        lines: vec![LineGauges {
+            action: "DescribeVpcEndpoints",
+            tokens: 1.0,
+            waiting: 0,
+        }],
+    };
+    let many = 500;
+    metrics.attach(Sources {
+        endpoints: caches(&(0..many).map(endpoint).collect::<Vec<_>>()),
+        regions: Arc::new(move || (0..many).map(region).collect()),
+        ..sources()
+    });
+    metrics.leader(true);
+    for number in 0..many {
+        let region = format!("xx-made-up-{number}");
+        metrics.aws_request("111111111111", &region, "ec2", "DescribeVpcEndpoints", "transient", 0.1);
+    }
+    let text = metrics.render();
+    let of = |metric: &str| {
+        text.lines()
+            .filter(|line| line.starts_with(&format!("{metric}{{")))
+            .count()
+    };
+    assert_eq!(of("vpce_endpoints"), 1, "{text}");
+    assert_eq!(of("vpce_endpoint_network_interfaces"), 1, "{text}");
+    assert_eq!(of("vpce_aws_bucket_tokens"), 0, "{text}");
+    assert_eq!(of("vpce_aws_requests_total"), 65, "{text}");
     assert!(
-        !text.contains(r#"vpce_time_to_ready_seconds_count{account="tenant-b""#),
+        text.contains(r#"region="other",result="transient",service="ec2"} 436"#),
         "{text}"
     );
-    assert!(
-        !text.contains(r#"vpce_aws_requests_total{account_id="222222222222""#),
-        "{text}"
-    );
-    assert!(text.contains(r#"vpce_reconciles_total{account="tenant-a""#), "{text}");
-    assert!(
-        text.contains(r#"vpce_aws_requests_total{account_id="111111111111""#),
-        "{text}"
-    );
+}
+
+#[test]
+fn what_is_described_is_what_is_exported() {
+    for per_object in [true, false] {
+        let metrics = filled(per_object);
+        let exported = exported(&metrics.render());
+        let described: BTreeMap<String, (String, String, BTreeSet<String>)> = metrics
+            .described()
+            .into_iter()
+            .map(|metric| {
+                (
+                    metric.name,
+                    (
+                        metric.type_.to_owned(),
+                        metric.help,
+                        metric.labels.into_iter().collect(),
+                    ),
+                )
+            })
+            .collect();
+        assert_eq!(exported, described);
+    }
 }
 
 #[test]

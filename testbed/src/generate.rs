@@ -1,4 +1,4 @@
-//! The files that are generated from the operator's types and from its chart: written, or compared with what is there.
+//! The files that are generated from the operator's types and metrics and from its chart: written, or compared with what is there.
 
 mod reference;
 
@@ -25,6 +25,8 @@ const VALUES_SCHEMA_MARK: &str = "\n    \"AWSAccountSpec\": ";
 const IAM: &str = "docs/iam.md";
 /// Every field of the CRDs, for people.
 const REFERENCE: &str = "docs/api.md";
+/// What the operator says of its metrics.
+const METRICS: &str = "docs/metrics.md";
 /// Templates of the chart that render one document each.
 const RBAC: [&str; 12] = [
     "admissionpolicy-objects.yaml",
@@ -84,6 +86,7 @@ fn files(operator: &Path) -> Result<Vec<(String, String)>> {
         files.extend(CRD_FOLDERS.map(|folder| (format!("{folder}/{plural}.yaml"), crd.clone())));
     }
     ensure!(files.len() > 1, "the operator printed no CRDs");
+    files.push((METRICS.to_owned(), output(Command::new(operator).arg("metrics"))?));
     for (path, arguments) in documented(&fs::read_to_string(project(IAM))?) {
         files.push((path, output(Command::new(operator).args(arguments))?));
     }

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use vpce_testbed::aws::{Call, PausePoint};
+use vpce_testbed::tools::Tool;
 
 use crate::cluster;
 use crate::dashboards;
@@ -265,6 +267,7 @@ fn it_tells_every_write_once_and_no_secret_ever() {
     // The dashboards' queries find what they ask for, while there is something of everything.
     let metrics = world.operator.metrics().expect("it runs");
     dashboards::queries_name_only_exported_series(&metrics);
+    promtool_has_nothing_to_say(&metrics);
 
     // A refused call, of which AWS's words are passed on.
     world.aws.deny(&tenant.role_arn, "ec2:DeleteVpcEndpoints");
@@ -380,6 +383,24 @@ fn a_termination_ends_readiness_at_once_and_the_process_well() {
         1,
         "what was under way was finished, and known of"
     );
+}
+
+/// Has Prometheus' own linter look at a scrape.
+fn promtool_has_nothing_to_say(metrics: &str) {
+    let mut command = Command::new(Tool::Promtool.path().expect("promtool"));
+    command.args(["check", "metrics"]).stdin(Stdio::piped());
+    let mut promtool = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool runs");
+    let mut input = promtool.stdin.take().expect("its input");
+    input.write_all(metrics.as_bytes()).expect("it reads");
+    drop(input);
+    let output = promtool.wait_with_output().expect("it ends");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success() && said.trim().is_empty(), "{said}");
 }
 
 /// The HTTP status of a probe; none where nobody answers.

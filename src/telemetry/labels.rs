@@ -1,0 +1,168 @@
+//! What the labels of metrics mean, which values they can have, and how many.
+
+use vpce_core::conditions::Reason;
+use vpce_core::error::Class;
+use vpce_core::orphans::Kind;
+
+use super::metrics::{MOST_REGIONS, OTHER_REGION, Outcome, WATCHED_KINDS};
+use crate::{account, endpoint};
+
+/// A label of a metric.
+pub(super) struct Label {
+    /// What it tells.
+    pub(super) meaning: &'static str,
+    /// Its values.
+    pub(super) values: Values,
+}
+
+/// Which values a label can have.
+pub(super) enum Values {
+    /// These, whatever anybody writes into an object.
+    Closed(Vec<&'static str>),
+    /// As many as there are of something.
+    Each(String),
+}
+
+/// A label; `None` for one that nobody has described.
+pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
+    let (meaning, values) = match (metric, name) {
+        (_, "account") => (
+            "the AWSAccount's name; empty for what no AWSAccount counts as its own",
+            each("one for each AWSAccount, and one: a name that somebody made up is none"),
+        ),
+        (_, "account_id") => (
+            "the AWS account's id",
+            each("one for each AWS account that an AWSAccount leads to"),
+        ),
+        ("vpce_aws_requests_total", "region") => (
+            "the region that was called",
+            each(&format!(
+                "those that endpoints name: at most {MOST_REGIONS} for one AWS account, and `{OTHER_REGION}` for the rest"
+            )),
+        ),
+        ("vpce_endpoint_info", "region") => (
+            "the region that the endpoint is bound to, or else the one that it names",
+            each("one for each VPCEndpoint"),
+        ),
+        ("vpce_endpoints", "region") => (
+            "the region that the endpoints are bound to; empty before",
+            each("those that VPCEndpoints are bound to, while there are any"),
+        ),
+        (_, "region") => ("the region", each("the regions of AWS that could be read")),
+        (_, "namespace") => (
+            "the VPCEndpoint's namespace",
+            each("one for each namespace with a VPCEndpoint"),
+        ),
+        (_, "name") => ("the VPCEndpoint's name", each("one for each VPCEndpoint")),
+        (_, "vpc_endpoint_id") => (
+            "the endpoint's id in AWS; empty before it has one",
+            each("one for each VPCEndpoint"),
+        ),
+        (_, "type") => ("the endpoint type", closed(&["Interface"])),
+        (_, "state") => (
+            "the state that AWS gives, or `none` where nothing is made yet",
+            each("those that EC2 has: nine are documented"),
+        ),
+        ("vpce_account_status_condition", "condition") => (
+            "the condition's type",
+            closed(&["MutationsHeld", "PermissionsVerified", "Ready", "Stalled"]),
+        ),
+        (_, "condition") => (
+            "the condition's type",
+            closed(&[
+                "AccountResolved",
+                "EndpointAvailable",
+                "Ready",
+                "ServicePublished",
+                "Stalled",
+            ]),
+        ),
+        (_, "status") => ("the condition's status", closed(&["True", "False", "Unknown"])),
+        ("vpce_account_status_condition", "reason") => (
+            "the condition's reason",
+            each("one for each condition, of some dozen that are fixed in the code"),
+        ),
+        (_, "reason") => (
+            "the condition's reason",
+            each(&format!(
+                "one for each condition, of {} that are fixed in the code",
+                Reason::ALL.len()
+            )),
+        ),
+        (_, "service") => ("the AWS service", closed(&["ec2", "sts"])),
+        (_, "action") => (
+            "the action as AWS spells it",
+            each("those that the operator calls, which are fixed in the code and are those of its IAM policies"),
+        ),
+        (_, "step") => (
+            "what would be done: the EC2 action, or `PublishService` or `DeleteService`",
+            each("those that change something, of which 15 are fixed in the code"),
+        ),
+        ("vpce_aws_requests_total", "result") => (
+            "`ok`, or the class of the error",
+            closed(&["ok"]).and(Class::ALL.map(Class::as_str)),
+        ),
+        (_, "result") => (
+            "how it ended; what a condition tells of, as a refusal of AWS, is `ok`",
+            closed(&Outcome::ALL.map(Outcome::as_str)),
+        ),
+        (_, "controller") => (
+            "the kind of object that is reconciled",
+            closed(&[account::controller::CONTROLLER, endpoint::controller::CONTROLLER]),
+        ),
+        (_, "verb") => (
+            "the verb as RBAC has it",
+            closed(&["create", "delete", "get", "list", "other", "patch", "update", "watch"]),
+        ),
+        (_, "resource") => (
+            "the plural of the kind, with `/status` for that; empty where it is none",
+            each("those that the operator asks for, which its ClusterRole lists"),
+        ),
+        (_, "code") => (
+            "the HTTP status, or `error` where no answer came",
+            each("those that the API server gives"),
+        ),
+        ("vpce_orphans", "kind") => (
+            "what it is in AWS",
+            closed(&[Kind::Endpoint, Kind::Group].map(Kind::as_str)),
+        ),
+        ("vpce_unparseable_objects", "kind") => ("the kind of object", closed(&["AWSAccount", "VPCEndpoint"])),
+        ("vpce_watch_errors_total", "kind") => ("the kind that is watched", closed(WATCHED_KINDS)),
+        (_, "retained") => (
+            "whether it is left over on purpose, by `deletion_policy: Retain`",
+            closed(&["true", "false"]),
+        ),
+        (_, "version") => ("the operator's version", each("one")),
+        (_, "revision") => ("the revision of the sources", each("one")),
+        _ => return None,
+    };
+    Some(Label { meaning, values })
+}
+
+fn each(of: &str) -> Values {
+    Values::Each(of.to_owned())
+}
+
+fn closed(values: &[&'static str]) -> Values {
+    Values::Closed(values.to_vec())
+}
+
+impl Values {
+    fn and(self, more: impl IntoIterator<Item = &'static str>) -> Self {
+        match self {
+            Self::Closed(values) => Self::Closed(values.into_iter().chain(more).collect()),
+            each @ Self::Each(_) => each,
+        }
+    }
+
+    /// How many, and which.
+    pub(super) fn words(&self) -> String {
+        match self {
+            Self::Each(of) => of.clone(),
+            Self::Closed(values) => {
+                let quoted: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
+                format!("{}: {}", values.len(), quoted.join(", "))
+            }
+        }
+    }
+}
