@@ -10,7 +10,7 @@ use vpce_core::metadata::KeyPattern;
 use crate::iam_policy::IamPolicy;
 use crate::orphans::Orphans;
 use crate::preview::Preview;
-use crate::telemetry::LogFormat;
+use crate::telemetry::{AdminAddress, LogFormat};
 
 /// Keeps AWS VPC endpoints as VPCEndpoint objects say, in the AWS accounts that AWSAccount objects map.
 #[derive(Debug, Parser)]
@@ -88,11 +88,16 @@ pub struct Settings {
     #[arg(long, env = "VPCE_HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
     pub http_address: SocketAddr,
 
+    /// Where the log level can be read and changed (GET and PUT /log-level), by whoever reaches it: keep it on loopback, where
+    /// `kubectl port-forward` leads. `off`: nowhere.
+    #[arg(long, env = "VPCE_ADMIN_ADDRESS", default_value = "127.0.0.1:8081")]
+    pub admin_address: AdminAddress,
+
     /// How log lines look.
     #[arg(long, env = "VPCE_LOG_FORMAT", value_enum, default_value = "json")]
     pub log_format: LogFormat,
 
-    /// What is logged: a level, or directives such as `info,vpce_operator=debug`.
+    /// What is logged: a level, or directives such as `info,vpce_operator=debug`. Can be changed later at the admin address.
     #[arg(long, env = "VPCE_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
 
@@ -204,6 +209,7 @@ mod tests {
             ["--account-concurrency", "0"],
             ["--mode", "readonly-ish"],
             ["--http-address", "8080"],
+            ["--admin-address", "8081"],
         ] {
             assert!(
                 Cli::try_parse_from(["vpce-operator", "run", bad[0], bad[1]]).is_err(),

@@ -41,7 +41,8 @@ use crate::events::Events;
 use crate::lease::{self, Leadership, Lost, Terms};
 use crate::service::{MANAGED_BY, is_status};
 use crate::telemetry::kubernetes::CountRequests;
-use crate::telemetry::{self, Heartbeat, LineGauges, Metrics, MetricsOptions, RegionGauges, Sources, logging};
+use crate::telemetry::logging::{self, LogLevel};
+use crate::telemetry::{self, AdminAddress, Heartbeat, LineGauges, Metrics, MetricsOptions, RegionGauges, Sources};
 
 /// How long an ordinary request to the API server may take; watches are renewed by the server before this.
 const READ_TIMEOUT: Duration = Duration::from_secs(330);
@@ -59,18 +60,18 @@ const LOST: &str = "no longer the leader; the process ends, and what was under w
 
 /// Runs the operator until it is told to stop.
 pub fn run(settings: Settings) -> anyhow::Result<()> {
-    logging::init(settings.log_format, &settings.log_level).context("cannot log")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let result = runtime.block_on(serve(settings));
+    let level = logging::init(settings.log_format, &settings.log_level).context("cannot log")?;
+    let result = runtime.block_on(serve(settings, level));
     // Who has lost the Lease waits for nothing.
     runtime.shutdown_background();
     result
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<()> {
+async fn serve(settings: Settings, level: LogLevel) -> anyhow::Result<()> {
     let metrics = Metrics::new(MetricsOptions {
         per_object: settings.metrics_per_object,
         version: env!("CARGO_PKG_VERSION"),
@@ -89,6 +90,12 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         ready_rx,
         until(stopped.clone()),
     ));
+    if let AdminAddress::At(address) = settings.admin_address {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on {address} (--admin-address)"))?;
+        tokio::spawn(telemetry::admin::serve(listener, level, until(stopped.clone())));
+    }
     tokio::spawn(async move {
         loop {
             heartbeat.beat();

@@ -3,19 +3,21 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::IsTerminal;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
 use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Metadata, Subscriber};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::{ParseError, filter_fn};
+use tracing_subscriber::filter::{FilterExt, ParseError, filter_fn};
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -39,6 +41,16 @@ pub enum Error {
         /// What is wrong with it.
         source: ParseError,
     },
+    /// A word of it is neither a level nor a module with one.
+    #[error(
+        "log level {level:?} is not understood: {word:?} is no level (error, warn, info, debug, trace, off); for a module write {word}=debug"
+    )]
+    Word {
+        /// As it was given.
+        level: String,
+        /// The word.
+        word: String,
+    },
     /// Something else has already taken the logs of this process.
     #[error("logging is already set up: {0}")]
     Taken(#[from] TryInitError),
@@ -56,40 +68,88 @@ fn is_discreet(event: &Metadata<'_>) -> bool {
     *event.level() <= Level::WARN || !event.target().starts_with("aws_")
 }
 
+/// That the level was changed is logged at every level, or a log would end without a word.
+const ALWAYS: &str = "vpce_operator::telemetry::admin=info";
+
+/// What is logged, which can be changed while the process runs. Clones are handles to the same.
+#[derive(Clone)]
+pub struct LogLevel {
+    /// As it was given last.
+    given: Arc<Mutex<String>>,
+    filter: reload::Handle<EnvFilter, Registry>,
+}
+
+impl LogLevel {
+    /// As it was given: a level, or directives.
+    pub fn get(&self) -> String {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Logs by this from now on, and returns what was before.
+    ///
+    /// # Errors
+    /// It is not understood; then all stays as it was.
+    pub fn set(&self, level: &str) -> Result<String, Error> {
+        let filter = filter(level)?;
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        // It fails only where the subscriber is gone, which then logs nothing.
+        let _ = self.filter.reload(filter);
+        Ok(std::mem::replace(&mut given, level.to_owned()))
+    }
+}
+
 /// Sends the logs of the whole process to stdout. `level` is in the form of tracing's `EnvFilter`.
 ///
 /// # Errors
 /// The level is not understood, or logging was set up before.
-pub fn init(format: LogFormat, level: &str) -> Result<(), Error> {
+pub fn init(format: LogFormat, level: &str) -> Result<LogLevel, Error> {
     let ansi = std::io::stdout().is_terminal();
-    subscriber(format, level, ansi, std::io::stdout)?.try_init()?;
-    Ok(())
+    let (log, level) = layer(format, level, ansi, std::io::stdout)?;
+    tracing_subscriber::registry().with(log).try_init()?;
+    Ok(level)
 }
 
-fn subscriber<W>(
+fn filter(level: &str) -> Result<EnvFilter, Error> {
+    let words: Vec<&str> = level
+        .split(',')
+        .map(str::trim)
+        .filter(|word| !word.is_empty())
+        .collect();
+    // EnvFilter takes any single word for a module of that name: a level with a slip of the pen would be one that logs nothing.
+    let is_odd = |word: &&&str| !word.contains(['=', '[']) && word.parse::<LevelFilter>().is_err();
+    if let Some(word) = words.iter().find(is_odd).or(words.is_empty().then_some(&"")) {
+        return Err(Error::Word {
+            level: level.to_owned(),
+            word: (*word).to_owned(),
+        });
+    }
+    let level = words.join(",");
+    // Of two directives for one module the later counts, so that the user's win.
+    EnvFilter::builder()
+        .parse(format!("{QUIET},{level},{ALWAYS}"))
+        .map_err(|source| Error::Level { level, source })
+}
+
+fn layer<W>(
     format: LogFormat,
     level: &str,
     ansi: bool,
     writer: W,
-) -> Result<Box<dyn Subscriber + Send + Sync>, Error>
+) -> Result<(impl Layer<Registry> + Send + Sync, LogLevel), Error>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    // Of two directives for one module the later counts, so that the user's win.
-    let filter = EnvFilter::builder()
-        .parse(format!("{QUIET},{level}"))
-        .map_err(|source| Error::Level {
-            level: level.to_owned(),
-            source,
-        })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
-    Ok(match format {
-        LogFormat::Text => Box::new(builder.with_ansi(ansi).finish().with(filter_fn(is_discreet))),
-        LogFormat::Json => {
-            let builder = builder.fmt_fields(JsonFields::new()).event_format(FlatJson);
-            Box::new(builder.finish().with(filter_fn(is_discreet)))
-        }
-    })
+    let (filter, handle) = reload::Layer::new(filter(level)?);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
+        LogFormat::Text => lines.with_ansi(ansi).boxed(),
+        LogFormat::Json => lines.fmt_fields(JsonFields::new()).event_format(FlatJson).boxed(),
+    };
+    let level = LogLevel {
+        given: Arc::new(Mutex::new(level.to_owned())),
+        filter: handle,
+    };
+    Ok((lines.with_filter(filter.and(filter_fn(is_discreet))), level))
 }
 
 /// One JSON object an event: time, level, target and message, then the fields of the event and of all spans around it
@@ -204,8 +264,8 @@ mod tests {
     fn logged(format: LogFormat, level: &str, say: impl FnOnce()) -> String {
         let captured = Captured::default();
         let writer = captured.clone();
-        let subscriber = subscriber(format, level, false, move || writer.clone()).unwrap();
-        tracing::subscriber::with_default(subscriber, say);
+        let (layer, _) = layer(format, level, false, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), say);
         let bytes = captured.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
@@ -290,10 +350,54 @@ mod tests {
 
     #[test]
     fn a_level_that_is_not_one_is_refused_with_an_example() {
-        let refused = subscriber(LogFormat::Json, "vpce=loud", false, std::io::sink)
-            .err()
-            .unwrap();
-        assert!(refused.to_string().contains("vpce=loud"), "{refused}");
-        assert!(refused.to_string().contains("info,vpce_operator=debug"), "{refused}");
+        for (level, example) in [
+            ("vpce=loud", "info,vpce_operator=debug"),
+            ("inof", "inof=debug"),
+            ("info,hyper", "hyper=debug"),
+            (" ", "error, warn, info"),
+        ] {
+            let refused = filter(level).err().unwrap().to_string();
+            assert!(refused.contains(level) && refused.contains(example), "{refused}");
+        }
+        for level in [
+            "info",
+            "OFF",
+            "warn, vpce_operator=debug",
+            "info,[reconcile{name=a}]=trace",
+        ] {
+            assert!(filter(level).is_ok(), "{level}");
+        }
+    }
+
+    #[test]
+    fn the_level_changes_while_it_runs_and_a_wrong_one_changes_nothing() {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let (layer, level) = layer(LogFormat::Json, "warn", false, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let say = |text: &str| tracing::debug!("{text}");
+            say("one");
+            assert_eq!(level.set("debug,aws_config=trace").unwrap(), "warn");
+            say("two");
+            tracing::debug!(target: "aws_config", "secret");
+            assert!(level.set("inof").is_err());
+            assert_eq!(level.get(), "debug,aws_config=trace");
+            say("three");
+            level.set("off").unwrap();
+            say("four");
+            tracing::info!(target: "vpce_operator::telemetry::admin", "five");
+        });
+        let bytes = captured.0.lock().unwrap().clone();
+        let lines = String::from_utf8(bytes).unwrap();
+        let said: Vec<String> = lines
+            .lines()
+            .map(|line| {
+                serde_json::from_str::<Value>(line).unwrap()["message"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect();
+        assert_eq!(said, ["two", "three", "five"]);
     }
 }

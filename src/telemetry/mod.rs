@@ -1,5 +1,6 @@
 //! What people watch the operator by: metrics, logs, and the HTTP server that probes and Prometheus ask.
 
+pub mod admin;
 pub mod http;
 pub mod kubernetes;
 mod labels;
@@ -8,6 +9,7 @@ pub mod metrics;
 mod objects;
 pub mod reference;
 
+pub use admin::AdminAddress;
 pub use http::{Heartbeat, serve};
 pub use logging::LogFormat;
 pub use metrics::{Described, InFlight, Metrics, MetricsOptions, Outcome};

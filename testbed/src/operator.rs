@@ -95,6 +95,7 @@ pub struct Operator {
 struct Running {
     child: Child,
     address: SocketAddr,
+    admin: SocketAddr,
 }
 
 impl Operator {
@@ -208,16 +209,16 @@ impl Operator {
     fn start_once(&self) -> Result<()> {
         let mut running = self.running();
         ensure!(running.is_none(), "it is running already");
-        let [port] = ports::free()?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let [address, admin] = ports::free()?.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         let mut environment = self.environment.clone();
         environment.push(("VPCE_HTTP_ADDRESS".to_owned(), address.to_string()));
+        environment.push(("VPCE_ADMIN_ADDRESS".to_owned(), admin.to_string()));
         let mut child = Child::spawn(&self.binary, &self.arguments, &environment, &self.log())?;
         let what = format!("{} answers 200", self.readiness);
         wait_until(&what, READY_WITHIN, &mut [&mut child], || {
             Ok(http::get(address, &self.readiness).is_ok_and(|(status, _)| status == 200))
         })?;
-        *running = Some(Running { child, address });
+        *running = Some(Running { child, address, admin });
         Ok(())
     }
 
@@ -251,6 +252,14 @@ impl Operator {
     /// When it is not running.
     pub fn address(&self) -> Result<SocketAddr> {
         Ok(self.running().as_ref().context("the operator is not running")?.address)
+    }
+
+    /// Where its log level is changed.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn admin_address(&self) -> Result<SocketAddr> {
+        Ok(self.running().as_ref().context("the operator is not running")?.admin)
     }
 
     /// Its metrics in Prometheus' text format.
@@ -379,7 +388,7 @@ fn environment(container: &Value, service_account: &str) -> Result<Vec<(String, 
     Ok(environment)
 }
 
-/// The container's arguments, but for the address, which has to be one that is free here.
+/// The container's arguments, but for the addresses, which have to be some that are free here.
 fn arguments(container: &Value, environment: &[(String, String)]) -> Vec<String> {
     let mut arguments = Vec::new();
     let mut given = container["args"]
@@ -388,10 +397,11 @@ fn arguments(container: &Value, environment: &[(String, String)]) -> Vec<String>
         .flatten()
         .filter_map(Value::as_str);
     while let Some(argument) = given.next() {
-        if argument == "--http-address" {
-            given.next();
-        } else if !argument.starts_with("--http-address=") {
-            arguments.push(expand(argument, environment));
+        let (name, value) = argument.split_once('=').unzip();
+        match name.unwrap_or(argument) {
+            "--http-address" | "--admin-address" if value.is_none() => _ = given.next(),
+            "--http-address" | "--admin-address" => {}
+            _ => arguments.push(expand(argument, environment)),
         }
     }
     arguments
@@ -433,7 +443,7 @@ mod tests {
     #[test]
     fn the_environment_is_filled_in_as_a_kubelet_would() {
         let container = json!({
-            "args": ["run", "--cluster-id=$(CLUSTER)-$(UNKNOWN)", "--http-address", "0.0.0.0:8080", "--log-level=debug"],
+            "args": ["run", "--cluster-id=$(CLUSTER)-$(UNKNOWN)", "--http-address", "0.0.0.0:8080", "--admin-address=127.0.0.1:8081", "--log-level=debug"],
             "env": [
                 {"name": "CLUSTER", "value": "blue"},
                 {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
