@@ -65,7 +65,7 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
     write(&api, &account, status).await?;
     if before != after {
         let good = verdict.reason == Reason::Verified;
-        tracing::info!(account = name, ready = good, reason = ?verdict.reason, message = verdict.message, "now");
+        tracing::info!(account = name, ready = good, reason = ?verdict.reason, condition_message = verdict.message, "now");
         let kind = if good { EventKind::Normal } else { EventKind::Warning };
         let reason = verdict.reason.to_string();
         ctx.events.publish(&*account, kind, &reason, "Verify", &verdict.message);
@@ -78,7 +78,11 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
     }
     let missing = insight.verification.filter(Verification::is_bad);
     if let Some(missing) = missing.filter(|missing| Some(missing) != permissions::current(&account).as_ref()) {
-        tracing::warn!(account = name, message = missing.message, "the role lacks permissions");
+        tracing::warn!(
+            account = name,
+            condition_message = missing.message,
+            "the role lacks permissions"
+        );
         ctx.events.publish(
             &*account,
             EventKind::Warning,

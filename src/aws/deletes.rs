@@ -147,18 +147,35 @@ async fn run(region: Arc<Region>) {
             Ok(done) => finish(&region, batch, &done.request_id, done.value),
             Err(error) => match error.class {
                 Class::Throttled => {
+                    tell(&region, &batch, &error);
                     region.throttled(ACTION);
                     region.deletes.put_back(batch, false);
                 }
                 // Deleting again does no harm.
                 Class::Transient => {
+                    tell(&region, &batch, &error);
                     region.deletes.put_back(batch, false);
                     tokio::time::sleep(RETRY).await;
                 }
-                _ if batch.len() > 1 => region.deletes.put_back(batch, true),
+                _ if batch.len() > 1 => {
+                    tell(&region, &batch, &error);
+                    region.deletes.put_back(batch, true);
+                }
                 _ => refuse(&region, batch, &error),
             },
         }
+    }
+}
+
+/// One line for every object whose delete goes again; what goes back to its object is told of there.
+fn tell(region: &Region, batch: &[(EndpointId, Ask)], error: &CallError) {
+    for (id, ask) in batch {
+        tracing::warn!(
+            namespace = ask.asker.namespace, name = ask.asker.name, account = ask.asker.account,
+            account_id = region.key.account_id, region = region.key.region,
+            action = ACTION, request_id = error.request_id, resource = %id,
+            class = error.class.as_str(), code = error.code, error = error.message, "AWS refused, or failed"
+        );
     }
 }
 

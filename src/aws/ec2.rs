@@ -312,7 +312,9 @@ impl Ec2 {
             let error = item.error();
             let code = error.and_then(|error| error.code()).unwrap_or("Unknown");
             let message = error.and_then(|error| error.message()).unwrap_or_default();
-            Some((item.resource_id()?.into(), CallError::of_item(ACTION, code, message)))
+            let mut refusal = CallError::of_item(ACTION, code, message);
+            refusal.request_id = answer.request_id().map(str::to_owned);
+            Some((item.resource_id()?.into(), refusal))
         });
         let refused = refused.collect();
         Ok(Done::new(&answer, refused))

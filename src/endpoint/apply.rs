@@ -419,7 +419,7 @@ impl Hands<'_> {
             request_id = error.request_id,
             class = error.class.as_str(),
             code = error.code,
-            message = error.message,
+            error = error.message,
             "AWS refused, or failed"
         );
         if error.class == Class::Throttled {

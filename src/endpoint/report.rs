@@ -234,7 +234,7 @@ impl Pass<'_> {
             account,
             ready = summary.ok,
             reason = summary.reason.as_str(),
-            message = summary.message,
+            condition_message = summary.message,
             "now"
         );
         self.ctx.events.publish(

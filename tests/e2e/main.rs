@@ -19,6 +19,7 @@ mod guides;
 mod leaders;
 mod legacy;
 mod lifecycle;
+mod logs;
 mod moto;
 mod orphans;
 mod pages;
