@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::http::Uri;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
+use hyper_util::client::proxy::matcher::Matcher;
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::api::Api;
 use kube::client::ClientBuilder;
@@ -184,6 +186,7 @@ pub(crate) async fn kubernetes(metrics: &Metrics) -> anyhow::Result<Client> {
     let mut config = Config::infer()
         .await
         .context("no Kubernetes: neither KUBECONFIG nor a ServiceAccount")?;
+    honour_no_proxy(&mut config);
     config.read_timeout = Some(READ_TIMEOUT);
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     Ok(ClientBuilder::try_from(config)
@@ -202,6 +205,25 @@ pub(crate) async fn clusters(settings: &Settings, client: &Client) -> anyhow::Re
         former: settings.adopt_from.iter().filter(|id| **id != own).cloned().collect(),
         own,
     })
+}
+
+/// `NO_PROXY` spares the hosts that are called. kube 5.0 compares it with the proxy's own address; a proxy that the kubeconfig itself names stays.
+/// In a cluster kube asks no proxy in any case.
+fn honour_no_proxy(config: &mut Config) {
+    let named: Vec<String> = ["HTTPS_PROXY", "https_proxy"]
+        .into_iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .collect();
+    let is_of_environment = |proxy: &Uri| {
+        named
+            .iter()
+            .any(|named| named.parse::<Uri>().is_ok_and(|named| named == *proxy))
+    };
+    if config.proxy_url.as_ref().is_some_and(is_of_environment)
+        && Matcher::from_env().intercept(&config.cluster_url).is_none()
+    {
+        config.proxy_url = None;
+    }
 }
 
 /// The UID of kube-system lives as long as the cluster does.

@@ -1,4 +1,6 @@
-//! The one HTTP connector, with its TLS and its connections, that all AWS clients share.
+//! The HTTP connector, with its TLS and its connections, that all AWS clients share.
+//!
+//! It goes through the proxy that `HTTPS_PROXY`, `HTTP_PROXY` or `ALL_PROXY` names, unless `NO_PROXY` names the host.
 
 use std::time::Duration;
 
@@ -32,6 +34,12 @@ pub async fn sdk_config() -> SdkConfig {
 /// each account and region. This one makes a single connector and hands it to all, which is why
 /// connect timeouts in a client's own settings mean nothing here.
 pub fn client() -> SharedHttpClient {
+    let connector = connector();
+    http_client_fn(move |_, _| connector.clone())
+}
+
+/// A connector with connections of its own; clones share them.
+pub fn connector() -> SharedHttpConnector {
     let settings = HttpConnectorSettings::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .build();
@@ -41,6 +49,5 @@ pub fn client() -> SharedHttpClient {
         .proxy_config(ProxyConfig::from_env())
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
         .build();
-    let connector = SharedHttpConnector::new(connector);
-    http_client_fn(move |_, _| connector.clone())
+    SharedHttpConnector::new(connector)
 }

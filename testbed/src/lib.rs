@@ -6,6 +6,7 @@ pub mod bench;
 mod child;
 pub mod control_plane;
 pub mod demo;
+pub mod forward_proxy;
 pub mod generate;
 mod http;
 pub mod operator;

@@ -28,6 +28,7 @@ mod permissions;
 mod policies;
 mod private_dns;
 mod privileges;
+mod proxy;
 mod rails;
 mod read_only;
 mod rebuild;

@@ -31,12 +31,14 @@ fn credentials() -> Credentials {
     Credentials::new("AKIABASE", "base-secret", None, None, "test")
 }
 
-/// What is called first and what a session calls in a region, by an operator at home in another region.
-async fn called(home: &str, region: &str) -> Vec<String> {
+/// What is called first and what a session calls in a region, by an operator at home in another region. `fips` is what
+/// `AWS_USE_FIPS_ENDPOINT` says, which the SDK reads into the same field.
+async fn called(home: &str, region: &str, fips: bool) -> Vec<String> {
     let wire = Wire::default();
     let connector = SharedHttpConnector::new(wire.clone());
     let base = SdkConfig::builder()
         .region(Region::new(home.to_owned()))
+        .use_fips(fips)
         .credentials_provider(SharedCredentialsProvider::new(credentials()))
         .http_client(http_client_fn(move |_, _| connector.clone()))
         .build();
@@ -92,7 +94,38 @@ async fn every_partition_has_its_own_hosts_and_sts_is_the_regions_own() {
         ),
     ] {
         assert_eq!(
-            called(home, region).await,
+            called(home, region, false).await,
+            [format!("https://{sts}/"), format!("https://{ec2}/")]
+        );
+    }
+}
+
+#[tokio::test]
+async fn fips_endpoints_are_called_where_that_is_asked_for() {
+    for (home, sts, region, ec2) in [
+        (
+            "us-east-1",
+            "sts-fips.us-east-1.amazonaws.com",
+            "us-west-2",
+            "ec2-fips.us-west-2.amazonaws.com",
+        ),
+        // All of these are FIPS endpoints.
+        (
+            "us-gov-west-1",
+            "sts.us-gov-west-1.amazonaws.com",
+            "us-gov-east-1",
+            "ec2.us-gov-east-1.amazonaws.com",
+        ),
+        // AWS has none in Europe; the name does not exist, and nothing else is called instead.
+        (
+            "us-east-2",
+            "sts-fips.us-east-2.amazonaws.com",
+            "eu-west-1",
+            "ec2-fips.eu-west-1.amazonaws.com",
+        ),
+    ] {
+        assert_eq!(
+            called(home, region, true).await,
             [format!("https://{sts}/"), format!("https://{ec2}/")]
         );
     }
