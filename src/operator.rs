@@ -44,6 +44,7 @@ use crate::lease::{self, Leadership, Lost, Terms};
 use crate::service::{MANAGED_BY, is_status};
 use crate::telemetry::kubernetes::CountRequests;
 use crate::telemetry::logging::{self, LogLevel};
+use crate::telemetry::traces::Traces;
 use crate::telemetry::{self, AdminAddress, Heartbeat, LineGauges, Metrics, MetricsOptions, RegionGauges, Sources};
 
 /// How long an ordinary request to the API server may take; watches are renewed by the server before this.
@@ -66,8 +67,12 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let level = logging::init(settings.log_format, &settings.log_level).context("cannot log")?;
+    let traces = Traces::from_environment(settings.pod_name.as_deref(), runtime.handle()).context("cannot trace")?;
+    let level = logging::init(settings.log_format, &settings.log_level, traces.as_ref()).context("cannot log")?;
     let result = runtime.block_on(serve(settings, level));
+    if let (Some(traces), Ok(())) = (traces, &result) {
+        traces.stop();
+    }
     // Who has lost the Lease waits for nothing.
     runtime.shutdown_background();
     result

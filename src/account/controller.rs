@@ -15,7 +15,7 @@ use tracing::Instrument;
 use super::reconcile::reconcile;
 use crate::context::{Account, Filled, Shared};
 use crate::service::is_status;
-use crate::telemetry::Outcome;
+use crate::telemetry::{Outcome, traces};
 
 /// The name in metrics.
 pub const CONTROLLER: &str = "awsaccount";
@@ -51,10 +51,10 @@ async fn guarded(account: Arc<Account>, ctx: Shared) -> Result<Action, Infallibl
     ctx.filled.with(Filled::ALL).await;
     let _in_flight = ctx.metrics.in_flight(CONTROLLER);
     let started = Instant::now();
-    let span = tracing::info_span!("account", account = name);
+    let span = tracing::info_span!("reconcile", account = name);
     let outcome = AssertUnwindSafe(reconcile(&ctx, account).boxed())
         .catch_unwind()
-        .instrument(span)
+        .instrument(span.clone())
         .await;
     let (outcome, action) = match outcome {
         Ok(Ok(Some(next))) => (Outcome::Ok, Action::requeue(next)),
@@ -70,6 +70,7 @@ async fn guarded(account: Arc<Account>, ctx: Shared) -> Result<Action, Infallibl
             (Outcome::Panic, Action::requeue(ctx.settings.resync_interval))
         }
     };
+    traces::ended(&span, CONTROLLER, outcome);
     ctx.metrics
         .reconcile(CONTROLLER, &name, outcome, started.elapsed().as_secs_f64());
     Ok(action)

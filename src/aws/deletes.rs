@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tracing::Instrument;
 use vpce_core::error::Class;
 use vpce_core::ids::EndpointId;
 use vpce_core::line::Turn;
@@ -12,6 +13,7 @@ use vpce_core::observed::State;
 use super::ec2::Ec2;
 use super::error::CallError;
 use super::region::Region;
+use crate::telemetry::traces::Cause;
 
 /// The EC2 action.
 pub(super) const ACTION: &str = "DeleteVpcEndpoints";
@@ -41,6 +43,8 @@ struct Ask {
     /// AWS refused a call that had it among others.
     alone: bool,
     since: Instant,
+    /// The reconcile that asked, in traces.
+    cause: Cause,
 }
 
 #[derive(Default)]
@@ -77,6 +81,7 @@ impl Deletes {
                 role: role.to_owned(),
                 alone: false,
                 since: Instant::now(),
+                cause: Cause::current(),
             });
             !std::mem::replace(&mut queue.running, true)
         });
@@ -142,7 +147,11 @@ async fn run(region: Arc<Region>) {
             continue;
         };
         let ids: Vec<EndpointId> = batch.iter().map(|(id, _)| id.clone()).collect();
-        let result = first.ec2.delete_endpoints(&ids).await;
+        let span = tracing::info_span!(parent: None, "delete together", endpoints = ids.len());
+        for (_, ask) in &batch {
+            ask.cause.link(&span);
+        }
+        let result = first.ec2.delete_endpoints(&ids).instrument(span).await;
         match result {
             Ok(done) => finish(&region, batch, &done.request_id, done.value),
             Err(error) => match error.class {

@@ -6,6 +6,7 @@ use std::error::Error;
 use aws_sdk_ec2::types::{IpPermission, IpRange, ResourceType, Tag, VpcEndpointType};
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_types::request_id::RequestId;
 use vpce_core::error::Class;
 use vpce_core::ids::{EndpointId, GroupId, SubnetId, VpcId};
 use vpce_core::rules::Direction;
@@ -225,6 +226,7 @@ impl Ec2 {
         answer: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
     ) -> Result<(), CallError>
     where
+        T: RequestId,
         E: ProvideErrorMetadata + Error + 'static,
     {
         observed(&self.observer, self.call(probe.action()), answer)

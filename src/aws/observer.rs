@@ -1,9 +1,11 @@
-//! Every call to AWS goes through here, so that all are counted and fail the same way.
+//! Every call to AWS goes through here, so that all are counted and traced and fail the same way.
 
 use std::{error::Error, future::Future, sync::Arc, time::Instant};
 
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_types::request_id::RequestId;
+use tracing::{Instrument, Span, field::Empty};
 
 use super::error::{CallError, from_sdk};
 
@@ -43,6 +45,31 @@ pub struct Call<'a> {
     pub action: &'static str,
 }
 
+impl Call<'_> {
+    /// The call in traces, in the words of OpenTelemetry's semantic conventions for AWS SDKs.
+    fn span(&self) -> Span {
+        let service = match self.service {
+            "ec2" => "EC2",
+            "sts" => "STS",
+            other => other,
+        };
+        tracing::debug_span!(
+            "aws",
+            otel.name = format_args!("{service}/{}", self.action),
+            otel.kind = "client",
+            otel.status_code = Empty,
+            rpc.system = "aws-api",
+            rpc.service = service,
+            rpc.method = self.action,
+            cloud.provider = "aws",
+            cloud.region = self.region,
+            cloud.account.id = self.account_id,
+            aws.request_id = Empty,
+            "error.type" = Empty,
+        )
+    }
+}
+
 /// Waits for the answer to a call, tells the observer, and says what a failure means.
 ///
 /// A call whose future is dropped half-way is not told: nobody knows how it ended.
@@ -52,12 +79,15 @@ pub async fn observed<T, E>(
     answer: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
 ) -> Result<T, CallError>
 where
+    T: RequestId,
     E: ProvideErrorMetadata + Error + 'static,
 {
+    let span = call.span();
     let started = Instant::now();
-    let answer = answer.await;
+    let answer = answer.instrument(span.clone()).await;
     let seconds = started.elapsed().as_secs_f64();
     let answer = answer.map_err(|error| from_sdk(call.action, error));
+    note(&span, &answer);
     observer(&CallRecord {
         account_id: call.account_id,
         region: call.region,
@@ -71,4 +101,21 @@ where
         seconds,
     });
     answer
+}
+
+/// Notes in a span how its call ended: the code of an error, not AWS's words, which may show what was sent.
+fn note<T: RequestId>(span: &Span, answer: &Result<T, CallError>) {
+    let request_id = match answer {
+        Ok(answer) => answer.request_id(),
+        Err(error) => error.request_id.as_deref(),
+    };
+    if let Some(request_id) = request_id {
+        span.record("aws.request_id", request_id);
+    }
+    if let Err(error) = answer
+        && error.code != DRY_RUN_PASSED
+    {
+        span.record("error.type", error.code.as_str());
+        span.record("otel.status_code", "ERROR");
+    }
 }

@@ -17,7 +17,7 @@ use super::reconcile::{Next, reconcile};
 use super::status::{self, Findings};
 use crate::context::{Context, Endpoint, Shared};
 use crate::service::{is_status, version_of};
-use crate::telemetry::Outcome;
+use crate::telemetry::{Outcome, traces};
 
 /// The name in metrics.
 pub const CONTROLLER: &str = "vpcendpoint";
@@ -55,8 +55,8 @@ async fn guarded(object: Arc<Endpoint>, ctx: Shared) -> Result<Action, Infallibl
     let _in_flight = ctx.metrics.in_flight(CONTROLLER);
     let started = Instant::now();
     let pass = AssertUnwindSafe(reconcile(&ctx, object.clone()).boxed()).catch_unwind();
-    let outcome = tokio::time::timeout(DEADLINE, pass.instrument(span)).await;
-    let (result, next) = match outcome {
+    let outcome = tokio::time::timeout(DEADLINE, pass.instrument(span.clone())).await;
+    let (outcome, next) = match outcome {
         Ok(Ok(Ok(next))) => {
             ctx.memories.agreed(&object);
             (Outcome::Ok, next)
@@ -90,6 +90,7 @@ async fn guarded(object: Arc<Endpoint>, ctx: Shared) -> Result<Action, Infallibl
             )
         }
     };
+    traces::ended(&span, CONTROLLER, outcome);
     ctx.metrics.queue_depth(CONTROLLER, ctx.gates.waiting());
     ctx.metrics
         .reconcile(CONTROLLER, &account, outcome, started.elapsed().as_secs_f64());

@@ -1,10 +1,12 @@
-//! Counts the requests that the Kubernetes client makes, as a layer around its HTTP service.
+//! Counts and traces the requests that the Kubernetes client makes, as a layer around its HTTP service.
 
 use std::task::{Context, Poll};
 
 use axum::http::{Method, Request, Response};
 use futures::future::{BoxFuture, FutureExt};
 use tower::{Layer, Service};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use super::Metrics;
 
@@ -57,13 +59,23 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let asked = Asked::of(request.method(), request.uri().path(), request.uri().query());
         let metrics = self.metrics.clone();
+        let span = asked.span(request.method(), request.uri().path());
+        let noted = span.clone();
         self.inner
             .call(request)
+            .instrument(span)
             .inspect(move |answer| {
                 let code = match answer {
                     Ok(answer) => answer.status().as_str().to_owned(),
                     Err(_) => "error".to_owned(),
                 };
+                if let Ok(answer) = answer {
+                    noted.record("http.response.status_code", answer.status().as_u16());
+                }
+                if answer.as_ref().map_or(true, |answer| answer.status().as_u16() >= 400) {
+                    noted.record("error.type", code.as_str());
+                    noted.record("otel.status_code", "ERROR");
+                }
                 metrics.kubernetes_request(asked.verb, &asked.resource, &code);
             })
             .boxed()
@@ -111,6 +123,24 @@ impl Asked {
             _ => "other",
         };
         Self { verb, resource }
+    }
+
+    /// The request in traces, in the words of OpenTelemetry's semantic conventions for HTTP clients. What no reconcile asks for,
+    /// watches above all, would be a trace of its own that says nothing, and is none.
+    fn span(&self, method: &Method, path: &str) -> Span {
+        if Span::current().is_none() {
+            return Span::none();
+        }
+        tracing::debug_span!(
+            "kubernetes",
+            otel.name = format_args!("{method} {}", self.resource),
+            otel.kind = "client",
+            otel.status_code = Empty,
+            http.request.method = method.as_str(),
+            url.path = path,
+            http.response.status_code = Empty,
+            "error.type" = Empty,
+        )
     }
 }
 

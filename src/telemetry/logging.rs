@@ -19,6 +19,8 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
+use super::traces::Traces;
+
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -98,14 +100,16 @@ impl LogLevel {
     }
 }
 
-/// Sends the logs of the whole process to stdout. `level` is in the form of tracing's `EnvFilter`.
+/// Sends the logs of the whole process to stdout, and its spans to where the traces go. `level` is in the form of tracing's `EnvFilter`.
 ///
 /// # Errors
 /// The level is not understood, or logging was set up before.
-pub fn init(format: LogFormat, level: &str) -> Result<LogLevel, Error> {
+pub fn init(format: LogFormat, level: &str, traces: Option<&Traces>) -> Result<LogLevel, Error> {
     let ansi = std::io::stdout().is_terminal();
     let (log, level) = layer(format, level, ansi, std::io::stdout)?;
-    tracing_subscriber::registry().with(log).try_init()?;
+    // Each has a filter of its own: what is logged does not depend on what is traced.
+    let traces = traces.map(Traces::layer);
+    tracing_subscriber::registry().with(log).with(traces).try_init()?;
     Ok(level)
 }
 

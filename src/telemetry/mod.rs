@@ -1,4 +1,5 @@
-//! What people watch the operator by: metrics, logs, and the HTTP server that probes and Prometheus ask.
+//! What people watch the operator by: metrics, logs, traces, the HTTP server that probes and Prometheus ask, and the one on loopback by
+//! which the log level is changed.
 
 pub mod admin;
 pub mod http;
@@ -8,6 +9,7 @@ pub mod logging;
 pub mod metrics;
 mod objects;
 pub mod reference;
+pub mod traces;
 
 pub use admin::AdminAddress;
 pub use http::{Heartbeat, serve};

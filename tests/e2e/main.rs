@@ -38,5 +38,6 @@ mod service_metadata;
 mod shared_accounts;
 mod stories;
 mod tenancy;
+mod traces;
 mod unparseable;
 mod world;
