@@ -268,14 +268,14 @@ fn is_exported(query: &str, metrics: &str) -> bool {
             .strip_prefix('{')
             .and_then(|rest| rest.split_once('}'))
             .map_or("", |(inside, _)| inside);
-        let labels: Vec<&str> = matchers
+        let labels = matchers
             .split(',')
-            .filter_map(|matcher| matcher.split(['=', '!']).next())
-            .collect();
+            .filter_map(|matcher| matcher.split(['=', '!']).next());
+        let labels: Vec<&str> = labels.map(str::trim).filter(|label| !label.is_empty()).collect();
         let mut samples = metrics.lines().filter(|line| line.starts_with(metric));
         samples.any(|sample| {
             let of_it = sample[metric.len()..].starts_with(['{', ' ']);
-            of_it && labels.iter().all(|label| sample.contains(label.trim()))
+            of_it && labels.iter().all(|label| sample.contains(&format!("{label}=\"")))
         })
     });
     let grouped = query.split("by (").skip(1).filter_map(|rest| rest.split_once(')'));
