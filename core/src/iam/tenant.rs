@@ -393,7 +393,14 @@ mod tests {
         };
         for statement in of(Scope::default()) {
             let sid = statement["Sid"].as_str().expect("a Sid");
-            let named_only = ["Read", "CreateInVpc", "UseSubnetsAndGroups", "TagWhatIsCreated"].contains(&sid);
+            let named_only = [
+                "Read",
+                "SayWhoUsesAGroup",
+                "CreateInVpc",
+                "UseSubnetsAndGroups",
+                "TagWhatIsCreated",
+            ];
+            let named_only = named_only.contains(&sid);
             assert_eq!(tagged(&statement), !named_only, "{statement}");
         }
     }
@@ -411,7 +418,8 @@ mod tests {
             };
             for resource in resources {
                 let resource = resource.as_str().expect("an ARN");
-                let is_read = statement["Sid"] == "Read" && resource == "*";
+                let reads = ["Read", "SayWhoUsesAGroup"].map(Value::from);
+                let is_read = reads.contains(&statement["Sid"]) && resource == "*";
                 // Hosted zones have no account in their ARN; the VPC that is associated is the account's own.
                 let is_zone = resource == "arn:aws:route53:::hostedzone/*";
                 assert!(
