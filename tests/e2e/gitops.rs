@@ -282,6 +282,7 @@ fn every_reason_is_either_on_the_way_or_waits_for_others_or_needs_a_person() {
         (Reason::AWSUnavailable, IN_PROGRESS),
         (Reason::DeletedInAWS, IN_PROGRESS),
         (Reason::AccountSuspended, WAITS_FOR_OTHERS),
+        (Reason::ReadOnly, WAITS_FOR_OTHERS),
     ]);
     let good = [
         Reason::Available,

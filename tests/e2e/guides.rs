@@ -52,7 +52,7 @@ impl<'w> Guide<'w> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = world.cluster.plane.folder().join(page);
         fs::create_dir_all(&folder).expect("a folder");
-        for part in ["charts", "crds"] {
+        for part in ["charts", "crds", "examples"] {
             symlink(root.join(part), folder.join(part)).expect("a clone of the repository");
         }
         let page = root.join(format!("docs/{page}.md"));

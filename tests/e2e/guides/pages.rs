@@ -116,4 +116,35 @@ fn an_operator_is_upgraded_and_rolled_back_and_an_object_is_read_as_the_pages_sa
         tenant.get("card-processor").expect("there")["metadata"]["annotations"]["silvermullet.com/reconcile-at"].take();
     assert!(asked.is_string(), "{asked}");
     page.end();
+
+    let mut page = Guide::at(&world, "gitops");
+    let said = page.follow("kubectl");
+    assert!(said.contains("security_group_ingress"), "{said}");
+    // An Argo CD that has settings of its own.
+    world.kubectl(&["create", "namespace", "argocd"]);
+    let settings = [
+        "create",
+        "configmap",
+        "argocd-cm",
+        "--from-literal=url=https://argocd.example.com",
+    ];
+    world.kubectl(&[&settings[..], &["--namespace", "argocd"]].concat());
+    page.follow("Argo CD");
+    let settings = world.kubectl(&[
+        "get",
+        "configmap",
+        "argocd-cm",
+        "--namespace",
+        "argocd",
+        "--output",
+        "yaml",
+    ]);
+    for part in [
+        "url: https://argocd.example.com",
+        "silvermullet.com_VPCEndpoint",
+        "silvermullet.com_AWSAccount",
+    ] {
+        assert!(settings.contains(part), "{part}: {settings}");
+    }
+    page.end();
 }
