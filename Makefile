@@ -48,16 +48,16 @@ build: first ## the operator and the testbed
 tools: build ## the programs of the control plane, built with Go where KUBEBUILDER_ASSETS has none
 	@$(TESTBED) tools
 
-generate: build ## write the CRDs, the RBAC files and the examples of IAM policies anew
+generate: build ## write what is generated anew: CRDs, RBAC, references, dashboards, the chart's copies
 	$(TESTBED) generate
 
 image: ## the container image, named $IMAGE
-	docker build --tag $(IMAGE) .
+	docker build --tag $(IMAGE) --build-arg VERSION=$(VERSION) --build-arg REVISION="$$(git rev-parse HEAD)" .
 
 first:
 	@if ! [ -d "$(CACHE)/tools" ] || ! [ -d "$(CARGO_TARGET_DIR)/debug" ]; then \
-	    echo "First time here: this builds the crates (about 6 minutes on 2 cores) and, with Go, etcd, Kubernetes and helm"; \
-	    echo "(about 9 minutes). Both are kept in $(CACHE) for the next time."; \
+	    echo "First time here: this builds the crates (about 6 minutes on 2 cores) and, with Go, etcd, Kubernetes, helm, Prometheus"; \
+	    echo "and what checks the chart and the dashboards (about 20 minutes). Both are kept in $(CACHE) for the next time."; \
 	fi
 	@mkdir -p "$(CARGO_TARGET_DIR)"
 	@# cargo tells what is stale by times, and takes two checkouts for one: what another one built is newer than our sources.

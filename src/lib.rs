@@ -26,7 +26,7 @@
 //! - [`aws`]: `sessions` of roles from STS; `region`, one for an account in a region, with the `snapshot` that all
 //!   reconciles look at, the lines for what AWS allows, and the `deletes` that leave together; `ec2`, the calls; `error`,
 //!   what a failed one means.
-//! - [`telemetry`]: metrics, logs, HTTP.
+//! - [`telemetry`]: metrics, logs, traces, the HTTP servers.
 //! - `vpce_core`: the custom resources, the pure stages and the IAM policies.
 
 pub mod account;
