@@ -1,4 +1,5 @@
-//! The files that are generated from the operator's types and metrics and from its chart: written, or compared with what is there.
+//! The files that are generated from the operator's types and metrics, from its chart and from the dashboards' source: written, or compared with what
+//! is there.
 
 mod reference;
 
@@ -15,9 +16,11 @@ use crate::tools::Tool;
 const CHART: &str = "charts/vpce-operator";
 /// The chart carries the CRDs in it: helm packages what is below its folder.
 const CRD_FOLDERS: [&str; 2] = ["crds", "charts/vpce-operator/files/crds"];
-/// What the chart carries in it beside them: one file, and all that have an extension.
+/// What the chart carries in it beside them.
 const ALERTS: [&str; 2] = ["prometheus/alerts.yaml", "charts/vpce-operator/files/alerts.yaml"];
-const DASHBOARDS: [&str; 2] = ["grafana", "charts/vpce-operator/files/dashboards"];
+const DASHBOARD_FOLDERS: [&str; 2] = ["grafana", "charts/vpce-operator/files/dashboards"];
+/// Those that the package `grafana/dashboards` prints.
+const DASHBOARDS: [&str; 3] = ["account", "operator", "platform"];
 /// What values of the chart may be; the part that says what AWSAccounts among them may be comes from their CRD.
 const VALUES_SCHEMA: &str = "charts/vpce-operator/values.schema.json";
 const VALUES_SCHEMA_MARK: &str = "\n    \"AWSAccountSpec\": ";
@@ -90,6 +93,14 @@ fn files(operator: &Path) -> Result<Vec<(String, String)>> {
     for (path, arguments) in documented(&fs::read_to_string(project(IAM))?) {
         files.push((path, output(Command::new(operator).args(arguments))?));
     }
+    for name in DASHBOARDS {
+        let mut python = Command::new("python3");
+        python
+            .current_dir(project("grafana"))
+            .args(["-B", "-m", "dashboards", name]);
+        let dashboard = output(&mut python)?;
+        files.extend(DASHBOARD_FOLDERS.map(|folder| (format!("{folder}/{name}.json"), dashboard.clone())));
+    }
     for name in RBAC {
         let mut helm = Command::new(Tool::Helm.path()?);
         helm.args(["template", operator::RELEASE])
@@ -103,13 +114,6 @@ fn files(operator: &Path) -> Result<Vec<(String, String)>> {
         files.push((format!("rbac/{name}"), document));
     }
     files.push((ALERTS[1].to_owned(), fs::read_to_string(project(ALERTS[0]))?));
-    for entry in fs::read_dir(project(DASHBOARDS[0]))? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "json") {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            files.push((format!("{}/{name}", DASHBOARDS[1]), fs::read_to_string(&path)?));
-        }
-    }
     files.push((VALUES_SCHEMA.to_owned(), values_schema(&files)?));
     files.push((format!("{CHART}/README.md"), chart_readme()?));
     Ok(files)

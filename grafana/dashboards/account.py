@@ -1,0 +1,275 @@
+"""For one team: its endpoints, what they wait for, and what they cost."""
+
+from . import shared
+from .looks import ACTIONS, BAD, FEW_ARE_FINE, FINE, ORANGE, READY_TEXT, REASONS, RESULTS, WARN, steps
+from .panels import (
+    ACCOUNT,
+    MONTH,
+    NAMESPACE,
+    alerts,
+    column,
+    dashboard as whole,
+    docs,
+    lines,
+    of_account,
+    price,
+    quantiles,
+    select,
+    stat,
+    table,
+    target,
+    targets_variables,
+    text,
+    timeline,
+    variable,
+)
+
+READY = 'condition="Ready"'
+AVAILABLE = 'condition="EndpointAvailable"'
+ACCEPTANCE = 'reason="PendingAcceptance"'
+IN_LINE = 'reason="WaitingInLine"'
+NOT_OK = 'result!="ok"'
+DENIED = 'result="denied"'
+TRUE = 'status="True"'
+NOT_TRUE = 'status!="True"'
+REQUESTS = "vpce_aws_requests_total"
+WRITES = 'action=~"(Create|Modify|Delete|Authorize|Revoke|Update).*"'
+CONNECT = """\
+**Ready** says that the endpoint is available in AWS as specified and that its Service is published. If a client still cannot connect, in this order:
+
+1. **Name.** `kubectl get service NAME -o jsonpath='{.spec.externalName}'` must show the endpoint's DNS name, and a pod must resolve it to private \
+addresses, one in each subnet. A cluster's DNS may cache the old answer for some minutes after an endpoint was made anew.
+2. **TLS name.** The Service is an alias: a TLS client asks for the name that it was told to connect to, and the certificate has the provider's. \
+Connect to the endpoint's own DNS name (`.status.dns_name`) if the certificate has it, set the server name (SNI) and the HTTP `Host` in the client, or ask for \
+private DNS.
+3. **Port.** An endpoint answers only on the ports on which the provider's load balancer listens. Ask the provider. A timeout on one port and an \
+answer on another is this.
+4. **Security group.** `generated` lets in 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16. Pods with other addresses, or `provided` and `custom` \
+groups, need a rule for the pods' addresses and the port. Egress of the nodes' or pods' own groups and NetworkPolicies count too.
+5. **Routing.** The cluster must reach the endpoint's VPC: the same VPC, peering or a transit gateway, with routes both ways and network ACLs that \
+let answers back.
+6. **The provider.** Their targets may be unhealthy, or in other zones than your subnets.
+
+More: [docs/dashboards.md](${docs}/dashboards.md), and the README under *When it is not Ready*.
+"""
+
+
+def endpoint(metric, *matchers):
+    """Series of the chosen endpoints."""
+    return select(metric, ACCOUNT, NAMESPACE, *matchers)
+
+
+def condition(*matchers):
+    """Conditions of the chosen endpoints."""
+    return endpoint("vpce_endpoint_status_condition", *matchers)
+
+
+def summary():
+    """How does it stand?"""
+    known = f"count({condition(READY)})"
+    limit = select("vpce_account_endpoints_limit", ACCOUNT)
+    bound = select("vpce_account_endpoints", ACCOUNT)
+    interfaces = endpoint("vpce_endpoint_network_interfaces")
+    return [
+        stat(
+            "Ready of total",
+            "VPCEndpoints that are available in AWS as specified, with their Service published; and all of them.",
+            [(f"sum({condition(READY, TRUE)}) or 0 * {known}", "Ready"), (known, "of")],
+            width=5,
+            no_value="no endpoints",
+            text="value_and_name",
+        ),
+        stat(
+            "Waiting for acceptance",
+            "VPCEndpoints that the owner of the service has to accept. Ask them.",
+            f"sum({condition(READY, ACCEPTANCE)}) or 0 * {known}",
+            thresholds=FEW_ARE_FINE,
+            no_value="no endpoints",
+        ),
+        stat(
+            "Deleting",
+            "VPCEndpoints that are being deleted.",
+            f"count({endpoint('vpce_endpoint_deletion_timestamp_seconds')}) or 0 * {known}",
+            no_value="no endpoints",
+        ),
+        stat(
+            "Quota left",
+            "How many more VPCEndpoints the AWSAccount allows (max_endpoints): the account that has the fewest left.",
+            f"min({limit} - on (cluster, account) {bound})",
+            thresholds=steps(BAD, (1, WARN), (3, FINE)),
+            no_value="no limit",
+        ),
+        stat(
+            "Estimated monthly cost",
+            f"Network interfaces, which is what AWS charges for by the hour, at the price above for {MONTH} hours. Data processing comes on top.",
+            f"sum({interfaces}) * $price * {MONTH}",
+            unit="currencyUSD",
+            decimals=2,
+        ),
+        stat(
+            "In line",
+            "My endpoints that wait for their turn at AWS's rate. Nobody has to do anything: each has its place.",
+            f"sum({condition(READY, IN_LINE)}) or 0 * {known}",
+            width=3,
+            thresholds=FEW_ARE_FINE,
+            no_value="no endpoints",
+        ),
+        table(
+            "The account's condition",
+            "The conditions of the AWSAccount. Not Ready: the platform team sees why with kubectl describe awsaccount NAME.",
+            [f"max by (account, condition, status, reason) ({select('vpce_account_status_condition', ACCOUNT)})"],
+            {"account": "Account", "condition": "Condition", "status": "Status", "reason": "Reason"},
+            width=12,
+            height=9,
+        ),
+        alerts(ACCOUNT, width=12, height=9),
+    ]
+
+
+def endpoints():
+    """Each of them."""
+    keys = "cluster, namespace, name"
+    return [
+        table(
+            "Endpoints",
+            "Every VPCEndpoint: whether it is Ready and why not, the part of it that AWS has (the reason of the condition EndpointAvailable, which "
+            "names AWS's state while there is anything to wait for), its id and region, and for how long it has been Ready or not. kubectl describe "
+            "vpce NAME tells the rest.",
+            [
+                f"max by ({keys}, account, region, vpc_endpoint_id) ({endpoint('vpce_endpoint_info')})",
+                f"max by ({keys}, status, reason) ({condition(READY)})",
+                f'max by ({keys}, state) (label_replace({condition(AVAILABLE)}, "state", "$1", "reason", "(.*)"))',
+                f"time() - max by ({keys}) ({endpoint('vpce_endpoint_last_transition_timestamp_seconds', READY)})",
+            ],
+            {
+                "namespace": "Namespace",
+                "name": "Name",
+                "status": "Ready",
+                "reason": "Reason",
+                "state": "In AWS",
+                "vpc_endpoint_id": "Endpoint id",
+                "region": "Region",
+                "account": "Account",
+                "Value #D": "For",
+            },
+            columns=[column("Ready", mapping=READY_TEXT), column("For", unit="dtdurations")],
+            height=13,
+            sort={"displayName": "Ready", "desc": False},
+            no_value="no endpoints",
+        ),
+        timeline(
+            "Readiness over time",
+            "Every VPCEndpoint: Ready or not. A gap: it was not there.",
+            [
+                target(
+                    f"max by (namespace, name) ({condition(READY, TRUE)}) or 0 * max by (namespace, name) ({condition(READY, NOT_TRUE)})",
+                    "{{namespace}}/{{name}}",
+                )
+            ],
+            [(1, "✓ Ready", FINE), (0, "✗ not Ready", BAD)],
+            height=11,
+        ),
+        shared.time_to_ready(ACCOUNT, width=12),
+        lines(
+            "Not Ready by reason",
+            "VPCEndpoints that are not Ready, by the reason of their condition.",
+            [target(f"sum by (reason) ({condition(READY, NOT_TRUE)})", "{{reason}}")],
+            unit="short",
+            stacked=True,
+            color=BAD,
+            overrides=REASONS,
+        ),
+    ]
+
+
+def calls():
+    """What the operator does in AWS for the account, whichever namespace asked."""
+    writes = f"rate({select(REQUESTS, WRITES)}[$__rate_interval])"
+    errors = f"rate({select(REQUESTS, NOT_OK)}[$__rate_interval])"
+    denied = f"rate({select(REQUESTS, DENIED)}[$__rate_interval])"
+    line = select("vpce_aws_queue_length")
+    tokens = select("vpce_aws_bucket_tokens")
+    return [
+        lines(
+            "AWS writes",
+            "Calls a minute that change something in the AWS account, by result.",
+            [target(f"60 * sum by (result) ({of_account(writes)})", "{{result}}")],
+            unit="cpm",
+            width=8,
+            overrides=RESULTS,
+        ),
+        lines(
+            "AWS errors by class",
+            "Calls a minute that AWS refused or that failed: denied (a policy lacks the action), throttled (AWS's rate), invalid, quota, conflict, "
+            "not_found, transient.",
+            [target(f"60 * sum by (result) ({of_account(errors)})", "{{result}}")],
+            unit="cpm",
+            width=8,
+            overrides=RESULTS,
+        ),
+        lines(
+            "Denials by action",
+            "Calls a minute that AWS denied to the account's role. The condition of the object names the action, the role and the policy to change.",
+            [target(f"60 * sum by (action) ({of_account(denied)})", "{{action}}")],
+            unit="cpm",
+            width=8,
+            color=BAD,
+        ),
+        lines(
+            "The lines of the account",
+            "Objects of all namespaces that wait for a call in the AWS account. Turns go round by namespace. Nothing is shown where nobody waits.",
+            [target(f"max by (action, region) ({of_account(line)}) > 0", "{{action}} {{region}}")],
+            unit="short",
+            width=8,
+            color=ORANGE,
+        ),
+        lines(
+            "The buckets of the account",
+            "Calls of an action that could be made at once. AWS fills them up at a fixed rate; at none, objects wait in line.",
+            [target(f"min by (action) ({of_account(tokens)})", "{{action}}")],
+            unit="short",
+            width=8,
+            overrides=ACTIONS,
+        ),
+        lines(
+            "Wait in line",
+            "How long calls of all accounts waited for their token: the 95th percentile by action.",
+            quantiles("vpce_aws_queue_wait_seconds", ["action"], "{{action}}", which=(95,)),
+            unit="s",
+            width=8,
+            overrides=ACTIONS,
+            thresholds=steps(FINE, (600, WARN)),
+        ),
+    ]
+
+
+def dashboard():
+    """All of it."""
+    return whole(
+        "vpce-account",
+        "VPC endpoints / Account / team",
+        "For an app team: its VPCEndpoints, what they wait for, what AWS answers, and what they cost.",
+        [
+            *targets_variables(hidden=True),
+            variable("account", "Account", f"label_values({select('vpce_account_info')}, account)", ".*"),
+            variable("namespace", "Namespace", f"label_values({select('vpce_endpoint_network_interfaces', ACCOUNT)}, namespace)", ".*"),
+            price(),
+            docs(),
+        ],
+        [
+            ("Summary", summary()),
+            ("Endpoints", endpoints()),
+            ("AWS", calls()),
+            (
+                "Help",
+                [
+                    text(
+                        "Ready but cannot connect?",
+                        "What to look at when an endpoint is Ready and a client still gets no answer.",
+                        CONNECT,
+                        height=9,
+                    )
+                ],
+            ),
+        ],
+    )

@@ -1,0 +1,234 @@
+"""For who runs the operator: its processes, its controllers, its API-server calls, its sessions and caches."""
+
+from . import shared
+from .looks import (
+    BAD,
+    BLUE,
+    DASHED,
+    FINE,
+    GREEN,
+    GREY,
+    NONE_IS_FINE,
+    ORANGE,
+    PURPLE,
+    QUANTILES,
+    RESULTS,
+    SKY,
+    VERMILION,
+    WARN,
+    series,
+    steps,
+)
+from .panels import dashboard as whole, docs, lines, quantiles, select, stat, target, targets_variables, timeline
+from .shared import of_process
+
+KUBERNETES = "vpce_kubernetes_requests_total"
+WRITE = 'verb=~"create|update|patch|delete"'
+FAILED = 'code!~"2..|101"'
+STS = 'service="sts"'
+READS = 'action=~"Describe.*"'
+VERBS = [
+    series("^watch", BLUE),
+    series("^list", SKY),
+    series("^get", GREY),
+    series("^create", GREEN),
+    series("^patch", ORANGE),
+    series("^update", PURPLE),
+    series("^delete", VERMILION),
+]
+
+
+def build():
+    """What runs, and which of it works."""
+    return [
+        shared.leader(),
+        shared.version(6),
+        stat(
+            "Replicas",
+            "Processes that are scraped, the leader and those that stand by.",
+            f"count({select('vpce_build_info')})",
+            no_value="none",
+        ),
+        stat(
+            "Youngest process",
+            "How long ago the last process started. A short time, again and again: it ends and is started anew.",
+            f"time() - max({of_process(select('process_start_time_seconds'))})",
+            unit="dtdurations",
+            thresholds=steps(WARN, (600, FINE)),
+        ),
+        stat(
+            "Do not parse",
+            "Objects whose spec does not parse under the installed schema. Each has a condition that says why.",
+            f"sum({select('vpce_unparseable_objects')})",
+            width=6,
+            thresholds=NONE_IS_FINE,
+        ),
+        timeline(
+            "Who leads",
+            "Which process acts. Two at once in one cluster must not be; a gap of the length of the Lease is a failover.",
+            [target(f"max by (cluster, instance) ({select('vpce_leader')})", "{{cluster}} {{instance}}")],
+            [(1, "● leads", FINE), (0, "○ stands by", GREY)],
+            height=5,
+        ),
+    ]
+
+
+def controllers():
+    """The two loops."""
+    by_account = f"sum by (account) (rate({select('vpce_reconciles_total')}[$__rate_interval]))"
+    return [
+        shared.reconciles(),
+        shared.reconcile_errors(),
+        shared.reconcile_duration(),
+        shared.work(),
+        lines(
+            "Reconciles by account",
+            "Finished reconciles a second: the ten busiest AWSAccounts. One that stands out has something that is tried again and again.",
+            [target(f"topk(10, {by_account})", "{{account}}")],
+            unit="ops",
+            width=8,
+        ),
+        shared.time_to_ready(),
+    ]
+
+
+def api_server():
+    """What it asks of Kubernetes."""
+    rate = f"rate({select(KUBERNETES)}[$__rate_interval])"
+    writes = f"rate({select(KUBERNETES, WRITE)}[$__rate_interval])"
+    failed = f"rate({select(KUBERNETES, FAILED)}[$__rate_interval])"
+    return [
+        lines(
+            "API-server calls",
+            "Requests a second to the Kubernetes API server, by verb and resource. At rest: watches that are renewed, and the Lease.",
+            [target(f"sum by (verb, resource) ({rate})", "{{verb}} {{resource}}")],
+            unit="reqps",
+            overrides=VERBS,
+        ),
+        lines(
+            "API-server writes",
+            "Requests a second that write. At rest only the Lease is written; anything else for long is a loop.",
+            [target(f"sum by (verb, resource) ({writes})", "{{verb}} {{resource}}")],
+            unit="reqps",
+            overrides=VERBS,
+        ),
+        lines(
+            "API-server errors",
+            "Requests a second that were refused or got no answer, by HTTP status. 404 and 409 belong to the work: something is gone, or is there "
+            "already.",
+            [target(f"sum by (code, verb, resource) ({failed})", "{{code}} {{verb}} {{resource}}")],
+            unit="reqps",
+            color=BAD,
+        ),
+        lines(
+            "Watch errors",
+            "Watches of the API server that failed and were started again, a second.",
+            [target(f"sum by (kind) (rate({select('vpce_watch_errors_total')}[$__rate_interval]))", "{{kind}}")],
+            unit="ops",
+            overrides=[
+                series("^VPCEndpoint$", BLUE),
+                series("^AWSAccount$", ORANGE),
+                series("^Namespace$", GREEN),
+                series("^Service$", PURPLE),
+            ],
+        ),
+    ]
+
+
+def aws_sessions():
+    """What it has from STS."""
+    left = f"min by (account) ({select('vpce_account_session_expiration_timestamp_seconds')}) - time()"
+    rate = f"rate({select('vpce_aws_requests_total', STS)}[$__rate_interval])"
+    return [
+        lines(
+            "Time left in sessions",
+            "How long the sessions of the accounts' roles are still good: the ten shortest. They are renewed ten minutes before the end (a session of "
+            "fifteen minutes after about half of it); under five minutes, renewing fails.",
+            [target(f"bottomk(10, {left})", "{{account}}")],
+            unit="s",
+            width=8,
+            thresholds=steps(BAD, (300, FINE)),
+        ),
+        lines(
+            "Calls to STS",
+            "AssumeRole and GetCallerIdentity a minute, by result: each new session is verified once.",
+            [target(f"60 * sum by (result, action) ({rate})", "{{result}}: {{action}}")],
+            unit="cpm",
+            width=8,
+            overrides=RESULTS,
+        ),
+        lines(
+            "Latency of STS",
+            "How long calls to STS take: the median and the 95th percentile (dashed) by action.",
+            quantiles("vpce_aws_request_duration_seconds", ["action"], "{{action}}", STS),
+            unit="s",
+            width=8,
+            overrides=[series("AssumeRole", ORANGE), series("GetCallerIdentity", GREEN), *QUANTILES],
+        ),
+    ]
+
+
+def caches():
+    """What it holds in memory."""
+    reads = f"rate({select('vpce_aws_requests_total', READS)}[$__rate_interval])"
+    return [
+        lines(
+            "Objects in the caches",
+            "VPCEndpoints and AWSAccounts that are watched, and regions of AWS accounts that are kept as snapshots. Memory grows with them.",
+            [
+                target(f"sum({select('vpce_endpoints')})", "VPCEndpoints"),
+                target(f"count({select('vpce_account_info')})", "AWSAccounts"),
+                target(f"count({select('vpce_snapshot_timestamp_seconds')})", "regions"),
+            ],
+            unit="short",
+            width=8,
+            overrides=[series("^VPCEndpoints$", BLUE), series("^AWSAccounts$", ORANGE), series("^regions$", GREEN)],
+        ),
+        shared.snapshot_age(str),
+        lines(
+            "Reads that fill the snapshots",
+            "Describe calls a minute, in all accounts. At rest each region is read once in a resync interval; while something is pending, once in a "
+            "poll interval, however many objects wait.",
+            [target(f"60 * sum by (action) ({reads})", "{{action}}")],
+            unit="cpm",
+            width=8,
+            overrides=[series("^DescribeVpcEndpoints", BLUE), series("^DescribeSecurityGroups", GREEN)],
+        ),
+    ]
+
+
+def process():
+    """What it takes from its node."""
+    return [
+        shared.memory(8),
+        shared.cpu(8),
+        lines(
+            "Descriptors and threads",
+            "Open file descriptors, which are mostly connections, and (dashed) threads.",
+            [
+                target(of_process(select("process_open_fds")), "descriptors: {{instance}}"),
+                target(of_process(select("process_threads")), "threads: {{instance}}"),
+            ],
+            unit="short",
+            width=8,
+            overrides=[series("^descriptors", BLUE), series("^threads", ORANGE, DASHED)],
+        ),
+    ]
+
+
+def dashboard():
+    """All of it."""
+    return whole(
+        "vpce-operator",
+        "VPC endpoints / Operator",
+        "For who runs the operator: its processes, controllers, API-server calls, sessions, caches and memory.",
+        [*targets_variables(), docs()],
+        [
+            ("Build and leader", build()),
+            ("Controllers", controllers()),
+            ("API server", api_server()),
+            ("Sessions", aws_sessions()),
+            ("Caches", caches()),
+            ("Process", process()),
+        ],
+    )
