@@ -324,6 +324,21 @@ impl Operator {
         Ok(kilobytes.context("the operator's memory is not known")? * 1024)
     }
 
+    /// The processor time that it has taken, where there is a `/proc`; finer than the whole seconds of its metrics.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        // Linux counts in hundredths for whoever asks, whatever the kernel's own ticks are.
+        const TICKS: f64 = 100.0;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()?)).context("its CPU time is not known")?;
+        // The name may have spaces; it ends with the last parenthesis. After it come the state, and eleventh and twelfth user and system time.
+        let (_, rest) = stat.rsplit_once(')').context("its CPU time is not known")?;
+        let times = rest.split_whitespace().skip(11).take(2);
+        let ticks: f64 = times.filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
+        Ok(ticks / TICKS)
+    }
+
     /// The file that it logs to.
     pub(crate) fn log(&self) -> PathBuf {
         self.scratch.path().join("operator.log")

@@ -4,9 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::Value;
+use vpce_testbed::promql::{Names, Selector};
 
-/// Labels that Prometheus adds to every series that it scrapes.
-const OF_THE_TARGET: &[&str] = &["instance", "job"];
+/// Labels that every series has: Prometheus adds those of the target, and whoever gathers several clusters that of the cluster.
+const OF_THE_TARGET: &[&str] = &["cluster", "instance", "job"];
+
+/// What Prometheus itself exports of alerts, with labels that the rules keep.
+const ALERTS: &str =
+    r#"ALERTS{alertname="a",alertstate="firing",severity="critical",account="a",account_id="1",namespace="a"} 1"#;
 
 /// Sample name (`..._bucket` and the like each for itself) to the names of its labels.
 type Exported = BTreeMap<String, BTreeSet<String>>;
@@ -17,7 +22,7 @@ type Exported = BTreeMap<String, BTreeSet<String>>;
 /// A query names a metric or a label that is not in the scrape, or cannot be read.
 pub(crate) fn queries_name_only_exported_series(exposition: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("grafana");
-    let exported = exported(exposition);
+    let exported = exported(&[exposition, ALERTS].join("\n"));
     let (mut queries, mut complaints) = (0, Vec::new());
     for entry in std::fs::read_dir(&folder).expect("the folder of the dashboards") {
         let path = entry.expect("a file in the folder of the dashboards").path();
@@ -41,16 +46,13 @@ fn exported(exposition: &str) -> Exported {
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
     {
-        let mut tokens = tokens(line).unwrap_or_else(|e| panic!("{line}: {e}")).into_iter();
-        let Some(Token::Name(name)) = tokens.next() else {
+        let names = Names::of(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+        let Some(Selector { metric, matchers, .. }) = names.selectors.into_iter().next() else {
             panic!("{line} is no sample");
         };
-        let labels = exported.entry(name).or_default();
+        let labels = exported.entry(metric).or_default();
         labels.extend(OF_THE_TARGET.iter().map(|label| (*label).to_owned()));
-        if tokens.next() == Some(Token::Sign('{')) {
-            let inside = tokens.take_while(|token| *token != Token::Sign('}'));
-            labels.extend(inside.filter_map(Token::name));
-        }
+        labels.extend(matchers.into_iter().map(|(label, ..)| label));
     }
     exported
 }
@@ -92,16 +94,17 @@ fn walk<'a>(value: &'a Value, visit: &mut impl FnMut(&'a serde_json::Map<String,
 
 /// What is wrong with a panel's query and its legend.
 fn check_query(expr: &str, legend: &str, exported: &Exported) -> Vec<String> {
-    let query = match Query::parse(expr) {
-        Ok(query) => query,
-        Err(e) => return vec![e],
+    let names = match Names::of(expr) {
+        Ok(names) if names.selectors.is_empty() => return vec!["it names no metric".to_owned()],
+        Ok(names) => names,
+        Err(e) => return vec![e.to_string()],
     };
-    let mut complaints = query.unknown(exported);
+    let mut complaints = unknown(&names, exported);
     // An aggregation leaves only the labels that it groups by.
-    let left = if query.kept.is_empty() {
-        query.labels(exported)
+    let left = if names.kept.is_empty() {
+        labels(&names, exported)
     } else {
-        query.kept
+        names.kept
     };
     for label in legend.split("{{").skip(1).filter_map(|rest| rest.split_once("}}")) {
         if !left.contains(label.0.trim()) {
@@ -134,152 +137,28 @@ fn check_variable(query: &str, exported: &Exported) -> Vec<String> {
     check_query(selector, &format!("{{{{{}}}}}", label.trim()), exported)
 }
 
-/// The names in a PromQL query.
-#[derive(Debug, Default)]
-struct Query {
-    /// Metrics, each with the labels that its matchers name.
-    selectors: Vec<(String, Vec<String>)>,
-    /// Labels in `by`, `without`, `on`, `ignoring`, `group_left` and `group_right`.
-    grouping: BTreeSet<String>,
-    /// Those of them that the result keeps: `by`, `group_left` and `group_right`.
-    kept: BTreeSet<String>,
+/// All labels that the metrics of a query have, and those that it makes.
+fn labels(names: &Names, exported: &Exported) -> BTreeSet<String> {
+    let of_metric = |selector: &Selector| exported.get(&selector.metric).cloned().unwrap_or_default();
+    let of_metrics = names.selectors.iter().flat_map(of_metric);
+    of_metrics.chain(names.made.iter().cloned()).collect()
 }
 
-impl Query {
-    fn parse(expr: &str) -> Result<Self, String> {
-        let mut query = Query::default();
-        let mut tokens = tokens(expr)?.into_iter().peekable();
-        while let Some(token) = tokens.next() {
-            match token {
-                Token::Name(word) if GROUPING.contains(&word.as_str()) => {
-                    if tokens.next_if_eq(&Token::Sign('(')).is_some() {
-                        let inside = tokens.by_ref().take_while(|token| *token != Token::Sign(')'));
-                        let labels: Vec<String> = inside.filter_map(Token::name).collect();
-                        if KEEPING.contains(&word.as_str()) {
-                            query.kept.extend(labels.iter().cloned());
-                        }
-                        query.grouping.extend(labels);
-                    }
-                }
-                Token::Name(word) if WORDS.contains(&word.as_str()) => {}
-                // A function or an aggregation.
-                Token::Name(_) if tokens.peek().is_some_and(Token::follows_a_function) => {}
-                Token::Name(metric) => {
-                    let mut labels = Vec::new();
-                    if tokens.next_if_eq(&Token::Sign('{')).is_some() {
-                        let inside = tokens.by_ref().take_while(|token| *token != Token::Sign('}'));
-                        labels.extend(inside.filter_map(Token::name));
-                    }
-                    query.selectors.push((metric, labels));
-                }
-                Token::Sign('{') => return Err("a selector names no metric".to_owned()),
-                Token::Sign(_) => {}
-            }
-        }
-        if query.selectors.is_empty() {
-            return Err("it names no metric".to_owned());
-        }
-        Ok(query)
+/// What a query names and the scrape does not have.
+fn unknown(names: &Names, exported: &Exported) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for Selector { metric, matchers, .. } in &names.selectors {
+        let Some(known) = exported.get(metric) else {
+            complaints.push(format!("{metric} is not exported"));
+            continue;
+        };
+        let unknown = matchers.iter().filter(|(label, ..)| !known.contains(label));
+        complaints.extend(unknown.map(|(label, ..)| format!("{metric} has no label {label}")));
     }
-
-    /// All labels that the metrics of this query have.
-    fn labels(&self, exported: &Exported) -> BTreeSet<String> {
-        let of_metric = |(metric, _): &(String, Vec<String>)| exported.get(metric).cloned().unwrap_or_default();
-        self.selectors.iter().flat_map(of_metric).collect()
-    }
-
-    /// What this query names and the scrape does not have.
-    fn unknown(&self, exported: &Exported) -> Vec<String> {
-        let mut complaints = Vec::new();
-        for (metric, labels) in &self.selectors {
-            let Some(known) = exported.get(metric) else {
-                complaints.push(format!("{metric} is not exported"));
-                continue;
-            };
-            let unknown = labels.iter().filter(|label| !known.contains(*label));
-            complaints.extend(unknown.map(|label| format!("{metric} has no label {label}")));
-        }
-        let known = self.labels(exported);
-        let unknown = self.grouping.difference(&known);
-        complaints.extend(unknown.map(|label| format!("it groups by {label}, which none of its metrics has")));
-        complaints
-    }
-}
-
-/// Words before a list of labels.
-const GROUPING: &[&str] = &["by", "without", "on", "ignoring", "group_left", "group_right"];
-
-/// Those whose labels are in the result.
-const KEEPING: &[&str] = &["by", "group_left", "group_right"];
-
-/// Words that stand between expressions.
-const WORDS: &[&str] = &["and", "or", "unless", "bool", "offset", "atan2", "inf", "nan"];
-
-/// A name or a sign; numbers, strings, ranges and Grafana's variables name nothing.
-#[derive(Debug, Clone, PartialEq)]
-enum Token {
-    Name(String),
-    Sign(char),
-}
-
-impl Token {
-    fn name(self) -> Option<String> {
-        match self {
-            Token::Name(name) => Some(name),
-            Token::Sign(_) => None,
-        }
-    }
-
-    /// Whether the name before this is a function or an aggregation, whose `by` may stand before its parenthesis.
-    fn follows_a_function(&self) -> bool {
-        match self {
-            Token::Name(name) => name == "by" || name == "without",
-            Token::Sign(sign) => *sign == '(',
-        }
-    }
-}
-
-fn tokens(text: &str) -> Result<Vec<Token>, String> {
-    let in_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-    let mut tokens = Vec::new();
-    let mut rest = text.chars().peekable();
-    while let Some(c) = rest.next() {
-        match c {
-            '"' | '\'' | '`' => loop {
-                match rest.next() {
-                    Some('\\') if c != '`' => {
-                        rest.next();
-                    }
-                    Some(end) if end == c => break,
-                    Some(_) => {}
-                    None => return Err(format!("a string does not end: {text}")),
-                }
-            },
-            '[' => {
-                if !rest.any(|c| c == ']') {
-                    return Err(format!("a range does not end: {text}"));
-                }
-            }
-            '$' => {
-                let braced = rest.next_if_eq(&'{').is_some();
-                while rest.next_if(|c| in_name(*c) || (braced && *c != '}')).is_some() {}
-                if braced {
-                    rest.next();
-                }
-            }
-            c if c.is_ascii_digit() => while rest.next_if(|c| in_name(*c) || *c == '.').is_some() {},
-            c if in_name(c) => {
-                let mut name = String::from(c);
-                while let Some(c) = rest.next_if(|c| in_name(*c)) {
-                    name.push(c);
-                }
-                tokens.push(Token::Name(name));
-            }
-            c if c.is_whitespace() => {}
-            c => tokens.push(Token::Sign(c)),
-        }
-    }
-    Ok(tokens)
+    let known = labels(names, exported);
+    let unknown = names.grouping.difference(&known);
+    complaints.extend(unknown.map(|label| format!("it groups by {label}, which none of its metrics has")));
+    complaints
 }
 
 #[cfg(test)]
@@ -393,7 +272,7 @@ vpce_leader 1
     fn labels_are_read_past_commas_braces_and_quotes_in_values() {
         let exported = exported(SCRAPE);
         let labels: Vec<&str> = exported["vpce_calls_total"].iter().map(String::as_str).collect();
-        assert_eq!(labels, ["account_id", "action", "instance", "job", "result"]);
+        assert_eq!(labels, ["account_id", "action", "cluster", "instance", "job", "result"]);
         assert_eq!(exported["vpce_leader"].len(), OF_THE_TARGET.len());
     }
 

@@ -12,7 +12,6 @@ use vpce_testbed::aws::{Call, PausePoint};
 use vpce_testbed::tools::Tool;
 
 use crate::cluster;
-use crate::dashboards;
 use crate::world::{Setup, Tenant, WITHIN, World, condition, text};
 
 const RESYNC: Duration = Duration::from_secs(5);
@@ -264,9 +263,7 @@ fn it_tells_every_write_once_and_no_secret_ever() {
     tenant.apply("api", tenant.spec(change));
     tenant.ready("api");
 
-    // The dashboards' queries find what they ask for, while there is something of everything.
     let metrics = world.operator.metrics().expect("it runs");
-    dashboards::queries_name_only_exported_series(&metrics);
     promtool_has_nothing_to_say(&metrics);
 
     // A refused call, of which AWS's words are passed on.

@@ -8,6 +8,7 @@ mod conditions;
 mod crashes;
 mod crowd;
 mod dashboards;
+mod dashboards_hour;
 mod drift;
 mod edits;
 mod escapes;

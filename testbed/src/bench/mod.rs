@@ -4,6 +4,7 @@ mod bed;
 mod churn;
 mod crowd;
 mod failover;
+pub mod hour;
 mod limits;
 mod metrics;
 mod objects;
@@ -30,7 +31,7 @@ struct Scenario {
     is_long: bool,
 }
 
-const SCENARIOS: [Scenario; 8] = [
+const SCENARIOS: [Scenario; 9] = [
     Scenario {
         name: "limits",
         about: "100 endpoints of one AWS account and region, made and deleted together; times in simulated seconds",
@@ -59,6 +60,12 @@ const SCENARIOS: [Scenario; 8] = [
         name: "failover",
         about: "the replica that works is killed, or stopped, and another takes over",
         run: failover::run,
+        is_long: false,
+    },
+    Scenario {
+        name: "hour",
+        about: "an hour of one trouble after another in six AWS accounts, ten times as fast: what it costs, and what rest does",
+        run: hour::run,
         is_long: false,
     },
     Scenario {
