@@ -12,6 +12,7 @@ pub mod forward_proxy;
 pub mod generate;
 mod http;
 pub mod operator;
+pub mod pictures;
 mod ports;
 pub mod prometheus;
 pub mod promql;

@@ -2,17 +2,18 @@
 
 use std::process::ExitCode;
 
-use vpce_testbed::{bench, demo, generate, operator, tools};
+use vpce_testbed::{bench, demo, generate, operator, pictures, tools};
 
 const USAGE: &str = "\
 usage: testbed COMMAND
 
   demo               start everything, apply the example manifests and show what comes of them
   up                 start everything and leave it running until Ctrl-C
-  bench [SCENARIO]   measure, and fail where a bound is missed: limits, sessions, repair, crowd, failover; all of them if none is named;
+  bench [SCENARIO]   measure, and fail where a bound is missed: limits, sessions, repair, crowd, failover, weather, hour; all of them if none is named;
                      and churn and shared, which take half an hour each
+  pictures           draw the dashboards anew, after an hour of scripted trouble, into docs/dashboards
   tools              build (or find) the programs of the control plane, and print where they are
-  generate           write the files that are generated: CRDs, RBAC, the API reference, examples of IAM policies, what the chart carries
+  generate           write the files that are generated: CRDs, RBAC, the API reference, examples of IAM policies, dashboards, what the chart carries
   generate --check   fail if one of them is stale
 
 environment:
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         ["demo"] => demo::demo(),
         ["up"] => demo::up(),
         ["bench", ref scenarios @ ..] => bench::bench(scenarios),
+        ["pictures"] => pictures::draw(),
         ["tools"] => print_tools(),
         ["generate"] => operator::binary().and_then(|operator| generate::write(&operator)),
         ["generate", "--check"] => operator::binary().and_then(|operator| generate::check(&operator)),

@@ -1,4 +1,4 @@
-//! The virtual environment that `testbed/python/requirements.txt` describes, made on first use in the cache; and moto, which runs in it.
+//! The virtual environments that the requirements in `testbed/python` describe, made on first use in the cache; and moto, which runs in one.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,12 +14,22 @@ use crate::{http, ports};
 
 const MOTO_READY_WITHIN: Duration = Duration::from_secs(60);
 
-/// The environment's interpreter; several processes that want it at once make it once.
+/// The interpreter that has what the tests ask Python for.
 ///
 /// # Errors
 /// When there is no `python3` with `venv`, or pip cannot install the requirements.
 pub fn interpreter() -> Result<PathBuf> {
-    let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/requirements.txt");
+    interpreter_with("requirements.txt", "boto3, moto and pytest")
+}
+
+/// The interpreter that draws pictures.
+pub(crate) fn drawing_interpreter() -> Result<PathBuf> {
+    interpreter_with("pictures.txt", "matplotlib")
+}
+
+/// The interpreter of an environment; several processes that want it at once make it once.
+fn interpreter_with(requirements: &str, what: &str) -> Result<PathBuf> {
+    let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(requirements);
     let content = fs::read(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
     let environments = cache()?.join("venv");
     let folder = environments.join(digest([content]));
@@ -31,7 +41,9 @@ pub fn interpreter() -> Result<PathBuf> {
     let lock = File::create(folder.with_extension("lock"))?;
     lock.lock().context("cannot lock the virtual environments' cache")?;
     if !done.is_file() {
-        say("installing boto3, moto and pytest into a virtual environment, once: about half a minute");
+        say(&format!(
+            "installing {what} into a virtual environment, once: about half a minute"
+        ));
         succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
         let pip = [
             "-m",
