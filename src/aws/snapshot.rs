@@ -8,8 +8,8 @@ use vpce_core::ids::{EndpointId, GroupId};
 use vpce_core::observed::{EndpointFact, GroupFact, Sight, State};
 use vpce_core::tags::{CLUSTER, Claim, Clusters, NAME, NAMESPACE, Owner};
 
-/// What is known to be gone is forgotten after this long: nobody asks for it any more.
-const FORGET_GONE_AFTER: Duration = Duration::from_secs(3600);
+/// What is known to be gone is forgotten after this long: a status that names it still has AWS asked again.
+const FORGET_GONE_AFTER: Duration = Duration::from_secs(600);
 
 /// Something that EC2 describes, with an id and tags.
 pub trait Resource: Clone {
