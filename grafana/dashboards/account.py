@@ -50,7 +50,7 @@ groups, need a rule for the pods' addresses and the port. Egress of the nodes' o
 let answers back.
 6. **The provider.** Their targets may be unhealthy, or in other zones than your subnets.
 
-More: [docs/dashboards.md](${docs}/dashboards.md), and the README under *When it is not Ready*.
+More: [docs/troubleshooting.md](${docs}/troubleshooting.md) and [docs/faq.md](${docs}/faq.md).
 """
 
 

@@ -129,7 +129,7 @@ def glance():
             "**One team**: a click on its account in the table below.  \n"
             "**The process itself**: the dashboard *VPC endpoints / Operator*, linked above.  \n"
             "**An alert**: [its runbook](${docs}/runbooks/), `docs/runbooks/` in the repository.  \n"
-            "**A reason of a condition**: *When it is not Ready* in the README, or `kubectl describe`.  \n"
+            "**A reason of a condition**: [its paragraph](${docs}/troubleshooting.md), or `kubectl describe`.  \n"
             "**These panels**: [docs/dashboards.md](${docs}/dashboards.md).\n\n"
             "The links take the variable *URL of the docs*.",
             width=8,
