@@ -29,7 +29,10 @@ fn a_copied_name_or_uid_brings_nothing_of_anothers() {
         "the API server gives its own"
     );
     let nothing_seen = json!({"observedGeneration": -1});
-    assert_eq!(created["status"], nothing_seen, "a status is no part of what is created");
+    assert_eq!(
+        created["status"], nothing_seen,
+        "a status is no part of what is created"
+    );
     let status = attacker.ready("api")["status"].take();
     for field in ["vpc_endpoint_id", "security_group_id", "dns_name"] {
         assert_ne!(status[field], theirs["status"][field], "{field}");

@@ -47,7 +47,10 @@ fn first_connection(identity: &str, other: &str) {
     };
     world.aws.add_role(&tenant.role_arn, role).expect("a role");
     let said = guide.follow("Apply the AWSAccount");
-    assert!(said.contains(&tenant.account_id) && said.contains("Verified"), "{said}");
+    assert!(
+        said.contains(&tenant.account_id) && said.contains("condition met") && said.contains("True"),
+        "{said}"
+    );
 
     let said = guide.follow("Make an endpoint");
     assert!(said.contains("available") && said.contains("True"), "{said}");
