@@ -240,9 +240,8 @@ fn alerts_name_only_series_and_labels_that_the_operator_exports() {
     tenant.register(json!({"max_endpoints": 9}));
     tenant.apply("deleted", tenant.spec(json!({})));
     tenant.ready("deleted");
-    tenant.edit_account(json!({"suspended": true}));
+    tenant.suspend("deleted");
     tenant.delete("deleted");
-    tenant.not_ready("deleted", "AccountSuspended");
     let rules = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("prometheus/alerts.yaml"));
     let rules: Value = serde_saphyr::from_str(&rules.expect("the alerts")).expect("YAML");
     let queries = rules["groups"][0]["rules"].as_array().expect("rules").iter();

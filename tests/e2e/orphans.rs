@@ -15,9 +15,8 @@ fn orphaned(name: &str) -> Tenant<'static> {
     tenant.ready("lost");
     tenant.ready("kept");
     // While nothing may be changed, so that the operator is not quicker.
-    tenant.edit_account(json!({"suspended": true}));
+    tenant.suspend("lost");
     tenant.delete("lost");
-    tenant.not_ready("lost", "AccountSuspended");
     tenant.merge("lost", json!({"metadata": {"finalizers": null}}));
     tenant.gone("lost");
     tenant.edit_account(json!({"suspended": null}));

@@ -137,9 +137,8 @@ fn a_restored_object_goes_on_with_what_its_old_status_names() {
     let (before, writes) = (ids(&tenant), tenant.writes().len());
     // As a backup is restored: another UID, and perhaps the status of before.
     for status in [true, false] {
-        tenant.edit_account(json!({"suspended": true}));
+        tenant.suspend("api");
         tenant.delete("api");
-        tenant.not_ready("api", "AccountSuspended");
         tenant.merge("api", json!({"metadata": {"finalizers": null}}));
         tenant.gone("api");
         tenant.apply("api", object["spec"].clone());

@@ -354,6 +354,13 @@ impl Tenant<'_> {
         self.merge_account(json!({"spec": spec}));
     }
 
+    /// Suspends the AWSAccount and waits until the operator knows: what is done to `witness` right after it must not be quicker.
+    #[track_caller]
+    pub(crate) fn suspend(&self, witness: &str) {
+        self.edit_account(json!({"suspended": true}));
+        self.not_ready(witness, "AccountSuspended");
+    }
+
     /// Merges something into the AWSAccount, for example an annotation.
     #[track_caller]
     pub(crate) fn merge_account(&self, change: Value) {
