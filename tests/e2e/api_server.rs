@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use vpce_testbed::api_proxy::{ApiProxy, Ending, Fault, FaultKind, Seen};
 use vpce_testbed::aws::PausePoint;
 
 use crate::cluster::{self, NAMESPACES};
-use crate::world::{Setup, Tenant, WITHIN, World, condition};
+use crate::leaders::LEASE;
+use crate::world::{Setup, Tenant, WITHIN, World, condition, text};
 
 const DEFINITION: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/vpcendpoints.silvermullet.com";
 /// Far above what a test takes; a retry storm would pass it within seconds.
@@ -374,12 +376,18 @@ fn etcd_and_the_api_server_may_die_at_any_time() {
     nothing_left(&tenant, "etcd was gone for long");
 }
 
-/// Starts the operator again if it has ended, as a kubelet does.
+/// Starts the operator again whenever it has ended, as a kubelet does, until it has renewed its Lease since the API server is back.
 fn goes_on(world: &World) {
-    if world.operator.exited().expect("it was running").is_some() {
-        world.operator.kill().expect("it has ended");
-        restart(world);
-    }
+    let back = Timestamp::now();
+    world.eventually("it leads", || {
+        if world.operator.exited().expect("it was running").is_some() {
+            world.operator.kill().expect("it has ended");
+            restart(world);
+        }
+        let renewed = text(&world.cluster.get(LEASE)?["spec"]["renewTime"]);
+        let renewed: Timestamp = renewed.parse().ok()?;
+        (renewed > back).then_some(())
+    });
 }
 
 #[test]

@@ -7,7 +7,7 @@ use vpce_testbed::operator::Operator;
 
 use crate::world::{Setup, World, text};
 
-const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/vpce-system/leases/vpce-operator";
+pub(crate) const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/vpce-system/leases/vpce-operator";
 
 fn leads(operator: &Operator) -> bool {
     operator

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::bed::{Bed, MEBIBYTE, is_release};
+use super::bed::{Bed, MEBIBYTE, is_release, scaled_settings};
 use super::metrics::Scrape;
 use super::objects::{ENDPOINT, ready};
 use super::report::Report;
@@ -176,28 +176,14 @@ impl Watched {
 /// The operator's limits and intervals, as much faster than its defaults as time is.
 fn settings(scale: f64) -> Vec<(String, String)> {
     let seconds = |default: f64| (default / scale).to_string();
-    let limits = [
-        ("CreateVpcEndpoint", 4.0, 0.3),
-        ("ModifyVpcEndpoint", 4.0, 0.3),
-        ("DeleteVpcEndpoints", 4.0, 0.3),
-        ("CreateTags", 100.0, 10.0),
-        ("DeleteTags", 100.0, 10.0),
-        ("Describe*", 100.0, 20.0),
-        ("*", 50.0, 5.0),
-    ]
-    .map(|(action, burst, refill)| format!("{action}={burst}/{}", refill * scale));
-    [
-        ("VPCE_AWS_LIMITS", limits.join(",")),
-        ("VPCE_RESYNC_INTERVAL_SECONDS", seconds(300.0)),
-        ("VPCE_POLL_INTERVAL_SECONDS", seconds(5.0)),
-        ("VPCE_SETTLE_SECONDS", seconds(10.0)),
+    let more = [
         ("VPCE_ACCOUNT_PROBE_INTERVAL_SECONDS", seconds(3600.0)),
         ("VPCE_REFUSED_RETRY_SECONDS", seconds(30.0)),
         // The hour has no failover in it: an API server that a busy machine keeps from answering is none.
         ("VPCE_LEASE_DURATION_SECONDS", "120".to_owned()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
+    ];
+    let more = more.map(|(name, value)| (name.to_owned(), value));
+    scaled_settings(scale).into_iter().chain(more).collect()
 }
 
 /// The scenario of the benchmark: what the operator costs at rest, and in the hour.
