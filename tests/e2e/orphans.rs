@@ -14,11 +14,7 @@ fn orphaned(name: &str) -> Tenant<'static> {
     tenant.apply("kept", tenant.spec(json!({})));
     tenant.ready("lost");
     tenant.ready("kept");
-    // While nothing may be changed, so that the operator is not quicker.
-    tenant.suspend("lost");
-    tenant.delete("lost");
-    tenant.merge("lost", json!({"metadata": {"finalizers": null}}));
-    tenant.gone("lost");
+    tenant.take_away("lost");
     tenant.edit_account(json!({"suspended": null}));
     tenant
 }

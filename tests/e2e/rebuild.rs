@@ -137,10 +137,7 @@ fn a_restored_object_goes_on_with_what_its_old_status_names() {
     let (before, writes) = (ids(&tenant), tenant.writes().len());
     // As a backup is restored: another UID, and perhaps the status of before.
     for status in [true, false] {
-        tenant.suspend("api");
-        tenant.delete("api");
-        tenant.merge("api", json!({"metadata": {"finalizers": null}}));
-        tenant.gone("api");
+        tenant.take_away("api");
         tenant.apply("api", object["spec"].clone());
         if status {
             tenant.merge_status("api", object["status"].clone());

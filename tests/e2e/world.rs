@@ -361,6 +361,29 @@ impl Tenant<'_> {
         self.not_ready(witness, "AccountSuspended");
     }
 
+    /// Takes an object away and leaves what it has in AWS, as somebody does who removes its finalizer; the AWSAccount is suspended then.
+    /// It ends when the operator knows that the object is gone, since it was to be deleted: nothing else forbids that once it is resumed.
+    #[track_caller]
+    pub(crate) fn take_away(&self, name: &str) {
+        self.is_counted();
+        self.suspend(name);
+        self.delete(name);
+        self.merge(name, json!({"metadata": {"finalizers": null}}));
+        self.gone(name);
+        self.is_counted();
+    }
+
+    /// Waits until the AWSAccount counts the namespace's objects that are bound.
+    #[track_caller]
+    fn is_counted(&self) {
+        self.world.eventually("the AWSAccount counts who is bound", || {
+            let objects = self.world.cluster.list(&cluster::endpoints(&self.namespace));
+            let bound = objects.iter().filter(|object| !object["status"]["account"].is_null());
+            let account = self.world.aws_account(&self.account)?;
+            (account["status"]["endpoints"] == bound.count()).then_some(())
+        });
+    }
+
     /// Merges something into the AWSAccount, for example an annotation.
     #[track_caller]
     pub(crate) fn merge_account(&self, change: Value) {

@@ -9,12 +9,7 @@ use crate::world::{Tenant, World};
 
 /// Takes the object away and leaves what it has in AWS.
 fn orphan(tenant: &Tenant<'_>, name: &str) {
-    // While nothing may be changed, so that the operator is not quicker.
-    tenant.edit_account(json!({"suspended": true}));
-    tenant.delete(name);
-    tenant.not_ready(name, "AccountSuspended");
-    tenant.merge(name, json!({"metadata": {"finalizers": null}}));
-    tenant.gone(name);
+    tenant.take_away(name);
     tenant.edit_account(json!({"suspended": null}));
 }
 

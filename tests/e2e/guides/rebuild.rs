@@ -109,11 +109,7 @@ fn clusters(tenant: &Tenant<'_>) -> BTreeMap<String, String> {
 /// Takes an object away without its endpoint, and applies it again with the status of before, as a backup is restored.
 fn restore(tenant: &Tenant<'_>, name: &str) {
     let before = tenant.get(name).expect("there");
-    tenant.edit_account(json!({"suspended": true}));
-    tenant.delete(name);
-    tenant.not_ready(name, "AccountSuspended");
-    tenant.merge(name, json!({"metadata": {"finalizers": null}}));
-    tenant.gone(name);
+    tenant.take_away(name);
     tenant.apply(name, before["spec"].clone());
     tenant.merge_status(name, before["status"].clone());
     tenant.edit_account(json!({"suspended": null}));
