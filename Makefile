@@ -38,7 +38,7 @@ test: first ## formatting, clippy, generated files, the demo, all tests
 	$(TESTBED) tools
 	$(TESTBED) generate --check
 	$(TESTBED) demo
-	cargo test --locked --workspace 2>&1 | tee $(CARGO_TARGET_DIR)/tests.log
+	cargo test --locked --workspace --no-fail-fast 2>&1 | tee $(CARGO_TARGET_DIR)/tests.log
 	@awk '/^test result:/ {passed += $$4; failed += $$6} END {print "tests: " passed " passed, " failed " failed"}' \
 	    $(CARGO_TARGET_DIR)/tests.log
 
