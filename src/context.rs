@@ -15,6 +15,7 @@ use vpce_core::tags::Clusters;
 use vpce_core::tenancy;
 
 use crate::account::permissions::Verifications;
+use crate::account::protection::Protection;
 use crate::aws::observer::Observer;
 use crate::aws::region::Regions;
 use crate::aws::sessions::{Role, Sessions};
@@ -153,6 +154,8 @@ pub struct Context {
     pub gates: Gates,
     /// Who may be bound to an account that allows only so many.
     pub admissions: Admissions,
+    /// Keeps AWSAccounts that are used from going.
+    pub protection: Protection,
     /// Wakes objects.
     pub wakers: Wakers,
 }

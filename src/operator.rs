@@ -28,6 +28,7 @@ use vpce_core::limits::Limits;
 use vpce_core::tags::Clusters;
 
 use crate::account;
+use crate::account::protection::Protection;
 use crate::aws::leftovers::Present;
 use crate::aws::observer::{CallRecord, Observer};
 use crate::aws::region::{RegionKey, Regions};
@@ -268,6 +269,7 @@ pub(crate) async fn context(
         events: Events::new(client.clone()),
         gates: Gates::new(settings.account_concurrency),
         admissions: Admissions::default(),
+        protection: Protection::default(),
         metrics: metrics.clone(),
         client,
         memories,

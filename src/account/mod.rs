@@ -3,6 +3,7 @@
 pub mod controller;
 mod orphans;
 pub mod permissions;
+pub mod protection;
 pub mod reconcile;
 mod trust;
 

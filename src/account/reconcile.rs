@@ -12,6 +12,7 @@ use vpce_core::api::{ACCOUNT_FINALIZER, AWSAccountStatus, OrphansStatus, RELEASE
 use vpce_core::conditions::{self, AccountReason as Reason, EventKind};
 
 use super::permissions::{self, Outcome, Verification};
+use super::protection::protect;
 use super::{orphans, role, trust};
 use crate::aws::sessions::{Refusal, Role};
 use crate::context::{Account, Context, Endpoint, Shared};
@@ -37,18 +38,15 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
     let users = users(ctx, &name);
     let mut account = account;
     if account.metadata.deletion_timestamp.is_some() {
-        if users.is_empty() && nobody_bound(ctx, &name).await? {
-            if finalizer::has(&*account, ACCOUNT_FINALIZER) {
-                finalizer::remove(&api, &*account, ACCOUNT_FINALIZER).await?;
-            }
+        if users.is_empty() && let_go(ctx, &api, &account).await? {
             if let Some(role) = role(ctx, &account) {
                 ctx.sessions.forget(&role).await;
             }
             ctx.verifications.forget(&name);
             return Ok(None);
         }
-    } else if !finalizer::has(&*account, ACCOUNT_FINALIZER) {
-        account = Arc::new(finalizer::add(&api, &*account, ACCOUNT_FINALIZER).await?);
+    } else {
+        account = protect(ctx, &account).await?;
     }
     let verdict = judge(ctx, &account, &users).await;
     let insight = look_inside(ctx, &account, &verdict).await;
@@ -232,6 +230,18 @@ fn users(ctx: &Context, account: &str) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// Drops the finalizer of an AWSAccount that is being deleted, if nobody is bound to it; from then on nobody will be.
+async fn let_go(ctx: &Context, api: &Api<Account>, account: &Account) -> Result<bool, kube::Error> {
+    let _nothing_is_bound = ctx.protection.while_letting_go().await;
+    if !nobody_bound(ctx, &account.name_any()).await? {
+        return Ok(false);
+    }
+    if finalizer::has(account, ACCOUNT_FINALIZER) {
+        finalizer::remove(api, account, ACCOUNT_FINALIZER).await?;
+    }
+    Ok(true)
 }
 
 /// Whether the API server agrees that nobody uses an AWSAccount: the cache may be a moment behind.

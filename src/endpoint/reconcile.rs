@@ -23,6 +23,7 @@ use super::gate::Inside;
 use super::memory::HeldBack;
 use super::observe::{self, Age, observe};
 use super::status::{self, Findings};
+use crate::account::protection::protect;
 use crate::aws::ec2::Ec2;
 use crate::aws::region::{LookError, Region, RegionKey};
 use crate::aws::sessions::Refusal;
@@ -127,7 +128,10 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
             return pass.not_seen(&resolved, &ec2, error).await;
         }
         if is_bound || resolved.writes == Writes::Allowed {
-            pass.bind(&resolved, desired.as_ref()).await?;
+            let bound = pass.bind(spec.as_ref(), &resolved, desired.as_ref()).await?;
+            if !bound {
+                return Ok(Next::After(Duration::ZERO));
+            }
         }
     }
     let farewell = farewell(deletion_policy, &resolved);
@@ -284,9 +288,14 @@ impl<'a> Pass<'a> {
         observe(self.ctx, region, ec2, &self.owner, status, age).await
     }
 
-    /// Before the first call that changes AWS: the finalizer, then account, region and incarnation, each acknowledged; and
-    /// before tags are set, their keys.
-    async fn bind(&mut self, resolved: &Resolved, desired: Option<&Desired>) -> Result<(), kube::Error> {
+    /// Before the first call that changes AWS: the finalizer, the AWSAccount's too, then account, region and incarnation, each
+    /// acknowledged; and before tags are set, their keys. False: what was resolved does not hold any more.
+    async fn bind(
+        &mut self,
+        spec: Option<&VPCEndpointSpec>,
+        resolved: &Resolved,
+        desired: Option<&Desired>,
+    ) -> Result<bool, kube::Error> {
         if !finalizer::has(&*self.object, ENDPOINT_FINALIZER) {
             let api: Api<Endpoint> = Api::namespaced(self.ctx.client.clone(), &self.owner.namespace);
             let written = finalizer::add(&api, &*self.object, ENDPOINT_FINALIZER).await?;
@@ -301,8 +310,16 @@ impl<'a> Pass<'a> {
                 status.tag_keys = keys.into_iter().collect();
                 self.object = status::write(self.ctx, &self.object, status).await?;
             }
-            return Ok(());
+            return Ok(true);
         }
+        // Reading AWS took its time: meanwhile the AWSAccount may have been deleted, suspended, or mapped to others.
+        let _no_account_goes = self.ctx.protection.while_binding().await;
+        let still = self.resolve(spec).is_ok_and(|now| now == *resolved);
+        let account = self.ctx.caches.accounts.get(&ObjectRef::new(&resolved.binding.account));
+        let Some(account) = account.filter(|_| still) else {
+            return Ok(false);
+        };
+        protect(self.ctx, &account).await?;
         status::bind(&mut status, &resolved.binding);
         status.tag_keys = keys.into_iter().collect();
         let findings = Findings {
@@ -325,7 +342,7 @@ impl<'a> Pass<'a> {
             region = resolved.binding.region.as_str(),
             "bound"
         );
-        Ok(())
+        Ok(true)
     }
 
     /// Observes, plans and applies until there is nothing left to do now, then says how things stand.

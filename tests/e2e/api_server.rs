@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use vpce_testbed::api_proxy::{ApiProxy, Ending, Fault, FaultKind, Seen};
 use vpce_testbed::aws::PausePoint;
 
-use crate::cluster::{self, NAMESPACES};
+use crate::cluster::{self, ACCOUNTS, NAMESPACES};
 use crate::leaders::LEASE;
 use crate::world::{Setup, Tenant, WITHIN, World, condition, text};
 
@@ -335,6 +335,77 @@ fn what_was_written_before_a_restart_is_not_made_again_when_the_api_server_shows
         !lists.iter().any(|query| query.contains("resourceVersion")),
         "{lists:?}"
     );
+}
+
+#[test]
+fn nothing_is_bound_to_an_account_that_could_go() {
+    let (proxy, world) = proxied();
+    // It has no finalizer, and gets none for a while.
+    let tenant = world.unregistered_tenant("unprotected");
+    let refused = || {
+        let requests = proxy.requests().into_iter();
+        requests
+            .filter(|seen| (seen.verb, &*seen.resource, seen.code) == ("patch", "awsaccounts", Some(500)))
+            .count()
+    };
+    proxy.fault(Fault {
+        times: usize::MAX,
+        ..Fault::once("patch", "awsaccounts", FaultKind::refuse(500))
+    });
+    tenant.register(json!({}));
+    tenant.apply("api", tenant.spec(json!({})));
+    tenant.eventually("api", "it has the object's finalizer", || {
+        let object = tenant.get("api")?;
+        (!object["metadata"]["finalizers"].is_null()).then_some(())
+    });
+    let before = refused();
+    tenant.eventually("api", "the AWSAccount's finalizer is refused time and again", || {
+        (refused() >= before + 3).then_some(())
+    });
+    assert_eq!(tenant.get("api").expect("there")["status"]["account"], Value::Null);
+    assert!(tenant.writes().is_empty());
+    proxy.clear_faults();
+    exactly_one(&tenant, "the AWSAccount has its finalizer");
+    let account = world.aws_account(&tenant.account).expect("there");
+    assert_eq!(
+        account["metadata"]["finalizers"],
+        json!(["silvermullet.com/awsaccount"])
+    );
+    tenant.delete("api");
+    nothing_left(&tenant, "deleted");
+
+    // It goes while an object is about to be bound to it.
+    let tenant = world.tenant("leaving");
+    world.eventually("nobody uses the AWSAccount", || {
+        let account = world.aws_account(&tenant.account)?;
+        (account["status"]["endpoints"] == 0).then_some(())
+    });
+    proxy.fault(Fault {
+        namespace: Some(tenant.namespace.clone()),
+        ..Fault::once("patch", "vpcendpoints", FaultKind::Delay(Duration::from_secs(3)))
+    });
+    tenant.apply("api", tenant.spec(json!({})));
+    world.eventually("the object's finalizer is on its way", || {
+        proxy.faults_left().is_empty().then_some(())
+    });
+    world.cluster.delete(&format!("{ACCOUNTS}/{}", tenant.account));
+    // Whoever is quicker: an object that is bound has its AWSAccount.
+    let bound = tenant.eventually("api", "it is bound, or there is no AWSAccount for it", || {
+        let object = tenant.get("api")?;
+        let bound = !object["status"]["account"].is_null();
+        let reason = condition(&object, "AccountResolved")?.reason;
+        (bound || reason == "NoAccount").then_some(bound)
+    });
+    if bound {
+        exactly_one(&tenant, "the AWSAccount waits");
+        assert!(world.aws_account(&tenant.account).is_some());
+    } else {
+        world.eventually("the AWSAccount is gone", || {
+            world.aws_account(&tenant.account).is_none().then_some(())
+        });
+        assert!(tenant.writes().is_empty());
+        assert_eq!(tenant.get("api").expect("there")["status"]["account"], Value::Null);
+    }
 }
 
 #[test]

@@ -1,0 +1,59 @@
+//! In-use protection: an AWSAccount carries its finalizer before anything is bound to it, and is let go only while nothing is being bound.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+use kube::api::Api;
+use moka::future::Cache;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use vpce_core::api::ACCOUNT_FINALIZER;
+
+use crate::context::{Account, Context};
+use crate::finalizer;
+
+/// The watch has shown a finalizer long before; should it not, adding it again is a conflict, and tried anew.
+const SHOWN_WITHIN: Duration = Duration::from_secs(60);
+
+/// What binds endpoints and what lets AWSAccounts go keep out of each other's way by this.
+pub struct Protection {
+    door: RwLock<()>,
+    /// By the version without it: the AWSAccount as it was when it had got its finalizer.
+    added: Cache<String, Arc<Account>>,
+}
+
+impl Default for Protection {
+    fn default() -> Self {
+        Self {
+            door: RwLock::default(),
+            added: Cache::builder().time_to_live(SHOWN_WITHIN).build(),
+        }
+    }
+}
+
+impl Protection {
+    /// As long as this is held, no AWSAccount is let go.
+    pub async fn while_binding(&self) -> RwLockReadGuard<'_, ()> {
+        self.door.read().await
+    }
+
+    /// As long as this is held, nothing is bound.
+    pub async fn while_letting_go(&self) -> RwLockWriteGuard<'_, ()> {
+        self.door.write().await
+    }
+}
+
+/// Adds the finalizer, unless it is there. However many ask for it at once, it is added once.
+pub async fn protect(ctx: &Context, account: &Arc<Account>) -> Result<Arc<Account>, kube::Error> {
+    if finalizer::has(&**account, ACCOUNT_FINALIZER) {
+        return Ok(account.clone());
+    }
+    let api: Api<Account> = Api::all(ctx.client.clone());
+    let version = account.resource_version().unwrap_or_default();
+    let add = async { finalizer::add(&api, &**account, ACCOUNT_FINALIZER).await.map(Arc::new) };
+    let added = ctx.protection.added.try_get_with(version, add).await;
+    added.map_err(|shared| match &*shared {
+        kube::Error::Api(status) => kube::Error::Api(status.clone()),
+        _ => kube::Error::Service(Box::new(shared)),
+    })
+}
