@@ -363,9 +363,11 @@ mod tests {
         });
         assert_eq!(sample.labels.get("pod"), Some(&format!("{RELEASE}-0")));
         let step = Duration::from_millis(200);
-        let series = prometheus
-            .query_range("vpce_leader", begun, SystemTime::now(), step)
-            .expect("an answer");
+        // The last step may be from before the other target was scraped.
+        let series = eventually("the range has both", || {
+            let range = prometheus.query_range("vpce_leader", begun, SystemTime::now(), step);
+            range.ok().filter(|series| series.len() > 1)
+        });
         let mut seen: Vec<f64> = series.iter().map(|series| series.points[0].1).collect();
         seen.sort_by(f64::total_cmp);
         assert_eq!(seen, [1.0, 2.0]);
