@@ -30,6 +30,12 @@ pub fn is_ready(ctx: &Context, name: &str) -> bool {
     })
 }
 
+/// Whether an endpoint is bound to an AWSAccount.
+pub fn is_bound_to(endpoint: &Endpoint, account: &str) -> bool {
+    let binding = endpoint.status.account.as_ref();
+    binding.is_some_and(|binding| binding.name == account)
+}
+
 /// Tells on the AWSAccount what one of its endpoints met, where its cause is the account: once for all of them. `about` tells apart what has the
 /// same reason, such as the action that is denied.
 pub fn tell(ctx: &Context, name: &str, endpoint: &Endpoint, finding: &Finding, about: &str) {

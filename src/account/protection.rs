@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
-use kube::api::Api;
+use kube::api::{Api, ListParams};
 use moka::future::Cache;
-use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::{RwLock, RwLockReadGuard};
 use vpce_core::api::ACCOUNT_FINALIZER;
 
-use crate::context::{Account, Context};
+use crate::context::{Account, Context, Endpoint};
 use crate::finalizer;
 
 /// The watch has shown a finalizer long before; should it not, adding it again is a conflict, and tried anew.
@@ -36,11 +36,6 @@ impl Protection {
     pub async fn while_binding(&self) -> RwLockReadGuard<'_, ()> {
         self.door.read().await
     }
-
-    /// As long as this is held, nothing is bound.
-    pub async fn while_letting_go(&self) -> RwLockWriteGuard<'_, ()> {
-        self.door.write().await
-    }
 }
 
 /// Adds the finalizer, unless it is there. However many ask for it at once, it is added once.
@@ -56,4 +51,24 @@ pub async fn protect(ctx: &Context, account: &Arc<Account>) -> Result<Arc<Accoun
         kube::Error::Api(status) => kube::Error::Api(status.clone()),
         _ => kube::Error::Service(Box::new(shared)),
     })
+}
+
+/// Drops the finalizer of an AWSAccount that is being deleted, if nobody is bound to it; from then on nobody will be.
+pub async fn let_go(ctx: &Context, account: &Account) -> Result<bool, kube::Error> {
+    let _nothing_is_bound = ctx.protection.door.write().await;
+    if !nobody_bound(ctx, &account.name_any()).await? {
+        return Ok(false);
+    }
+    if finalizer::has(account, ACCOUNT_FINALIZER) {
+        let api: Api<Account> = Api::all(ctx.client.clone());
+        finalizer::remove(&api, account, ACCOUNT_FINALIZER).await?;
+    }
+    Ok(true)
+}
+
+/// Whether the API server agrees that nobody uses an AWSAccount: the cache may be a moment behind.
+async fn nobody_bound(ctx: &Context, account: &str) -> Result<bool, kube::Error> {
+    let endpoints: Api<Endpoint> = Api::all(ctx.client.clone());
+    let all = endpoints.list(&ListParams::default()).await?;
+    Ok(!all.items.iter().any(|endpoint| super::is_bound_to(endpoint, account)))
 }

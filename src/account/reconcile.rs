@@ -6,18 +6,17 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use kube::api::{Api, ListParams, Patch};
+use kube::api::{Api, Patch};
 use serde_json::json;
-use vpce_core::api::{ACCOUNT_FINALIZER, AWSAccountStatus, OrphansStatus, RELEASE_HOLD};
+use vpce_core::api::{AWSAccountStatus, OrphansStatus, RELEASE_HOLD};
 use vpce_core::conditions::{self, AccountReason as Reason, EventKind};
 
 use super::permissions::{self, Outcome, Verification};
-use super::protection::protect;
-use super::{orphans, role, trust};
+use super::protection::{let_go, protect};
+use super::{is_bound_to, orphans, role, trust};
 use crate::aws::sessions::{Refusal, Role};
 use crate::context::{Account, Context, Endpoint, Shared};
 use crate::endpoint::memory::jitter;
-use crate::finalizer;
 use crate::status::replacing;
 
 /// The condition that is there while a mass change waits for a person.
@@ -38,7 +37,7 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
     let users = users(ctx, &name);
     let mut account = account;
     if account.metadata.deletion_timestamp.is_some() {
-        if users.is_empty() && let_go(ctx, &api, &account).await? {
+        if users.is_empty() && let_go(ctx, &account).await? {
             if let Some(role) = role(ctx, &account) {
                 ctx.sessions.forget(&role).await;
             }
@@ -221,41 +220,12 @@ async fn let_go_of_former(ctx: &Context, account: &Account, role: &Role) {
 /// The VPCEndpoints that are bound to an AWSAccount, as `namespace/name`.
 fn users(ctx: &Context, account: &str) -> Vec<String> {
     let endpoints = ctx.caches.endpoints.state();
-    let bound = endpoints.iter().filter(|endpoint| {
-        let binding = endpoint.status.account.as_ref();
-        binding.is_some_and(|binding| binding.name == account)
-    });
+    let bound = endpoints.iter().filter(|endpoint| is_bound_to(endpoint, account));
     let mut names: Vec<String> = bound
         .map(|endpoint| format!("{}/{}", endpoint.namespace().unwrap_or_default(), endpoint.name_any()))
         .collect();
     names.sort();
     names
-}
-
-/// Drops the finalizer of an AWSAccount that is being deleted, if nobody is bound to it; from then on nobody will be.
-async fn let_go(ctx: &Context, api: &Api<Account>, account: &Account) -> Result<bool, kube::Error> {
-    let _nothing_is_bound = ctx.protection.while_letting_go().await;
-    if !nobody_bound(ctx, &account.name_any()).await? {
-        return Ok(false);
-    }
-    if finalizer::has(account, ACCOUNT_FINALIZER) {
-        finalizer::remove(api, account, ACCOUNT_FINALIZER).await?;
-    }
-    Ok(true)
-}
-
-/// Whether the API server agrees that nobody uses an AWSAccount: the cache may be a moment behind.
-async fn nobody_bound(ctx: &Context, account: &str) -> Result<bool, kube::Error> {
-    let endpoints: Api<Endpoint> = Api::all(ctx.client.clone());
-    let all = endpoints.list(&ListParams::default()).await?;
-    let bound = |endpoint: &Endpoint| {
-        endpoint
-            .status
-            .account
-            .as_ref()
-            .is_some_and(|binding| binding.name == account)
-    };
-    Ok(!all.items.iter().any(bound))
 }
 
 /// Wakes the endpoints that an AWSAccount matters to: those bound to it, and of those that are bound to none all but the

@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use vpce_core::conditions::{Finding, Reason};
 
 use super::status::READY;
+use crate::account::is_bound_to;
 use crate::context::{Caches, Endpoint};
 
 /// Bindings that were let through and that the cache does not show yet, by AWSAccount: the UIDs of the objects.
@@ -36,10 +37,7 @@ impl Admissions {
                 .iter()
                 .any(|endpoint| endpoint.uid().as_ref() == Some(uid) && endpoint.status.account.is_none())
         });
-        let bound = endpoints.iter().filter(|endpoint| {
-            let binding = endpoint.status.account.as_ref();
-            binding.is_some_and(|binding| binding.name == account)
-        });
+        let bound = endpoints.iter().filter(|endpoint| is_bound_to(endpoint, account));
         let room = most.saturating_sub(bound.count() + let_through.len());
         let older = endpoints
             .iter()

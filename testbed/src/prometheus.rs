@@ -366,7 +366,7 @@ mod tests {
         // The last step may be from before the other target was scraped.
         let series = eventually("the range has both", || {
             let range = prometheus.query_range("vpce_leader", begun, SystemTime::now(), step);
-            range.ok().filter(|series| series.len() > 1)
+            Some(range.expect("an answer")).filter(|series| series.len() > 1)
         });
         let mut seen: Vec<f64> = series.iter().map(|series| series.points[0].1).collect();
         seen.sort_by(f64::total_cmp);

@@ -342,12 +342,7 @@ fn nothing_is_bound_to_an_account_that_could_go() {
     let (proxy, world) = proxied();
     // It has no finalizer, and gets none for a while.
     let tenant = world.unregistered_tenant("unprotected");
-    let refused = || {
-        let requests = proxy.requests().into_iter();
-        requests
-            .filter(|seen| (seen.verb, &*seen.resource, seen.code) == ("patch", "awsaccounts", Some(500)))
-            .count()
-    };
+    let refused = || count(&proxy, "patch", "awsaccounts");
     proxy.fault(Fault {
         times: usize::MAX,
         ..Fault::once("patch", "awsaccounts", FaultKind::refuse(500))
