@@ -1,0 +1,149 @@
+//! Towards nothing: what is left of an object that is deleted.
+
+use std::collections::BTreeMap;
+
+use super::{Plan, ResourceId, Step};
+use crate::conditions::{Finding, Reason};
+use crate::desired::MAX_TAGS;
+use crate::observed::{EndpointFact, Observed, Sight, State};
+use crate::tags::{self, Claim, Owner};
+
+/// What becomes of the AWS resources of an object that is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Farewell {
+    /// They are deleted.
+    Delete,
+    /// They stay, marked as retained.
+    Retain,
+}
+
+/// Plans towards nothing: the Service, then the endpoint, then the group. No steps and a finding that is `ok` mean
+/// that nothing is left.
+pub fn plan_absence(owner: &Owner, observed: &Observed, farewell: Farewell) -> Plan {
+    let mut steps: Vec<Step> = observed
+        .services
+        .iter()
+        .filter(|service| service.ours)
+        .map(|service| Step::DeleteService(service.name.clone()))
+        .collect();
+    let service = if steps.is_empty() {
+        Finding::good(Reason::NotRequested, "the object is being deleted")
+    } else {
+        Finding::bad(Reason::Deleting, "the Service is being deleted")
+    };
+    let endpoint = match farewell {
+        Farewell::Retain => plan_release(observed, &mut steps),
+        Farewell::Delete => plan_deletion(owner, observed, &mut steps),
+    };
+    Plan {
+        steps,
+        endpoint,
+        service,
+    }
+}
+
+fn plan_release(observed: &Observed, steps: &mut Vec<Step>) -> Finding {
+    let endpoints = observed.endpoint.ours().into_iter().chain(&observed.spare_endpoints);
+    let endpoints = endpoints.filter(|fact| fact.state != State::Deleted);
+    let resources = endpoints
+        .map(|fact| (ResourceId::Endpoint(fact.id.clone()), &fact.tags))
+        .chain(
+            observed
+                .group
+                .ours()
+                .map(|fact| (ResourceId::Group(fact.id.clone()), &fact.tags)),
+        );
+    for (id, there) in resources {
+        let value = |key: &str| there.get(key).map(String::as_str).unwrap_or_default();
+        let former = format!(
+            "{}/{}/{}",
+            value(tags::CLUSTER),
+            value(tags::NAMESPACE),
+            value(tags::NAME)
+        );
+        if there.len() >= MAX_TAGS && !there.contains_key(tags::RETAINED) {
+            // Room for the mark; the UID does not decide whose it is.
+            steps.push(Step::Untag(id.clone(), [tags::UID.to_owned()].into()));
+        }
+        // The mark first: a crash in between leaves what is still ours.
+        steps.push(Step::Tag(
+            id.clone(),
+            BTreeMap::from([(tags::RETAINED.to_owned(), tags::shorten(&former, 256))]),
+        ));
+        let owners = [tags::CLUSTER, tags::NAMESPACE, tags::NAME, tags::UID];
+        steps.push(Step::Untag(id, owners.map(str::to_owned).into()));
+    }
+    if observed.endpoint == Sight::Unconfirmed || observed.group == Sight::Unconfirmed {
+        return Finding::bad(
+            Reason::Deleting,
+            "AWS does not know all that is to be retained; asking again before it is let go",
+        );
+    }
+    Finding::good(Reason::Deleting, "the AWS resources are retained")
+}
+
+fn plan_deletion(owner: &Owner, observed: &Observed, steps: &mut Vec<Step>) -> Finding {
+    match &observed.endpoint {
+        Sight::Lost(fact) => return lost_for_good(owner, "endpoint", fact.id.as_str(), &fact.tags),
+        Sight::Unconfirmed => {
+            return Finding::bad(
+                Reason::Deleting,
+                "AWS does not know the endpoint; asking again before it is believed gone",
+            );
+        }
+        Sight::Ours(_) | Sight::Absent | Sight::Gone => {}
+    }
+    let left: Vec<&EndpointFact> = observed
+        .endpoint
+        .ours()
+        .into_iter()
+        .chain(&observed.spare_endpoints)
+        .filter(|fact| fact.state != State::Deleted)
+        .collect();
+    for fact in &left {
+        if fact.state != State::Deleting {
+            steps.push(Step::DeleteEndpoint(fact.id.clone()));
+        }
+    }
+    if let Some(fact) = left.first() {
+        return Finding::bad(Reason::Deleting, format!("endpoint {} is being deleted", fact.id));
+    }
+    match &observed.group {
+        Sight::Lost(fact) => lost_for_good(owner, "security group", fact.id.as_str(), &fact.tags),
+        Sight::Unconfirmed => Finding::bad(
+            Reason::Deleting,
+            "AWS does not know the security group; asking again before it is believed gone",
+        ),
+        Sight::Ours(fact) => {
+            steps.push(Step::DeleteGroup(fact.id.clone()));
+            Finding::bad(Reason::Deleting, format!("security group {} is being deleted", fact.id))
+        }
+        Sight::Absent | Sight::Gone => Finding::good(Reason::Deleting, "nothing is left in AWS"),
+    }
+}
+
+fn lost_for_good(owner: &Owner, kind: &str, id: &str, there: &BTreeMap<String, String>) -> Finding {
+    if owner.claim(there) == Claim::Another {
+        return Finding::bad(
+            Reason::OwnershipLost,
+            format!(
+                "{kind} {id}, which the status names, belongs to another VPCEndpoint by its tags, so it is not deleted: set \
+                 deletion_policy to Retain to let this object go without it"
+            ),
+        );
+    }
+    let pairs: Vec<String> = owner
+        .tags()
+        .into_iter()
+        .filter(|(key, _)| key.starts_with(tags::RESERVED_PREFIX))
+        .map(|(key, value)| format!("Key={key},Value={value}"))
+        .collect();
+    Finding::bad(
+        Reason::OwnershipLost,
+        format!(
+            "{kind} {id} has lost the tags that say it is ours, so it is not deleted. If it is ours, run: aws ec2 create-tags \
+             --resources {id} --tags {}; if it is not, set deletion_policy to Retain",
+            pairs.join(" ")
+        ),
+    )
+}

@@ -1,0 +1,189 @@
+//! The endpoint: made, changed in place, told of.
+
+use std::collections::BTreeSet;
+
+use super::{Memory, ResourceId, Step, held, lost, plan_tags};
+use crate::conditions::{Finding, Reason};
+use crate::desired::Desired;
+use crate::ids::{GroupId, SubnetId};
+use crate::observed::{EndpointFact, Observed, Sight, State};
+use crate::tags::Owner;
+
+pub(super) fn plan_endpoint(
+    owner: &Owner,
+    desired: &Desired,
+    observed: &Observed,
+    groups: Option<BTreeSet<GroupId>>,
+    memory: Memory<'_>,
+    steps: &mut Vec<Step>,
+) -> Finding {
+    if let (Some(hold), Sight::Absent | Sight::Gone) = (memory.held, &observed.endpoint) {
+        return held(hold);
+    }
+    let fact = match &observed.endpoint {
+        Sight::Lost(fact) => return lost(owner, "endpoint", fact.id.as_str(), &fact.tags),
+        Sight::Unconfirmed => {
+            return Finding::bad(
+                Reason::DeletedInAWS,
+                "AWS does not know the endpoint any more; asking again before it is believed gone",
+            );
+        }
+        Sight::Gone => {
+            return Finding::bad(
+                Reason::DeletedInAWS,
+                "the endpoint was deleted in AWS; it is made again, and its DNS name changes",
+            );
+        }
+        Sight::Absent => {
+            if let Some(groups) = groups {
+                steps.push(Step::CreateEndpoint {
+                    vpc: desired.vpc.clone(),
+                    service_name: desired.service_name.clone(),
+                    subnets: desired.subnets.clone(),
+                    groups,
+                    private_dns: desired.private_dns && !may_need_acceptance(desired),
+                    tags: desired.tags.clone(),
+                });
+            }
+            return Finding::bad(Reason::Creating, "the endpoint is being made");
+        }
+        Sight::Ours(fact) => fact,
+    };
+    let said = || match &fact.last_error {
+        Some(error) => format!(" AWS says: {error}."),
+        None => String::new(),
+    };
+    if !is_for(fact, desired) {
+        return Finding::bad(
+            Reason::BindingConflict,
+            format!(
+                "endpoint {} is in {} for {}, which AWS fixes at creation, and the spec says otherwise: \
+                 delete this object and apply it anew",
+                fact.id, fact.vpc, fact.service_name
+            ),
+        );
+    }
+    match &fact.state {
+        State::Deleting | State::Deleted => {
+            return Finding::bad(
+                Reason::DeletedInAWS,
+                format!(
+                    "endpoint {} is being deleted in AWS; it is made again once it is gone",
+                    fact.id
+                ),
+            );
+        }
+        State::Rejected => {
+            return Finding::bad(
+                Reason::Rejected,
+                format!(
+                    "the owner of {} rejected endpoint {}.{} Ask them to accept it, or delete this object and apply it anew",
+                    fact.service_name,
+                    fact.id,
+                    said()
+                ),
+            );
+        }
+        State::Failed => {
+            return Finding::bad(
+                Reason::Failed,
+                format!(
+                    "AWS could not make endpoint {}.{} Delete this object and apply it anew",
+                    fact.id,
+                    said()
+                ),
+            );
+        }
+        State::Expired => {
+            return Finding::bad(
+                Reason::Expired,
+                format!(
+                    "the owner of {} did not accept endpoint {} in time. Delete this object and apply it anew",
+                    fact.service_name, fact.id
+                ),
+            );
+        }
+        State::Available | State::Pending | State::PendingAcceptance | State::Partial | State::Other(_) => {}
+    }
+    plan_tags(
+        ResourceId::Endpoint(fact.id.clone()),
+        desired,
+        &fact.tags,
+        memory,
+        steps,
+    );
+    match &fact.state {
+        State::PendingAcceptance => Finding::bad(
+            Reason::PendingAcceptance,
+            format!(
+                "the owner of {} must accept endpoint {} of this AWS account",
+                fact.service_name, fact.id
+            ),
+        ),
+        State::Partial => Finding::bad(
+            Reason::Partial,
+            format!("AWS has made only part of endpoint {}.{}", fact.id, said()),
+        ),
+        State::Available => {
+            let Some(groups) = groups else {
+                return match (memory.held, &observed.group) {
+                    (Some(hold), Sight::Absent | Sight::Gone) => held(hold),
+                    _ => Finding::bad(Reason::Updating, "the endpoint's security group is being made"),
+                };
+            };
+            if let Some(step) = plan_modify(fact, desired, &groups, memory) {
+                steps.push(step);
+            }
+            Finding::good(Reason::Available, available(owner, desired, fact))
+        }
+        state => Finding::bad(
+            Reason::Pending,
+            format!("AWS is making endpoint {} (state {state})", fact.id),
+        ),
+    }
+}
+
+/// Whether an endpoint is, in what AWS fixes at creation, the one that is desired.
+pub(super) fn is_for(fact: &EndpointFact, desired: &Desired) -> bool {
+    (&fact.vpc, &fact.service_name) == (&desired.vpc, &desired.service_name)
+}
+
+fn plan_modify(fact: &EndpointFact, desired: &Desired, groups: &BTreeSet<GroupId>, memory: Memory<'_>) -> Option<Step> {
+    let mut add_subnets: BTreeSet<SubnetId> = desired.subnets.difference(&fact.subnets).cloned().collect();
+    let remove_subnets: BTreeSet<SubnetId> = fact.subnets.difference(&desired.subnets).cloned().collect();
+    if memory.swap_subnets_apart && !remove_subnets.is_empty() {
+        add_subnets.clear();
+    }
+    let add_groups: BTreeSet<GroupId> = groups.difference(&fact.groups).cloned().collect();
+    let remove_groups: BTreeSet<GroupId> = fact.groups.difference(groups).cloned().collect();
+    let private_dns = (fact.private_dns != desired.private_dns).then_some(desired.private_dns);
+    let nothing = add_subnets.is_empty()
+        && remove_subnets.is_empty()
+        && add_groups.is_empty()
+        && remove_groups.is_empty()
+        && private_dns.is_none();
+    (!nothing).then(|| Step::ModifyEndpoint {
+        id: fact.id.clone(),
+        add_subnets,
+        remove_subnets,
+        add_groups,
+        remove_groups,
+        private_dns,
+    })
+}
+
+/// Whether the service's owner may have to accept the endpoint, as that of an endpoint service may and AWS itself never
+/// has to: until then private DNS cannot be on ("Manage DNS names for VPC endpoint services" in the AWS PrivateLink guide).
+fn may_need_acceptance(desired: &Desired) -> bool {
+    desired.service_name.contains(".vpce.")
+}
+
+/// How to connect, for the message of Ready.
+fn available(owner: &Owner, desired: &Desired, fact: &EndpointFact) -> String {
+    let dns = fact.publishable_dns_name();
+    match (&desired.service, dns) {
+        (Some(service), Some(dns)) => format!("connect to {}.{}.svc; TLS needs {dns}", service.name, owner.namespace),
+        (_, Some(dns)) => format!("connect to {dns}"),
+        (_, None) => "available".to_owned(),
+    }
+}

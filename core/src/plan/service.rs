@@ -1,0 +1,82 @@
+//! The Service that leads to the endpoint.
+
+use super::Step;
+use super::endpoint::is_for;
+use crate::conditions::{Finding, Reason};
+use crate::desired::{Desired, DesiredService};
+use crate::observed::{Observed, ServiceFact, State};
+use crate::tags::Owner;
+
+pub(super) fn plan_service(owner: &Owner, desired: &Desired, observed: &Observed, steps: &mut Vec<Step>) -> Finding {
+    let wanted = desired.service.as_ref();
+    let finding = match wanted {
+        Some(wanted) => plan_publication(owner, desired, wanted, observed, steps),
+        None => Finding::good(Reason::NotRequested, "spec.service.type is None"),
+    };
+    // One of another name serves until the one that is wanted takes its place.
+    for service in observed.services.iter().filter(|service| service.ours && finding.ok) {
+        if wanted.is_none_or(|wanted| wanted.name != service.name) {
+            steps.push(Step::DeleteService(service.name.clone()));
+        }
+    }
+    finding
+}
+
+fn plan_publication(
+    owner: &Owner,
+    desired: &Desired,
+    wanted: &DesiredService,
+    observed: &Observed,
+    steps: &mut Vec<Step>,
+) -> Finding {
+    let there = observed.services.iter().find(|service| service.name == wanted.name);
+    if there.is_some_and(|service| !service.ours) {
+        return Finding::bad(
+            Reason::ServiceConflict,
+            format!(
+                "a Service {}/{} exists that this object does not own; it is left alone: \
+                 delete it, or set spec.service.name to another name",
+                owner.namespace, wanted.name
+            ),
+        );
+    }
+    let Some(fact) = observed.endpoint.ours().filter(|fact| is_for(fact, desired)) else {
+        return Finding::bad(Reason::WaitingForEndpoint, "waits for the endpoint");
+    };
+    let Some(external_name) = fact.publishable_dns_name() else {
+        return match (&fact.state, fact.regional_dns_name()) {
+            (_, Some(wildcard)) => Finding::bad(
+                Reason::NoUsableDNSName,
+                format!(
+                    "a Service cannot lead to {wildcard}: set spec.service.type None and use the names in status.dns_entries"
+                ),
+            ),
+            (State::Available, None) => {
+                Finding::bad(Reason::WaitingForDNS, "AWS has not named the endpoint's DNS name yet")
+            }
+            _ => Finding::bad(Reason::WaitingForEndpoint, "waits for the endpoint"),
+        };
+    };
+    if fact.state != State::Available && there.is_none() {
+        return Finding::bad(Reason::WaitingForEndpoint, "waits for the endpoint");
+    }
+    let fits = |service: &ServiceFact| {
+        service.external_name.as_ref() == Some(&external_name)
+            && service.ports == wanted.ports
+            && service.labelled
+            && service.metadata == wanted.metadata
+    };
+    if there.is_none_or(|service| !fits(service)) {
+        steps.push(Step::PublishService {
+            name: wanted.name.clone(),
+            external_name: external_name.clone(),
+            ports: wanted.ports.clone(),
+            metadata: wanted.metadata.clone(),
+            exists: there.is_some(),
+        });
+    }
+    Finding::good(
+        Reason::Published,
+        format!("{}.{}.svc leads to {external_name}", wanted.name, owner.namespace),
+    )
+}
