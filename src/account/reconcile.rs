@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use kube::api::{Api, Patch};
 use serde_json::json;
 use vpce_core::api::{AWSAccountStatus, OrphansStatus, RELEASE_HOLD};
-use vpce_core::conditions::{self, AccountReason as Reason, EventKind};
+use vpce_core::conditions::{AccountReason as Reason, EventKind};
 
 use super::permissions::{self, Outcome, Verification};
 use super::protection::{let_go, protect};
@@ -229,16 +229,13 @@ fn users(ctx: &Context, account: &str) -> Vec<String> {
 }
 
 /// Wakes the endpoints that an AWSAccount matters to: those bound to it, and of those that are bound to none all but the
-/// ones that wait for another AWSAccount.
+/// ones that were last resolved to another AWSAccount, unless this one maps their namespace, too.
 pub fn wake_users(ctx: &Context, account: &str) {
     let matters = |endpoint: &Endpoint| match &endpoint.status.account {
         Some(binding) => binding.name == account,
         None => {
-            let conditions = &endpoint.status.conditions;
-            let waits = conditions.iter().find(|condition| {
-                condition.type_ == "AccountResolved" && condition.reason == conditions::Reason::AccountNotReady.as_str()
-            });
-            waits.is_none_or(|waits| waits.message.starts_with(&format!("AWSAccount {account} ")))
+            let resolved = ctx.memories.with(endpoint, |memory| memory.resolved_to.clone());
+            resolved.is_none_or(|resolved| resolved == account)
                 || ctx.caches.maps(account, &endpoint.namespace().unwrap_or_default())
         }
     };

@@ -41,7 +41,8 @@ impl Admissions {
         let room = most.saturating_sub(bound.count() + let_through.len());
         let older = endpoints
             .iter()
-            .filter(|endpoint| waits(endpoint, account) && !let_through.contains(&endpoint.uid().unwrap_or_default()))
+            .filter(|endpoint| waits(caches, endpoint, account))
+            .filter(|endpoint| !let_through.contains(&endpoint.uid().unwrap_or_default()))
             .filter(|endpoint| age(endpoint) < age(object))
             .count();
         if let_through.contains(&uid) {
@@ -74,18 +75,19 @@ pub fn waiting(caches: &Caches) -> Vec<(String, String)> {
     endpoints.iter().filter(full).map(key).collect()
 }
 
-/// Whether an object waits for room in an account, as far as its own last word goes.
-fn waits(endpoint: &Endpoint, account: &str) -> bool {
-    let ready = endpoint
-        .status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == READY);
+/// Whether an object waits for room in an account: it waits for room, and of those that are bound to none the account is the only one
+/// that it can be bound to. (Of several that map its namespace, its spec names one, or it waits for an answer to that instead.)
+fn waits(caches: &Caches, endpoint: &Endpoint, account: &str) -> bool {
+    let is_full = || {
+        let mut conditions = endpoint.status.conditions.iter();
+        conditions.any(|condition| condition.type_ == READY && condition.reason == Reason::AccountFull.as_str())
+    };
+    let named = endpoint.spec.as_ref().ok().and_then(|spec| spec.account.as_deref());
     endpoint.status.account.is_none()
         && endpoint.metadata.deletion_timestamp.is_none()
-        && ready.is_some_and(|ready| {
-            ready.reason == Reason::AccountFull.as_str() && ready.message.starts_with(&format!("AWSAccount {account} "))
-        })
+        && is_full()
+        && named.is_none_or(|named| named == account)
+        && caches.maps(account, &endpoint.namespace().unwrap_or_default())
 }
 
 /// Older is less; of the same second, the UID decides.
@@ -94,4 +96,89 @@ fn age(endpoint: &Endpoint) -> (Option<k8s_openapi::jiff::Timestamp>, Option<Str
         endpoint.metadata.creation_timestamp.as_ref().map(|time| time.0),
         endpoint.uid(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector::{Lookup, Store, store};
+    use kube::runtime::watcher::Event;
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn stored<K>(objects: Vec<Value>) -> Store<K>
+    where
+        K: Lookup<DynamicType = ()> + Clone + DeserializeOwned + 'static,
+    {
+        let (reader, mut writer) = store();
+        for object in objects {
+            let object = serde_json::from_value(object).expect("an object");
+            writer.apply_watcher_event(&Event::Apply(object));
+        }
+        reader
+    }
+
+    fn endpoint(namespace: &str, name: &str, created: &str, status: Value) -> Value {
+        json!({
+            "apiVersion": "silvermullet.com/v1beta1", "kind": "VPCEndpoint",
+            "metadata": {
+                "namespace": namespace, "name": name, "uid": format!("{namespace}-{name}"), "creationTimestamp": created,
+            },
+            "spec": {
+                "vpc_id": "vpc-00000000000000001", "vpc_endpoint_service_id": "com.amazonaws.us-west-2.ecr.api",
+                "security_group_type": "generated",
+            },
+            "status": status,
+        })
+    }
+
+    fn account(name: &str, namespace: &str) -> Value {
+        json!({
+            "apiVersion": "silvermullet.com/v1beta1", "kind": "AWSAccount", "metadata": {"name": name},
+            "spec": {"role_arn": "arn:aws:iam::111111111111:role/vpce", "namespaces": [namespace]},
+        })
+    }
+
+    fn full(message: &str) -> Value {
+        json!({"conditions": [{
+            "type": "Ready", "status": "False", "reason": "AccountFull", "message": message,
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }]})
+    }
+
+    #[test]
+    fn the_oldest_that_waits_for_this_account_goes_first_whatever_its_condition_says_in_words() {
+        let younger = endpoint("blue", "younger", "2026-01-03T00:00:00Z", json!({}));
+        let caches = |others: Vec<Value>| Caches {
+            endpoints: stored([others, vec![younger.clone()]].concat()),
+            accounts: stored(vec![account("one", "blue"), account("two", "red")]),
+            namespaces: stored(Vec::new()),
+            services: stored(Vec::new()),
+        };
+        let admitted = |others: Vec<Value>| {
+            let caches = caches(others);
+            let younger = caches
+                .endpoints
+                .find(|endpoint| endpoint.name_any() == "younger")
+                .expect("stored");
+            Admissions::default().admit(&caches, &younger, "one", 1, true).is_ok()
+        };
+        let older = |namespace: &str, status: Value| endpoint(namespace, "older", "2026-01-02T00:00:00Z", status);
+        for words in ["AWSAccount one allows 1 endpoints and has no room", "no room", ""] {
+            assert!(!admitted(vec![older("blue", full(words))]), "{words:?}");
+        }
+        // It waits for another account, or for something else.
+        for words in [
+            "AWSAccount two allows 1 endpoints and has no room",
+            "AWSAccount one is full",
+            "",
+        ] {
+            assert!(admitted(vec![older("red", full(words))]), "{words:?}");
+        }
+        assert!(admitted(vec![older("blue", json!({}))]));
+        // It has its place.
+        let bound = json!({"account": {"name": "one", "account_id": "111111111111"}});
+        assert!(!admitted(vec![older("blue", bound)]));
+    }
 }

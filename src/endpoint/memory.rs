@@ -71,6 +71,8 @@ pub struct Memory {
     pub in_use_since: Option<Instant>,
     /// Since when AWS has been at work on the endpoint.
     pub pending_since: Option<Instant>,
+    /// The AWSAccount that it was resolved to when it was last reconciled; none where there was no single one, or nothing is known.
+    pub resolved_to: Option<String>,
     /// What is held back.
     pub held_back: Option<HeldBack>,
 }

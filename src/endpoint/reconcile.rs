@@ -84,7 +84,10 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
         }
     };
     let is_bound = status::binding(&pass.object.status).is_some();
-    let resolved = match pass.resolve(spec.as_ref()) {
+    let resolved = pass.resolve(spec.as_ref());
+    let account = resolved.as_ref().ok().map(|resolved| resolved.binding.account.clone());
+    ctx.memories.with(&pass.object, |memory| memory.resolved_to = account);
+    let resolved = match resolved {
         Ok(resolved) => resolved,
         // Nothing is made before it is bound. Should the status have been lost, it is looked for where it would be.
         Err(_) if pass.deleting && !is_bound => return pass.let_go().await,
