@@ -46,6 +46,7 @@ pub struct CallError {
     /// For the log and for AWS's support.
     pub request_id: Option<String>,
     outcome_unknown: bool,
+    from_between: bool,
 }
 
 impl CallError {
@@ -58,7 +59,13 @@ impl CallError {
             message: steady(code, message),
             request_id: None,
             outcome_unknown: false,
+            from_between: false,
         }
+    }
+
+    /// Whether something between the operator and AWS answered in AWS's place, such as a proxy.
+    pub fn is_from_between(&self) -> bool {
+        self.from_between
     }
 
     /// Whether AWS may have carried the call out all the same: the answer was lost, or AWS failed
@@ -89,6 +96,7 @@ where
         message: steady(code, &message),
         request_id: error.request_id().map(str::to_owned),
         outcome_unknown,
+        from_between: false,
     };
     if let Some(credentials) = find::<CredentialsError>(&error) {
         // Whatever the SDK wraps it in, the call was never signed and so never sent. The reason is
@@ -102,14 +110,16 @@ where
     match &error {
         SdkError::ServiceError(refusal) => {
             let status = refusal.raw().status().as_u16();
-            let code = match refusal.err().code() {
-                Some(code) => code.to_owned(),
-                // A proxy, or a load balancer in front of AWS.
-                None => format!("HTTP{status}"),
-            };
-            let class = classify(&code, Some(status));
             let message = refusal.err().message().unwrap_or_default().to_owned();
-            failed(class, &code, message, class == Class::Transient && status >= 500)
+            match refusal.err().code() {
+                // AWS gives each answer a code or a request id. A page with neither comes from a proxy or a firewall on the way.
+                None if error.request_id().is_none() => between(failed, status),
+                code => {
+                    let code = code.map_or_else(|| format!("HTTP{status}"), str::to_owned);
+                    let class = classify(&code, Some(status));
+                    failed(class, &code, message, class == Class::Transient && status >= 500)
+                }
+            }
         }
         SdkError::TimeoutError(_) => failed(Class::Transient, TIMEOUT, root(&error), true),
         SdkError::DispatchFailure(failure) => {
@@ -124,6 +134,17 @@ where
         }
         SdkError::ConstructionFailure(_) => failed(Class::Invalid, UNSENDABLE, root(&error), false),
         _ => failed(Class::Transient, UNREADABLE, root(&error), true),
+    }
+}
+
+/// An answer that AWS did not give: nobody refused anything, and whether AWS got the call is not known.
+fn between(failed: impl Fn(Class, &str, String, bool) -> CallError, status: u16) -> CallError {
+    let message = format!(
+        "something between the operator and AWS answered {status} in place of AWS, such as a proxy or a firewall"
+    );
+    CallError {
+        from_between: true,
+        ..failed(Class::Transient, &format!("HTTP{status}"), message, true)
     }
 }
 
@@ -164,7 +185,11 @@ fn never_connected(error: &(dyn Error + 'static)) -> bool {
 /// once and not at every attempt, and without what is secret.
 fn steady(code: &str, message: &str) -> String {
     match code {
-        "RequestExpired" | "SignatureDoesNotMatch" if message.contains("expired") => {
+        // "Signature expired: ... is now earlier than ..." of a clock that is behind, "Signature not yet current: ... is still
+        // later than ..." of one that is ahead; both have times in them.
+        "RequestExpired" | "SignatureDoesNotMatch"
+            if message.contains("expired") || message.contains("not yet current") =>
+        {
             return "the operator's clock and that of AWS differ by minutes; set the node's clock".to_owned();
         }
         // AWS shows the request that it would have signed, in which there is the session's token.
@@ -215,6 +240,20 @@ mod tests {
         from_sdk(ACTION, SdkError::service_error(error, answer(status)))
     }
 
+    fn client(url: &str) -> aws_sdk_ec2::Client {
+        let config = aws_sdk_ec2::Config::builder()
+            .behavior_version(aws_sdk_ec2::config::BehaviorVersion::latest())
+            .region(aws_sdk_ec2::config::Region::new("eu-west-1"))
+            .endpoint_url(url)
+            .credentials_provider(aws_credential_types::Credentials::new(
+                "id", "secret", None, None, "test",
+            ))
+            .http_client(crate::aws::http::client())
+            .retry_config(aws_smithy_types::retry::RetryConfig::disabled())
+            .build();
+        aws_sdk_ec2::Client::from_conf(config)
+    }
+
     fn undelivered(error: SdkError<CreateVpcEndpointError, HttpResponse>) -> CallError {
         from_sdk(ACTION, error)
     }
@@ -263,6 +302,39 @@ mod tests {
             told.contains("SignatureDoesNotMatch") && !told.contains("the-token"),
             "{told}"
         );
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_named_whichever_way_it_is_off() {
+        for said in [
+            "Signature expired: 20260101T000000Z is now earlier than 20260101T001000Z (20260101T001500Z - 5 min.)",
+            "Signature not yet current: 20260101T002000Z is still later than 20260101T001500Z (20260101T001000Z + 5 min.)",
+        ] {
+            let error = refused(403, Some("SignatureDoesNotMatch"), said);
+            let told = error.to_string();
+            assert!(told.contains("clock") && !told.contains("20260101"), "{told}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_that_aws_did_not_write_is_no_denial() {
+        let page = || async {
+            let page = "<!DOCTYPE html><html><body><h1>Access Denied</h1>by the corporate proxy</body></html>";
+            (axum::http::StatusCode::FORBIDDEN, page)
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(page)).await });
+        let error = client(&url).create_vpc_endpoint().send().await.expect_err("refused");
+        let error = from_sdk(ACTION, error);
+        assert_eq!(
+            (error.class, error.code.as_str()),
+            (Class::Transient, "HTTP403"),
+            "{error}"
+        );
+        assert!(error.is_from_between() && error.outcome_unknown(), "{error:?}");
+        let told = error.to_string();
+        assert!(told.contains("between the operator and AWS answered 403"), "{told}");
     }
 
     #[test]
@@ -353,17 +425,7 @@ mod tests {
             .and_then(|listener| listener.local_addr())
             .expect("a free port")
             .port();
-        let config = aws_sdk_ec2::Config::builder()
-            .behavior_version(aws_sdk_ec2::config::BehaviorVersion::latest())
-            .region(aws_sdk_ec2::config::Region::new("eu-west-1"))
-            .endpoint_url(format!("http://127.0.0.1:{port}"))
-            .credentials_provider(aws_credential_types::Credentials::new(
-                "id", "secret", None, None, "test",
-            ))
-            .http_client(crate::aws::http::client())
-            .retry_config(aws_smithy_types::retry::RetryConfig::disabled())
-            .build();
-        let error = aws_sdk_ec2::Client::from_conf(config)
+        let error = client(&format!("http://127.0.0.1:{port}"))
             .create_vpc_endpoint()
             .send()
             .await

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use vpce_core::conditions::{Finding, Reason, reason_of};
+use vpce_core::conditions::{Finding, Reason};
 use vpce_core::error::Class;
 use vpce_core::ids::GroupId;
 use vpce_core::line::Turn;
@@ -12,6 +12,7 @@ use vpce_core::plan::{ResourceId, Step};
 use vpce_core::rules::Direction;
 use vpce_core::tags::Owner;
 
+use super::explain::{explain, is_in_use};
 use crate::aws::deletes::Asker;
 use crate::aws::ec2::{Ec2, NewEndpoint};
 use crate::aws::error::CallError;
@@ -500,11 +501,6 @@ impl Hands<'_> {
     }
 }
 
-/// Whether a group cannot be deleted yet because something uses it.
-fn is_in_use(error: &CallError) -> bool {
-    error.action == "DeleteSecurityGroup" && error.code == "DependencyViolation"
-}
-
 /// Has the next reconcile open a new session.
 pub async fn forget_session(ctx: &Context, account: &str, ec2: &Ec2) {
     tracing::warn!(
@@ -515,38 +511,4 @@ pub async fn forget_session(ctx: &Context, account: &str, ec2: &Ec2) {
     if let Some(role) = crate::account::role_of(ctx, account) {
         ctx.sessions.forget(&role).await;
     }
-}
-
-/// What an error means for the object, and what a person can do.
-pub fn explain(error: &CallError, role: &str, account_id: &str, region: &str) -> Finding {
-    let reason = if is_in_use(error) {
-        Reason::InUse
-    } else {
-        reason_of(error.class)
-    };
-    let advice = match error.class {
-        // In a region that is not there, or not enabled, EC2 calls good credentials invalid.
-        Class::Denied if error.code == "AuthFailure" => {
-            format!("check that there is a region {region}, and that it is enabled for AWS account {account_id}")
-        }
-        Class::Denied => format!(
-            "allow {} to role {role} of AWS account {account_id} (docs/iam.md)",
-            error.action
-        ),
-        Class::NotFound => {
-            format!(
-                "check the ids and the service of the spec: they must be there in {region} of AWS account {account_id}"
-            )
-        }
-        Class::Invalid => "correct the spec".to_owned(),
-        Class::Quota => {
-            format!("delete what is not needed, or have AWS raise the quota of account {account_id} in {region}")
-        }
-        Class::Conflict => "tried again".to_owned(),
-        Class::Throttled => "tried again".to_owned(),
-        Class::Transient => {
-            format!("tried again; if it lasts, check that there is a region {region}, and look at AWS's health")
-        }
-    };
-    Finding::bad(reason, format!("{error} ({advice})"))
 }

@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod apply;
 pub mod controller;
+mod explain;
 pub mod gate;
 pub mod memory;
 pub mod observe;

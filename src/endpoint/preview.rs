@@ -8,7 +8,7 @@ use vpce_core::observed::Sight;
 use vpce_core::plan::{Step, foresee};
 use vpce_core::resolve::{Binding, Writes};
 
-use super::apply::explain;
+use super::explain::explain;
 use super::observe::{self, Age, observe};
 use super::reconcile::{Pass, farewell, is_legacy};
 use super::status;

@@ -11,7 +11,8 @@ use vpce_core::observed::{Observed, Sight};
 use vpce_core::plan::Plan;
 use vpce_core::resolve::{Resolved, Writes};
 
-use super::apply::{explain, forget_session};
+use super::apply::forget_session;
+use super::explain::explain;
 use super::memory::jitter;
 use super::reconcile::{Next, Pass};
 use super::status::{self, Findings};
