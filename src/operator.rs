@@ -500,6 +500,12 @@ fn observer(metrics: &Metrics) -> Observer {
 
 async fn open_sessions(settings: &Settings, metrics: &Metrics) -> sessions::Sessions {
     let base = aws::http::sdk_config().await;
+    if base.region().is_none_or(|region| region.as_ref().is_empty()) {
+        tracing::error!(
+            "nothing names the AWS region whose STS is to be called, so that no role can be assumed: set settings.awsRegion of \
+             the Helm chart, or AWS_REGION"
+        );
+    }
     let sessions = sessions::Settings {
         refused_retry: settings.refused_retry,
     };

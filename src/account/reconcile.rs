@@ -14,7 +14,7 @@ use vpce_core::conditions::{AccountReason as Reason, EventKind};
 use super::permissions::{self, Outcome, Verification};
 use super::protection::{let_go, protect};
 use super::{is_bound_to, orphans, role, trust};
-use crate::aws::sessions::{Refusal, Role};
+use crate::aws::sessions::{Cause, Refusal, Role};
 use crate::context::{Account, Context, Endpoint, Shared};
 use crate::endpoint::memory::jitter;
 use crate::status::replacing;
@@ -187,13 +187,20 @@ async fn judge(ctx: &Shared, account: &Account, users: &[String]) -> Verdict {
             let reason = match refusal {
                 Refusal::Denied { .. } => Reason::AssumeRoleDenied,
                 Refusal::WrongAccount { .. } => Reason::WrongAccount,
-                Refusal::Unavailable { .. } => Reason::STSUnavailable,
+                Refusal::Unavailable { .. } | Refusal::NoRegion { .. } => Reason::STSUnavailable,
             };
             let next = refusal.retry_after() + Duration::from_millis(200);
             let mut message = refusal.to_string();
-            if let Refusal::Denied { message: said, .. } = &refusal {
+            if let Refusal::Denied {
+                message: said, cause, ..
+            } = &refusal
+            {
                 let own = ctx.sessions.own_arn(&role).await;
-                message.push_str(&trust::hint(own, &role, said));
+                message.push_str(&match cause {
+                    Cause::Trust => trust::hint(own, &role, said),
+                    Cause::Request { .. } => trust::crossing(own, &role),
+                    Cause::SessionTags => String::new(),
+                });
             }
             verdict(reason, message, next)
         }

@@ -33,6 +33,17 @@ pub(super) fn hint(own: Option<&str>, role: &Role, said: &str) -> String {
     hint
 }
 
+/// To be added to what STS said of the request itself: that the role is in another partition than the operator, where it is.
+pub(super) fn crossing(own: Option<&str>, role: &Role) -> String {
+    let (Some(own), Ok(arn)) = (own.and_then(IdentityArn::behind), role.arn.parse()) else {
+        return String::new();
+    };
+    match statements(Some(&own), &arn, role, false) {
+        Err(error @ Error::Partitions { .. }) => format!(". {error}"),
+        Err(_) | Ok(_) => String::new(),
+    }
+}
+
 fn statements(own: Option<&IdentityArn>, arn: &RoleArn, role: &Role, base_is_tagged: bool) -> Result<String, Error> {
     let trust = Trust {
         // Only for what has to stand there: it is taken out again.
@@ -123,6 +134,11 @@ mod tests {
     #[test]
     fn no_statement_crosses_partitions_and_that_is_said() {
         let own = "arn:aws-cn:sts::999999999999:assumed-role/base/1234";
+        assert_eq!(crossing(Some(OWN), &role(None, &[])), "");
+        assert_eq!(
+            crossing(Some(own), &role(None, &[])),
+            hint(Some(own), &role(None, &[]), SAID)
+        );
         assert_eq!(
             hint(Some(own), &role(None, &[]), "Request ARN is invalid"),
             ". arn:aws:iam::111122223333:role/vpce-operator is in the AWS partition aws, \

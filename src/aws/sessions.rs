@@ -22,7 +22,10 @@ use moka::{
 };
 use tokio::sync::Semaphore;
 
-pub use self::{refusal::Refusal, session::Session};
+pub use self::{
+    refusal::{Cause, Refusal},
+    session::Session,
+};
 use self::{session::Renewal, sts::Sts};
 use super::observer::Observer;
 

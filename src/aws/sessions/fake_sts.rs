@@ -24,6 +24,8 @@ pub(super) enum Answer {
     Denied,
     /// As for a chained session of more than an hour; shorter ones are given.
     NotLongerThanAnHour,
+    /// Status 400 with this code.
+    Refused(&'static str),
 }
 
 /// One call as it arrived.
@@ -104,6 +106,10 @@ async fn handle(State(inner): State<Arc<Mutex<Inner>>>, headers: HeaderMap, body
             let lifetime = match inner.answer {
                 Answer::Session(lifetime) => lifetime,
                 Answer::Denied => return refusal("AccessDenied", "not authorized to perform: sts:AssumeRole"),
+                Answer::Refused(code) => {
+                    let (_, body) = refusal(code, "in AWS's words");
+                    return (StatusCode::BAD_REQUEST, body);
+                }
                 Answer::NotLongerThanAnHour if seconds > 3600 => {
                     return refusal(
                         "ValidationError",

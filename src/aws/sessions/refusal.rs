@@ -1,6 +1,9 @@
 //! Why there is no session, and when to try again.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use vpce_core::error::Class;
 
@@ -17,11 +20,7 @@ const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Refusal {
     /// STS refuses the role to us.
-    #[error(
-        "AssumeRole of {role} was refused: {code}: {message}; check that the role exists, that its \
-         trust policy allows the operator's identity (with the external_id, if it asks for one), \
-         and that session_duration_seconds is no longer than the role allows"
-    )]
+    #[error("AssumeRole of {role} was refused: {code}: {message}; {cause}")]
     Denied {
         /// The role's ARN.
         role: String,
@@ -29,6 +28,8 @@ pub enum Refusal {
         code: String,
         /// What STS said.
         message: String,
+        /// What that is about.
+        cause: Cause,
         /// When it is worth to try again.
         retry_at: Instant,
     },
@@ -64,6 +65,70 @@ pub enum Refusal {
         /// When it is worth to try again.
         retry_at: Instant,
     },
+    /// The operator has no region, and so no STS to call.
+    #[error(
+        "no session of {role}: nothing names the AWS region whose STS the operator is to call; set settings.awsRegion of \
+         its Helm chart, or AWS_REGION in its environment"
+    )]
+    NoRegion {
+        /// The role's ARN.
+        role: String,
+        /// When it is worth to try again.
+        retry_at: Instant,
+    },
+}
+
+/// What a refusal of AssumeRole is about, as far as STS's code tells; its text says what to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The role, or its trust policy.
+    Trust,
+    /// Session tags: AWS counts those that the operator's own session passes on, too.
+    SessionTags,
+    /// What the AWSAccount asks for; its session tags may be part of that.
+    Request {
+        /// Whether session tags were sent.
+        tagged: bool,
+    },
+}
+
+impl Cause {
+    fn of(error: &CallError, role: &Role) -> Self {
+        let tagged = !role.tags.is_empty();
+        match error.code.as_str() {
+            "PackedPolicyTooLarge" | "PackedPolicyTooLargeException" => Cause::SessionTags,
+            // A key that is, as a transitive one, among the tags of the operator's own session.
+            "InvalidParameterValue" if tagged => Cause::SessionTags,
+            _ if error.class == Class::Invalid => Cause::Request { tagged },
+            _ => Cause::Trust,
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const TAGS: &str = "spec.session_tags of the AWSAccount, which EKS Pod Identity adds six tags of its own to \
+                            (eks-cluster-arn, eks-cluster-name, kubernetes-namespace, kubernetes-service-account, \
+                            kubernetes-pod-name, kubernetes-pod-uid): use other keys, fewer or shorter ones, or make the Pod \
+                            Identity association with --disable-session-tags";
+        match self {
+            Cause::Trust => f.write_str(
+                "check that the role exists, and that its trust policy allows the operator's identity (with the external_id, \
+                 if it asks for one)",
+            ),
+            Cause::SessionTags => write!(f, "correct {TAGS}"),
+            Cause::Request { tagged } => {
+                f.write_str(
+                    "correct what the AWSAccount asks for: role_arn, external_id, or session_duration_seconds, which may be \
+                     no longer than the role allows",
+                )?;
+                if *tagged {
+                    write!(f, "; or {TAGS}")?;
+                }
+                Ok(())
+            }
+        }
+    }
 }
 
 impl Refusal {
@@ -71,7 +136,8 @@ impl Refusal {
     pub fn retry_after(&self) -> Duration {
         let (Refusal::Denied { retry_at, .. }
         | Refusal::WrongAccount { retry_at, .. }
-        | Refusal::Unavailable { retry_at, .. }) = self;
+        | Refusal::Unavailable { retry_at, .. }
+        | Refusal::NoRegion { retry_at, .. }) = self;
         retry_at.saturating_duration_since(Instant::now())
     }
 }
@@ -82,6 +148,7 @@ pub(super) enum Failure {
     Call(CallError),
     WrongAccount { actual: String },
     Unusable { message: &'static str },
+    NoRegion,
 }
 
 impl Failure {
@@ -93,6 +160,7 @@ impl Failure {
         match self {
             Failure::Call(error) if is_about_the_role(&error) => Refusal::Denied {
                 role: arn,
+                cause: Cause::of(&error, role),
                 code: error.code,
                 message: error.message,
                 retry_at: refused(),
@@ -116,6 +184,10 @@ impl Failure {
                 code: "UnusableSession".to_owned(),
                 message: message.to_owned(),
                 retry_at: unavailable(),
+            },
+            Failure::NoRegion => Refusal::NoRegion {
+                role: arn,
+                retry_at: refused(),
             },
         }
     }

@@ -101,6 +101,10 @@ impl Sts {
 
     /// Assumes the role and checks where that leads.
     pub(super) async fn open(&self, role: &Role) -> Result<Opened, Failure> {
+        // The SDK would say that it is missing a "signing region".
+        if self.region.is_empty() {
+            return Err(Failure::NoRegion);
+        }
         let opened = self.assume(role).await?;
         if opened.expires <= SystemTime::now() {
             return Err(Failure::Unusable {

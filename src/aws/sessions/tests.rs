@@ -147,6 +147,64 @@ async fn a_refused_role_is_remembered_and_found_mended_by_a_later_try() {
 }
 
 #[tokio::test]
+async fn a_refusal_says_what_its_code_is_about_and_not_always_the_trust_policy() {
+    let untagged = Role {
+        tags: BTreeMap::new(),
+        ..role()
+    };
+    for (code, role, names, does_not_name) in [
+        ("PackedPolicyTooLarge", role(), "session_tags", "trust policy"),
+        (
+            "InvalidParameterValue",
+            role(),
+            "--disable-session-tags",
+            "trust policy",
+        ),
+        ("ValidationError", role(), "session_tags", "trust policy"),
+        (
+            "ValidationError",
+            untagged.clone(),
+            "session_duration_seconds",
+            "session_tags",
+        ),
+        ("NoSuchEntity", untagged, "trust policy", "session_tags"),
+    ] {
+        let sts = FakeSts::start(Answer::Refused(code)).await;
+        let (sessions, _) = pool(&sts);
+        let refusal = sessions.get(&role).await.expect_err("refused").to_string();
+        for part in [code, "in AWS's words", names] {
+            assert!(refusal.contains(part), "{part}: {refusal}");
+        }
+        assert!(!refusal.contains(does_not_name), "{does_not_name}: {refusal}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_region_nothing_is_sent_and_the_setting_is_named() {
+    let sts = FakeSts::start(HOUR).await;
+    for region in [None, Some(Region::new(""))] {
+        let base = SdkConfig::builder()
+            .region(region)
+            .endpoint_url(sts.url())
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
+                "AKIABASE",
+                "base-secret",
+                None,
+                None,
+                "test",
+            )))
+            .build();
+        let observer: Observer = Arc::new(|_| ());
+        let nowhere = Sessions::new(&base, Settings::default(), observer);
+        let refusal = nowhere.get(&role()).await.expect_err("nowhere to ask").to_string();
+        for part in ["settings.awsRegion", "AWS_REGION"] {
+            assert!(refusal.contains(part), "{refusal}");
+        }
+    }
+    assert_eq!(sts.asked("AssumeRole").len(), 0);
+}
+
+#[tokio::test]
 async fn a_session_in_another_account_than_the_roles_is_not_used() {
     let sts = FakeSts::start(HOUR).await;
     sts.set_account("222222222222");
