@@ -23,8 +23,10 @@ use crate::service::is_status;
 
 /// Who reports, in `reportingController`.
 const REPORTER: &str = "vpce-operator";
-/// The API server refuses longer notes.
-const LONGEST_NOTE: usize = 1000;
+/// The API server refuses notes of more bytes.
+const LONGEST_NOTE: usize = 1024;
+/// Ends a note that was cut.
+const CUT: &str = "...";
 /// So much of an object's name is in the names of its events, which have at most 253 characters.
 const LONGEST_NAME: usize = 200;
 /// Events on cluster-scoped objects are kept here: the convention of Kubernetes.
@@ -97,7 +99,7 @@ impl Events {
             type_: Some(type_.to_owned()),
             reason: Some(reason.to_owned()),
             action: Some(action.to_owned()),
-            note: Some(note.chars().take(LONGEST_NOTE).collect()),
+            note: Some(fitting(note)),
             regarding: Some(about.clone()),
             reporting_controller: Some(REPORTER.to_owned()),
             reporting_instance: Some(self.instance.clone()),
@@ -127,6 +129,15 @@ async fn write(api: &Api<Event>, name: &str, event: &Event) -> Result<(), kube::
     let series = json!({"series": {"count": count.saturating_add(1), "lastObservedTime": MicroTime(Timestamp::now())}});
     api.patch(name, &params, &Patch::Merge(series)).await?;
     Ok(())
+}
+
+/// A note in as many bytes as the API server takes, cut between two characters where it is longer.
+fn fitting(note: &str) -> String {
+    if note.len() <= LONGEST_NOTE {
+        return note.to_owned();
+    }
+    let end = note.floor_char_boundary(LONGEST_NOTE - CUT.len());
+    format!("{}{CUT}", &note[..end])
 }
 
 /// The same for what is the same.
@@ -164,6 +175,21 @@ mod tests {
             event_name(&regarding("api", "1"), EventKind::Warning, "Denied", "never"),
         ] {
             assert_ne!(name(), other);
+        }
+    }
+
+    #[test]
+    fn a_note_is_cut_by_bytes_and_between_characters() {
+        assert_eq!(fitting("short"), "short");
+        assert_eq!(fitting(&"a".repeat(LONGEST_NOTE)).len(), LONGEST_NOTE);
+        for long in ["a".repeat(2000), "ä".repeat(1000), "漢".repeat(1000), "😀".repeat(300)] {
+            let note = fitting(&long);
+            assert!(
+                (LONGEST_NOTE - 3..=LONGEST_NOTE).contains(&note.len()),
+                "{}",
+                note.len()
+            );
+            assert!(note.ends_with(CUT), "{note}");
         }
     }
 
