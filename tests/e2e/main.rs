@@ -27,6 +27,7 @@ mod pages;
 mod partitions;
 mod permissions;
 mod policies;
+mod printing;
 mod private_dns;
 mod privileges;
 mod proxy;

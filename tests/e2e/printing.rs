@@ -1,0 +1,43 @@
+//! The subcommands that print do so into a pipe as other tools do.
+
+use std::io;
+use std::process::{Command, Stdio};
+
+#[test]
+fn what_is_printed_for_nobody_ends_without_a_word() {
+    for arguments in [
+        &["crds"][..],
+        &["metrics"],
+        &[
+            "iam-policy",
+            "base",
+            "--only",
+            "permissions",
+            "--role-arn",
+            "arn:aws:iam::*:role/vpce-operator",
+        ],
+        &[
+            "iam-policy",
+            "tenant",
+            "--account-id",
+            "111122223333",
+            "--cluster-id",
+            "blue",
+            "--base-role-arn",
+            "arn:aws:iam::999999999999:role/base",
+        ],
+    ] {
+        // As after `| head -1`: whoever read has gone.
+        let (reader, writer) = io::pipe().expect("a pipe");
+        drop(reader);
+        let child = Command::new(env!("CARGO_BIN_EXE_vpce-operator"))
+            .args(arguments)
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let output = child.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{arguments:?}: {said}");
+    }
+}
