@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::conditions::{Finding, Reason};
+use crate::rails::way_out;
 
 /// Labels and annotations of a Service that stand there for its user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -100,22 +101,24 @@ pub struct Allowed<'a> {
 impl Allowed<'_> {
     /// Refuses keys that the settings do not name: a Service must not be a way to drive what watches Services.
     pub fn check(&self, metadata: &Metadata) -> Result<(), Finding> {
-        fn refused<'m>(keys: &'m BTreeMap<String, String>, allowed: &[KeyPattern]) -> Option<&'m String> {
-            keys.keys()
-                .find(|key| !allowed.iter().any(|pattern| pattern.matches(key)))
+        let both = [
+            ("label", &metadata.labels, self.labels),
+            ("annotation", &metadata.annotations, self.annotations),
+        ];
+        for (kind, keys, allowed) in both {
+            let is_allowed = |key: &&String| allowed.iter().any(|pattern| pattern.matches(key));
+            if let Some(key) = keys.keys().find(|key| !is_allowed(key)) {
+                let patterns: Vec<&str> = allowed.iter().map(|pattern| pattern.0.as_str()).collect();
+                return Err(Finding::bad(
+                    Reason::NotAllowed,
+                    format!(
+                        "service.{kind}s: the operator's settings do not allow the {kind} {key:?} on Services: {}",
+                        way_out(&patterns)
+                    ),
+                ));
+            }
         }
-        let labels = refused(&metadata.labels, self.labels).map(|key| ("label", key));
-        let annotations = || refused(&metadata.annotations, self.annotations).map(|key| ("annotation", key));
-        match labels.or_else(annotations) {
-            None => Ok(()),
-            Some((kind, key)) => Err(Finding::bad(
-                Reason::NotAllowed,
-                format!(
-                    "service.{kind}s: the operator's settings do not allow the {kind} {key:?} on Services: \
-                     ask your platform team"
-                ),
-            )),
-        }
+        Ok(())
     }
 }
 
@@ -159,6 +162,12 @@ mod tests {
         ] {
             let message = check(labels, annotations).expect_err(named);
             assert!(message.contains(named), "{message}");
+            let allowed = if labels.is_empty() {
+                "use note"
+            } else {
+                "use one of team, app.kubernetes.io/*"
+            };
+            assert!(message.contains(allowed), "{message}");
         }
     }
 

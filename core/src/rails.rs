@@ -10,48 +10,92 @@ use crate::observed::GroupFact;
 use crate::rules::{Peer, RuleSet};
 use crate::tags::{Claim, Owner};
 
-/// Checks what is desired against the rails of the account. An absent rail allows all, an empty one nothing.
+/// A list of what is allowed names values up to so many characters in all.
+const LONGEST_LIST: usize = 200;
+
+/// Checks what is desired against the guardrails of the account. An absent one allows all, an empty one nothing.
 pub fn check(account: &str, spec: &AWSAccountSpec, region: &Region, desired: &Desired) -> Result<(), Finding> {
-    let refused = |field: &str, rail: &str, value: &str| {
+    let refused = |asked: &str, rail: &str, allowed: &[String]| {
         Finding::bad(
             Reason::NotAllowed,
-            format!("{field} {value} is not allowed by {rail} of AWSAccount {account}: ask your platform team"),
+            format!(
+                "{asked} is not allowed by the guardrails of AWSAccount {account} ({rail}): {}",
+                way_out(allowed)
+            ),
         )
     };
-    let listed = |rail: &Option<Vec<String>>, value: &str| {
+    // The entries, where none of them is the value.
+    let missing = |rail: &'_ Option<Vec<String>>, value: &str| -> Option<Vec<String>> {
         rail.as_ref()
-            .is_none_or(|allowed| allowed.iter().any(|entry| entry == value))
+            .filter(|allowed| !allowed.iter().any(|entry| entry == value))
+            .cloned()
     };
-    if !listed(&spec.allowed_regions, region.as_str()) {
-        return Err(refused("region", "allowed_regions", region.as_str()));
+    if let Some(allowed) = missing(&spec.allowed_regions, region.as_str()) {
+        return Err(refused(&format!("region {region}"), "allowed_regions", &allowed));
     }
-    if !listed(&spec.allowed_vpc_ids, desired.vpc.as_str()) {
-        return Err(refused("vpc_id", "allowed_vpc_ids", desired.vpc.as_str()));
+    if let Some(allowed) = missing(&spec.allowed_vpc_ids, desired.vpc.as_str()) {
+        return Err(refused(&format!("vpc_id {}", desired.vpc), "allowed_vpc_ids", &allowed));
     }
-    if let Some(subnet) = desired
-        .subnets
-        .iter()
-        .find(|id| !listed(&spec.allowed_subnet_ids, id.as_str()))
-    {
-        return Err(refused("subnet_ids:", "allowed_subnet_ids", subnet.as_str()));
+    for subnet in &desired.subnets {
+        if let Some(allowed) = missing(&spec.allowed_subnet_ids, subnet.as_str()) {
+            return Err(refused(
+                &format!("subnet_ids: {subnet}"),
+                "allowed_subnet_ids",
+                &allowed,
+            ));
+        }
     }
-    let groups = named_groups(&desired.groups);
-    if let Some(group) = groups
-        .iter()
-        .find(|id| !listed(&spec.allowed_security_group_ids, id.as_str()))
-    {
-        return Err(refused("security group", "allowed_security_group_ids", group.as_str()));
+    for group in named_groups(&desired.groups) {
+        if let Some(allowed) = missing(&spec.allowed_security_group_ids, group.as_str()) {
+            return Err(refused(
+                &format!("security group {group}"),
+                "allowed_security_group_ids",
+                &allowed,
+            ));
+        }
     }
     let service = desired.service_name.as_str();
     if let Some(patterns) = &spec.allowed_services
         && !patterns.iter().any(|pattern| matches(pattern, service))
     {
-        return Err(refused("vpc_endpoint_service_id:", "allowed_services", service));
+        return Err(refused(
+            &format!("vpc_endpoint_service_id: {service}"),
+            "allowed_services",
+            patterns,
+        ));
     }
     if desired.private_dns && !spec.allow_private_dns {
-        return Err(refused("private_dns_enabled", "allow_private_dns", "true"));
+        return Err(refused("private_dns_enabled: true", "allow_private_dns", &[]));
     }
     Ok(())
+}
+
+/// What to do about a value that is not allowed: use one of those that are, of which the first are named, or ask.
+pub(crate) fn way_out<T: AsRef<str>>(allowed: &[T]) -> String {
+    if allowed.is_empty() {
+        "ask your platform team".to_owned()
+    } else {
+        format!("{}, or ask your platform team", one_of(allowed))
+    }
+}
+
+fn one_of<T: AsRef<str>>(values: &[T]) -> String {
+    let mut length = 0;
+    let shown = values
+        .iter()
+        .take_while(|value| {
+            length += value.as_ref().chars().count();
+            length <= LONGEST_LIST
+        })
+        .count()
+        .max(1)
+        .min(values.len());
+    let named: Vec<&str> = values[..shown].iter().map(AsRef::as_ref).collect();
+    match (named.as_slice(), values.len() - shown) {
+        ([only], 0) => format!("use {only}"),
+        (all, 0) => format!("use one of {}", all.join(", ")),
+        (first, more) => format!("use one of {} and {more} more", first.join(", ")),
+    }
 }
 
 /// Refuses groups that belong to another object, of whatever cluster: what is somebody's own is nobody else's to use.
@@ -175,6 +219,33 @@ mod tests {
             Ok(()),
             "its own group is no other's"
         );
+    }
+
+    #[test]
+    fn a_refusal_names_what_is_allowed_and_no_more_than_a_person_reads() {
+        let message =
+            checked(json!({"allowed_regions": ["eu-central-1", "us-west-2"]}), json!({})).expect_err("not listed");
+        assert!(
+            message.contains("use one of eu-central-1, us-west-2, or ask your"),
+            "{message}"
+        );
+        let message = checked(json!({"allowed_vpc_ids": ["vpc-2"]}), json!({})).expect_err("not listed");
+        assert!(message.contains("use vpc-2, or ask your"), "{message}");
+        let message = checked(json!({"allowed_vpc_ids": []}), json!({})).expect_err("none is");
+        assert!(
+            message.ends_with("(allowed_vpc_ids): ask your platform team"),
+            "{message}"
+        );
+        let many: Vec<String> = (0..1000).map(|number| format!("subnet-{number:017x}")).collect();
+        let message = checked(json!({"allowed_subnet_ids": many}), json!({})).expect_err("not listed");
+        assert!(
+            message.contains("subnet-00000000000000000, subnet-00000000000000001"),
+            "{message}"
+        );
+        assert!(message.contains(" and 992 more, or ask"), "{message}");
+        assert!(message.len() < 500, "{message}");
+        // One that is longer than all may be is still named.
+        assert_eq!(one_of(&["x".repeat(300)]), format!("use {}", "x".repeat(300)));
     }
 
     #[test]
