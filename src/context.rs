@@ -24,6 +24,7 @@ use crate::endpoint::admission::Admissions;
 use crate::endpoint::gate::Gates;
 use crate::endpoint::memory::Memories;
 use crate::events::Events;
+use crate::service::names::NameWaiters;
 use crate::telemetry::Metrics;
 
 /// A VPCEndpoint as it is watched.
@@ -154,6 +155,8 @@ pub struct Context {
     pub gates: Gates,
     /// Who may be bound to an account that allows only so many.
     pub admissions: Admissions,
+    /// Who waits for the name of a Service.
+    pub names: NameWaiters,
     /// Keeps AWSAccounts that are used from going.
     pub protection: Protection,
     /// Wakes objects.

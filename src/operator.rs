@@ -42,7 +42,7 @@ use crate::endpoint::memory::{HeldBack, Memories};
 use crate::endpoint::status::binding;
 use crate::events::Events;
 use crate::lease::{self, Leadership, Lost, Terms};
-use crate::service::{MANAGED_BY, is_status};
+use crate::service::{MANAGED_BY, is_status, names};
 use crate::telemetry::kubernetes::CountRequests;
 use crate::telemetry::logging::{self, LogLevel};
 use crate::telemetry::traces::Traces;
@@ -269,6 +269,7 @@ pub(crate) async fn context(
         events: Events::new(client.clone()),
         gates: Gates::new(settings.account_concurrency),
         admissions: Admissions::default(),
+        names: Default::default(),
         protection: Protection::default(),
         metrics: metrics.clone(),
         client,
@@ -342,6 +343,7 @@ async fn start(
     };
     tokio::spawn(watch_namespaces(ctx.clone(), namespace_writer, filled.clone()));
     tokio::spawn(watch_services(ctx.clone(), service_writer, filled.clone()));
+    tokio::spawn(watch_names(ctx.clone()));
 
     let endpoints = tokio::spawn({
         let (ctx, stopped, before_endpoints) = (ctx.clone(), stopped.clone(), filled.clone());
@@ -429,8 +431,9 @@ fn tell_account(ctx: &Context, event: &Event<Endpoint>) {
         ctx.wakers.account(&account.name);
     }
     if let Event::Delete(_) = event {
-        ctx.memories
-            .forget(&endpoint.namespace().unwrap_or_default(), &endpoint.name_any());
+        let (namespace, name) = (endpoint.namespace().unwrap_or_default(), endpoint.name_any());
+        ctx.memories.forget(&namespace, &name);
+        ctx.names.end(&namespace, &name);
         for (namespace, name) in admission::waiting(&ctx.caches) {
             ctx.wakers.endpoint(&namespace, &name);
         }
@@ -479,9 +482,17 @@ async fn watch_services(ctx: Shared, writer: Writer<Service>, filled: Filled) {
                     ctx.wakers.endpoint(&namespace, &owner.name);
                 }
             }
+            names::wake(&ctx, &namespace, &service.name_any());
             ready(())
         })
         .await;
+}
+
+/// Services of others, of which nothing is kept: only who waits for the name of one is interested.
+async fn watch_names(ctx: Shared) {
+    let api: Api<PartialObjectMeta<Service>> = Api::all(ctx.client.clone());
+    let config = watcher::Config::default().labels(&format!("{}!={}", MANAGED_BY.0, MANAGED_BY.1));
+    names::follow(&ctx, watch_kind(&ctx, "Service", api, config)).await;
 }
 
 fn observer(metrics: &Metrics) -> Observer {

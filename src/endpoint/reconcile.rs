@@ -372,6 +372,10 @@ impl<'a> Pass<'a> {
         if cut_off {
             region.distrust();
         }
+        if let Some(service) = desired.and_then(|desired| desired.service.as_ref()) {
+            let Owner { namespace, name, .. } = &self.owner;
+            self.ctx.names.wait(namespace, name, &service.name);
+        }
         let begun = Instant::now();
         let mut repaired = Vec::new();
         for _ in 0..MOST_ROUNDS {

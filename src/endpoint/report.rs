@@ -169,6 +169,9 @@ impl Pass<'_> {
             self.report(findings).await?;
             return Ok(next);
         }
+        if findings.service.as_ref().is_some_and(|finding| finding.ok) {
+            self.ctx.names.end(&self.owner.namespace, &self.owner.name);
+        }
         let mut status = self.object.status.clone();
         status::take_over(
             &mut status,

@@ -1,5 +1,7 @@
 //! The Kubernetes Service that leads to an endpoint.
 
+pub mod names;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use k8s_openapi::api::core::v1::Service;

@@ -17,7 +17,12 @@ const MOST_REQUESTS: usize = 60;
 
 /// A world whose operator reaches the API server through a proxy.
 fn proxied() -> (ApiProxy, World) {
-    let mut world = World::own(Setup::fast());
+    proxied_by(Setup::fast())
+}
+
+/// The same with settings of a test's own.
+pub(crate) fn proxied_by(setup: Setup) -> (ApiProxy, World) {
+    let mut world = World::own(setup);
     let proxy = ApiProxy::start(&world.cluster.plane).expect("a proxy");
     assert!(world.operator.terminate().expect("it was running").success());
     world.operator.go_through(&proxy).expect("a kubeconfig");

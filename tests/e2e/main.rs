@@ -37,6 +37,7 @@ mod rebuild;
 mod schema;
 mod secrets;
 mod service_metadata;
+mod service_names;
 mod shared_accounts;
 mod stories;
 mod tenancy;

@@ -35,7 +35,7 @@ fn plan_publication(
             Reason::ServiceConflict,
             format!(
                 "a Service {}/{} exists that this object does not own; it is left alone: \
-                 delete it, or set spec.service.name to another name",
+                 set spec.service.name to another name, or delete that Service",
                 owner.namespace, wanted.name
             ),
         );

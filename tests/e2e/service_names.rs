@@ -1,0 +1,71 @@
+//! The name of a Service that somebody else has: said, and taken when it becomes free.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::api_server::proxied_by;
+use crate::cluster::{self, Run};
+use crate::world::{Setup, Tenant};
+
+/// "Within seconds", on a machine that is busy. The operator's own next try would come later than this.
+const TAKEN_WITHIN: Duration = Duration::from_secs(5);
+
+fn create(tenant: &Tenant<'_>, name: &str, labels: Value, target: &str) {
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "labels": labels},
+        "spec": {"type": "ExternalName", "externalName": target},
+    });
+    let services = cluster::services(&tenant.namespace);
+    let created = tenant.world.cluster.create(&services, &service, Run::Real);
+    created.unwrap_or_else(|refusal| panic!("{name}: {}", refusal.message));
+}
+
+#[test]
+fn a_name_that_becomes_free_is_taken_within_seconds() {
+    // Nothing but the Service's deletion has it tried again soon.
+    let (proxy, world) = proxied_by(Setup::fast().value("settings.resyncIntervalSeconds", "300"));
+    let strangers = [
+        ("plain", json!({})),
+        // As a restored one carries it, and as that of another VPCEndpoint does.
+        ("labelled", json!({"app.kubernetes.io/managed-by": "vpce-operator"})),
+    ];
+    let tenants = strangers.map(|(name, labels)| {
+        let tenant = world.tenant(name);
+        create(&tenant, "api", labels, "elsewhere.example.com");
+        tenant.apply("api", tenant.spec(json!({})));
+        tenant
+    });
+    let renamed = world.tenant("renamed");
+    renamed.apply("first", renamed.spec(json!({"service": {"name": "api"}})));
+    renamed.ready("first");
+    renamed.apply("api", renamed.spec(json!({})));
+    for tenant in tenants.iter().chain([&renamed]) {
+        let message = tenant.not_ready("api", "ServiceConflict");
+        let (another, delete) = (message.find("spec.service.name"), message.find("delete"));
+        assert!(another.is_some() && another < delete, "{message}");
+    }
+    // It waits longer after each try.
+    world.eventually("it has tried for a while", || {
+        let requests = proxy.requests();
+        let of_plain = requests.iter().filter(|seen| seen.namespace == tenants[0].namespace);
+        let tries = of_plain.filter(|seen| (seen.verb, seen.resource.as_str()) == ("create", "services"));
+        (tries.count() >= 4).then_some(())
+    });
+    for tenant in &tenants {
+        world
+            .cluster
+            .delete(&format!("{}/api", cluster::services(&tenant.namespace)));
+    }
+    renamed.apply("first", renamed.spec(json!({"service": {"type": "None"}})));
+    let freed = Instant::now();
+    for tenant in tenants.iter().chain([&renamed]) {
+        tenant.ready("api");
+        assert!(
+            freed.elapsed() < TAKEN_WITHIN,
+            "{}: {:?}",
+            tenant.namespace,
+            freed.elapsed()
+        );
+    }
+}
