@@ -57,6 +57,8 @@ pub struct OwnGroup {
     pub ingress: RuleSet,
     /// Where the endpoint's interfaces may connect to.
     pub egress: RuleSet,
+    /// Whether egress is open as EC2 opens it: then `::/0`, which a new group has where its VPC has an IPv6 block, stays.
+    pub open_egress: bool,
 }
 
 /// The ExternalName Service.
@@ -89,16 +91,17 @@ pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Re
     } = spec;
     let invalid =
         |field: &str, error: rules::InvalidRule| Finding::bad(Reason::InvalidSpec, format!("{field}: {error}"));
-    let own_group = |ingress: RuleSet, egress: RuleSet| {
+    let own_group = |ingress: RuleSet, egress: Option<RuleSet>| {
         Groups::Own(OwnGroup {
             name: owner.group_name(),
             description: shorten(&format!("VPC endpoint {}/{}", owner.namespace, owner.name), 255),
             ingress,
-            egress,
+            open_egress: egress.is_none(),
+            egress: egress.unwrap_or_else(rules::open),
         })
     };
     let groups = match security_group_type {
-        SecurityGroupType::Generated => own_group(rules::private_networks(), rules::open()),
+        SecurityGroupType::Generated => own_group(rules::private_networks(), None),
         SecurityGroupType::Provided => {
             if security_group_ids.is_empty() {
                 return Err(Finding::bad(
@@ -111,10 +114,8 @@ pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Re
         SecurityGroupType::Custom => {
             let ingress = rules::custom(security_group_ingress.as_deref().unwrap_or_default())
                 .map_err(|error| invalid("security_group_ingress", error))?;
-            let egress = match security_group_egress {
-                Some(given) => rules::custom(given).map_err(|error| invalid("security_group_egress", error))?,
-                None => rules::open(),
-            };
+            let egress = security_group_egress.as_deref().map(rules::custom).transpose();
+            let egress = egress.map_err(|error| invalid("security_group_egress", error))?;
             own_group(ingress, egress)
         }
     };
@@ -295,14 +296,16 @@ mod tests {
     #[test]
     fn egress_is_open_unless_given() {
         let egress = |extra| match desired(&spec(extra), &owner(), &resolved()).expect("valid").groups {
-            Groups::Own(group) => group.egress.len(),
+            Groups::Own(group) => (group.egress.len(), group.open_egress),
             Groups::Provided(_) => panic!("custom groups are our own"),
         };
-        assert_eq!(egress(json!({"security_group_type": "custom"})), 1);
-        assert_eq!(
-            egress(json!({"security_group_type": "custom", "security_group_egress": []})),
-            0
-        );
+        assert_eq!(egress(json!({"security_group_type": "generated"})), (1, true));
+        assert_eq!(egress(json!({"security_group_type": "custom"})), (1, true));
+        let given = |rules| egress(json!({"security_group_type": "custom", "security_group_egress": rules}));
+        assert_eq!(given(json!([])), (0, false));
+        // Who says what is open has said all of it.
+        let everywhere = json!([{"protocol": "-1", "cidr_blocks": ["0.0.0.0/0"]}]);
+        assert_eq!(given(everywhere), (1, false));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::api::ServicePort;
 use crate::ids::{EndpointId, GroupId, SubnetId, VpcId};
 use crate::metadata::Metadata;
-use crate::rules::RuleSet;
+use crate::rules::{self, Direction, RuleSet};
 
 /// The state of an endpoint. EC2's wire spells it in lower camel case (`pendingAcceptance`), its reference in Pascal
 /// case: compared ignoring case.
@@ -144,6 +144,35 @@ pub struct GroupFact {
     pub ingress: RuleSet,
     /// Where to.
     pub egress: RuleSet,
+    /// Whether it is new and has not been read: only AWS knows then whether its egress is open for IPv6 ([`rules::open_ipv6`]).
+    pub ipv6_egress_unknown: bool,
+}
+
+impl GroupFact {
+    /// AWS says that it has these rules.
+    pub fn set_rules(&mut self, direction: Direction, rules: &RuleSet) {
+        self.learn(direction, rules);
+        self.rules_mut(direction).extend(rules.clone());
+    }
+
+    /// AWS says that it does not have these rules.
+    pub fn remove_rules(&mut self, direction: Direction, rules: &RuleSet) {
+        self.learn(direction, rules);
+        self.rules_mut(direction).retain(|rule, _| !rules.contains_key(rule));
+    }
+
+    fn learn(&mut self, direction: Direction, rules: &RuleSet) {
+        if direction == Direction::Egress && rules.contains_key(&rules::open_ipv6()) {
+            self.ipv6_egress_unknown = false;
+        }
+    }
+
+    fn rules_mut(&mut self, direction: Direction) -> &mut RuleSet {
+        match direction {
+            Direction::Ingress => &mut self.ingress,
+            Direction::Egress => &mut self.egress,
+        }
+    }
 }
 
 /// What looking for something of an object's gave.

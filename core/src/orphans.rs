@@ -124,6 +124,7 @@ mod tests {
             tags: owner.tags(),
             ingress: RuleSet::new(),
             egress: RuleSet::new(),
+            ipv6_egress_unknown: false,
         }
     }
 

@@ -328,6 +328,7 @@ mod tests {
             tags,
             ingress: RuleSet::new(),
             egress: RuleSet::new(),
+            ipv6_egress_unknown: false,
         };
         let me = owner("db", "c");
         assert!(check_groups(&me, &[group(BTreeMap::new()), group(me.tags())]).is_ok());

@@ -164,9 +164,15 @@ pub fn private_networks() -> RuleSet {
         .collect()
 }
 
-/// What EC2 gives a new group as its egress: everything to everywhere.
+/// Open egress: everything to everywhere.
 pub fn open() -> RuleSet {
     RuleSet::from([(all_protocols("0.0.0.0/0"), None)])
+}
+
+/// The same for IPv6: EC2 gives it to a new group beside the other where the VPC has an IPv6 block, and CreateSecurityGroup
+/// does not say so.
+pub fn open_ipv6() -> Rule {
+    all_protocols("::/0")
 }
 
 fn all_protocols(block: &'static str) -> Rule {

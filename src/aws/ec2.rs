@@ -163,6 +163,7 @@ impl Ec2 {
             tags: tags.clone(),
             ingress: RuleSet::new(),
             egress: rules::open(),
+            ipv6_egress_unknown: true,
         };
         Ok(Done::new(&answer, fact))
     }
@@ -243,14 +244,13 @@ impl Ec2 {
         }
     }
 
-    /// EC2 CreateVpcEndpoint. `private_dns_enabled` is always sent, since leaving it out may turn it on.
+    /// EC2 CreateVpcEndpoint, with private DNS off: that is sent, since leaving it out turns it on for services of AWS.
     pub async fn create_endpoint(&self, new: &NewEndpoint<'_>) -> Result<Done<EndpointFact>, CallError> {
         let NewEndpoint {
             vpc,
             service_name,
             subnets,
             groups,
-            private_dns,
             tags,
             client_token,
         } = new;
@@ -262,7 +262,7 @@ impl Ec2 {
             .service_name(*service_name)
             .set_subnet_ids(Some(strings(subnets.iter())))
             .set_security_group_ids(Some(strings(groups.iter())))
-            .private_dns_enabled(*private_dns)
+            .private_dns_enabled(false)
             .client_token(*client_token)
             .tag_specifications(tag_specification(ResourceType::VpcEndpoint, tags));
         let answer = observed(&self.observer, self.call("CreateVpcEndpoint"), request.send()).await?;
@@ -351,8 +351,6 @@ pub struct NewEndpoint<'a> {
     pub subnets: &'a BTreeSet<SubnetId>,
     /// The groups.
     pub groups: &'a BTreeSet<GroupId>,
-    /// Whether private DNS is on.
-    pub private_dns: bool,
     /// The tags.
     pub tags: &'a BTreeMap<String, String>,
     /// The same for as long as the same endpoint is meant.
@@ -515,6 +513,7 @@ fn group_fact(group: aws_sdk_ec2::types::SecurityGroup) -> Option<GroupFact> {
         tags: tag_map(group.tags),
         ingress: rule_set(&group.ip_permissions.unwrap_or_default()),
         egress: rule_set(&group.ip_permissions_egress.unwrap_or_default()),
+        ipv6_egress_unknown: false,
     })
 }
 

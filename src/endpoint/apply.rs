@@ -7,9 +7,8 @@ use vpce_core::conditions::{Finding, Reason};
 use vpce_core::error::Class;
 use vpce_core::ids::GroupId;
 use vpce_core::line::Turn;
-use vpce_core::observed::State;
+use vpce_core::observed::{GroupFact, State};
 use vpce_core::plan::{ResourceId, Step};
-use vpce_core::rules::Direction;
 use vpce_core::tags::Owner;
 
 use super::explain::{explain, is_in_use};
@@ -161,28 +160,45 @@ impl Hands<'_> {
                 self.region.groups(|shelf| shelf.made(made.value, now()));
             }
             Step::Authorize(id, direction, rules) => {
-                let made = self.ec2.authorize(id, *direction, rules).await?;
-                self.tell(action(step).unwrap_or_default(), &made.request_id, id.as_str());
-                self.change_rules(id, *direction, |there| there.extend(rules.clone()));
+                let answer = self.ec2.authorize(id, *direction, rules).await;
+                let was_there = match answer {
+                    Ok(made) => {
+                        self.tell(action(step).unwrap_or_default(), &made.request_id, id.as_str());
+                        false
+                    }
+                    Err(error) if rules.len() == 1 && error.code == "InvalidPermission.Duplicate" => true,
+                    Err(error) => return Err(error.into()),
+                };
+                self.change_group(id, |fact| fact.set_rules(*direction, rules));
+                if was_there {
+                    return Ok(StepEnd::Learned);
+                }
             }
             Step::Describe(id, direction, rules) => {
                 let made = self.ec2.describe_rules_anew(id, *direction, rules).await?;
                 self.tell(action(step).unwrap_or_default(), &made.request_id, id.as_str());
-                self.change_rules(id, *direction, |there| there.extend(rules.clone()));
+                self.change_group(id, |fact| fact.set_rules(*direction, rules));
             }
             Step::Revoke(id, direction, rules) => {
-                let made = self.ec2.revoke(id, *direction, rules).await?;
-                self.tell(action(step).unwrap_or_default(), &made.request_id, id.as_str());
-                self.change_rules(id, *direction, |there| {
-                    there.retain(|rule, _| !rules.contains_key(rule))
-                });
+                let answer = self.ec2.revoke(id, *direction, rules).await;
+                let was_there = match answer {
+                    Ok(made) => {
+                        self.tell(action(step).unwrap_or_default(), &made.request_id, id.as_str());
+                        true
+                    }
+                    Err(error) if rules.len() == 1 && is_no_rule(&error) => false,
+                    Err(error) => return Err(error.into()),
+                };
+                self.change_group(id, |fact| fact.remove_rules(*direction, rules));
+                if !was_there {
+                    return Ok(StepEnd::Learned);
+                }
             }
             Step::CreateEndpoint {
                 vpc,
                 service_name,
                 subnets,
                 groups,
-                private_dns,
                 tags,
             } => {
                 self.ctx
@@ -193,7 +209,6 @@ impl Hands<'_> {
                     service_name,
                     subnets,
                     groups,
-                    private_dns: *private_dns,
                     tags,
                     client_token: self.client_token.unwrap_or_default(),
                 };
@@ -331,13 +346,8 @@ impl Hands<'_> {
         }
     }
 
-    fn change_rules(&self, id: &GroupId, direction: Direction, change: impl FnOnce(&mut vpce_core::rules::RuleSet)) {
-        self.region.groups(|shelf| {
-            shelf.changed(id, Instant::now(), |fact| match direction {
-                Direction::Ingress => change(&mut fact.ingress),
-                Direction::Egress => change(&mut fact.egress),
-            });
-        });
+    fn change_group(&self, id: &GroupId, change: impl FnOnce(&mut GroupFact)) {
+        self.region.groups(|shelf| shelf.changed(id, Instant::now(), change));
     }
 
     fn change_tags(&self, id: &ResourceId, change: impl FnOnce(&mut std::collections::BTreeMap<String, String>)) {
@@ -499,6 +509,13 @@ impl Hands<'_> {
         }
         Progress::Failed { finding, done }
     }
+}
+
+/// Whether AWS says that there is no such rule to revoke; where IPv6 is not known at all, that it is no value for one
+/// (Terraform's `aws_security_group` meets both).
+fn is_no_rule(error: &CallError) -> bool {
+    error.code == "InvalidPermission.NotFound"
+        || (error.code == "InvalidParameterValue" && error.message.contains("remote-ipv6-range"))
 }
 
 /// Has the next reconcile open a new session.

@@ -206,6 +206,12 @@ DIFFERENCES = [
         ("test_a_rule_that_names_a_group_is_revoked_without_its_description",),
     ),
     Difference(
+        "In a VPC without IPv6 blocks, IPv6 ranges of an egress rule are ignored when it is revoked",
+        "A rule that is not there is InvalidPermission.NotFound, whatever the VPC",
+        f"{API('RevokeSecurityGroupEgress')}; {CODES}",
+        ("test_where_the_vpc_has_no_ipv6_there_is_no_such_rule_to_revoke",),
+    ),
+    Difference(
         "tcp without ports is answered with a 500",
         "tcp and udp need a range of ports; what is not valid is refused with InvalidParameterValue",
         f"{API('IpPermission')}; {CODES}",

@@ -188,20 +188,27 @@ class Target:
         twins = [ids[:2] for _, ids in sorted(by_zone.items()) if len(ids) > 1]
         self.twins = twins[0] if twins else None
 
-    def make_vpc(self, dns):
+    def make_vpc(self, dns, ipv6=False):
         """Where that costs nothing and is nobody's: not on AWS."""
         assert self.name != "aws"
-        vpc_id = self.ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        vpc = self.ec2.create_vpc(CidrBlock="10.0.0.0/16", AmazonProvidedIpv6CidrBlock=ipv6)["Vpc"]
+        vpc_id = vpc["VpcId"]
         if dns:
             self.ec2.modify_vpc_attribute(VpcId=vpc_id, EnableDnsHostnames={"Value": True})
         return vpc_id
 
-    def make_group(self, name=None, **tags):
+    def has_ipv6(self, vpc_id):
+        """Whether the VPC has an IPv6 block."""
+        [vpc] = self.ec2.describe_vpcs(VpcIds=[vpc_id])["Vpcs"]
+        blocks = vpc.get("Ipv6CidrBlockAssociationSet", [])
+        return any(block["Ipv6CidrBlockState"]["State"] == "associated" for block in blocks)
+
+    def make_group(self, name=None, vpc_id=None, **tags):
         """A security group; its id."""
         made = self.ec2.create_security_group(
             GroupName=name or f"conformance-{uuid.uuid4().hex[:12]}",
             Description="conformance",
-            VpcId=self.vpc_id,
+            VpcId=vpc_id or self.vpc_id,
             TagSpecifications=self.specification("security-group", **tags),
         )["GroupId"]
         self.groups.append(made)

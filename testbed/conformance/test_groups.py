@@ -23,6 +23,24 @@ def test_a_new_group_lets_nothing_in_and_everything_out(target, group):
     assert [block["CidrIp"] for block in egress["IpRanges"]] == ["0.0.0.0/0"]
 
 
+def test_where_the_vpc_has_ipv6_a_new_group_lets_everything_out_by_it_too(target):
+    vpc_id = target.vpc_id if target.name == "aws" else target.make_vpc(dns=False, ipv6=True)
+    if not target.has_ipv6(vpc_id):
+        pytest.skip("the VPC has no IPv6 block")
+    found = target.group(target.make_group(vpc_id=vpc_id))
+    egress = found["IpPermissionsEgress"]
+    assert found["IpPermissions"] == [] and {rule["IpProtocol"] for rule in egress} == {"-1"}
+    assert [block["CidrIp"] for rule in egress for block in rule["IpRanges"]] == ["0.0.0.0/0"]
+    assert [block["CidrIpv6"] for rule in egress for block in rule["Ipv6Ranges"]] == ["::/0"]
+
+
+def test_where_the_vpc_has_no_ipv6_there_is_no_such_rule_to_revoke(target, ec2, group):
+    if target.has_ipv6(target.vpc_id):
+        pytest.skip("the VPC has an IPv6 block")
+    rule = {"IpProtocol": "-1", "Ipv6Ranges": [{"CidrIpv6": "::/0"}]}
+    refused("InvalidPermission.NotFound", ec2.revoke_security_group_egress, GroupId=group, IpPermissions=[rule])
+
+
 def test_a_name_is_taken_once_in_a_vpc(target, ec2, group):
     name = target.group(group)["GroupName"]
     arguments = {"GroupName": name, "Description": "again", "VpcId": target.vpc_id}

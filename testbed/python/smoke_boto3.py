@@ -184,7 +184,7 @@ def cleanup(ec2, ids, group_id):
 def refusals(ec2):
     refused("InvalidAction", ec2.describe_instances)
     refused("InvalidParameterValue", ec2.describe_vpcs, Filters=[{"Name": "colour", "Values": ["red"]}])
-    refused("UnknownParameter", ec2.create_vpc, CidrBlock="10.0.0.0/16", AmazonProvidedIpv6CidrBlock=True)
+    refused("UnknownParameter", ec2.create_vpc, CidrBlock="10.0.0.0/16", InstanceTenancy="dedicated")
     refused("DryRunOperation", ec2.create_vpc, CidrBlock="10.0.0.0/16", DryRun=True)
     services = ec2.describe_vpc_endpoint_services(ServiceNames=[f"com.amazonaws.{REGION}.sqs"])
     assert services["ServiceDetails"][0]["ServiceType"] == [{"ServiceType": "Interface"}]

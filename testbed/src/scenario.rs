@@ -11,6 +11,7 @@ struct Network {
     region: &'static str,
     vpc: &'static str,
     cidr: &'static str,
+    ipv6: Option<&'static str>,
     subnets: &'static [&'static str],
     group: Option<&'static str>,
     services: &'static [&'static str],
@@ -24,6 +25,7 @@ const NETWORKS: &[Network] = &[
         region: "us-west-2",
         vpc: "vpc-01393d9ccb6d12345",
         cidr: "10.1.0.0/16",
+        ipv6: None,
         subnets: &[
             "subnet-07e56cb8d19c12345",
             "subnet-030aa367b20323456",
@@ -38,6 +40,7 @@ const NETWORKS: &[Network] = &[
         region: "us-west-2",
         vpc: "vpc-0139311ccb6d12345",
         cidr: "10.2.0.0/16",
+        ipv6: None,
         subnets: &[
             "subnet-046248f44c6724679",
             "subnet-046248f44c6712345",
@@ -52,6 +55,7 @@ const NETWORKS: &[Network] = &[
         region: "eu-central-1",
         vpc: "vpc-0b1e5c0de00000001",
         cidr: "10.20.0.0/16",
+        ipv6: Some("2001:db8:20::/56"),
         subnets: &["subnet-0b1e5c0de00000011", "subnet-0b1e5c0de00000012"],
         group: None,
         services: &["vpce-svc-0b1e5c0de00000021"],
@@ -62,6 +66,7 @@ const NETWORKS: &[Network] = &[
         region: "us-east-1",
         vpc: "vpc-09ee5c0de00000001",
         cidr: "10.30.0.0/16",
+        ipv6: None,
         subnets: &["subnet-09ee5c0de00000011", "subnet-09ee5c0de00000012"],
         group: None,
         services: &["vpce-svc-09ee5c0de00000021"],
@@ -80,6 +85,7 @@ pub fn seed(aws: &Simulator) -> Result<()> {
             region,
             vpc,
             cidr,
+            ipv6,
             subnets,
             group,
             services,
@@ -89,7 +95,10 @@ pub fn seed(aws: &Simulator) -> Result<()> {
             ..RoleSpec::default()
         };
         aws.add_role(&format!("arn:aws:iam::{account}:role/vpce-operator"), role)?;
-        aws.add_vpc(account, region, vpc, cidr)?;
+        match ipv6 {
+            None => aws.add_vpc(account, region, vpc, cidr)?,
+            Some(ipv6) => aws.add_vpc_with_ipv6(account, region, vpc, cidr, ipv6)?,
+        }
         for (subnet, zone) in subnets.iter().zip('a'..) {
             aws.add_subnet(account, region, subnet, vpc, &format!("{region}{zone}"))?;
         }

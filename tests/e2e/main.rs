@@ -11,6 +11,7 @@ mod dashboards;
 mod dashboards_hour;
 mod drift;
 mod edits;
+mod egress;
 mod escapes;
 mod estate;
 mod events;

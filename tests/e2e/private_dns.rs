@@ -1,4 +1,4 @@
-//! Private DNS: only where the AWSAccount allows it, and when AWS does.
+//! Private DNS: only where the AWSAccount allows it, and not before the endpoint is there to answer.
 
 use serde_json::json;
 use vpce_testbed::aws::ServiceSpec;
@@ -40,7 +40,37 @@ fn it_is_off_unless_asked_for_and_refused_before_any_call_unless_allowed() {
 }
 
 #[test]
-fn of_aws_own_services_it_is_on_from_the_start_and_follows_the_spec() {
+fn no_name_leads_to_an_endpoint_of_aws_own_services_before_it_is_available() {
+    let tenant = World::shared().unregistered_tenant("dns-late");
+    tenant.register(json!({"allow_private_dns": true}));
+    tenant.world.add_role_with_private_dns(&tenant.role_arn);
+    tenant.apply(
+        "queue",
+        tenant.spec(json!({"vpc_endpoint_service_id": "com.amazonaws.us-west-2.sqs", "private_dns_enabled": true})),
+    );
+    tenant.ready("queue");
+    assert!(is_on(&tenant), "it is Ready only with it");
+    let switched: Vec<_> = tenant
+        .calls()
+        .into_iter()
+        .filter_map(|call| Some((call.action, call.params.get("PrivateDnsEnabled")?.clone(), call.result)))
+        .collect();
+    // AWS takes a Modify only once the endpoint is available.
+    let switched: Vec<_> = switched
+        .iter()
+        .map(|(action, on, result)| [action.as_str(), on, result])
+        .collect();
+    assert_eq!(
+        switched,
+        [
+            ["CreateVpcEndpoint", "false", "ok"],
+            ["ModifyVpcEndpoint", "true", "ok"]
+        ]
+    );
+}
+
+#[test]
+fn of_aws_own_services_it_follows_the_spec() {
     let tenant = World::shared().unregistered_tenant("dns-aws");
     tenant.register(json!({"allow_private_dns": true}));
     tenant.world.add_role_with_private_dns(&tenant.role_arn);
@@ -55,7 +85,8 @@ fn of_aws_own_services_it_is_on_from_the_start_and_follows_the_spec() {
         [
             "CreateSecurityGroup",
             "AuthorizeSecurityGroupIngress",
-            "CreateVpcEndpoint"
+            "CreateVpcEndpoint",
+            "ModifyVpcEndpoint"
         ]
     );
     // The alias leads to the endpoint's own name, whatever other names it has.
@@ -65,10 +96,17 @@ fn of_aws_own_services_it_is_on_from_the_start_and_follows_the_spec() {
             .as_str()
             .is_some_and(|name| name.starts_with(id))
     );
-    let names = object["status"]["dns_entries"].as_array().expect("names");
-    assert!(
-        names.iter().any(|name| name == "sqs.us-west-2.amazonaws.com"),
-        "{names:?}"
+    tenant.eventually(
+        "queue",
+        "its status shows the service's own name once EC2 is read again",
+        || {
+            let object = tenant.get("queue")?;
+            let names = object["status"]["dns_entries"].as_array()?;
+            names
+                .iter()
+                .any(|name| name == "sqs.us-west-2.amazonaws.com")
+                .then_some(())
+        },
     );
     tenant.apply("queue", spec(false));
     tenant.ready("queue");
@@ -118,7 +156,7 @@ fn what_aws_says_against_it_is_shown() {
         let ready = tenant.condition("queue", "Ready")?;
         (!ready.status && ready.message.contains("enableDnsHostnames")).then_some(ready.message)
     });
-    assert!(message.contains("CreateVpcEndpoint"), "{message}");
+    assert!(message.contains("ModifyVpcEndpoint"), "{message}");
     tenant.delete("queue");
     tenant.gone("queue");
     assert!(tenant.groups().is_empty());

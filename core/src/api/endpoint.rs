@@ -88,13 +88,15 @@ pub struct VPCEndpointSpec {
     #[schemars(length(max = 60))]
     pub security_group_ingress: Option<Vec<CustomRule>>,
 
-    /// With `custom`: the rules for traffic from the endpoint. Absent: everything may leave; an empty list: nothing.
+    /// With `custom`: the rules for traffic from the endpoint. Absent: everything may leave, in a VPC with an IPv6 block by IPv6
+    /// too; an empty list: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 60))]
     pub security_group_egress: Option<Vec<CustomRule>>,
 
     /// Whether the service's own DNS name leads to the endpoint everywhere in the VPC. The AWSAccount has to allow it
-    /// (`allow_private_dns`), and both DNS attributes of the VPC have to be on. Default: false.
+    /// (`allow_private_dns`), and both DNS attributes of the VPC have to be on. It is turned on once the endpoint is available, so
+    /// that the name keeps leading to where it leads today until then; that takes one more call. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub private_dns_enabled: bool,
 

@@ -41,7 +41,6 @@ pub(super) fn plan_endpoint(
                     service_name: desired.service_name.clone(),
                     subnets: desired.subnets.clone(),
                     groups,
-                    private_dns: desired.private_dns && !may_need_acceptance(desired),
                     tags: desired.tags.clone(),
                 });
             }
@@ -170,12 +169,6 @@ fn plan_modify(fact: &EndpointFact, desired: &Desired, groups: &BTreeSet<GroupId
         remove_groups,
         private_dns,
     })
-}
-
-/// Whether the service's owner may have to accept the endpoint, as that of an endpoint service may and AWS itself never
-/// has to: until then private DNS cannot be on ("Manage DNS names for VPC endpoint services" in the AWS PrivateLink guide).
-fn may_need_acceptance(desired: &Desired) -> bool {
-    desired.service_name.contains(".vpce.")
 }
 
 /// How to connect, for the message of Ready.

@@ -4,7 +4,7 @@ use crate::desired::Desired;
 use crate::ids::{EndpointId, GroupId};
 use crate::observed::{EndpointFact, GroupFact, Observed, ServiceFact, Sight, State};
 use crate::plan::{Plan, ResourceId, Step};
-use crate::rules::{self, Direction, RuleSet};
+use crate::rules::{self, RuleSet};
 use crate::tags;
 
 /// What stands for the id of a group that AWS has not made yet.
@@ -68,16 +68,17 @@ fn carry_out(step: &Step, seen: &mut Observed) {
                 tags: tags.clone(),
                 ingress: RuleSet::new(),
                 egress: rules::open(),
+                ipv6_egress_unknown: true,
             });
         }
         Step::Authorize(id, direction, rules) | Step::Describe(id, direction, rules) => {
-            if let Some(there) = rules_of(seen, id, *direction) {
-                there.extend(rules.clone());
+            if let Some(fact) = group(seen, id) {
+                fact.set_rules(*direction, rules);
             }
         }
         Step::Revoke(id, direction, rules) => {
-            if let Some(there) = rules_of(seen, id, *direction) {
-                there.retain(|rule, _| !rules.contains_key(rule));
+            if let Some(fact) = group(seen, id) {
+                fact.remove_rules(*direction, rules);
             }
         }
         Step::CreateEndpoint {
@@ -85,7 +86,6 @@ fn carry_out(step: &Step, seen: &mut Observed) {
             service_name,
             subnets,
             groups,
-            private_dns,
             tags,
         } => {
             seen.endpoint = Sight::Ours(EndpointFact {
@@ -95,7 +95,7 @@ fn carry_out(step: &Step, seen: &mut Observed) {
                 service_name: service_name.clone(),
                 subnets: subnets.clone(),
                 groups: groups.clone(),
-                private_dns: *private_dns,
+                private_dns: false,
                 tags: tags.clone(),
                 dns_names: Vec::new(),
                 interfaces: Vec::new(),
@@ -176,14 +176,6 @@ fn group<'a>(seen: &'a mut Observed, id: &GroupId) -> Option<&'a mut GroupFact> 
         Sight::Ours(fact) if fact.id == *id => Some(fact),
         _ => None,
     }
-}
-
-fn rules_of<'a>(seen: &'a mut Observed, id: &GroupId, direction: Direction) -> Option<&'a mut RuleSet> {
-    let fact = group(seen, id)?;
-    Some(match direction {
-        Direction::Ingress => &mut fact.ingress,
-        Direction::Egress => &mut fact.egress,
-    })
 }
 
 fn lose_endpoint(seen: &mut Observed, id: &EndpointId) {

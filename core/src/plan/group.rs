@@ -8,7 +8,7 @@ use crate::conditions::Finding;
 use crate::desired::{Desired, Groups, OwnGroup};
 use crate::ids::GroupId;
 use crate::observed::{EndpointFact, GroupFact, Sight, State};
-use crate::rules::{Direction, RuleSet};
+use crate::rules::{self, Direction, RuleSet};
 use crate::tags::Owner;
 
 /// The groups that the endpoint should have, once they are known; none while our own is still to be made.
@@ -69,7 +69,20 @@ fn plan_rules(own: &OwnGroup, fact: &GroupFact, steps: &mut Vec<Step>) {
             .filter(|(rule, text)| there.get(rule).is_some_and(|found| found != *text))
             .map(|(rule, text)| (rule.clone(), text.clone()))
             .collect();
-        let (missing, surplus) = (without(wanted, there), without(there, wanted));
+        let (mut missing, mut surplus) = (without(wanted, there), without(there, wanted));
+        if direction == Direction::Egress {
+            let open_ipv6 = rules::open_ipv6();
+            if own.open_egress {
+                surplus.remove(&open_ipv6);
+            } else if fact.ipv6_egress_unknown {
+                // By itself: AWS may answer that it is there already, or not there, and would do nothing else then.
+                let alone = |text| RuleSet::from([(open_ipv6.clone(), text)]);
+                steps.push(match missing.remove(&open_ipv6) {
+                    Some(text) => Step::Authorize(fact.id.clone(), direction, alone(text)),
+                    None => Step::Revoke(fact.id.clone(), direction, alone(None)),
+                });
+            }
+        }
         // Authorize first: what is allowed before and after stays allowed in between.
         for (rules, step) in [
             (missing, Step::Authorize as fn(GroupId, Direction, RuleSet) -> Step),

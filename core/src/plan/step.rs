@@ -11,7 +11,7 @@ use crate::rules::{Direction, RuleSet};
 /// One change in AWS or Kubernetes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// EC2 CreateSecurityGroup. The new group comes with an open egress rule.
+    /// EC2 CreateSecurityGroup. The new group comes with open egress, for IPv6 too where its VPC has an IPv6 block.
     CreateGroup {
         /// Its name.
         name: String,
@@ -28,7 +28,8 @@ pub enum Step {
     Revoke(GroupId, Direction, RuleSet),
     /// EC2 UpdateSecurityGroupRuleDescriptionsIngress or Egress.
     Describe(GroupId, Direction, RuleSet),
-    /// EC2 CreateVpcEndpoint.
+    /// EC2 CreateVpcEndpoint, with private DNS off: no name leads to an endpoint that does not answer yet. A Modify turns it on
+    /// once the endpoint is available.
     CreateEndpoint {
         /// The VPC.
         vpc: VpcId,
@@ -38,8 +39,6 @@ pub enum Step {
         subnets: BTreeSet<SubnetId>,
         /// The groups.
         groups: BTreeSet<GroupId>,
-        /// Whether private DNS is on from the start.
-        private_dns: bool,
         /// The tags.
         tags: BTreeMap<String, String>,
     },

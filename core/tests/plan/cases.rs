@@ -510,16 +510,11 @@ fn provided_groups_are_attached_and_nothing_else_happens_to_them() {
 }
 
 #[test]
-fn private_dns_waits_until_an_endpoint_service_has_accepted() {
-    for (service, at_creation) in [(SERVICE, false), ("com.amazonaws.eu-west-1.sqs", true)] {
+fn private_dns_waits_until_the_endpoint_is_available() {
+    for service in [SERVICE, "com.amazonaws.eu-west-1.sqs"] {
         let mut wanted = desired(provided(&["sg-p1"]));
         wanted.private_dns = true;
         wanted.service_name = service.into();
-        let steps = planned(&wanted, &nothing()).steps;
-        let [Step::CreateEndpoint { private_dns, .. }] = &steps[..] else {
-            panic!("{steps:?}");
-        };
-        assert_eq!(*private_dns, at_creation, "{service}");
         let mut observed = settled(&wanted);
         assert_eq!(words(&planned(&wanted, &observed)), [""; 0]);
         endpoint(&mut observed).private_dns = false;
@@ -527,8 +522,43 @@ fn private_dns_waits_until_an_endpoint_service_has_accepted() {
             words(&planned(&wanted, &observed)),
             ["change vpce-1: turn private DNS on"]
         );
-        endpoint(&mut observed).state = State::PendingAcceptance;
-        assert_eq!(words(&planned(&wanted, &observed)), [""; 0]);
+        for state in [State::PendingAcceptance, State::Pending] {
+            endpoint(&mut observed).state = state;
+            assert_eq!(words(&planned(&wanted, &observed)), [""; 0]);
+        }
+    }
+}
+
+#[test]
+fn open_egress_is_open_for_ipv6_where_the_vpc_is_and_closed_egress_is_closed_for_both() {
+    let mut both = rules::open();
+    both.insert(rules::open_ipv6(), None);
+    let with = |egress: &rules::RuleSet| own(tcp(&[(443, None)]), egress.clone());
+    let (closed, ipv4, both_given) = (with(&tcp(&[])), with(&rules::open()), with(&both));
+    let open = with_open_egress(ipv4.clone());
+    let remove = |rules: &str| format!("remove egress rules from sg-own: {rules}");
+    let add = "add egress rules to sg-own: all ::/0".to_owned();
+    // What is wanted, what is planned where a read has shown both rules, and what where the group is new.
+    let cases = [
+        (
+            closed,
+            vec![remove("all 0.0.0.0/0, all ::/0")],
+            vec![remove("all ::/0"), remove("all 0.0.0.0/0")],
+        ),
+        (ipv4, vec![remove("all ::/0")], vec![remove("all ::/0")]),
+        (both_given, vec![], vec![add]),
+        (open, vec![], vec![]),
+    ];
+    for (groups, of_known, of_new) in cases {
+        let wanted = desired(groups);
+        for (egress, unknown, expected) in [(&both, false, of_known), (&rules::open(), true, of_new)] {
+            let mut observed = settled(&wanted);
+            let fact = group(&mut observed);
+            (fact.egress, fact.ipv6_egress_unknown) = (egress.clone(), unknown);
+            let found = planned(&wanted, &observed);
+            assert_eq!(words(&found), expected);
+            assert_eq!(found.endpoint.ok, expected.is_empty());
+        }
     }
 }
 

@@ -45,7 +45,18 @@ pub(crate) fn tcp(ports: &[(i32, Option<&str>)]) -> RuleSet {
 }
 
 pub(crate) fn generated() -> Groups {
-    own(rules::private_networks(), rules::open())
+    with_open_egress(own(rules::private_networks(), rules::open()))
+}
+
+/// The group with egress as EC2 opens it, where nobody said how it should be.
+pub(crate) fn with_open_egress(groups: Groups) -> Groups {
+    match groups {
+        Groups::Own(group) => Groups::Own(OwnGroup {
+            open_egress: true,
+            ..group
+        }),
+        provided => provided,
+    }
 }
 
 pub(crate) fn own(ingress: RuleSet, egress: RuleSet) -> Groups {
@@ -54,6 +65,7 @@ pub(crate) fn own(ingress: RuleSet, egress: RuleSet) -> Groups {
         description: "VPC endpoint blue/db".into(),
         ingress,
         egress,
+        open_egress: false,
     })
 }
 
@@ -112,6 +124,7 @@ pub(crate) fn group_fact(tags: &BTreeMap<String, String>, ingress: RuleSet, egre
         tags: tags.clone(),
         ingress,
         egress,
+        ipv6_egress_unknown: false,
     }
 }
 

@@ -36,6 +36,7 @@ fn rule_set() -> impl Strategy<Value = RuleSet> {
     let pool: Vec<_> = tcp(&[(22, None), (443, None), (5432, None)])
         .into_keys()
         .chain(rules::open().into_keys())
+        .chain([rules::open_ipv6()])
         .chain(rules::private_networks().into_keys())
         .collect();
     let text = option::of(select(vec!["x".to_owned(), "y".to_owned()]));

@@ -166,10 +166,37 @@ impl Simulator {
 
     /// Adds a VPC with its default group and main route table.
     pub fn add_vpc(&self, account: &str, region: &str, vpc_id: &str, cidr: &str) -> anyhow::Result<()> {
+        self.add_network(account, region, vpc_id, cidr, None)
+    }
+
+    /// Adds such a VPC with an IPv6 block as well: its groups begin with `::/0` among their egress rules.
+    pub fn add_vpc_with_ipv6(
+        &self,
+        account: &str,
+        region: &str,
+        vpc_id: &str,
+        cidr: &str,
+        ipv6: &str,
+    ) -> anyhow::Result<()> {
+        self.add_network(account, region, vpc_id, cidr, Some(ipv6))
+    }
+
+    fn add_network(
+        &self,
+        account: &str,
+        region: &str,
+        vpc_id: &str,
+        cidr: &str,
+        ipv6: Option<&str>,
+    ) -> anyhow::Result<()> {
         let cidr = cidr.parse().with_context(|| format!("{cidr} is no CIDR block"))?;
+        let ipv6 = ipv6
+            .map(|block| block.parse().with_context(|| format!("{block} is no IPv6 CIDR block")))
+            .transpose()?;
         let mut world = self.world();
         world.services(region).with_context(|| format!("no region {region}"))?;
-        network::add_vpc(world.region(account, region), vpc_id, cidr, ec2::tags::Tags::new());
+        let region = world.region(account, region);
+        network::add_vpc(region, vpc_id, cidr, ipv6, ec2::tags::Tags::new());
         Ok(())
     }
 
@@ -225,8 +252,8 @@ impl Simulator {
     ) -> anyhow::Result<()> {
         let mut world = self.world();
         let state = world.region(account, region);
-        state.vpcs.get(vpc_id).with_context(|| format!("no VPC {vpc_id}"))?;
-        let group = new_group(group_id.to_owned(), vpc_id, name, name, ec2::tags::Tags::new());
+        let vpc = state.vpcs.get(vpc_id).with_context(|| format!("no VPC {vpc_id}"))?;
+        let group = new_group(group_id.to_owned(), vpc, name, name, ec2::tags::Tags::new());
         state.groups.insert(group_id.to_owned(), group);
         Ok(())
     }

@@ -37,6 +37,28 @@ fn a_new_group_is_open_outwards_and_its_name_is_taken() {
 }
 
 #[test]
+fn a_new_group_of_a_vpc_with_ipv6_is_open_outwards_for_both_families() {
+    let (simulator, client) = simulator(Config::default());
+    simulator
+        .add_vpc_with_ipv6(ACCOUNT, REGION, "vpc-6", "10.6.0.0/16", "2001:db8:6::/56")
+        .unwrap();
+    let made = [("CidrBlock", "10.7.0.0/16"), ("AmazonProvidedIpv6CidrBlock", "true")];
+    let made = client.ec2("CreateVpc", &made).succeeded();
+    assert!(made.text("ipv6CidrBlock").ends_with("::/56"));
+    for vpc in ["vpc-6", &made.text("vpcId")] {
+        let params = [("GroupName", "mine"), ("GroupDescription", "a test"), ("VpcId", vpc)];
+        let id = client.ec2("CreateSecurityGroup", &params).succeeded().text("groupId");
+        let groups = simulator.security_groups(ACCOUNT, REGION);
+        let mine = groups.iter().find(|group| group.id == id).unwrap();
+        assert!(mine.ingress.is_empty());
+        assert_eq!(
+            mine.egress,
+            ["0.0.0.0/0", "::/0"].map(|peer| RuleView::new("-1", None, peer))
+        );
+    }
+}
+
+#[test]
 fn rules_are_compared_in_normal_form() {
     let (simulator, client) = simulator(Config::default());
     rule(&client, INGRESS, "sg-1", &[(CIDR, "10.1.2.3/16")]).succeeded();

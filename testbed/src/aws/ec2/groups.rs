@@ -1,8 +1,10 @@
 //! Security groups: create, describe, delete.
 
+use ipnet::{Ipv4Net, Ipv6Net};
+
 use super::Context;
 use super::describe::{Question, Shape};
-use super::region::{Group, Region, new_id};
+use super::region::{Group, Region, Vpc, new_id};
 use super::rules::{self, Direction, Peer, Rule};
 use super::tags::{self, Tags};
 use crate::aws::error::ApiError;
@@ -56,12 +58,10 @@ pub(super) fn create(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
         ));
     }
     let region = &mut *context.region;
-    if !region.vpcs.contains_key(&vpc_id) {
-        return Err(ApiError::new(
-            "InvalidVpcID.NotFound",
-            format!("The vpc ID '{vpc_id}' does not exist"),
-        ));
-    }
+    let vpc = region
+        .vpcs
+        .get(&vpc_id)
+        .ok_or_else(|| ApiError::new("InvalidVpcID.NotFound", format!("The vpc ID '{vpc_id}' does not exist")))?;
     // "CreateSecurityGroup": names are not told apart by case.
     let taken = |group: &Group| group.vpc_id == vpc_id && group.name.eq_ignore_ascii_case(&name);
     if region.groups.values().any(taken) {
@@ -76,7 +76,7 @@ pub(super) fn create(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
             "The maximum number of security groups has been reached.",
         ));
     }
-    let group = new_group(new_id("sg"), &vpc_id, &name, &description, tags);
+    let group = new_group(new_id("sg"), vpc, &name, &description, tags);
     let id = group.id.clone();
     context.produced.push(id.clone());
     let mut xml = Xml::new();
@@ -88,15 +88,20 @@ pub(super) fn create(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
     Ok(xml)
 }
 
-/// A group as EC2 makes it: open towards the outside, closed towards the inside.
-pub(crate) fn new_group(id: String, vpc_id: &str, name: &str, description: &str, tags: Tags) -> Group {
+/// A group as EC2 makes it: closed towards the inside, and open towards the outside, for IPv6 too where the VPC has a block of
+/// it ("Default security groups for your VPCs"; new ones begin with the same egress).
+pub(crate) fn new_group(id: String, vpc: &Vpc, name: &str, description: &str, tags: Tags) -> Group {
+    let everywhere = [
+        Some(Peer::Ipv4(Ipv4Net::default())),
+        vpc.ipv6.map(|_| Peer::Ipv6(Ipv6Net::default())),
+    ];
     Group {
         id,
-        vpc_id: vpc_id.to_owned(),
+        vpc_id: vpc.id.clone(),
         name: name.to_owned(),
         description: description.to_owned(),
         tags,
-        rules: vec![Rule::open_egress()],
+        rules: everywhere.into_iter().flatten().map(Rule::open_egress).collect(),
     }
 }
 

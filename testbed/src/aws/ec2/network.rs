@@ -1,6 +1,8 @@
 //! VPCs, subnets, route tables and network interfaces.
 
-use ipnet::Ipv4Net;
+use std::net::Ipv6Addr;
+
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::Context;
 use super::describe::{Question, Shape};
@@ -58,16 +60,17 @@ const INTERFACES: Shape = Shape {
 };
 
 /// A new VPC with what comes with one: the default group and the main route table.
-pub(crate) fn add_vpc(region: &mut Region, id: &str, cidr: Ipv4Net, tags: Tags) {
+pub(crate) fn add_vpc(region: &mut Region, id: &str, cidr: Ipv4Net, ipv6: Option<Ipv6Net>, tags: Tags) {
     let vpc = Vpc {
         id: id.to_owned(),
         cidr: cidr.trunc(),
+        ipv6: ipv6.map(|block| block.trunc()),
         tags,
         dns_support: true,
         dns_hostnames: true,
     };
+    let mut group = new_group(new_id("sg"), &vpc, "default", "default VPC security group", Tags::new());
     region.vpcs.insert(vpc.id.clone(), vpc);
-    let mut group = new_group(new_id("sg"), id, "default", "default VPC security group", Tags::new());
     let within = Traffic {
         protocol: "-1".to_owned(),
         ports: None,
@@ -102,6 +105,7 @@ fn overlaps(region: &Region, vpc_id: &str, block: &Ipv4Net) -> bool {
 
 pub(super) fn create_vpc(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
     let text = form.require("CidrBlock")?;
+    let with_ipv6 = form.flag("AmazonProvidedIpv6CidrBlock")?.unwrap_or(false);
     let tags = tags::take_specification(form, "vpc")?;
     let cidr = take_block(&text)?;
     const ACTION: &str = "ec2:CreateVpc";
@@ -110,7 +114,8 @@ pub(super) fn create_vpc(form: &mut Form, context: &mut Context<'_>) -> Result<X
     context.permit(form, &needs)?;
 
     let id = new_id("vpc");
-    add_vpc(context.region, &id, cidr, tags);
+    let ipv6 = with_ipv6.then(|| amazons_block(context.region));
+    add_vpc(context.region, &id, cidr, ipv6, tags);
     context.produced.push(id.clone());
     if let Some(vpc) = context.region.vpcs.get_mut(&id) {
         // "DNS attributes for your VPC": on only in default VPCs and in those that the console made.
@@ -121,6 +126,14 @@ pub(super) fn create_vpc(form: &mut Form, context: &mut Context<'_>) -> Result<X
         xml.element("vpc", |xml| write_vpc(xml, vpc, &context.region.account));
     }
     Ok(xml)
+}
+
+/// A /56 that no VPC of the region has, of those that AWS gives out.
+fn amazons_block(region: &Region) -> Ipv6Net {
+    let taken = |block: &Ipv6Net| region.vpcs.values().any(|vpc| vpc.ipv6 == Some(*block));
+    let blocks = (0..=u8::MAX)
+        .map(|at| Ipv6Net::new_assert(Ipv6Addr::from([0x2600, 0x1f14, 0, u16::from(at) << 8, 0, 0, 0, 0]), 56));
+    blocks.into_iter().find(|block| !taken(block)).unwrap_or_default()
 }
 
 /// ModifyVpcAttribute, one attribute a call.
@@ -346,6 +359,11 @@ fn write_vpc(xml: &mut Xml, vpc: &Vpc, account: &str) {
     xml.text("ownerId", account);
     xml.text("state", "available");
     xml.text("cidrBlock", vpc.cidr);
+    xml.items("ipv6CidrBlockAssociationSet", vpc.ipv6, |xml, block| {
+        xml.text("associationId", vpc.id.replacen("vpc", "vpc-cidr-assoc", 1));
+        xml.text("ipv6CidrBlock", block);
+        xml.element("ipv6CidrBlockState", |xml| xml.text("state", "associated"));
+    });
     xml.text("isDefault", false);
     xml.text("instanceTenancy", "default");
     tags::write(xml, &vpc.tags);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::rules::Rule;
 use super::tags::Tags;
@@ -14,6 +14,8 @@ use crate::aws::clock::Seconds;
 pub(crate) struct Vpc {
     pub(crate) id: String,
     pub(crate) cidr: Ipv4Net,
+    /// Its IPv6 block, if it has one.
+    pub(crate) ipv6: Option<Ipv6Net>,
     pub(crate) tags: Tags,
     /// `enableDnsSupport`
     pub(crate) dns_support: bool,

@@ -140,12 +140,12 @@ impl Rule {
         }
     }
 
-    /// The rule that a new group comes with.
-    pub(crate) fn open_egress() -> Self {
+    /// Everything may leave for this peer.
+    pub(crate) fn open_egress(peer: Peer) -> Self {
         let traffic = Traffic {
             protocol: "-1".to_owned(),
             ports: None,
-            peer: Peer::Ipv4(Ipv4Net::default()),
+            peer,
         };
         Self::new(Direction::Egress, traffic, None)
     }
