@@ -86,6 +86,6 @@ LABEL org.opencontainers.image.title="vpce-operator" \
 COPY LICENSE /LICENSE
 COPY --from=build /vpce-operator /vpce-operator
 USER 65532:65532
-EXPOSE 8080
+EXPOSE 8080 8443
 ENTRYPOINT ["/vpce-operator"]
 CMD ["run"]

@@ -1,6 +1,7 @@
 //! Flags and environment, validated into settings.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -84,9 +85,26 @@ pub struct Settings {
     #[arg(long = "lease-duration-seconds", env = "VPCE_LEASE_DURATION_SECONDS", default_value = "15", value_parser = seconds)]
     pub lease_duration: Duration,
 
-    /// Where /metrics, /healthz and /readyz are served.
-    #[arg(long, env = "VPCE_HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
-    pub http_address: SocketAddr,
+    /// Where /healthz and /readyz are served, in plain HTTP and to everybody.
+    #[arg(long, env = "VPCE_HEALTH_ADDRESS", default_value = "0.0.0.0:8080")]
+    pub health_address: SocketAddr,
+
+    /// Where /metrics is served.
+    #[arg(long, env = "VPCE_METRICS_ADDRESS", default_value = "0.0.0.0:8443")]
+    pub metrics_address: SocketAddr,
+
+    /// Whether /metrics is for those only whose bearer token the API server knows and lets get /metrics (TokenReview, SubjectAccessReview).
+    #[arg(long, env = "VPCE_METRICS_AUTH", default_value = "true", action = clap::ArgAction::Set)]
+    pub metrics_auth: bool,
+
+    /// Whether /metrics is served over HTTPS. Over plain HTTP, whoever listens on the network reads the tokens of those who scrape.
+    #[arg(long, env = "VPCE_METRICS_TLS", default_value = "true", action = clap::ArgAction::Set)]
+    pub metrics_tls: bool,
+
+    /// The folder with the certificate of /metrics and its key, tls.crt and tls.key, read again when they change. Default: a self-signed
+    /// certificate, made at each start.
+    #[arg(long, env = "VPCE_METRICS_CERTIFICATE_DIR")]
+    pub metrics_certificate_dir: Option<PathBuf>,
 
     /// Where the log level can be read and changed (GET and PUT /log-level), by whoever reaches it: keep it on loopback, where
     /// `kubectl port-forward` leads. `off`: nowhere.
@@ -208,7 +226,9 @@ mod tests {
             ["--source-identity", "maybe"],
             ["--account-concurrency", "0"],
             ["--mode", "readonly-ish"],
-            ["--http-address", "8080"],
+            ["--health-address", "8080"],
+            ["--metrics-address", "8443"],
+            ["--metrics-auth", "maybe"],
             ["--admin-address", "8081"],
         ] {
             assert!(

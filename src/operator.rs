@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::future::{pending, ready};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio_rustls::TlsAcceptor;
 use vpce_core::ids::EndpointId;
 use vpce_core::limits::Limits;
 use vpce_core::tags::Clusters;
@@ -46,7 +48,9 @@ use crate::service::{MANAGED_BY, is_status, names};
 use crate::telemetry::kubernetes::CountRequests;
 use crate::telemetry::logging::{self, LogLevel};
 use crate::telemetry::traces::Traces;
-use crate::telemetry::{self, AdminAddress, Heartbeat, LineGauges, Metrics, MetricsOptions, RegionGauges, Sources};
+use crate::telemetry::{
+    self, Access, AdminAddress, Heartbeat, LineGauges, Metrics, MetricsOptions, RegionGauges, Sources,
+};
 
 /// How long an ordinary request to the API server may take; watches are renewed by the server before this.
 const READ_TIMEOUT: Duration = Duration::from_secs(330);
@@ -88,20 +92,16 @@ async fn serve(settings: Settings, level: LogLevel) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let (ready_tx, ready_rx) = watch::channel(false);
     let heartbeat = Heartbeat::new(HEARTBEAT_LIMIT);
-    let listener = TcpListener::bind(settings.http_address)
-        .await
-        .with_context(|| format!("cannot listen on {}", settings.http_address))?;
-    let http = tokio::spawn(telemetry::serve(
+    let listener = listen(settings.health_address, "--health-address").await?;
+    let scraped = listen(settings.metrics_address, "--metrics-address").await?;
+    let health = tokio::spawn(telemetry::health::serve(
         listener,
-        metrics.clone(),
         heartbeat.clone(),
         ready_rx,
         until(stopped.clone()),
     ));
     if let AdminAddress::At(address) = settings.admin_address {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen on {address} (--admin-address)"))?;
+        let listener = listen(address, "--admin-address").await?;
         tokio::spawn(telemetry::admin::serve(listener, level, until(stopped.clone())));
     }
     tokio::spawn(async move {
@@ -111,6 +111,22 @@ async fn serve(settings: Settings, level: LogLevel) -> anyhow::Result<()> {
         }
     });
     let client = kubernetes(&metrics).await?;
+    let scrapes = tokio::spawn(telemetry::scrape::serve(
+        scraped,
+        tls(&settings)?,
+        metrics.clone(),
+        settings.metrics_auth.then(|| Access::new(client.clone())),
+        until(stopped.clone()),
+    ));
+    let served = async move {
+        for server in [health, scrapes] {
+            server
+                .await
+                .context("an HTTP server failed")?
+                .context("an HTTP server failed")?;
+        }
+        anyhow::Ok(())
+    };
     let clusters = clusters(&settings, &client).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), cluster = clusters.own, adopt_from = ?clusters.former, "starting");
     let terminated = terminated()?;
@@ -119,7 +135,7 @@ async fn serve(settings: Settings, level: LogLevel) -> anyhow::Result<()> {
         leadership = lead(&settings, &client, &ready_tx) => leadership,
         () = &mut terminated => {
             stop.send_replace(true);
-            return http.await.context("the HTTP server failed")?.context("the HTTP server failed");
+            return served.await;
         }
     };
     let controllers = start(settings, client, clusters, &metrics, stopped, ready_tx.clone()).await?;
@@ -139,9 +155,23 @@ async fn serve(settings: Settings, level: LogLevel) -> anyhow::Result<()> {
     if let Some(leadership) = leadership {
         leadership.release().await;
     }
-    http.await.context("the HTTP server failed")??;
+    served.await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("cannot listen on {address} ({flag})"))
+}
+
+/// How /metrics is served.
+fn tls(settings: &Settings) -> anyhow::Result<Option<TlsAcceptor>> {
+    if !settings.metrics_tls {
+        return Ok(None);
+    }
+    let acceptor = telemetry::tls::acceptor(settings.metrics_certificate_dir.clone());
+    acceptor.map(Some).context("cannot serve /metrics over HTTPS")
 }
 
 /// Waits to be the one replica that works, where there is an election. A replica that waits is as ready as it can be.

@@ -13,6 +13,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use super::logging::LogLevel;
+use super::server;
 
 /// Where the server listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +38,7 @@ impl FromStr for AdminAddress {
     }
 }
 
-/// Serves until `stop` is done, and then until the requests under way are answered.
+/// Serves until `stop` is done, and then until the requests that have arrived are answered.
 ///
 /// # Errors
 /// The listener failed.
@@ -49,7 +50,7 @@ pub async fn serve(
     let routes = Router::new()
         .route("/log-level", get(show).put(change))
         .with_state(level);
-    axum::serve(listener, routes).with_graceful_shutdown(stop).await
+    server::serve(listener, None, routes, stop).await
 }
 
 async fn show(State(level): State<LogLevel>) -> String {

@@ -1,18 +1,23 @@
-//! What people watch the operator by: metrics, logs, traces, the HTTP server that probes and Prometheus ask, and the one on loopback by
-//! which the log level is changed.
+//! What people watch the operator by: metrics, logs, traces, and the HTTP servers: for the kubelet's probes, for Prometheus, and the one on
+//! loopback by which the log level is changed.
 
+mod access;
 pub mod admin;
-pub mod http;
+pub mod health;
 pub mod kubernetes;
 mod labels;
 pub mod logging;
 pub mod metrics;
 mod objects;
 pub mod reference;
+pub mod scrape;
+mod server;
+pub mod tls;
 pub mod traces;
 
+pub use access::Access;
 pub use admin::AdminAddress;
-pub use http::{Heartbeat, serve};
+pub use health::Heartbeat;
 pub use logging::LogFormat;
 pub use metrics::{Described, InFlight, Metrics, MetricsOptions, Outcome};
 pub use objects::{LineGauges, RegionGauges, Sources};

@@ -14,8 +14,9 @@ const HEAD: &str = "\
 
 # Metrics
 
-`/metrics` serves these in Prometheus' text format, on the port of `--http-address`. Series of objects, accounts and regions are made from
-the caches at each scrape, by the leader alone, and vanish with what they speak of; counters of an AWSAccount vanish with it too.
+`/metrics` serves these in Prometheus' text format over HTTPS, at `--metrics-address`, to whom the API server lets get `/metrics`:
+[Monitoring](operating.md#metrics). Series of objects, accounts and regions are made from the caches at each scrape, by the leader alone, and
+vanish with what they speak of; counters of an AWSAccount vanish with it too. Scrapes within a second of each other get the same text.
 
 `*` marks those that every VPCEndpoint has of its own. `--metrics-per-object=false` leaves them out.
 

@@ -272,21 +272,23 @@ impl ControlPlane {
     /// # Errors
     /// When there is no such ServiceAccount.
     pub fn kubeconfig_of(&self, namespace: &str, service_account: &str) -> Result<PathBuf> {
-        let token = self
-            .kubectl(&[
-                "create",
-                "token",
-                service_account,
-                "--namespace",
-                namespace,
-                "--duration",
-                "24h",
-            ])?
-            .success()?;
+        let token = self.token_of(namespace, service_account)?;
         self.scratch.write(
             &format!("{namespace}-{service_account}.kubeconfig"),
-            kubeconfig(&self.client.url, &self.certificate(), service_account, token.trim()),
+            kubeconfig(&self.client.url, &self.certificate(), service_account, &token),
         )
+    }
+
+    /// A token of a ServiceAccount, for a day.
+    ///
+    /// # Errors
+    /// When there is no such ServiceAccount.
+    pub fn token_of(&self, namespace: &str, service_account: &str) -> Result<String> {
+        let create = ["create", "token", service_account, "--namespace", namespace];
+        let token = self
+            .kubectl(&[&create[..], &["--duration", "24h"]].concat())?
+            .success()?;
+        Ok(token.trim().to_owned())
     }
 }
 

@@ -145,7 +145,11 @@ impl Stage {
 
     fn point_at(&self) -> Result<()> {
         let log = self.operator.log();
-        println!("\nMetrics:       http://{}/metrics", self.operator.address()?);
+        println!(
+            "\nMetrics:       https://{}/metrics (curl --insecure --header \"Authorization: Bearer $(kubectl create token prometheus \\\n  \
+             --namespace vpce-system)\")",
+            self.operator.metrics_address()?
+        );
         println!("Operator log:  {}", log.display());
         println!("AWS simulator: {} (EC2 and STS)", self.aws.url());
         println!("To look around yourself:");

@@ -37,6 +37,7 @@ const RBAC: [&str; 12] = [
     "admissionpolicybinding-objects.yaml",
     "admissionpolicybinding.yaml",
     "clusterrole-edit.yaml",
+    "clusterrole-metrics-reader.yaml",
     "clusterrole-platform.yaml",
     "clusterrole-view.yaml",
     "clusterrole.yaml",

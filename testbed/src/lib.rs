@@ -10,7 +10,7 @@ pub mod dashboards;
 pub mod demo;
 pub mod forward_proxy;
 pub mod generate;
-mod http;
+pub mod http;
 pub mod operator;
 pub mod pictures;
 mod ports;

@@ -21,6 +21,8 @@ use crate::{http, ports};
 /// Where the chart is installed; also the release's and so the Deployment's name.
 pub(crate) const NAMESPACE: &str = "vpce-system";
 pub(crate) const RELEASE: &str = "vpce-operator";
+/// The ServiceAccount that scrapes the metrics, by the value `metrics.readers`.
+const READER: &str = "prometheus";
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// The Deployment's `terminationGracePeriodSeconds`.
 const TERMINATED_WITHIN: Duration = Duration::from_secs(30);
@@ -88,13 +90,16 @@ pub struct Operator {
     environment: Vec<(String, String)>,
     readiness: String,
     liveness: String,
+    /// A token of the ServiceAccount that may read the metrics.
+    reader: String,
     scratch: Scratch,
 }
 
 #[derive(Debug)]
 struct Running {
     child: Child,
-    address: SocketAddr,
+    health: SocketAddr,
+    metrics: SocketAddr,
     admin: SocketAddr,
 }
 
@@ -116,6 +121,7 @@ impl Operator {
             .as_str()
             .context("the Deployment names no ServiceAccount")?;
         let kubeconfig = plane.kubeconfig_of(NAMESPACE, service_account)?;
+        let reader = plane.token_of(NAMESPACE, READER)?;
 
         let mut environment = environment(container, service_account)?;
         let arguments = arguments(container, &environment);
@@ -141,6 +147,7 @@ impl Operator {
             environment,
             readiness: probe_path(container, "readinessProbe")?,
             liveness: probe_path(container, "livenessProbe")?,
+            reader,
             scratch,
         };
         operator.start()?;
@@ -168,6 +175,7 @@ impl Operator {
             environment: all,
             readiness: self.readiness.clone(),
             liveness: self.liveness.clone(),
+            reader: self.reader.clone(),
             scratch: Scratch::new("operator")?,
         };
         replica.start()?;
@@ -209,16 +217,24 @@ impl Operator {
     fn start_once(&self) -> Result<()> {
         let mut running = self.running();
         ensure!(running.is_none(), "it is running already");
-        let [address, admin] = ports::free()?.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        let addresses = ports::free()?.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         let mut environment = self.environment.clone();
-        environment.push(("VPCE_HTTP_ADDRESS".to_owned(), address.to_string()));
-        environment.push(("VPCE_ADMIN_ADDRESS".to_owned(), admin.to_string()));
+        let names = ["VPCE_HEALTH_ADDRESS", "VPCE_METRICS_ADDRESS", "VPCE_ADMIN_ADDRESS"];
+        for (name, address) in names.iter().zip(addresses) {
+            environment.push(((*name).to_owned(), address.to_string()));
+        }
+        let [health, metrics, admin] = addresses;
         let mut child = Child::spawn(&self.binary, &self.arguments, &environment, &self.log())?;
         let what = format!("{} answers 200", self.readiness);
         wait_until(&what, READY_WITHIN, &mut [&mut child], || {
-            Ok(http::get(address, &self.readiness).is_ok_and(|(status, _)| status == 200))
+            Ok(http::get(health, &self.readiness).is_ok_and(|(status, _)| status == 200))
         })?;
-        *running = Some(Running { child, address, admin });
+        *running = Some(Running {
+            child,
+            health,
+            metrics,
+            admin,
+        });
         Ok(())
     }
 
@@ -246,12 +262,26 @@ impl Operator {
             .terminate(TERMINATED_WITHIN)
     }
 
-    /// Where it serves its metrics and probes.
+    /// Where it serves its probes.
     ///
     /// # Errors
     /// When it is not running.
-    pub fn address(&self) -> Result<SocketAddr> {
-        Ok(self.running().as_ref().context("the operator is not running")?.address)
+    pub fn health_address(&self) -> Result<SocketAddr> {
+        Ok(self.running().as_ref().context("the operator is not running")?.health)
+    }
+
+    /// Where it serves its metrics, over HTTPS.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn metrics_address(&self) -> Result<SocketAddr> {
+        Ok(self.running().as_ref().context("the operator is not running")?.metrics)
+    }
+
+    /// A token that may read its metrics.
+    #[must_use]
+    pub fn metrics_token(&self) -> &str {
+        &self.reader
     }
 
     /// Where its log level is changed.
@@ -267,7 +297,7 @@ impl Operator {
     /// # Errors
     /// When it is not running or refuses.
     pub fn metrics(&self) -> Result<String> {
-        let (status, body) = http::get(self.address()?, "/metrics")?;
+        let (status, body) = http::get_secure(self.metrics_address()?, "/metrics", Some(&self.reader))?;
         ensure!(status == 200, "/metrics answers {status}: {body}");
         Ok(body)
     }
@@ -277,7 +307,7 @@ impl Operator {
     /// # Errors
     /// When it is not running or does not answer.
     pub fn is_ready(&self) -> Result<bool> {
-        Ok(http::get(self.address()?, &self.readiness)?.0 == 200)
+        Ok(http::get(self.health_address()?, &self.readiness)?.0 == 200)
     }
 
     /// Whether its liveness probe succeeds.
@@ -285,7 +315,7 @@ impl Operator {
     /// # Errors
     /// When it is not running or does not answer.
     pub fn is_live(&self) -> Result<bool> {
-        Ok(http::get(self.address()?, &self.liveness)?.0 == 200)
+        Ok(http::get(self.health_address()?, &self.liveness)?.0 == 200)
     }
 
     /// All that it has logged since it was installed, over all its starts.
@@ -357,7 +387,10 @@ pub(crate) fn project(path: &str) -> PathBuf {
 
 fn install_chart(plane: &ControlPlane, values: &[(String, String)]) -> Result<()> {
     let chart = project("charts/vpce-operator");
-    let values: Vec<String> = values.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let reader = [("namespace", NAMESPACE), ("name", READER)];
+    let reader = reader.map(|(field, value)| format!("metrics.readers[0].{field}={value}"));
+    let given = values.iter().map(|(name, value)| format!("{name}={value}"));
+    let values: Vec<String> = reader.into_iter().chain(given).collect();
     let mut arguments = vec![
         "upgrade",
         "--install",
@@ -372,6 +405,11 @@ fn install_chart(plane: &ControlPlane, values: &[(String, String)]) -> Result<()
         .helm(&arguments)?
         .success()
         .context("helm does not install the chart")?;
+    let there = plane.kubectl(&["get", "serviceaccount", READER, "--namespace", NAMESPACE])?;
+    if !there.status.success() {
+        let create = ["create", "serviceaccount", READER, "--namespace", NAMESPACE];
+        plane.kubectl(&create)?.success()?;
+    }
     // Its objects are not served before they are established.
     let crds = ["crd/vpcendpoints.silvermullet.com", "crd/awsaccounts.silvermullet.com"];
     plane
@@ -414,8 +452,8 @@ fn arguments(container: &Value, environment: &[(String, String)]) -> Vec<String>
     while let Some(argument) = given.next() {
         let (name, value) = argument.split_once('=').unzip();
         match name.unwrap_or(argument) {
-            "--http-address" | "--admin-address" if value.is_none() => _ = given.next(),
-            "--http-address" | "--admin-address" => {}
+            "--health-address" | "--metrics-address" | "--admin-address" if value.is_none() => _ = given.next(),
+            "--health-address" | "--metrics-address" | "--admin-address" => {}
             _ => arguments.push(expand(argument, environment)),
         }
     }
@@ -458,7 +496,7 @@ mod tests {
     #[test]
     fn the_environment_is_filled_in_as_a_kubelet_would() {
         let container = json!({
-            "args": ["run", "--cluster-id=$(CLUSTER)-$(UNKNOWN)", "--http-address", "0.0.0.0:8080", "--admin-address=127.0.0.1:8081", "--log-level=debug"],
+            "args": ["run", "--cluster-id=$(CLUSTER)-$(UNKNOWN)", "--health-address", "0.0.0.0:8080", "--admin-address=127.0.0.1:8081", "--log-level=debug"],
             "env": [
                 {"name": "CLUSTER", "value": "blue"},
                 {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},

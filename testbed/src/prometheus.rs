@@ -31,6 +31,8 @@ pub struct Settings {
     pub rules: Vec<PathBuf>,
     /// Labels that it adds to alerts, such as the cluster's name.
     pub external_labels: Vec<(String, String)>,
+    /// The bearer token that it scrapes with, over HTTPS; without one it scrapes in the clear.
+    pub token: Option<String>,
 }
 
 impl Default for Settings {
@@ -41,6 +43,7 @@ impl Default for Settings {
             lookback: Duration::from_secs(5 * 60),
             rules: Vec::new(),
             external_labels: Vec::new(),
+            token: None,
         }
     }
 }
@@ -245,6 +248,16 @@ fn config(settings: &Settings, folder: &Path) -> Value {
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect();
+    let mut job = json!({
+        "job_name": RELEASE,
+        "honor_labels": true,
+        "file_sd_configs": [{"files": [folder.join(TARGETS)], "refresh_interval": "1s"}],
+    });
+    if let Some(token) = &settings.token {
+        job["scheme"] = json!("https");
+        job["tls_config"] = json!({"insecure_skip_verify": true});
+        job["authorization"] = json!({"credentials": token});
+    }
     json!({
         "global": {
             "scrape_interval": interval,
@@ -253,11 +266,7 @@ fn config(settings: &Settings, folder: &Path) -> Value {
             "external_labels": external,
         },
         "rule_files": settings.rules,
-        "scrape_configs": [{
-            "job_name": RELEASE,
-            "honor_labels": true,
-            "file_sd_configs": [{"files": [folder.join(TARGETS)], "refresh_interval": "1s"}],
-        }],
+        "scrape_configs": [job],
     })
 }
 

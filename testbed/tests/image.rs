@@ -122,6 +122,8 @@ fn the_image_runs_as_the_user_that_the_chart_asks_for_and_serves_where_it_looks(
     let deployment = read("charts/vpce-operator/templates/deployment.yaml");
     assert!(dockerfile.contains("\nUSER 65532:65532\n"));
     assert!(deployment.contains("runAsUser: 65532\n") && deployment.contains("runAsGroup: 65532\n"));
-    assert!(dockerfile.contains("\nEXPOSE 8080\n"));
-    assert!(read("src/cli.rs").contains("default_value = \"0.0.0.0:8080\""));
+    assert!(dockerfile.contains("\nEXPOSE 8080 8443\n"));
+    for port in [8080, 8443] {
+        assert!(read("src/cli.rs").contains(&format!("default_value = \"0.0.0.0:{port}\"")));
+    }
 }

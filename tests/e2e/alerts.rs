@@ -47,9 +47,10 @@ impl<'w> Watch<'w> {
             interval: INTERVAL,
             lookback: LOOKBACK / FASTER,
             rules: vec![file],
-            external_labels: Vec::new(),
+            token: Some(world.operator.metrics_token().to_owned()),
+            ..Settings::default()
         };
-        let target = world.operator.address().expect("it runs");
+        let target = world.operator.metrics_address().expect("it runs");
         let prometheus = Prometheus::start(&settings, &[target]).expect("started");
         Self { world, prometheus }
     }
@@ -138,7 +139,7 @@ fn an_operator_that_is_gone_is_told_of_until_one_works_again() {
     let alert = watch.fires("VPCEOperatorDown", &[]);
     assert_eq!(alert.labels.len(), 2, "alertname and severity: {:?}", alert.labels);
     world.operator.start().expect("started");
-    let target = world.operator.address().expect("it runs");
+    let target = world.operator.metrics_address().expect("it runs");
     watch.prometheus.scrape(&[target]).expect("told");
     watch.is_cleared("VPCEOperatorDown", &[]);
 }

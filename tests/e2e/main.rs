@@ -36,6 +36,7 @@ mod rails;
 mod read_only;
 mod rebuild;
 mod schema;
+mod scrapes;
 mod secrets;
 mod service_metadata;
 mod service_names;

@@ -82,9 +82,30 @@ annotations:
 {{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")) -}}
 {{- end -}}
 
-{{/* The port of settings.httpAddress, or the operator's default. */}}
-{{- define "vpce-operator.httpPort" -}}
-{{- regexFind "[0-9]+$" (toString .Values.settings.httpAddress) | default "8080" -}}
+{{/* The port of settings.healthAddress, or the operator's default. */}}
+{{- define "vpce-operator.healthPort" -}}
+{{- regexFind "[0-9]+$" (toString .Values.settings.healthAddress) | default "8080" -}}
+{{- end -}}
+
+{{/* The port of settings.metricsAddress, or the operator's default. */}}
+{{- define "vpce-operator.metricsPort" -}}
+{{- regexFind "[0-9]+$" (toString .Values.settings.metricsAddress) | default "8443" -}}
+{{- end -}}
+
+{{/* Where the Secret of metrics.tls.secretName is mounted. */}}
+{{- define "vpce-operator.certificateDir" -}}
+/etc/vpce-operator/metrics-certificate
+{{- end -}}
+
+{{/* Whether a certificate is mounted, as a text that is empty or not. */}}
+{{- define "vpce-operator.hasCertificate" -}}
+{{- if and .Values.metrics.tls.enabled .Values.metrics.tls.secretName -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{- define "vpce-operator.metricsServiceName" -}}
+{{ printf "%s-metrics" (include "vpce-operator.fullname" . | trunc 55 | trimSuffix "-") }}
 {{- end -}}
 
 {{/* The container's environment, as a list. What extraEnv has too is left out by who includes it: no name may be there twice. */}}
@@ -117,7 +138,11 @@ annotations:
   (list "AWS_USE_FIPS_ENDPOINT" $settings.useFipsEndpoints)
   (list "VPCE_CLUSTER_ID" $settings.clusterId)
   (list "VPCE_ADOPT_FROM" (join "," $settings.adoptFrom))
-  (list "VPCE_HTTP_ADDRESS" $settings.httpAddress)
+  (list "VPCE_HEALTH_ADDRESS" $settings.healthAddress)
+  (list "VPCE_METRICS_ADDRESS" $settings.metricsAddress)
+  (list "VPCE_METRICS_AUTH" (ternary "" "false" .Values.metrics.auth))
+  (list "VPCE_METRICS_TLS" (ternary "" "false" .Values.metrics.tls.enabled))
+  (list "VPCE_METRICS_CERTIFICATE_DIR" (ternary (include "vpce-operator.certificateDir" .) "" (ne (include "vpce-operator.hasCertificate" .) "")))
   (list "VPCE_LOG_FORMAT" $settings.logFormat)
   (list "VPCE_LOG_LEVEL" $settings.logLevel)
   (list "OTEL_EXPORTER_OTLP_ENDPOINT" $settings.otlpEndpoint)

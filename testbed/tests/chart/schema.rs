@@ -95,6 +95,7 @@ fn every_value_of_the_schema_has_a_default_and_every_default_a_schema() {
         "livenessProbe",
         "readinessProbe",
         "podDisruptionBudget",
+        "metrics",
         "monitor",
         "prometheusRule",
     ] {
@@ -216,7 +217,20 @@ fn a_wrong_value_is_refused_with_its_path() {
             json!({"podDisruptionBudget": {"maxUnavailable": "half"}}),
             "/podDisruptionBudget/maxUnavailable",
         ),
+        (json!({"metrics": {"auth": "no"}}), "/metrics/auth"),
+        (
+            json!({"metrics": {"readers": [{"name": "prometheus"}]}}),
+            "/metrics/readers/0",
+        ),
+        (
+            json!({"metrics": {"tls": {"secretName": "A B"}}}),
+            "/metrics/tls/secretName",
+        ),
         (json!({"monitor": {"kind": "Both"}}), "/monitor/kind"),
+        (
+            json!({"monitor": {"tokenSecret": {"key": ""}}}),
+            "/monitor/tokenSecret/key",
+        ),
         (json!({"monitor": {"interval": "often"}}), "/monitor/interval"),
         (
             json!({"prometheusRule": {"runbookBaseUrl": "docs"}}),

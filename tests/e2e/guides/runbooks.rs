@@ -18,8 +18,12 @@ fn the_commands_and_the_queries_of_the_runbooks_run() {
     let tenant = team(world, "lending", "lending");
     tenant.register(json!({}));
     make(&tenant, "rates");
-    let target = world.operator.address().expect("it runs");
-    let prometheus = Prometheus::start(&Settings::default(), &[target]).expect("started");
+    let target = world.operator.metrics_address().expect("it runs");
+    let settings = Settings {
+        token: Some(world.operator.metrics_token().to_owned()),
+        ..Settings::default()
+    };
+    let prometheus = Prometheus::start(&settings, &[target]).expect("started");
     let folder = world.cluster.plane.folder().join("runbooks");
     fs::create_dir_all(&folder).expect("a folder");
 

@@ -151,9 +151,10 @@ impl Watched {
         let settings = Settings {
             interval: SCRAPE,
             rules: vec![project("prometheus/alerts.yaml")],
+            token: Some(hour.operator().metrics_token().to_owned()),
             ..Settings::default()
         };
-        let prometheus = Prometheus::start(&settings, &[hour.operator().address()?])?;
+        let prometheus = Prometheus::start(&settings, &[hour.operator().metrics_address()?])?;
         let start = SystemTime::now();
         hour.settle()?;
         let begun = SystemTime::now();

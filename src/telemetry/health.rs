@@ -1,4 +1,4 @@
-//! The HTTP server: `/metrics` for Prometheus, `/healthz` and `/readyz` for the kubelet.
+//! Serves `/healthz` and `/readyz` for the kubelet: on a port of their own, so that no scrape keeps a probe waiting, and open to everybody.
 
 use std::io;
 use std::sync::Arc;
@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::Metrics;
+use super::server;
 
 /// How the main loop shows that it is alive: it beats, and `/healthz` fails once no beat came for too long.
 #[derive(Debug, Clone)]
@@ -49,41 +48,26 @@ impl Heartbeat {
 
 #[derive(Clone)]
 struct Served {
-    metrics: Metrics,
     heartbeat: Heartbeat,
     ready: watch::Receiver<bool>,
 }
 
-/// Serves until `stop` is done, and then until the requests under way are answered. `ready` holds true while the caches
+/// Serves until `stop` is done, and then until the requests that have arrived are answered. `ready` holds true while the caches
 /// are filled and the process is not about to end.
 ///
 /// # Errors
 /// The listener failed.
 pub async fn serve(
     listener: TcpListener,
-    metrics: Metrics,
     heartbeat: Heartbeat,
     ready: watch::Receiver<bool>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let routes = Router::new()
-        .route("/metrics", get(render))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
-        .with_state(Served {
-            metrics,
-            heartbeat,
-            ready,
-        });
-    axum::serve(listener, routes).with_graceful_shutdown(stop).await
-}
-
-async fn render(State(served): State<Served>) -> Response {
-    // With thousands of objects this takes a while: not on a thread that reconciles need.
-    match tokio::task::spawn_blocking(move || served.metrics.render()).await {
-        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
-        Err(panicked) => (StatusCode::INTERNAL_SERVER_ERROR, panicked.to_string()).into_response(),
-    }
+        .with_state(Served { heartbeat, ready });
+    server::serve(listener, None, routes, stop).await
 }
 
 async fn healthz(State(served): State<Served>) -> (StatusCode, String) {
@@ -116,7 +100,6 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::telemetry::MetricsOptions;
 
     /// The whole answer to a GET.
     async fn get(address: SocketAddr, path: &'static str) -> String {
@@ -132,19 +115,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn probes_tell_alive_from_ready_and_metrics_are_text() {
+    async fn probes_tell_alive_from_ready() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let metrics = Metrics::new(MetricsOptions {
-            per_object: true,
-            version: "1.2.3",
-            revision: "abc",
-        });
         let (say_ready, ready) = watch::channel(false);
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(serve(
             listener,
-            metrics,
             Heartbeat::new(Duration::from_secs(60)),
             ready,
             async move {
@@ -158,12 +135,6 @@ mod tests {
         assert!(unready.contains("not filled"), "{unready}");
         say_ready.send(true).unwrap();
         assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
-        let scraped = get(address, "/metrics").await;
-        assert!(scraped.contains("content-type: text/plain; version=0.0.4"), "{scraped}");
-        assert!(
-            scraped.contains("vpce_build_info{revision=\"abc\",version=\"1.2.3\"} 1"),
-            "{scraped}"
-        );
         assert!(get(address, "/else").await.starts_with("HTTP/1.1 404"));
 
         stop.send(()).unwrap();
@@ -176,11 +147,6 @@ mod tests {
         let (_, ready) = watch::channel(true);
         let heartbeat = Heartbeat::new(Duration::from_millis(50));
         let served = Served {
-            metrics: Metrics::new(MetricsOptions {
-                per_object: true,
-                version: "",
-                revision: "",
-            }),
             heartbeat: heartbeat.clone(),
             ready,
         };
