@@ -31,9 +31,15 @@ const REFERENCE: &str = "docs/api.md";
 /// What the operator says of its metrics.
 const METRICS: &str = "docs/metrics.md";
 /// Templates of the chart that render one document each.
-const RBAC: [&str; 12] = [
+const RBAC: [&str; 19] = [
+    "admissionpolicy-events.yaml",
+    "admissionpolicy-finalizers.yaml",
+    "admissionpolicy-leases.yaml",
     "admissionpolicy-objects.yaml",
     "admissionpolicy.yaml",
+    "admissionpolicybinding-events.yaml",
+    "admissionpolicybinding-finalizers.yaml",
+    "admissionpolicybinding-leases.yaml",
     "admissionpolicybinding-objects.yaml",
     "admissionpolicybinding.yaml",
     "clusterrole-edit.yaml",

@@ -11,6 +11,8 @@ use crate::world::{Setup, Tenant, World, endpoint, merged, text};
 const OPERATOR: &str = "system:serviceaccount:vpce-system:vpce-operator";
 const BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
 const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
+/// A name that a VPC endpoint may have.
+const NAME: &str = "vpce-0a1b2c3d4e5f60718-x1y2z3a4.vpce-svc-0a1b2c3d4e5f60718.eu-central-1.vpce.amazonaws.com";
 const LABEL: (&str, &str) = ("app.kubernetes.io/managed-by", "vpce-operator");
 
 /// A request made as somebody else, which is only checked: authorization and admission say what they would.
@@ -90,7 +92,7 @@ fn service(name: &str, changes: Value) -> Value {
     let metadata = merged(json!({"name": name}), changes);
     json!({
         "apiVersion": "v1", "kind": "Service", "metadata": metadata,
-        "spec": {"type": "ExternalName", "externalName": "example.com"},
+        "spec": {"type": "ExternalName", "externalName": NAME},
     })
 }
 
@@ -197,18 +199,18 @@ fn the_operators_token_changes_nothing_of_our_objects_but_its_finalizers_and_the
                 "labels, annotations and owner references",
             );
         }
-        for finalizers in [json!([own]), json!(["example.com/strangers", own, "example.com/new"])] {
+        for finalizers in [
+            json!([own]),
+            json!(["example.com/strangers", own, "example.com/new"]),
+            json!(["example.com/strangers", own, "silvermullet.com/new"]),
+        ] {
             refused(json!({"metadata": {"finalizers": finalizers}}), "finalizers of others");
         }
+        let without = json!({"metadata": {"finalizers": ["example.com/strangers"]}});
+        refused(without, "that is not being deleted");
 
         // What its work takes; and what it sends beside that has no effect.
-        let change = json!({"metadata": {"finalizers": ["example.com/strangers"]}, "status": status});
-        let result = operator
-            .request(Method::PATCH, path, &change)
-            .expect("its own finalizer");
-        assert_eq!(result["metadata"]["finalizers"], json!(["example.com/strangers"]));
         let before = world.cluster.get(path).expect("it is there");
-        assert_eq!(result["status"], before["status"]);
         let change = json!({"spec": spec, "metadata": {"labels": {"team": "b"}}, "status": status});
         let result = operator.request(Method::PATCH, &format!("{path}/status"), &change);
         let result = result.expect("the status is its own");
@@ -250,6 +252,9 @@ fn the_operators_token_writes_no_service_but_its_own() {
         operator.may_not(Method::POST, &services, &service("new", metadata), says);
     }
     operator.may(Method::POST, &services, &service("new", right.clone()));
+    let mut kept = right.clone();
+    kept["finalizers"] = json!(["example.com/strangers"]);
+    operator.may_not(Method::POST, &services, &service("new", kept), "finalizers of Services");
     let mut balancer = service("new", right);
     balancer["spec"] = json!({"type": "LoadBalancer", "ports": [{"port": 443}]});
     operator.may_not(Method::POST, &services, &balancer, "of type ExternalName");
@@ -259,7 +264,7 @@ fn the_operators_token_writes_no_service_but_its_own() {
     let created = world.cluster.create(&services, &stranger, Run::Real);
     created.unwrap_or_else(|refusal| panic!("{}", refusal.message));
     let stranger = format!("{services}/stranger");
-    let name = json!({"spec": {"externalName": "elsewhere.example.com"}});
+    let name = json!({"spec": {"externalName": NAME}});
     let take = json!({"metadata": {"labels": labels, "ownerReferences": owner("VPCEndpoint", true)}});
     operator.may_not(Method::PATCH, &stranger, &name, "that a VPCEndpoint controls");
     operator.may_not(Method::PATCH, &stranger, &take, "take over");
@@ -272,6 +277,36 @@ fn the_operators_token_writes_no_service_but_its_own() {
     let mine = format!("{services}/mine");
     operator.may(Method::PATCH, &mine, &name);
     operator.may(Method::DELETE, &mine, &Value::Null);
+    for name in [
+        "bucket.vpce-0a1b2c3d4e5f60718-x1y2z3a4.s3.eu-central-1.vpce.amazonaws.com",
+        "vpce-0a1b2c3d4e5f60718-x1y2z3a4.kms-fips.us-gov-west-1.vpce.amazonaws.com",
+        "vpce-0a1b2c3d4e5f60718-x1y2z3a4.api.ecr.cn-north-1.vpce.amazonaws.com.cn",
+        "vpce-0a1b2c3d4e5f60718-x1y2z3a4.ec2.us-iso-east-1.vpce.c2s.ic.gov",
+        "vpce-0a1b2c3d4e5f60718-x1y2z3a4.notebook.eu-central-1.vpce.sagemaker.aws",
+    ] {
+        operator.may(Method::PATCH, &mine, &json!({"spec": {"externalName": name}}));
+    }
+    for name in [
+        "elsewhere.example.com",
+        "vpce.amazonaws.com",
+        "evil.vpce.amazonaws.com",
+        "vpce-0a1b2c3d4e5f60718-x1y2z3a4.evilvpce.amazonaws.com",
+        "vpce-0a1b2c3d4e5f60718-x1y2z3a4.vpce.amazonaws.com.example.com",
+        "x.vpce-0a1b2c3d4e5f60718-x1y2z3a4.s3.eu-central-1.vpce.amazonaws.com",
+        "kubernetes.default.svc.cluster.local",
+    ] {
+        let name = json!({"spec": {"externalName": name}});
+        operator.may_not(Method::PATCH, &mine, &name, "lead to names of VPC endpoints");
+    }
+    let ips = json!({"spec": {"externalIPs": ["10.0.0.1"]}});
+    operator.may_not(Method::PATCH, &mine, &ips, "may not set externalIPs");
+    let finalizers = json!({"metadata": {"finalizers": ["example.com/strangers"]}});
+    operator.may_not(
+        Method::PATCH,
+        &mine,
+        &finalizers,
+        "may not change finalizers of Services",
+    );
     operator.may_not(Method::PATCH, &mine, &take, "take over");
     let unlabel = json!({"metadata": {"labels": {LABEL.0: null}}});
     operator.may_not(Method::PATCH, &mine, &unlabel, "with the label");
@@ -285,6 +320,137 @@ fn the_operators_token_writes_no_service_but_its_own() {
         let service = tenant.kubernetes_service("mine")?;
         (service["metadata"]["labels"][LABEL.0] == LABEL.1).then_some(())
     });
+}
+
+/// An event as the operator writes it, with changes.
+fn event(namespace: &str, changes: Value) -> Value {
+    let event = json!({
+        "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "a.1", "namespace": namespace},
+        "type": "Warning", "reason": "Denied", "action": "Reconcile", "note": "words",
+        "eventTime": "2026-01-01T00:00:00.000000Z",
+        "reportingController": "vpce-operator", "reportingInstance": "pod",
+        "regarding": {"apiVersion": "silvermullet.com/v1beta1", "kind": "VPCEndpoint", "namespace": namespace, "name": "a"},
+    });
+    merged(event, changes)
+}
+
+#[test]
+fn the_operators_token_tells_of_its_own_kinds_only_and_holds_its_own_lease_only() {
+    let world = World::shared();
+    let tenant = world.tenant("tells");
+    let namespace = tenant.namespace.as_str();
+    let operator = operator(world);
+    let events = cluster::events(namespace);
+    let about = |api: &str, kind: &str| json!({"regarding": {"apiVersion": api, "kind": kind, "namespace": namespace, "name": "a"}});
+    operator.may(Method::POST, &events, &event(namespace, json!({})));
+    world.eventually("the admission policy is in force", || {
+        let pod = event(namespace, about("v1", "Pod"));
+        operator.request(Method::POST, &events, &pod).is_err().then_some(())
+    });
+    for changes in [
+        about("v1", "Pod"),
+        about("apps/v1", "Deployment"),
+        about("evil.com/silvermullet.com", "VPCEndpoint"),
+        json!({"reportingController": "kubelet"}),
+    ] {
+        let event = event(namespace, changes);
+        operator.may_not(Method::POST, &events, &event, "events of its own about its own kinds");
+    }
+    // A stranger's is neither taken nor read.
+    let stranger = merged(
+        event(namespace, about("v1", "Pod")),
+        json!({"metadata": {"name": "stranger", "namespace": namespace}}),
+    );
+    let created = world.cluster.create(&events, &stranger, Run::Real);
+    created.unwrap_or_else(|refusal| panic!("{}", refusal.message));
+    let path = format!("{events}/stranger");
+    for patch in [
+        json!({}),
+        json!({"series": {"count": 2, "lastObservedTime": "2026-01-01T00:00:00.000000Z"}}),
+    ] {
+        operator.may_not(Method::PATCH, &path, &patch, "events of its own about its own kinds");
+    }
+
+    let lease = |name: &str| json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name}, "spec": {}});
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/vpce-system/leases";
+    for name in ["kube-scheduler", "vpce-operator-2"] {
+        operator.may_not(Method::POST, leases, &lease(name), "its own Lease");
+    }
+    let there = operator.request(Method::POST, leases, &lease("vpce-operator"));
+    assert_eq!(
+        there.expect_err("it holds it").code,
+        409,
+        "let through, and there already"
+    );
+}
+
+#[test]
+fn nobody_but_the_operator_removes_its_finalizers_or_whoever_has_the_verb_for_it() {
+    let world = World::shared();
+    let tenant = world.tenant("finalizers");
+    tenant.apply("api", tenant.spec(json!({})));
+    tenant.ready("api");
+    let endpoint = format!("{}/api", cluster::endpoints(&tenant.namespace));
+    let account = format!("{ACCOUNTS}/{}", tenant.account);
+    let none = json!({"metadata": {"finalizers": null}});
+    let ours = "only the operator removes its finalizer";
+    for role in ["edit", "admin"] {
+        let team = somebody(&tenant, role);
+        world.eventually("the admission policy is in force", || {
+            team.request(Method::PATCH, &endpoint, &none).is_err().then_some(())
+        });
+        team.may_not(Method::PATCH, &endpoint, &none, ours);
+        let other = json!({"metadata": {"finalizers": ["example.com/other"]}});
+        team.may_not(Method::PATCH, &endpoint, &other, ours);
+        // What is not ours is theirs.
+        let more = json!({"metadata": {"finalizers": ["silvermullet.com/vpce", "example.com/other"]}});
+        team.may(Method::PATCH, &endpoint, &more);
+    }
+    let platform = bind(
+        world,
+        &format!("platform-{}", tenant.namespace),
+        "vpce-operator-platform",
+    );
+    world.eventually("the platform team writes AWSAccounts", || {
+        let label = json!({"metadata": {"labels": {"a": "b"}}});
+        platform.request(Method::PATCH, &account, &label).ok()
+    });
+    platform.may_not(Method::PATCH, &account, &none, ours);
+
+    // In an emergency.
+    let breaks = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": format!("break-glass-{}", tenant.namespace)},
+        "rules": [{"apiGroups": ["silvermullet.com"], "resources": ["vpcendpoints", "awsaccounts"], "verbs": ["patch", "remove-finalizer"]}],
+    });
+    let created = world.cluster.create(ROLES, &breaks, Run::Real);
+    created.unwrap_or_else(|refusal| panic!("{}", refusal.message));
+    let breaks = bind(
+        world,
+        &format!("breaks-{}", tenant.namespace),
+        &format!("break-glass-{}", tenant.namespace),
+    );
+    for path in [&endpoint, &account] {
+        world.eventually("the binding is known", || {
+            breaks.request(Method::PATCH, path, &none).ok()
+        });
+    }
+    let cluster_admin = bind(world, &format!("root-{}", tenant.namespace), "cluster-admin");
+    for path in [&endpoint, &account] {
+        world.eventually("the binding is known", || {
+            cluster_admin.request(Method::PATCH, path, &none).ok()
+        });
+    }
+
+    // Neither does the deletion of a whole namespace.
+    world.cluster.delete(&format!("{NAMESPACES}/{}", tenant.namespace));
+    world.eventually("the namespace is gone", || {
+        world
+            .cluster
+            .get(&format!("{NAMESPACES}/{}", tenant.namespace))
+            .is_none()
+            .then_some(())
+    });
+    assert!(tenant.groups().is_empty(), "what it had in AWS was deleted first");
 }
 
 #[test]

@@ -160,6 +160,10 @@ fn a_wrong_value_is_refused_with_its_path() {
             json!({"admissionPolicy": {"enabled": "yes"}}),
             "/admissionPolicy/enabled",
         ),
+        (
+            json!({"admissionPolicy": {"dnsSuffixes": ["it's"]}}),
+            "/admissionPolicy/dnsSuffixes/0",
+        ),
         (json!({"protect": {"enabled": 1}}), "/protect/enabled"),
         (
             json!({"serviceAccount": {"annotations": {"a": true}}}),
