@@ -419,6 +419,22 @@ fn awsaccounts_of_the_values_need_their_crd_first_and_stay_when_they_are_taken_o
     let wrong = "awsAccounts.bad.role_arn=arn:aws:iam::111122223333:role/x,awsAccounts.bad.default_tags.aws:a=b";
     let refused = try_helm(&plane, &["install", RELEASE, text(&chart), "--set", wrong]).expect_err("a reserved tag");
     assert!(refused.contains("which are reserved"), "{refused}");
+    helm(&plane, &["uninstall", RELEASE]);
+
+    // Under another name, helm takes over what stayed when it is told to.
+    let other = ["install", "other", text(&chart), "--set", &payments];
+    let refused = try_helm(&plane, &other).expect_err("it is the first release's");
+    assert!(refused.contains("invalid ownership metadata"), "{refused}");
+    helm(&plane, &[&other[..], &["--take-ownership"]].concat());
+    let kept = in_cluster("payments").expect("it stays");
+    assert_eq!(kept["metadata"]["uid"], there["metadata"]["uid"]);
+    for crd in CRDS {
+        let crd = get(&plane, "crd", crd, "default").expect("it stays");
+        assert_eq!(
+            crd["metadata"]["annotations"]["meta.helm.sh/release-name"], "other",
+            "{crd}"
+        );
+    }
 }
 
 #[test]
