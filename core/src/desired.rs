@@ -61,6 +61,13 @@ pub struct OwnGroup {
     pub open_egress: bool,
 }
 
+impl OwnGroup {
+    /// Whether no client can connect.
+    pub fn lets_nobody_in(&self) -> bool {
+        self.ingress.is_empty()
+    }
+}
+
 /// The ExternalName Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DesiredService {
@@ -119,6 +126,13 @@ pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Re
             own_group(ingress, egress)
         }
     };
+    // An object may have been stored when the schema allowed it.
+    if subnet_ids.is_empty() {
+        return Err(Finding::bad(
+            Reason::InvalidSpec,
+            "subnet_ids must name at least one subnet of the VPC: without a network interface nothing can connect",
+        ));
+    }
     let mut all_tags = owner.tags();
     // IAM ignores case in the keys of tags, so that a look-alike of ours would count as ours there.
     let reserved = |key: &String| {
@@ -145,18 +159,7 @@ pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Re
         ));
     }
     let warnings = match &groups {
-        Groups::Own(group) => group
-            .ingress
-            .keys()
-            .chain(group.egress.keys())
-            .filter(|rule| rules::is_port_zero(rule))
-            .map(|rule| {
-                format!(
-                    "rule \"{rule}\" lets through port 0 alone, which is rarely meant: \
-                     leave out from_port and to_port for all ports"
-                )
-            })
-            .collect(),
+        Groups::Own(group) => warnings(group),
         Groups::Provided(_) => Vec::new(),
     };
     let service = service.clone().unwrap_or_default();
@@ -179,6 +182,22 @@ pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Re
     };
     rails::check(&resolved.binding.account, account, &resolved.binding.region, &desired)?;
     Ok(desired)
+}
+
+/// What a group is told to let through, or not to, that is rarely meant.
+fn warnings(group: &OwnGroup) -> Vec<String> {
+    let nobody = group.lets_nobody_in().then(|| {
+        "security_group_type custom without security_group_ingress lets nobody in: no client can connect until it has a rule"
+            .to_owned()
+    });
+    let rules = group.ingress.keys().chain(group.egress.keys());
+    let port_zero = rules.filter(|rule| rules::is_port_zero(rule)).map(|rule| {
+        format!(
+            "rule \"{rule}\" lets through port 0 alone, which is rarely meant: \
+             leave out from_port and to_port for all ports"
+        )
+    });
+    nobody.into_iter().chain(port_zero).collect()
 }
 
 /// Completes a bare `vpce-svc-...` with its region; other names are whole.
@@ -248,8 +267,7 @@ mod tests {
     }
 
     fn spec(extra: serde_json::Value) -> VPCEndpointSpec {
-        let mut spec =
-            json!({"vpc_id": "vpc-1", "vpc_endpoint_service_id": "vpce-svc-1", "security_group_type": "generated"});
+        let mut spec = json!({"vpc_id": "vpc-1", "subnet_ids": ["subnet-1"], "vpc_endpoint_service_id": "vpce-svc-1", "security_group_type": "generated"});
         spec.as_object_mut()
             .expect("an object")
             .extend(extra.as_object().expect("an object").clone());
@@ -306,6 +324,26 @@ mod tests {
         // Who says what is open has said all of it.
         let everywhere = json!([{"protocol": "-1", "cidr_blocks": ["0.0.0.0/0"]}]);
         assert_eq!(given(everywhere), (1, false));
+    }
+
+    #[test]
+    fn without_a_subnet_nothing_could_connect() {
+        let found = desired(&spec(json!({"subnet_ids": []})), &owner(), &resolved()).expect_err("no subnet");
+        assert_eq!(found.reason, Reason::InvalidSpec);
+        assert!(found.message.contains("subnet_ids"), "{}", found.message);
+    }
+
+    #[test]
+    fn a_group_that_lets_nobody_in_is_warned_of() {
+        let warnings = |extra| desired(&spec(extra), &owner(), &resolved()).expect("valid").warnings;
+        for ingress in [json!(null), json!([])] {
+            let found = warnings(json!({"security_group_type": "custom", "security_group_ingress": ingress}));
+            assert!(found[0].contains("lets nobody in"), "{found:?}");
+        }
+        let rule = json!([{"protocol": "tcp", "from_port": 443, "to_port": 443, "cidr_blocks": ["10.0.0.0/8"]}]);
+        let open = json!({"security_group_type": "custom", "security_group_ingress": rule});
+        assert_eq!(warnings(open), Vec::<String>::new());
+        assert_eq!(warnings(json!({})), Vec::<String>::new());
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub struct Account<'a> {
     pub spec: Result<&'a AWSAccountSpec, &'a str>,
 }
 
-/// What an object was bound to before anything was made for it; it never moves.
+/// What an object was bound to before anything was made for it; once there is an endpoint, it never moves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding {
     /// The AWSAccount's name.
@@ -192,14 +192,16 @@ fn resolve_bound(subject: Subject<'_>, binding: &Binding, accounts: &[Account<'_
         Writes::Frozen(Finding::bad(
             Reason::BindingConflict,
             format!(
-                "spec.account is {wanted:?}, but this object is bound to {name:?} and cannot move: delete it and apply it anew"
+                "spec.account is {wanted:?}, but this object is bound to {name:?}, where its endpoint is: put that back or leave \
+                 it out; for another account apply another object and delete this one"
             ),
         ))
     } else if let Some(wanted) = subject.region.filter(|wanted| *wanted != region.as_str()) {
         Writes::Frozen(Finding::bad(
             Reason::BindingConflict,
             format!(
-                "spec.region is {wanted:?}, but this object is bound to {:?} and cannot move: delete it and apply it anew",
+                "spec.region is {wanted:?}, but this object is bound to {:?}, where its endpoint is: put that back or leave it \
+                 out; for another region apply another object and delete this one",
                 region.as_str()
             ),
         ))

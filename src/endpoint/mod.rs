@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod apply;
+mod bind;
 pub mod controller;
 mod explain;
 pub mod gate;

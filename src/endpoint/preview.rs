@@ -38,7 +38,7 @@ pub struct Preview {
 /// # Errors
 /// What the object's condition would say where nothing can be planned.
 pub async fn preview(ctx: &Shared, object: Arc<Endpoint>) -> Result<Preview, Finding> {
-    let pass = Pass::new(ctx, object);
+    let mut pass = Pass::new(ctx, object);
     if is_legacy(&pass.object) {
         return Err(status::legacy_unsettled());
     }
@@ -50,6 +50,14 @@ pub async fn preview(ctx: &Shared, object: Arc<Endpoint>) -> Result<Preview, Fin
         Err(unparsed) if pass.deleting => (None, unparsed.deletion_policy()),
         Err(unparsed) => return Err(status::does_not_parse(&unparsed.error)),
     };
+    pass.compare_binding(spec.as_ref())
+        .map_err(|findings| findings.summary())?;
+    if let Some(moving) = &pass.moving {
+        return Err(Finding::bad(
+            Reason::Updating,
+            format!("{moving}; ask again once that is done"),
+        ));
+    }
     let resolved = pass.resolve(spec.as_ref())?;
     let desired = match spec.as_ref().filter(|_| !pass.deleting) {
         None => None,

@@ -1,6 +1,6 @@
 //! The way of the data, on one screen: resolve, desired, observe, plan, apply, status.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,11 +19,11 @@ use vpce_core::resolve::{self, Resolved, Subject, Writes};
 use vpce_core::tags::{self, Owner};
 
 use super::apply::{Hands, Progress, apply};
+use super::bind::Move;
 use super::gate::Inside;
 use super::memory::HeldBack;
 use super::observe::{self, Age, observe};
 use super::status::{self, Findings};
-use crate::account::protection::protect;
 use crate::aws::ec2::Ec2;
 use crate::aws::region::{LookError, Region, RegionKey};
 use crate::aws::sessions::Refusal;
@@ -50,6 +50,17 @@ pub enum Next {
     Gone,
 }
 
+/// As what an object is resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum As {
+    /// As it is: bound, or not yet.
+    Bound,
+    /// As if it were bound to nothing.
+    New,
+    /// As one that is to have nothing left where it is bound.
+    Leaving,
+}
+
 /// One object on its way.
 pub(super) struct Pass<'a> {
     pub(super) ctx: &'a Shared,
@@ -60,6 +71,10 @@ pub(super) struct Pass<'a> {
     pub(super) settled: bool,
     /// What would be done if anything might be changed.
     pub(super) held_back: Option<HeldBack>,
+    /// The spec was edited before there was an endpoint: nothing is desired where the object is bound.
+    pub(super) moving: Option<Move>,
+    /// Whether the spec, in this generation, agrees with what the object is bound to.
+    pub(super) agrees: bool,
 }
 
 /// Looks at an object and does what there is to do.
@@ -84,6 +99,9 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
         }
     };
     let is_bound = status::binding(&pass.object.status).is_some();
+    if let Err(findings) = pass.compare_binding(spec.as_ref()) {
+        return pass.report(findings).await;
+    }
     let resolved = pass.resolve(spec.as_ref());
     let account = resolved.as_ref().ok().map(|resolved| resolved.binding.account.clone());
     ctx.memories.with(&pass.object, |memory| memory.resolved_to = account);
@@ -94,9 +112,13 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
         Err(finding) if pass.deleting && finding.reason == Reason::AccountDecommissioned => {
             return pass.abandon(&finding).await;
         }
+        Err(finding) if pass.moving.is_some() && finding.reason == Reason::AccountDecommissioned => {
+            pass.tell_of_abandoned(&finding);
+            return pass.unbind().await;
+        }
         Err(finding) => return pass.report(Findings::account(finding)).await,
     };
-    let desired = match spec.as_ref().filter(|_| !pass.deleting) {
+    let desired = match spec.as_ref().filter(|_| !pass.leaves()) {
         None => None,
         Some(spec) => match pass.desired(spec, &resolved) {
             Ok(desired) => Some(desired),
@@ -114,13 +136,13 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
         Ok(opened) => opened,
         Err((finding, retry)) => return pass.refused(&resolved, finding, retry).await,
     };
-    if !pass.deleting {
+    if let Some(desired) = &desired {
         if let Err(full) = pass.admit(&resolved) {
             crate::account::tell(ctx, &resolved.binding.account, &pass.object, &full, "");
             return pass.report(Findings::account(full)).await;
         }
         if !pass.settled && resolved.writes == Writes::Allowed {
-            match pass.check_groups(&region, &ec2, desired.as_ref()).await {
+            match pass.check_groups(&region, &ec2, Some(desired)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(finding)) => return pass.report_bad_spec(&resolved, finding).await,
                 Err(error) => return pass.not_seen(&resolved, &ec2, error).await,
@@ -131,13 +153,17 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
             return pass.not_seen(&resolved, &ec2, error).await;
         }
         if is_bound || resolved.writes == Writes::Allowed {
-            let bound = pass.bind(spec.as_ref(), &resolved, desired.as_ref()).await?;
+            let bound = pass.bind(spec.as_ref(), &resolved, desired).await?;
             if !bound {
                 return Ok(Next::After(Duration::ZERO));
             }
         }
     }
-    let farewell = farewell(deletion_policy, &resolved);
+    let farewell = match pass.moving {
+        // It was never Ready, so nobody can want it retained.
+        Some(_) => Farewell::Delete,
+        None => farewell(deletion_policy, &resolved),
+    };
     pass.converge(&resolved, desired.as_ref(), farewell, &region, &ec2, inside)
         .await
 }
@@ -155,24 +181,39 @@ impl<'a> Pass<'a> {
             deleting: object.metadata.deletion_timestamp.is_some(),
             settled: status::was_ready(&object),
             held_back: None,
+            moving: None,
+            agrees: false,
             object,
         }
     }
 
+    /// Whether nothing is desired where the object is bound.
+    pub(super) fn leaves(&self) -> bool {
+        self.deleting || self.moving.is_some()
+    }
+
     pub(super) fn resolve(&self, spec: Option<&VPCEndpointSpec>) -> Result<Resolved, Finding> {
+        match self.moving {
+            // What the spec says is not asked of where it leaves.
+            Some(_) => self.resolve_as(None, As::Leaving),
+            None => self.resolve_as(spec, As::Bound),
+        }
+    }
+
+    pub(super) fn resolve_as(&self, spec: Option<&VPCEndpointSpec>, how: As) -> Result<Resolved, Finding> {
         let caches = &self.ctx.caches;
         let namespace = caches.namespaces.get(&ObjectRef::new(&self.owner.namespace));
         let labels: BTreeMap<String, String> = namespace
             .and_then(|namespace| namespace.metadata.labels.clone())
             .unwrap_or_default();
-        let binding = status::binding(&self.object.status);
+        let binding = status::binding(&self.object.status).filter(|_| how != As::New);
         let subject = Subject {
             namespace: &self.owner.namespace,
             labels: &labels,
             binding: binding.as_ref(),
             account: spec.and_then(|spec| spec.account.as_deref()),
             region: spec.and_then(|spec| spec.region.as_deref()),
-            deleting: self.deleting,
+            deleting: self.deleting || how == As::Leaving,
             read_only: self.ctx.settings.mode == Mode::ReadOnly,
         };
         let accounts = caches.accounts.state();
@@ -291,63 +332,6 @@ impl<'a> Pass<'a> {
         observe(self.ctx, region, ec2, &self.owner, status, age).await
     }
 
-    /// Before the first call that changes AWS: the finalizer, the AWSAccount's too, then account, region and incarnation, each
-    /// acknowledged; and before tags are set, their keys. False: what was resolved does not hold any more.
-    async fn bind(
-        &mut self,
-        spec: Option<&VPCEndpointSpec>,
-        resolved: &Resolved,
-        desired: Option<&Desired>,
-    ) -> Result<bool, kube::Error> {
-        if !finalizer::has(&*self.object, ENDPOINT_FINALIZER) {
-            let api: Api<Endpoint> = Api::namespaced(self.ctx.client.clone(), &self.owner.namespace);
-            let written = finalizer::add(&api, &*self.object, ENDPOINT_FINALIZER).await?;
-            self.object = status::remember(self.ctx, written);
-        }
-        let mut status = self.object.status.clone();
-        let mut keys: BTreeSet<String> = status.tag_keys.iter().cloned().collect();
-        keys.extend(desired.map(status::tag_keys).unwrap_or_default());
-        if status::binding(&status).is_some() {
-            // Of a tag that it set and does not know of, the operator would never take it away again.
-            if keys.len() > status.tag_keys.len() {
-                status.tag_keys = keys.into_iter().collect();
-                self.object = status::write(self.ctx, &self.object, status).await?;
-            }
-            return Ok(true);
-        }
-        // Reading AWS took its time: meanwhile the AWSAccount may have been deleted, suspended, or mapped to others.
-        let _no_account_goes = self.ctx.protection.while_binding().await;
-        let still = self.resolve(spec).is_ok_and(|now| now == *resolved);
-        let account = self.ctx.caches.accounts.get(&ObjectRef::new(&resolved.binding.account));
-        let Some(account) = account.filter(|_| still) else {
-            return Ok(false);
-        };
-        protect(self.ctx, &account).await?;
-        status::bind(&mut status, &resolved.binding);
-        status.tag_keys = keys.into_iter().collect();
-        let findings = Findings {
-            account: Some(status::account_resolved(&resolved.binding)),
-            endpoint: Some(Finding::bad(Reason::Creating, "the endpoint is being made")),
-            service: None,
-        };
-        status::judge(&mut status, &findings, self.object.metadata.generation);
-        self.object = status::write(self.ctx, &self.object, status).await?;
-        self.ctx.memories.with(&self.object, |memory| {
-            memory.nothing_made = true;
-            memory.awaits_first_ready = true;
-        });
-        self.ctx.wakers.account(&resolved.binding.account);
-        tracing::info!(
-            namespace = self.owner.namespace,
-            name = self.owner.name,
-            account = resolved.binding.account,
-            account_id = resolved.binding.account_id.as_str(),
-            region = resolved.binding.region.as_str(),
-            "bound"
-        );
-        Ok(true)
-    }
-
     /// Observes, plans and applies until there is nothing left to do now, then says how things stand.
     async fn converge(
         &mut self,
@@ -361,6 +345,10 @@ impl<'a> Pass<'a> {
         let (mut age, cut_off) = self.ctx.memories.with(&self.object, |memory| {
             // The caches do not show a stranger's Service, so it is asked for anew.
             memory.foreign_service = None;
+            if desired.is_some() {
+                // What was not there before may be made from here on.
+                memory.absent_since = None;
+            }
             let look_now = std::mem::take(&mut memory.look_now);
             let age = if look_now {
                 Duration::ZERO
@@ -447,7 +435,10 @@ impl<'a> Pass<'a> {
             };
             match apply(&hands, &plan.steps).await? {
                 Progress::Nothing if desired.is_none() && plan.endpoint.ok && plan.service.ok => {
-                    return self.let_go().await;
+                    return match self.moving {
+                        Some(_) => self.unbind().await,
+                        None => self.let_go().await,
+                    };
                 }
                 Progress::Nothing => {
                     if plan.endpoint.ok {
@@ -553,13 +544,8 @@ impl<'a> Pass<'a> {
     /// AWS has confirmed that the endpoint is gone: the next has another incarnation, persisted before it is used.
     async fn count_deletion(&mut self) -> Result<(), kube::Error> {
         let mut status = self.object.status.clone();
-        let gone = status.vpc_endpoint_id.take();
-        // It has only to differ from the one before, whatever that was.
-        status.incarnation = Some(status.incarnation.unwrap_or(0).wrapping_add(1));
-        status.state = None;
-        status.dns_name = None;
-        status.dns_entries.clear();
-        status.network_interface_ids.clear();
+        let gone = status.vpc_endpoint_id.clone();
+        status::next_incarnation(&mut status);
         self.object = status::write(self.ctx, &self.object, status).await?;
         if let Some(id) = gone {
             let note = format!(
@@ -581,7 +567,8 @@ impl<'a> Pass<'a> {
     fn may_be_unseen(&self, seen: &Observed) -> bool {
         let status = &self.object.status;
         let unknown = status.vpc_endpoint_id.is_none() && seen.endpoint == Sight::Absent;
-        unknown && !self.ctx.memories.with(&self.object, |memory| memory.nothing_made)
+        // Of an object that is only bound again, another leader may have made something.
+        unknown && (self.moving.is_some() || !self.ctx.memories.with(&self.object, |memory| memory.nothing_made))
     }
 
     /// How long to wait until a further look has found nothing either; none when that has happened.
@@ -606,6 +593,12 @@ impl<'a> Pass<'a> {
 
     /// The AWS account is closed: what was made there is left to it.
     async fn abandon(&mut self, finding: &Finding) -> Result<Next, kube::Error> {
+        self.tell_of_abandoned(finding);
+        self.let_go().await
+    }
+
+    /// Tells what is left to an AWS account that is closed.
+    fn tell_of_abandoned(&self, finding: &Finding) {
         let status = &self.object.status;
         let ids: Vec<&str> = [&status.vpc_endpoint_id, &status.security_group_id]
             .into_iter()
@@ -615,7 +608,6 @@ impl<'a> Pass<'a> {
         self.ctx
             .events
             .publish(&*self.object, EventKind::Warning, "Released", "Release", &note);
-        self.let_go().await
     }
 
     /// Nothing is left, or nothing was made: the object may go.

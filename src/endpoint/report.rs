@@ -173,9 +173,14 @@ impl Pass<'_> {
             self.ctx.names.end(&self.owner.namespace, &self.owner.name);
         }
         let mut status = self.object.status.clone();
+        let mut seen = seen.clone();
+        if self.moving.is_some() {
+            // It is to go, and was never the object's to keep.
+            seen.endpoint = Sight::Absent;
+        }
         status::take_over(
             &mut status,
-            seen,
+            &seen,
             desired,
             &self.owner.namespace,
             &findings,
@@ -219,6 +224,10 @@ impl Pass<'_> {
         self.ctx
             .memories
             .with(&self.object, |memory| memory.held_back = held_back);
+        if self.agrees {
+            status.bound_generation = self.object.metadata.generation;
+        }
+        let findings = &self.told(findings);
         let changed = status::judge(&mut status, findings, self.object.metadata.generation);
         self.object = status::write(self.ctx, &self.object, status).await?;
         let summary = findings.summary();

@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, Patch};
 use serde_json::json;
-use vpce_core::api::{AccountBinding, PublishedService, VPCEndpointStatus};
+use vpce_core::api::{AccountBinding, NetworkStatus, PublishedService, VPCEndpointStatus};
 use vpce_core::conditions::{Aspect, EventKind, Finding, Reason};
 use vpce_core::desired::{Desired, Groups};
 use vpce_core::observed::{Observed, Sight};
@@ -65,13 +65,45 @@ pub fn binding(status: &VPCEndpointStatus) -> Option<Binding> {
 }
 
 /// Binds.
-pub fn bind(status: &mut VPCEndpointStatus, binding: &Binding) {
+pub fn bind(status: &mut VPCEndpointStatus, binding: &Binding, desired: &Desired) {
     status.account = Some(AccountBinding {
         name: binding.account.clone(),
         account_id: binding.account_id.to_string(),
     });
     status.region = Some(binding.region.to_string());
+    status.network = Some(network(desired));
+    status.vpc_endpoint_service_id = Some(desired.service_name.clone());
     status.incarnation.get_or_insert(0);
+}
+
+/// The network that is desired.
+pub fn network(desired: &Desired) -> NetworkStatus {
+    NetworkStatus {
+        vpc_id: desired.vpc.to_string(),
+        subnet_ids: desired.subnets.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Unbinds, once nothing is left. What is made from now on is of another incarnation.
+pub fn unbind(status: &mut VPCEndpointStatus) {
+    status.account = None;
+    status.region = None;
+    status.network = None;
+    status.vpc_endpoint_service_id = None;
+    status.bound_generation = None;
+    status.security_group_id = None;
+    next_incarnation(status);
+}
+
+/// The next endpoint is another than the one before, which is gone.
+pub fn next_incarnation(status: &mut VPCEndpointStatus) {
+    status.vpc_endpoint_id = None;
+    // It has only to differ from the one before, whatever that was.
+    status.incarnation = Some(status.incarnation.unwrap_or(0).wrapping_add(1));
+    status.state = None;
+    status.dns_name = None;
+    status.dns_entries.clear();
+    status.network_interface_ids.clear();
 }
 
 /// Takes over what was observed; `settled` says whether the object was Ready, for this generation, before.
@@ -94,6 +126,16 @@ pub fn take_over(
         status.dns_name = fact.publishable_dns_name();
         status.dns_entries = names;
         status.network_interface_ids = interfaces;
+        // What AWS has fixed is what the schema holds the spec to from now on.
+        status.network = Some(NetworkStatus {
+            vpc_id: fact.vpc.to_string(),
+            subnet_ids: desired
+                .map_or(&fact.subnets, |desired| &desired.subnets)
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        });
+        status.vpc_endpoint_service_id = Some(fact.service_name.clone());
     }
     match &observed.group {
         Sight::Ours(fact) => status.security_group_id = Some(fact.id.to_string()),

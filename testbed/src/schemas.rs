@@ -137,6 +137,7 @@ pub fn write_crd(path: &Path, folder: &Path) -> Result<()> {
         let mut schema = version["schema"]["openAPIV3Schema"].clone();
         let name = version["name"].as_str().unwrap_or_default();
         tighten("", &mut schema);
+        keep_patterns(&mut schema);
         // The API server adds them to every kind.
         for field in ["apiVersion", "kind"] {
             schema["properties"][field] = json!({"type": "string"});
@@ -154,8 +155,28 @@ pub(crate) fn spec_of_crd(crd: &str) -> Result<Value> {
     let mut spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone();
     ensure!(spec["properties"].is_object(), "the CRD's spec has no schema");
     tighten("", &mut spec);
+    keep_patterns(&mut spec);
     drop_extensions(&mut spec);
     Ok(spec)
+}
+
+/// What is a rule in CEL for the sake of its message is a plain pattern for JSON Schema, which knows no CEL.
+fn keep_patterns(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            let rules = fields.get("x-kubernetes-validations").and_then(Value::as_array);
+            let pattern = rules.into_iter().flatten().find_map(|rule| {
+                let pattern = rule["rule"].as_str()?.strip_prefix("self.matches(r'")?;
+                pattern.strip_suffix("')").map(Value::from)
+            });
+            if let Some(pattern) = pattern {
+                fields.insert("pattern".to_owned(), pattern);
+            }
+            fields.values_mut().for_each(keep_patterns);
+        }
+        Value::Array(values) => values.iter_mut().for_each(keep_patterns),
+        _ => {}
+    }
 }
 
 /// Takes away what Kubernetes says beyond JSON Schema.

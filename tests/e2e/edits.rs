@@ -277,6 +277,25 @@ fn a_rule_for_port_zero_alone_is_carried_out_and_warned_of() {
 }
 
 #[test]
+fn a_group_that_lets_nobody_in_is_made_and_warned_of() {
+    let tenant = World::shared().tenant("edit-nobody");
+    tenant.apply("api", tenant.spec(json!({"security_group_type": "custom"})));
+    tenant.ready("api");
+    assert_eq!(own_group(&tenant).ingress, []);
+    let event = tenant.event("api", "SuspiciousRule");
+    assert!(
+        event.starts_with("Warning") && event.contains("lets nobody in"),
+        "{event}"
+    );
+    let says = || tenant.condition("api", "Ready").expect("it is Ready").message;
+    assert!(says().contains("lets nobody in"), "{}", says());
+    let rule = json!([{"protocol": "tcp", "from_port": 443, "to_port": 443, "cidr_blocks": ["10.0.0.0/8"]}]);
+    let spec = json!({"security_group_type": "custom", "security_group_ingress": rule});
+    edit(&tenant, "api", tenant.spec(spec));
+    assert!(!says().contains("lets nobody in"), "{}", says());
+}
+
+#[test]
 fn only_tags_that_the_operator_set_are_taken_away() {
     let tenant = World::shared().tenant("edit-tags");
     let (aws, account, region) = (&tenant.world.aws, &tenant.account_id, &tenant.region);

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod api_server;
+mod binding;
 mod chaos;
 mod cluster;
 mod conditions;

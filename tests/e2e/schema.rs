@@ -96,22 +96,105 @@ fn a_value_of_the_wrong_type_or_form_is_refused_by_its_field() {
             json!({"service": {"ports": [{"port": 0}]}}),
             ["spec.service.ports[0].port", "greater than or equal to 1"],
         ),
-        (json!({"vpc_id": "vpc-main"}), ["spec.vpc_id", "should match '^vpc-"]),
-        (
-            json!({"subnet_ids": ["vpc-01393d9ccb6d12345"]}),
-            ["spec.subnet_ids[0]", "should match '^subnet-"],
-        ),
-        (json!({"region": "Oregon"}), ["spec.region", "should match"]),
-        (
-            json!({"vpc_endpoint_service_id": "s3"}),
-            ["spec.vpc_endpoint_service_id", "should match"],
-        ),
         (
             json!({"service": {"name": "My_Service"}}),
-            ["spec.service.name", "should match"],
+            ["spec.service.name", "must be a name that a Service can have"],
+        ),
+        (
+            json!({"service": {"ports": [{"port": 443, "name": "HTTPS"}]}}),
+            ["spec.service.ports[0].name", "must be a name that a port can have"],
         ),
     ] {
         refused(&spec(changes), &says);
+    }
+}
+
+#[test]
+fn an_id_of_the_wrong_form_is_refused_in_words() {
+    let (subnet, vpc, group, region) = (
+        "must be a subnet id such as subnet-0d1e2f3a4b5c60718",
+        "must be a VPC id such as vpc-0d1e2f3a4b5c60718",
+        "must be a security group id such as sg-0d1e2f3a4b5c60718",
+        "must be a region such as eu-central-1",
+    );
+    let service = "must be the full name of an endpoint service, such as com.amazonaws.eu-central-1.ecr.api";
+    for (changes, field, says) in [
+        (json!({"vpc_id": "vpc-main"}), "spec.vpc_id", vec![vpc]),
+        (
+            json!({"vpc_id": "subnet-07e56cb8d19c12345"}),
+            "spec.vpc_id",
+            vec![vpc, "; subnet-07e56cb8d19c12345 is the id of a subnet"],
+        ),
+        (
+            json!({"subnet_ids": ["subnet-07e56cb8d19c12345", "eu-central-1a"]}),
+            "spec.subnet_ids[1]",
+            vec![subnet, "; eu-central-1a is a zone"],
+        ),
+        (
+            json!({"subnet_ids": ["vpc-01393d9ccb6d12345"]}),
+            "spec.subnet_ids[0]",
+            vec![subnet, "; vpc-01393d9ccb6d12345 is the id of a VPC"],
+        ),
+        (
+            json!({"security_group_type": "provided", "security_group_ids": ["default"]}),
+            "spec.security_group_ids[0]",
+            vec![group],
+        ),
+        (json!({"region": "Oregon"}), "spec.region", vec![region]),
+        (
+            json!({"region": "us-west-2b"}),
+            "spec.region",
+            vec![region, "; us-west-2b is a zone"],
+        ),
+        (
+            json!({"vpc_endpoint_service_id": "s3"}),
+            "spec.vpc_endpoint_service_id",
+            vec![service],
+        ),
+        (
+            json!({"vpc_endpoint_service_id": "api.example.com"}),
+            "spec.vpc_endpoint_service_id",
+            vec![
+                service,
+                "; api.example.com is a host name: ask who offers the service for its service name",
+            ],
+        ),
+        (
+            json!({"vpc_endpoint_service_id": "vpce-0d1e2f3a4b5c60718"}),
+            "spec.vpc_endpoint_service_id",
+            vec![service],
+        ),
+    ] {
+        refused(&spec(changes), &[&[field], &says[..]].concat());
+    }
+    // The services of other partitions, and those that AWS names in its own way.
+    for name in [
+        "com.amazonaws.us-west-2.s3",
+        "com.amazonaws.s3-global.accesspoint",
+        "aws.sagemaker.us-west-2.notebook",
+        "cn.com.amazonaws.vpce.cn-north-1.vpce-svc-0abc437c186123456",
+        "vpce-svc-0abc437c186123456",
+    ] {
+        accepted(&spec(json!({"vpc_endpoint_service_id": name})));
+    }
+}
+
+#[test]
+fn an_endpoint_needs_a_subnet() {
+    for (none, says) in [
+        (Value::Null, "Required value"),
+        (json!([]), "should have at least 1 items"),
+    ] {
+        let says = ["spec.subnet_ids", says];
+        let without = spec(json!({"subnet_ids": none}));
+        refused(&without, &says);
+        let (cluster, namespace) = namespace();
+        let collection = cluster::endpoints(namespace);
+        let name = id("has-one");
+        let there = cluster.create(&collection, &endpoint(namespace, &name, &spec(json!({}))), Run::Real);
+        there.expect("accepted");
+        let edited = cluster.set_spec(&format!("{collection}/{name}"), &without, Run::Dry);
+        expect_refusal(edited, &without, &says);
     }
 }
 
@@ -157,7 +240,7 @@ fn an_unknown_field_is_refused_under_strict_validation() {
 
 #[test]
 fn what_an_endpoint_cannot_be_made_without_is_required() {
-    for field in ["vpc_endpoint_service_id", "vpc_id", "security_group_type"] {
+    for field in ["vpc_endpoint_service_id", "vpc_id", "subnet_ids", "security_group_type"] {
         refused(
             &spec(json!({field: null})),
             &[&format!("spec.{field}"), "Required value"],
@@ -422,51 +505,119 @@ fn huge_and_hostile_input_is_refused_as_any_other() {
 }
 
 #[test]
-fn what_aws_fixes_at_creation_cannot_change() {
+fn what_aws_fixes_can_be_edited_until_there_is_an_endpoint_and_is_bound_from_then_on() {
     let (cluster, namespace) = namespace();
     let named = spec(json!({"account": "payments"}));
-    let created = |name: &str, spec: &Value| {
-        let collection = cluster::endpoints(namespace);
-        cluster
-            .create(&collection, &endpoint(namespace, name, spec), Run::Real)
-            .expect("accepted");
-        format!("{collection}/{name}")
-    };
-    let path = created("fixed", &named);
-    let edit = |changes: Value| {
-        let spec = merged(named.clone(), changes);
-        (cluster.set_spec(&path, &spec, Run::Dry), spec)
-    };
-    let fixed = "cannot change: AWS fixes it when the endpoint is created; delete the object and apply it anew";
-    let once = "can be set once, and then neither changed nor taken away";
-    for (changes, says) in [
-        (json!({"vpc_id": "vpc-0aaaaaaaaaaaaaaaa"}), ["vpc_id", fixed]),
+    let collection = cluster::endpoints(namespace);
+    let other_service = "vpce-svc-0aaaaaaaaaaaaaaaa";
+    let edits = [
         (
-            json!({"vpc_endpoint_service_id": "vpce-svc-0aaaaaaaaaaaaaaaa"}),
-            ["vpc_endpoint_service_id", fixed],
+            json!({"vpc_id": "vpc-0aaaaaaaaaaaaaaaa"}),
+            [
+                "vpc_id stays vpc-01393d9ccb6d12345: endpoint vpce-1 is there",
+                "apply another object",
+            ],
         ),
-        (json!({"region": "us-east-1"}), ["region", once]),
-        (json!({"region": null}), ["region", once]),
-        (json!({"account": "analytics"}), ["account", once]),
-        (json!({"account": null}), ["account", once]),
-    ] {
-        let (result, spec) = edit(changes);
-        expect_refusal(result, &spec, &says);
-    }
-    for changes in [
+        (
+            json!({"vpc_endpoint_service_id": other_service}),
+            [
+                "vpc_endpoint_service_id stays com.amazonaws.vpce.us-west-2.vpce-svc-0abc437c186123456",
+                "apply another object",
+            ],
+        ),
+        (
+            json!({"region": "us-east-1"}),
+            ["region stays us-west-2", "or leave it out"],
+        ),
+        (
+            json!({"account": "analytics"}),
+            ["account stays payments", "or leave it out"],
+        ),
+    ];
+    let bound = json!({
+        "vpc_endpoint_id": "vpce-1", "account": {"name": "payments", "account_id": "111122223333"}, "region": "us-west-2",
+        "network": {"vpc_id": "vpc-01393d9ccb6d12345", "subnet_ids": []},
+        "vpc_endpoint_service_id": "com.amazonaws.vpce.us-west-2.vpce-svc-0abc437c186123456",
+    });
+    let same = [
+        json!({"vpc_endpoint_service_id": "vpce-svc-0abc437c186123456"}),
+        json!({"region": null}),
+        json!({"account": null}),
         json!({"subnet_ids": ["subnet-0aaaaaaaaaaaaaaaa"], "tags": {"a": "b"}, "deletion_policy": "Retain"}),
         json!({"security_group_type": "provided", "security_group_ids": ["sg-0142d2a79ee273c19"]}),
         json!({"service": {"type": "None"}}),
-    ] {
-        edit(changes).0.expect("accepted");
+    ];
+    let write_status = |path: &str, status: &Value| {
+        let written = cluster.merge(&format!("{path}/status"), &json!({"status": status}));
+        written.unwrap_or_else(|refusal| panic!("{}", refusal.message));
+    };
+    // Before each edit the spec is as it was made; or it was edited to something else before there was an endpoint.
+    for (number, (elsewhere, _)) in [(json!({}), [""; 2])].iter().chain(&edits).enumerate() {
+        let name = format!("fixed-{number}");
+        let path = format!("{collection}/{name}");
+        let created = cluster.create(&collection, &endpoint(namespace, &name, &named), Run::Real);
+        created.unwrap_or_else(|refusal| panic!("{}", refusal.message));
+        let edit = |changes: &Value, run| {
+            let spec = merged(named.clone(), changes.clone());
+            (cluster.set_spec(&path, &spec, run), spec)
+        };
+        for status in [json!({}), merged(bound.clone(), json!({"vpc_endpoint_id": null}))] {
+            write_status(&path, &status);
+            for changes in edits.iter().map(|(changes, _)| changes).chain(&same) {
+                edit(changes, Run::Dry)
+                    .0
+                    .unwrap_or_else(|refusal| panic!("{}", refusal.message));
+            }
+        }
+        edit(elsewhere, Run::Real).0.expect("there is no endpoint yet");
+        write_status(&path, &bound);
+        for (changes, says) in edits.iter().filter(|(changes, _)| changes != elsewhere) {
+            let (result, spec) = edit(changes, Run::Dry);
+            expect_refusal(result, &spec, says);
+        }
+        // What it has is always taken; and what was not changed keeps nothing else from being written.
+        for changes in [json!({})].iter().chain(&same) {
+            edit(changes, Run::Dry)
+                .0
+                .unwrap_or_else(|refusal| panic!("{}", refusal.message));
+        }
+        let tagged = merged(elsewhere.clone(), json!({"tags": {"a": "b"}}));
+        edit(&tagged, Run::Real)
+            .0
+            .unwrap_or_else(|refusal| panic!("{}", refusal.message));
+        let annotated = json!({"metadata": {"annotations": {"a": "b"}, "finalizers": ["example.com/test"]}});
+        cluster
+            .merge(&path, &annotated)
+            .unwrap_or_else(|refusal| panic!("{}", refusal.message));
+        write_status(&path, &json!({"state": "available"}));
+        edit(&json!({}), Run::Real)
+            .0
+            .unwrap_or_else(|refusal| panic!("{}", refusal.message));
+        cluster
+            .merge(&path, &json!({"metadata": {"finalizers": null}}))
+            .expect("it may go");
+        // A null is what is not there.
+        for field in ["region", "account"] {
+            let mut null = named.clone();
+            null[field] = Value::Null;
+            let set = cluster.set_spec(&path, &null, Run::Dry);
+            set.unwrap_or_else(|refusal| panic!("{}", refusal.message));
+        }
     }
-
-    let unset = spec(json!({"region": null}));
-    let path = created("not-yet-fixed", &unset);
-    let spec = spec(json!({"account": "payments"}));
-    cluster
-        .set_spec(&path, &spec, Run::Dry)
-        .expect("region and account can be set once");
+    // Nothing is known but that there is an endpoint: what was given stays.
+    let path = format!("{collection}/fixed-0");
+    write_status(
+        &path,
+        &json!({"network": null, "account": null, "region": null, "vpc_endpoint_service_id": null}),
+    );
+    for (changes, _) in &edits {
+        let spec = merged(named.clone(), changes.clone());
+        expect_refusal(
+            cluster.set_spec(&path, &spec, Run::Dry),
+            &spec,
+            &["cannot change once status.vpc_endpoint_id is there"],
+        );
+    }
 }
 
 #[test]
@@ -488,29 +639,38 @@ fn an_account_that_cannot_be_right_is_refused() {
             .0
             .unwrap_or_else(|refusal| panic!("{}", refusal.message));
     }
+    let role = "must be the ARN of an IAM role such as arn:aws:iam::111122223333:role/vpce-operator";
     for (changes, says) in [
         (json!({"role_arn": null}), ["spec.role_arn", "Required value"]),
-        (json!({"role_arn": "vpce"}), ["spec.role_arn", "should match '^arn:"]),
+        (json!({"role_arn": "vpce"}), ["spec.role_arn", role]),
+        (
+            json!({"role_arn": "111122223333"}),
+            ["spec.role_arn", "; 111122223333 is an AWS account id"],
+        ),
         (
             json!({"role_arn": "arn:aws:iam::1111:role/vpce"}),
-            ["spec.role_arn", "[0-9]{12}:role/"],
+            ["spec.role_arn", "; an AWS account id has 12 digits"],
         ),
         (
             json!({"role_arn": "arn:aws:iam::111122223333:user/vpce"}),
-            ["spec.role_arn", ":role/"],
+            ["spec.role_arn", "; what it names is no role"],
+        ),
+        (
+            json!({"role_arn": "arn:aws:sts::111122223333:assumed-role/vpce/session"}),
+            ["spec.role_arn", "names is a session of a role"],
         ),
         (
             json!({"role_arn": "arn:aws:iam::111122223333:role/"}),
-            ["spec.role_arn", ":role/"],
+            ["spec.role_arn", role],
         ),
         (
             json!({"role_arn": "arn:aws:iam::111122223333:role/x\n"}),
-            ["spec.role_arn", "should match"],
+            ["spec.role_arn", role],
         ),
         (json!({"external_id": "x"}), ["spec.external_id", "at least 2 chars"]),
         (
             json!({"external_id": "with space"}),
-            ["spec.external_id", "should match"],
+            ["spec.external_id", "must be an external id as STS takes it"],
         ),
         (
             json!({"external_id": "x".repeat(1225)}),
@@ -530,7 +690,7 @@ fn an_account_that_cannot_be_right_is_refused() {
         ),
         (
             json!({"namespaces": ["Team Blue"]}),
-            ["spec.namespaces[0]", "should match"],
+            ["spec.namespaces[0]", "must be the name of a namespace"],
         ),
         (
             json!({"namespace_selector": {"matchLabels": "team"}}),
@@ -538,7 +698,33 @@ fn an_account_that_cannot_be_right_is_refused() {
         ),
         (
             json!({"default_region": "oregon"}),
-            ["spec.default_region", "should match"],
+            ["spec.default_region", "must be a region such as eu-central-1"],
+        ),
+        (
+            json!({"allowed_regions": ["eu-west-1", "eu-west-1a"]}),
+            ["spec.allowed_regions[1]", "; eu-west-1a is a zone"],
+        ),
+        (
+            json!({"allowed_vpc_ids": ["main"]}),
+            [
+                "spec.allowed_vpc_ids[0]",
+                "must be a VPC id such as vpc-0d1e2f3a4b5c60718",
+            ],
+        ),
+        (
+            json!({"allowed_subnet_ids": ["eu-west-1a"]}),
+            ["spec.allowed_subnet_ids[0]", "; eu-west-1a is a zone"],
+        ),
+        (
+            json!({"allowed_security_group_ids": ["default"]}),
+            [
+                "spec.allowed_security_group_ids[0]",
+                "must be a security group id such as sg-0d1e2f3a4b5c60718",
+            ],
+        ),
+        (
+            json!({"allowed_services": ["https://x"]}),
+            ["spec.allowed_services[0]", "must be a pattern over full service names"],
         ),
         (
             json!({"default_tags": {"silvermullet.com/uid": "x"}}),

@@ -216,14 +216,16 @@ fn what_is_bound_does_not_move() {
             "{account} {region}"
         );
     }
-    // Naming another account or region afterwards moves nothing either.
-    tenant.apply("api", tenant.spec(json!({"region": "eu-central-1"})));
-    let message = tenant.not_ready("api", "BindingConflict");
-    assert!(
-        message.contains("eu-central-1") && message.contains(&tenant.region),
-        "{message}"
-    );
-    assert!(tenant.condition("api", "Stalled").is_some_and(|stalled| stalled.status));
+    // Naming another account or region afterwards is refused, and what it is bound to is taken.
+    for changes in [
+        json!({"region": "eu-central-1"}),
+        json!({"region": null, "account": second}),
+    ] {
+        let refusal = tenant.try_apply("api", tenant.spec(changes)).expect_err("it is bound");
+        assert!(refusal.message.contains(" stays "), "{}", refusal.message);
+    }
+    tenant.apply("api", tenant.spec(json!({"account": tenant.account})));
+    tenant.ready("api");
     assert_at_rest(&tenant);
     tenant.delete("api");
     tenant.gone("api");

@@ -72,6 +72,15 @@ fn an_object_that_does_not_parse_harms_no_other_and_can_be_deleted() {
                 _ => {}
             }
         }
+        let without_subnets = endpoint(
+            &tenant.namespace,
+            "subnetless",
+            &tenant.spec(json!({"subnet_ids": null})),
+        );
+        match world.cluster.create(&collection, &without_subnets, Run::Real) {
+            Err(refusal) if refusal.code != 409 => return Err(refusal.message),
+            _ => {}
+        }
         set("bound", &tenant.spec(json!({"subnet_ids": {"a": 1}})))?;
         set(
             "doomed",
@@ -89,6 +98,21 @@ fn an_object_that_does_not_parse_harms_no_other_and_can_be_deleted() {
         let stalled = tenant.condition(name, "Stalled").expect("only an edit can help");
         assert!(stalled.status, "{name}");
     }
+    // This one parses, and nothing could be made of it that anybody can connect to.
+    let message = tenant.not_ready("subnetless", "InvalidSpec");
+    assert!(
+        message.contains("subnet_ids must name at least one subnet"),
+        "{message}"
+    );
+    tenant.merge(
+        "subnetless",
+        json!({"metadata": {"annotations": {"still": "writable"}}}),
+    );
+    tenant.apply("subnetless", tenant.spec(json!({})));
+    tenant.ready("subnetless");
+    tenant.delete("subnetless");
+    tenant.gone("subnetless");
+
     world.eventually("the metric counts them", || {
         let metrics = world.operator.metrics().ok()?;
         metrics

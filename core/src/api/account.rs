@@ -8,6 +8,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use super::DeletionPolicy;
+use super::forms;
 use super::watched::lenient;
 
 /// Which namespaces may create VPC endpoints in an AWS account, through which IAM role, and within which bounds.
@@ -55,18 +56,13 @@ use super::watched::lenient;
 pub struct AWSAccountSpec {
     /// The IAM role that the operator assumes in the account: `arn:<partition>:iam::<account id>:role/<name>`.
     /// Another role of the same account may be named later; partition and account are fixed.
-    #[schemars(
-        length(max = 600),
-        regex(
-            pattern = r"^arn:(aws|aws-cn|aws-us-gov|aws-iso|aws-iso-b|aws-iso-e|aws-iso-f|aws-eusc):iam::[0-9]{12}:role/([\w+=,.@-]+/)*[\w+=,.@-]+$"
-        )
-    )]
+    #[schemars(with = "forms::RoleArn")]
     pub role_arn: String,
 
     /// Sent with AssumeRole, for a trust policy with the condition `sts:ExternalId`. Without it none is sent. Agree on another value
     /// with the owner of each account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 2, max = 1224), regex(pattern = r"^[\w+=,.@:/-]+$"))]
+    #[schemars(with = "Option<forms::ExternalId>")]
     pub external_id: Option<String>,
 
     /// How long a session of the role lasts, in seconds; 3600 by default. Sessions are renewed before they expire. The role's own maximum
@@ -78,10 +74,7 @@ pub struct AWSAccountSpec {
 
     /// The namespaces, by name, that may use the account. A namespace that neither this list nor the selector names may not. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 4096),
-        inner(length(max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))
-    )]
+    #[schemars(with = "Vec<forms::Namespace>", length(max = 4096))]
     pub namespaces: Vec<String>,
 
     /// The namespaces, by their labels, that may use the account, beside those of `namespaces`. Absent or empty, it selects none.
@@ -91,7 +84,7 @@ pub struct AWSAccountSpec {
     /// The region of endpoints that name none, such as `eu-west-1`. Without it they have to name one. An edit does not move endpoints
     /// that exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32), regex(pattern = "^[a-z]{2,4}(-[a-z]+)+-[0-9]+$"))]
+    #[schemars(with = "Option<forms::Region>")]
     pub default_region: Option<String>,
 
     /// Tags for every endpoint and security group made in the account; an endpoint's own `tags` win. Default: none.
@@ -137,38 +130,29 @@ pub struct AWSAccountSpec {
 
     /// Regions that endpoints may be in. Absent: all; an empty list: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(max = 64),
-        inner(length(max = 32), regex(pattern = "^[a-z]{2,4}(-[a-z]+)+-[0-9]+$"))
-    )]
+    #[schemars(with = "Option<Vec<forms::Region>>", length(max = 64))]
     pub allowed_regions: Option<Vec<String>>,
 
     /// VPCs that endpoints may be in. Absent: all; an empty list: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1000), inner(length(max = 32), regex(pattern = "^vpc-[0-9a-f]{8,17}$")))]
+    #[schemars(with = "Option<Vec<forms::VpcId>>", length(max = 1000))]
     pub allowed_vpc_ids: Option<Vec<String>>,
 
     /// Subnets that endpoints may use. Absent: all; an empty list: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(max = 1000),
-        inner(length(max = 32), regex(pattern = "^subnet-[0-9a-f]{8,17}$"))
-    )]
+    #[schemars(with = "Option<Vec<forms::SubnetId>>", length(max = 1000))]
     pub allowed_subnet_ids: Option<Vec<String>>,
 
     /// Security groups that endpoints may use: as `provided`, and as sources and destinations of rules. Absent: all; an empty
     /// list: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1000), inner(length(max = 32), regex(pattern = "^sg-[0-9a-f]{8,17}$")))]
+    #[schemars(with = "Option<Vec<forms::GroupId>>", length(max = 1000))]
     pub allowed_security_group_ids: Option<Vec<String>>,
 
     /// Services that endpoints may lead to, by patterns over their full names, in which `*` stands for any run of characters
     /// and `?` for one; case counts. Absent: all; an empty list: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(max = 1000),
-        inner(length(min = 1, max = 255), regex(pattern = r"^[A-Za-z0-9._*?-]+$"))
-    )]
+    #[schemars(with = "Option<Vec<forms::ServicePattern>>", length(max = 1000))]
     pub allowed_services: Option<Vec<String>>,
 
     /// Whether endpoints may turn on private DNS (`private_dns_enabled`), which leads the whole VPC's calls of a service to the endpoint.

@@ -3,12 +3,27 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
-use super::{AWSAccount, VPCEndpoint};
+use super::{AWSAccount, VPCEndpoint, bound};
 
 /// Both definitions. `preserveUnknownFields` is set to false by name: a cluster that had the Python operator's
 /// definition has it true, and leaving it out would keep it so.
 pub fn crds() -> [CustomResourceDefinition; 2] {
-    [AWSAccount::crd(), VPCEndpoint::crd()].map(|mut crd| {
+    let mut endpoint = VPCEndpoint::crd();
+    let schemas = endpoint
+        .spec
+        .versions
+        .iter_mut()
+        .filter_map(|version| version.schema.as_mut());
+    for schema in schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut()) {
+        let rules = schema.x_kubernetes_validations.get_or_insert_default();
+        rules.extend(bound::rules());
+        // Of every new object; those that were stored without are read, and say what they lack.
+        let spec = schema.properties.as_mut().and_then(|parts| parts.get_mut("spec"));
+        if let Some(spec) = spec {
+            spec.required.get_or_insert_default().push("subnet_ids".to_owned());
+        }
+    }
+    [AWSAccount::crd(), endpoint].map(|mut crd| {
         crd.spec.preserve_unknown_fields = Some(false);
         crd
     })

@@ -10,6 +10,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::forms;
 use super::watched::lenient;
 
 /// Which service the endpoint leads to, where it is, who may connect, and under which name.
@@ -36,41 +37,36 @@ use super::watched::lenient;
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$') || (has(self.spec.service) && (has(self.spec.service.name) || self.spec.service.type == 'None'))")
         .message("metadata.name cannot name a Service (it must be a DNS label: at most 63 lower-case letters, digits and '-', starting with a letter): set spec.service.name, or spec.service.type None")
 )]
-// A rule that cannot be evaluated refuses every later write of the object, of its status and its finalizers too. So the rules
-// bear that a required field is missing, as it may be in an object that was stored under another schema.
+// A rule that cannot be evaluated refuses every later write of the object, of its status and its finalizers too: what was stored and is unchanged
+// passes only where the rule is false. So the rules bear that a required field is missing, as it may be in an object that was stored under another
+// schema; and none asks for subnet_ids, not even whether they are there, since they may be no list.
 #[x_kube(
-    validation = Rule::new("!has(oldSelf.vpc_id) || (has(self.vpc_id) && self.vpc_id == oldSelf.vpc_id)").message("vpc_id cannot change: AWS fixes it when the endpoint is created; delete the object and apply it anew").field_path(".vpc_id"),
-    validation = Rule::new("!has(oldSelf.vpc_endpoint_service_id) || (has(self.vpc_endpoint_service_id) && self.vpc_endpoint_service_id == oldSelf.vpc_endpoint_service_id)").message("vpc_endpoint_service_id cannot change: AWS fixes it when the endpoint is created; delete the object and apply it anew").field_path(".vpc_endpoint_service_id"),
-    validation = Rule::new("!has(oldSelf.region) || (has(self.region) && self.region == oldSelf.region)").message("region can be set once, and then neither changed nor taken away: an endpoint cannot move"),
-    validation = Rule::new("!has(oldSelf.account) || (has(self.account) && self.account == oldSelf.account)").message("account can be set once, and then neither changed nor taken away: an endpoint cannot move"),
     validation = Rule::new("!has(self.security_group_type) || self.security_group_type != 'provided' || size(self.security_group_ids) > 0").message("security_group_type provided needs security_group_ids").field_path(".security_group_ids"),
     validation = Rule::new("!has(self.security_group_type) || self.security_group_type != 'custom' || size(self.security_group_ids) == 0").message("security_group_ids go with security_group_type provided, not with custom").field_path(".security_group_ids"),
     validation = Rule::new("!has(self.security_group_type) || self.security_group_type == 'custom' || (!has(self.security_group_ingress) && !has(self.security_group_egress))").message("security_group_ingress and security_group_egress go with security_group_type custom only")
 )]
 pub struct VPCEndpointSpec {
-    /// The AWS region, such as `eu-west-1`. Without it, the AWSAccount's `default_region`.
+    /// The AWS region, such as `eu-west-1`. Without it, the AWSAccount's `default_region`. Until there is an
+    /// endpoint (`status.vpc_endpoint_id`) it can be edited; then it stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32), regex(pattern = "^[a-z]{2,4}(-[a-z]+)+-[0-9]+$"))]
+    #[schemars(with = "Option<forms::Region>")]
     pub region: Option<String>,
 
-    /// The VPC that the endpoint is in, to connect from: `vpc-...`.
-    #[schemars(length(max = 32), regex(pattern = "^vpc-[0-9a-f]{8,17}$"))]
+    /// The VPC that the endpoint is in, to connect from: `vpc-...`. Until there is an
+    /// endpoint (`status.vpc_endpoint_id`) it can be edited; then it stays.
+    #[schemars(with = "forms::VpcId")]
     pub vpc_id: String,
 
-    /// Subnets of the VPC, at most one in an availability zone: each gets a network interface. Default: none.
+    /// Subnets of the VPC, at least one and at most one in an availability zone: the endpoint gets a network interface in each, which is
+    /// what clients reach.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 16),
-        inner(length(max = 32), regex(pattern = "^subnet-[0-9a-f]{8,17}$"))
-    )]
+    #[schemars(with = "Vec<forms::SubnetId>", length(min = 1, max = 16))]
     pub subnet_ids: Vec<String>,
 
     /// The service to connect to: its full name (`com.amazonaws.vpce.<region>.vpce-svc-...`, `com.amazonaws.<region>.<service>`),
-    /// or for an endpoint service its id alone (`vpce-svc-...`).
-    #[schemars(
-        length(min = 1, max = 255),
-        regex(pattern = r"^(vpce-svc-[0-9a-f]{8,17}|[A-Za-z][A-Za-z0-9-]*(\.[A-Za-z0-9_-]+)+)$")
-    )]
+    /// or for an endpoint service its id alone (`vpce-svc-...`). Until there is an
+    /// endpoint (`status.vpc_endpoint_id`) it can be edited; then it stays.
+    #[schemars(with = "forms::EndpointService")]
     pub vpc_endpoint_service_id: String,
 
     /// Who may connect. `generated`: a security group of the endpoint's own that lets in everything from 10.0.0.0/8, 172.16.0.0/12 and
@@ -80,7 +76,7 @@ pub struct VPCEndpointSpec {
 
     /// With `provided`: the security groups, `sg-...`. They are never changed and never deleted. With `generated` they are ignored.
     #[serde(default)]
-    #[schemars(length(max = 16), inner(length(max = 32), regex(pattern = "^sg-[0-9a-f]{8,17}$")))]
+    #[schemars(with = "Vec<forms::GroupId>", length(max = 16))]
     pub security_group_ids: Vec<String>,
 
     /// With `custom`: the rules for traffic to the endpoint. Absent or an empty list: nobody may connect.
@@ -100,7 +96,8 @@ pub struct VPCEndpointSpec {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub private_dns_enabled: bool,
 
-    /// The name of the AWSAccount to use; needed only where several map this namespace. Without it, the one that does.
+    /// The name of the AWSAccount to use; needed only where several map this namespace. Without it, the one that does. Until there is an
+    /// endpoint (`status.vpc_endpoint_id`) it can be edited; then it stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub account: Option<String>,
@@ -186,17 +183,17 @@ pub struct CustomRule {
 
     /// Sources (or destinations) as prefix lists of EC2, `pl-...`.
     #[serde(default)]
-    #[schemars(length(max = 60), inner(length(max = 32), regex(pattern = "^pl-[0-9a-f]{8,17}$")))]
+    #[schemars(with = "Vec<forms::PrefixListId>", length(max = 60))]
     pub prefix_list_ids: Vec<String>,
 
     /// Sources (or destinations) as security groups, `sg-...`.
     #[serde(default)]
-    #[schemars(length(max = 60), inner(length(max = 32), regex(pattern = "^sg-[0-9a-f]{8,17}$")))]
+    #[schemars(with = "Vec<forms::GroupId>", length(max = 60))]
     pub security_group_ids: Vec<String>,
 
     /// Shown in EC2 beside the rule. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 255), regex(pattern = r"^[a-zA-Z0-9 ._\-:/()#,@\[\]+=&;{}!$*]*$"))]
+    #[schemars(with = "Option<forms::RuleDescription>")]
     pub description: Option<String>,
 }
 
@@ -205,7 +202,7 @@ pub struct CustomRule {
 pub struct ServiceSpec {
     /// The Service's name, a DNS label. Without it, the object's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(with = "Option<forms::ServiceName>")]
     pub name: Option<String>,
 
     /// `ExternalName` (the default): a DNS alias (CNAME) of the endpoint's regional name. `None`: no Service.
@@ -257,7 +254,7 @@ pub enum ServiceType {
 pub struct ServicePort {
     /// The port's name, a DNS label; needed where there are several ports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(with = "Option<forms::PortName>")]
     pub name: Option<String>,
 
     /// The port's number.
@@ -287,7 +284,7 @@ pub enum ServiceProtocol {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[schemars(extend("default" = {"observedGeneration": -1}))]
 pub struct VPCEndpointStatus {
-    /// The account that the object is bound to. Written before anything is made in AWS, and never moved.
+    /// The account that the object is bound to. Written before anything is made in AWS, and never moved once there is an endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub account: Option<AccountBinding>,
 
@@ -295,7 +292,20 @@ pub struct VPCEndpointStatus {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub region: Option<String>,
 
-    /// Counts the endpoints that this object has had, one after the other; it grows only after a confirmed deletion.
+    /// The network that the object is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub network: Option<NetworkStatus>,
+
+    /// The full name of the service that the object is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub vpc_endpoint_service_id: Option<String>,
+
+    /// The generation of the spec that `account`, `region`, `network` and `vpc_endpoint_service_id` were last found to agree with. Until there is
+    /// an endpoint, a later one binds the object again.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub bound_generation: Option<i64>,
+
+    /// Counts the endpoints that this object has had, one after the other; it grows only after it is certain that none is left.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub incarnation: Option<i64>,
 
@@ -377,6 +387,16 @@ pub struct AccountBinding {
     pub name: String,
     /// The AWS account's id.
     pub account_id: String,
+}
+
+/// The network that an object is bound to.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkStatus {
+    /// The VPC.
+    pub vpc_id: String,
+    /// The subnets: as the spec says, they may change.
+    #[serde(default)]
+    pub subnet_ids: Vec<String>,
 }
 
 /// The Service as it was published.

@@ -1,15 +1,17 @@
 //! The custom resources: what a platform team and an app team write, and what they read back.
 
 mod account;
+mod bound;
 mod crd;
 mod endpoint;
+mod forms;
 mod watched;
 
 pub use account::{AWSAccount, AWSAccountSpec, AWSAccountStatus, OrphansStatus};
 pub use crd::crds;
 pub use endpoint::{
-    AccountBinding, CustomRule, DeletionPolicy, LegacyStatus, PublishedService, SecurityGroupType, ServicePort,
-    ServiceProtocol, ServiceSpec, ServiceType, VPCEndpoint, VPCEndpointSpec, VPCEndpointStatus,
+    AccountBinding, CustomRule, DeletionPolicy, LegacyStatus, NetworkStatus, PublishedService, SecurityGroupType,
+    ServicePort, ServiceProtocol, ServiceSpec, ServiceType, VPCEndpoint, VPCEndpointSpec, VPCEndpointStatus,
 };
 pub use watched::{Kind, Unparsed, Watched};
 

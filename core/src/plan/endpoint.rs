@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Memory, ResourceId, Step, held, lost, plan_tags};
 use crate::conditions::{Finding, Reason};
-use crate::desired::Desired;
+use crate::desired::{Desired, Groups};
 use crate::ids::{GroupId, SubnetId};
 use crate::observed::{EndpointFact, Observed, Sight, State};
 use crate::tags::Owner;
@@ -56,9 +56,9 @@ pub(super) fn plan_endpoint(
         return Finding::bad(
             Reason::BindingConflict,
             format!(
-                "endpoint {} is in {} for {}, which AWS fixes at creation, and the spec says otherwise: \
-                 delete this object and apply it anew",
-                fact.id, fact.vpc, fact.service_name
+                "endpoint {} is in {} for {}, which AWS fixes at creation, and the spec says otherwise: set vpc_id to {} and \
+                 vpc_endpoint_service_id to {}; for others apply another object and delete this one",
+                fact.id, fact.vpc, fact.service_name, fact.vpc, fact.service_name
             ),
         );
     }
@@ -133,7 +133,20 @@ pub(super) fn plan_endpoint(
             if let Some(step) = plan_modify(fact, desired, &groups, memory) {
                 steps.push(step);
             }
-            Finding::good(Reason::Available, available(owner, desired, fact))
+            if fact.interfaces.is_empty() {
+                return Finding::bad(
+                    Reason::Partial,
+                    format!(
+                        "endpoint {} has no network interface, so nothing can connect: AWS makes one in each subnet",
+                        fact.id
+                    ),
+                );
+            }
+            let mut message = available(owner, desired, fact);
+            if matches!(&desired.groups, Groups::Own(own) if own.lets_nobody_in()) {
+                message.push_str("; its security group lets nobody in: give it security_group_ingress");
+            }
+            Finding::good(Reason::Available, message)
         }
         state => Finding::bad(
             Reason::Pending,

@@ -44,6 +44,13 @@ fn end_of_wait(seen: &mut Observed) -> bool {
     match fact.state {
         State::Pending => {
             fact.state = State::Available;
+            if fact.interfaces.is_empty() {
+                fact.interfaces = fact
+                    .subnets
+                    .iter()
+                    .map(|subnet| format!("eni-new-in-{subnet}"))
+                    .collect();
+            }
             if fact.dns_names.is_empty() {
                 fact.dns_names = vec![format!("{}-dns.{}", fact.id, fact.service_name)];
             }

@@ -303,6 +303,20 @@ fn what_lost_its_owner_tags_is_neither_changed_nor_replaced() {
 }
 
 #[test]
+fn without_a_network_interface_an_endpoint_is_not_called_available() {
+    let wanted = desired(generated());
+    let mut observed = settled(&wanted);
+    endpoint(&mut observed).interfaces.clear();
+    let found = planned(&wanted, &observed);
+    assert_eq!((found.endpoint.ok, found.endpoint.reason), (false, Reason::Partial));
+    assert!(
+        found.endpoint.message.contains("network interface"),
+        "{}",
+        found.endpoint.message
+    );
+}
+
+#[test]
 fn an_endpoint_for_something_else_is_left_as_it_is() {
     let cases: [fn(&mut Desired); 2] = [
         |desired| desired.vpc = "vpc-2".into(),

@@ -89,6 +89,7 @@ impl World {
         for fact in self.endpoints.values_mut().filter(|fact| fact.state == State::Pending) {
             fact.state = State::Available;
             fact.dns_names = vec![dns_name(&fact.id)];
+            fact.interfaces = fact.subnets.iter().map(|subnet| format!("eni-in-{subnet}")).collect();
         }
         let (gone, rest) = std::mem::take(&mut self.endpoints)
             .into_iter()

@@ -110,7 +110,11 @@ pub(crate) fn endpoint_fact(desired: &Desired) -> EndpointFact {
         private_dns: desired.private_dns,
         tags: desired.tags.clone(),
         dns_names: vec![dns_name(&id)],
-        interfaces: Vec::new(),
+        interfaces: desired
+            .subnets
+            .iter()
+            .map(|subnet| format!("eni-in-{subnet}"))
+            .collect(),
         last_error: None,
         id,
     }

@@ -54,7 +54,14 @@ fn subnets() -> impl Strategy<Value = Vec<SubnetId>> {
         option::of(Just("subnet-b1")),
         option::of(Just("subnet-c1")),
     )
-        .prop_map(|(a, b, c)| [a, b, c].into_iter().flatten().map(SubnetId::from).collect())
+        .prop_map(|(a, b, c)| {
+            let some = [a, b, c].into_iter().flatten().map(SubnetId::from);
+            let mut some: Vec<_> = some.collect();
+            if some.is_empty() {
+                some.push("subnet-b1".into());
+            }
+            some
+        })
 }
 
 fn ports() -> impl Strategy<Value = Vec<ServicePort>> + Clone {

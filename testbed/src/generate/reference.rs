@@ -98,7 +98,7 @@ fn object(path: &str, schema: &Value, known: &mut BTreeMap<String, String>, page
         );
     }
     rules(path, schema, page);
-    for (name, field) in fields {
+    for (name, field) in fields.iter().filter(|(_, field)| !is_plain(field)) {
         rules(&format!("{path}.{name}"), field, page);
     }
     for (section, schema) in inner {
@@ -155,6 +155,11 @@ fn presence(field: &Value, is_required: bool) -> String {
     }
 }
 
+/// Whether the rules of a field are about one value, so that they are told beside it.
+fn is_plain(field: &Value) -> bool {
+    field["type"] == "string"
+}
+
 /// What values may be, in words.
 fn limits(field: &Value) -> Vec<String> {
     let mut limits = Vec::new();
@@ -178,6 +183,10 @@ fn limits(field: &Value) -> Vec<String> {
     limits.extend(between("minLength", "maxLength", " characters"));
     limits.extend(between("minItems", "maxItems", " items"));
     limits.extend(between("minProperties", "maxProperties", " keys"));
+    if is_plain(field) {
+        let rules = field["x-kubernetes-validations"].as_array().into_iter().flatten();
+        limits.extend(rules.map(|rule| format!("{}.", sentence(&text(rule.get("message"))))));
+    }
     let items = &field["items"];
     if items.is_object() && !items["properties"].is_object() {
         let of_items = self::limits(items);
@@ -270,6 +279,9 @@ mod tests {
                     "port": {"type": "integer", "default": 80, "minimum": 1.0, "maximum": 65535.0},
                 }}},
                 "kind": {"type": "string", "enum": ["a", "b"]},
+                "region": {"type": "string", "x-kubernetes-validations": [{"rule": "self != ''", "message": "must be a region"}]},
+                "ids": {"type": "array", "items": {"type": "string", "maxLength": 9,
+                    "x-kubernetes-validations": [{"rule": "self != ''", "message": "must be an id"}]}},
                 "tags": {"type": "object", "additionalProperties": {"type": "string"},
                     "x-kubernetes-validations": [{"rule": "self.all(k, k != '')", "message": "keys are not empty"}]},
             },
@@ -283,6 +295,8 @@ mod tests {
             "list of object |  | <br>At most 3 items.<br>Its fields: [Thing.spec.ports[]](#thingspecports) |",
             "| `same` | list of object |  | <br>Its fields: [Thing.spec.ports[]](#thingspecports) |",
             "One of `a`, `b`.",
+            "| `region` | string |  | <br>Must be a region. |",
+            "| `ids` | list of string |  | <br>Each item: At most 9 characters. Must be an id. |",
             "map of string",
             "What an edit cannot change in `Thing.spec`, with this message:\n\n- name cannot change\n",
             "What is refused in `Thing.spec.tags`, with this message:\n\n- keys are not empty\n",

@@ -28,8 +28,12 @@ fn the_name_of_anothers_account_opens_neither_theirs_nor_ones_own() {
     // Once it is bound, there is no other account for it.
     attacker.apply("bound", attacker.spec(json!({})));
     attacker.ready("bound");
-    attacker.apply("bound", attacker.spec(json!({"account": victim.account})));
-    attacker.not_ready("bound", "BindingConflict");
+    let refusal = attacker.try_apply("bound", attacker.spec(json!({"account": victim.account})));
+    let message = refusal.expect_err("it is bound").message;
+    assert!(
+        message.contains(&format!("account stays {}", attacker.account)),
+        "{message}"
+    );
     assert_eq!(Belongings::of(&attacker).in_aws(), (1, 1));
     assert_eq!(Belongings::of(&victim), before);
 }

@@ -97,7 +97,7 @@ fn a_network_outside_the_rails_is_not_reached_at_first_nor_by_an_edit() {
     let wishes = [
         (
             "vpc",
-            json!({"vpc_id": victim.vpc, "subnet_ids": []}),
+            json!({"vpc_id": victim.vpc, "subnet_ids": [victim.subnets[0]]}),
             "allowed_vpc_ids",
         ),
         ("subnet", json!({"subnet_ids": one_of_each}), "allowed_subnet_ids"),

@@ -1,0 +1,226 @@
+//! The forms of ids and names, as the schema knows them: each is a rule in CEL that says in words what is right, in place of a bare pattern.
+//!
+//! The types are for the schema alone (`#[schemars(with = "...")]`); the fields are plain strings.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+/// A zone, which people take for a subnet or a region.
+const ZONE: &str = "^[a-z]{2,4}(-[a-z]+)+-[0-9]+[a-z]$";
+
+/// The prefixes of EC2's ids, and what they are ids of.
+const KINDS: [(&str, &str); 7] = [
+    ("vpc", "a VPC"),
+    ("subnet", "a subnet"),
+    ("sg", "a security group"),
+    ("pl", "a prefix list"),
+    ("rtb", "a route table"),
+    ("vpce", "an endpoint"),
+    ("eni", "a network interface"),
+];
+
+/// A string of a form.
+struct Form {
+    min: u32,
+    max: u32,
+    /// What it matches, as RE2 spells it.
+    pattern: Cow<'static, str>,
+    /// What is right, for whoever wrote something else.
+    message: String,
+    /// CEL for what comes after the message, depending on what was written. Only what a pattern has found harmless is repeated.
+    hint: Option<String>,
+}
+
+impl Form {
+    fn schema(self) -> Schema {
+        let Self {
+            min,
+            max,
+            pattern,
+            message,
+            hint,
+        } = self;
+        let mut rule = serde_json::json!({
+            "rule": format!("self.matches({})", quoted(&pattern)),
+            "message": message,
+        });
+        if let Some(hint) = hint {
+            rule["messageExpression"] = format!("{} + ({hint})", quoted(&message)).into();
+        }
+        let mut schema = json_schema!({"type": "string", "maxLength": max, "x-kubernetes-validations": [rule]});
+        if min > 0 {
+            schema.insert("minLength".to_owned(), min.into());
+        }
+        schema
+    }
+}
+
+/// A string literal of CEL that takes backslashes as they are.
+fn quoted(text: &str) -> String {
+    format!("r'{text}'")
+}
+
+/// Says that what was written is something else, if it is one of these; each by its pattern.
+fn is_something_else(others: impl IntoIterator<Item = (String, String)>) -> String {
+    let mut hint = String::new();
+    for (pattern, what) in others {
+        hint.push_str(&format!(
+            "self.matches({}) ? '; ' + self + {} : ",
+            quoted(&pattern),
+            quoted(&format!(" is {what}"))
+        ));
+    }
+    hint.push_str("''");
+    hint
+}
+
+fn zone() -> (String, String) {
+    (ZONE.to_owned(), "a zone".to_owned())
+}
+
+/// An id that EC2 handed out.
+fn ec2_id(prefix: &str, what: &str) -> Form {
+    let others = KINDS.into_iter().filter(|(other, _)| *other != prefix);
+    let others = others.map(|(other, what)| (format!("^{other}-[0-9a-f]+$"), format!("the id of {what}")));
+    Form {
+        min: 0,
+        max: 32,
+        pattern: format!("^{prefix}-[0-9a-f]{{8,17}}$").into(),
+        message: format!("must be {what} id such as {prefix}-0d1e2f3a4b5c60718"),
+        hint: Some(is_something_else([zone()].into_iter().chain(others))),
+    }
+}
+
+fn region() -> Form {
+    Form {
+        min: 0,
+        max: 32,
+        pattern: "^[a-z]{2,4}(-[a-z]+)+-[0-9]+$".into(),
+        message: "must be a region such as eu-central-1".to_owned(),
+        hint: Some(is_something_else([zone()])),
+    }
+}
+
+fn endpoint_service() -> Form {
+    // The DNS suffix of each partition, from behind; and `aws`, under which AWS names some services of its own.
+    let pattern = concat!(
+        r"^(vpce-svc-[0-9a-f]{8,17}",
+        r"|((cn\.)?com\.amazonaws|eu\.amazonaws|aws|gov\.ic|gov\.sgov|uk\.adc-e)(\.[A-Za-z0-9_-]+)+)$"
+    );
+    Form {
+        min: 1,
+        max: 255,
+        pattern: pattern.into(),
+        message: "must be the full name of an endpoint service, such as com.amazonaws.eu-central-1.ecr.api or \
+                  com.amazonaws.vpce.eu-central-1.vpce-svc-0d1e2f3a4b5c60718, or vpce-svc-0d1e2f3a4b5c60718 alone"
+            .to_owned(),
+        hint: Some(
+            r"self.matches(r'^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$') ? '; ' + self + ' is a host name: ask who offers the service for its service name' : ''"
+                .to_owned(),
+        ),
+    }
+}
+
+fn role_arn() -> Form {
+    let arn = "arn:(aws|aws-cn|aws-us-gov|aws-iso|aws-iso-b|aws-iso-e|aws-iso-f|aws-eusc)";
+    Form {
+        min: 0,
+        max: 600,
+        pattern: format!(r"^{arn}:iam::[0-9]{{12}}:role/([\w+=,.@-]+/)*[\w+=,.@-]+$").into(),
+        message: "must be the ARN of an IAM role such as arn:aws:iam::111122223333:role/vpce-operator".to_owned(),
+        hint: Some(
+            [
+                "self.matches(r'^[0-9]{12}$') ? '; ' + self + ' is an AWS account id'",
+                "self.matches(r'^arn:[a-z-]+:sts::[0-9]*:assumed-role/') ? '; what assumed-role names is a session of a role'",
+                "self.matches(r'^arn:[a-z-]+:iam::[0-9]{12}:(user|group|policy|instance-profile)/') ? '; what it names is no role'",
+                "self.matches(r'^arn:[a-z-]+:iam::[^:]*:role/') && !self.matches(r'^arn:[a-z-]+:iam::[0-9]{12}:') ? '; an AWS account id has 12 digits'",
+                "''",
+            ]
+            .join(" : "),
+        ),
+    }
+}
+
+/// Something that has a form and no more to it.
+fn plain((min, max): (u32, u32), pattern: &'static str, message: &str) -> Form {
+    Form {
+        min,
+        max,
+        pattern: pattern.into(),
+        message: message.to_owned(),
+        hint: None,
+    }
+}
+
+macro_rules! forms {
+    ($( $(#[$doc:meta])* $name:ident => $form:expr; )*) => {
+        $(
+            $(#[$doc])*
+            pub(super) enum $name {}
+
+            impl JsonSchema for $name {
+                fn inline_schema() -> bool {
+                    true
+                }
+
+                fn schema_name() -> Cow<'static, str> {
+                    stringify!($name).into()
+                }
+
+                fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                    $form.schema()
+                }
+            }
+        )*
+    };
+}
+
+forms! {
+    /// `vpc-...`
+    VpcId => ec2_id("vpc", "a VPC");
+    /// `subnet-...`
+    SubnetId => ec2_id("subnet", "a subnet");
+    /// `sg-...`
+    GroupId => ec2_id("sg", "a security group");
+    /// `pl-...`
+    PrefixListId => ec2_id("pl", "a prefix list");
+    /// `eu-central-1`
+    Region => region();
+    /// `com.amazonaws.eu-central-1.ecr.api`, `vpce-svc-...`
+    EndpointService => endpoint_service();
+    /// `com.amazonaws.*.ecr.*`
+    ServicePattern => plain(
+        (1, 255),
+        "^[A-Za-z0-9._*?-]+$",
+        "must be a pattern over full service names, such as com.amazonaws.*.ecr.*: letters, digits, '.', '_' and '-', with '*' for any run of characters and '?' for one",
+    );
+    /// `arn:aws:iam::111122223333:role/vpce-operator`
+    RoleArn => role_arn();
+    /// What STS takes as an external id.
+    ExternalId => plain((2, 1224), r"^[\w+=,.@:/-]+$", "must be an external id as STS takes it: letters, digits and any of _+=,.@:/-");
+    /// The name of a Namespace.
+    Namespace => plain(
+        (0, 63),
+        "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        "must be the name of a namespace: at most 63 lower-case letters, digits and '-'",
+    );
+    /// The name of a Service.
+    ServiceName => plain(
+        (1, 63),
+        "^[a-z]([-a-z0-9]*[a-z0-9])?$",
+        "must be a name that a Service can have: at most 63 lower-case letters, digits and '-', starting with a letter",
+    );
+    /// The name of a port.
+    PortName => plain(
+        (1, 63),
+        "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        "must be a name that a port can have: at most 63 lower-case letters, digits and '-'",
+    );
+    /// What EC2 shows beside a rule.
+    RuleDescription => plain(
+        (0, 255),
+        r"^[a-zA-Z0-9 ._\-:/()#,@\[\]+=&;{}!$*]*$",
+        "must be a description as EC2 takes it: letters without accents, digits, spaces and any of ._-:/()#,@[]+=&;{}!$*",
+    );
+}

@@ -1,0 +1,295 @@
+//! Binds an object to an account, a region, a network and a service before anything is made for it; and again when its spec is edited before
+//! there is an endpoint.
+//!
+//! It is bound again in two writes. First it is made sure that nothing is left of what may have been made where it is bound: by the same path as a
+//! deletion, with nothing as what is desired. Only then is it unbound, under the next incarnation, and from there on it is as a new object is. A
+//! crash in between leaves it bound where it was, and the next reconcile finds the same difference.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use kube::api::Api;
+use kube::runtime::reflector::ObjectRef;
+use vpce_core::api::{ENDPOINT_FINALIZER, NetworkStatus, VPCEndpointSpec};
+use vpce_core::conditions::{Finding, Reason};
+use vpce_core::desired::Desired;
+use vpce_core::resolve::{Binding, Resolved};
+
+use super::reconcile::{As, Next, Pass};
+use super::status::{self, Findings};
+use crate::account::protection::protect;
+use crate::cli::Mode;
+use crate::context::Endpoint;
+use crate::finalizer;
+
+/// What was edited before there was an endpoint: what the object is bound to has to go first.
+#[derive(Debug, Clone)]
+pub(super) struct Move {
+    /// What it is bound to, and what the spec says now.
+    differences: Vec<Difference>,
+    /// Where it is bound.
+    former: Binding,
+}
+
+#[derive(Debug, Clone)]
+struct Difference {
+    field: &'static str,
+    bound: String,
+    wanted: String,
+}
+
+impl fmt::Display for Move {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the spec was edited before there was an endpoint (")?;
+        for (number, Difference { field, bound, wanted }) in self.differences.iter().enumerate() {
+            let comma = if number > 0 { ", " } else { "" };
+            write!(f, "{comma}{field} from {bound} to {wanted}")?;
+        }
+        let Binding {
+            account,
+            account_id,
+            region,
+        } = &self.former;
+        write!(
+            f,
+            "), so what may have been made through AWSAccount {account} in AWS account {account_id} in {region} is removed first"
+        )
+    }
+}
+
+impl Move {
+    /// What is found on the way, told as part of the move.
+    fn tell(&self, findings: &Findings) -> Findings {
+        let told = |finding: &Option<Finding>| {
+            let finding = finding.as_ref()?;
+            Some(match finding.reason {
+                _ if finding.ok => finding.clone(),
+                // That the former endpoint is being deleted is not that the object is.
+                Reason::Deleting => Finding::bad(Reason::Updating, format!("{self}: {}", finding.message)),
+                reason => Finding::bad(
+                    reason,
+                    format!(
+                        "{self}: {}. Nothing is made in its new place until that is done; to do without, undo the edit",
+                        finding.message.trim_end_matches('.')
+                    ),
+                ),
+            })
+        };
+        Findings {
+            account: told(&findings.account),
+            endpoint: told(&findings.endpoint),
+            service: findings.service.clone(),
+        }
+    }
+}
+
+impl Pass<'_> {
+    /// Compares the spec with what the object is bound to, and finds out whether it has to be bound again. Errors are what keeps the edit from being
+    /// carried out, where what is bound cannot stay either.
+    pub(super) fn compare_binding(&mut self, spec: Option<&VPCEndpointSpec>) -> Result<(), Findings> {
+        let status = &self.object.status;
+        let (Some(spec), Some(former)) = (spec, status::binding(status)) else {
+            return Ok(());
+        };
+        if self.deleting {
+            return Ok(());
+        }
+        self.agrees = true;
+        if status.vpc_endpoint_id.is_some() {
+            return Ok(());
+        }
+        let named_otherwise =
+            |named: &Option<String>, bound: &str| named.as_deref().is_some_and(|named| named != bound);
+        let contradicts =
+            named_otherwise(&spec.account, &former.account) || named_otherwise(&spec.region, former.region.as_str());
+        let edited = status
+            .bound_generation
+            .is_some_and(|bound| Some(bound) != self.object.metadata.generation);
+        let anew = if contradicts || edited {
+            self.resolve_as(Some(spec), As::New)
+        } else {
+            self.resolve_as(Some(spec), As::Bound)
+        };
+        let anew = match anew {
+            Ok(anew) => anew,
+            // Nothing better can be chosen. What is bound says why it is not carried out, where that is so.
+            Err(finding) => {
+                self.agrees = false;
+                return if contradicts {
+                    Err(Findings::account(finding))
+                } else {
+                    Ok(())
+                };
+            }
+        };
+        let desired = match self.desired(spec, &anew) {
+            Ok(desired) => desired,
+            Err(_) if anew.binding == former => return Ok(()),
+            Err(finding) => {
+                self.agrees = false;
+                return Err(Findings {
+                    endpoint: Some(finding),
+                    ..Findings::default()
+                });
+            }
+        };
+        let differences = differences(
+            &former,
+            status.network.as_ref(),
+            status.vpc_endpoint_service_id.as_deref(),
+            &anew,
+            &desired,
+        );
+        if differences.is_empty() {
+            return Ok(());
+        }
+        self.agrees = false;
+        let moving = Move { differences, former };
+        if self.ctx.settings.mode == Mode::ReadOnly {
+            let message = format!("the operator is read-only (--mode ReadOnly), and would do this: {moving}");
+            return Err(Findings {
+                endpoint: Some(Finding::bad(Reason::ReadOnly, message)),
+                ..Findings::default()
+            });
+        }
+        self.moving = Some(moving);
+        Ok(())
+    }
+
+    /// What is said of an object, as part of its move if it moves.
+    pub(super) fn told(&self, findings: &Findings) -> Findings {
+        match &self.moving {
+            Some(moving) => moving.tell(findings),
+            None => findings.clone(),
+        }
+    }
+
+    /// Before the first call that changes AWS: the finalizer, the AWSAccount's too, then account, region, network, service and incarnation, each
+    /// acknowledged; and before tags are set, their keys. False: what was resolved does not hold any more.
+    pub(super) async fn bind(
+        &mut self,
+        spec: Option<&VPCEndpointSpec>,
+        resolved: &Resolved,
+        desired: &Desired,
+    ) -> Result<bool, kube::Error> {
+        if !finalizer::has(&*self.object, ENDPOINT_FINALIZER) {
+            let api: Api<Endpoint> = Api::namespaced(self.ctx.client.clone(), &self.owner.namespace);
+            let written = finalizer::add(&api, &*self.object, ENDPOINT_FINALIZER).await?;
+            self.object = status::remember(self.ctx, written);
+        }
+        let mut status = self.object.status.clone();
+        let mut keys: BTreeSet<String> = status.tag_keys.iter().cloned().collect();
+        keys.extend(status::tag_keys(desired));
+        let is_whole = status.network.is_some() && status.vpc_endpoint_service_id.is_some();
+        if status::binding(&status).is_some() {
+            // Of a tag that it set and does not know of, the operator would never take it away again.
+            if keys.len() > status.tag_keys.len() || !(is_whole || status.vpc_endpoint_id.is_some()) {
+                status.tag_keys = keys.into_iter().collect();
+                status.network.get_or_insert_with(|| status::network(desired));
+                status
+                    .vpc_endpoint_service_id
+                    .get_or_insert_with(|| desired.service_name.clone());
+                self.object = status::write(self.ctx, &self.object, status).await?;
+            }
+            return Ok(true);
+        }
+        // Reading AWS took its time: meanwhile the AWSAccount may have been deleted, suspended, or mapped to others.
+        let _no_account_goes = self.ctx.protection.while_binding().await;
+        let still = self.resolve(spec).is_ok_and(|now| now == *resolved);
+        let account = self.ctx.caches.accounts.get(&ObjectRef::new(&resolved.binding.account));
+        let Some(account) = account.filter(|_| still) else {
+            return Ok(false);
+        };
+        protect(self.ctx, &account).await?;
+        status::bind(&mut status, &resolved.binding, desired);
+        status.bound_generation = self.object.metadata.generation;
+        status.tag_keys = keys.into_iter().collect();
+        let findings = Findings {
+            account: Some(status::account_resolved(&resolved.binding)),
+            endpoint: Some(Finding::bad(Reason::Creating, "the endpoint is being made")),
+            service: None,
+        };
+        status::judge(&mut status, &findings, self.object.metadata.generation);
+        self.object = status::write(self.ctx, &self.object, status).await?;
+        self.ctx.memories.with(&self.object, |memory| {
+            memory.nothing_made = true;
+            memory.awaits_first_ready = true;
+        });
+        self.ctx.wakers.account(&resolved.binding.account);
+        tracing::info!(
+            namespace = self.owner.namespace,
+            name = self.owner.name,
+            account = resolved.binding.account,
+            account_id = resolved.binding.account_id.as_str(),
+            region = resolved.binding.region.as_str(),
+            "bound"
+        );
+        Ok(true)
+    }
+
+    /// Nothing is left where the object is bound: the next reconcile finds it unbound, and binds it as its spec says now.
+    pub(super) async fn unbind(&mut self) -> Result<Next, kube::Error> {
+        let mut status = self.object.status.clone();
+        let account = status.account.as_ref().map(|account| account.name.clone());
+        status::unbind(&mut status);
+        let moved = Finding::bad(
+            Reason::Updating,
+            "the spec was edited before there was an endpoint, and nothing is left of what was made before: it is bound again",
+        );
+        let findings = Findings {
+            account: Some(moved.clone()),
+            endpoint: Some(moved),
+            service: None,
+        };
+        self.moving = None;
+        self.write(status, &findings).await?;
+        self.ctx.memories.with(&self.object, |memory| {
+            memory.absent_since = None;
+            memory.made_unseen_since = None;
+        });
+        for region in self.ctx.regions.all() {
+            region.leave(&self.owner.uid);
+        }
+        tracing::info!(
+            namespace = self.owner.namespace,
+            name = self.owner.name,
+            account,
+            incarnation = self.object.status.incarnation,
+            "unbound, to be bound again as the spec says now"
+        );
+        if let Some(account) = account {
+            self.ctx.wakers.account(&account);
+        }
+        Ok(Next::After(Duration::ZERO))
+    }
+}
+
+fn differences(
+    former: &Binding,
+    network: Option<&NetworkStatus>,
+    service: Option<&str>,
+    anew: &Resolved,
+    desired: &Desired,
+) -> Vec<Difference> {
+    let network = network.map(|network| network.vpc_id.as_str());
+    let binding = &anew.binding;
+    [
+        ("account", Some(former.account.as_str()), binding.account.as_str()),
+        (
+            "AWS account",
+            Some(former.account_id.as_str()),
+            binding.account_id.as_str(),
+        ),
+        ("region", Some(former.region.as_str()), binding.region.as_str()),
+        ("vpc_id", network, desired.vpc.as_str()),
+        ("vpc_endpoint_service_id", service, desired.service_name.as_str()),
+    ]
+    .into_iter()
+    .filter_map(|(field, bound, wanted)| {
+        let bound = bound.filter(|bound| *bound != wanted)?.to_owned();
+        let wanted = wanted.to_owned();
+        Some(Difference { field, bound, wanted })
+    })
+    .collect()
+}
