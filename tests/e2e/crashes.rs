@@ -4,6 +4,8 @@
 //! each write to the API server, which is held off by taking away the right to it. What a crash leaves right after one write is what it leaves before
 //! the next.
 
+mod edited;
+
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::{Value, json};
