@@ -37,6 +37,9 @@ for pause in 0.1 0.2 0.5 1 2 4; do
 done
 "#;
 
+/// Set in our environment, folders stay, for their logs.
+pub(crate) const KEEP: &str = "VPCE_TESTBED_KEEP";
+
 /// How long a killed child may take to be gone.
 const KILLED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -215,7 +218,7 @@ impl Scratch {
         let _ = fs::remove_dir_all(&path); // left by an earlier process of the same id
         fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
-        let janitor = match std::env::var_os("VPCE_TESTBED_KEEP") {
+        let janitor = match std::env::var_os(KEEP) {
             Some(_) => None,
             None => Some(
                 Command::new("/bin/sh")

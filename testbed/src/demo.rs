@@ -1,20 +1,26 @@
 //! The demo: everything started, a handful of endpoints in three AWS accounts, and what a person wants to see of it.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::aws::{Call, Config, Simulator};
-use crate::child::last_lines;
+use crate::aws::{Config, Simulator};
+use crate::child::{KEEP, last_lines};
 use crate::control_plane::ControlPlane;
 use crate::operator::{self, Aws, Operator, Options, project};
 use crate::scenario;
 use crate::tools::Tool;
 
+mod calls;
+mod introduction;
+mod pods;
+
 const READY_WITHIN: Duration = Duration::from_secs(180);
+/// How often the Pod's status is brought up to date while everything runs.
+const REPORT_EVERY: Duration = Duration::from_secs(2);
 
 /// In the order in which they are applied.
 const MANIFESTS: [&str; 4] = [
@@ -49,10 +55,12 @@ pub fn demo() -> Result<()> {
     }
     stage.wait_until_ready(&progress)?;
     stage.show()?;
-    stage.point_at()?;
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
-        println!("\nIt all runs until you press Ctrl-C.");
-        wait_for_interrupt()?;
+        println!("\n{}", stage.introduction()?);
+        stage.stay()?;
+    } else if let Some(kept) = stage.kept() {
+        // All else ends with this process.
+        println!("\nKept for you:\n{kept}");
     }
     stage.end()
 }
@@ -63,9 +71,8 @@ pub fn demo() -> Result<()> {
 /// When something does not start.
 pub fn up() -> Result<()> {
     let stage = Stage::start(&Progress::begin())?;
-    stage.point_at()?;
-    println!("\nIt all runs until you press Ctrl-C.");
-    wait_for_interrupt()?;
+    println!("\n{}", stage.introduction()?);
+    stage.stay()?;
     stage.end()
 }
 
@@ -89,9 +96,12 @@ impl Stage {
         progress.say("helm install charts/vpce-operator, and starting the operator as its Deployment says");
         let options = Options {
             binary,
+            // As many as there are processes.
+            values: vec![("replicas".to_owned(), "1".to_owned())],
             ..Options::default()
         };
         let operator = Operator::install(&plane, &Aws::from(&aws), options)?;
+        pods::roll_out(&plane, &operator)?;
         Ok(Self { operator, plane, aws })
     }
 
@@ -139,24 +149,32 @@ impl Stage {
             print!("{}", self.plane.kubectl(command)?.success()?);
         }
         println!("\nAWS calls, as the simulator counted them:");
-        print!("{}", table(&self.aws.calls()));
+        print!("{}", calls::table(&self.aws.calls()));
         Ok(())
     }
 
-    fn point_at(&self) -> Result<()> {
-        let log = self.operator.log();
-        println!(
-            "\nMetrics:       https://{}/metrics (curl --insecure --header \"Authorization: Bearer $(kubectl create token prometheus \\\n  \
-             --namespace vpce-system)\")",
-            self.operator.metrics_address()?
-        );
-        println!("Operator log:  {}", log.display());
-        println!("AWS simulator: {} (EC2 and STS)", self.aws.url());
-        println!("To look around yourself:");
-        println!("  export KUBECONFIG={}", self.plane.kubeconfig().display());
-        println!("  alias kubectl={}", Tool::Kubectl.path()?.display());
-        std::io::stdout().flush()?;
-        Ok(())
+    /// Stays until Ctrl-C, and keeps the status of the operator's Pod true meanwhile.
+    fn stay(&self) -> Result<()> {
+        println!("\nIt all runs until you press Ctrl-C.");
+        let mut complained = false;
+        until_interrupted(|| {
+            let reported = pods::report(&self.plane, &self.operator);
+            if let (Err(error), false) = (&reported, complained) {
+                eprintln!("testbed: the status of the operator's Pod is not kept up to date: {error:#}");
+            }
+            complained = reported.is_err();
+        })
+    }
+
+    /// What is still there when this process has ended.
+    fn kept(&self) -> Option<String> {
+        std::env::var_os(KEEP)?;
+        let (log, folder) = (self.operator.log(), self.plane.folder());
+        Some(format!(
+            "Operator log:   {}\nControl plane:  {}",
+            log.display(),
+            folder.display()
+        ))
     }
 
     fn end(self) -> Result<()> {
@@ -226,33 +244,18 @@ fn told(endpoint: &Value) -> (String, Told) {
     (name, told)
 }
 
-/// One line an account and action.
-fn table(calls: &[Call]) -> String {
-    let mut counts: BTreeMap<(&str, &str, &str), (usize, usize)> = BTreeMap::new();
-    for call in calls {
-        let (all, failed) = counts.entry((&call.account, &call.region, &call.action)).or_default();
-        *all += 1;
-        *failed += usize::from(!call.ok());
-    }
-    let mut table = format!(
-        "{:14} {:14} {:32} {:>5} {:>6}\n",
-        "ACCOUNT", "REGION", "ACTION", "CALLS", "ERRORS"
-    );
-    for ((account, region, action), (all, failed)) in counts {
-        table += &format!("{account:14} {region:14} {action:32} {all:5} {failed:6}\n");
-    }
-    table
-}
-
-fn wait_for_interrupt() -> Result<()> {
+fn until_interrupted(mut meanwhile: impl FnMut()) -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted?,
-            _ = terminate.recv() => {}
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => return Ok(()),
+                _ = terminate.recv() => return Ok(()),
+                () = tokio::time::sleep(REPORT_EVERY) => meanwhile(),
+            }
         }
-        Ok(())
     })
 }

@@ -5,20 +5,20 @@ use anyhow::Result;
 use crate::aws::{RoleSpec, ServiceSpec, Simulator};
 
 /// One VPC with what endpoints in it need; its first subnet lies in zone a, the next in b, and so on.
-struct Network {
-    account: &'static str,
-    external_id: Option<&'static str>,
-    region: &'static str,
-    vpc: &'static str,
-    cidr: &'static str,
-    ipv6: Option<&'static str>,
-    subnets: &'static [&'static str],
-    group: Option<&'static str>,
-    services: &'static [&'static str],
+pub(crate) struct Network {
+    pub(crate) account: &'static str,
+    pub(crate) external_id: Option<&'static str>,
+    pub(crate) region: &'static str,
+    pub(crate) vpc: &'static str,
+    pub(crate) cidr: &'static str,
+    pub(crate) ipv6: Option<&'static str>,
+    pub(crate) subnets: &'static [&'static str],
+    pub(crate) group: Option<&'static str>,
+    pub(crate) services: &'static [&'static str],
 }
 
 /// `examples/seed` and `examples/demo`, in this order.
-const NETWORKS: &[Network] = &[
+pub(crate) const NETWORKS: &[Network] = &[
     Network {
         account: "111111111111",
         external_id: None,

@@ -203,6 +203,32 @@ impl Identities {
         }
     }
 
+    /// Adds a user who may do everything in the account, and returns the key id and secret.
+    pub(crate) fn add_administrator(&mut self, partition: &str, account: &str) -> (String, String) {
+        self.add_account(account);
+        let key_id = random_id("AKIA", 16, ID_CHARS);
+        let secret = random_id("", 40, SECRET_CHARS);
+        let arn = format!("arn:{partition}:iam::{account}:user/administrator");
+        let principal = Principal {
+            account: account.to_owned(),
+            arn: arn.clone(),
+            user_id: random_id("AIDA", 17, ID_CHARS),
+            role: arn,
+            session: false,
+            tags: Tags::new(),
+            transitive: BTreeSet::new(),
+            source_identity: None,
+        };
+        let key = Key {
+            principal,
+            token: None,
+            expires: None,
+        };
+        self.keys.insert(key_id.clone(), key);
+        self.secrets.push(secret.clone());
+        (key_id, secret)
+    }
+
     pub(crate) fn add_account(&mut self, account: &str) {
         self.accounts.insert(account.to_owned());
     }

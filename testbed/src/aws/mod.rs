@@ -131,6 +131,13 @@ impl Simulator {
         self.world().identities.add_account(account);
     }
 
+    /// Adds a user who may do everything in an account, for people who look around, and returns the key id and secret.
+    pub fn add_administrator(&self, account: &str) -> (String, String) {
+        let mut world = self.world();
+        let partition = world.config.partition.clone();
+        world.identities.add_administrator(&partition, account)
+    }
+
     /// Adds a role by its ARN. A policy that cannot be evaluated in full is an error, and the role is not added.
     pub fn add_role(&self, arn: &str, spec: RoleSpec) -> anyhow::Result<()> {
         self.world().identities.set_role(arn, spec)
