@@ -186,6 +186,48 @@ fn an_account_takes_as_many_endpoints_as_it_allows_and_the_oldest_next() {
 }
 
 #[test]
+fn a_limit_is_each_teams_own_where_each_has_an_awsaccount_and_is_shared_where_one_maps_them_all() {
+    let world = World::shared();
+    let one = world.unregistered_tenant("share-one");
+    let mut other = world.unregistered_tenant("share-other");
+    other.account_id.clone_from(&one.account_id);
+    other.role_arn.clone_from(&one.role_arn);
+    other.vpc.clone_from(&one.vpc);
+    other.subnets.clone_from(&one.subnets);
+    let greedy = |tenant: &Tenant<'_>| {
+        for number in 0..4 {
+            tenant.apply(&format!("ep-{number}"), tenant.spec(json!({})));
+        }
+        let reasons = || {
+            (0..4)
+                .map(|number| tenant.reason(&format!("ep-{number}")))
+                .collect::<Vec<_>>()
+        };
+        world.eventually("it has all that its AWSAccount allows", || {
+            let with = |reason: &str| reasons().iter().filter(|found| *found == reason).count();
+            (with("Available") == 2 && with("AccountFull") == 2).then_some(())
+        });
+    };
+
+    // The same AWS account and role, an AWSAccount each: what one has takes nothing from the other.
+    one.register(json!({"max_endpoints": 2}));
+    other.register(json!({"max_endpoints": 1}));
+    greedy(&one);
+    other.apply("api", other.spec(json!({})));
+    other.ready("api");
+    other.apply("more", other.spec(json!({})));
+    other.not_ready("more", "AccountFull");
+
+    // One AWSAccount for both: whoever comes first has all of it.
+    let third = world.unregistered_tenant("share-third");
+    let late = world.unregistered_tenant("share-late");
+    third.register(json!({"max_endpoints": 2, "namespaces": [third.namespace, late.namespace]}));
+    greedy(&third);
+    late.apply("api", third.spec(json!({})));
+    late.not_ready("api", "AccountFull");
+}
+
+#[test]
 fn tags_that_the_account_requires_win_and_follow_the_namespace() {
     let tenant = World::shared().unregistered_tenant("required");
     tenant.register(json!({
