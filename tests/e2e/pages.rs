@@ -13,10 +13,11 @@ use vpce_testbed::control_plane::ControlPlane;
 use vpce_testbed::tools::Tool;
 
 /// Kinds that the API server of the testbed does not have, since their CRDs belong to others.
-const KINDS_OF_OTHERS: [&str; 12] = [
+const KINDS_OF_OTHERS: [&str; 13] = [
     "Alertmanager",
     "AlertmanagerConfig",
     "Application",
+    "Certificate",
     "GitRepository",
     "GrafanaDashboard",
     "HelmRelease",
