@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use crate::api::{SecurityGroupType, ServicePort, ServiceType, VPCEndpointSpec};
+use crate::api::{DeletionPolicy, SecurityGroupType, ServicePort, ServiceType, VPCEndpointSpec};
 use crate::conditions::{Finding, Reason};
 use crate::ids::{GroupId, SubnetId, VpcId};
 use crate::metadata::Metadata;
@@ -181,6 +181,8 @@ pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Re
         warnings,
     };
     rails::check(&resolved.binding.account, account, &resolved.binding.region, &desired)?;
+    let policy = DeletionPolicy::of(spec.deletion_policy, account);
+    rails::check_deletion_policy(&resolved.binding.account, account, policy)?;
     Ok(desired)
 }
 
@@ -262,6 +264,7 @@ mod tests {
             }))
             .expect("an account"),
             forced_tags: BTreeMap::from([("team".into(), "blue".into())]),
+            mapped: true,
             writes: Writes::Allowed,
         }
     }

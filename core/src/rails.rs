@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::api::AWSAccountSpec;
+use crate::api::{AWSAccountSpec, DeletionPolicy};
 use crate::conditions::{Finding, Reason};
 use crate::desired::{Desired, Groups};
 use crate::ids::{GroupId, Region};
@@ -95,6 +95,20 @@ fn one_of<T: AsRef<str>>(values: &[T]) -> String {
         ([only], 0) => format!("use {only}"),
         (all, 0) => format!("use one of {}", all.join(", ")),
         (first, more) => format!("use one of {} and {more} more", first.join(", ")),
+    }
+}
+
+/// Checks whether an endpoint may outlive its object, where it asks for that.
+pub fn check_deletion_policy(account: &str, spec: &AWSAccountSpec, policy: DeletionPolicy) -> Result<(), Finding> {
+    match policy {
+        DeletionPolicy::Retain if !spec.allow_retain => Err(Finding::bad(
+            Reason::NotAllowed,
+            format!(
+                "deletion_policy Retain is not allowed by the guardrails of AWSAccount {account} (allow_retain): set it to Delete, \
+                 or ask your platform team to allow it; what is in AWS stays until then"
+            ),
+        )),
+        DeletionPolicy::Retain | DeletionPolicy::Delete => Ok(()),
     }
 }
 
@@ -194,6 +208,7 @@ mod tests {
             role: "arn:aws:iam::111111111111:role/x".parse().expect("a role"),
             account,
             forced_tags: BTreeMap::new(),
+            mapped: true,
             writes: Writes::Allowed,
         };
         desired(&endpoint, &owner, &resolved).map(|_| ()).map_err(|finding| {
@@ -289,6 +304,37 @@ mod tests {
         let message = checked(json!({}), on()).expect_err("not allowed unless it is said");
         assert!(message.contains("allow_private_dns"), "{message}");
         assert_eq!(checked(json!({"allow_private_dns": true}), on()), Ok(()));
+    }
+
+    #[test]
+    fn retaining_has_to_be_allowed() {
+        for (rails, spec, allowed) in [
+            (json!({}), json!({}), true),
+            (json!({}), json!({"deletion_policy": "Delete"}), true),
+            (json!({}), json!({"deletion_policy": "Retain"}), false),
+            (
+                json!({"allow_retain": true}),
+                json!({"deletion_policy": "Retain"}),
+                true,
+            ),
+            (json!({"default_deletion_policy": "Retain"}), json!({}), false),
+            (
+                json!({"default_deletion_policy": "Retain"}),
+                json!({"deletion_policy": "Delete"}),
+                true,
+            ),
+            (
+                json!({"default_deletion_policy": "Retain", "allow_retain": true}),
+                json!({}),
+                true,
+            ),
+        ] {
+            let result = checked(rails.clone(), spec.clone());
+            assert_eq!(result.is_ok(), allowed, "{rails} {spec}");
+            if let Err(message) = result {
+                assert!(message.contains("allow_retain"), "{message}");
+            }
+        }
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub struct Resolved {
     pub account: AWSAccountSpec,
     /// Tags that the account puts on everything, whatever the object says.
     pub forced_tags: BTreeMap<String, String>,
+    /// Whether the account maps the namespace: what is bound and no longer mapped is frozen, and may only be deleted.
+    pub mapped: bool,
     /// Whether anything may be changed in AWS.
     pub writes: Writes,
 }
@@ -144,6 +146,7 @@ fn resolve_unbound(subject: Subject<'_>, accounts: &[Account<'_>]) -> Result<Res
         role,
         spec,
         subject.labels,
+        true,
         writes,
     ))
 }
@@ -184,6 +187,7 @@ fn resolve_bound(subject: Subject<'_>, binding: &Binding, accounts: &[Account<'_
     if spec.decommissioned {
         return Err(decommissioned(name));
     }
+    let mapped = tenancy::maps(spec, namespace, subject.labels);
     let writes = if spec.suspended {
         Writes::Frozen(suspended(name))
     } else if subject.deleting {
@@ -205,7 +209,7 @@ fn resolve_bound(subject: Subject<'_>, binding: &Binding, accounts: &[Account<'_
                 region.as_str()
             ),
         ))
-    } else if !tenancy::maps(spec, namespace, subject.labels) {
+    } else if !mapped {
         Writes::Frozen(Finding::bad(
             Reason::MappingRevoked,
             format!(
@@ -216,7 +220,7 @@ fn resolve_bound(subject: Subject<'_>, binding: &Binding, accounts: &[Account<'_
     } else {
         Writes::Allowed
     };
-    Ok(resolved(binding.clone(), role, spec, subject.labels, writes))
+    Ok(resolved(binding.clone(), role, spec, subject.labels, mapped, writes))
 }
 
 fn resolved(
@@ -224,6 +228,7 @@ fn resolved(
     role: RoleArn,
     spec: &AWSAccountSpec,
     labels: &BTreeMap<String, String>,
+    mapped: bool,
     writes: Writes,
 ) -> Resolved {
     let from_labels = spec.tags_from_namespace_labels.iter();
@@ -236,6 +241,7 @@ fn resolved(
         role,
         account: spec.clone(),
         forced_tags,
+        mapped,
         writes,
     }
 }

@@ -2,22 +2,42 @@
 
 use std::collections::HashSet;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use vpce_core::observed::State;
 use vpce_core::orphans::{Kind, Objects, Orphan, orphans};
+use vpce_core::plan::ResourceId;
 
 use super::ec2::{Ec2, Which};
 use super::region::{LookError, Region};
 use crate::context::Caches;
 
-/// How many endpoints and groups were retained, and when that was read.
-#[derive(Debug, Clone, Copy)]
-pub struct Retained {
-    at: Instant,
-    /// Endpoints.
-    pub endpoints: usize,
-    /// Security groups.
-    pub groups: usize,
+/// How many endpoints and groups were retained.
+#[derive(Debug, Default)]
+pub(super) struct Retained {
+    /// When they were read; none before the first time.
+    at: Option<Instant>,
+    /// Endpoints that were read.
+    endpoints: usize,
+    /// Security groups that were read.
+    groups: usize,
+    /// What was retained since they were read, and when.
+    since: Vec<(Instant, Kind)>,
+}
+
+impl Retained {
+    fn count(&self, kind: Kind) -> usize {
+        let read = match kind {
+            Kind::Endpoint => self.endpoints,
+            Kind::Group => self.groups,
+        };
+        read + self.since.iter().filter(|(_, since)| *since == kind).count()
+    }
+
+    fn is_older_than(&self, age: Duration) -> bool {
+        self.at.is_none_or(|at| at.elapsed() >= age)
+    }
 }
 
 /// The objects of the cluster, as the caches have them at one moment.
@@ -56,16 +76,33 @@ impl Objects for Present {
 }
 
 impl Region {
-    /// What was retained here, if that has been read.
-    fn retained(&self) -> Option<Retained> {
-        *self.retained.lock().unwrap_or_else(PoisonError::into_inner)
+    fn with_retained<T>(&self, work: impl FnOnce(&mut Retained) -> T) -> T {
+        work(&mut self.retained.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Counts what was retained just now, until all of it is read again.
+    pub fn count_retained(&self, id: &ResourceId) {
+        let kind = match id {
+            ResourceId::Endpoint(_) => Kind::Endpoint,
+            ResourceId::Group(_) => Kind::Group,
+        };
+        self.with_retained(|retained| retained.since.push((Instant::now(), kind)));
+    }
+
+    /// The endpoints that cost money and that no object stands for: those that were retained, and the orphans of the last look.
+    pub fn endpoints_without_object(&self) -> usize {
+        let retained = self.with_retained(|retained| retained.count(Kind::Endpoint));
+        retained + self.orphaned_endpoints.load(Ordering::Relaxed)
     }
 
     /// The orphans of the last read.
     pub fn orphans(&self, present: &Present) -> Vec<Orphan> {
         let endpoints = self.endpoints(|shelf| shelf.facts().cloned().collect::<Vec<_>>());
         let groups = self.groups(|shelf| shelf.facts().cloned().collect::<Vec<_>>());
-        orphans(&self.settings.clusters.own, present, endpoints.iter(), groups.iter())
+        let found = orphans(&self.settings.clusters.own, present, endpoints.iter(), groups.iter());
+        let endpoints = found.iter().filter(|orphan| orphan.kind == Kind::Endpoint).count();
+        self.orphaned_endpoints.store(endpoints, Ordering::Relaxed);
+        found
     }
 
     /// How many there are, by kind, and whether they were retained.
@@ -76,24 +113,37 @@ impl Region {
         if self.read_at().is_some() {
             found.extend([Kind::Endpoint, Kind::Group].map(|kind| (kind.as_str(), false, of(kind))));
         }
-        if let Some(Retained { endpoints, groups, .. }) = self.retained() {
-            found.push((Kind::Endpoint.as_str(), true, endpoints));
-            found.push((Kind::Group.as_str(), true, groups));
-        }
+        self.with_retained(|retained| {
+            if retained.at.is_some() {
+                found.extend([Kind::Endpoint, Kind::Group].map(|kind| (kind.as_str(), true, retained.count(kind))));
+            }
+        });
         found
     }
 
     /// Reads what was retained, unless that was done not long ago.
     pub async fn read_retained(&self, ec2: &Ec2, max_age: Duration) -> Result<(), LookError> {
-        if self.retained().is_some_and(|retained| retained.at.elapsed() < max_age) {
+        let is_old = || self.with_retained(|retained| retained.is_older_than(max_age));
+        if !is_old() {
+            return Ok(());
+        }
+        let _nobody_else_reads = self.reading_retained.lock().await;
+        if !is_old() {
             return Ok(());
         }
         let at = Instant::now();
         let cluster = self.settings.clusters.own.as_str();
-        let endpoints = self.all_endpoints(ec2, Which::Retained(cluster)).await?.len();
+        let mut endpoints = self.all_endpoints(ec2, Which::Retained(cluster)).await?;
+        // What was deleted lingers in answers, and costs nothing.
+        endpoints.retain(|fact| !matches!(fact.state, State::Deleting | State::Deleted));
+        let endpoints = endpoints.len();
         let groups = self.all_groups(ec2, Which::Retained(cluster)).await?.len();
-        let retained = Retained { at, endpoints, groups };
-        *self.retained.lock().unwrap_or_else(PoisonError::into_inner) = Some(retained);
+        self.with_retained(|retained| {
+            retained.at = Some(at);
+            retained.endpoints = endpoints;
+            retained.groups = groups;
+            retained.since.retain(|(since, _)| *since > at);
+        });
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! One AWS account in one region: its snapshot, its lines, its deletes and its hold, shared by all who work there.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -165,7 +166,10 @@ pub struct Region {
     lines: Mutex<Lines>,
     /// Endpoints that wait to be deleted together.
     pub(super) deletes: Deletes,
-    pub(super) retained: Mutex<Option<Retained>>,
+    pub(super) retained: Mutex<Retained>,
+    pub(super) reading_retained: AsyncMutex<()>,
+    /// How many there were at the last look.
+    pub(super) orphaned_endpoints: AtomicUsize,
     /// When the operator started. All lines begin then, with one token: nobody knows what was spent before, but since
     /// then only we spend.
     epoch: Instant,
@@ -189,6 +193,8 @@ impl Region {
             lines: Mutex::default(),
             deletes: Deletes::default(),
             retained: Mutex::default(),
+            reading_retained: AsyncMutex::new(()),
+            orphaned_endpoints: AtomicUsize::new(0),
             epoch,
         }
     }
@@ -612,6 +618,13 @@ impl Regions {
             .entry(key)
             .or_insert_with_key(|key| Arc::new(Region::new(key.clone(), self.settings.clone(), self.epoch)))
             .clone()
+    }
+
+    /// The endpoints in an AWS account that cost money and that no object stands for, in the regions that were looked at.
+    pub fn endpoints_without_object(&self, account_id: &str) -> usize {
+        let regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = regions.iter().filter(|(key, _)| key.account_id == account_id);
+        here.map(|(_, region)| region.endpoints_without_object()).sum()
     }
 
     /// All of them, in order.

@@ -17,13 +17,15 @@ pub struct Admissions {
 }
 
 impl Admissions {
-    /// Lets an object through to be bound, or says that it has to wait; `claim`: whether its place is kept for it.
+    /// Lets an object through to be bound, or says that it has to wait; `claim`: whether its place is kept for it. Of the places,
+    /// `without_object` are taken by endpoints in AWS that no object stands for.
     pub fn admit(
         &self,
         caches: &Caches,
         object: &Endpoint,
         account: &str,
         most: i32,
+        without_object: usize,
         claim: bool,
     ) -> Result<(), Finding> {
         let most = usize::try_from(most).unwrap_or(0);
@@ -38,7 +40,7 @@ impl Admissions {
                 .any(|endpoint| endpoint.uid().as_ref() == Some(uid) && endpoint.status.account.is_none())
         });
         let bound = endpoints.iter().filter(|endpoint| is_bound_to(endpoint, account));
-        let room = most.saturating_sub(bound.count() + let_through.len());
+        let room = most.saturating_sub(bound.count() + let_through.len() + without_object);
         let older = endpoints
             .iter()
             .filter(|endpoint| waits(caches, endpoint, account))
@@ -49,10 +51,14 @@ impl Admissions {
             return Ok(());
         }
         if older >= room {
+            let taken = match without_object {
+                0 => String::new(),
+                some => format!(" ({some} of them are in AWS without an object: retained, or orphans)"),
+            };
             return Err(Finding::bad(
                 Reason::AccountFull,
                 format!(
-                    "AWSAccount {account} allows {most} endpoints and has no room: it is made when others are deleted, the \
+                    "AWSAccount {account} allows {most} endpoints and has no room{taken}: it is made when others are deleted, the \
                      oldest first, or when your platform team raises max_endpoints"
                 ),
             ));
@@ -162,7 +168,9 @@ mod tests {
                 .endpoints
                 .find(|endpoint| endpoint.name_any() == "younger")
                 .expect("stored");
-            Admissions::default().admit(&caches, &younger, "one", 1, true).is_ok()
+            Admissions::default()
+                .admit(&caches, &younger, "one", 1, 0, true)
+                .is_ok()
         };
         let older = |namespace: &str, status: Value| endpoint(namespace, "older", "2026-01-02T00:00:00Z", status);
         for words in ["AWSAccount one allows 1 endpoints and has no room", "no room", ""] {

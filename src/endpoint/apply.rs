@@ -9,7 +9,7 @@ use vpce_core::ids::GroupId;
 use vpce_core::line::Turn;
 use vpce_core::observed::{GroupFact, State};
 use vpce_core::plan::{ResourceId, Step};
-use vpce_core::tags::Owner;
+use vpce_core::tags::{self, Owner};
 
 use super::explain::{explain, is_in_use};
 use crate::aws::deletes::Asker;
@@ -259,6 +259,10 @@ impl Hands<'_> {
             Step::Untag(id, keys) => {
                 let made = self.ec2.delete_tags(id, keys).await?;
                 self.tell("DeleteTags", &made.request_id, &id.to_string());
+                // Users' tags are no owner's: without the cluster's it was retained.
+                if keys.contains(tags::CLUSTER) {
+                    self.region.count_retained(id);
+                }
                 self.change_tags(id, |there| there.retain(|key, _| !keys.contains(key)));
             }
             Step::DeleteEndpoint(id) => {

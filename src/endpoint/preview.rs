@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use vpce_core::conditions::{Finding, Reason};
 use vpce_core::observed::Sight;
-use vpce_core::plan::{Step, foresee};
+use vpce_core::plan::{Farewell, Step, foresee};
 use vpce_core::resolve::{Binding, Writes};
 
 use super::explain::explain;
@@ -73,7 +73,14 @@ pub async fn preview(ctx: &Shared, object: Arc<Endpoint>) -> Result<Preview, Fin
     look(&pass, &region, &ec2).await.map_err(not_seen)?;
     let known = &pass.object.status;
     let seen = observe::found(ctx, &region, &pass.owner, &pass.object, known, desired.as_ref());
-    let farewell = farewell(policy, &resolved);
+    let refused;
+    let farewell = match farewell(policy, &resolved, &pass.owner.namespace) {
+        Ok(farewell) => farewell,
+        Err(why) => {
+            refused = why;
+            Farewell::Refused(&refused)
+        }
+    };
     let now = pass.plan(desired.as_ref(), farewell, &seen, None);
     let steps = foresee(&seen, desired.as_ref(), |seen| {
         pass.plan(desired.as_ref(), farewell, seen, None)

@@ -137,6 +137,12 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
         Err((finding, retry)) => return pass.refused(&resolved, finding, retry).await,
     };
     if let Some(desired) = &desired {
+        if !is_bound && resolved.account.max_endpoints.is_some() {
+            let age = ctx.settings.account_probe_interval;
+            if let Err(error) = region.read_retained(&ec2, age).await {
+                return pass.not_seen(&resolved, &ec2, error).await;
+            }
+        }
         if let Err(full) = pass.admit(&resolved) {
             crate::account::tell(ctx, &resolved.binding.account, &pass.object, &full, "");
             return pass.report(Findings::account(full)).await;
@@ -159,10 +165,18 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
             }
         }
     }
-    let farewell = match pass.moving {
+    let refused;
+    let farewell = match (
+        pass.moving.is_some(),
+        farewell(deletion_policy, &resolved, &pass.owner.namespace),
+    ) {
         // It was never Ready, so nobody can want it retained.
-        Some(_) => Farewell::Delete,
-        None => farewell(deletion_policy, &resolved),
+        (true, _) => Farewell::Delete,
+        (false, Ok(farewell)) => farewell,
+        (false, Err(why)) => {
+            refused = why;
+            Farewell::Refused(&refused)
+        }
     };
     pass.converge(&resolved, desired.as_ref(), farewell, &region, &ec2, inside)
         .await
@@ -290,10 +304,12 @@ impl<'a> Pass<'a> {
         match resolved.account.max_endpoints {
             Some(most) if status::binding(&self.object.status).is_none() => {
                 let account = &resolved.binding.account;
+                let account_id = resolved.binding.account_id.as_str();
+                let without_object = self.ctx.regions.endpoints_without_object(account_id);
                 let claim = resolved.writes == Writes::Allowed;
                 self.ctx
                     .admissions
-                    .admit(&self.ctx.caches, &self.object, account, most, claim)
+                    .admit(&self.ctx.caches, &self.object, account, most, without_object, claim)
             }
             _ => Ok(()),
         }
@@ -337,7 +353,7 @@ impl<'a> Pass<'a> {
         &mut self,
         resolved: &Resolved,
         desired: Option<&Desired>,
-        farewell: Farewell,
+        farewell: Farewell<'_>,
         region: &Arc<Region>,
         ec2: &Ec2,
         _inside: Inside,
@@ -513,7 +529,7 @@ impl<'a> Pass<'a> {
     pub(super) fn plan(
         &self,
         desired: Option<&Desired>,
-        farewell: Farewell,
+        farewell: Farewell<'_>,
         seen: &Observed,
         held: Option<&str>,
     ) -> Plan {
@@ -635,11 +651,26 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// What becomes of the AWS resources of an object that is deleted.
-pub(super) fn farewell(policy: Option<DeletionPolicy>, resolved: &Resolved) -> Farewell {
-    match policy.or(resolved.account.default_deletion_policy) {
-        Some(DeletionPolicy::Retain) => Farewell::Retain,
-        Some(DeletionPolicy::Delete) | None => Farewell::Delete,
+/// What becomes of the AWS resources of an object that is deleted; or why that which it asks for is not done. Nobody walks away with an
+/// endpoint: what is retained has to be allowed, and not while the mapping is gone.
+pub(super) fn farewell(
+    policy: Option<DeletionPolicy>,
+    resolved: &Resolved,
+    namespace: &str,
+) -> Result<Farewell<'static>, Finding> {
+    let account = &resolved.binding.account;
+    let policy = DeletionPolicy::of(policy, &resolved.account);
+    rails::check_deletion_policy(account, &resolved.account, policy)?;
+    match policy {
+        DeletionPolicy::Delete => Ok(Farewell::Delete),
+        DeletionPolicy::Retain if resolved.mapped => Ok(Farewell::Retain),
+        DeletionPolicy::Retain => Err(Finding::bad(
+            Reason::MappingRevoked,
+            format!(
+                "AWSAccount {account} no longer maps the namespace {namespace}, and nothing is retained meanwhile: set \
+                 deletion_policy to Delete, or ask your platform team to map it again; what is in AWS stays until then"
+            ),
+        )),
     }
 }
 

@@ -12,6 +12,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto;
 use vpce_core::api::{AWSAccount, VPCEndpoint, Watched};
 use vpce_core::ids::RoleArn;
+use vpce_core::orphans::Kind;
 
 /// Where the series come from.
 #[derive(Clone)]
@@ -180,6 +181,11 @@ const ORPHANS: Series<4> = Series {
     help: "What carries this cluster's tag in AWS, or was retained by it, and belongs to no object.",
     labels: ["account_id", "region", "kind", "retained"],
 };
+const RETAINED: Series<2> = Series {
+    name: "vpce_retained",
+    help: "Endpoints in AWS that outlive their object, by deletion_policy Retain.",
+    labels: ["account_id", "region"],
+};
 const MUTATIONS_HELD: Series<2> = Series {
     name: "vpce_mutations_held",
     help: "Whether nothing is made in a region because many endpoints vanished from it at once.",
@@ -219,6 +225,7 @@ pub(super) fn descs(per_object: bool) -> Vec<Desc> {
         ACCOUNT_SUSPENDED.desc(),
         SESSION_EXPIRATION.desc(),
         ORPHANS.desc(),
+        RETAINED.desc(),
         MUTATIONS_HELD.desc(),
         SNAPSHOT.desc(),
         BUCKET_TOKENS.desc(),
@@ -446,10 +453,10 @@ fn of_accounts(
 }
 
 /// What every region of every AWS account has, once it was read: one that does not exist never is.
-fn of_regions(regions: Vec<RegionGauges>) -> [proto::MetricFamily; 5] {
+fn of_regions(regions: Vec<RegionGauges>) -> [proto::MetricFamily; 6] {
     let (mut held, mut snapshots, mut tokens, mut queues) =
         (Samples::new(), Samples::new(), Samples::new(), Samples::new());
-    let mut orphans = Samples::new();
+    let (mut orphans, mut retained_endpoints) = (Samples::new(), Samples::new());
     for region in regions {
         let Some(read) = region.snapshot_at else {
             continue;
@@ -465,7 +472,11 @@ fn of_regions(regions: Vec<RegionGauges>) -> [proto::MetricFamily; 5] {
                 kind.to_owned(),
                 retained.to_string(),
             ];
-            orphans.insert(key, f64::from(u32::try_from(found).unwrap_or(u32::MAX)));
+            let found = f64::from(u32::try_from(found).unwrap_or(u32::MAX));
+            orphans.insert(key, found);
+            if retained && kind == Kind::Endpoint.as_str() {
+                retained_endpoints.insert([account_id.clone(), region_name.clone()], found);
+            }
         }
         for line in region.lines {
             let key = [account_id.clone(), region_name.clone(), line.action.to_owned()];
@@ -475,6 +486,7 @@ fn of_regions(regions: Vec<RegionGauges>) -> [proto::MetricFamily; 5] {
     }
     [
         ORPHANS.family(orphans),
+        RETAINED.family(retained_endpoints),
         MUTATIONS_HELD.family(held),
         SNAPSHOT.family(snapshots),
         BUCKET_TOKENS.family(tokens),

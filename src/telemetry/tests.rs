@@ -38,6 +38,7 @@ const PROMISED: &[(&str, &str, &[&str], Of)] = &[
     ("vpce_account_suspended", "gauge", &["account"], Of::All),
     ("vpce_account_session_expiration_timestamp_seconds", "gauge", &["account"], Of::All),
     ("vpce_orphans", "gauge", &["account_id", "region", "kind", "retained"], Of::All),
+    ("vpce_retained", "gauge", &["account_id", "region"], Of::All),
     ("vpce_mutations_held", "gauge", &["account_id", "region"], Of::All),
     ("vpce_snapshot_timestamp_seconds", "gauge", &["account_id", "region"], Of::All),
     ("vpce_aws_requests_total", "counter", &["account_id", "region", "service", "action", "result"], Of::All),
@@ -123,7 +124,11 @@ pub(super) fn sources() -> Sources {
                 region: "eu-central-1".into(),
                 snapshot_at: Some(UNIX_EPOCH + Duration::from_secs(1_000)),
                 held: true,
-                orphans: vec![("endpoint", false, 2)],
+                orphans: vec![
+                    ("endpoint", false, 2),
+                    ("endpoint", true, 4),
+                    ("security_group", true, 9),
+                ],
                 lines: vec![LineGauges {
                     action: "CreateVpcEndpoint",
                     tokens: 2.5,
@@ -262,6 +267,7 @@ fn a_scrape_tells_how_the_estate_stands() {
         r#"vpce_account_suspended{account="tenant-b"} 0"#,
         r#"vpce_account_status_condition{account="tenant-b",condition="Ready",status="False",reason="RoleDenied"} 1"#,
         r#"vpce_account_session_expiration_timestamp_seconds{account="tenant-a"} 5000"#,
+        r#"vpce_retained{account_id="111111111111",region="eu-central-1"} 4"#,
         r#"vpce_mutations_held{account_id="111111111111",region="eu-central-1"} 1"#,
         r#"vpce_snapshot_timestamp_seconds{account_id="111111111111",region="eu-central-1"} 1000"#,
         r#"vpce_aws_bucket_tokens{account_id="111111111111",region="eu-central-1",action="CreateVpcEndpoint"} 2.5"#,

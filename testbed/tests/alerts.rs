@@ -9,7 +9,7 @@ use serde::Deserialize;
 use vpce_testbed::tools::Tool;
 
 /// Every alert: how long its condition has to hold, and its severity.
-const ALERTS: [(&str, &str, &str); 17] = [
+const ALERTS: [(&str, &str, &str); 18] = [
     ("VPCEOperatorDown", "5m", "critical"),
     ("VPCEMutationsHeld", "", "critical"),
     ("VPCEEndpointLost", "5m", "critical"),
@@ -25,6 +25,7 @@ const ALERTS: [(&str, &str, &str); 17] = [
     ("VPCESnapshotStale", "", "warning"),
     ("VPCEAccountNearLimit", "", "info"),
     ("VPCEOrphans", "24h", "warning"),
+    ("VPCERetained", "30d", "info"),
     ("VPCEUnparseableObjects", "15m", "warning"),
     ("VPCESuspendedTooLong", "7d", "info"),
 ];

@@ -128,7 +128,8 @@ fn of_two_operators_that_both_lead_any_may_be_killed_anywhere() {
 
 impl<'w> Chaos<'w> {
     fn new(world: &'w World, operators: Vec<&'w Operator>) -> Self {
-        let tenant = world.tenant("chaos");
+        let tenant = world.unregistered_tenant("chaos");
+        tenant.register(json!({"allow_retain": true}));
         // Of others there are: an endpoint and its group that another cluster owns, whose object has a name that occurs here too; two that carry no
         // tags at all; and those of an object that nobody changes.
         let names = ["api-0", "nobodys"];

@@ -22,7 +22,8 @@ const OWNER_TAGS: [&str; 4] = [
 
 /// A tenant of the shared world with one endpoint that is Ready, and what it has in AWS.
 fn settled(name: &str, spec: Value) -> (Tenant<'static>, EndpointView, GroupView) {
-    let tenant = World::shared().tenant(name);
+    let tenant = World::shared().unregistered_tenant(name);
+    tenant.register(json!({"allow_retain": true}));
     tenant.apply("api", tenant.spec(spec));
     tenant.ready("api");
     let (endpoint, group) = (tenant.endpoints().remove(0), tenant.groups().remove(0));

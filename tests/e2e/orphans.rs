@@ -140,7 +140,8 @@ fn an_object_of_the_same_name_takes_its_own_back() {
 
 #[test]
 fn what_was_retained_is_counted_apart() {
-    let tenant = World::shared().tenant("retained-count");
+    let tenant = World::shared().unregistered_tenant("retained-count");
+    tenant.register(json!({"allow_retain": true}));
     tenant.apply("api", tenant.spec(json!({"deletion_policy": "Retain"})));
     tenant.ready("api");
     tenant.delete("api");

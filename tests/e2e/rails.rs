@@ -257,7 +257,7 @@ fn tags_that_the_account_requires_win_and_follow_the_namespace() {
 #[test]
 fn an_account_may_retain_by_default_and_an_endpoint_may_say_otherwise() {
     let tenant = World::shared().unregistered_tenant("retain-default");
-    tenant.register(json!({"default_deletion_policy": "Retain"}));
+    tenant.register(json!({"default_deletion_policy": "Retain", "allow_retain": true}));
     tenant.apply("silent", tenant.spec(json!({})));
     tenant.apply("delete", tenant.spec(json!({"deletion_policy": "Delete"})));
     let kept = text(&tenant.ready("silent")["status"]["vpc_endpoint_id"]);
@@ -289,6 +289,7 @@ fn rails_that_make_no_sense_are_refused_at_apply() {
         ("tags_from_namespace_labels", json!(["silvermullet.com/name"])),
         ("session_tags", json!({"aws:x": "y"})),
         ("default_deletion_policy", json!("Maybe")),
+        ("default_deletion_policy", json!("Retain")),
         ("suspended", json!("yes")),
     ] {
         let message = refused(json!({field: value}));

@@ -51,7 +51,10 @@ use super::watched::lenient;
 #[x_kube(
     validation = Rule::new("!has(oldSelf.role_arn) || (has(self.role_arn) && self.role_arn.startsWith(oldSelf.role_arn.find('^arn:[^:]+:iam::[0-9]{12}:')))")
         .message("the partition and the account of role_arn cannot change: what was made there belongs to that account; register the other account as an AWSAccount of its own")
-        .field_path(".role_arn")
+        .field_path(".role_arn"),
+    validation = Rule::new("!has(self.default_deletion_policy) || self.default_deletion_policy != 'Retain' || (has(self.allow_retain) && self.allow_retain)")
+        .message("default_deletion_policy Retain needs allow_retain: true")
+        .field_path(".default_deletion_policy")
 )]
 pub struct AWSAccountSpec {
     /// The IAM role that the operator assumes in the account: `arn:<partition>:iam::<account id>:role/<name>`.
@@ -160,8 +163,13 @@ pub struct AWSAccountSpec {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_private_dns: bool,
 
+    /// Whether a VPCEndpoint that is deleted may leave its endpoint in AWS (`deletion_policy: Retain`), where it goes on serving and costing.
+    /// Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_retain: bool,
+
     /// So many endpoints may be bound to this AWSAccount: those that are keep their place, then the oldest; the rest wait with the reason
-    /// `AccountFull`. Absent: any number.
+    /// `AccountFull`. Endpoints in the AWS account that were retained, or are orphans, count too. Absent: any number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100_000))]
     pub max_endpoints: Option<i32>,
@@ -178,6 +186,13 @@ pub struct AWSAccountSpec {
     /// names what is left. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub decommissioned: bool,
+}
+
+impl DeletionPolicy {
+    /// The one that holds for a VPCEndpoint that says this, in an account.
+    pub fn of(given: Option<Self>, account: &AWSAccountSpec) -> Self {
+        given.or(account.default_deletion_policy).unwrap_or(Self::Delete)
+    }
 }
 
 /// STS's own default for AssumeRole, in seconds.

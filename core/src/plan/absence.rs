@@ -10,16 +10,27 @@ use crate::tags::{self, Claim, Owner};
 
 /// What becomes of the AWS resources of an object that is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Farewell {
+pub enum Farewell<'a> {
     /// They are deleted.
     Delete,
     /// They stay, marked as retained.
     Retain,
+    /// They are to be retained, and may not be: what there is stays as it is, and so does the object, which says this.
+    Refused(&'a Finding),
 }
 
 /// Plans towards nothing: the Service, then the endpoint, then the group. No steps and a finding that is `ok` mean
 /// that nothing is left.
-pub fn plan_absence(owner: &Owner, observed: &Observed, farewell: Farewell) -> Plan {
+pub fn plan_absence(owner: &Owner, observed: &Observed, farewell: Farewell<'_>) -> Plan {
+    if let Farewell::Refused(why) = farewell
+        && is_anything_left(observed)
+    {
+        return Plan {
+            steps: Vec::new(),
+            endpoint: why.clone(),
+            service: Finding::good(Reason::NotRequested, "the object is being deleted"),
+        };
+    }
     let mut steps: Vec<Step> = observed
         .services
         .iter()
@@ -33,13 +44,25 @@ pub fn plan_absence(owner: &Owner, observed: &Observed, farewell: Farewell) -> P
     };
     let endpoint = match farewell {
         Farewell::Retain => plan_release(observed, &mut steps),
-        Farewell::Delete => plan_deletion(owner, observed, &mut steps),
+        Farewell::Delete | Farewell::Refused(_) => plan_deletion(owner, observed, &mut steps),
     };
     Plan {
         steps,
         endpoint,
         service,
     }
+}
+
+/// Whether AWS has something of the object, or may have.
+fn is_anything_left(observed: &Observed) -> bool {
+    let is_there = |fact: &EndpointFact| fact.state != State::Deleted;
+    let endpoint = match &observed.endpoint {
+        Sight::Ours(fact) | Sight::Lost(fact) => is_there(fact),
+        Sight::Unconfirmed => true,
+        Sight::Absent | Sight::Gone => false,
+    };
+    let group = !matches!(observed.group, Sight::Absent | Sight::Gone);
+    endpoint || group || observed.spare_endpoints.iter().any(is_there)
 }
 
 fn plan_release(observed: &Observed, steps: &mut Vec<Step>) -> Finding {

@@ -1,6 +1,6 @@
 //! Tables of cases of planning towards nothing.
 
-use vpce_core::conditions::Reason;
+use vpce_core::conditions::{Finding, Reason};
 use vpce_core::observed::{Observed, Sight, State};
 use vpce_core::plan::{Farewell, Plan, plan_absence};
 use vpce_core::tags;
@@ -80,6 +80,33 @@ fn a_further_endpoint_with_our_tags_goes_before_the_group() {
     assert_eq!(words(&delete(&observed)), ["delete endpoint vpce-spare"]);
     observed.spare_endpoints[0].state = State::Deleting;
     assert_eq!(words(&delete(&observed)), [""; 0]);
+}
+
+#[test]
+fn what_may_not_be_retained_stays_as_it_is_until_nothing_is_left() {
+    let why = Finding::bad(Reason::NotAllowed, "ask your platform team");
+    let refused = |observed: &Observed| plan_absence(&owner(), observed, Farewell::Refused(&why));
+    let mut observed = settled(&desired(generated()));
+    let found = refused(&observed);
+    assert_eq!(
+        (words(&found), &found.endpoint),
+        (vec![], &why),
+        "the Service stays, too"
+    );
+    for left in [Sight::Unconfirmed, Sight::Gone, Sight::Absent] {
+        observed.endpoint = left;
+        let found = refused(&observed);
+        assert_eq!((words(&found), &found.endpoint), (vec![], &why), "the group is left");
+    }
+    observed.group = Sight::Gone;
+    assert_eq!(words(&refused(&observed)), ["delete Service db"]);
+    observed.services.clear();
+    let found = refused(&observed);
+    assert_eq!(words(&found), [""; 0]);
+    assert!(
+        found.endpoint.ok && found.service.ok,
+        "nothing is left that could be retained"
+    );
 }
 
 #[test]

@@ -37,6 +37,7 @@ fn namespace_is_gone(tenant: &Tenant<'_>) {
 #[test]
 fn a_namespace_made_again_by_another_team_has_nothing_of_the_first() {
     let tenant = selected("recreated");
+    tenant.edit_account(json!({"allow_retain": true}));
     tenant.apply("kept", tenant.spec(json!({"deletion_policy": "Retain"})));
     tenant.apply("api", tenant.spec(json!({})));
     let kept = tenant.ready("kept")["status"].take();

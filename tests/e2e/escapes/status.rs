@@ -102,6 +102,7 @@ fn ids_in_a_status_give_no_hold_over_what_is_anothers() {
 fn letting_go_of_what_a_forged_status_names_marks_nothing_of_anothers() {
     let (victim, attacker) = neighbours("forged-retain");
     let theirs = victim.ready("api")["status"].take();
+    attacker.edit_account(json!({"allow_retain": true}));
     attacker.apply("api", attacker.spec(json!({"deletion_policy": "Retain"})));
     attacker.ready("api");
     let before = Belongings::of(&victim);

@@ -158,7 +158,7 @@ fn a_cluster_that_was_lost_is_built_again_under_its_id_or_another_and_nothing_is
     let mut moved = World::beside(&old, Setup::fast());
     let there = seen_from(&tenant, &moved);
     moved.cluster.create_namespace("orders", json!({}));
-    there.register(json!({}));
+    there.register(json!({"allow_retain": true}));
     there.apply("checkout", tenant.spec(json!({})));
     there.merge_status("checkout", here.get("checkout").expect("there")["status"].take());
     there.not_ready("checkout", "OwnershipLost");
