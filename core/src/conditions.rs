@@ -134,7 +134,7 @@ reasons! {
     Pending                     => false, Poll,    None;
     /// The owner of the service must accept the connection.
     PendingAcceptance           => false, Poll,    Normal;
-    /// The endpoint is being changed to what the spec says.
+    /// The endpoint or its Service is being changed to what the spec says.
     Updating                    => false, Poll,    None;
     /// The endpoint is in place, but AWS has not made all of it.
     Partial                     => false, Poll,    Warning;
@@ -168,6 +168,8 @@ reasons! {
     Throttled                   => false, Backoff, None;
     /// AWS could not be reached, or failed.
     AWSUnavailable              => false, Backoff, Warning;
+    /// AWS refused a call with a code that the operator does not know.
+    AWSRefused                  => false, Backoff, Warning;
     /// Many endpoints vanished at once; nothing is made until a person has looked.
     MutationsHeld               => false, Resync,  Warning;
 
@@ -296,6 +298,7 @@ pub fn reason_of(class: crate::error::Class) -> Reason {
         Class::Conflict => Reason::Conflict,
         Class::Quota => Reason::QuotaExceeded,
         Class::Transient => Reason::AWSUnavailable,
+        Class::Unknown => Reason::AWSRefused,
     }
 }
 

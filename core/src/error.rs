@@ -22,11 +22,13 @@ pub enum Class {
     Quota,
     /// It failed in passing: on AWS's side, on the way, or with credentials being replaced.
     Transient,
+    /// AWS refused it with a code that is not known here: nobody can tell whether it would be refused again.
+    Unknown,
 }
 
 impl Class {
     /// All classes, for metrics that want every label value to exist.
-    pub const ALL: [Class; 7] = [
+    pub const ALL: [Class; 8] = [
         Class::NotFound,
         Class::Throttled,
         Class::Denied,
@@ -34,6 +36,7 @@ impl Class {
         Class::Conflict,
         Class::Quota,
         Class::Transient,
+        Class::Unknown,
     ];
 
     /// The class in lower case, as metrics label it.
@@ -46,6 +49,7 @@ impl Class {
             Class::Conflict => "conflict",
             Class::Quota => "quota",
             Class::Transient => "transient",
+            Class::Unknown => "unknown",
         }
     }
 }
@@ -82,6 +86,7 @@ const CODES: &[(&str, Class)] = &[
     ("OptInRequired", Class::Denied),
     ("PendingVerification", Class::Denied),
     ("Blocked", Class::Denied),
+    ("AccountDisabled", Class::Denied),
     ("OperationNotPermitted", Class::Denied),
     ("RegionDisabledException", Class::Denied),
     ("NotAuthorized", Class::Denied),
@@ -116,17 +121,20 @@ const CODES: &[(&str, Class)] = &[
     ("UnsupportedOperation", Class::Invalid),
     ("UnsupportedProtocol", Class::Invalid),
     ("Unsupported", Class::Invalid),
+    ("UnsupportedException", Class::Invalid),
+    ("UnsupportedFeature", Class::Invalid),
+    ("TagPolicyViolation", Class::Invalid),
+    ("CannotDelete", Class::Invalid),
+    ("VPCIdNotSpecified", Class::Invalid),
+    ("VPCResourceNotSpecified", Class::Invalid),
     // In the way.
     ("DependencyViolation", Class::Conflict),
-    ("IncorrectState", Class::Conflict),
-    ("IncorrectInstanceState", Class::Conflict),
-    ("InvalidState", Class::Conflict),
-    ("InvalidStateException", Class::Conflict),
+    ("OperationInProgress", Class::Conflict),
+    ("InvalidStateTransition", Class::Conflict),
     ("IdempotentParameterMismatch", Class::Conflict),
     ("IdempotentInstanceTerminated", Class::Conflict),
-    ("ResourceAlreadyExists", Class::Conflict),
-    ("RouteAlreadyExists", Class::Conflict),
-    ("VpcEndpointAlreadyExists", Class::Conflict),
+    ("ExistingVpcEndpointConnections", Class::Conflict),
+    ("ResourceInUse", Class::Conflict),
     // Room.
     ("InsufficientFreeAddressesInSubnet", Class::Quota),
     // AWS's own trouble.
@@ -135,11 +143,13 @@ const CODES: &[(&str, Class)] = &[
     ("InternalError", Class::Transient),
     ("InternalFailure", Class::Transient),
     ("InternalServiceError", Class::Transient),
+    ("ServerInternal", Class::Transient),
     ("Unavailable", Class::Transient),
     ("ServiceUnavailable", Class::Transient),
     ("RequestTimeout", Class::Transient),
     ("RequestTimeoutException", Class::Transient),
     ("InsufficientCapacity", Class::Transient),
+    ("InsufficientAddressCapacity", Class::Transient),
 ];
 
 /// How EC2 ends the names of codes that say the same of different things. The first that fits
@@ -152,7 +162,14 @@ const ENDINGS: &[(&str, Class)] = &[
     (".InUse", Class::Conflict),
     ("InUse", Class::Conflict),
     (".Conflict", Class::Conflict),
+    ("InUseException", Class::Conflict),
     ("AlreadyAssociated", Class::Conflict),
+    ("AlreadyExists", Class::Conflict),
+    // What it is about is being made or changed, or about to go: IncorrectInstanceState, InvalidCustomerGatewayState,
+    // CreditSpecificationUpdateInProgress, FleetNotInModifiableState.
+    ("InProgress", Class::Conflict),
+    ("State", Class::Conflict),
+    ("StateException", Class::Conflict),
     ("LimitExceeded", Class::Quota),
     ("QuotaExceeded", Class::Quota),
     ("LimitExceededException", Class::Quota),
@@ -165,7 +182,8 @@ const BEGINNINGS: &[(&str, Class)] = &[
     ("Missing", Class::Invalid),
 ];
 
-/// The class of an AWS error, from its code and, for codes that nobody has met, the HTTP status.
+/// The class of an AWS error, from its code and, for codes that nobody has met, the HTTP status. That says little: EC2
+/// answers with 400 to what is wrong for good and to what is in the way for a moment.
 ///
 /// An error without either is `Transient`: it did not come from AWS.
 pub fn classify(code: &str, http_status: Option<u16>) -> Class {
@@ -189,7 +207,7 @@ pub fn classify(code: &str, http_status: Option<u16>) -> Class {
         Some(408) => Class::Transient,
         Some(409) => Class::Conflict,
         Some(429) => Class::Throttled,
-        Some(400..=499) => Class::Invalid,
+        Some(400..=499) => Class::Unknown,
         _ => Class::Transient,
     }
 }
@@ -233,6 +251,25 @@ mod tests {
             ("UnsupportedOperation", Some(400), Class::Invalid),
             ("DependencyViolation", Some(400), Class::Conflict),
             ("IncorrectState", Some(400), Class::Conflict),
+            ("IncorrectInstanceState", Some(400), Class::Conflict),
+            ("IncorrectStateException", Some(400), Class::Conflict),
+            ("IncorrectModificationState", Some(400), Class::Conflict),
+            ("InvalidState", Some(400), Class::Conflict),
+            ("InvalidStateTransition", Some(400), Class::Conflict),
+            ("InvalidCustomerGatewayState", Some(400), Class::Conflict),
+            ("OperationInProgress", Some(400), Class::Conflict),
+            ("Client.OperationInProgress", Some(400), Class::Conflict),
+            ("BundlingInProgress", Some(400), Class::Conflict),
+            ("ResourceInUse", Some(400), Class::Conflict),
+            ("ResourceInUseException", Some(400), Class::Conflict),
+            ("VolumeInUse", Some(400), Class::Conflict),
+            ("VpcEndpointAlreadyExists", Some(400), Class::Conflict),
+            ("ExistingVpcEndpointConnections", Some(400), Class::Conflict),
+            ("TagPolicyViolation", Some(400), Class::Invalid),
+            ("InvalidGroup.Reserved", Some(400), Class::Invalid),
+            ("ServerInternal", Some(500), Class::Transient),
+            ("InsufficientAddressCapacity", Some(500), Class::Transient),
+            ("AccountDisabled", Some(400), Class::Denied),
             ("InvalidGroup.Duplicate", Some(400), Class::Conflict),
             ("InvalidGroup.InUse", Some(400), Class::Conflict),
             ("InvalidPermission.Duplicate", Some(400), Class::Conflict),
@@ -253,9 +290,10 @@ mod tests {
     }
 
     #[test]
-    fn a_code_nobody_has_met_goes_by_the_http_status() {
+    fn a_code_nobody_has_met_goes_by_the_http_status_and_is_never_terminal() {
         for (status, class) in [
-            (Some(400), Class::Invalid),
+            (Some(400), Class::Unknown),
+            (Some(422), Class::Unknown),
             (Some(401), Class::Denied),
             (Some(403), Class::Denied),
             (Some(404), Class::NotFound),

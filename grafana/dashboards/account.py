@@ -201,7 +201,7 @@ def calls():
         lines(
             "AWS errors by class",
             "Calls a minute that AWS refused or that failed: denied (a policy lacks the action), throttled (AWS's rate), invalid, quota, conflict, "
-            "not_found, transient.",
+            "not_found, transient, unknown.",
             [target(f"60 * sum by (result) ({of_account(errors)})", "{{result}}")],
             unit="cpm",
             width=8,

@@ -62,6 +62,7 @@ RESULTS = [
     series("^conflict", GREEN),
     series("^quota", SKY),
     series("^transient", GREY),
+    series("^unknown", GREY, DASHED),
 ]
 
 # What is under way or waits for somebody else; any other reason is trouble, in shades of one colour.

@@ -308,7 +308,7 @@ def aws():
         lines(
             "Errors by result",
             "Calls a minute that AWS refused or that failed, by class of error: denied (a policy lacks the action), throttled (a bucket is empty), "
-            "invalid, quota, conflict, not_found, transient.",
+            "invalid, quota, conflict, not_found, transient, unknown.",
             [target(f"60 * sum by (result, action) ({of_account(errors)})", "{{result}}: {{action}}")],
             unit="cpm",
             overrides=RESULTS,

@@ -54,7 +54,8 @@ impl CallError {
     pub fn of_item(action: &'static str, code: &str, message: &str) -> Self {
         CallError {
             action,
-            class: classify(code, None),
+            // In a call of its own it would have been a 400.
+            class: classify(code, Some(400)),
             code: code.to_owned(),
             message: steady(code, message),
             request_id: None,
@@ -72,6 +73,11 @@ impl CallError {
     /// half-way. What a mutating call was to change has to be read before anything else is done.
     pub fn outcome_unknown(&self) -> bool {
         self.outcome_unknown
+    }
+
+    /// Whether no answer came from AWS, or none will before there is another session: the next call would fare no better.
+    pub fn is_unanswered(&self) -> bool {
+        matches!(self.code.as_str(), TIMEOUT | UNREACHABLE | CONNECTION_LOST) || self.is_expired_session()
     }
 
     /// Whether AWS said that the credentials of the call are no longer any good, so that a new

@@ -1,5 +1,7 @@
 //! What an AWS error means for an object, in words for those who have to act on it.
 
+use std::time::Duration;
+
 use vpce_core::conditions::{Finding, Reason, reason_of};
 use vpce_core::error::Class;
 
@@ -47,6 +49,7 @@ pub(super) fn explain(error: &CallError, role: &str, account_id: &str, region: &
             format!("delete what is not needed, or have AWS raise the quota of account {account_id} in {region}")
         }
         Class::Conflict | Class::Throttled => "tried again".to_owned(),
+        Class::Unknown => "tried again; if it lasts, look the code up in the error codes of the EC2 API".to_owned(),
         Class::Transient if error.is_from_between() => format!(
             "tried again; if it lasts, your platform team checks what is on the way from the operator to EC2 in {region}: \
              HTTPS_PROXY, firewalls, and the VPC endpoint of EC2 if there is one"
@@ -56,6 +59,17 @@ pub(super) fn explain(error: &CallError, role: &str, account_id: &str, region: &
         }
     };
     Finding::bad(reason, format!("{error} ({advice})"))
+}
+
+/// A time in words that stay the same for a while, since each change of them is a write.
+pub(super) fn about(time: Duration) -> String {
+    const MINUTES: [u64; 11] = [1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 120];
+    let minutes = time.as_secs().div_ceil(60);
+    match MINUTES.into_iter().find(|most| minutes <= *most) {
+        Some(1) => "about a minute".to_owned(),
+        Some(minutes) => format!("about {minutes} minutes"),
+        None => "more than two hours".to_owned(),
+    }
 }
 
 /// To those who may not use a service EC2 says that it does not exist.
@@ -131,6 +145,24 @@ mod tests {
         );
         let found = explained("InvalidSubnetID.NotFound", "The subnet ID 'subnet-1' does not exist");
         assert!(!found.message.contains("provider"), "{}", found.message);
+    }
+
+    #[test]
+    fn a_wait_is_told_in_few_words() {
+        let told: Vec<String> = [0, 60, 61, 250, 4000, 90_000]
+            .map(|time| about(Duration::from_secs(time)))
+            .into();
+        assert_eq!(
+            told,
+            [
+                "about a minute",
+                "about a minute",
+                "about 2 minutes",
+                "about 5 minutes",
+                "about 120 minutes",
+                "more than two hours"
+            ]
+        );
     }
 
     #[test]

@@ -201,7 +201,7 @@ fn is_about_the_role(error: &CallError) -> bool {
         // call was signed with.
         Class::Denied => error.code.starts_with("AccessDenied"),
         Class::Invalid => error.code != "Unsendable",
-        Class::NotFound | Class::Conflict | Class::Quota => true,
+        Class::NotFound | Class::Conflict | Class::Quota | Class::Unknown => true,
     }
 }
 
