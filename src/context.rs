@@ -35,6 +35,9 @@ pub type Account = Watched<AWSAccount>;
 /// Wakes a VPCEndpoint, by namespace and name.
 pub type Wake = Arc<dyn Fn(&str, &str) + Send + Sync>;
 
+/// Whether AWS may be written for an object, now.
+pub type Permitted = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// The objects that are watched, as the API server last told of them.
 #[derive(Clone)]
 pub struct Caches {
@@ -110,9 +113,19 @@ impl Wakers {
         }
     }
 
-    /// Has a VPCEndpoint looked at now, whatever time it was to wait.
+    /// Has a VPCEndpoint looked at now, whatever time it was to wait, and what was refused to it tried again.
     pub fn endpoint(&self, namespace: &str, name: &str) {
+        self.memories.forget_waits(namespace, name);
+        self.enqueue(namespace, name);
+    }
+
+    /// Has a VPCEndpoint looked at now. What was refused to it is tried again in its own time.
+    pub fn look(&self, namespace: &str, name: &str) {
         self.memories.forget_wait(namespace, name);
+        self.enqueue(namespace, name);
+    }
+
+    fn enqueue(&self, namespace: &str, name: &str) {
         // Nobody listens only while the process ends.
         let _ = self.endpoints.send(ObjectRef::new(name).within(namespace));
     }

@@ -509,7 +509,7 @@ async fn watch_services(ctx: Shared, writer: Writer<Service>, filled: Filled) {
             let namespace = service.namespace().unwrap_or_default();
             for owner in service.owner_references() {
                 if owner.kind == Endpoint::kind(&()) && owner.controller == Some(true) {
-                    ctx.wakers.endpoint(&namespace, &owner.name);
+                    ctx.wakers.look(&namespace, &owner.name);
                 }
             }
             names::wake(&ctx, &namespace, &service.name_any());

@@ -100,12 +100,21 @@ impl Line {
             self.serve(team, place);
             return Turn::Go;
         }
-        let wait = Duration::try_from_secs_f64(missing / self.rate())
-            .unwrap_or(LONGEST_WAIT)
-            .saturating_add(ROUNDING)
-            .min(LONGEST_WAIT);
+        let wait = self.time_for(missing).saturating_add(ROUNDING).min(LONGEST_WAIT);
         self.teams[team].places[place].expected = now + wait;
         Turn::Wait(wait)
+    }
+
+    /// How long `id` still has to wait for its turn, if all ahead of it take theirs; none if it has no place.
+    pub fn expected_wait(&mut self, id: &str, now: Duration) -> Option<Duration> {
+        self.advance(now);
+        let (team, place) = self.find(id)?;
+        let needed = self.ahead(team, place) + 1;
+        Some(self.time_for((needed as f64 - self.tokens).max(0.0)))
+    }
+
+    fn time_for(&self, tokens: f64) -> Duration {
+        Duration::try_from_secs_f64(tokens / self.rate()).unwrap_or(Duration::MAX)
     }
 
     /// Gives up the place of `id`, if it has one.

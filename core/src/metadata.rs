@@ -8,7 +8,7 @@ use crate::conditions::{Finding, Reason};
 use crate::rails::way_out;
 
 /// Labels and annotations of a Service that stand there for its user.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Metadata {
     /// Labels.
     pub labels: BTreeMap<String, String>,

@@ -11,6 +11,7 @@ mod absence;
 mod endpoint;
 mod foresee;
 mod group;
+mod progress;
 mod service;
 mod step;
 
@@ -20,16 +21,18 @@ use service::plan_service;
 
 pub use absence::{Farewell, plan_absence};
 pub use foresee::foresee;
+pub use progress::{Fallbacks, Left, Part, Progress, Undone};
+pub use service::service_conflict;
 pub use step::{ResourceId, Step};
 
 /// What to do now, and how things stand before it is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// In this order; each can run now.
+    /// In this order; each can run now, unless it [waits](Step::waits_for) for an earlier one that is not done.
     pub steps: Vec<Step>,
-    /// How the endpoint stands.
+    /// How the endpoint and its group stand. What is planned is not done: good only where no step is.
     pub endpoint: Finding,
-    /// How the Service stands.
+    /// How the Service stands, likewise.
     pub service: Finding,
 }
 
@@ -40,8 +43,8 @@ pub struct Memory<'a> {
     pub tag_keys: &'a [String],
     /// The id of the hold that forbids creates in this region, if one does.
     pub held: Option<&'a str>,
-    /// Whether AWS refused to swap subnets of one zone in one call: then remove, wait, add.
-    pub swap_subnets_apart: bool,
+    /// What AWS refused in the usual way.
+    pub fallbacks: Fallbacks,
 }
 
 /// Plans towards what is desired.
@@ -63,9 +66,12 @@ pub fn plan(owner: &Owner, desired: &Desired, observed: &Observed, memory: Memor
             steps.push(Step::DeleteGroup(group.id.clone()));
         }
     }
-    let service = plan_service(owner, desired, observed, &mut steps);
+    let mut service = plan_service(owner, desired, observed, &mut steps);
     if endpoint.ok && steps.iter().any(Step::is_in_aws) {
         endpoint = Finding::bad(Reason::Updating, "the endpoint is being changed to what the spec says");
+    }
+    if service.ok && steps.iter().any(|step| step.part() == Part::Service) {
+        service = Finding::bad(Reason::Updating, "the Service is being changed to what the spec says");
     }
     Plan {
         steps,

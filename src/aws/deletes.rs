@@ -13,6 +13,7 @@ use vpce_core::observed::State;
 use super::ec2::Ec2;
 use super::error::CallError;
 use super::region::Region;
+use crate::context::Permitted;
 use crate::telemetry::traces::Cause;
 
 /// The EC2 action.
@@ -40,6 +41,7 @@ struct Ask {
     asker: Asker,
     ec2: Ec2,
     role: String,
+    permitted: Permitted,
     /// AWS refused a call that had it among others.
     alone: bool,
     since: Instant,
@@ -73,12 +75,20 @@ impl Deletes {
         self.with(|queue| queue.refused.remove(id))
     }
 
-    pub(super) fn add(region: &Arc<Region>, ec2: &Ec2, role: &str, id: &EndpointId, asker: Asker) {
+    pub(super) fn add(
+        region: &Arc<Region>,
+        ec2: &Ec2,
+        role: &str,
+        id: &EndpointId,
+        asker: Asker,
+        permitted: Permitted,
+    ) {
         let start = region.deletes.with(|queue| {
             queue.waiting.entry(id.clone()).or_insert_with(|| Ask {
                 asker,
                 ec2: ec2.clone(),
                 role: role.to_owned(),
+                permitted,
                 alone: false,
                 since: Instant::now(),
                 cause: Cause::current(),
@@ -142,7 +152,15 @@ async fn run(region: Arc<Region>) {
         while let Turn::Wait(time) = region.turn(ACTION, "batch", "") {
             tokio::time::sleep(time).await;
         }
-        let batch = region.deletes.take();
+        // It may have been a while since they asked.
+        let (batch, revoked): (Vec<_>, Vec<_>) = region
+            .deletes
+            .take()
+            .into_iter()
+            .partition(|(_, ask)| (ask.permitted)());
+        for (_, ask) in &revoked {
+            (region.settings.wake)(&ask.asker.namespace, &ask.asker.name);
+        }
         let Some((_, first)) = batch.first() else {
             continue;
         };

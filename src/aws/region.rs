@@ -40,6 +40,7 @@ pub struct RegionKey {
     pub region: String,
 }
 
+use crate::context::Permitted;
 pub use crate::context::Wake;
 /// The endpoints that bound objects have in a region, by their status.
 pub type Known = Arc<dyn Fn(&RegionKey) -> Vec<EndpointId> + Send + Sync>;
@@ -228,6 +229,13 @@ impl Region {
             }
         }
         turn
+    }
+
+    /// About how long one that waits for a token of an action still has to.
+    pub fn expected_wait(&self, action: &'static str, uid: &str) -> Option<Duration> {
+        let now = self.epoch.elapsed();
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.lines.get_mut(action)?.expected_wait(uid, now)
     }
 
     /// Tells the line of an action that AWS refused a call for its rate.
@@ -548,9 +556,16 @@ impl Region {
         self.with(|snapshot| snapshot.read.map(|(at, _)| at))
     }
 
-    /// Lets an endpoint leave with the next DeleteVpcEndpoints. The one who asks is woken when it has.
-    pub fn delete_endpoint(self: &Arc<Self>, ec2: &Ec2, role: &str, id: &EndpointId, asker: Asker) {
-        Deletes::add(self, ec2, role, id, asker);
+    /// Lets an endpoint leave with the next DeleteVpcEndpoints, if that is permitted then. The one who asks is woken after.
+    pub fn delete_endpoint(
+        self: &Arc<Self>,
+        ec2: &Ec2,
+        role: &str,
+        id: &EndpointId,
+        asker: Asker,
+        permitted: Permitted,
+    ) {
+        Deletes::add(self, ec2, role, id, asker, permitted);
     }
 
     /// Why AWS did not delete this endpoint, if it was asked to and refused; told once.

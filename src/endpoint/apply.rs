@@ -1,4 +1,4 @@
-//! Carries out steps, one after the other, until one has to wait or fails.
+//! Carries out steps, each that can be, whatever becomes of the others.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,16 +8,18 @@ use vpce_core::error::Class;
 use vpce_core::ids::GroupId;
 use vpce_core::line::Turn;
 use vpce_core::observed::{GroupFact, State};
-use vpce_core::plan::{ResourceId, Step};
+use vpce_core::plan::{self, Fallbacks, Progress, ResourceId, Step, Undone};
 use vpce_core::tags::{self, Owner};
 
-use super::explain::{explain, is_in_use};
+use super::explain::{about, explain, is_in_use};
 use crate::aws::deletes::Asker;
 use crate::aws::ec2::{Ec2, NewEndpoint};
 use crate::aws::error::CallError;
 use crate::aws::region::{LookError, Region};
-use crate::context::{Context, Endpoint};
+use crate::context::{Context, Endpoint, Permitted};
 use crate::service::{self, Publication, Published};
+
+use super::memory::Tried;
 
 /// A call that was refused for its rate asks its line again after this; the line then knows for how long.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
@@ -47,39 +49,64 @@ pub struct Hands<'a> {
     pub ec2: &'a Ec2,
     /// The ClientToken of CreateVpcEndpoint; none while nothing is to be created.
     pub client_token: Option<&'a str>,
+    /// Whether AWS may still be written for the object: asked before each write.
+    pub permitted: &'a Permitted,
 }
 
-/// How far it went.
-#[derive(Debug)]
-pub enum Progress {
-    /// There was nothing to do.
-    Nothing,
-    /// All was done; there may be more to do now.
-    Changed(Vec<String>),
-    /// A step waits: for its turn, or to be told.
-    Waiting {
-        /// For how long; none: until something wakes the object.
-        time: Option<Duration>,
-        /// What the endpoint's condition says meanwhile, where it differs from the plan's.
-        finding: Option<Finding>,
-    },
-    /// A step failed.
-    Failed {
-        /// What the endpoint's condition says.
-        finding: Finding,
-        /// What was done before it.
-        done: Vec<String>,
-    },
-    /// AWS answered a create with an endpoint that is gone: it remembers the ClientToken. That confirms a deletion.
-    Replayed,
+/// What became of the steps of a plan.
+#[derive(Debug, Default)]
+pub struct Applied<'p> {
+    /// What was done, in words.
+    pub done: Vec<String>,
+    /// What was not, and what is told of it.
+    pub progress: Progress<'p>,
+    /// When the first of what was not done is tried again; none: when something wakes the object.
+    pub retry: Option<Duration>,
+    /// Whether anything was refused, or failed: it is told, however soon it is tried again.
+    pub failed: bool,
+    /// Whether something was learned that makes for another plan.
+    pub learned: bool,
+    /// Whether AWS answered a create with an endpoint that is gone: it remembers the ClientToken. That confirms a deletion.
+    pub replayed: bool,
+    /// Whether AWS may not be written for the object any more.
+    pub forbidden: bool,
+}
+
+impl<'p> Applied<'p> {
+    fn leave(&mut self, step: &'p Step, left: Unfinished) {
+        self.retry = self.retry.into_iter().chain(left.retry).min();
+        self.failed |= left.failed;
+        self.progress.leave(step, left.undone, left.finding);
+    }
+}
+
+/// A step that was not done.
+struct Unfinished {
+    undone: Undone,
+    finding: Option<Finding>,
+    retry: Option<Duration>,
+    failed: bool,
+}
+
+impl Unfinished {
+    /// Not yet: tried again after this time, or when the object is woken.
+    fn waiting(retry: Option<Duration>, finding: Option<Finding>) -> Self {
+        Self {
+            undone: Undone::Postponed,
+            finding,
+            retry,
+            failed: false,
+        }
+    }
 }
 
 /// How one step ended.
 enum StepEnd {
     Done,
-    /// Nothing was done, but something was learned that changes the plan.
+    /// It was so already, which nobody knew.
     Learned,
     Waiting(Option<Duration>, Option<Finding>),
+    /// AWS answered with what was made by an earlier try, and is gone.
     Replayed,
 }
 
@@ -96,35 +123,86 @@ impl From<CallError> for StepError {
     }
 }
 
-/// Carries out the steps.
-pub async fn apply(hands: &Hands<'_>, steps: &[Step]) -> Result<Progress, kube::Error> {
-    let mut done = Vec::new();
-    let mut learned = false;
-    let mut waiting = None;
+/// Carries out the steps. One that is refused, or waits, holds up only those that wait for it.
+pub async fn apply<'p>(hands: &Hands<'_>, steps: &'p [Step]) -> Applied<'p> {
+    let mut applied = Applied::default();
+    // Who gives no answer to one call takes half a minute for each: the others go in the next pass.
+    let mut answers = true;
     for step in steps {
+        if let Some(undone) = applied.progress.waits(step) {
+            applied.learned |= hands.learn(|fallbacks| fallbacks.learn_of_wait(step, undone));
+            let waiting = Unfinished::waiting(None, None);
+            applied.leave(step, Unfinished { undone, ..waiting });
+            continue;
+        }
+        if step.is_in_aws() && !answers {
+            applied.leave(step, Unfinished::waiting(Some(ASK_AGAIN), None));
+            continue;
+        }
+        let tried = Tried::step(step);
+        let refusal = hands.ctx.memories.refusal(hands.object, tried);
+        if let Some(refusal) = refusal.as_ref().filter(|refusal| !refusal.left().is_zero()) {
+            let left = Unfinished {
+                undone: refusal.undone,
+                finding: refusal.finding.clone(),
+                retry: Some(refusal.left()),
+                failed: true,
+            };
+            applied.leave(step, left);
+            continue;
+        }
+        if step.is_in_aws() && !(hands.permitted)() {
+            applied.forbidden = true;
+            break;
+        }
         match hands.carry_out(step).await {
-            Ok(StepEnd::Done) => done.push(step.to_string()),
+            Ok(StepEnd::Done) => {
+                hands.ctx.memories.accepted(hands.object, tried);
+                applied.done.push(step.to_string());
+            }
             Ok(StepEnd::Learned) => {
-                learned = true;
+                hands.ctx.memories.accepted(hands.object, tried);
+                applied.learned = true;
+            }
+            Ok(StepEnd::Replayed) => {
+                applied.replayed = true;
                 break;
             }
-            Ok(StepEnd::Replayed) => return Ok(Progress::Replayed),
-            // Deletes of several endpoints wait together.
-            Ok(StepEnd::Waiting(None, finding)) => waiting = Some((None, finding)),
+            // Until it is answered anew, what was said last holds.
             Ok(StepEnd::Waiting(time, finding)) => {
-                waiting = Some((time, finding));
-                break;
+                let said = refusal.and_then(|refusal| refusal.finding);
+                applied.leave(step, Unfinished::waiting(time, said.or(finding)));
             }
-            Err(StepError::Finding(finding)) => return Ok(Progress::Failed { finding, done }),
-            Err(StepError::Aws(error)) => return Ok(hands.failed(step, &error, done).await),
-            Err(StepError::Kubernetes(error)) => return Err(error),
+            Err(StepError::Finding(finding)) => {
+                applied.leave(step, hands.refused(step, Undone::Refused, Some(finding)));
+            }
+            Err(StepError::Kubernetes(error)) => applied.leave(step, hands.not_published(step, &error)),
+            Err(StepError::Aws(error)) => {
+                answers &= !error.is_unanswered();
+                match hands.failed(step, steps, &error).await {
+                    Failed::Left(left) => applied.leave(step, left),
+                    Failed::Learned => {
+                        applied.learned = true;
+                        applied.leave(step, Unfinished::waiting(None, None));
+                    }
+                    Failed::Replayed => {
+                        applied.replayed = true;
+                        break;
+                    }
+                }
+            }
         }
     }
-    Ok(match waiting {
-        Some((time, finding)) => Progress::Waiting { time, finding },
-        None if done.is_empty() && !learned => Progress::Nothing,
-        None => Progress::Changed(done),
-    })
+    applied
+}
+
+/// What follows from a step that AWS refused.
+enum Failed {
+    Left(Unfinished),
+    /// There is another way.
+    Learned,
+    /// As [`StepEnd::Replayed`].
+    Replayed,
 }
 
 /// The EC2 action whose line a step waits in; none for those in Kubernetes, and for deletes, which gather.
@@ -140,7 +218,10 @@ impl Hands<'_> {
         {
             let finding = Finding::bad(
                 Reason::WaitingInLine,
-                format!("waits for its turn: AWS allows only so many {action} calls in an account and region"),
+                format!(
+                    "waits for its turn, which comes in {}: AWS allows only so many {action} calls in an account and region",
+                    about(self.region.expected_wait(action, &self.owner.uid).unwrap_or(time))
+                ),
             );
             return Ok(StepEnd::Waiting(Some(time), Some(finding)));
         }
@@ -274,13 +355,9 @@ impl Hands<'_> {
                     name: self.owner.name.clone(),
                     account: self.account.to_owned(),
                 };
-                self.region.delete_endpoint(self.ec2, self.role, id, asker);
-                // Until AWS has answered anew, what it said last holds.
-                let refused = self
-                    .ctx
-                    .memories
-                    .with(self.object, |memory| memory.refused_delete.clone());
-                return Ok(StepEnd::Waiting(None, refused));
+                self.region
+                    .delete_endpoint(self.ec2, self.role, id, asker, self.permitted.clone());
+                return Ok(StepEnd::Waiting(None, None));
             }
             Step::DeleteGroup(id) => {
                 match self.ec2.delete_group(id).await {
@@ -325,29 +402,55 @@ impl Hands<'_> {
                 let fact = service::fact(&service, &self.owner.uid);
                 let version = service::version_of(&*service);
                 self.ctx.memories.with(self.object, |memory| {
-                    memory.foreign_service = None;
                     memory.services.insert(name.to_owned(), (version, Some(fact)));
                 });
                 Ok(StepEnd::Done)
             }
             Ok(Published::Vanished) => Ok(StepEnd::Waiting(Some(ASK_AGAIN), None)),
-            Ok(Published::Foreign) => {
-                self.ctx
-                    .memories
-                    .with(self.object, |memory| memory.foreign_service = Some(name.to_owned()));
-                Ok(StepEnd::Learned)
-            }
-            Err(error) if service::is_status(&error, 422) || service::is_status(&error, 403) => {
-                Err(StepError::Finding(Finding::bad(
-                    Reason::ServiceRefused,
-                    format!(
-                        "the API server refused Service {}/{name}: {error}",
-                        self.owner.namespace
-                    ),
-                )))
-            }
+            // The caches do not show a stranger's Service, so the plan cannot know of it.
+            Ok(Published::Foreign) => Err(StepError::Finding(plan::service_conflict(self.owner, name))),
             Err(error) => Err(StepError::Kubernetes(error)),
         }
+    }
+
+    /// The API server did not take a Service's change.
+    fn not_published(&self, step: &Step, error: &kube::Error) -> Unfinished {
+        tracing::warn!(
+            namespace = self.owner.namespace,
+            name = self.owner.name,
+            action = step.action(),
+            %error,
+            "the API server refused, or failed"
+        );
+        // It changed meanwhile.
+        if service::is_status(error, 409) {
+            return Unfinished::waiting(Some(ASK_AGAIN), None);
+        }
+        let message = format!("{step}: the API server refused: {}", service::words(error));
+        self.refused(
+            step,
+            Undone::Refused,
+            Some(Finding::bad(Reason::ServiceRefused, message)),
+        )
+    }
+
+    /// Waits before this very step is tried again, longer after each refusal.
+    fn refused(&self, step: &Step, undone: Undone, finding: Option<Finding>) -> Unfinished {
+        let resync = self.ctx.settings.resync_interval;
+        let memories = &self.ctx.memories;
+        let retry = memories.refused(self.object, Tried::step(step), undone, finding.clone(), resync);
+        Unfinished {
+            undone,
+            finding,
+            retry: Some(retry),
+            failed: true,
+        }
+    }
+
+    fn learn(&self, learn: impl FnOnce(&mut Fallbacks) -> bool) -> bool {
+        self.ctx
+            .memories
+            .with(self.object, |memory| learn(&mut memory.fallbacks))
     }
 
     fn change_group(&self, id: &GroupId, change: impl FnOnce(&mut GroupFact)) {
@@ -417,12 +520,9 @@ impl Hands<'_> {
         format!("{error} ({users})")
     }
 
-    async fn failed(&self, step: &Step, error: &CallError, done: Vec<String>) -> Progress {
+    async fn failed(&self, step: &Step, steps: &[Step], error: &CallError) -> Failed {
         if is_in_use(error) && self.has_patience() {
-            return Progress::Waiting {
-                time: Some(self.region.next_tick()),
-                finding: None,
-            };
+            return Failed::Left(Unfinished::waiting(Some(self.region.next_tick()), None));
         }
         tracing::warn!(
             namespace = self.owner.namespace,
@@ -441,10 +541,7 @@ impl Hands<'_> {
             if let Some(action) = action(step) {
                 self.region.throttled(action);
             }
-            return Progress::Waiting {
-                time: Some(ASK_AGAIN),
-                finding: None,
-            };
+            return Failed::Left(Unfinished::waiting(Some(ASK_AGAIN), None));
         }
         if error.outcome_unknown() {
             self.region.distrust();
@@ -456,49 +553,13 @@ impl Hands<'_> {
             && error.code == "IdempotentParameterMismatch"
             && self.was_deleted_unseen()
         {
-            return Progress::Replayed;
+            return Failed::Replayed;
         }
-        match (step, error.code.as_str()) {
-            // The snapshot is behind: what we want is there already, or gone already.
-            (Step::Authorize(..), "InvalidPermission.Duplicate")
-            | (Step::Revoke(..) | Step::Describe(..), "InvalidPermission.NotFound")
-            | (Step::CreateGroup { .. }, "InvalidGroup.Duplicate")
-            | (Step::CreateEndpoint { .. }, "IdempotentParameterMismatch") => {
-                self.region.distrust();
-                // What it made may be found at the next look; what is never found is not asked for at every poll.
-                let resync = self.ctx.settings.resync_interval;
-                let time = self
-                    .region
-                    .next_tick()
-                    .max(self.ctx.memories.failed(self.object, resync));
-                let finding = matches!(step, Step::CreateGroup { .. } | Step::CreateEndpoint { .. }).then(|| {
-                    Finding::bad(
-                        Reason::Creating,
-                        format!(
-                            "{}: an earlier try was carried out; looking for what it made",
-                            error.code
-                        ),
-                    )
-                });
-                return Progress::Waiting {
-                    time: Some(time),
-                    finding,
-                };
-            }
-            (
-                Step::ModifyEndpoint {
-                    add_subnets,
-                    remove_subnets,
-                    ..
-                },
-                "DuplicateSubnetsInSameZone",
-            ) if !add_subnets.is_empty() && !remove_subnets.is_empty() => {
-                self.ctx
-                    .memories
-                    .with(self.object, |memory| memory.swap_subnets_apart = true);
-                return Progress::Changed(done);
-            }
-            _ => {}
+        if self.learn(|fallbacks| fallbacks.learn(steps, step, &error.code, error.class)) {
+            return Failed::Learned;
+        }
+        if let Some(left) = self.snapshot_is_behind(step, error) {
+            return Failed::Left(left);
         }
         let mut finding = explain(error, self.role, &self.ec2.account_id, &self.ec2.region);
         if let (Step::DeleteGroup(id), true) = (step, is_in_use(error)) {
@@ -506,12 +567,40 @@ impl Hands<'_> {
         }
         let about = format!("{} {}", error.action, self.ec2.region);
         crate::account::tell(self.ctx, self.account, self.object, &finding, &about);
-        if let Step::DeleteEndpoint(_) = step {
-            self.ctx
-                .memories
-                .with(self.object, |memory| memory.refused_delete = Some(finding.clone()));
+        let undone = match error.class {
+            Class::Throttled | Class::Transient | Class::Conflict => Undone::Postponed,
+            Class::Denied | Class::Invalid | Class::NotFound | Class::Quota | Class::Unknown => Undone::Refused,
+        };
+        Failed::Left(self.refused(step, undone, Some(finding)))
+    }
+
+    /// Where AWS's answer says that what we want is there already, or gone already.
+    fn snapshot_is_behind(&self, step: &Step, error: &CallError) -> Option<Unfinished> {
+        let is_behind = matches!(
+            (step, error.code.as_str()),
+            (Step::Authorize(..), "InvalidPermission.Duplicate")
+                | (Step::Revoke(..) | Step::Describe(..), "InvalidPermission.NotFound")
+                | (Step::CreateGroup { .. }, "InvalidGroup.Duplicate")
+                | (Step::CreateEndpoint { .. }, "IdempotentParameterMismatch")
+        );
+        if !is_behind {
+            return None;
         }
-        Progress::Failed { finding, done }
+        self.region.distrust();
+        let finding = matches!(step, Step::CreateGroup { .. } | Step::CreateEndpoint { .. }).then(|| {
+            Finding::bad(
+                Reason::Creating,
+                format!(
+                    "{}: an earlier try was carried out; looking for what it made",
+                    error.code
+                ),
+            )
+        });
+        // What it made may be found at the next look; what is never found is not asked for at every poll.
+        let mut left = self.refused(step, Undone::Postponed, finding);
+        left.retry = left.retry.max(Some(self.region.next_tick()));
+        left.failed = false;
+        Some(left)
     }
 }
 

@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use vpce_core::api::RECONCILE_AT;
 use vpce_core::conditions::Finding;
 use vpce_core::observed::ServiceFact;
+use vpce_core::plan::{Fallbacks, Part, Step, Undone};
 
 use crate::context::Endpoint;
 
@@ -50,12 +51,10 @@ pub struct Memory {
     pub absent_since: Option<Instant>,
     /// Since when AWS has said that the endpoint was made by an earlier try, which is not found.
     pub made_unseen_since: Option<Instant>,
-    /// Whether AWS refused to swap subnets of one zone in one call.
-    pub swap_subnets_apart: bool,
-    /// Why AWS refused to delete the endpoint when it was last asked to.
-    pub refused_delete: Option<Finding>,
-    /// The name of a Service that is there and not ours.
-    pub foreign_service: Option<String>,
+    /// What AWS refused in the usual way.
+    pub fallbacks: Fallbacks,
+    /// What was refused and is to be tried again, each after a wait of its own.
+    refusals: HashMap<Tried, Refusal>,
     /// Our last writes of Services, which the cache may not have yet: the resource version, and what was written, or
     /// none for a deletion.
     pub services: HashMap<String, (u64, Option<ServiceFact>)>,
@@ -75,6 +74,41 @@ pub struct Memory {
     pub resolved_to: Option<String>,
     /// What is held back.
     pub held_back: Option<HeldBack>,
+}
+
+/// What can be refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tried {
+    /// This very step, by its fingerprint: after an edit it is another.
+    Step(u64),
+    /// What a part needs before it has a step.
+    Part(Part),
+}
+
+impl Tried {
+    /// A step.
+    pub fn step(step: &Step) -> Self {
+        Self::Step(step.fingerprint())
+    }
+}
+
+/// How something was refused.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// What the condition says until it is answered otherwise.
+    pub finding: Option<Finding>,
+    /// Whether it would be refused again.
+    pub undone: Undone,
+    /// In a row.
+    failures: u32,
+    not_before: Instant,
+}
+
+impl Refusal {
+    /// How long it is not tried again.
+    pub fn left(&self) -> Duration {
+        self.not_before.saturating_duration_since(Instant::now())
+    }
 }
 
 /// What a person can do to have an object looked at now.
@@ -132,13 +166,69 @@ impl Memories {
         all.remove(&(namespace.to_owned(), name.to_owned()));
     }
 
-    /// Ends the wait of an object, and has it believe the caches again.
+    /// Ends the wait of an object, and has it believe the caches again. What was refused goes on waiting.
     pub fn forget_wait(&self, namespace: &str, name: &str) {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, memory)) = all.get_mut(&(namespace.to_owned(), name.to_owned())) {
+        self.known(namespace, name, |memory| {
             memory.not_before = None;
             memory.services.clear();
+        });
+    }
+
+    /// Ends the waits of an object, those for what was refused too: something has changed.
+    pub fn forget_waits(&self, namespace: &str, name: &str) {
+        self.known(namespace, name, |memory| {
+            memory.not_before = None;
+            memory.services.clear();
+            let now = Instant::now();
+            memory
+                .refusals
+                .values_mut()
+                .for_each(|refusal| refusal.not_before = now);
+        });
+    }
+
+    fn known(&self, namespace: &str, name: &str, work: impl FnOnce(&mut Memory)) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, memory)) = all.get_mut(&(namespace.to_owned(), name.to_owned())) {
+            work(memory);
         }
+    }
+
+    /// Counts a refusal; how long to wait after it, `most` at the most, with jitter.
+    pub fn refused(
+        &self,
+        object: &Endpoint,
+        tried: Tried,
+        undone: Undone,
+        finding: Option<Finding>,
+        most: Duration,
+    ) -> Duration {
+        self.with(object, |memory| {
+            let now = Instant::now();
+            // What was not tried again for so long is not planned any more.
+            memory.refusals.retain(|_, refusal| refusal.not_before + most > now);
+            let failures = memory.refusals.get(&tried).map_or(0, |refusal| refusal.failures);
+            let failures = failures.saturating_add(1);
+            let wait = jitter(doubled(FIRST_BACKOFF, failures).min(most));
+            let refusal = Refusal {
+                finding,
+                undone,
+                failures,
+                not_before: now + wait,
+            };
+            memory.refusals.insert(tried, refusal);
+            wait
+        })
+    }
+
+    /// How something was refused when it was last tried, if it was.
+    pub fn refusal(&self, object: &Endpoint, tried: Tried) -> Option<Refusal> {
+        self.with(object, |memory| memory.refusals.get(&tried).cloned())
+    }
+
+    /// It was done.
+    pub fn accepted(&self, object: &Endpoint, tried: Tried) {
+        self.with(object, |memory| memory.refusals.remove(&tried));
     }
 
     /// How long an object still has to wait, unless a person asks for a look now.
@@ -151,7 +241,8 @@ impl Memories {
                 memory.asked = Some(asked);
                 memory.not_before = None;
                 memory.failures = 0;
-                memory.foreign_service = None;
+                memory.fallbacks = Fallbacks::default();
+                memory.refusals.clear();
                 return None;
             }
             let left = memory.not_before?.saturating_duration_since(Instant::now());
@@ -183,6 +274,14 @@ impl Memories {
     /// How many failures in a row.
     pub fn failures(&self, object: &Endpoint) -> u32 {
         self.with(object, |memory| memory.failures)
+    }
+
+    /// All is as desired: what was refused on the way is old news.
+    pub fn converged(&self, object: &Endpoint) {
+        self.with(object, |memory| {
+            memory.fallbacks = Fallbacks::default();
+            memory.refusals.clear();
+        });
     }
 
     /// Ends the row of failures.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use vpce_core::api::VPCEndpointStatus;
 use vpce_core::desired::Desired;
 use vpce_core::ids::{EndpointId, GroupId};
-use vpce_core::metadata::Metadata;
 use vpce_core::observed::{Observed, ServiceFact};
 use vpce_core::tags::Owner;
 
@@ -78,21 +77,6 @@ pub fn services(
         status.service.as_ref().map(|service| service.name.as_str()),
         object.metadata.name.as_deref(),
     ];
-    let (written, foreign) = ctx.memories.with(object, |memory| {
-        (memory.services.clone(), memory.foreign_service.clone())
-    });
-    let mut facts = service::facts(&ctx.caches, object, &written, names.into_iter().flatten());
-    if let Some(name) = foreign
-        && facts.iter().all(|fact| fact.name != name)
-    {
-        facts.push(ServiceFact {
-            name,
-            ours: false,
-            external_name: None,
-            ports: Vec::new(),
-            labelled: false,
-            metadata: Metadata::default(),
-        });
-    }
-    facts
+    let written = ctx.memories.with(object, |memory| memory.services.clone());
+    service::facts(&ctx.caches, object, &written, names.into_iter().flatten())
 }

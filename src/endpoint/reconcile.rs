@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::api::Api;
@@ -12,17 +12,15 @@ use vpce_core::conditions::{EventKind, Finding, Reason};
 use vpce_core::desired::{self, Desired};
 use vpce_core::ids::GroupId;
 use vpce_core::metadata::Allowed;
-use vpce_core::observed::{Observed, Sight};
-use vpce_core::plan::{self, Farewell, Memory, Plan, Step, foresee};
+use vpce_core::plan::Farewell;
 use vpce_core::rails;
 use vpce_core::resolve::{self, Resolved, Subject, Writes};
-use vpce_core::tags::{self, Owner};
+use vpce_core::tags::Owner;
 
-use super::apply::{Hands, Progress, apply};
 use super::bind::Move;
 use super::gate::Inside;
 use super::memory::HeldBack;
-use super::observe::{self, Age, observe};
+use super::observe::{Age, observe};
 use super::status::{self, Findings};
 use crate::aws::ec2::Ec2;
 use crate::aws::region::{LookError, Region, RegionKey};
@@ -31,13 +29,8 @@ use crate::cli::Mode;
 use crate::context::{Endpoint, Shared};
 use crate::finalizer;
 
-/// A pass plans anew after each change; one that still changes things after so many rounds goes on in the next.
-const MOST_ROUNDS: usize = 8;
 /// Who waits for room in an account is woken; should all before it in the queue be gone, it asks by itself.
 const ASK_FOR_ROOM: Duration = Duration::from_secs(60);
-
-/// A message that lists steps ends after so many characters: rules may be many.
-const LONGEST_LIST: usize = 2000;
 
 /// When to look at the object again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +41,16 @@ pub enum Next {
     NotBefore(Duration),
     /// Never: it is gone.
     Gone,
+}
+
+impl Next {
+    /// The same, or after this time if that is sooner. Who has something to try again is not woken for less.
+    pub(super) fn not_after(self, time: Duration) -> Self {
+        match self {
+            Self::After(other) | Self::NotBefore(other) => Self::NotBefore(time.min(other)),
+            Self::Gone => Self::Gone,
+        }
+    }
 }
 
 /// As what an object is resolved.
@@ -129,7 +132,7 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
     if let Some((finding, retry)) = pass.remembered_refusal(&resolved).await {
         return pass.refused(&resolved, finding, retry).await;
     }
-    let Some(inside) = pass.enter(&resolved) else {
+    let Some(_inside) = pass.enter(&resolved) else {
         return Ok(Next::After(ASK_FOR_ROOM));
     };
     let (region, ec2) = match pass.open(&resolved).await {
@@ -178,7 +181,7 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
             Farewell::Refused(&refused)
         }
     };
-    pass.converge(&resolved, desired.as_ref(), farewell, &region, &ec2, inside)
+    pass.converge(spec.as_ref(), &resolved, desired.as_ref(), farewell, &region, &ec2)
         .await
 }
 
@@ -264,7 +267,7 @@ impl<'a> Pass<'a> {
     /// A place among the few that talk to this AWS account at once; if there is none, the object is woken later.
     fn enter(&self, resolved: &Resolved) -> Option<Inside> {
         let wakers = self.ctx.wakers.clone();
-        let wake = Arc::new(move |namespace: &str, name: &str| wakers.endpoint(namespace, name));
+        let wake = Arc::new(move |namespace: &str, name: &str| wakers.look(namespace, name));
         let account_id = resolved.binding.account_id.as_str();
         self.ctx
             .gates
@@ -348,265 +351,6 @@ impl<'a> Pass<'a> {
         observe(self.ctx, region, ec2, &self.owner, status, age).await
     }
 
-    /// Observes, plans and applies until there is nothing left to do now, then says how things stand.
-    async fn converge(
-        &mut self,
-        resolved: &Resolved,
-        desired: Option<&Desired>,
-        farewell: Farewell<'_>,
-        region: &Arc<Region>,
-        ec2: &Ec2,
-        _inside: Inside,
-    ) -> Result<Next, kube::Error> {
-        let (mut age, cut_off) = self.ctx.memories.with(&self.object, |memory| {
-            // The caches do not show a stranger's Service, so it is asked for anew.
-            memory.foreign_service = None;
-            if desired.is_some() {
-                // What was not there before may be made from here on.
-                memory.absent_since = None;
-            }
-            let look_now = std::mem::take(&mut memory.look_now);
-            let age = if look_now {
-                Duration::ZERO
-            } else {
-                self.ctx.settings.resync_interval
-            };
-            (age, std::mem::take(&mut memory.cut_off))
-        });
-        if cut_off {
-            region.distrust();
-        }
-        if let Some(service) = desired.and_then(|desired| desired.service.as_ref()) {
-            let Owner { namespace, name, .. } = &self.owner;
-            self.ctx.names.wait(namespace, name, &service.name);
-        }
-        let begun = Instant::now();
-        let mut repaired = Vec::new();
-        for _ in 0..MOST_ROUNDS {
-            let status = self.object.status.clone();
-            if let Err(error) = observe(self.ctx, region, ec2, &self.owner, &status, Age(age)).await {
-                return self.not_seen(resolved, ec2, error).await;
-            }
-            age = self.ctx.settings.resync_interval;
-            let mut seen = observe::found(self.ctx, region, &self.owner, &self.object, &status, desired);
-            if self.takes_over(&seen) {
-                // What the snapshot says of it may be old news: another may own it by now, or have let go of it.
-                if let Some(settled) = region.find(&self.owner, (None, None)).settles_at {
-                    return Ok(Next::NotBefore(settled.saturating_duration_since(Instant::now())));
-                }
-                if region.read_at().is_none_or(|read| read < begun) {
-                    region.distrust();
-                    continue;
-                }
-            }
-            let held = region.held(|hold| self.ctx.is_released(&resolved.binding.account_id, hold));
-            if desired.is_some() && seen.endpoint == Sight::Gone && held.is_none() && resolved.writes == Writes::Allowed
-            {
-                self.count_deletion().await?;
-                continue;
-            }
-            if seen.group == Sight::Gone {
-                // Nothing remembers it; another is made where one is wanted.
-                seen.group = Sight::Absent;
-            }
-            if desired.is_none()
-                && self.may_be_unseen(&seen)
-                && let Some(wait) = self.confirm_absence(region)
-            {
-                return self
-                    .conclude(resolved, desired, &seen, absence_unconfirmed(), Next::After(wait))
-                    .await;
-            }
-            let mut plan = self.plan(desired, farewell, &seen, held.as_deref());
-            if let Writes::Frozen(finding) = &resolved.writes {
-                let steps = foresee(&seen, desired, |seen| {
-                    self.plan(desired, farewell, seen, held.as_deref())
-                });
-                self.hold_back(resolved, finding, &steps, &mut plan);
-            }
-            if held.is_some() {
-                self.ctx.wakers.account(&resolved.binding.account);
-            }
-            // That it is Ready for this generation is only what its status says; nothing is done on the strength of that.
-            if plan.steps.iter().any(Step::is_in_aws) {
-                match self.check_groups(region, ec2, desired).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(finding)) => return self.report_bad_spec(resolved, finding).await,
-                    Err(error) => return self.not_seen(resolved, ec2, error).await,
-                }
-            }
-            let token = desired.map(|desired| {
-                let incarnation = status.incarnation.unwrap_or(0);
-                desired::client_token(&self.owner, desired, resolved, incarnation)
-            });
-            let hands = Hands {
-                ctx: self.ctx,
-                object: &self.object,
-                owner: &self.owner,
-                account: &resolved.binding.account,
-                role: resolved.role.as_str(),
-                region,
-                ec2,
-                client_token: token.as_deref(),
-            };
-            match apply(&hands, &plan.steps).await? {
-                Progress::Nothing if desired.is_none() && plan.endpoint.ok && plan.service.ok => {
-                    return match self.moving {
-                        Some(_) => self.unbind().await,
-                        None => self.let_go().await,
-                    };
-                }
-                Progress::Nothing => {
-                    if plan.endpoint.ok {
-                        self.ctx
-                            .memories
-                            .with(&self.object, |memory| memory.swap_subnets_apart = false);
-                    }
-                    self.tell_of_repairs(&repaired);
-                    let next = self.next(region, &seen, &plan, resolved);
-                    return self.conclude(resolved, desired, &seen, plan, next).await;
-                }
-                Progress::Changed(done) => repaired.extend(done),
-                Progress::Replayed => self.count_deletion().await?,
-                Progress::Waiting { time, finding } => {
-                    self.tell_of_repairs(&repaired);
-                    if let Some(time) = time.filter(|time| *time <= self.ctx.settings.poll_interval) {
-                        // Not worth a write to the API server.
-                        return Ok(Next::NotBefore(time));
-                    }
-                    if let Some(finding) = finding {
-                        plan.endpoint = finding;
-                    }
-                    let next = time.map_or(Next::After(self.ctx.settings.resync_interval), Next::NotBefore);
-                    let seen = observe::found(self.ctx, region, &self.owner, &self.object, &status, desired);
-                    return self.conclude(resolved, desired, &seen, plan, next).await;
-                }
-                Progress::Failed { finding, done } => {
-                    repaired.extend(done);
-                    self.tell_of_repairs(&repaired);
-                    let seen = observe::found(self.ctx, region, &self.owner, &self.object, &status, desired);
-                    match finding.reason {
-                        Reason::ServiceRefused => plan.service = finding,
-                        _ => plan.endpoint = finding,
-                    }
-                    let next = self.backoff(&plan.endpoint);
-                    return self.conclude(resolved, desired, &seen, plan, next).await;
-                }
-            }
-        }
-        tracing::warn!(
-            namespace = self.owner.namespace,
-            name = self.owner.name,
-            "still changing things; going on in a moment"
-        );
-        Ok(Next::NotBefore(region.next_tick()))
-    }
-
-    /// Says in place of doing.
-    fn hold_back(&mut self, resolved: &Resolved, why: &Finding, steps: &[Step], plan: &mut Plan) {
-        plan.steps.clear();
-        if steps.is_empty() {
-            return;
-        }
-        self.held_back = Some(HeldBack {
-            account: resolved.binding.account.clone(),
-            actions: steps.iter().map(Step::action).collect(),
-        });
-        let (in_aws, of_services): (Vec<&Step>, Vec<&Step>) = steps.iter().partition(|step| step.is_in_aws());
-        for (steps, finding) in [(in_aws, &mut plan.endpoint), (of_services, &mut plan.service)] {
-            if !steps.is_empty() {
-                let steps: Vec<String> = steps.into_iter().map(ToString::to_string).collect();
-                let mut message = format!("{}; held back: {}", why.message, steps.join("; "));
-                if let Some((end, _)) = message.char_indices().nth(LONGEST_LIST) {
-                    message.truncate(end);
-                    message.push_str("...");
-                }
-                *finding = Finding::bad(why.reason, message);
-            }
-        }
-    }
-
-    pub(super) fn plan(
-        &self,
-        desired: Option<&Desired>,
-        farewell: Farewell<'_>,
-        seen: &Observed,
-        held: Option<&str>,
-    ) -> Plan {
-        let Some(desired) = desired else {
-            return plan::plan_absence(&self.owner, seen, farewell);
-        };
-        let swap_subnets_apart = self.ctx.memories.with(&self.object, |memory| memory.swap_subnets_apart);
-        let memory = Memory {
-            tag_keys: &self.object.status.tag_keys,
-            held,
-            swap_subnets_apart,
-        };
-        plan::plan(&self.owner, desired, seen, memory)
-    }
-
-    /// Whether something was made for another object of this name, and this one finds it for the first time.
-    fn takes_over(&self, seen: &Observed) -> bool {
-        let status = &self.object.status;
-        let is_found = |id: &str, known: &Option<String>, tags: &BTreeMap<String, String>| {
-            tags.get(tags::UID) != Some(&self.owner.uid) && known.as_deref() != Some(id)
-        };
-        let endpoint = seen.endpoint.ours();
-        let group = seen.group.ours();
-        endpoint.is_some_and(|fact| is_found(fact.id.as_str(), &status.vpc_endpoint_id, &fact.tags))
-            || group.is_some_and(|fact| is_found(fact.id.as_str(), &status.security_group_id, &fact.tags))
-    }
-
-    /// AWS has confirmed that the endpoint is gone: the next has another incarnation, persisted before it is used.
-    async fn count_deletion(&mut self) -> Result<(), kube::Error> {
-        let mut status = self.object.status.clone();
-        let gone = status.vpc_endpoint_id.clone();
-        status::next_incarnation(&mut status);
-        self.object = status::write(self.ctx, &self.object, status).await?;
-        if let Some(id) = gone {
-            let note = format!(
-                "endpoint {id} was deleted in AWS behind the operator's back; it is made again, under another DNS name"
-            );
-            self.ctx.events.publish(
-                &*self.object,
-                EventKind::Warning,
-                Reason::DeletedInAWS.as_str(),
-                "Recreate",
-                &note,
-            );
-        }
-        Ok(())
-    }
-
-    /// Whether something of the object may be in AWS that neither a look nor its status shows: an answer may have been
-    /// lost, and EC2 is eventually consistent.
-    fn may_be_unseen(&self, seen: &Observed) -> bool {
-        let status = &self.object.status;
-        let unknown = status.vpc_endpoint_id.is_none() && seen.endpoint == Sight::Absent;
-        // Of an object that is only bound again, another leader may have made something.
-        unknown && (self.moving.is_some() || !self.ctx.memories.with(&self.object, |memory| memory.nothing_made))
-    }
-
-    /// How long to wait until a further look has found nothing either; none when that has happened.
-    fn confirm_absence(&self, region: &Region) -> Option<Duration> {
-        let settle = self.ctx.settings.settle;
-        let read = region.read_at();
-        self.ctx.memories.with(&self.object, |memory| {
-            let since = *memory.absent_since.get_or_insert_with(|| {
-                region.distrust();
-                Instant::now()
-            });
-            if read.is_some_and(|read| read >= since + settle) {
-                return None;
-            }
-            if since.elapsed() >= settle {
-                region.distrust();
-                return Some(Duration::from_millis(10));
-            }
-            Some(settle.saturating_sub(since.elapsed()) + Duration::from_millis(10))
-        })
-    }
-
     /// The AWS account is closed: what was made there is left to it.
     async fn abandon(&mut self, finding: &Finding) -> Result<Next, kube::Error> {
         self.tell_of_abandoned(finding);
@@ -627,7 +371,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Nothing is left, or nothing was made: the object may go.
-    async fn let_go(&mut self) -> Result<Next, kube::Error> {
+    pub(super) async fn let_go(&mut self) -> Result<Next, kube::Error> {
         let api: Api<Endpoint> = Api::namespaced(self.ctx.client.clone(), &self.owner.namespace);
         let account = self.object.status.account.as_ref().map(|account| account.name.clone());
         match finalizer::remove(&api, &*self.object, ENDPOINT_FINALIZER).await {
@@ -688,15 +432,4 @@ pub(super) fn is_legacy(object: &Endpoint) -> bool {
             .keys()
             .any(|key| key.starts_with(KOPF_ANNOTATION_PREFIX));
     marked && status::binding(&object.status).is_none()
-}
-
-fn absence_unconfirmed() -> Plan {
-    Plan {
-        steps: Vec::new(),
-        endpoint: Finding::bad(
-            Reason::Deleting,
-            "nothing of the object is found in AWS; looking once more before it is let go, since AWS shows new things late",
-        ),
-        service: Finding::good(Reason::NotRequested, "the object is being deleted"),
-    }
 }

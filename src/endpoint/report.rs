@@ -8,12 +8,12 @@ use vpce_core::conditions::{EventKind, Finding, Reason, Retry};
 use vpce_core::desired::Desired;
 use vpce_core::error::Class;
 use vpce_core::observed::{Observed, Sight};
-use vpce_core::plan::Plan;
+use vpce_core::plan::{Part, Plan, Undone};
 use vpce_core::resolve::{Resolved, Writes};
 
 use super::apply::forget_session;
 use super::explain::explain;
-use super::memory::jitter;
+use super::memory::{Tried, jitter};
 use super::reconcile::{Next, Pass};
 use super::status::{self, Findings};
 use crate::aws::ec2::Ec2;
@@ -107,10 +107,15 @@ impl Pass<'_> {
         });
         let frozen = matches!(resolved.writes, Writes::Frozen(_));
         let mut wait = settles.map_or(rest, |settles| settles.min(rest));
-        let reasons = [&plan.endpoint, &plan.service];
-        let polls = reasons
-            .iter()
-            .any(|finding| !finding.ok && finding.reason.treatment().retry == Retry::Poll);
+        // Of a part that has steps left, those say when they are tried again.
+        let idle = [(Part::Endpoint, &plan.endpoint), (Part::Service, &plan.service)].map(|(part, finding)| {
+            let has_steps = plan
+                .steps
+                .iter()
+                .any(|step| (step.part() == Part::Service) == (part == Part::Service));
+            (part, finding, finding.reason.treatment().retry, finding.ok || has_steps)
+        });
+        let polls = idle.iter().any(|(_, _, retry, quiet)| !quiet && *retry == Retry::Poll);
         if (at_work || polls || seen.group == Sight::Unconfirmed) && !frozen {
             let seldom = pending_since.is_some_and(|since| since.elapsed() > POLL_OFTEN_FOR);
             let extra = if seldom {
@@ -120,14 +125,22 @@ impl Pass<'_> {
             };
             wait = wait.min(region.next_tick() + extra);
         }
-        if let Some(bad) = reasons
-            .iter()
-            .find(|finding| !finding.ok && finding.reason.treatment().retry == Retry::Backoff)
-        {
-            return self.backoff(bad);
+        for (part, finding, retry, quiet) in idle {
+            if !quiet && retry == Retry::Backoff {
+                return Next::NotBefore(self.part_backoff(part, finding).min(wait));
+            }
         }
-        self.ctx.memories.succeeded(&self.object);
         Next::After(wait)
+    }
+
+    /// How long to wait for a part that stands badly without a step of its own, longer each time.
+    fn part_backoff(&self, part: Part, finding: &Finding) -> Duration {
+        let (memories, tried) = (&self.ctx.memories, Tried::Part(part));
+        let left = memories.refusal(&self.object, tried).map(|refusal| refusal.left());
+        left.filter(|left| !left.is_zero()).unwrap_or_else(|| {
+            let resync = self.ctx.settings.resync_interval;
+            memories.refused(&self.object, tried, Undone::Refused, Some(finding.clone()), resync)
+        })
     }
 
     pub(super) fn tell_of_repairs(&self, repaired: &[String]) {
@@ -188,6 +201,7 @@ impl Pass<'_> {
         );
         self.warn(desired);
         self.write(status, &findings).await?;
+        self.ctx.memories.succeeded(&self.object);
         Ok(next)
     }
 

@@ -36,6 +36,7 @@ mod proxy;
 mod rails;
 mod read_only;
 mod rebuild;
+mod refusals;
 mod retain;
 mod schema;
 mod scrapes;

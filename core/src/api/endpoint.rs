@@ -250,7 +250,7 @@ pub enum ServiceType {
 }
 
 /// A port of the Service.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServicePort {
     /// The port's name, a DNS label; needed where there are several ports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -267,7 +267,7 @@ pub struct ServicePort {
 }
 
 /// The transport protocol of a Service's port.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ServiceProtocol {
     /// TCP.
     #[default]

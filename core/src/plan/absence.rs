@@ -89,10 +89,13 @@ fn plan_release(observed: &Observed, steps: &mut Vec<Step>) -> Finding {
             steps.push(Step::Untag(id.clone(), [tags::UID.to_owned()].into()));
         }
         // The mark first: a crash in between leaves what is still ours.
-        steps.push(Step::Tag(
-            id.clone(),
-            BTreeMap::from([(tags::RETAINED.to_owned(), tags::shorten(&former, 256))]),
-        ));
+        let mark = tags::shorten(&former, 256);
+        if there.get(tags::RETAINED) != Some(&mark) {
+            steps.push(Step::Tag(
+                id.clone(),
+                BTreeMap::from([(tags::RETAINED.to_owned(), mark)]),
+            ));
+        }
         let owners = [tags::CLUSTER, tags::NAMESPACE, tags::NAME, tags::UID];
         steps.push(Step::Untag(id, owners.map(str::to_owned).into()));
     }
@@ -101,6 +104,9 @@ fn plan_release(observed: &Observed, steps: &mut Vec<Step>) -> Finding {
             Reason::Deleting,
             "AWS does not know all that is to be retained; asking again before it is let go",
         );
+    }
+    if steps.iter().any(Step::is_in_aws) {
+        return Finding::bad(Reason::Deleting, "the AWS resources are being marked as retained");
     }
     Finding::good(Reason::Deleting, "the AWS resources are retained")
 }

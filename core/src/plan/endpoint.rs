@@ -125,14 +125,16 @@ pub(super) fn plan_endpoint(
         ),
         State::Available => {
             let Some(groups) = groups else {
+                // AWS does not make the group: what the endpoint needs besides does not wait for it.
+                if memory.fallbacks.parts_apart {
+                    steps.extend(plan_modify(fact, desired, &fact.groups, memory));
+                }
                 return match (memory.held, &observed.group) {
                     (Some(hold), Sight::Absent | Sight::Gone) => held(hold),
                     _ => Finding::bad(Reason::Updating, "the endpoint's security group is being made"),
                 };
             };
-            if let Some(step) = plan_modify(fact, desired, &groups, memory) {
-                steps.push(step);
-            }
+            steps.extend(plan_modify(fact, desired, &groups, memory));
             if fact.interfaces.is_empty() {
                 return Finding::bad(
                     Reason::Partial,
@@ -160,28 +162,29 @@ pub(super) fn is_for(fact: &EndpointFact, desired: &Desired) -> bool {
     (&fact.vpc, &fact.service_name) == (&desired.vpc, &desired.service_name)
 }
 
-fn plan_modify(fact: &EndpointFact, desired: &Desired, groups: &BTreeSet<GroupId>, memory: Memory<'_>) -> Option<Step> {
+/// One call with all changes; or one for each part, subnets last, since AWS takes its time for them.
+fn plan_modify(fact: &EndpointFact, desired: &Desired, groups: &BTreeSet<GroupId>, memory: Memory<'_>) -> Vec<Step> {
     let mut add_subnets: BTreeSet<SubnetId> = desired.subnets.difference(&fact.subnets).cloned().collect();
     let remove_subnets: BTreeSet<SubnetId> = fact.subnets.difference(&desired.subnets).cloned().collect();
-    if memory.swap_subnets_apart && !remove_subnets.is_empty() {
+    if memory.fallbacks.swap_subnets_apart && !remove_subnets.is_empty() {
         add_subnets.clear();
     }
     let add_groups: BTreeSet<GroupId> = groups.difference(&fact.groups).cloned().collect();
     let remove_groups: BTreeSet<GroupId> = fact.groups.difference(groups).cloned().collect();
     let private_dns = (fact.private_dns != desired.private_dns).then_some(desired.private_dns);
-    let nothing = add_subnets.is_empty()
-        && remove_subnets.is_empty()
-        && add_groups.is_empty()
-        && remove_groups.is_empty()
-        && private_dns.is_none();
-    (!nothing).then(|| Step::ModifyEndpoint {
+    let all = Step::ModifyEndpoint {
         id: fact.id.clone(),
         add_subnets,
         remove_subnets,
         add_groups,
         remove_groups,
         private_dns,
-    })
+    };
+    let parts = all.parts();
+    if memory.fallbacks.parts_apart || parts.is_empty() {
+        return parts;
+    }
+    vec![all]
 }
 
 /// How to connect, for the message of Ready.

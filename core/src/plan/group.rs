@@ -26,7 +26,7 @@ pub(super) fn plan_group(
     };
     match group {
         Sight::Ours(fact) => {
-            plan_rules(own, fact, steps);
+            plan_rules(own, fact, memory, steps);
             plan_tags(ResourceId::Group(fact.id.clone()), desired, &fact.tags, memory, steps);
             Ok(Some(BTreeSet::from([fact.id.clone()])))
         }
@@ -52,7 +52,7 @@ pub(super) fn plan_group(
     }
 }
 
-fn plan_rules(own: &OwnGroup, fact: &GroupFact, steps: &mut Vec<Step>) {
+fn plan_rules(own: &OwnGroup, fact: &GroupFact, memory: Memory<'_>, steps: &mut Vec<Step>) {
     let both = [
         (Direction::Ingress, &own.ingress, &fact.ingress),
         (Direction::Egress, &own.egress, &fact.egress),
@@ -70,6 +70,9 @@ fn plan_rules(own: &OwnGroup, fact: &GroupFact, steps: &mut Vec<Step>) {
             .map(|(rule, text)| (rule.clone(), text.clone()))
             .collect();
         let (mut missing, mut surplus) = (without(wanted, there), without(there, wanted));
+        let group = || fact.id.clone();
+        let mut authorize = Vec::new();
+        let mut revoke = Vec::new();
         if direction == Direction::Egress {
             let open_ipv6 = rules::open_ipv6();
             if own.open_egress {
@@ -77,21 +80,26 @@ fn plan_rules(own: &OwnGroup, fact: &GroupFact, steps: &mut Vec<Step>) {
             } else if fact.ipv6_egress_unknown {
                 // By itself: AWS may answer that it is there already, or not there, and would do nothing else then.
                 let alone = |text| RuleSet::from([(open_ipv6.clone(), text)]);
-                steps.push(match missing.remove(&open_ipv6) {
-                    Some(text) => Step::Authorize(fact.id.clone(), direction, alone(text)),
-                    None => Step::Revoke(fact.id.clone(), direction, alone(None)),
-                });
+                match missing.remove(&open_ipv6) {
+                    Some(text) => authorize.push(Step::Authorize(group(), direction, alone(text))),
+                    None => revoke.push(Step::Revoke(group(), direction, alone(None))),
+                }
             }
         }
+        let all = Step::Authorize(group(), direction, missing);
+        authorize.extend(match memory.fallbacks.parts_apart {
+            true => all.parts(),
+            false => vec![all],
+        });
+        revoke.push(Step::Revoke(group(), direction, surplus));
+        let mut describe = vec![Step::Describe(group(), direction, described_otherwise)];
         // Authorize first: what is allowed before and after stays allowed in between.
-        for (rules, step) in [
-            (missing, Step::Authorize as fn(GroupId, Direction, RuleSet) -> Step),
-            (described_otherwise, Step::Describe),
-            (surplus, Step::Revoke),
-        ] {
-            if !rules.is_empty() {
-                steps.push(step(fact.id.clone(), direction, rules));
-            }
+        let in_order = match memory.fallbacks.revoke_first {
+            false => [&mut authorize, &mut describe, &mut revoke],
+            true => [&mut revoke, &mut describe, &mut authorize],
+        };
+        for planned in in_order {
+            steps.extend(planned.drain(..).filter(Step::changes_rules));
         }
     }
 }

@@ -31,14 +31,7 @@ fn plan_publication(
 ) -> Finding {
     let there = observed.services.iter().find(|service| service.name == wanted.name);
     if there.is_some_and(|service| !service.ours) {
-        return Finding::bad(
-            Reason::ServiceConflict,
-            format!(
-                "a Service {}/{} exists that this object does not own; it is left alone: \
-                 set spec.service.name to another name, or delete that Service",
-                owner.namespace, wanted.name
-            ),
-        );
+        return service_conflict(owner, &wanted.name);
     }
     let Some(fact) = observed.endpoint.ours().filter(|fact| is_for(fact, desired)) else {
         return Finding::bad(Reason::WaitingForEndpoint, "waits for the endpoint");
@@ -78,5 +71,17 @@ fn plan_publication(
     Finding::good(
         Reason::Published,
         format!("{}.{}.svc leads to {external_name}", wanted.name, owner.namespace),
+    )
+}
+
+/// What the condition says where a Service of that name is another's.
+pub fn service_conflict(owner: &Owner, name: &str) -> Finding {
+    Finding::bad(
+        Reason::ServiceConflict,
+        format!(
+            "a Service {}/{name} exists that this object does not own; it is left alone: set spec.service.name to another \
+             name, or delete that Service",
+            owner.namespace
+        ),
     )
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::api::ServicePort;
 use crate::ids::{EndpointId, GroupId, SubnetId, VpcId};
@@ -9,7 +10,7 @@ use crate::metadata::Metadata;
 use crate::rules::{Direction, RuleSet};
 
 /// One change in AWS or Kubernetes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Step {
     /// EC2 CreateSecurityGroup. The new group comes with open egress, for IPv6 too where its VPC has an IPv6 block.
     CreateGroup {
@@ -83,6 +84,13 @@ pub enum Step {
 }
 
 impl Step {
+    /// Stands for the step where only whether it is the same counts; it means nothing to another process.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// What it does, as metrics name it: the EC2 action, or what happens to the Service.
     pub fn action(&self) -> &'static str {
         match self {
@@ -104,6 +112,11 @@ impl Step {
         }
     }
 
+    /// Whether it is about any rule.
+    pub(super) fn changes_rules(&self) -> bool {
+        matches!(self, Step::Authorize(_, _, rules) | Step::Revoke(_, _, rules) | Step::Describe(_, _, rules) if !rules.is_empty())
+    }
+
     /// Whether it changes AWS, not Kubernetes.
     pub fn is_in_aws(&self) -> bool {
         !matches!(self, Step::PublishService { .. } | Step::DeleteService(_))
@@ -111,7 +124,7 @@ impl Step {
 }
 
 /// Something that can carry tags.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ResourceId {
     /// An endpoint.
     Endpoint(EndpointId),

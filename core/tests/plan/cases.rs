@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use vpce_core::conditions::Reason;
 use vpce_core::desired::{Desired, Groups};
 use vpce_core::observed::{Observed, Sight, State};
-use vpce_core::plan::{Farewell, Memory, Step, plan, plan_absence};
+use vpce_core::plan::{Fallbacks, Farewell, Memory, Step, plan, plan_absence};
 use vpce_core::{rules, tags};
 
 use crate::facts::*;
@@ -474,7 +474,10 @@ fn a_swap_of_subnets_in_one_zone_removes_first_and_adds_afterwards() {
         endpoint(observed).groups.clear();
     });
     let memory = Memory {
-        swap_subnets_apart: true,
+        fallbacks: Fallbacks {
+            swap_subnets_apart: true,
+            ..USUAL
+        },
         ..NOTHING
     };
     assert_eq!(

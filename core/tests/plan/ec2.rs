@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use vpce_core::ids::{EndpointId, GroupId, SubnetId};
 use vpce_core::observed::{EndpointFact, GroupFact, Observed, ServiceFact, Sight, State};
 use vpce_core::plan::{ResourceId, Step};
-use vpce_core::rules::{self, Direction, RuleSet};
+use vpce_core::rules::{self, Direction, Peer, Rule, RuleSet};
 use vpce_core::tags::{Claim, Owner};
 
 use crate::facts::{dns_name, rules_of};
@@ -21,6 +21,8 @@ pub(crate) enum Refusal {
     InUse,
     /// DuplicateSubnetsInSameZone.
     SameZone,
+    /// RulesPerSecurityGroupLimitExceeded.
+    RuleQuota,
 }
 
 /// What there is, whoever owns it, and what status remembers of it.
@@ -31,6 +33,8 @@ pub(crate) struct World {
     pub(crate) services: BTreeMap<String, ServiceFact>,
     pub(crate) known_endpoint: Option<EndpointId>,
     pub(crate) known_group: Option<GroupId>,
+    /// A group has so many rules in a direction at most, where that counts.
+    pub(crate) rule_quota: Option<usize>,
     /// Groups whose interfaces outlive a detachment or an endpoint, until the next tick.
     lingering: BTreeSet<GroupId>,
     /// Ids that were not found once.
@@ -119,6 +123,7 @@ impl World {
                 self.groups.insert(id, fact);
             }
             Step::Authorize(id, direction, rules) => {
+                let quota = self.rule_quota;
                 let fact = self.group(id);
                 if !settles_ipv6(fact, *direction, rules) {
                     let there = rules_of(fact, *direction);
@@ -126,6 +131,9 @@ impl World {
                         !rules.keys().any(|rule| there.contains_key(rule)),
                         "InvalidPermission.Duplicate"
                     );
+                    if quota.is_some_and(|quota| exceeds(quota, there.keys().chain(rules.keys()))) {
+                        return Err(Refusal::RuleQuota);
+                    }
                 }
                 fact.set_rules(*direction, rules);
             }
@@ -273,6 +281,13 @@ impl World {
         others.services.retain(|_, fact| !fact.ours);
         others
     }
+}
+
+/// Whether rules are too many for a group: EC2 counts those for IPv4 and for IPv6 apart.
+pub(crate) fn exceeds<'r>(quota: usize, rules: impl Iterator<Item = &'r Rule> + Clone) -> bool {
+    let is = |rule: &Rule, v6: bool| matches!(&rule.peer, Peer::Cidr(net) if net.addr().is_ipv6() == v6);
+    let count = |other: bool| rules.clone().filter(|rule| !is(rule, other)).count();
+    count(true) > quota || count(false) > quota
 }
 
 /// Whether this is the one rule that a new group may have or not, so that AWS may answer either way; then it is alone.

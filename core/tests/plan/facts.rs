@@ -6,7 +6,7 @@ use vpce_core::desired::{Desired, DesiredService, Groups, OwnGroup};
 use vpce_core::ids::{EndpointId, GroupId};
 use vpce_core::metadata::Metadata;
 use vpce_core::observed::{EndpointFact, GroupFact, Observed, ServiceFact, Sight, State};
-use vpce_core::plan::{Memory, Plan, plan};
+use vpce_core::plan::{Fallbacks, Memory, Plan, plan};
 use vpce_core::rules::{self, Direction, RuleSet};
 use vpce_core::tags::Owner;
 
@@ -15,11 +15,18 @@ pub(crate) const SERVICE: &str = "com.amazonaws.vpce.eu-west-1.vpce-svc-1";
 pub(crate) const ENDPOINT: &str = "vpce-1";
 pub(crate) const OWN_GROUP: &str = "sg-own";
 
+/// AWS has refused nothing in the usual way.
+pub(crate) const USUAL: Fallbacks = Fallbacks {
+    swap_subnets_apart: false,
+    revoke_first: false,
+    parts_apart: false,
+};
+
 /// Nothing remembered.
 pub(crate) const NOTHING: Memory<'_> = Memory {
     tag_keys: &[],
     held: None,
-    swap_subnets_apart: false,
+    fallbacks: USUAL,
 };
 
 pub(crate) fn owner() -> Owner {

@@ -7,7 +7,7 @@ use vpce_core::conditions::Reason;
 use vpce_core::desired::{Desired, Groups};
 use vpce_core::ids::GroupId;
 use vpce_core::observed::{Observed, Sight, State};
-use vpce_core::plan::{Farewell, Memory, Plan, ResourceId, Step, foresee, plan, plan_absence};
+use vpce_core::plan::{Fallbacks, Farewell, Memory, Plan, ResourceId, Step, foresee, plan, plan_absence};
 use vpce_core::rules;
 use vpce_core::tags::{self, Claim};
 
@@ -22,10 +22,10 @@ const FEW: usize = 12;
 fn converge(
     world: &mut World,
     kills: &[usize],
-    mut planned: impl FnMut(&Observed, bool) -> Plan,
+    mut planned: impl FnMut(&Observed, Fallbacks) -> Plan,
     may_recreate: bool,
 ) -> Plan {
-    let mut swap_subnets_apart = false;
+    let mut fallbacks = Fallbacks::default();
     for round in 0..FEW + kills.len() {
         let mut seen = world.look(&owner());
         if may_recreate && seen.endpoint == Sight::Gone {
@@ -33,16 +33,16 @@ fn converge(
             seen = world.look(&owner());
         }
         world.remember(&seen);
-        let plan = planned(&seen, swap_subnets_apart);
+        let plan = planned(&seen, fallbacks);
         let limit = kills.get(round).copied().unwrap_or(usize::MAX);
         for step in plan.steps.iter().take(limit) {
             match world.apply(step) {
                 Ok(()) => {}
                 Err(Refusal::SameZone) => {
-                    swap_subnets_apart = true;
+                    fallbacks.swap_subnets_apart = true;
                     break;
                 }
-                Err(Refusal::InUse) => break,
+                Err(Refusal::InUse | Refusal::RuleQuota) => break,
             }
         }
         let moved = world.tick();
@@ -51,11 +51,11 @@ fn converge(
             return plan;
         }
     }
-    panic!("still at it: {:?}", planned(&world.look(&owner()), swap_subnets_apart));
+    panic!("still at it: {:?}", planned(&world.look(&owner()), fallbacks));
 }
 
 /// What every single plan keeps to, towards what is desired.
-fn check_steps(plan: &Plan, seen: &Observed, desired: &Desired, memory: Memory<'_>) {
+pub(crate) fn check_steps(plan: &Plan, seen: &Observed, desired: &Desired, memory: Memory<'_>) {
     let endpoint = seen.endpoint.ours();
     let group = seen.group.ours();
     let is_ours = |id: &ResourceId| match id {
@@ -126,7 +126,7 @@ fn check_steps(plan: &Plan, seen: &Observed, desired: &Desired, memory: Memory<'
 }
 
 /// Everything as desired, read off the world itself.
-fn check_fulfilled(world: &World, scenario: &Scenario) {
+pub(crate) fn check_fulfilled(world: &World, scenario: &Scenario) {
     let Scenario {
         desired,
         world: before,
@@ -192,7 +192,7 @@ fn check_fulfilled(world: &World, scenario: &Scenario) {
 }
 
 /// Why this world cannot be made as desired without a person, if that is so.
-fn obstacles(scenario: &Scenario) -> BTreeSet<Reason> {
+pub(crate) fn obstacles(scenario: &Scenario) -> BTreeSet<Reason> {
     let Scenario {
         desired, world, held, ..
     } = scenario;
@@ -227,14 +227,14 @@ fn obstacles(scenario: &Scenario) -> BTreeSet<Reason> {
     reasons
 }
 
-fn foreign_service(scenario: &Scenario) -> bool {
+pub(crate) fn foreign_service(scenario: &Scenario) -> bool {
     let wanted = scenario.desired.service.as_ref();
     wanted
         .and_then(|wanted| scenario.world.services.get(&wanted.name))
         .is_some_and(|service| !service.ours)
 }
 
-fn config() -> ProptestConfig {
+pub(crate) fn config() -> ProptestConfig {
     ProptestConfig {
         cases: 1000,
         failure_persistence: None,
@@ -250,8 +250,8 @@ proptest! {
         let Scenario { desired, world: before, tag_keys, held, kills } = &scenario;
         let mut world = before.clone();
         let held = held.then_some("h-1");
-        let mut step_towards = |seen: &Observed, swap_subnets_apart| {
-            let memory = Memory { tag_keys, held, swap_subnets_apart };
+        let mut step_towards = |seen: &Observed, fallbacks| {
+            let memory = Memory { tag_keys, held, fallbacks };
             let found = plan(&owner(), desired, seen, memory);
             check_steps(&found, seen, desired, memory);
             found
@@ -340,7 +340,7 @@ proptest! {
     #[test]
     fn what_is_foreseen_is_what_is_then_done(scenario in scenario(), farewell in any::<Option<bool>>()) {
         let Scenario { desired, world, tag_keys, .. } = &scenario;
-        let memory = Memory { tag_keys, held: None, swap_subnets_apart: false };
+        let memory = Memory { tag_keys, held: None, fallbacks: Fallbacks::default() };
         let farewell = farewell.map(|retain| if retain { Farewell::Retain } else { Farewell::Delete });
         let planned = |seen: &Observed| match farewell {
             None => plan(&owner(), desired, seen, memory),

@@ -5,5 +5,6 @@ mod cases;
 mod ec2;
 mod facts;
 mod laws;
+mod refusals;
 mod scenario;
 mod services;

@@ -17,7 +17,7 @@ fn the_service_follows_what_is_desired_and_strangers_keep_theirs() {
     let cases: &[(Drift<'_>, Reason)] = &[
         (
             ("a Service deleted", |_, observed| observed.services.clear(), &publish),
-            Reason::Published,
+            Reason::Updating,
         ),
         (
             (
@@ -25,7 +25,7 @@ fn the_service_follows_what_is_desired_and_strangers_keep_theirs() {
                 |_, observed| observed.services[0].external_name = Some("elsewhere.example.com".into()),
                 &publish,
             ),
-            Reason::Published,
+            Reason::Updating,
         ),
         (
             (
@@ -33,7 +33,7 @@ fn the_service_follows_what_is_desired_and_strangers_keep_theirs() {
                 |_, observed| observed.services[0].external_name = None,
                 &publish,
             ),
-            Reason::Published,
+            Reason::Updating,
         ),
         (
             (
@@ -41,7 +41,7 @@ fn the_service_follows_what_is_desired_and_strangers_keep_theirs() {
                 |_, observed| observed.services[0].labelled = false,
                 &publish,
             ),
-            Reason::Published,
+            Reason::Updating,
         ),
         (
             (
@@ -53,7 +53,7 @@ fn the_service_follows_what_is_desired_and_strangers_keep_theirs() {
                 },
                 &publish,
             ),
-            Reason::Published,
+            Reason::Updating,
         ),
         (
             (
@@ -61,7 +61,7 @@ fn the_service_follows_what_is_desired_and_strangers_keep_theirs() {
                 |_, observed| observed.services[0].name = "old".into(),
                 &[publish[0], "delete Service old"],
             ),
-            Reason::Published,
+            Reason::Updating,
         ),
         (
             (
@@ -69,7 +69,7 @@ fn the_service_follows_what_is_desired_and_strangers_keep_theirs() {
                 |desired, _| desired.service = None,
                 &["delete Service db"],
             ),
-            Reason::NotRequested,
+            Reason::Updating,
         ),
         (
             (

@@ -1,0 +1,252 @@
+//! How far a plan gets when some of its steps are refused: which others wait for them, what else is worth a try, and
+//! what is then told of each part.
+
+use std::collections::BTreeMap;
+
+use super::{Plan, ResourceId, Step};
+use crate::conditions::{Finding, Reason};
+use crate::error::Class;
+use crate::rules::{Peer, RuleSet};
+
+/// What a step belongs to. Each part has a finding of its own; that of the group stands in the endpoint's condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Part {
+    /// The endpoint.
+    Endpoint,
+    /// The security group of the endpoint's own.
+    Group,
+    /// The Service.
+    Service,
+}
+
+/// Why a step of a plan is not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undone {
+    /// It was refused, and would be refused again.
+    Refused,
+    /// It will be done in a moment: it waits for its turn, or failed in passing.
+    Postponed,
+}
+
+/// A step that is not done.
+#[derive(Debug, Clone)]
+pub struct Left<'p> {
+    /// Which.
+    pub step: &'p Step,
+    /// Why.
+    pub undone: Undone,
+    /// What the condition of its part says meanwhile, where it differs from what was planned.
+    pub finding: Option<Finding>,
+}
+
+/// The steps of a plan that are not done, in the plan's order.
+#[derive(Debug, Clone, Default)]
+pub struct Progress<'p> {
+    /// Which.
+    pub left: Vec<Left<'p>>,
+}
+
+impl<'p> Progress<'p> {
+    /// Why a step has to wait for an earlier one that is not done; none: it can be carried out.
+    pub fn waits(&self, step: &Step) -> Option<Undone> {
+        let blocks = |left: &&Left<'_>| step.waits_for(left.step, left.undone);
+        self.left.iter().find(blocks).map(|left| left.undone)
+    }
+
+    /// A step is not done.
+    pub fn leave(&mut self, step: &'p Step, undone: Undone, finding: Option<Finding>) {
+        self.left.push(Left { step, undone, finding });
+    }
+
+    /// Tells of what is left, in place of what was planned. What is refused comes before what waits, and what waits for a
+    /// person comes first.
+    pub fn tell(&self, plan: &mut Plan) {
+        for (parts, finding) in [
+            (&[Part::Endpoint, Part::Group][..], &mut plan.endpoint),
+            (&[Part::Service][..], &mut plan.service),
+        ] {
+            let of_part = |left: &&Left<'_>| parts.contains(&left.step.part());
+            let mut told: Vec<(Undone, &Finding)> = self
+                .left
+                .iter()
+                .filter(of_part)
+                .filter_map(|left| Some((left.undone, left.finding.as_ref()?)))
+                .collect();
+            told.sort_by_key(|(undone, finding)| (!finding.reason.treatment().stalled, *undone == Undone::Postponed));
+            if let Some((_, first)) = told.first() {
+                let mut messages: Vec<&str> = Vec::new();
+                // What only waits for its turn is no news beside what was refused.
+                let news = |(_, finding): &&(Undone, &Finding)| {
+                    finding.reason != Reason::WaitingInLine || first.reason == Reason::WaitingInLine
+                };
+                for (_, finding) in told.iter().filter(news) {
+                    if !messages.contains(&finding.message.as_str()) {
+                        messages.push(&finding.message);
+                    }
+                }
+                *finding = Finding::bad(first.reason, messages.join("; "));
+            }
+        }
+    }
+}
+
+impl Step {
+    /// What it belongs to.
+    pub fn part(&self) -> Part {
+        match self {
+            Step::CreateEndpoint { .. }
+            | Step::ModifyEndpoint { .. }
+            | Step::DeleteEndpoint(_)
+            | Step::Tag(ResourceId::Endpoint(_), _)
+            | Step::Untag(ResourceId::Endpoint(_), _) => Part::Endpoint,
+            Step::CreateGroup { .. }
+            | Step::Authorize(..)
+            | Step::Revoke(..)
+            | Step::Describe(..)
+            | Step::DeleteGroup(_)
+            | Step::Tag(ResourceId::Group(_), _)
+            | Step::Untag(ResourceId::Group(_), _) => Part::Group,
+            Step::PublishService { .. } | Step::DeleteService(_) => Part::Service,
+        }
+    }
+
+    /// Whether it must not be carried out while an earlier step of its plan is not done.
+    pub fn waits_for(&self, earlier: &Step, undone: Undone) -> bool {
+        match (self, earlier) {
+            // What is allowed before and after stays allowed in between; but what AWS does not let in is no reason to
+            // leave open what is to be closed.
+            (Step::Revoke(id, direction, _), Step::Authorize(other, way, _)) => {
+                undone == Undone::Postponed && (id, direction) == (other, way)
+            }
+            // Where there was no room for both.
+            (Step::Authorize(id, direction, _), Step::Revoke(other, way, _)) => (id, direction) == (other, way),
+            // The group that takes the place of others lets in whom they let in.
+            (
+                Step::ModifyEndpoint {
+                    add_groups,
+                    remove_groups,
+                    ..
+                },
+                Step::Authorize(group, ..),
+            ) => add_groups.contains(group) && !remove_groups.is_empty(),
+            // AWS changes one thing of an endpoint at a time.
+            (Step::ModifyEndpoint { id, .. }, Step::ModifyEndpoint { id: other, .. }) => {
+                undone == Undone::Postponed && id == other
+            }
+            // The mark first: what carries neither mark nor owner is lost.
+            (Step::Untag(id, _), Step::Tag(other, _)) => id == other,
+            // One of another name serves until the one that is wanted takes its place.
+            (Step::DeleteService(_), Step::PublishService { .. }) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether AWS could refuse it for one part of it, and the rest be done in calls of their own.
+    pub fn has_parts(&self) -> bool {
+        self.parts().len() > 1
+    }
+
+    /// The same in calls that AWS may refuse one without another. Of an endpoint: groups, private DNS, and subnets, last
+    /// since AWS takes its time for them. Of rules: address blocks, and each group and prefix list.
+    pub(super) fn parts(&self) -> Vec<Step> {
+        match self {
+            Step::ModifyEndpoint {
+                id,
+                add_subnets,
+                remove_subnets,
+                add_groups,
+                remove_groups,
+                private_dns,
+            } => {
+                let part = |subnets: bool, groups: bool, private_dns: Option<bool>| Step::ModifyEndpoint {
+                    id: id.clone(),
+                    add_subnets: add_subnets.iter().filter(|_| subnets).cloned().collect(),
+                    remove_subnets: remove_subnets.iter().filter(|_| subnets).cloned().collect(),
+                    add_groups: add_groups.iter().filter(|_| groups).cloned().collect(),
+                    remove_groups: remove_groups.iter().filter(|_| groups).cloned().collect(),
+                    private_dns,
+                };
+                let groups = !add_groups.is_empty() || !remove_groups.is_empty();
+                let subnets = !add_subnets.is_empty() || !remove_subnets.is_empty();
+                [
+                    groups.then(|| part(false, true, None)),
+                    private_dns.is_some().then(|| part(false, false, *private_dns)),
+                    subnets.then(|| part(true, false, None)),
+                ]
+                .into_iter()
+                .flatten()
+                .collect()
+            }
+            Step::Authorize(id, direction, rules) => {
+                let mut portions: BTreeMap<Option<&Peer>, RuleSet> = BTreeMap::new();
+                for (rule, text) in rules {
+                    let peer = (!matches!(rule.peer, Peer::Cidr(_))).then_some(&rule.peer);
+                    portions.entry(peer).or_default().insert(rule.clone(), text.clone());
+                }
+                let step = |rules| Step::Authorize(id.clone(), *direction, rules);
+                portions.into_values().map(step).collect()
+            }
+            other => vec![other.clone()],
+        }
+    }
+}
+
+/// What AWS refused in the usual way, and is done in another until all is as desired.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fallbacks {
+    /// Subnets of one zone are swapped in two calls: remove, wait, add.
+    pub swap_subnets_apart: bool,
+    /// Surplus rules are revoked before others are authorized, since the quota has no room for both.
+    pub revoke_first: bool,
+    /// What AWS refused together goes in a call for each part, so that one part does not hold the others.
+    pub parts_apart: bool,
+}
+
+impl Fallbacks {
+    /// Learns from what AWS answered to a step of a plan. True: planned anew, there is another way to try at once.
+    pub fn learn(&mut self, steps: &[Step], refused: &Step, code: &str, class: Class) -> bool {
+        let before = *self;
+        match refused {
+            Step::ModifyEndpoint {
+                add_subnets,
+                remove_subnets,
+                ..
+            } if code == "DuplicateSubnetsInSameZone"
+                && !self.swap_subnets_apart
+                && !add_subnets.is_empty()
+                && !remove_subnets.is_empty() =>
+            {
+                self.swap_subnets_apart = true;
+            }
+            Step::ModifyEndpoint { .. } => {
+                let of_a_part = matches!(
+                    class,
+                    Class::Denied | Class::Invalid | Class::NotFound | Class::Quota | Class::Unknown
+                );
+                self.parts_apart |= of_a_part && refused.has_parts();
+            }
+            Step::Authorize(id, direction, _) if code == "RulesPerSecurityGroupLimitExceeded" => {
+                let makes_room = |step: &Step| matches!(step, Step::Revoke(of, way, _) if (of, way) == (id, direction));
+                self.revoke_first |= steps.iter().any(makes_room);
+            }
+            Step::Authorize(..) => {
+                let of_a_rule = matches!(class, Class::Invalid | Class::NotFound | Class::Unknown);
+                self.parts_apart |= of_a_rule && refused.has_parts();
+            }
+            Step::CreateGroup { .. } => {
+                self.parts_apart = true;
+                // It would be refused again at once.
+                return false;
+            }
+            _ => {}
+        }
+        *self != before
+    }
+
+    /// Learns that a step waits for one that was refused. True: planned anew, the rest of it can be done.
+    pub fn learn_of_wait(&mut self, waiting: &Step, undone: Undone) -> bool {
+        let before = *self;
+        self.parts_apart |= undone == Undone::Refused && waiting.has_parts();
+        *self != before
+    }
+}

@@ -1,0 +1,442 @@
+//! What AWS or the API server refuses holds up nothing that does not depend on it, and nobody is told that it was done.
+
+use std::collections::BTreeMap;
+
+use proptest::collection::btree_map;
+use proptest::prelude::*;
+use proptest::sample::select;
+use vpce_core::conditions::{Finding, Reason, reason_of};
+use vpce_core::desired::{Desired, Groups};
+use vpce_core::error::{Class, classify};
+use vpce_core::observed::{EndpointFact, GroupFact, Observed, Sight, State};
+use vpce_core::plan::{
+    Fallbacks, Farewell, Memory, Part, Plan, Progress, ResourceId, Step, Undone, plan, plan_absence,
+};
+use vpce_core::rules::{self, Direction};
+use vpce_core::tags::{self, Claim};
+
+use crate::ec2::{Refusal, World, exceeds};
+use crate::facts::{USUAL, owner, rules_of};
+use crate::laws::{check_fulfilled, check_steps, config, foreign_service, obstacles};
+use crate::scenario::{Scenario, scenario};
+
+/// Made, waited for, swapped, tried apart, detached, cleaned up, with something refused in between.
+const ROUNDS: usize = 24;
+
+/// What can be refused by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Thing {
+    MakeGroup,
+    DropGroup,
+    Open(Direction),
+    Close(Direction),
+    Describe(Direction),
+    MakeEndpoint,
+    Subnets,
+    Groups,
+    PrivateDNS,
+    DropEndpoint,
+    Tag(Part),
+    Untag(Part),
+    Publish,
+    Unpublish,
+}
+
+use Thing::{
+    Close, Describe, DropEndpoint, DropGroup, MakeEndpoint, MakeGroup, Open, PrivateDNS, Publish, Subnets, Tag,
+    Unpublish, Untag,
+};
+
+const ALL: [Thing; 20] = [
+    MakeGroup,
+    DropGroup,
+    Open(Direction::Ingress),
+    Open(Direction::Egress),
+    Close(Direction::Ingress),
+    Close(Direction::Egress),
+    Describe(Direction::Ingress),
+    Describe(Direction::Egress),
+    MakeEndpoint,
+    Subnets,
+    Thing::Groups,
+    PrivateDNS,
+    DropEndpoint,
+    Tag(Part::Endpoint),
+    Tag(Part::Group),
+    Untag(Part::Endpoint),
+    Untag(Part::Group),
+    Publish,
+    Unpublish,
+    // Often enough.
+    Publish,
+];
+
+const CODES: [&str; 5] = [
+    "UnauthorizedOperation",
+    "InvalidParameter",
+    "InvalidSubnetID.NotFound",
+    "VpcEndpointLimitExceeded",
+    "SomethingNew",
+];
+
+/// What a step is about.
+fn things(step: &Step) -> Vec<Thing> {
+    match step {
+        Step::CreateGroup { .. } => vec![MakeGroup],
+        Step::DeleteGroup(_) => vec![DropGroup],
+        Step::Authorize(_, direction, _) => vec![Open(*direction)],
+        Step::Revoke(_, direction, _) => vec![Close(*direction)],
+        Step::Describe(_, direction, _) => vec![Describe(*direction)],
+        Step::CreateEndpoint { .. } => vec![MakeEndpoint],
+        Step::ModifyEndpoint {
+            add_subnets,
+            remove_subnets,
+            add_groups,
+            remove_groups,
+            private_dns,
+            ..
+        } => [
+            (!add_subnets.is_empty() || !remove_subnets.is_empty(), Subnets),
+            (!add_groups.is_empty() || !remove_groups.is_empty(), Thing::Groups),
+            (private_dns.is_some(), PrivateDNS),
+        ]
+        .into_iter()
+        .filter_map(|(is_in, thing)| is_in.then_some(thing))
+        .collect(),
+        Step::DeleteEndpoint(_) => vec![DropEndpoint],
+        Step::Tag(ResourceId::Endpoint(_), _) => vec![Tag(Part::Endpoint)],
+        Step::Tag(ResourceId::Group(_), _) => vec![Tag(Part::Group)],
+        Step::Untag(ResourceId::Endpoint(_), _) => vec![Untag(Part::Endpoint)],
+        Step::Untag(ResourceId::Group(_), _) => vec![Untag(Part::Group)],
+        Step::PublishService { .. } => vec![Publish],
+        Step::DeleteService(_) => vec![Unpublish],
+    }
+}
+
+/// What is refused, and with which code.
+type Refused = BTreeMap<Thing, &'static str>;
+
+fn refused() -> impl Strategy<Value = Refused> {
+    btree_map(select(ALL.to_vec()), select(CODES.to_vec()), 0..6)
+}
+
+/// Carries out what can be, as often as that changes anything; gives what is told in the end.
+fn carry_out(world: &mut World, refused: &Refused, planned: impl Fn(&Observed, Fallbacks) -> Plan) -> Plan {
+    let mut fallbacks = Fallbacks::default();
+    for _ in 0..ROUNDS {
+        let mut seen = world.look(&owner());
+        if seen.endpoint == Sight::Gone {
+            world.known_endpoint = None;
+            seen = world.look(&owner());
+        }
+        world.remember(&seen);
+        let plan = planned(&seen, fallbacks);
+        let before = fallbacks;
+        let mut progress = Progress::default();
+        let mut done = 0;
+        for step in &plan.steps {
+            if let Some(undone) = progress.waits(step) {
+                fallbacks.learn_of_wait(step, undone);
+                progress.leave(step, undone, None);
+                continue;
+            }
+            let of_it = things(step).into_iter().find_map(|thing| refused.get(&thing).copied());
+            let answer = match of_it {
+                Some(code) => Err(code),
+                None => world.apply(step).map_err(|refusal| match refusal {
+                    Refusal::InUse => "DependencyViolation",
+                    Refusal::SameZone => "DuplicateSubnetsInSameZone",
+                    Refusal::RuleQuota => "RulesPerSecurityGroupLimitExceeded",
+                }),
+            };
+            let Err(code) = answer else {
+                done += 1;
+                continue;
+            };
+            let class = classify(code, Some(400));
+            if fallbacks.learn(&plan.steps, step, code, class) {
+                progress.leave(step, Undone::Postponed, None);
+            } else {
+                let undone = match class {
+                    Class::Conflict => Undone::Postponed,
+                    _ => Undone::Refused,
+                };
+                let finding = Finding::bad(reason_of(class), format!("{code}: {step}"));
+                progress.leave(step, undone, Some(finding));
+            }
+        }
+        let moved = world.tick();
+        let sure = seen.endpoint != Sight::Unconfirmed && seen.group != Sight::Unconfirmed;
+        if done == 0 && fallbacks == before && !moved && sure {
+            let mut told = plan.clone();
+            progress.tell(&mut told);
+            return told;
+        }
+    }
+    panic!("still at it: {:?}", planned(&world.look(&owner()), fallbacks));
+}
+
+fn own_endpoint(world: &World) -> Option<&EndpointFact> {
+    let fact = world.known_endpoint.as_ref().and_then(|id| world.endpoints.get(id));
+    fact.filter(|fact| owner().claim(&fact.tags) == Claim::Ours)
+}
+
+fn own_group(world: &World) -> Option<&GroupFact> {
+    world
+        .groups
+        .values()
+        .find(|fact| owner().claim(&fact.tags) == Claim::Ours)
+}
+
+/// The room that rules have: as little as what was there and what is wanted allow.
+fn tight_quota(scenario: &Scenario) -> usize {
+    let there = own_group(&scenario.world).map(|fact| fact.ingress.len().max(fact.egress.len()));
+    let wanted = match &scenario.desired.groups {
+        Groups::Own(own) => own.ingress.len().max(own.egress.len()),
+        Groups::Provided(_) => 0,
+    };
+    // A new group has one rule.
+    there.unwrap_or(1).max(wanted).max(1)
+}
+
+fn check_rules(group: &GroupFact, desired: &Desired, refused: &Refused, quota: usize) {
+    let Groups::Own(own) = &desired.groups else {
+        return;
+    };
+    for (direction, wanted) in [(Direction::Ingress, &own.ingress), (Direction::Egress, &own.egress)] {
+        let mut there = rules_of(&mut group.clone(), direction).clone();
+        if own.open_egress && direction == Direction::Egress {
+            there.remove(&rules::open_ipv6());
+        }
+        let missing = wanted.keys().filter(|rule| !there.contains_key(*rule)).count();
+        let surplus = there.keys().filter(|rule| !wanted.contains_key(*rule)).count();
+        let may = |thing| !refused.contains_key(&thing);
+        if may(Close(direction)) {
+            assert_eq!(surplus, 0, "{direction} that was taken away is still open: {there:?}");
+        }
+        if may(Open(direction)) {
+            assert!(
+                missing == 0
+                    || (surplus > 0
+                        && exceeds(
+                            quota,
+                            there
+                                .keys()
+                                .chain(wanted.keys().filter(|rule| !there.contains_key(*rule)))
+                        )),
+                "{direction} that has room is missing: {there:?}"
+            );
+        }
+        if may(Describe(direction)) {
+            for (rule, text) in wanted.iter().filter(|(rule, _)| there.contains_key(*rule)) {
+                assert_eq!(there.get(rule), Some(text));
+            }
+        }
+    }
+}
+
+fn check_tags(part: Part, there: &BTreeMap<String, String>, scenario: &Scenario, refused: &Refused) {
+    if !refused.contains_key(&Tag(part)) {
+        for (key, value) in &scenario.desired.tags {
+            assert_eq!(there.get(key), Some(value), "{part:?} {key}");
+        }
+    }
+    if !refused.contains_key(&Untag(part)) {
+        let mut unwanted = scenario
+            .tag_keys
+            .iter()
+            .filter(|key| !scenario.desired.tags.contains_key(*key));
+        assert!(unwanted.all(|key| !there.contains_key(key)), "{part:?} {there:?}");
+    }
+}
+
+/// All is done that does not depend on what is refused.
+fn check_independent(world: &World, scenario: &Scenario, refused: &Refused, quota: usize) {
+    let Scenario {
+        desired, world: before, ..
+    } = scenario;
+    let may = |thing| !refused.contains_key(&thing);
+    let group = own_group(world);
+    let wants_group = matches!(desired.groups, Groups::Own(_));
+    let had_endpoint = own_endpoint(before).is_some_and(|fact| fact.state != State::Deleting);
+    if wants_group && (own_group(before).is_some() || may(MakeGroup)) {
+        assert!(group.is_some(), "the group is not made");
+    }
+    if let Some(group) = group.filter(|_| wants_group) {
+        check_rules(group, desired, refused, quota);
+        check_tags(Part::Group, &group.tags, scenario, refused);
+    }
+    let has_groups = !wants_group || group.is_some();
+    let Some(endpoint) = own_endpoint(world) else {
+        assert!(
+            !(had_endpoint || has_groups && may(MakeEndpoint)),
+            "the endpoint is not made"
+        );
+        return;
+    };
+    assert_eq!(endpoint.state, State::Available);
+    check_tags(Part::Endpoint, &endpoint.tags, scenario, refused);
+    if may(Subnets) {
+        assert_eq!(endpoint.subnets, desired.subnets);
+    }
+    if may(PrivateDNS) {
+        assert_eq!(endpoint.private_dns, desired.private_dns);
+    }
+    let rules = [Direction::Ingress, Direction::Egress];
+    let lets_in = !wants_group
+        || rules
+            .iter()
+            .all(|direction| may(Open(*direction)) && may(Close(*direction)));
+    if may(Thing::Groups) && has_groups && lets_in {
+        let wanted = match &desired.groups {
+            Groups::Own(_) => group.into_iter().map(|group| group.id.clone()).collect(),
+            Groups::Provided(ids) => ids.clone(),
+        };
+        assert_eq!(endpoint.groups, wanted);
+        if let (Groups::Provided(ids), Some(group)) = (&desired.groups, group) {
+            assert!(ids.contains(&group.id) || !may(DropGroup), "the group is left over");
+        }
+    }
+    check_services(world, scenario, refused);
+}
+
+fn check_services(world: &World, scenario: &Scenario, refused: &Refused) {
+    let may = |thing| !refused.contains_key(&thing);
+    let wanted = scenario.desired.service.as_ref();
+    let ours = || world.services.values().filter(|service| service.ours);
+    if let Some(wanted) = wanted {
+        let there = world.services.get(&wanted.name);
+        if may(Publish) {
+            let there = there.expect("the Service is not published");
+            let endpoint = own_endpoint(world).expect("checked before");
+            assert_eq!(there.external_name, endpoint.publishable_dns_name());
+            assert_eq!((&there.ports, &there.metadata), (&wanted.ports, &wanted.metadata));
+        }
+        let published = may(Publish);
+        let kept = scenario.world.services.values().filter(|service| service.ours);
+        if !published && there.is_none() {
+            assert!(
+                kept.into_iter()
+                    .all(|service| world.services.contains_key(&service.name)),
+                "nothing serves"
+            );
+        }
+    }
+    if may(Unpublish) && (wanted.is_none() || may(Publish)) {
+        assert!(ours().all(|service| wanted.is_some_and(|wanted| wanted.name == service.name)));
+    }
+}
+
+/// What is told to be so, is so.
+fn check_told(told: &Plan, world: &World, scenario: &Scenario) {
+    let desired = &scenario.desired;
+    if told.endpoint.ok {
+        let endpoint = own_endpoint(world).expect("told to be available");
+        assert_eq!(endpoint.state, State::Available);
+        assert_eq!(
+            (&endpoint.subnets, endpoint.private_dns),
+            (&desired.subnets, desired.private_dns)
+        );
+        if let Groups::Own(own) = &desired.groups {
+            let group = own_group(world).expect("told to be there");
+            assert_eq!(endpoint.groups, [group.id.clone()].into());
+            check_rules(group, desired, &Refused::new(), usize::MAX);
+            assert_eq!(group.ingress, own.ingress);
+        }
+        check_tags(Part::Endpoint, &endpoint.tags, scenario, &Refused::new());
+    }
+    if told.service.ok {
+        check_services(world, scenario, &Refused::new());
+    }
+    if told.endpoint.ok && told.service.ok {
+        check_fulfilled(world, scenario);
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn what_is_refused_holds_up_nothing_that_does_not_depend_on_it(scenario in scenario(), refused in refused()) {
+        prop_assume!(obstacles(&scenario).is_empty() && !foreign_service(&scenario));
+        let Scenario { desired, world: before, tag_keys, .. } = &scenario;
+        let planned = |seen: &Observed, fallbacks| {
+            let memory = Memory { tag_keys, held: None, fallbacks };
+            let found = plan(&owner(), desired, seen, memory);
+            check_steps(&found, seen, desired, memory);
+            found
+        };
+        let mut world = before.clone();
+        let quota = tight_quota(&scenario);
+        world.rule_quota = Some(quota);
+        let told = carry_out(&mut world, &refused, planned);
+        check_independent(&world, &scenario, &refused, quota);
+        check_told(&told, &world, &scenario);
+
+        let told = carry_out(&mut world, &Refused::new(), planned);
+        prop_assert!(told.endpoint.ok && told.service.ok, "{:?}", told);
+        check_fulfilled(&world, &scenario);
+    }
+
+    #[test]
+    fn what_of_an_absence_is_refused_holds_up_nothing_else(
+        scenario in scenario(),
+        refused in refused(),
+        retain in any::<bool>(),
+    ) {
+        prop_assume!(obstacles(&scenario).is_empty());
+        let farewell = if retain { Farewell::Retain } else { Farewell::Delete };
+        let planned = |seen: &Observed, _| plan_absence(&owner(), seen, farewell);
+        let mut world = scenario.world.clone();
+        let told = carry_out(&mut world, &refused, planned);
+        let ours = |tags: &BTreeMap<String, String>| owner().claim(tags) == Claim::Ours;
+        let endpoints = |world: &World| world.endpoints.values().filter(|fact| ours(&fact.tags)).count();
+        let may = |thing| !refused.contains_key(&thing);
+        let services = world.services.values().filter(|service| service.ours).count();
+        prop_assert!(services == 0 || !may(Unpublish));
+        if !retain && may(DropEndpoint) {
+            prop_assert_eq!(endpoints(&world), 0);
+            prop_assert!(own_group(&world).is_none() || !may(DropGroup));
+        }
+        if retain {
+            // What has lost the owner's tags carries the mark.
+            for fact in world.endpoints.values().filter(|fact| !ours(&fact.tags)) {
+                let was_ours = scenario.world.endpoints.get(&fact.id).is_some_and(|fact| ours(&fact.tags));
+                prop_assert!(!was_ours || fact.tags.contains_key(tags::RETAINED), "{:?}", fact);
+            }
+        }
+        if told.endpoint.ok {
+            prop_assert!(endpoints(&world) == 0 && own_group(&world).is_none());
+        }
+        prop_assert_eq!(told.service.ok, services == 0);
+
+        let told = carry_out(&mut world, &Refused::new(), planned);
+        // A group that was ours once, beside groups that the spec provides.
+        let lost = told.endpoint.reason == Reason::OwnershipLost;
+        prop_assert!((told.endpoint.ok || lost) && told.service.ok && told.steps.is_empty(), "{:?}", told);
+    }
+}
+
+#[test]
+fn a_refusal_is_told_in_the_words_of_all_that_were_refused_and_who_has_to_act_comes_first() {
+    let id = || ResourceId::Endpoint("vpce-1".into());
+    let steps = [
+        Step::Untag(id(), ["a".to_owned()].into()),
+        Step::Tag(id(), BTreeMap::new()),
+        Step::DeleteService("db".into()),
+    ];
+    let mut progress = Progress::default();
+    let said = |class, words: &str| Some(Finding::bad(reason_of(class), words));
+    progress.leave(&steps[0], Undone::Postponed, said(Class::Conflict, "in the way"));
+    progress.leave(&steps[1], Undone::Refused, said(Class::Invalid, "wrong"));
+    progress.leave(&steps[2], Undone::Postponed, None);
+    let mut plan = plan_absence(&owner(), &crate::facts::nothing(), Farewell::Delete);
+    let service = plan.service.clone();
+    progress.tell(&mut plan);
+    assert_eq!(
+        plan.endpoint,
+        Finding::bad(reason_of(Class::Invalid), "wrong; in the way")
+    );
+    assert_eq!(plan.service, service);
+    assert_eq!(Fallbacks::default(), USUAL);
+}

@@ -1,0 +1,52 @@
+//! Whether AWS may still be written for an object: asked before each write, since what was resolved when the reconcile began
+//! may be revoked while it is under way.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kube::runtime::reflector::ObjectRef;
+use vpce_core::api::VPCEndpointSpec;
+use vpce_core::resolve::{self, Resolved, Subject};
+
+use super::reconcile::Pass;
+use crate::cli::Mode;
+use crate::context::Permitted;
+
+impl Pass<'_> {
+    /// Resolves again, with the one AWSAccount that the object is bound to. Whatever has changed of what was resolved, its
+    /// mapping, its guardrails or its tags, the next reconcile starts from it.
+    pub(super) fn permission(&self, spec: Option<&VPCEndpointSpec>, resolved: &Resolved) -> Permitted {
+        let ctx = self.ctx.clone();
+        let namespace = self.owner.namespace.clone();
+        let resolved = resolved.clone();
+        // What the spec says is not asked of where the object leaves.
+        let spec = spec.filter(|_| self.moving.is_none());
+        let account = spec.and_then(|spec| spec.account.clone());
+        let region = spec.and_then(|spec| spec.region.clone());
+        let deleting = self.leaves();
+        Arc::new(move || {
+            let name = &resolved.binding.account;
+            let Some(found) = ctx.caches.accounts.get(&ObjectRef::new(name)) else {
+                return false;
+            };
+            let known = ctx.caches.namespaces.get(&ObjectRef::new(&namespace));
+            let labels: BTreeMap<String, String> = known
+                .and_then(|known| known.metadata.labels.clone())
+                .unwrap_or_default();
+            let subject = Subject {
+                namespace: &namespace,
+                labels: &labels,
+                binding: Some(&resolved.binding),
+                account: account.as_deref(),
+                region: region.as_deref(),
+                deleting,
+                read_only: ctx.settings.mode == Mode::ReadOnly,
+            };
+            let only = resolve::Account {
+                name,
+                spec: found.spec.as_ref().map_err(|unparsed| unparsed.error.as_str()),
+            };
+            resolve::resolve(subject, &[only]).is_ok_and(|now| now == resolved)
+        })
+    }
+}
