@@ -54,7 +54,7 @@ impl Story {
         if !ready || is_leaving(object) || self.touched.borrow().contains(name) {
             return;
         }
-        if let Err(difference) = self.is_as_specified(name, shape, object, scene) {
+        if let Err(difference) = self.is_as_specified(name, &self.accepted(name, shape), object, scene) {
             self.fail(&format!("{name} says that it is Ready, but {difference}"));
         }
     }

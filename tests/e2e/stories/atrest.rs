@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use vpce_testbed::aws::RuleView;
 
-use super::model::{DefaultRegion, Groups, KEYS, Model, NAMES, Service, Shape};
+use super::model::{DefaultRegion, Groups, KEYS, Model, NAMES, Region, Service, Shape};
 use super::told::{ELSEWHERE, Scene, Story, is_leaving, no_crash, world};
 use crate::cluster;
 use crate::world::{condition, text};
@@ -59,7 +59,9 @@ impl Story {
                 (Some(_), None) => return Err(format!("{name} is not there yet")),
                 (_, Some(object)) if is_leaving(object) => self.may_stay(name, object, model, scene)?,
                 (None, Some(_)) => return Err(format!("{name} is not being deleted")),
-                (Some(shape), Some(object)) => self.has_ended(name, shape, object, model, scene)?,
+                (Some(shape), Some(object)) => {
+                    self.has_ended(name, &self.accepted(name, shape), object, model, scene)?;
+                }
             }
         }
         Ok(())
@@ -123,13 +125,15 @@ impl Story {
 
     fn end_of(&self, name: &str, shape: &Shape, object: &Value, model: &Model, scene: &Scene) -> End {
         let (account, status) = (&model.account, &object["status"]);
-        let own_group = !matches!(shape.groups, Groups::Provided(_));
+        let made = status["vpc_endpoint_id"].is_string();
+        // What was made before an edit goes first, whatever is provided from then on.
+        let own_group = !matches!(shape.groups, Groups::Provided(_)) || !made;
         let region = text(&status["region"]);
         let because: &[&str] = if status["account"].is_object() {
             match () {
                 () if !model.is_allowed(shape) => &["NotAllowed"],
                 () if account.suspended => &["AccountSuspended"],
-                () if shape.region && region != self.tenant.region => &["BindingConflict"],
+                () if !account.mapped && !made => &["MappingRevoked", "NoAccount"],
                 () if !account.mapped => &["MappingRevoked"],
                 () if region == ELSEWHERE => &["NotFound", "Invalid"],
                 () if self.has_lost(name, object, scene, own_group) => &["OwnershipLost"],
@@ -140,7 +144,9 @@ impl Story {
             match () {
                 () if !account.mapped => &["NoAccount"],
                 () if account.suspended => &["AccountSuspended"],
-                () if !shape.region && account.default_region == DefaultRegion::Unset => &["RegionMissing"],
+                () if shape.region == Region::None && account.default_region == DefaultRegion::Unset => {
+                    &["RegionMissing"]
+                }
                 () if !model.is_allowed(shape) => &["NotAllowed"],
                 () => &[],
             }
@@ -178,18 +184,15 @@ impl Story {
             .iter()
             .filter(|found| self.owns(name, &found.tags))
             .collect();
-        let mut subnets: Vec<&String> = shape
-            .subnets
-            .iter()
-            .map(|number| &self.tenant.subnets[*number])
-            .collect();
-        subnets.sort();
+        let (vpc, service, subnets) = self.place(shape);
         same(
             "the endpoint",
             &object["status"]["vpc_endpoint_id"],
             &Value::from(endpoint.id.as_str()),
         )?;
         same("its state", &endpoint.state.as_str(), &"available")?;
+        same("its VPC", &endpoint.vpc_id.as_str(), &vpc)?;
+        same("its service", &endpoint.service_name.as_str(), &service)?;
         same("its subnets", &endpoint.subnet_ids.iter().collect::<Vec<_>>(), &subnets)?;
         for tags in groups.iter().map(|group| &group.tags).chain([&endpoint.tags]) {
             for key in KEYS {
@@ -203,7 +206,7 @@ impl Story {
         }
         let (ingress, egress) = match &shape.groups {
             Groups::Provided(which) => {
-                same("its groups", &endpoint.group_ids, &self.provided(which))?;
+                same("its groups", &endpoint.group_ids, &self.provided(shape, which))?;
                 return same("how many groups of its own it has", &groups.len(), &0);
             }
             Groups::Generated => (

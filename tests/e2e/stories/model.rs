@@ -17,8 +17,11 @@ pub(super) const SHARED: &str = "shared";
 /// What a VPCEndpoint asks for, with what a tenant has by number.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Shape {
-    /// Whether it names its region.
-    pub(super) region: bool,
+    pub(super) region: Region,
+    /// In which of two VPCs.
+    pub(super) network: usize,
+    /// To which of two services.
+    pub(super) target: usize,
     pub(super) subnets: Vec<usize>,
     pub(super) groups: Groups,
     pub(super) tags: BTreeMap<&'static str, u8>,
@@ -31,6 +34,16 @@ pub(super) enum Groups {
     /// Ports, and whether egress is open.
     Custom(Vec<u16>, bool),
     Provided(Vec<usize>),
+}
+
+/// The region that it names.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Region {
+    None,
+    /// Where the VPCs are.
+    Home,
+    /// Where nothing is.
+    Elsewhere,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,7 +60,10 @@ pub(super) enum Edit {
     Groups(Groups),
     Tags(BTreeMap<&'static str, u8>),
     Service(Service),
-    NameRegion,
+    /// What AWS fixes at creation: refused once there is an endpoint, unless it is what that has.
+    Region(Region),
+    Network(usize),
+    Target(usize),
 }
 
 /// What the AWSAccount says.
@@ -55,7 +71,7 @@ pub(super) enum Edit {
 pub(super) struct Account {
     pub(super) mapped: bool,
     pub(super) suspended: bool,
-    /// Whether the third subnet is forbidden.
+    /// Whether the third subnet and the second VPC are forbidden.
     pub(super) railed: bool,
     pub(super) default_region: DefaultRegion,
 }
@@ -154,7 +170,7 @@ pub(super) struct Model {
 impl Model {
     /// Whether the VPCEndpoint's manifest is allowed by the account's rails.
     pub(super) fn is_allowed(&self, shape: &Shape) -> bool {
-        !(self.account.railed && shape.subnets.contains(&2))
+        !(self.account.railed && (shape.network == 1 || shape.subnets.contains(&2)))
     }
 
     /// The same story once the platform team has taken back all that it forbade.
@@ -277,7 +293,9 @@ impl Shape {
             Edit::Groups(groups) => self.groups = groups,
             Edit::Tags(tags) => self.tags = tags,
             Edit::Service(service) => self.service = service,
-            Edit::NameRegion => self.region = true,
+            Edit::Region(region) => self.region = region,
+            Edit::Network(network) => self.network = network,
+            Edit::Target(target) => self.target = target,
         }
     }
 }
@@ -318,14 +336,36 @@ fn services() -> impl Strategy<Value = Service> {
 }
 
 fn shapes() -> impl Strategy<Value = Shape> {
-    let region = prop_oneof![2 => Just(true), 1 => Just(false)];
-    (region, subnets(), groups(), tags(), services()).prop_map(|(region, subnets, groups, tags, service)| Shape {
-        region,
-        subnets,
-        groups,
-        tags,
-        service,
-    })
+    (
+        regions(),
+        one_of_two(),
+        one_of_two(),
+        subnets(),
+        groups(),
+        tags(),
+        services(),
+    )
+        .prop_map(|(region, network, target, subnets, groups, tags, service)| Shape {
+            region,
+            network,
+            target,
+            subnets,
+            groups,
+            tags,
+            service,
+        })
+}
+
+fn regions() -> impl Strategy<Value = Region> {
+    prop_oneof![
+        5 => Just(Region::Home),
+        3 => Just(Region::None),
+        1 => Just(Region::Elsewhere),
+    ]
+}
+
+fn one_of_two() -> impl Strategy<Value = usize> {
+    prop_oneof![3 => Just(0), 1 => Just(1)]
 }
 
 fn edits() -> impl Strategy<Value = Edit> {
@@ -334,7 +374,9 @@ fn edits() -> impl Strategy<Value = Edit> {
         4 => groups().prop_map(Edit::Groups),
         2 => tags().prop_map(Edit::Tags),
         2 => services().prop_map(Edit::Service),
-        1 => Just(Edit::NameRegion),
+        2 => regions().prop_map(Edit::Region),
+        2 => one_of_two().prop_map(Edit::Network),
+        2 => one_of_two().prop_map(Edit::Target),
     ]
 }
 

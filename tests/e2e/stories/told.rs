@@ -10,9 +10,11 @@ use proptest_state_machine::StateMachineTest;
 use serde_json::{Value, json};
 use vpce_testbed::aws::{Call, Config, Direction, EndpointView, Fault, FaultKind, GroupView, RuleView, Weather};
 
-use super::model::{Act, Change, DefaultRegion, Drift, Groups, Mishap, Model, SHARED, Service, Shape, Stories, Whose};
+use super::model::{
+    Act, Change, DefaultRegion, Drift, Groups, Mishap, Model, Region, SHARED, Service, Shape, Stories, Whose,
+};
 use crate::cluster;
-use crate::world::{Setup, Tenant, World, text};
+use crate::world::{Setup, Tenant, World, id, text};
 
 /// Where no tenant has anything.
 pub(super) const ELSEWHERE: &str = "eu-west-1";
@@ -98,8 +100,12 @@ pub(super) struct Frozen {
 /// A story that is being told.
 pub(super) struct Story {
     pub(super) tenant: Tenant<'static>,
-    /// A group that is provided beside the tenant's own.
-    second_group: String,
+    /// The tenant's VPC and another, which it may be edited to.
+    networks: [Network; 2],
+    /// The tenant's service and another.
+    services: [String; 2],
+    /// What the manifests that were accepted say: they differ from the model's where an edit was refused.
+    accepted: RefCell<BTreeMap<&'static str, Shape>>,
     /// What is in the account and nobody's business.
     pub(super) strangers: (Vec<EndpointView>, Vec<GroupView>),
     pub(super) frozen: Cell<Option<Frozen>>,
@@ -112,6 +118,49 @@ pub(super) struct Story {
     began: Instant,
 }
 
+/// A VPC that a VPCEndpoint may be in.
+struct Network {
+    vpc: String,
+    /// In three zones.
+    subnets: Vec<String>,
+    /// Two groups that may be provided.
+    groups: [String; 2],
+}
+
+impl Network {
+    /// The one that the tenant has, with one group more.
+    fn first(tenant: &Tenant<'_>) -> Self {
+        Self {
+            vpc: tenant.vpc.clone(),
+            subnets: tenant.subnets.clone(),
+            groups: [tenant.group.clone(), tenant.add_group("more-clients")],
+        }
+    }
+
+    fn another(tenant: &Tenant<'_>) -> Self {
+        let (aws, account, region) = (&world().aws, &tenant.account_id, &tenant.region);
+        let vpc = id("vpc");
+        aws.add_vpc(account, region, &vpc, "10.1.0.0/16").expect("a VPC");
+        let subnets = ["a", "b", "c"].map(|zone| {
+            let subnet = id("subnet");
+            aws.add_subnet(account, region, &subnet, &vpc, &format!("{region}{zone}"))
+                .expect("a subnet");
+            subnet
+        });
+        let groups = ["clients", "more-clients"].map(|name| {
+            let group = id("sg");
+            aws.add_security_group(account, region, &group, &vpc, name)
+                .expect("a security group");
+            group
+        });
+        Self {
+            vpc,
+            subnets: subnets.into(),
+            groups,
+        }
+    }
+}
+
 /// What there is at one moment; the objects are read first.
 pub(super) struct Scene {
     pub(super) objects: BTreeMap<String, Value>,
@@ -122,7 +171,8 @@ pub(super) struct Scene {
 impl Story {
     fn begin() -> Self {
         let tenant = world().tenant("story");
-        let second_group = tenant.add_group("more-clients");
+        let networks = [Network::first(&tenant), Network::another(&tenant)];
+        let services = [tenant.service.clone(), tenant.add_service(Default::default())];
         let (aws, account, region) = (&world().aws, &tenant.account_id, &tenant.region);
         // One of another cluster's for an object of the same name, and one of nobody's.
         for cluster in [Some("another"), None] {
@@ -146,7 +196,9 @@ impl Story {
         let strangers = (tenant.endpoints(), world().aws.security_groups(account, region));
         Self {
             tenant,
-            second_group,
+            networks,
+            services,
+            accepted: RefCell::default(),
             strangers,
             frozen: Cell::new(None),
             touched: RefCell::default(),
@@ -182,12 +234,25 @@ impl Story {
         self.calls.borrow_mut().extend(take_calls(&self.tenant.account_id));
     }
 
-    /// The ids of the groups that a VPCEndpoint may be told to use.
-    pub(super) fn provided(&self, which: &[usize]) -> Vec<String> {
-        let groups = [&self.tenant.group, &self.second_group];
+    /// The ids of the groups that a VPCEndpoint is told to use.
+    pub(super) fn provided(&self, shape: &Shape, which: &[usize]) -> Vec<String> {
+        let groups = &self.networks[shape.network].groups;
         let mut ids: Vec<String> = which.iter().map(|number| groups[*number].clone()).collect();
         ids.sort();
         ids
+    }
+
+    /// VPC, service and subnets of a VPCEndpoint.
+    pub(super) fn place(&self, shape: &Shape) -> (&str, &str, Vec<&String>) {
+        let network = &self.networks[shape.network];
+        let mut subnets: Vec<&String> = shape.subnets.iter().map(|number| &network.subnets[*number]).collect();
+        subnets.sort();
+        (&network.vpc, &self.services[shape.target], subnets)
+    }
+
+    /// What the manifest says that was accepted last.
+    pub(super) fn accepted(&self, name: &str, shape: &Shape) -> Shape {
+        self.accepted.borrow().get(name).unwrap_or(shape).clone()
     }
 
     /// The name of the Service that a VPCEndpoint asks for.
@@ -200,14 +265,10 @@ impl Story {
     }
 
     fn spec(&self, name: &str, shape: &Shape) -> Value {
-        let subnets: Vec<&String> = shape
-            .subnets
-            .iter()
-            .map(|number| &self.tenant.subnets[*number])
-            .collect();
+        let (vpc, service, subnets) = self.place(shape);
         let mut spec = json!({
-            "vpc_id": self.tenant.vpc,
-            "vpc_endpoint_service_id": self.tenant.service,
+            "vpc_id": vpc,
+            "vpc_endpoint_service_id": service,
             "subnet_ids": subnets,
             "tags": shape.tags.iter().map(|(key, value)| (*key, value.to_string())).collect::<BTreeMap<_, _>>(),
             "service": match Self::service(name, shape) {
@@ -215,14 +276,16 @@ impl Story {
                 None => json!({"type": "None"}),
             },
         });
-        if shape.region {
-            spec["region"] = json!(self.tenant.region);
+        match shape.region {
+            Region::None => {}
+            Region::Home => spec["region"] = json!(self.tenant.region),
+            Region::Elsewhere => spec["region"] = json!(ELSEWHERE),
         }
         match &shape.groups {
             Groups::Generated => spec["security_group_type"] = json!("generated"),
             Groups::Provided(which) => {
                 spec["security_group_type"] = json!("provided");
-                spec["security_group_ids"] = json!(self.provided(which));
+                spec["security_group_ids"] = json!(self.provided(shape, which));
             }
             Groups::Custom(ports, open) => {
                 let rule = |port| json!({"protocol": "tcp", "from_port": port, "to_port": port, "cidr_blocks": ["10.0.0.0/8"]});
@@ -236,14 +299,50 @@ impl Story {
         spec
     }
 
-    fn apply(&self, name: &str, shape: &Shape) {
-        match self.tenant.try_apply(name, self.spec(name, shape)) {
-            Ok(_) => {}
-            // It has gone since, or goes, and cannot change any more.
-            Err(refusal) if refusal.code == 404 => {}
-            Err(_) if self.tenant.get(name).is_none_or(|object| is_leaving(&object)) => {}
-            Err(refusal) => self.fail(&format!("{name} is refused: {}", refusal.message)),
+    fn apply(&self, name: &'static str, shape: &Shape) {
+        let mut wanted = shape.clone();
+        // What is refused as it stands is accepted with what the endpoint has; unless that vanishes at the same moment, by somebody's doing.
+        for _ in 0..5 {
+            match self.tenant.try_apply(name, self.spec(name, &wanted)) {
+                Ok(_) => {
+                    self.accepted.borrow_mut().insert(name, wanted);
+                    return;
+                }
+                // It has gone since, or goes, and cannot change any more.
+                Err(refusal) if refusal.code == 404 => return,
+                Err(refusal) => match self.tenant.get(name) {
+                    Some(object) if !is_leaving(&object) => {
+                        if !refusal.message.contains(" stays ") {
+                            self.fail(&format!("{name} is refused: {}", refusal.message));
+                        }
+                        wanted = self.as_bound(shape, &object["status"]);
+                    }
+                    _ => return,
+                },
+            }
         }
+        self.fail(&format!("{name} is refused whatever it says"));
+    }
+
+    /// The same with what AWS has fixed.
+    fn as_bound(&self, shape: &Shape, status: &Value) -> Shape {
+        let mut bound = shape.clone();
+        if status["vpc_endpoint_id"].is_string() {
+            let network = self
+                .networks
+                .iter()
+                .position(|network| status["network"]["vpc_id"] == network.vpc.as_str());
+            let target = self
+                .services
+                .iter()
+                .position(|service| status["vpc_endpoint_service_id"] == service.as_str());
+            bound.network = network.unwrap_or(shape.network);
+            bound.target = target.unwrap_or(shape.target);
+            if shape.region == Region::Elsewhere {
+                bound.region = Region::Home;
+            }
+        }
+        bound
     }
 
     /// Creates what the manifests name and is not there, as whoever applies them again and again does.
@@ -400,7 +499,10 @@ impl Story {
                 })
             }
             (Drift::AttachGroup, Some(endpoint), _) => {
-                aws.attach_group(account, region, &endpoint.id, &self.second_group)
+                let network = self.networks.iter().find(|network| network.vpc == endpoint.vpc_id);
+                network.map_or(Ok(()), |network| {
+                    aws.attach_group(account, region, &endpoint.id, &network.groups[1])
+                })
             }
             (Drift::DetachGroup, Some(endpoint), _) => endpoint
                 .group_ids
