@@ -14,7 +14,8 @@ use crate::context::Permitted;
 
 impl Pass<'_> {
     /// Resolves again, with the one AWSAccount that the object is bound to. Whatever has changed of what was resolved, its
-    /// mapping, its guardrails or its tags, the next reconcile starts from it.
+    /// mapping, its guardrails or its tags, the next reconcile starts from it. So it does where the spec was edited: what is
+    /// made for the former one may have to go, and another leader may look for it already.
     pub(super) fn permission(&self, spec: Option<&VPCEndpointSpec>, resolved: &Resolved) -> Permitted {
         let ctx = self.ctx.clone();
         let namespace = self.owner.namespace.clone();
@@ -24,7 +25,13 @@ impl Pass<'_> {
         let account = spec.and_then(|spec| spec.account.clone());
         let region = spec.and_then(|spec| spec.region.clone());
         let deleting = self.leaves();
+        let object = ObjectRef::from_obj(&*self.object);
+        let generation = self.object.metadata.generation;
         Arc::new(move || {
+            let newest = ctx.caches.endpoints.get(&object);
+            if newest.is_some_and(|newest| newest.metadata.generation > generation) {
+                return false;
+            }
             let name = &resolved.binding.account;
             let Some(found) = ctx.caches.accounts.get(&ObjectRef::new(name)) else {
                 return false;

@@ -1,10 +1,10 @@
 //! What AWS fixes at creation can be edited until there is an endpoint, and is bound from then on.
 
 use serde_json::{Value, json};
-use vpce_testbed::aws::{EndpointView, GroupView, ServiceSpec};
+use vpce_testbed::aws::{EndpointView, GroupView, Hold, PausePoint, ServiceSpec};
 
 use crate::cluster::{ACCOUNTS, Run};
-use crate::world::{Tenant, World, id, merged, text};
+use crate::world::{Tenant, WITHIN, World, id, merged, text};
 
 /// Where nothing of a tenant's is, but for what [`Places`] adds.
 const ABROAD: &str = "eu-west-1";
@@ -284,4 +284,32 @@ fn a_mapping_that_is_gone_keeps_nobody_from_an_account_that_maps_the_namespace()
     world.eventually("the AWSAccount that nothing is bound to any more goes", || {
         world.aws_account(&tenant.account).is_none().then_some(())
     });
+}
+
+#[test]
+fn what_was_made_with_provided_groups_is_found_and_removed_before_the_edit_is_carried_out() {
+    let world = World::shared();
+    let places = Places::new(world, "provided");
+    let tenant = &places.tenant;
+    let provided = |fields: &Value| {
+        let groups = json!({"security_group_type": "provided", "security_group_ids": [tenant.group]});
+        places.spec(&merged(fields.clone(), groups))
+    };
+    let gate = world.aws.pause(Hold {
+        account: Some(tenant.account_id.clone()),
+        ..Hold::next("CreateVpcEndpoint", PausePoint::After)
+    });
+    tenant.apply("api", provided(&json!({})));
+    assert!(gate.wait_reached(WITHIN), "no endpoint is made");
+    let edited = provided(&places.edits[0].1);
+    tenant.apply("api", edited.clone());
+    gate.release();
+    let object = tenant.ready("api");
+    let endpoints = places.endpoints();
+    let [(_, _, endpoint)] = &endpoints[..] else {
+        panic!("{} endpoints: {endpoints:#?}", endpoints.len());
+    };
+    assert_eq!(object["status"]["vpc_endpoint_id"], endpoint.id);
+    assert_eq!(edited["vpc_endpoint_service_id"], endpoint.service_name);
+    places.leaves_nothing("api", "provided");
 }
