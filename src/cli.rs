@@ -29,14 +29,15 @@ pub enum Command {
     Run(Box<Settings>),
     /// Print the CustomResourceDefinitions as YAML.
     Crds,
-    /// Print the permission and the trust policy of the operator's base role, or of a tenant's role.
+    /// Print the permission and the trust policy of the operator's base role, or of a tenant's role; or the service control policy that
+    /// reserves the operator's tags.
     #[command(subcommand)]
     IamPolicy(IamPolicy),
     /// Print what /metrics tells, as Markdown: docs/metrics.md.
     Metrics,
-    /// Show what carries this cluster's tag in AWS and belongs to no object; with --delete, delete it after asking. Kubernetes and AWS
-    /// as for `run`.
-    Orphans(Orphans),
+    /// Show what carries this cluster's tag in AWS and belongs to no object, and what proves that the operator made it; with --delete,
+    /// delete what is proven, after asking. Kubernetes, AWS and settings as for `run`.
+    Orphans(Box<Orphans>),
     /// Show what would be done for a VPCEndpoint as it is now, and do nothing. Kubernetes, AWS and settings as for `run`.
     Plan(Box<Preview>),
 }

@@ -144,6 +144,8 @@ pub struct Context {
     pub settings: Settings,
     /// The cluster, and those that it takes over from.
     pub clusters: Clusters,
+    /// When the cluster was made, in seconds since 1970.
+    pub cluster_since: Option<i64>,
     /// What is watched.
     pub caches: Caches,
     /// Which of it is known in full.

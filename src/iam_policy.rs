@@ -1,4 +1,5 @@
-//! Prints the IAM policies of the operator's base role and of a tenant's role, from flags or from an AWSAccount manifest.
+//! Prints the IAM policies of the operator's base role and of a tenant's role, and the service control policy that reserves the
+//! operator's tags, from flags or from an AWSAccount manifest.
 
 mod manifest;
 mod render;
@@ -26,6 +27,20 @@ pub enum IamPolicy {
     Base(Box<BaseFlags>),
     /// A tenant's role, in the AWS account that an AWSAccount names: what endpoints and their security groups need.
     Tenant(Box<TenantFlags>),
+    /// A service control policy (AWS Organizations): nobody but the operator's roles sets or takes away tags under `silvermullet.com/`.
+    Scp(Box<ScpFlags>),
+}
+
+/// What the service control policy is made from.
+#[derive(Debug, Args)]
+pub struct ScpFlags {
+    /// A tenant's role, or one of those who may mend tags; may be given several times. `*` may stand for the account, and in the name.
+    #[arg(long = "role-arn", value_name = "ARN", value_delimiter = ',')]
+    pub role_arns: Vec<String>,
+
+    /// Take the roles of the AWSAccounts in this YAML file, beside those of --role-arn; `-`: standard input.
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
 }
 
 /// How, and which of the two.
@@ -296,6 +311,7 @@ pub fn print(asked: &IamPolicy, input: impl Read, mut out: impl Write, mut notes
     let answer = match asked {
         IamPolicy::Base(flags) => fits(&flags.output).and_then(|()| base(flags, input))?,
         IamPolicy::Tenant(flags) => fits(&flags.output).and_then(|()| tenant(flags, input))?,
+        IamPolicy::Scp(flags) => scp(flags, input)?,
     };
     for note in answer.notes {
         writeln!(notes, "vpce-operator: {note}").map_err(Error::Write)?;
@@ -449,6 +465,27 @@ fn tenant(flags: &TenantFlags, input: impl Read) -> Result<Answer, Error> {
             )
             .into_iter()
             .collect(),
+    })
+}
+
+fn scp(flags: &ScpFlags, input: impl Read) -> Result<Answer, Error> {
+    let mut roles: Vec<RolePattern> = flags
+        .role_arns
+        .iter()
+        .map(|arn| arn.parse())
+        .collect::<Result<_, _>>()?;
+    if let Some(file) = &flags.from {
+        let accounts = manifest::all(file, None, input)?;
+        roles.extend(accounts.iter().map(|account| RolePattern::from(&account.role)));
+    }
+    if roles.is_empty() {
+        return Err(missing(
+            "--role-arn, a role that may set the operator's tags, or --from",
+        ));
+    }
+    Ok(Answer {
+        text: iam::scp(&roles)?.to_string(),
+        notes: Vec::new(),
     })
 }
 

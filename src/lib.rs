@@ -27,7 +27,8 @@
 //!   reconciles look at, the lines for what AWS allows, and the `deletes` that leave together; `ec2`, the calls; `error`,
 //!   what a failed one means.
 //! - [`telemetry`]: metrics, logs, traces, the HTTP servers.
-//! - `vpce_core`: the custom resources, the pure stages and the IAM policies.
+//! - `vpce_core`: the custom resources, the pure stages (`ownership` tells what is an object's own from what only carries its tags) and the
+//!   IAM policies.
 
 pub mod account;
 pub mod aws;

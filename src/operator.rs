@@ -127,7 +127,7 @@ async fn serve(settings: Settings, level: LogLevel) -> anyhow::Result<()> {
         }
         anyhow::Ok(())
     };
-    let clusters = clusters(&settings, &client).await?;
+    let (clusters, cluster_since) = clusters(&settings, &client).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), cluster = clusters.own, adopt_from = ?clusters.former, "starting");
     let terminated = terminated()?;
     tokio::pin!(terminated);
@@ -138,7 +138,15 @@ async fn serve(settings: Settings, level: LogLevel) -> anyhow::Result<()> {
             return served.await;
         }
     };
-    let controllers = start(settings, client, clusters, &metrics, stopped, ready_tx.clone()).await?;
+    let controllers = start(
+        settings,
+        client,
+        (clusters, cluster_since),
+        &metrics,
+        stopped,
+        ready_tx.clone(),
+    )
+    .await?;
     tokio::select! {
         () = &mut terminated => {}
         lost = keep(&mut leadership) => return Err(lost).context(LOST),
@@ -231,16 +239,22 @@ pub(crate) async fn kubernetes(metrics: &Metrics) -> anyhow::Result<Client> {
         .build())
 }
 
-/// The cluster, and those that it takes over from.
-pub(crate) async fn clusters(settings: &Settings, client: &Client) -> anyhow::Result<Clusters> {
+/// The cluster, and those that it takes over from; and when it was made, in seconds since 1970.
+pub(crate) type KnownClusters = (Clusters, Option<i64>);
+
+/// Reads which cluster this is.
+pub(crate) async fn clusters(settings: &Settings, client: &Client) -> anyhow::Result<KnownClusters> {
+    let system = kube_system(client).await?;
     let own = match &settings.cluster_id {
         Some(id) => id.clone(),
-        None => cluster_id(client).await?,
+        None => system.uid().context("the namespace kube-system has no UID")?,
     };
-    Ok(Clusters {
+    let clusters = Clusters {
         former: settings.adopt_from.iter().filter(|id| **id != own).cloned().collect(),
         own,
-    })
+    };
+    let since = system.creation_timestamp().map(|time| time.0.as_second());
+    Ok((clusters, since))
 }
 
 /// `NO_PROXY` spares the hosts that are called. kube 5.0 compares it with the proxy's own address; a proxy that the kubeconfig itself names stays.
@@ -262,14 +276,11 @@ fn honour_no_proxy(config: &mut Config) {
     }
 }
 
-/// The UID of kube-system lives as long as the cluster does.
-pub(crate) async fn cluster_id(client: &Client) -> anyhow::Result<String> {
+/// Its UID lives as long as the cluster does.
+async fn kube_system(client: &Client) -> anyhow::Result<PartialObjectMeta<Namespace>> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    let system = namespaces
-        .get_metadata("kube-system")
-        .await
-        .context("cannot read the namespace kube-system, whose UID names the cluster; or set --cluster-id")?;
-    system.uid().context("the namespace kube-system has no UID")
+    let system = namespaces.get_metadata("kube-system").await;
+    system.context("cannot read the namespace kube-system, which says since when there is the cluster and, by its UID, which it is")
 }
 
 /// Where objects arrive that are to be looked at.
@@ -282,7 +293,7 @@ pub(crate) struct Queues {
 pub(crate) async fn context(
     settings: Settings,
     client: Client,
-    clusters: Clusters,
+    (clusters, cluster_since): KnownClusters,
     caches: Caches,
     metrics: &Metrics,
 ) -> (Context, Queues) {
@@ -306,6 +317,7 @@ pub(crate) async fn context(
         memories,
         wakers,
         clusters,
+        cluster_since,
         caches,
         filled: Filled::default(),
         settings,
@@ -317,7 +329,7 @@ pub(crate) async fn context(
 async fn start(
     settings: Settings,
     client: Client,
-    clusters: Clusters,
+    clusters: KnownClusters,
     metrics: &Metrics,
     stopped: watch::Receiver<bool>,
     ready_tx: watch::Sender<bool>,
@@ -561,6 +573,7 @@ fn open_regions(
     metrics: &Metrics,
 ) -> Regions {
     let (caches, wakers, metrics) = (caches.clone(), wakers.clone(), metrics.clone());
+    let claims = caches.clone();
     Regions::new(aws::region::Settings {
         clusters: clusters.clone(),
         poll: settings.poll_interval,
@@ -568,6 +581,7 @@ fn open_regions(
         limits: Arc::new(Limits::new(settings.aws_limits.iter().cloned())),
         wake: Arc::new(move |namespace, name| wakers.endpoint(namespace, name)),
         known: Arc::new(move |key| known_endpoints(&caches, key)),
+        claims: Arc::new(move |key| Present::of(&claims, &key.account_id)),
         waited: Arc::new(move |action, seconds| metrics.aws_queue_wait(action, seconds)),
     })
 }
@@ -602,7 +616,6 @@ fn sources(ctx: &Shared) -> Sources {
         endpoints: ctx.caches.endpoints.clone(),
         accounts: ctx.caches.accounts.clone(),
         regions: Arc::new(move || {
-            let present = Present::of(&regions.caches);
             let gauges = |region: &Arc<aws::region::Region>| {
                 let gauges = region.gauges();
                 RegionGauges {
@@ -610,7 +623,7 @@ fn sources(ctx: &Shared) -> Sources {
                     region: region.key.region.clone(),
                     snapshot_at: gauges.snapshot_at,
                     held: gauges.hold.is_some(),
-                    orphans: region.leftovers(&present),
+                    orphans: region.leftovers(),
                     lines: gauges
                         .lines
                         .into_iter()

@@ -1,36 +1,40 @@
-//! The subcommand `orphans`: shows what carries this cluster's tag in AWS and belongs to no object, and deletes it when told to.
+//! The subcommand `orphans`: shows what carries this cluster's tag in AWS and belongs to no object, and deletes what is proven to be of
+//! the operator's making when told to. It talks to AWS as the operator does: through regions, with their rate limits and batches.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
-use kube::api::{Api, ListParams};
+use kube::api::Api;
 use kube::{Client, ResourceExt};
-use vpce_core::ids::{EndpointId, RoleArn};
-use vpce_core::orphans::{Kind, Objects, Orphan, orphans};
+use vpce_core::error::Class;
+use vpce_core::ids::{EndpointId, GroupId, RoleArn};
+use vpce_core::line::Turn;
+use vpce_core::orphans::{Kind, Orphan};
 
-use crate::aws::ec2::{Ec2, Which};
-use crate::aws::error::CallError;
-use crate::aws::http;
-use crate::aws::sessions::{self, Sessions};
-use crate::cli::cluster_id;
-use crate::context::{Account, Endpoint, role};
+use crate::aws::deletes::Asker;
+use crate::aws::ec2::Ec2;
+use crate::aws::leftovers::Present;
+use crate::aws::region::{LookError, Region, RegionKey};
+use crate::cli::Settings;
+use crate::context::{Account, Caches, Context};
 use crate::operator;
+use crate::preview::{listed, stored};
+use crate::telemetry::{Metrics, MetricsOptions};
 
 /// How long AWS may take to delete an endpoint, and then to let go of its group.
 const GONE_WITHIN: Duration = Duration::from_secs(900);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Who asks, in the rate limiter.
+const ASKER: &str = "orphans";
+const DELETE_GROUP: &str = "DeleteSecurityGroup";
 
 /// What to look for, and what to do with it.
 #[derive(Debug, Args)]
 pub struct Orphans {
-    /// Names this cluster in tags. Default: the UID of the namespace kube-system.
-    #[arg(long, env = "VPCE_CLUSTER_ID", value_parser = cluster_id)]
-    cluster_id: Option<String>,
-
     /// Only in the AWS accounts of these AWSAccounts.
     #[arg(long = "account", value_name = "NAME")]
     accounts: Vec<String>,
@@ -39,41 +43,28 @@ pub struct Orphans {
     #[arg(long = "region", value_name = "REGION")]
     regions: Vec<String>,
 
-    /// Whether a source identity is sent with AssumeRole, as the operator does.
-    #[arg(long, env = "VPCE_SOURCE_IDENTITY", default_value = "false", action = clap::ArgAction::Set)]
-    source_identity: bool,
-
-    /// Delete what is found, after asking.
+    /// Delete what is found and is proven to be of the operator's making, after asking.
     #[arg(long)]
     delete: bool,
 
     /// Do not ask.
     #[arg(long, requires = "delete")]
     yes: bool,
-}
 
-/// The objects that there are.
-struct There {
-    names: HashSet<(String, String)>,
-    ids: HashSet<String>,
-}
-
-impl Objects for There {
-    fn is_there(&self, namespace: &str, name: &str) -> bool {
-        self.names.contains(&(namespace.to_owned(), name.to_owned()))
-    }
-
-    fn is_known(&self, id: &str) -> bool {
-        self.ids.contains(id)
-    }
+    #[command(flatten)]
+    settings: Settings,
 }
 
 /// What was found in one region.
 struct Place {
     account: String,
+    role: String,
+    region: Arc<Region>,
     ec2: Ec2,
     suspended: bool,
     found: Vec<Orphan>,
+    /// How many more there are, which are only counted.
+    beyond: usize,
 }
 
 /// Shows, asks, deletes.
@@ -89,15 +80,17 @@ pub fn run(asked: &Orphans, answers: impl BufRead, mut out: impl Write) -> anyho
 }
 
 async fn show(asked: &Orphans, answers: impl BufRead, out: &mut impl Write) -> anyhow::Result<()> {
-    let client = Client::try_default()
-        .await
-        .context("no Kubernetes: neither KUBECONFIG nor a ServiceAccount")?;
-    let cluster = match &asked.cluster_id {
-        Some(id) => id.clone(),
-        None => operator::cluster_id(&client).await?,
-    };
-    let (places, unread) = find(asked, &client, &cluster).await?;
-    writeln!(out, "cluster {cluster}")?;
+    let metrics = Metrics::new(MetricsOptions {
+        per_object: false,
+        version: "",
+        revision: "",
+    });
+    let client = operator::kubernetes(&metrics).await?;
+    let clusters = operator::clusters(&asked.settings, &client).await?;
+    writeln!(out, "cluster {}", clusters.0.own)?;
+    let caches = caches(&client).await?;
+    let (ctx, _queues) = operator::context(asked.settings.clone(), client, clusters, caches, &metrics).await;
+    let (places, unread) = find(asked, &ctx).await?;
     for place in &places {
         let of = format!("{} ({}) in {}", place.account, place.ec2.account_id, place.ec2.region);
         match place.found.as_slice() {
@@ -107,55 +100,40 @@ async fn show(asked: &Orphans, answers: impl BufRead, out: &mut impl Write) -> a
         for orphan in &place.found {
             writeln!(out, "  {:<15} {orphan}", orphan.kind.as_str())?;
         }
+        if place.beyond > 0 {
+            writeln!(out, "  and {} more, which are only counted", place.beyond)?;
+        }
     }
     for problem in &unread {
         writeln!(out, "{problem}")?;
     }
     if asked.delete {
-        delete(asked, &client, &cluster, places, answers, out).await?;
+        delete(asked, &ctx, places, answers, out).await?;
     }
     ensure!(unread.is_empty(), "not everything could be read");
     Ok(())
 }
 
-async fn there(client: &Client) -> anyhow::Result<(There, Vec<Endpoint>)> {
-    let api: Api<Endpoint> = Api::all(client.clone());
-    let objects = api
-        .list(&ListParams::default())
-        .await
-        .context("cannot list VPCEndpoints")?
-        .items;
-    let names = objects
-        .iter()
-        .map(|object| (object.namespace().unwrap_or_default(), object.name_any()));
-    let ids = objects.iter().flat_map(|object| {
-        let status = &object.status;
-        [status.vpc_endpoint_id.clone(), status.security_group_id.clone()]
-    });
-    let there = There {
-        names: names.collect(),
-        ids: ids.flatten().collect(),
-    };
-    Ok((there, objects))
+/// The objects that there are now.
+async fn caches(client: &Client) -> anyhow::Result<Caches> {
+    Ok(Caches {
+        endpoints: listed(Api::all(client.clone()), "VPCEndpoints").await?,
+        accounts: listed(Api::all(client.clone()), "AWSAccounts").await?,
+        namespaces: stored([]),
+        services: stored([]),
+    })
 }
 
-/// All that is left over, by AWS account and region; and what could not be read.
-async fn find(asked: &Orphans, client: &Client, cluster: &str) -> anyhow::Result<(Vec<Place>, Vec<String>)> {
-    let (there, objects) = there(client).await?;
-    let accounts: Api<Account> = Api::all(client.clone());
-    let accounts = accounts
-        .list(&ListParams::default())
-        .await
-        .context("cannot list AWSAccounts")?
-        .items;
+/// All orphans, by AWS account and region; and what could not be read.
+async fn find(asked: &Orphans, ctx: &Context) -> anyhow::Result<(Vec<Place>, Vec<String>)> {
+    let mut accounts = ctx.caches.accounts.state();
+    accounts.sort_by_key(|account| account.name_any());
     for name in &asked.accounts {
         ensure!(
             accounts.iter().any(|account| account.name_any() == *name),
             "there is no AWSAccount {name}"
         );
     }
-    let base = http::sdk_config().await;
-    let sessions = Sessions::new(&base, sessions::Settings::default(), Arc::new(|_| {}));
     let (mut places, mut unread) = (Vec::new(), Vec::new());
     let mut seen = BTreeSet::new();
     for account in accounts {
@@ -163,83 +141,93 @@ async fn find(asked: &Orphans, client: &Client, cluster: &str) -> anyhow::Result
         if !asked.accounts.is_empty() && !asked.accounts.contains(&name) {
             continue;
         }
-        let Ok(spec) = &account.spec else {
+        if account.spec.is_err() {
             unread.push(format!("{name}: its spec does not parse"));
             continue;
-        };
-        if spec.decommissioned {
-            continue;
         }
-        let arn: RoleArn = spec.role_arn.parse().with_context(|| format!("AWSAccount {name}"))?;
-        let role = role(cluster, &name, &arn, spec, asked.source_identity);
-        let session = match sessions.get(&role).await {
-            Ok(session) => session,
-            Err(refusal) => {
-                unread.push(format!("{name}: {refusal}"));
-                continue;
-            }
-        };
-        let used = objects.iter().filter_map(|object| {
-            let is_user = object.status.account.as_ref()?.name == name;
-            is_user.then(|| object.status.region.clone())?
-        });
-        let named = spec.default_region.iter().chain(spec.allowed_regions.iter().flatten());
-        let regions: BTreeSet<String> = used.chain(named.chain(&asked.regions).cloned()).collect();
-        for region in regions {
-            if !seen.insert((role.account_id.clone(), region.clone())) {
-                continue;
-            }
-            let ec2 = Ec2 {
-                client: session.ec2(&region),
-                account_id: role.account_id.clone(),
-                region: region.clone(),
-                observer: Arc::new(|_| {}),
-            };
-            match read(&ec2, cluster, &there).await {
-                Ok(found) => places.push(Place {
-                    account: name.clone(),
-                    ec2,
-                    suspended: spec.suspended,
-                    found,
-                }),
-                Err(error) => unread.push(format!("{name} in {region}: {error}")),
-            }
+        if let Err(problem) = find_of(asked, ctx, &account, &mut seen, &mut places, &mut unread).await {
+            unread.push(format!("{name}: {problem:#}"));
         }
     }
     Ok((places, unread))
 }
 
-async fn read(ec2: &Ec2, cluster: &str, there: &There) -> Result<Vec<Orphan>, CallError> {
-    let (mut endpoints, mut groups) = (Vec::new(), Vec::new());
-    let mut page = None;
+/// Those of one AWSAccount.
+async fn find_of(
+    asked: &Orphans,
+    ctx: &Context,
+    account: &Account,
+    seen: &mut BTreeSet<RegionKey>,
+    places: &mut Vec<Place>,
+    unread: &mut Vec<String>,
+) -> anyhow::Result<()> {
+    let name = account.name_any();
+    let Some(spec) = account.spec.as_ref().ok().filter(|spec| !spec.decommissioned) else {
+        return Ok(());
+    };
+    let arn: RoleArn = spec.role_arn.parse()?;
+    let role = ctx.role(&name, &arn, spec);
+    let session = ctx
+        .sessions
+        .get(&role)
+        .await
+        .map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
+    let mut regions = crate::account::orphans::places(ctx, &name, spec);
+    regions.extend(asked.regions.iter().cloned());
+    let present = Present::of(&ctx.caches, &role.account_id);
+    for name_of_region in regions {
+        let key = RegionKey {
+            partition: role.partition.clone(),
+            account_id: role.account_id.clone(),
+            region: name_of_region.clone(),
+        };
+        if !seen.insert(key.clone()) {
+            continue;
+        }
+        let region = ctx.regions.get(key);
+        let ec2 = Ec2 {
+            client: session.ec2(&name_of_region),
+            account_id: role.account_id.clone(),
+            region: name_of_region.clone(),
+            observer: ctx.observer.clone(),
+        };
+        if let Err(error) = look(&region, &ec2).await {
+            unread.push(format!("{name} in {name_of_region}: {error}"));
+            continue;
+        }
+        let (found, count) = region.orphans(&present);
+        places.push(Place {
+            account: name.clone(),
+            role: role.arn.clone(),
+            ec2,
+            region,
+            suspended: spec.suspended,
+            beyond: count - found.len(),
+            found,
+        });
+    }
+    Ok(())
+}
+
+/// Reads everything now, and waits for its turn.
+async fn look(region: &Region, ec2: &Ec2) -> Result<(), crate::aws::error::CallError> {
     loop {
-        let (facts, next) = ec2.describe_endpoints(&Which::Clusters(&[cluster]), page).await?;
-        endpoints.extend(facts);
-        page = next;
-        if page.is_none() {
-            break;
+        match region.look_whole(ec2, Duration::ZERO).await {
+            Ok(()) => return Ok(()),
+            Err(LookError::Busy(time)) => tokio::time::sleep(time).await,
+            Err(LookError::Failed(error)) => return Err(error),
         }
     }
-    loop {
-        let (facts, next) = ec2.describe_groups(&Which::Clusters(&[cluster]), page).await?;
-        groups.extend(facts);
-        page = next;
-        if page.is_none() {
-            break;
-        }
-    }
-    Ok(orphans(cluster, there, endpoints.iter(), groups.iter()))
 }
 
 async fn delete(
     asked: &Orphans,
-    client: &Client,
-    cluster: &str,
+    ctx: &Context,
     places: Vec<Place>,
     mut answers: impl BufRead,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
-    let (suspended, places): (Vec<Place>, Vec<Place>) = places
+    let (suspended, mut places): (Vec<Place>, Vec<Place>) = places
         .into_iter()
         .filter(|place| !place.found.is_empty())
         .partition(|place| place.suspended);
@@ -250,12 +238,21 @@ async fn delete(
             place.account
         )?;
     }
+    let mut unproven = 0;
+    for place in &mut places {
+        let found = place.found.len();
+        place.found.retain(|orphan| orphan.proof.is_some());
+        unproven += found - place.found.len() + place.beyond;
+    }
+    if unproven > 0 {
+        writeln!(
+            out,
+            "{unproven} are not proven to be of the operator's making, and stay: delete them yourself if they are yours"
+        )?;
+    }
     let count = |kind: Kind| {
-        places
-            .iter()
-            .flat_map(|place| &place.found)
-            .filter(|orphan| orphan.kind == kind)
-            .count()
+        let all = places.iter().flat_map(|place| &place.found);
+        all.filter(|orphan| orphan.kind == kind).count()
     };
     let (endpoints, groups) = (count(Kind::Endpoint), count(Kind::Group));
     if endpoints + groups == 0 {
@@ -278,13 +275,12 @@ async fn delete(
     let mut left = 0;
     for place in places {
         // What was applied meanwhile has taken over its own.
-        let (there, _) = self::there(client).await?;
-        let still: BTreeSet<Orphan> = read(&place.ec2, cluster, &there).await?.into_iter().collect();
-        let found: Vec<Orphan> = place
-            .found
-            .iter()
-            .filter(|orphan| still.contains(orphan))
-            .cloned()
+        let present = Present::of(&caches(&ctx.client).await?, &place.ec2.account_id);
+        look(&place.region, &place.ec2).await?;
+        let (still, _) = place.region.orphans(&present);
+        let found: Vec<Orphan> = still
+            .into_iter()
+            .filter(|orphan| place.found.contains(orphan))
             .collect();
         left += delete_in(&place, &found, out).await?;
     }
@@ -295,54 +291,53 @@ async fn delete(
 /// Deletes endpoints, waits until they are gone, then groups; gives how many are left.
 async fn delete_in(place: &Place, found: &[Orphan], out: &mut impl Write) -> anyhow::Result<usize> {
     let of = |kind: Kind| found.iter().filter(move |orphan| orphan.kind == kind);
-    let ids: Vec<EndpointId> = of(Kind::Endpoint).map(|orphan| orphan.id.as_str().into()).collect();
-    let mut refused = BTreeMap::new();
-    for ids in ids.chunks(25) {
-        match place.ec2.delete_endpoints(ids).await {
-            Ok(done) => refused.extend(done.value),
-            Err(error) => refused.extend(ids.iter().map(|id| (id.clone(), error.clone()))),
-        }
-    }
-    for (id, error) in &refused {
-        writeln!(out, "{id}: {error}")?;
-    }
-    let mut left = refused.len();
-    let leaving: Vec<EndpointId> = ids.into_iter().filter(|id| !refused.contains_key(id)).collect();
     let deadline = Instant::now() + GONE_WITHIN;
-    let mut waiting = leaving.clone();
+    let mut waiting: BTreeMap<EndpointId, &Orphan> = of(Kind::Endpoint)
+        .map(|orphan| (orphan.id.as_str().into(), orphan))
+        .collect();
+    let may_free_groups = !waiting.is_empty();
+    for (id, orphan) in &waiting {
+        let asker = Asker {
+            namespace: orphan.namespace.clone(),
+            name: orphan.name.clone(),
+            account: place.account.clone(),
+        };
+        // A person has said so just now.
+        let permitted = Arc::new(|| true);
+        place
+            .region
+            .delete_endpoint(&place.ec2, &place.role, id, asker, permitted);
+    }
+    let mut left = 0;
     while !waiting.is_empty() && Instant::now() < deadline {
-        let (there, _) = place.ec2.describe_endpoints(&Which::Ids(&waiting), None).await?;
-        waiting.retain(|id| {
-            let fact = there.iter().find(|fact| fact.id == *id);
-            fact.is_some_and(|fact| fact.state != vpce_core::observed::State::Deleted)
-        });
-        if !waiting.is_empty() {
-            tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(LOOK_EVERY).await;
+        let ids: Vec<EndpointId> = waiting.keys().cloned().collect();
+        match place.region.read_now(&place.ec2, &ids).await {
+            Ok(()) => {}
+            Err(LookError::Busy(_)) => continue,
+            Err(LookError::Failed(error)) if error.class == Class::Transient => continue,
+            Err(LookError::Failed(error)) => return Err(error.into()),
+        }
+        for id in ids {
+            if let Some(error) = place.region.take_refusal(&id) {
+                writeln!(out, "{id}: {error}")?;
+                left += 1;
+                waiting.remove(&id);
+            } else if place.region.is_gone(&id) {
+                writeln!(out, "{id}: deleted")?;
+                waiting.remove(&id);
+            }
         }
     }
-    for id in leaving {
-        if waiting.contains(&id) {
-            writeln!(out, "{id}: AWS is still deleting it")?;
-            left += 1;
-        } else {
-            writeln!(out, "{id}: deleted")?;
-        }
+    for id in waiting.keys() {
+        writeln!(out, "{id}: AWS is still deleting it")?;
+        left += 1;
     }
     for orphan in of(Kind::Group) {
-        let id = orphan.id.as_str().into();
-        let result = loop {
-            match place.ec2.delete_group(&id).await {
-                // Network interfaces outlive their endpoint for a while.
-                Err(error)
-                    if error.code == "DependencyViolation" && !ids_are_none(found) && Instant::now() < deadline =>
-                {
-                    tokio::time::sleep(LOOK_EVERY).await;
-                }
-                other => break other,
-            }
-        };
-        match result {
-            Ok(_) => writeln!(out, "{id}: deleted")?,
+        let id = GroupId::from(orphan.id.as_str());
+        // Network interfaces outlive their endpoint for a while.
+        match delete_group(place, &id, may_free_groups.then_some(deadline)).await {
+            Ok(()) => writeln!(out, "{id}: deleted")?,
             Err(error) => {
                 writeln!(out, "{id}: {error}")?;
                 left += 1;
@@ -352,7 +347,26 @@ async fn delete_in(place: &Place, found: &[Orphan], out: &mut impl Write) -> any
     Ok(left)
 }
 
-/// Whether no endpoint was deleted, so that nothing will let go of a group by itself.
-fn ids_are_none(found: &[Orphan]) -> bool {
-    found.iter().all(|orphan| orphan.kind != Kind::Endpoint)
+/// Deletes a group; while it is in use, until this deadline.
+async fn delete_group(
+    place: &Place,
+    id: &GroupId,
+    deadline: Option<Instant>,
+) -> Result<(), crate::aws::error::CallError> {
+    loop {
+        while let Turn::Wait(time) = place.region.turn(DELETE_GROUP, ASKER, "") {
+            tokio::time::sleep(time).await;
+        }
+        let error = match place.ec2.delete_group(id).await {
+            Ok(_) => return Ok(()),
+            Err(error) if error.class == Class::NotFound => return Ok(()),
+            Err(error) => error,
+        };
+        let in_time = deadline.is_some_and(|deadline| Instant::now() < deadline);
+        match error.class {
+            Class::Throttled => place.region.throttled(DELETE_GROUP),
+            _ if error.code == "DependencyViolation" && in_time => tokio::time::sleep(LOOK_EVERY).await,
+            _ => return Err(error),
+        }
+    }
 }

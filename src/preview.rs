@@ -122,7 +122,7 @@ fn list(steps: &[Step], out: &mut impl Write) -> anyhow::Result<()> {
 }
 
 /// All objects of a kind, as a watch would keep them.
-async fn listed<K>(api: Api<K>, kinds: &str) -> anyhow::Result<Store<K>>
+pub(crate) async fn listed<K>(api: Api<K>, kinds: &str) -> anyhow::Result<Store<K>>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     K::DynamicType: Eq + Hash,
@@ -140,7 +140,8 @@ async fn namespace_alone(client: &Client, name: &str) -> anyhow::Result<Store<Pa
     ))
 }
 
-fn stored<K>(objects: impl IntoIterator<Item = K>) -> Store<K>
+/// A store that holds these objects.
+pub(crate) fn stored<K>(objects: impl IntoIterator<Item = K>) -> Store<K>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {

@@ -11,7 +11,7 @@ use crate::metadata::Metadata;
 use crate::rails;
 use crate::resolve::Resolved;
 use crate::rules::{self, RuleSet};
-use crate::tags::{Owner, hex, shorten};
+use crate::tags::{Owner, hex};
 
 /// EC2 allows so many tags on a resource.
 pub(crate) const MAX_TAGS: usize = 50;
@@ -101,7 +101,7 @@ pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Re
     let own_group = |ingress: RuleSet, egress: Option<RuleSet>| {
         Groups::Own(OwnGroup {
             name: owner.group_name(),
-            description: shorten(&format!("VPC endpoint {}/{}", owner.namespace, owner.name), 255),
+            description: owner.group_description(),
             ingress,
             open_egress: egress.is_none(),
             egress: egress.unwrap_or_else(rules::open),

@@ -7,12 +7,14 @@ mod arn;
 mod base;
 mod check;
 mod policy;
+mod scp;
 mod tenant;
 
 pub use arn::{IdentityArn, RolePattern};
 pub use base::{Base, Passed, ServiceAccount, Workload, base, base_permissions, base_trust};
 pub use check::partitions;
 pub use policy::Policy;
+pub use scp::scp;
 pub use tenant::{Scope, Tenant, Trust, tenant, tenant_permissions, tenant_trust};
 
 /// The name of a tenant's role where no other is given.
@@ -24,6 +26,9 @@ pub const BASE_ROLE: &str = "vpce-operator-base";
 const PERMISSIONS_MAX: usize = 6144;
 /// The most characters of a role's trust policy, unless AWS raised the quota ("Role trust policy length").
 const TRUST_MAX: usize = 2048;
+
+/// The most characters of a service control policy.
+const SCP_MAX: usize = 5120;
 
 /// What a role may do, and who may assume it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,8 +79,8 @@ pub enum Error {
         "the list of allowed {0} is there and empty: no endpoint can be made, and there is no policy to allow it with"
     )]
     NothingAllowed(&'static str),
-    /// Base permissions without roles.
-    #[error("no role to assume was given")]
+    /// A policy that names roles, and was given none.
+    #[error("no role was given")]
     NoRoles,
     /// IAM would refuse the policy.
     #[error("the {policy} policy would have {size} characters, and AWS takes {limit} (white space aside): {narrow}")]
@@ -99,6 +104,11 @@ fn within_permissions(policy: Policy, narrow: impl FnOnce() -> String) -> Result
 /// Passes a trust policy that AWS takes.
 fn within_trust(policy: Policy, narrow: impl FnOnce() -> String) -> Result<Policy, Error> {
     within("trust", TRUST_MAX, policy, narrow)
+}
+
+/// Passes a service control policy that AWS takes.
+fn within_scp(policy: Policy, narrow: impl FnOnce() -> String) -> Result<Policy, Error> {
+    within("service control", SCP_MAX, policy, narrow)
 }
 
 fn within(name: &'static str, limit: usize, policy: Policy, narrow: impl FnOnce() -> String) -> Result<Policy, Error> {

@@ -16,6 +16,7 @@ pub mod line;
 pub mod metadata;
 pub mod observed;
 pub mod orphans;
+pub mod ownership;
 pub mod plan;
 pub mod rails;
 pub mod resolve;

@@ -6,6 +6,7 @@ use std::fmt;
 use crate::api::ServicePort;
 use crate::ids::{EndpointId, GroupId, SubnetId, VpcId};
 use crate::metadata::Metadata;
+use crate::ownership::Doubt;
 use crate::rules::{self, Direction, RuleSet};
 
 /// The state of an endpoint. EC2's wire spells it in lower camel case (`pendingAcceptance`), its reference in Pascal
@@ -77,11 +78,37 @@ impl fmt::Display for State {
     }
 }
 
+/// Which type AWS says an endpoint has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndpointType {
+    /// With network interfaces in subnets: what the operator makes.
+    Interface,
+    /// Another, as EC2 spells it.
+    Other(String),
+}
+
+impl EndpointType {
+    /// Reads what EC2 says.
+    pub fn parse(text: &str) -> Self {
+        if text.eq_ignore_ascii_case("interface") {
+            Self::Interface
+        } else {
+            Self::Other(text.to_owned())
+        }
+    }
+}
+
 /// A VPC endpoint as EC2 describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointFact {
     /// Its id.
     pub id: EndpointId,
+    /// Its type.
+    pub type_: EndpointType,
+    /// Whether an AWS service made it for itself.
+    pub requester_managed: bool,
+    /// When it was made, in seconds since 1970.
+    pub created: Option<i64>,
     /// Its state.
     pub state: State,
     /// Its VPC.
@@ -134,8 +161,10 @@ impl EndpointFact {
 pub struct GroupFact {
     /// Its id.
     pub id: GroupId,
-    /// Its name.
+    /// Its name, which AWS fixes when it is made.
     pub name: String,
+    /// Its description, which AWS fixes too.
+    pub description: String,
     /// Its VPC.
     pub vpc: VpcId,
     /// Its tags.
@@ -188,6 +217,8 @@ pub enum Sight<T> {
     Ours(T),
     /// There, under the id that status names, without the owner's tags.
     Lost(T),
+    /// There, with the owner's tags, and nothing else shows that it is the owner's.
+    Unproven(T, Doubt),
 }
 
 impl<T> Sight<T> {
@@ -222,7 +253,7 @@ pub struct ServiceFact {
 pub struct Observed {
     /// The endpoint.
     pub endpoint: Sight<EndpointFact>,
-    /// Further endpoints that carry the owner's tags; there are none unless a person copied tags.
+    /// Further endpoints that are the owner's beyond doubt; there are none unless a person copied tags.
     pub spare_endpoints: Vec<EndpointFact>,
     /// The generated or custom group.
     pub group: Sight<GroupFact>,
@@ -237,6 +268,9 @@ mod tests {
     fn endpoint(service: &str, names: &[&str]) -> EndpointFact {
         EndpointFact {
             id: "vpce-0ab".into(),
+            type_: EndpointType::Interface,
+            requester_managed: false,
+            created: None,
             state: State::Available,
             vpc: "vpc-1".into(),
             service_name: service.into(),

@@ -1,10 +1,15 @@
-//! What carries our cluster's tag in AWS and belongs to no object: reported, and never deleted unasked.
+//! What carries our cluster's tag in AWS and no object claims: kept as an id and a few words, reported, and never deleted unasked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::observed::{EndpointFact, GroupFact, State};
-use crate::tags;
+use crate::ids::GroupId;
+use crate::observed::{EndpointFact, EndpointType, GroupFact, State};
+use crate::ownership::{Doubt, Proof};
+use crate::tags::{self, Clusters, Owner};
+
+/// An endpoint of the operator's making has one group; EC2 allows five on a network interface unless AWS raised the quota.
+const GROUPS_KEPT: usize = 5;
 
 /// What an orphan is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +30,99 @@ impl Kind {
     }
 }
 
-/// Something of ours whose object is not there.
+/// What is kept of a thing that carries our cluster's tag and that no object claims.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unclaimed {
+    /// Whether the tag is this cluster's, not that of one that it takes over from.
+    own_cluster: bool,
+    /// The namespace that its tags name; empty if they name none.
+    namespace: Box<str>,
+    /// The object that its tags name; empty if they name none.
+    name: Box<str>,
+    evidence: Evidence,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Evidence {
+    /// Whether its name and description are those that the operator gives to a group of the object that the tags name.
+    Group { named: bool },
+    Endpoint {
+        /// Its first few groups.
+        groups: Vec<GroupId>,
+        /// Whether the operator makes such endpoints at all.
+        doubt: Option<Doubt>,
+        /// Whether AWS is deleting it.
+        leaving: bool,
+    },
+}
+
+impl Unclaimed {
+    /// Of a security group.
+    pub fn group(clusters: &Clusters, fact: &GroupFact) -> Self {
+        let owner = named_owner(clusters, &fact.tags);
+        let named = owner.is_some_and(|owner| owner.named_group(&fact.name, &fact.description));
+        Self::new(clusters, &fact.tags, Evidence::Group { named })
+    }
+
+    /// Of an endpoint; none of one that is gone.
+    pub fn endpoint(clusters: &Clusters, fact: &EndpointFact) -> Option<Self> {
+        if fact.state == State::Deleted {
+            return None;
+        }
+        let doubt = match fact.type_ {
+            _ if fact.requester_managed => Some(Doubt::RequesterManaged),
+            EndpointType::Other(_) => Some(Doubt::Type),
+            EndpointType::Interface => None,
+        };
+        let groups = fact.groups.iter().take(GROUPS_KEPT).cloned().collect();
+        let leaving = fact.state == State::Deleting;
+        let evidence = Evidence::Endpoint { groups, doubt, leaving };
+        Some(Self::new(clusters, &fact.tags, evidence))
+    }
+
+    fn new(clusters: &Clusters, tags: &BTreeMap<String, String>, evidence: Evidence) -> Self {
+        let value = |key: &str| tags.get(key).map(String::as_str).unwrap_or_default();
+        Self {
+            own_cluster: value(tags::CLUSTER) == clusters.own,
+            namespace: value(tags::NAMESPACE).into(),
+            name: value(tags::NAME).into(),
+            evidence,
+        }
+    }
+
+    /// The object that its tags name, if they name one.
+    pub fn object(&self) -> Option<(&str, &str)> {
+        let named = !self.namespace.is_empty() && !self.name.is_empty();
+        named.then_some((&*self.namespace, &*self.name))
+    }
+
+    /// Whether it may be that object's own. Of a group that is certain.
+    pub fn may_be_own(&self) -> bool {
+        match &self.evidence {
+            Evidence::Group { named } => *named,
+            Evidence::Endpoint { doubt, .. } => doubt.is_none(),
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self.evidence {
+            Evidence::Group { .. } => Kind::Group,
+            Evidence::Endpoint { .. } => Kind::Endpoint,
+        }
+    }
+}
+
+/// The owner that tags name, under no UID.
+fn named_owner(clusters: &Clusters, tags: &BTreeMap<String, String>) -> Option<Owner> {
+    Some(Owner {
+        cluster: clusters.clone(),
+        namespace: tags.get(tags::NAMESPACE)?.clone(),
+        name: tags.get(tags::NAME)?.clone(),
+        uid: String::new(),
+    })
+}
+
+/// Something that carries our cluster's tag and that no object claims.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Orphan {
     /// What it is.
@@ -36,73 +133,87 @@ pub struct Orphan {
     pub namespace: String,
     /// The object that its tags name; empty if they name none.
     pub name: String,
+    /// What proves that the operator made it; none where nothing but tags says so.
+    pub proof: Option<Proof>,
 }
 
 impl fmt::Display for Orphan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.namespace.as_str(), self.name.as_str()) {
-            ("", _) | (_, "") => write!(f, "{} (its tags name no object)", self.id),
-            (namespace, name) => write!(f, "{} (of {namespace}/{name})", self.id),
+            ("", _) | (_, "") => write!(f, "{} (its tags name no object)", self.id)?,
+            (namespace, name) => write!(f, "{} (of {}/{})", self.id, Shown(namespace), Shown(name))?,
         }
+        match &self.proof {
+            Some(proof) => write!(f, ", proven: {proof}"),
+            None => f.write_str(", not proven: only tags say that the operator made it"),
+        }
+    }
+}
+
+/// Text that somebody else wrote, fit for a terminal: what is neither ASCII nor printable is escaped.
+struct Shown<'a>(&'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.escape_default())
     }
 }
 
 /// Which objects there are.
 pub trait Objects {
-    /// Whether there is one of this namespace and name, living or being deleted.
-    fn is_there(&self, namespace: &str, name: &str) -> bool;
+    /// Whether there is one of this namespace and name, living or being deleted, whose status names nothing of this kind yet.
+    fn lacks(&self, namespace: &str, name: &str, kind: Kind) -> bool;
     /// Whether the status of one names this id.
     fn is_known(&self, id: &str) -> bool;
 }
 
-/// The orphans among what a region holds with our cluster's tag.
-pub fn orphans<'a>(
-    cluster: &str,
-    objects: &impl Objects,
-    endpoints: impl Iterator<Item = &'a EndpointFact>,
-    groups: impl Iterator<Item = &'a GroupFact>,
-) -> Vec<Orphan> {
-    let endpoints = endpoints
-        .filter(|fact| !matches!(fact.state, State::Deleting | State::Deleted))
-        .map(|fact| (Kind::Endpoint, fact.id.as_str(), &fact.tags));
-    let groups = groups.map(|fact| (Kind::Group, fact.id.as_str(), &fact.tags));
-    let mut found: Vec<Orphan> = endpoints
-        .chain(groups)
-        .filter_map(|(kind, id, there)| orphan(cluster, objects, kind, id, there))
+/// The orphans among what a region holds with our cluster's tag, by id.
+pub fn orphans<'a>(objects: &impl Objects, found: impl Iterator<Item = (&'a str, &'a Unclaimed)>) -> Vec<Orphan> {
+    let found: Vec<(&str, &Unclaimed)> = found.collect();
+    let own_groups: BTreeMap<&str, Option<(&str, &str)>> = found
+        .iter()
+        .filter(|(_, thing)| thing.kind() == Kind::Group && thing.may_be_own())
+        .map(|(id, thing)| (*id, thing.object()))
         .collect();
-    found.sort();
-    found
-}
-
-fn orphan(
-    cluster: &str,
-    objects: &impl Objects,
-    kind: Kind,
-    id: &str,
-    there: &BTreeMap<String, String>,
-) -> Option<Orphan> {
-    let value = |key: &str| there.get(key).cloned().unwrap_or_default();
-    let (namespace, name) = (value(tags::NAMESPACE), value(tags::NAME));
-    let ours = value(tags::CLUSTER) == cluster;
-    (ours && !objects.is_there(&namespace, &name) && !objects.is_known(id)).then(|| Orphan {
-        kind,
-        id: id.to_owned(),
-        namespace,
-        name,
-    })
+    let proof = |thing: &Unclaimed| match &thing.evidence {
+        Evidence::Group { named } => named.then_some(Proof::Named),
+        Evidence::Endpoint { doubt: Some(_), .. } => None,
+        Evidence::Endpoint { groups, .. } => groups
+            .iter()
+            .find(|id| own_groups.get(id.as_str()) == Some(&thing.object()))
+            .map(|id| Proof::OwnGroup(id.clone())),
+    };
+    let is_orphan = |id: &str, thing: &Unclaimed| {
+        let awaited = thing
+            .object()
+            .is_some_and(|(namespace, name)| thing.may_be_own() && objects.lacks(namespace, name, thing.kind()));
+        let leaves = matches!(thing.evidence, Evidence::Endpoint { leaving: true, .. });
+        thing.own_cluster && !leaves && !awaited && !objects.is_known(id)
+    };
+    let orphans: BTreeSet<Orphan> = found
+        .iter()
+        .filter(|(id, thing)| is_orphan(id, thing))
+        .map(|(id, thing)| Orphan {
+            kind: thing.kind(),
+            id: (*id).to_owned(),
+            namespace: thing.namespace.to_string(),
+            name: thing.name.to_string(),
+            proof: proof(thing),
+        })
+        .collect();
+    orphans.into_iter().collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::rules::RuleSet;
-    use crate::tags::Owner;
 
     struct One;
 
     impl Objects for One {
-        fn is_there(&self, namespace: &str, name: &str) -> bool {
-            (namespace, name) == ("ns", "there")
+        fn lacks(&self, namespace: &str, name: &str, _: Kind) -> bool {
+            (namespace, name) == ("ns", "made-just-now")
         }
 
         fn is_known(&self, id: &str) -> bool {
@@ -110,16 +221,21 @@ mod tests {
         }
     }
 
-    fn group(id: &str, cluster: &str, name: &str) -> GroupFact {
-        let owner = Owner {
+    fn owner(cluster: &str, name: &str) -> Owner {
+        Owner {
             cluster: cluster.into(),
             namespace: "ns".into(),
             name: name.into(),
             uid: "u".into(),
-        };
+        }
+    }
+
+    fn group(id: &str, cluster: &str, name: &str) -> GroupFact {
+        let owner = owner(cluster, name);
         GroupFact {
             id: id.into(),
-            name: id.into(),
+            name: owner.group_name(),
+            description: owner.group_description(),
             vpc: "vpc-1".into(),
             tags: owner.tags(),
             ingress: RuleSet::new(),
@@ -128,22 +244,83 @@ mod tests {
         }
     }
 
+    fn endpoint(id: &str, name: &str, group: &str) -> EndpointFact {
+        EndpointFact {
+            id: id.into(),
+            type_: EndpointType::Interface,
+            requester_managed: false,
+            created: None,
+            state: State::Available,
+            vpc: "vpc-1".into(),
+            service_name: "s".into(),
+            subnets: BTreeSet::new(),
+            groups: BTreeSet::from(["sg-a".into(), group.into()]),
+            private_dns: false,
+            tags: owner("c", name).tags(),
+            dns_names: Vec::new(),
+            interfaces: Vec::new(),
+            last_error: None,
+        }
+    }
+
     #[test]
-    fn only_what_is_ours_and_belongs_to_no_object_is_an_orphan() {
+    fn what_no_object_claims_is_an_orphan_and_shows_what_proves_it() {
+        let clusters = Clusters::from("c");
         let mut nameless = group("sg-nameless", "c", "gone");
         nameless.tags.remove(tags::NAME);
+        let mut planted = group("sg-planted", "c", "gone");
+        planted.name = "database".into();
+        let mut beside = group("sg-beside", "c", "made-just-now");
+        beside.description = "another".into();
+        let mut evil = group("sg-evil", "c", "gone");
+        evil.tags.insert(tags::NAME.into(), "a\nb\u{1b}[2J\u{202e}".into());
         let groups = [
-            group("sg-there", "c", "there"),
+            group("sg-new", "c", "made-just-now"),
             group("sg-known", "c", "gone"),
             group("sg-elsewhere", "another", "gone"),
             group("sg-orphan", "c", "gone"),
             nameless,
+            planted,
+            beside,
+            evil,
         ];
-        let found = orphans("c", &One, std::iter::empty(), groups.iter());
-        let words: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let mut gateway = endpoint("vpce-gateway", "gone", "sg-orphan");
+        gateway.type_ = EndpointType::Other("Gateway".into());
+        let mut deleted = endpoint("vpce-deleted", "gone", "sg-orphan");
+        deleted.state = State::Deleted;
+        let mut deleting = endpoint("vpce-deleting", "gone", "sg-orphan");
+        deleting.state = State::Deleting;
+        let endpoints = [
+            endpoint("vpce-orphan", "gone", "sg-orphan"),
+            endpoint("vpce-other", "other", "sg-orphan"),
+            endpoint("vpce-planted", "gone", "sg-planted"),
+            gateway,
+            deleted,
+            deleting,
+        ];
+        let mut found: Vec<(&str, Unclaimed)> = groups
+            .iter()
+            .map(|fact| (fact.id.as_str(), Unclaimed::group(&clusters, fact)))
+            .collect();
+        for fact in &endpoints {
+            found.extend(Unclaimed::endpoint(&clusters, fact).map(|thing| (fact.id.as_str(), thing)));
+        }
+        let orphans = orphans(&One, found.iter().map(|(id, thing)| (*id, thing)));
+        let words: Vec<String> = orphans.iter().map(ToString::to_string).collect();
+        let unproven = "not proven: only tags say that the operator made it";
         assert_eq!(
             words,
-            ["sg-nameless (its tags name no object)", "sg-orphan (of ns/gone)"]
+            [
+                format!("vpce-gateway (of ns/gone), {unproven}"),
+                "vpce-orphan (of ns/gone), proven: it has the operator's group sg-orphan".to_owned(),
+                format!("vpce-other (of ns/other), {unproven}"),
+                format!("vpce-planted (of ns/gone), {unproven}"),
+                format!("sg-beside (of ns/made-just-now), {unproven}"),
+                format!("sg-evil (of ns/a\\nb\\u{{1b}}[2J\\u{{202e}}), {unproven}"),
+                format!("sg-nameless (its tags name no object), {unproven}"),
+                "sg-orphan (of ns/gone), proven: its name and description, which AWS fixes at creation".to_owned(),
+                format!("sg-planted (of ns/gone), {unproven}"),
+            ]
         );
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::conditions::{Finding, Reason};
 use crate::desired::{Desired, Groups};
 use crate::observed::{Observed, Sight};
+use crate::ownership::Doubt;
 use crate::tags::{self, Claim, Owner};
 
 mod absence;
@@ -57,7 +58,7 @@ pub fn plan(owner: &Owner, desired: &Desired, observed: &Observed, memory: Memor
     };
     if let (Groups::Provided(provided), Some(group)) = (&desired.groups, observed.group.ours()) {
         let attached = match &observed.endpoint {
-            Sight::Ours(fact) | Sight::Lost(fact) => fact.groups.contains(&group.id),
+            Sight::Ours(fact) | Sight::Lost(fact) | Sight::Unproven(fact, _) => fact.groups.contains(&group.id),
             Sight::Unconfirmed => true,
             Sight::Absent | Sight::Gone => false,
         };
@@ -117,6 +118,19 @@ pub fn held(hold: &str) -> Finding {
             "many endpoints of this region vanished at once, so nothing is made until someone of the platform team has \
              looked, and releases hold {hold} on the AWSAccount (annotation {})",
             crate::api::RELEASE_HOLD
+        ),
+    )
+}
+
+/// What the condition says of what carries the object's tags and nothing else that proves it.
+fn unproven(kind: &str, id: &str, doubt: Doubt) -> Finding {
+    Finding::bad(
+        Reason::OwnershipLost,
+        format!(
+            "{kind} {id} carries the tags of this object, but {doubt}, and whoever may tag in the AWS account can set tags: it is neither \
+             changed nor deleted, and nothing is made in its place. Ask your platform team: if it is not this object's, its tags {}* have \
+             to go",
+            tags::RESERVED_PREFIX
         ),
     )
 }

@@ -370,6 +370,7 @@ mod tests {
         let group = |tags| GroupFact {
             id: "sg-1".into(),
             name: "g".into(),
+            description: "g".into(),
             vpc: "vpc-1".into(),
             tags,
             ingress: RuleSet::new(),

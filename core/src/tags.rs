@@ -21,8 +21,10 @@ pub const DISPLAY_NAME: &str = "Name";
 
 /// The longest tag value of EC2, in characters.
 const TAG_VALUE_MAX: usize = 256;
-/// The longest security group name of EC2, in characters.
+/// The longest name and the longest description of a security group in EC2, in characters.
 const GROUP_NAME_MAX: usize = 255;
+/// So much of the UID is in a group's name.
+const UID_IN_NAME: usize = 8;
 
 /// This cluster, and those whose resources it takes over.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -111,20 +113,57 @@ impl Owner {
 
     /// The name of the owner's security group.
     pub fn group_name(&self) -> String {
-        let uid: String = self.uid.chars().take(8).collect();
-        let name = format!("vpce-{}-{}-{uid}", self.namespace, self.name);
+        let uid: String = self.uid.chars().take(UID_IN_NAME).collect();
         // EC2 refuses group names that start with "sg-"; ours never do.
-        shorten(&name, GROUP_NAME_MAX)
+        shorten(&format!("{}{uid}", self.group_name_start()), GROUP_NAME_MAX)
+    }
+
+    fn group_name_start(&self) -> String {
+        format!("vpce-{}-{}-", self.namespace, self.name)
+    }
+
+    /// The description of the owner's security group. It names the cluster: the tag that does could be planted.
+    pub fn group_description(&self) -> String {
+        self.group_description_in(&self.cluster.own)
+    }
+
+    fn group_description_in(&self, cluster: &str) -> String {
+        let text = format!("VPC endpoint {}/{} of cluster {cluster}", self.namespace, self.name);
+        shorten(&text, GROUP_NAME_MAX)
+    }
+
+    /// Whether a group of this name and description was made for this owner, under whatever UID, in this cluster or in one that it takes
+    /// over from. AWS fixes both when a group is made.
+    pub fn named_group(&self, name: &str, description: &str) -> bool {
+        let is_described = self
+            .cluster
+            .ids()
+            .any(|cluster| description == self.group_description_in(cluster));
+        let start = self.group_name_start();
+        let room = GROUP_NAME_MAX.saturating_sub(start.chars().count());
+        let is_named = if room >= UID_IN_NAME {
+            let uid = name.strip_prefix(&start);
+            uid.is_some_and(|uid| (1..=UID_IN_NAME).contains(&uid.len()))
+        } else {
+            // The UID is in the hash, and the rest of what is cut off in the description's.
+            let kept: String = start.chars().take(GROUP_NAME_MAX - HASH - 1).collect();
+            let hash = name.strip_prefix(&kept).and_then(|rest| rest.strip_prefix('-'));
+            hash.is_some_and(|hash| hash.len() == HASH)
+        };
+        is_described && is_named
     }
 }
+
+/// How long the hash is at the end of what was shortened.
+const HASH: usize = 12;
 
 /// Shortens to at most `max` characters, with a hash at the end so that what differs stays different.
 pub fn shorten(value: &str, max: usize) -> String {
     if value.chars().count() <= max {
         return value.to_owned();
     }
-    let hash = hex(&Sha256::digest(value.as_bytes())[..6]);
-    let kept: String = value.chars().take(max - hash.len() - 1).collect();
+    let hash = hex(&Sha256::digest(value.as_bytes())[..HASH / 2]);
+    let kept: String = value.chars().take(max - HASH - 1).collect();
     format!("{kept}-{hash}")
 }
 
@@ -167,6 +206,50 @@ mod tests {
         tags.insert(NAMESPACE.into(), "other".into());
         assert_eq!(owner().claim(&tags), Claim::Another);
         assert_eq!(owner().claim(&BTreeMap::new()), Claim::Nobody);
+    }
+
+    #[test]
+    fn a_group_is_known_by_what_aws_fixes_whatever_the_uid() {
+        let mut long = owner();
+        long.namespace = "n".repeat(63);
+        long.name = "x".repeat(253);
+        for owner in [owner(), long] {
+            let again = Owner {
+                uid: "0f0f0f0f-another".into(),
+                ..owner.clone()
+            };
+            assert!(again.named_group(&owner.group_name(), &owner.group_description()));
+            let mut other = owner.clone();
+            other.name.replace_range(1.., "z");
+            let elsewhere = Owner {
+                cluster: "d".into(),
+                ..owner.clone()
+            };
+            let heir = Owner {
+                cluster: Clusters {
+                    own: "d".into(),
+                    former: vec!["c".into()],
+                },
+                ..owner.clone()
+            };
+            assert!(heir.named_group(&owner.group_name(), &owner.group_description()));
+            for (name, description) in [
+                (other.group_name(), owner.group_description()),
+                (owner.group_name(), other.group_description()),
+                (owner.group_name(), elsewhere.group_description()),
+                (owner.group_name(), String::new()),
+                ("database".into(), owner.group_description()),
+                (format!("{}0", owner.group_name()), owner.group_description()),
+            ] {
+                assert!(!owner.named_group(&name, &description), "{name}: {description}");
+            }
+        }
+        // Names that run together are told apart by the descriptions.
+        let (mut a, mut b) = (owner(), owner());
+        (a.namespace, a.name) = ("ns-db".into(), "x".into());
+        (b.namespace, b.name) = ("ns".into(), "db-x".into());
+        assert_eq!(a.group_name(), b.group_name());
+        assert!(!a.named_group(&b.group_name(), &b.group_description()));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The AWSAccount controller: says whether the role can be assumed and what it lacks, who uses the account, what is left over there, and what is held.
 
 pub mod controller;
-mod orphans;
+pub mod orphans;
 pub mod permissions;
 pub mod protection;
 pub mod reconcile;

@@ -45,21 +45,23 @@ pub async fn look(
             tracing::debug!(account = name, region = place, ?error, "orphans are not known here yet");
         }
     }
-    let present = Present::of(&ctx.caches);
+    let present = Present::of(&ctx.caches, &role.account_id);
     let regions = ctx.regions.all();
     let here = regions.iter().filter(|region| region.key.account_id == role.account_id);
-    let mut ids: Vec<String> = here
-        .flat_map(|region| region.orphans(&present))
-        .map(|orphan| orphan.id)
-        .collect();
+    let (mut ids, mut count) = (Vec::new(), 0);
+    for region in here {
+        let (orphans, counted) = region.orphans(&present);
+        ids.extend(orphans.into_iter().map(|orphan| orphan.id));
+        count += counted;
+    }
     ids.sort();
-    let count = i64::try_from(ids.len()).unwrap_or(i64::MAX);
     ids.truncate(LISTED);
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
     OrphansStatus { count, ids }
 }
 
 /// The regions in which something of ours may be.
-fn places(ctx: &Context, account: &str, spec: &AWSAccountSpec) -> BTreeSet<String> {
+pub fn places(ctx: &Context, account: &str, spec: &AWSAccountSpec) -> BTreeSet<String> {
     let endpoints = ctx.caches.endpoints.state();
     let used = endpoints.iter().filter_map(|endpoint| {
         let is_user = endpoint.status.account.as_ref()?.name == account;

@@ -8,7 +8,7 @@ use aws_sdk_ec2::types::{
 };
 use aws_types::request_id::RequestId;
 use vpce_core::ids::{EndpointId, GroupId, SubnetId, VpcId};
-use vpce_core::observed::{EndpointFact, GroupFact, State};
+use vpce_core::observed::{EndpointFact, EndpointType, GroupFact, State};
 use vpce_core::plan::ResourceId;
 use vpce_core::rules::{self, Direction, Peer, Rule, RuleSet};
 
@@ -17,6 +17,9 @@ use super::observer::{Call, Observer, observed};
 
 /// EC2 gives at most so many endpoints or groups in one page.
 const PAGE_SIZE: i32 = 1000;
+/// What carries a tag may be anybody's, with up to 50 tags and hundreds of rules each, and most of it is dropped once it is read: so much
+/// of it is in memory at once.
+const TAGGED_PAGE_SIZE: i32 = 100;
 
 /// A client for one account and region.
 #[derive(Clone)]
@@ -61,6 +64,13 @@ pub enum Which<'a, Id> {
 }
 
 impl<Id: ToString> Which<'_, Id> {
+    fn page_size(&self) -> i32 {
+        match self {
+            Which::Clusters(_) | Which::Retained(_) => TAGGED_PAGE_SIZE,
+            Which::Ids(_) => PAGE_SIZE,
+        }
+    }
+
     fn filter(&self, id_filter: &str) -> Filter {
         match self {
             Which::Clusters(ids) => Filter::builder()
@@ -87,7 +97,7 @@ impl Ec2 {
         }
     }
 
-    /// EC2 DescribeVpcEndpoints, one page. Endpoints that a service of AWS manages itself are left out.
+    /// EC2 DescribeVpcEndpoints, one page.
     pub async fn describe_endpoints(
         &self,
         which: &Which<'_, EndpointId>,
@@ -97,15 +107,12 @@ impl Ec2 {
             .client
             .describe_vpc_endpoints()
             .filters(which.filter("vpc-endpoint-id"))
-            .max_results(PAGE_SIZE)
+            .max_results(which.page_size())
             .set_next_token(page);
         let answer = observed(&self.observer, self.call("DescribeVpcEndpoints"), request.send()).await?;
         let next = answer.next_token.filter(|token| !token.is_empty());
         let facts = answer.vpc_endpoints.unwrap_or_default();
-        let facts = facts
-            .into_iter()
-            .filter(|endpoint| endpoint.requester_managed != Some(true));
-        Ok((facts.filter_map(endpoint_fact).collect(), next))
+        Ok((facts.into_iter().filter_map(endpoint_fact).collect(), next))
     }
 
     /// EC2 DescribeVpcEndpoints by `VpcEndpointIds`, for simulators that do not know the filter: an empty page if it is
@@ -132,7 +139,7 @@ impl Ec2 {
             .client
             .describe_security_groups()
             .filters(which.filter("group-id"))
-            .max_results(PAGE_SIZE)
+            .max_results(which.page_size())
             .set_next_token(page);
         let answer = observed(&self.observer, self.call("DescribeSecurityGroups"), request.send()).await?;
         let next = answer.next_token.filter(|token| !token.is_empty());
@@ -159,6 +166,7 @@ impl Ec2 {
         let fact = GroupFact {
             id: answer.group_id.clone().unwrap_or_default().into(),
             name: name.to_owned(),
+            description: description.to_owned(),
             vpc: vpc.clone(),
             tags: tags.clone(),
             ingress: RuleSet::new(),
@@ -476,6 +484,9 @@ fn endpoint_fact(endpoint: aws_sdk_ec2::types::VpcEndpoint) -> Option<EndpointFa
     });
     Some(EndpointFact {
         id: endpoint.vpc_endpoint_id?.into(),
+        type_: EndpointType::parse(endpoint.vpc_endpoint_type.as_ref().map_or("", |type_| type_.as_str())),
+        requester_managed: endpoint.requester_managed.unwrap_or(false),
+        created: endpoint.creation_timestamp.map(|time| time.secs()),
         state: State::parse(endpoint.state.as_ref().map_or("", |state| state.as_str())),
         vpc: endpoint.vpc_id.unwrap_or_default().into(),
         service_name: endpoint.service_name.unwrap_or_default(),
@@ -509,6 +520,7 @@ fn group_fact(group: aws_sdk_ec2::types::SecurityGroup) -> Option<GroupFact> {
     Some(GroupFact {
         id: group.group_id?.into(),
         name: group.group_name.unwrap_or_default(),
+        description: group.description.unwrap_or_default(),
         vpc: group.vpc_id.unwrap_or_default().into(),
         tags: tag_map(group.tags),
         ingress: rule_set(&group.ip_permissions.unwrap_or_default()),

@@ -5,7 +5,8 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use vpce_core::observed::State;
+use kube::runtime::reflector::ObjectRef;
+use vpce_core::observed::{EndpointFact, State};
 use vpce_core::orphans::{Kind, Objects, Orphan, orphans};
 use vpce_core::plan::ResourceId;
 
@@ -40,34 +41,47 @@ impl Retained {
     }
 }
 
-/// The objects of the cluster, as the caches have them at one moment.
+/// How many endpoints and groups there are of something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Endpoints.
+    pub endpoints: usize,
+    /// Security groups.
+    pub groups: usize,
+}
+
+/// The objects of the cluster, and the ids that the statuses of those know that are bound to one AWS account.
 pub struct Present {
-    names: HashSet<(String, String)>,
+    caches: Caches,
     ids: HashSet<String>,
 }
 
 impl Present {
-    /// Those of the caches, which must have been filled.
-    pub fn of(caches: &Caches) -> Self {
+    /// Those of the caches, which must have been filled, for an AWS account.
+    pub fn of(caches: &Caches, account_id: &str) -> Self {
         let endpoints = caches.endpoints.state();
-        let name = |meta: &kube::core::ObjectMeta| {
-            let namespace = meta.namespace.clone().unwrap_or_default();
-            (namespace, meta.name.clone().unwrap_or_default())
-        };
-        let ids = endpoints.iter().flat_map(|endpoint| {
+        let here = endpoints.iter().filter(|endpoint| {
+            let account = endpoint.status.account.as_ref();
+            account.is_some_and(|account| account.account_id == account_id)
+        });
+        let ids = here.flat_map(|endpoint| {
             let status = &endpoint.status;
             [status.vpc_endpoint_id.clone(), status.security_group_id.clone()]
         });
         Self {
-            names: endpoints.iter().map(|endpoint| name(&endpoint.metadata)).collect(),
+            caches: caches.clone(),
             ids: ids.flatten().collect(),
         }
     }
 }
 
 impl Objects for Present {
-    fn is_there(&self, namespace: &str, name: &str) -> bool {
-        self.names.contains(&(namespace.to_owned(), name.to_owned()))
+    fn lacks(&self, namespace: &str, name: &str, kind: Kind) -> bool {
+        let object = self.caches.endpoints.get(&ObjectRef::new(name).within(namespace));
+        object.is_some_and(|object| match kind {
+            Kind::Endpoint => object.status.vpc_endpoint_id.is_none(),
+            Kind::Group => object.status.security_group_id.is_none(),
+        })
     }
 
     fn is_known(&self, id: &str) -> bool {
@@ -95,23 +109,35 @@ impl Region {
         retained + self.orphaned_endpoints.load(Ordering::Relaxed)
     }
 
-    /// The orphans of the last read.
-    pub fn orphans(&self, present: &Present) -> Vec<Orphan> {
-        let endpoints = self.endpoints(|shelf| shelf.facts().cloned().collect::<Vec<_>>());
-        let groups = self.groups(|shelf| shelf.facts().cloned().collect::<Vec<_>>());
-        let found = orphans(&self.settings.clusters.own, present, endpoints.iter(), groups.iter());
-        let endpoints = found.iter().filter(|orphan| orphan.kind == Kind::Endpoint).count();
-        self.orphaned_endpoints.store(endpoints, Ordering::Relaxed);
-        found
+    /// The orphans of the last read, of those that are kept; and how many there are in all.
+    pub fn orphans(&self, present: &Present) -> (Vec<Orphan>, usize) {
+        let (endpoints, further_endpoints) = self.endpoints(|shelf| (shelf.unclaimed(present), shelf.beyond()));
+        let (groups, further_groups) = self.groups(|shelf| (shelf.unclaimed(present), shelf.beyond()));
+        let found = endpoints.iter().chain(&groups).map(|(id, words)| (id.as_str(), words));
+        let orphans = orphans(present, found);
+        let of = |kind: Kind| orphans.iter().filter(|orphan| orphan.kind == kind).count();
+        let counts = Counts {
+            endpoints: of(Kind::Endpoint) + further_endpoints,
+            groups: of(Kind::Group) + further_groups,
+        };
+        // Whoever may tag could fill an AWSAccount's room with what is not proven.
+        let is_ours = |orphan: &&Orphan| orphan.kind == Kind::Endpoint && orphan.proof.is_some();
+        let proven = orphans.iter().filter(is_ours).count();
+        self.orphaned_endpoints.store(proven, Ordering::Relaxed);
+        if self.read_at().is_some() {
+            *self.orphaned.lock().unwrap_or_else(PoisonError::into_inner) = Some(counts);
+        }
+        let count = counts.endpoints + counts.groups;
+        (orphans, count)
     }
 
-    /// How many there are, by kind, and whether they were retained.
-    pub fn leftovers(&self, present: &Present) -> Vec<(&'static str, bool, usize)> {
-        let orphans = self.orphans(present);
-        let of = |kind: Kind| orphans.iter().filter(|orphan| orphan.kind == kind).count();
+    /// How many there were when they were last looked for, by kind, and whether they were retained.
+    pub fn leftovers(&self) -> Vec<(&'static str, bool, usize)> {
+        let orphaned = *self.orphaned.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found = Vec::new();
-        if self.read_at().is_some() {
-            found.extend([Kind::Endpoint, Kind::Group].map(|kind| (kind.as_str(), false, of(kind))));
+        if let Some(Counts { endpoints, groups }) = orphaned {
+            found.push((Kind::Endpoint.as_str(), false, endpoints));
+            found.push((Kind::Group.as_str(), false, groups));
         }
         self.with_retained(|retained| {
             if retained.at.is_some() {
@@ -133,11 +159,25 @@ impl Region {
         }
         let at = Instant::now();
         let cluster = self.settings.clusters.own.as_str();
-        let mut endpoints = self.all_endpoints(ec2, Which::Retained(cluster)).await?;
-        // What was deleted lingers in answers, and costs nothing.
-        endpoints.retain(|fact| !matches!(fact.state, State::Deleting | State::Deleted));
-        let endpoints = endpoints.len();
-        let groups = self.all_groups(ec2, Which::Retained(cluster)).await?.len();
+        let which = Which::Retained(cluster);
+        let (mut endpoints, mut groups) = (0, 0);
+        self.each_page(
+            "DescribeVpcEndpoints",
+            |page| ec2.describe_endpoints(&which, page),
+            |facts| {
+                // What was deleted lingers in answers, and costs nothing.
+                let is_there = |fact: &&EndpointFact| !matches!(fact.state, State::Deleting | State::Deleted);
+                endpoints += facts.iter().filter(is_there).count();
+            },
+        )
+        .await?;
+        let which = Which::Retained(cluster);
+        self.each_page(
+            "DescribeSecurityGroups",
+            |page| ec2.describe_groups(&which, page),
+            |facts| groups += facts.len(),
+        )
+        .await?;
         self.with_retained(|retained| {
             retained.at = Some(at);
             retained.endpoints = endpoints;

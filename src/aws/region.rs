@@ -11,14 +11,15 @@ use vpce_core::error::Class;
 use vpce_core::ids::{EndpointId, GroupId};
 use vpce_core::limits::Limits;
 use vpce_core::line::{Line, Turn};
-use vpce_core::observed::{EndpointFact, GroupFact, Sight};
+use vpce_core::observed::{EndpointFact, GroupFact};
+use vpce_core::ownership::Seen;
 use vpce_core::tags::{Clusters, Owner};
 
 use super::deletes::{Asker, Deletes};
 use super::ec2::{Ec2, Which};
 use super::error::CallError;
-use super::leftovers::Retained;
-use super::snapshot::{Resource, Shelf};
+use super::leftovers::{Counts, Present, Retained};
+use super::snapshot::{self, MOST_UNCLAIMED, Resource, Shelf};
 
 /// EC2 takes at most 200 values in a filter.
 const FILTER_VALUES: usize = 200;
@@ -45,6 +46,9 @@ pub use crate::context::Wake;
 /// The endpoints that bound objects have in a region, by their status.
 pub type Known = Arc<dyn Fn(&RegionKey) -> Vec<EndpointId> + Send + Sync>;
 
+/// The objects that may claim what is found in an AWS account.
+pub type Claims = Arc<dyn Fn(&RegionKey) -> Present + Send + Sync>;
+
 /// Told an action and how long a call of it waited for its turn, in seconds.
 pub type Waited = Arc<dyn Fn(&'static str, f64) + Send + Sync>;
 
@@ -63,6 +67,8 @@ pub struct Settings {
     pub wake: Wake,
     /// What the objects' statuses know.
     pub known: Known,
+    /// Which objects there are.
+    pub claims: Claims,
     /// Told how long a call waited for its turn, in seconds.
     pub waited: Waited,
 }
@@ -137,15 +143,13 @@ pub struct Gauges {
     pub lines: Vec<(&'static str, f64, usize)>,
 }
 
-/// What an owner has in a region.
+/// What carries an owner's tags in a region, or is under an id that its status knows.
 #[derive(Debug, Clone)]
 pub struct Found {
-    /// The endpoint.
-    pub endpoint: Sight<EndpointFact>,
-    /// Further endpoints with the owner's tags.
-    pub spare_endpoints: Vec<EndpointFact>,
-    /// The group.
-    pub group: Sight<GroupFact>,
+    /// Endpoints.
+    pub endpoints: Seen<EndpointFact>,
+    /// Groups.
+    pub groups: Seen<GroupFact>,
     /// When what we wrote has settled and is to be read again: with all that those who poll look at then.
     pub settles_at: Option<Instant>,
 }
@@ -169,8 +173,10 @@ pub struct Region {
     pub(super) deletes: Deletes,
     pub(super) retained: Mutex<Retained>,
     pub(super) reading_retained: AsyncMutex<()>,
-    /// How many there were at the last look.
+    /// How many there were at the last look, of those that are proven to be ours.
     pub(super) orphaned_endpoints: AtomicUsize,
+    /// How many orphans there were when they were looked for last.
+    pub(super) orphaned: Mutex<Option<Counts>>,
     /// When the operator started. All lines begin then, with one token: nobody knows what was spent before, but since
     /// then only we spend.
     epoch: Instant,
@@ -196,6 +202,7 @@ impl Region {
             retained: Mutex::default(),
             reading_retained: AsyncMutex::new(()),
             orphaned_endpoints: AtomicUsize::new(0),
+            orphaned: Mutex::default(),
             epoch,
         }
     }
@@ -290,7 +297,8 @@ impl Region {
         {
             return Err(LookError::Failed(error));
         }
-        let result = self.read(ec2, owner, known, max_age).await;
+        // Boxed, or the types of all futures above it grow too deep for the compiler.
+        let result = Box::pin(self.read(ec2, owner, known, max_age)).await;
         self.with(|snapshot| {
             snapshot.failed = match &result {
                 Err(LookError::Failed(error)) => Some((Instant::now(), error.clone())),
@@ -311,9 +319,7 @@ impl Region {
             self.read_all(ec2).await?;
         }
         let (endpoints, groups) = self.to_read(owner, known);
-        for ids in endpoints.chunks(FILTER_VALUES) {
-            self.read_endpoints(ec2, ids).await?;
-        }
+        self.read_now(ec2, &endpoints).await?;
         for ids in groups.chunks(FILTER_VALUES) {
             let started = Instant::now();
             let facts = self.all_groups(ec2, Which::Ids(ids)).await?;
@@ -329,7 +335,7 @@ impl Region {
         }
         let _reading = self.reading.lock().await;
         match self.is_old(max_age) {
-            true => self.read_all(ec2).await,
+            true => Box::pin(self.read_all(ec2)).await,
             false => Ok(()),
         }
     }
@@ -384,28 +390,71 @@ impl Region {
         }
     }
 
+    /// Reads these endpoints now, whoever has them.
+    pub async fn read_now(&self, ec2: &Ec2, ids: &[EndpointId]) -> Result<(), LookError> {
+        for ids in ids.chunks(FILTER_VALUES) {
+            self.read_endpoints(ec2, ids).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the last read did not find an endpoint, or as deleted.
+    pub fn is_gone(&self, id: &EndpointId) -> bool {
+        self.with(|snapshot| snapshot.endpoints.get(id).is_none_or(Resource::is_gone))
+    }
+
     async fn read_all(&self, ec2: &Ec2) -> Result<(), LookError> {
         let clusters: Vec<&str> = self.settings.clusters.ids().collect();
         let started = Instant::now();
         let wall = SystemTime::now();
-        let endpoints = self.all_endpoints(ec2, Which::Clusters(&clusters)).await?;
-        let groups = self.all_groups(ec2, Which::Clusters(&clusters)).await?;
-        self.take_in(|snapshot| {
-            snapshot.endpoints.found_all(endpoints, started);
-            snapshot.groups.found_all(groups, started);
+        let objects = (self.settings.claims)(&self.key);
+        let which = Which::Clusters(&clusters);
+        let mut endpoints = snapshot::Found::default();
+        self.each_page(
+            "DescribeVpcEndpoints",
+            |page| ec2.describe_endpoints(&which, page),
+            |facts| {
+                self.with(|snapshot| snapshot.endpoints.found_page(facts, started, &objects, &mut endpoints));
+            },
+        )
+        .await?;
+        let which = Which::Clusters(&clusters);
+        let mut groups = snapshot::Found::default();
+        self.each_page(
+            "DescribeSecurityGroups",
+            |page| ec2.describe_groups(&which, page),
+            |facts| {
+                self.with(|snapshot| snapshot.groups.found_page(facts, started, &objects, &mut groups));
+            },
+        )
+        .await?;
+        let beyond = self.take_in(|snapshot| {
+            snapshot.endpoints.found_all(&endpoints, started);
+            snapshot.groups.found_all(&groups, started);
             snapshot.read = Some((started, wall));
             snapshot.stale = false;
+            snapshot.endpoints.beyond() + snapshot.groups.beyond()
         });
+        if beyond > 0 {
+            tracing::warn!(
+                account_id = self.key.account_id,
+                region = self.key.region,
+                kept = MOST_UNCLAIMED,
+                beyond,
+                "too much carries this cluster's tag and belongs to no object: the rest is only counted"
+            );
+        }
         self.confirm_hold(ec2).await
     }
 
     /// Takes in what a read found. In the same moment, before anybody acts on it, creates are held if many have vanished.
-    fn take_in(&self, take_in: impl FnOnce(&mut Snapshot)) {
+    fn take_in<T>(&self, take_in: impl FnOnce(&mut Snapshot) -> T) -> T {
         let known = (self.settings.known)(&self.key);
         self.with(|snapshot| {
-            take_in(snapshot);
+            let result = take_in(snapshot);
             snapshot.judge(&self.key, &known);
-        });
+            result
+        })
     }
 
     /// Asks once more for what a new hold is about: endpoints that only lost their tags have not vanished.
@@ -471,10 +520,28 @@ impl Region {
         Answer: Future<Output = Result<(Vec<Fact>, Option<String>), CallError>>,
     {
         let mut all = Vec::new();
+        self.each_page(action, &mut read, |facts| all.extend(facts)).await?;
+        Ok(all)
+    }
+
+    /// Reads all pages, and passes each on before it reads the next.
+    pub(super) async fn each_page<Fact, Answer>(
+        &self,
+        action: &'static str,
+        mut read: impl FnMut(Option<String>) -> Answer,
+        mut take: impl FnMut(Vec<Fact>),
+    ) -> Result<(), LookError>
+    where
+        Answer: Future<Output = Result<(Vec<Fact>, Option<String>), CallError>>,
+    {
         let mut token = None;
         loop {
-            if let Turn::Wait(time) = self.turn(action, READER, "") {
-                return Err(LookError::Busy(time));
+            while let Turn::Wait(time) = self.turn(action, READER, "") {
+                if token.is_none() {
+                    return Err(LookError::Busy(time));
+                }
+                // To begin anew would cost the pages that were read already.
+                tokio::time::sleep(time).await;
             }
             let (facts, next) = read(token).await.map_err(|error| {
                 if error.class == Class::Throttled {
@@ -482,10 +549,10 @@ impl Region {
                 }
                 LookError::Failed(error)
             })?;
-            all.extend(facts);
+            take(facts);
             match next {
                 Some(next) => token = Some(next),
-                None => return Ok(all),
+                None => return Ok(()),
             }
         }
     }
@@ -516,17 +583,10 @@ impl Region {
     /// What the snapshot has for an owner.
     pub fn find(&self, owner: &Owner, known: (Option<&EndpointId>, Option<&GroupId>)) -> Found {
         self.with(|snapshot| {
-            let (endpoint, spare_endpoints) = snapshot.endpoints.sight(owner, known.0);
-            let (mut group, further_groups) = snapshot.groups.sight(owner, known.1);
-            // The one that took the place of one that is gone.
-            if let (Sight::Gone, Some(next)) = (&group, further_groups.into_iter().next()) {
-                group = Sight::Ours(next);
-            }
             let settles = [snapshot.endpoints.settles_at(owner), snapshot.groups.settles_at(owner)];
             Found {
-                endpoint,
-                spare_endpoints,
-                group,
+                endpoints: snapshot.endpoints.seen(owner, known.0),
+                groups: snapshot.groups.seen(owner, known.1),
                 settles_at: settles
                     .into_iter()
                     .flatten()
@@ -685,6 +745,9 @@ mod tests {
     fn facts(ids: &[EndpointId], state: &State) -> Vec<EndpointFact> {
         let fact = |id: &EndpointId| EndpointFact {
             id: id.clone(),
+            type_: vpce_core::observed::EndpointType::Interface,
+            requester_managed: false,
+            created: None,
             state: state.clone(),
             vpc: "vpc-1".into(),
             service_name: "s".into(),
@@ -705,7 +768,7 @@ mod tests {
         let known = ids(0..20);
         let mut there = facts(&known[gone..], &State::Available);
         there.extend(lingering.into_iter().flat_map(|state| facts(&known[..gone], state)));
-        snapshot.endpoints.found_all(there, Instant::now());
+        snapshot.endpoints.found(there, Instant::now());
         snapshot.judge(&key(), &known);
         snapshot.hold.id
     }
@@ -724,7 +787,7 @@ mod tests {
         let mut snapshot = snapshot(Duration::ZERO);
         let known = ids(0..2);
         let start = Instant::now();
-        snapshot.endpoints.found_all(facts(&known, &State::Available), start);
+        snapshot.endpoints.found(facts(&known, &State::Available), start);
         snapshot.found_of(&known[..1], facts(&known[..1], &State::Pending), start);
         assert!(!snapshot.stale);
         snapshot.found_of(&known[..1], Vec::new(), start);

@@ -1,20 +1,36 @@
 //! What a region held when it was last read, with our own writes on top; no clock, no calls.
+//!
+//! Only what an object claims is kept whole. Of the rest that carries the cluster's tag an id and a few words are kept, of so many at
+//! most: whoever may tag in the AWS account decides how many there are, and how large.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 use vpce_core::ids::{EndpointId, GroupId};
-use vpce_core::observed::{EndpointFact, GroupFact, Sight, State};
+use vpce_core::observed::{EndpointFact, GroupFact, State};
+use vpce_core::orphans::{Kind, Objects, Unclaimed};
+use vpce_core::ownership::{Named, Seen};
 use vpce_core::tags::{CLUSTER, Claim, Clusters, NAME, NAMESPACE, Owner};
 
 /// What is known to be gone is forgotten after this long: a status that names it still has AWS asked again.
 const FORGET_GONE_AFTER: Duration = Duration::from_secs(600);
 
+/// So many things that no object claims are kept of each kind in a region; more are only counted. An estate that lost all its objects at
+/// once stays far below it (AWS's quotas: 50 interface endpoints in a VPC, 2,500 security groups in a region); 5,000 take a few MiB.
+pub const MOST_UNCLAIMED: usize = 5000;
+/// So many things that may be an object's own are kept whole, or read at once, for an object whose status names none. It has one, unless
+/// somebody copied tags.
+const MOST_CANDIDATES: usize = 4;
+
 /// Something that EC2 describes, with an id and tags.
 pub trait Resource: Clone {
     /// Its id.
-    type Id: Clone + Eq + Hash + Ord;
+    type Id: Clone + Eq + Hash + Ord + AsStr;
+    /// What it is.
+    const KIND: Kind;
+    /// What is kept of it where no object claims it; nothing of what is gone.
+    fn few_words(&self, clusters: &Clusters) -> Option<Unclaimed>;
     /// Its id.
     fn id(&self) -> Self::Id;
     /// Its tags.
@@ -30,8 +46,31 @@ pub trait Resource: Clone {
     fn merge_unsettled(&mut self, read: Self);
 }
 
+/// An id as EC2 spells it.
+pub trait AsStr {
+    /// The id.
+    fn as_str(&self) -> &str;
+}
+
+impl AsStr for EndpointId {
+    fn as_str(&self) -> &str {
+        EndpointId::as_str(self)
+    }
+}
+
+impl AsStr for GroupId {
+    fn as_str(&self) -> &str {
+        GroupId::as_str(self)
+    }
+}
+
 impl Resource for EndpointFact {
     type Id = EndpointId;
+    const KIND: Kind = Kind::Endpoint;
+
+    fn few_words(&self, clusters: &Clusters) -> Option<Unclaimed> {
+        Unclaimed::endpoint(clusters, self)
+    }
 
     fn id(&self) -> EndpointId {
         self.id.clone()
@@ -67,6 +106,11 @@ impl Resource for EndpointFact {
 
 impl Resource for GroupFact {
     type Id = GroupId;
+    const KIND: Kind = Kind::Group;
+
+    fn few_words(&self, clusters: &Clusters) -> Option<Unclaimed> {
+        Some(Unclaimed::group(clusters, self))
+    }
 
     fn id(&self) -> GroupId {
         self.id.clone()
@@ -108,12 +152,33 @@ struct Missing {
     confirmed: bool,
 }
 
+/// What a read of everything has found so far.
+#[derive(Debug)]
+pub struct Found<Id> {
+    ids: BTreeSet<Id>,
+    beyond: usize,
+}
+
+impl<Id> Default for Found<Id> {
+    fn default() -> Self {
+        Self {
+            ids: BTreeSet::new(),
+            beyond: 0,
+        }
+    }
+}
+
 /// All endpoints, or all groups, that are known in a region.
 #[derive(Debug, Clone)]
 pub struct Shelf<R: Resource> {
     clusters: Clusters,
     settle: Duration,
     entries: HashMap<R::Id, Entry<R>>,
+    /// What no object claims.
+    unclaimed: HashMap<R::Id, Unclaimed>,
+    /// How many more there were of them in the last read of everything.
+    beyond: usize,
+    /// Of both.
     by_owner: HashMap<(String, String), BTreeSet<R::Id>>,
     missing: HashMap<R::Id, Missing>,
 }
@@ -126,6 +191,8 @@ impl<R: Resource> Shelf<R> {
             clusters,
             settle,
             entries: HashMap::new(),
+            unclaimed: HashMap::new(),
+            beyond: 0,
             by_owner: HashMap::new(),
             missing: HashMap::new(),
         }
@@ -147,17 +214,55 @@ impl<R: Resource> Shelf<R> {
         self.entries.insert(id, Entry { fact, read, settled });
     }
 
+    /// Keeps an id and a few words.
+    fn put_unclaimed(&mut self, id: R::Id, words: Unclaimed) {
+        self.remove(&id);
+        self.missing.remove(&id);
+        if self.unclaimed.len() >= MOST_UNCLAIMED {
+            return;
+        }
+        if let Some((namespace, name)) = words.object() {
+            let key = (namespace.to_owned(), name.to_owned());
+            self.by_owner.entry(key).or_default().insert(id.clone());
+        }
+        self.unclaimed.insert(id, words);
+    }
+
     fn remove(&mut self, id: &R::Id) -> Option<Entry<R>> {
-        let entry = self.entries.remove(id)?;
-        if let Some(key) = self.owner_key(&entry.fact)
-            && let Some(ids) = self.by_owner.get_mut(&key)
+        if let Some(words) = self.unclaimed.remove(id)
+            && let Some((namespace, name)) = words.object()
         {
-            ids.remove(id);
-            if ids.is_empty() {
-                self.by_owner.remove(&key);
-            }
+            self.disown(&(namespace.to_owned(), name.to_owned()), id);
+        }
+        let entry = self.entries.remove(id)?;
+        if let Some(key) = self.owner_key(&entry.fact) {
+            self.disown(&key, id);
         }
         Some(entry)
+    }
+
+    fn disown(&mut self, key: &(String, String), id: &R::Id) {
+        if let Some(ids) = self.by_owner.get_mut(key) {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.by_owner.remove(key);
+            }
+        }
+    }
+
+    /// How many things of an owner's are kept whole.
+    fn whole_of(&self, namespace: &str, name: &str) -> usize {
+        let key = (namespace.to_owned(), name.to_owned());
+        let ids = self.by_owner.get(&key).into_iter().flatten();
+        ids.filter(|id| self.entries.contains_key(id)).count()
+    }
+
+    /// Whether an object claims it: by its status, or while its status names none, by the tags of what may be its own.
+    fn is_claimed(&self, id: &R::Id, words: &Unclaimed, objects: &impl Objects) -> bool {
+        let awaited = |(namespace, name)| {
+            objects.lacks(namespace, name, R::KIND) && self.whole_of(namespace, name) < MOST_CANDIDATES
+        };
+        objects.is_known(id.as_str()) || (words.may_be_own() && words.object().is_some_and(awaited))
     }
 
     fn is_unsettled(&self, id: &R::Id, read: Instant) -> bool {
@@ -180,16 +285,51 @@ impl<R: Resource> Shelf<R> {
         }
     }
 
-    /// Takes in a read of everything: what it did not find leaves the shelf, unless we wrote it just now.
-    pub fn found_all(&mut self, facts: Vec<R>, read: Instant) {
-        let found: BTreeSet<R::Id> = facts.iter().map(Resource::id).collect();
-        self.found(facts, read);
-        let left: Vec<R::Id> = self.entries.keys().filter(|id| !found.contains(id)).cloned().collect();
+    /// Takes in a page of a read of everything that began at `read`.
+    pub fn found_page(&mut self, facts: Vec<R>, read: Instant, objects: &impl Objects, found: &mut Found<R::Id>) {
+        for fact in facts {
+            let id = fact.id();
+            if self.is_unsettled(&id, read) {
+                found.ids.insert(id);
+                self.found(vec![fact], read);
+                continue;
+            }
+            // Its place is free for the moment, whether it was kept whole or not.
+            self.remove(&id);
+            match fact.few_words(&self.clusters) {
+                Some(words) if !self.is_claimed(&id, &words, objects) => {
+                    let kept = self.unclaimed.len();
+                    self.put_unclaimed(id.clone(), words);
+                    if self.unclaimed.len() > kept {
+                        found.ids.insert(id);
+                    } else {
+                        found.beyond += 1;
+                    }
+                }
+                Some(_) => {
+                    found.ids.insert(id);
+                    self.put(fact, read, None);
+                }
+                // What EC2 still shows, and says is gone, matters to who knows it.
+                None if objects.is_known(id.as_str()) => {
+                    found.ids.insert(id);
+                    self.put(fact, read, None);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Ends a read of everything: what it did not find leaves the shelf, unless we wrote it just now.
+    pub fn found_all(&mut self, found: &Found<R::Id>, read: Instant) {
+        let kept = self.entries.keys().chain(self.unclaimed.keys());
+        let left: Vec<R::Id> = kept.filter(|id| !found.ids.contains(id)).cloned().collect();
         for id in left {
             if !self.is_unsettled(&id, read) {
                 self.remove(&id);
             }
         }
+        self.beyond = found.beyond;
         self.missing
             .retain(|_, missing| read.saturating_duration_since(missing.last) < FORGET_GONE_AFTER);
     }
@@ -242,14 +382,23 @@ impl<R: Resource> Shelf<R> {
         );
     }
 
-    /// Whether it is there.
+    /// Whether it is there, and kept whole.
     pub fn contains(&self, id: &R::Id) -> bool {
         self.entries.contains_key(id)
     }
 
-    /// All that is there.
-    pub fn facts(&self) -> impl Iterator<Item = &R> {
-        self.entries.values().map(|entry| &entry.fact)
+    /// What no object claims: what was kept of it, and what of the rest these objects do not know.
+    pub fn unclaimed(&self, objects: &impl Objects) -> Vec<(String, Unclaimed)> {
+        let unknown = self.entries.iter().filter(|(id, _)| !objects.is_known(id.as_str()));
+        let whole = unknown.filter_map(|(id, entry)| Some((id, entry.fact.few_words(&self.clusters)?)));
+        let kept = self.unclaimed.iter().map(|(id, words)| (id, words.clone()));
+        let named = whole.chain(kept).map(|(id, words)| (id.as_str().to_owned(), words));
+        named.collect()
+    }
+
+    /// How many more there were that no object claims.
+    pub fn beyond(&self) -> usize {
+        self.beyond
     }
 
     /// What is there under this id.
@@ -257,39 +406,24 @@ impl<R: Resource> Shelf<R> {
         self.entries.get(id).map(|entry| &entry.fact)
     }
 
-    /// What an owner has, the one that status knows first; and further ones that carry its tags.
-    pub fn sight(&self, owner: &Owner, known: Option<&R::Id>) -> (Sight<R>, Vec<R>) {
+    /// What is under the id that status knows, and all that carries an owner's tags.
+    pub fn seen(&self, owner: &Owner, known: Option<&R::Id>) -> Seen<R> {
         let key = (owner.namespace.clone(), owner.name.clone());
-        let mut ours: Vec<R> = self
-            .by_owner
-            .get(&key)
-            .into_iter()
-            .flatten()
+        let ids = self.by_owner.get(&key).into_iter().flatten();
+        let tagged = ids
             .filter_map(|id| self.get(id))
             .filter(|fact| owner.claim(fact.tags()) == Claim::Ours && !fact.is_gone())
             .cloned()
             .collect();
-        let Some(known) = known else {
-            return match ours.is_empty() {
-                true => (Sight::Absent, ours),
-                false => (Sight::Ours(ours.remove(0)), ours),
-            };
+        let named = match known {
+            None => Named::None,
+            Some(id) => match (self.get(id), self.missing.get(id)) {
+                (Some(fact), _) => Named::There(fact.clone()),
+                (None, Some(missing)) if missing.confirmed => Named::Gone,
+                (None, _) => Named::Unconfirmed,
+            },
         };
-        if let Some(place) = ours.iter().position(|fact| fact.id() == *known) {
-            let fact = ours.remove(place);
-            return (Sight::Ours(fact), ours);
-        }
-        let sight = match (self.get(known), self.missing.get(known)) {
-            (Some(fact), _) if fact.is_gone() => Sight::Gone,
-            // Another's, by its tags: no status that we wrote names it while there is one of the owner's.
-            (Some(fact), _) if owner.claim(fact.tags()) == Claim::Another && !ours.is_empty() => {
-                return (Sight::Ours(ours.remove(0)), ours);
-            }
-            (Some(fact), _) => return (Sight::Lost(fact.clone()), ours),
-            (None, Some(missing)) if missing.confirmed => Sight::Gone,
-            (None, _) => Sight::Unconfirmed,
-        };
-        (sight, ours)
+        Seen { named, tagged }
     }
 
     /// Whether this id has to be asked for, to know whether it is there or gone.
@@ -323,12 +457,25 @@ impl<R: Resource> Shelf<R> {
         let own = self.by_owner.get(&key);
         let mut due: BTreeSet<R::Id> = self.due(tick).cloned().collect();
         let unknown = known.filter(|id| self.is_unknown(id, tick));
+        let candidates: Vec<&R::Id> = match known {
+            Some(_) => Vec::new(),
+            None => self.candidates(own),
+        };
         let concerns_owner = |id: &R::Id| Some(id) == known || own.is_some_and(|ids| ids.contains(id));
-        if unknown.is_none() && !due.iter().any(concerns_owner) {
+        if unknown.is_none() && candidates.is_empty() && !due.iter().any(concerns_owner) {
             return Vec::new();
         }
-        due.extend(unknown.cloned());
+        due.extend(unknown.into_iter().chain(candidates).cloned());
         due.into_iter().collect()
+    }
+
+    /// What may be an owner's own and is not kept whole: its object was not there, or had another, when everything was read.
+    fn candidates<'a>(&'a self, own: Option<&'a BTreeSet<R::Id>>) -> Vec<&'a R::Id> {
+        let ids: Vec<&R::Id> = own.into_iter().flatten().collect();
+        let whole = ids.iter().filter(|id| self.entries.contains_key(**id)).count();
+        let may_be_own = |id: &&R::Id| self.unclaimed.get(*id).is_some_and(Unclaimed::may_be_own);
+        let room = MOST_CANDIDATES.saturating_sub(whole);
+        ids.into_iter().filter(may_be_own).take(room).collect()
     }
 
     /// When what we wrote for this owner settles, so that it is worth reading again; none if nothing has to.
@@ -357,6 +504,8 @@ impl<R: Resource> Shelf<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vpce_core::observed::{EndpointType, Sight};
+    use vpce_core::ownership::{self, Claimant};
 
     const SETTLE: Duration = Duration::from_secs(10);
 
@@ -369,9 +518,60 @@ mod tests {
         }
     }
 
+    /// One object, by its status or by its tags, and nobody else.
+    #[derive(Default)]
+    struct One {
+        known: Option<&'static str>,
+        lacks: bool,
+    }
+
+    impl Objects for One {
+        fn lacks(&self, namespace: &str, name: &str, _: Kind) -> bool {
+            self.lacks && (namespace, name) == ("ns", "db")
+        }
+
+        fn is_known(&self, id: &str) -> bool {
+            self.known == Some(id)
+        }
+    }
+
+    const KNOWN: One = One {
+        known: Some("vpce-1"),
+        lacks: false,
+    };
+
+    /// Reads everything, in one page.
+    fn read_all(shelf: &mut Shelf<EndpointFact>, facts: Vec<EndpointFact>, read: Instant, objects: &One) {
+        let mut found = Found::default();
+        shelf.found_page(facts, read, objects, &mut found);
+        shelf.found_all(&found, read);
+    }
+
+    /// What the shelf says, as the operator takes it: all that carries the tags is the owner's here.
+    fn sight(shelf: &Shelf<EndpointFact>, known: Option<&EndpointId>) -> Sight<EndpointFact> {
+        let seen = shelf.seen(&owner(), known);
+        let owner = owner();
+        let claimant = Claimant {
+            owner: &owner,
+            endpoint: known.or(seen.tagged.first().map(|fact| &fact.id)),
+            group: None,
+            wish: None,
+            object_since: None,
+            cluster_since: None,
+        };
+        let groups = Seen {
+            named: Named::None,
+            tagged: Vec::new(),
+        };
+        ownership::own(&claimant, seen.clone(), groups).endpoint
+    }
+
     fn endpoint(state: State) -> EndpointFact {
         EndpointFact {
             id: "vpce-1".into(),
+            type_: EndpointType::Interface,
+            requester_managed: false,
+            created: None,
             state,
             vpc: "vpc-1".into(),
             service_name: "s".into(),
@@ -394,21 +594,26 @@ mod tests {
         let (mut shelf, start) = shelf();
         shelf.made(endpoint(State::Pending), start);
         let id = EndpointId::from("vpce-1");
-        shelf.found_all(Vec::new(), start + Duration::from_secs(1));
+        read_all(&mut shelf, Vec::new(), start + Duration::from_secs(1), &KNOWN);
         shelf.found_of(std::slice::from_ref(&id), Vec::new(), start + Duration::from_secs(2));
-        assert!(matches!(shelf.sight(&owner(), Some(&id)).0, Sight::Ours(_)));
-        shelf.found_all(Vec::new(), start + SETTLE);
-        assert_eq!(shelf.sight(&owner(), Some(&id)).0, Sight::Unconfirmed);
-        assert_eq!(shelf.sight(&owner(), None).0, Sight::Absent);
+        assert!(matches!(sight(&shelf, Some(&id)), Sight::Ours(_)));
+        read_all(&mut shelf, Vec::new(), start + SETTLE, &KNOWN);
+        assert_eq!(sight(&shelf, Some(&id)), Sight::Unconfirmed);
+        assert_eq!(sight(&shelf, None), Sight::Absent);
     }
 
     #[test]
     fn a_change_is_not_undone_by_a_read_from_before_it_settled() {
         let (mut shelf, start) = shelf();
-        shelf.found_all(vec![endpoint(State::Available)], start);
+        read_all(&mut shelf, vec![endpoint(State::Available)], start, &KNOWN);
         let id = EndpointId::from("vpce-1");
         shelf.changed(&id, start, |fact| fact.groups = BTreeSet::from(["sg-1".into()]));
-        shelf.found_all(vec![endpoint(State::Pending)], start + Duration::from_secs(1));
+        read_all(
+            &mut shelf,
+            vec![endpoint(State::Pending)],
+            start + Duration::from_secs(1),
+            &KNOWN,
+        );
         let fact = shelf.get(&id).expect("there");
         assert_eq!((fact.groups.len(), &fact.state), (1, &State::Pending));
         assert_eq!(
@@ -416,7 +621,7 @@ mod tests {
             1,
             "settled: look again"
         );
-        shelf.found_all(vec![endpoint(State::Available)], start + SETTLE);
+        read_all(&mut shelf, vec![endpoint(State::Available)], start + SETTLE, &KNOWN);
         assert_eq!(shelf.get(&id).expect("there").groups.len(), 0);
         assert!(shelf.to_read(&owner(), None, start + SETTLE * 2).is_empty());
     }
@@ -461,11 +666,11 @@ mod tests {
         assert_eq!(shelf.to_read(&owner(), Some(&id), start), vec![id.clone()]);
         shelf.found_of(asked, Vec::new(), start);
         shelf.found_of(asked, Vec::new(), start + Duration::from_secs(1));
-        assert_eq!(shelf.sight(&owner(), Some(&id)).0, Sight::Unconfirmed);
+        assert_eq!(sight(&shelf, Some(&id)), Sight::Unconfirmed);
         shelf.found_of(asked, Vec::new(), start + SETTLE);
-        assert_eq!(shelf.sight(&owner(), Some(&id)).0, Sight::Gone);
+        assert_eq!(sight(&shelf, Some(&id)), Sight::Gone);
         shelf.found(vec![endpoint(State::Available)], start + SETTLE * 2);
-        assert!(matches!(shelf.sight(&owner(), Some(&id)).0, Sight::Ours(_)));
+        assert!(matches!(sight(&shelf, Some(&id)), Sight::Ours(_)));
     }
 
     #[test]
@@ -475,26 +680,77 @@ mod tests {
         let mut bare = endpoint(State::Available);
         bare.tags.clear();
         shelf.found(vec![bare], start);
-        assert!(matches!(shelf.sight(&owner(), Some(&id)).0, Sight::Lost(_)));
-        assert_eq!(shelf.sight(&owner(), None).0, Sight::Absent);
+        assert!(matches!(sight(&shelf, Some(&id)), Sight::Lost(_)));
+        assert_eq!(sight(&shelf, None), Sight::Absent);
         shelf.found(vec![endpoint(State::Deleted)], start);
-        assert_eq!(shelf.sight(&owner(), Some(&id)).0, Sight::Gone);
-        assert_eq!(shelf.sight(&owner(), None).0, Sight::Absent);
+        assert_eq!(sight(&shelf, Some(&id)), Sight::Gone);
+        assert_eq!(sight(&shelf, None), Sight::Absent);
     }
 
     #[test]
-    fn a_status_that_names_anothers_does_not_hide_the_owners_own() {
+    fn what_no_object_claims_is_kept_in_a_few_words_until_one_does() {
         let (mut shelf, start) = shelf();
-        let forged = EndpointId::from("vpce-2");
-        let mut anothers = endpoint(State::Available);
-        anothers.id = forged.clone();
-        anothers.tags.insert(NAME.into(), "other".into());
-        shelf.found(vec![anothers], start);
-        assert!(matches!(shelf.sight(&owner(), Some(&forged)).0, Sight::Lost(_)));
-        shelf.found(vec![endpoint(State::Available)], start);
-        let (sight, spare) = shelf.sight(&owner(), Some(&forged));
-        assert!(matches!(sight, Sight::Ours(fact) if fact.id == "vpce-1".into()));
-        assert!(spare.is_empty());
+        let id = EndpointId::from("vpce-1");
+        let nobody = One::default();
+        read_all(&mut shelf, vec![endpoint(State::Available)], start, &nobody);
+        assert!(!shelf.contains(&id));
+        assert_eq!(shelf.unclaimed(&nobody).len(), 1);
+        // An object of this name comes: it is read before anything is made for it.
+        assert_eq!(shelf.to_read(&owner(), None, start), std::slice::from_ref(&id));
+        shelf.found_of(std::slice::from_ref(&id), vec![endpoint(State::Available)], start);
+        assert!(matches!(sight(&shelf, None), Sight::Ours(_)));
+        assert!(shelf.to_read(&owner(), None, start).is_empty());
+        // While its status names none, the next read keeps it, and once it does.
+        for objects in [
+            One {
+                lacks: true,
+                ..One::default()
+            },
+            KNOWN,
+        ] {
+            read_all(&mut shelf, vec![endpoint(State::Available)], start, &objects);
+            assert!(shelf.contains(&id));
+        }
+        read_all(&mut shelf, vec![endpoint(State::Available)], start, &nobody);
+        assert!(!shelf.contains(&id));
+        read_all(&mut shelf, Vec::new(), start, &nobody);
+        assert!(shelf.unclaimed(&nobody).is_empty());
+    }
+
+    #[test]
+    fn what_was_planted_for_an_object_is_not_kept_beside_its_own() {
+        let (mut shelf, start) = shelf();
+        let planted = |number: usize| EndpointFact {
+            id: format!("vpce-planted-{number}").into(),
+            ..endpoint(State::Available)
+        };
+        let many: Vec<EndpointFact> = (0..50).map(planted).chain([endpoint(State::Available)]).collect();
+        read_all(&mut shelf, many.clone(), start, &KNOWN);
+        assert_eq!(shelf.len(), 1);
+        assert_eq!(shelf.unclaimed(&KNOWN).len(), 50);
+        let lacking = One {
+            lacks: true,
+            ..One::default()
+        };
+        read_all(&mut shelf, many, start, &lacking);
+        assert_eq!(shelf.len(), MOST_CANDIDATES);
+    }
+
+    #[test]
+    fn of_more_than_are_kept_the_rest_is_counted() {
+        let (mut shelf, start) = shelf();
+        let nobody = One::default();
+        let number = |number: usize| EndpointFact {
+            id: format!("vpce-{number}").into(),
+            ..endpoint(State::Available)
+        };
+        for _ in 0..2 {
+            let many: Vec<EndpointFact> = (0..MOST_UNCLAIMED + 7).map(number).collect();
+            read_all(&mut shelf, many, start, &nobody);
+            assert_eq!((shelf.unclaimed(&nobody).len(), shelf.beyond()), (MOST_UNCLAIMED, 7));
+        }
+        read_all(&mut shelf, vec![endpoint(State::Available)], start, &nobody);
+        assert_eq!((shelf.unclaimed(&nobody).len(), shelf.beyond()), (1, 0));
     }
 
     #[test]

@@ -75,6 +75,8 @@ impl Pass<'_> {
                     region.distrust();
                     continue;
                 }
+                self.acknowledge(&seen).await?;
+                continue;
             }
             let held = region.held(|hold| self.ctx.is_released(&resolved.binding.account_id, hold));
             if desired.is_some() && seen.endpoint == Sight::Gone && held.is_none() && resolved.writes == Writes::Allowed
@@ -224,6 +226,19 @@ impl Pass<'_> {
             || group.is_some_and(|fact| is_found(fact.id.as_str(), &status.security_group_id, &fact.tags))
     }
 
+    /// What was proven to be the object's is from now on known by its id, before its tags are written anew: they are a part of the proof.
+    async fn acknowledge(&mut self, seen: &Observed) -> Result<(), kube::Error> {
+        let mut status = self.object.status.clone();
+        if let Some(fact) = seen.endpoint.ours() {
+            status.vpc_endpoint_id = Some(fact.id.to_string());
+        }
+        if let Some(fact) = seen.group.ours() {
+            status.security_group_id = Some(fact.id.to_string());
+        }
+        self.object = status::write(self.ctx, &self.object, status).await?;
+        Ok(())
+    }
+
     /// AWS has confirmed that the endpoint is gone: the next has another incarnation, persisted before it is used.
     async fn count_deletion(&mut self) -> Result<(), kube::Error> {
         let mut status = self.object.status.clone();
@@ -249,7 +264,8 @@ impl Pass<'_> {
     /// lost, and EC2 is eventually consistent.
     fn may_be_unseen(&self, seen: &Observed) -> bool {
         let status = &self.object.status;
-        let unknown = status.vpc_endpoint_id.is_none() && seen.endpoint == Sight::Absent;
+        let is_found = !matches!(seen.endpoint, Sight::Absent | Sight::Unproven(..));
+        let unknown = status.vpc_endpoint_id.is_none() && !is_found;
         // Of an object that is only bound again, another leader may have made something.
         unknown && (self.moving.is_some() || !self.ctx.memories.with(&self.object, |memory| memory.nothing_made))
     }

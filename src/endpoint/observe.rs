@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::ResourceExt;
 use vpce_core::api::VPCEndpointStatus;
 use vpce_core::desired::Desired;
 use vpce_core::ids::{EndpointId, GroupId};
 use vpce_core::observed::{Observed, ServiceFact};
+use vpce_core::ownership::{self, Claimant, Wish};
 use vpce_core::tags::Owner;
 
 use crate::aws::ec2::Ec2;
@@ -38,7 +40,7 @@ pub async fn observe(
         .await
 }
 
-/// What was found, without reading anything.
+/// What was found and is the object's own, without reading anything.
 pub fn found(
     ctx: &Context,
     region: &Region,
@@ -49,10 +51,21 @@ pub fn found(
 ) -> Observed {
     let (endpoint, group) = known(status);
     let found = region.find(owner, (endpoint.as_ref(), group.as_ref()));
+    let wish = object.spec.as_ref().ok();
+    let wish = wish.map(|spec| Wish::of(spec, &region.key.region));
+    let claimant = Claimant {
+        owner,
+        endpoint: endpoint.as_ref(),
+        group: group.as_ref(),
+        wish: wish.as_ref(),
+        object_since: object.creation_timestamp().map(|time| time.0.as_second()),
+        cluster_since: ctx.cluster_since,
+    };
+    let own = ownership::own(&claimant, found.endpoints, found.groups);
     Observed {
-        endpoint: found.endpoint,
-        spare_endpoints: found.spare_endpoints,
-        group: found.group,
+        endpoint: own.endpoint,
+        spare_endpoints: own.spare_endpoints,
+        group: own.group,
         services: services(ctx, object, status, desired),
     }
 }

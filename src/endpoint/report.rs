@@ -99,7 +99,7 @@ impl Pass<'_> {
         let at_work = match &seen.endpoint {
             Sight::Ours(fact) => fact.state.is_transitional(),
             Sight::Unconfirmed | Sight::Gone => true,
-            Sight::Absent | Sight::Lost(_) => false,
+            Sight::Absent | Sight::Lost(_) | Sight::Unproven(..) => false,
         };
         let pending_since = self.ctx.memories.with(&self.object, |memory| {
             memory.pending_since = at_work.then(|| memory.pending_since.unwrap_or(now));

@@ -140,7 +140,7 @@ pub fn take_over(
     match &observed.group {
         Sight::Ours(fact) => status.security_group_id = Some(fact.id.to_string()),
         Sight::Absent | Sight::Gone => status.security_group_id = None,
-        Sight::Lost(_) | Sight::Unconfirmed => {}
+        Sight::Lost(_) | Sight::Unproven(..) | Sight::Unconfirmed => {}
     }
     let Some(desired) = desired else {
         return;

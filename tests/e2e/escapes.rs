@@ -112,7 +112,7 @@ fn look(tenant: &Tenant<'_>, name: &str) {
 }
 
 /// Waits until the operator has read the AWS account in whole twice more: whatever it was about to do there, it has begun.
-fn rest(tenant: &Tenant<'_>) {
+pub(crate) fn rest(tenant: &Tenant<'_>) {
     let mark = tenant.world.aws.now();
     tenant.world.eventually("two more looks at the AWS account", || {
         let calls = tenant.calls();

@@ -28,6 +28,7 @@ mod orphans;
 mod pages;
 mod partitions;
 mod permissions;
+mod planted;
 mod policies;
 mod printing;
 mod private_dns;

@@ -43,7 +43,7 @@ fn is_measured(tenant: &Tenant<'_>, kind: &str, retained: &str, value: u8) -> bo
 }
 
 /// Runs the subcommand as an administrator would, and types this.
-fn orphans(tenant: &Tenant<'_>, arguments: &[&str], typed: &str) -> Output {
+pub(crate) fn orphans(tenant: &Tenant<'_>, arguments: &[&str], typed: &str) -> Output {
     let world = tenant.world;
     let (key, secret) = world.aws.base_credentials();
     let mut command = Command::new(env!("CARGO_BIN_EXE_vpce-operator"));
@@ -67,7 +67,7 @@ fn orphans(tenant: &Tenant<'_>, arguments: &[&str], typed: &str) -> Output {
     child.wait_with_output().expect("it ends")
 }
 
-fn words(output: &Output) -> String {
+pub(crate) fn words(output: &Output) -> String {
     let all = [&output.stdout[..], &output.stderr[..]].concat();
     String::from_utf8(all).expect("text")
 }

@@ -41,7 +41,7 @@ impl fmt::Display for Policy {
     }
 }
 
-/// What one statement allows; the operator's policies deny nothing.
+/// What one statement allows or, in a service control policy, denies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Statement {
@@ -70,6 +70,18 @@ impl Statement {
             action: actions.iter().copied().collect(),
             resource: Some(resources.into_iter().collect()),
             condition: BTreeMap::new(),
+        }
+    }
+
+    /// Of a service control policy, which only takes away.
+    pub(super) fn deny<T: Into<String>>(
+        sid: &'static str,
+        actions: &[&str],
+        resources: impl IntoIterator<Item = T>,
+    ) -> Self {
+        Self {
+            effect: "Deny",
+            ..Self::on(sid, actions, resources)
         }
     }
 

@@ -59,9 +59,9 @@ fn is_anything_left(observed: &Observed) -> bool {
     let endpoint = match &observed.endpoint {
         Sight::Ours(fact) | Sight::Lost(fact) => is_there(fact),
         Sight::Unconfirmed => true,
-        Sight::Absent | Sight::Gone => false,
+        Sight::Absent | Sight::Gone | Sight::Unproven(..) => false,
     };
-    let group = !matches!(observed.group, Sight::Absent | Sight::Gone);
+    let group = !matches!(observed.group, Sight::Absent | Sight::Gone | Sight::Unproven(..));
     endpoint || group || observed.spare_endpoints.iter().any(is_there)
 }
 
@@ -120,7 +120,8 @@ fn plan_deletion(owner: &Owner, observed: &Observed, steps: &mut Vec<Step>) -> F
                 "AWS does not know the endpoint; asking again before it is believed gone",
             );
         }
-        Sight::Ours(_) | Sight::Absent | Sight::Gone => {}
+        // What only carries the tags is an orphan, and stays.
+        Sight::Ours(_) | Sight::Absent | Sight::Gone | Sight::Unproven(..) => {}
     }
     let left: Vec<&EndpointFact> = observed
         .endpoint
@@ -147,7 +148,7 @@ fn plan_deletion(owner: &Owner, observed: &Observed, steps: &mut Vec<Step>) -> F
             steps.push(Step::DeleteGroup(fact.id.clone()));
             Finding::bad(Reason::Deleting, format!("security group {} is being deleted", fact.id))
         }
-        Sight::Absent | Sight::Gone => Finding::good(Reason::Deleting, "nothing is left in AWS"),
+        Sight::Absent | Sight::Gone | Sight::Unproven(..) => Finding::good(Reason::Deleting, "nothing is left in AWS"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Memory, ResourceId, Step, held, lost, plan_tags};
+use super::{Memory, ResourceId, Step, held, lost, plan_tags, unproven};
 use crate::conditions::{Finding, Reason};
 use crate::desired::{Desired, Groups};
 use crate::ids::{GroupId, SubnetId};
@@ -22,6 +22,7 @@ pub(super) fn plan_endpoint(
     }
     let fact = match &observed.endpoint {
         Sight::Lost(fact) => return lost(owner, "endpoint", fact.id.as_str(), &fact.tags),
+        Sight::Unproven(fact, doubt) => return unproven("endpoint", fact.id.as_str(), *doubt),
         Sight::Unconfirmed => {
             return Finding::bad(
                 Reason::DeletedInAWS,

@@ -2,7 +2,7 @@
 
 use crate::desired::Desired;
 use crate::ids::{EndpointId, GroupId};
-use crate::observed::{EndpointFact, GroupFact, Observed, ServiceFact, Sight, State};
+use crate::observed::{EndpointFact, EndpointType, GroupFact, Observed, ServiceFact, Sight, State};
 use crate::plan::{Plan, ResourceId, Step};
 use crate::rules::{self, RuleSet};
 use crate::tags;
@@ -67,10 +67,16 @@ fn end_of_wait(seen: &mut Observed) -> bool {
 /// What is seen after a step.
 fn carry_out(step: &Step, seen: &mut Observed) {
     match step {
-        Step::CreateGroup { name, vpc, tags, .. } => {
+        Step::CreateGroup {
+            name,
+            description,
+            vpc,
+            tags,
+        } => {
             seen.group = Sight::Ours(GroupFact {
                 id: NEW_GROUP.into(),
                 name: name.clone(),
+                description: description.clone(),
                 vpc: vpc.clone(),
                 tags: tags.clone(),
                 ingress: RuleSet::new(),
@@ -97,6 +103,9 @@ fn carry_out(step: &Step, seen: &mut Observed) {
         } => {
             seen.endpoint = Sight::Ours(EndpointFact {
                 id: NEW_ENDPOINT.into(),
+                type_: EndpointType::Interface,
+                requester_managed: false,
+                created: None,
                 state: State::Pending,
                 vpc: vpc.clone(),
                 service_name: service_name.clone(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::endpoint::is_for;
-use super::{Memory, ResourceId, Step, lost, plan_tags};
+use super::{Memory, ResourceId, Step, lost, plan_tags, unproven};
 use crate::conditions::Finding;
 use crate::desired::{Desired, Groups, OwnGroup};
 use crate::ids::GroupId;
@@ -31,13 +31,14 @@ pub(super) fn plan_group(
             Ok(Some(BTreeSet::from([fact.id.clone()])))
         }
         Sight::Lost(fact) => Err(lost(owner, "security group", fact.id.as_str(), &fact.tags)),
+        Sight::Unproven(fact, doubt) => Err(unproven("security group", fact.id.as_str(), *doubt)),
         Sight::Unconfirmed => Ok(None),
         Sight::Absent | Sight::Gone => {
             // Nothing is made for an endpoint that will not be made or that is not ours to change.
             let wanted = match endpoint {
                 Sight::Absent => true,
                 Sight::Ours(fact) => fact.state == State::Available && is_for(fact, desired),
-                Sight::Unconfirmed | Sight::Gone | Sight::Lost(_) => false,
+                Sight::Unconfirmed | Sight::Gone | Sight::Lost(_) | Sight::Unproven(..) => false,
             };
             if wanted && memory.held.is_none() {
                 steps.push(Step::CreateGroup {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use vpce_core::ids::{EndpointId, GroupId, SubnetId};
-use vpce_core::observed::{EndpointFact, GroupFact, Observed, ServiceFact, Sight, State};
+use vpce_core::observed::{EndpointFact, EndpointType, GroupFact, Observed, ServiceFact, Sight, State};
 use vpce_core::plan::{ResourceId, Step};
 use vpce_core::rules::{self, Direction, Peer, Rule, RuleSet};
 use vpce_core::tags::{Claim, Owner};
@@ -106,7 +106,12 @@ impl World {
     /// Carries out a step.
     pub(crate) fn apply(&mut self, step: &Step) -> Result<(), Refusal> {
         match step {
-            Step::CreateGroup { name, vpc, tags, .. } => {
+            Step::CreateGroup {
+                name,
+                description,
+                vpc,
+                tags,
+            } => {
                 let taken = self.groups.values().any(|fact| fact.name == *name && fact.vpc == *vpc);
                 assert!(!taken, "InvalidGroup.Duplicate");
                 self.made += 1;
@@ -114,6 +119,7 @@ impl World {
                 let fact = GroupFact {
                     id: id.clone(),
                     name: name.clone(),
+                    description: description.clone(),
                     vpc: vpc.clone(),
                     tags: tags.clone(),
                     ingress: RuleSet::new(),
@@ -169,6 +175,9 @@ impl World {
                 let id = EndpointId::from(format!("vpce-made{}", self.made));
                 let fact = EndpointFact {
                     id: id.clone(),
+                    type_: EndpointType::Interface,
+                    requester_managed: false,
+                    created: None,
                     state: State::Pending,
                     vpc: vpc.clone(),
                     service_name: service_name.clone(),

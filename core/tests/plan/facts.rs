@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use vpce_core::desired::{Desired, DesiredService, Groups, OwnGroup};
 use vpce_core::ids::{EndpointId, GroupId};
 use vpce_core::metadata::Metadata;
-use vpce_core::observed::{EndpointFact, GroupFact, Observed, ServiceFact, Sight, State};
+use vpce_core::observed::{EndpointFact, EndpointType, GroupFact, Observed, ServiceFact, Sight, State};
 use vpce_core::plan::{Fallbacks, Memory, Plan, plan};
 use vpce_core::rules::{self, Direction, RuleSet};
 use vpce_core::tags::Owner;
@@ -69,7 +69,7 @@ pub(crate) fn with_open_egress(groups: Groups) -> Groups {
 pub(crate) fn own(ingress: RuleSet, egress: RuleSet) -> Groups {
     Groups::Own(OwnGroup {
         name: owner().group_name(),
-        description: "VPC endpoint blue/db".into(),
+        description: owner().group_description(),
         ingress,
         egress,
         open_egress: false,
@@ -106,6 +106,9 @@ pub(crate) fn dns_name(id: &EndpointId) -> String {
 pub(crate) fn endpoint_fact(desired: &Desired) -> EndpointFact {
     let id = EndpointId::from(ENDPOINT);
     EndpointFact {
+        type_: EndpointType::Interface,
+        requester_managed: false,
+        created: None,
         state: State::Available,
         vpc: desired.vpc.clone(),
         service_name: desired.service_name.clone(),
@@ -131,6 +134,7 @@ pub(crate) fn group_fact(tags: &BTreeMap<String, String>, ingress: RuleSet, egre
     GroupFact {
         id: OWN_GROUP.into(),
         name: owner().group_name(),
+        description: owner().group_description(),
         vpc: VPC.into(),
         tags: tags.clone(),
         ingress,

@@ -46,6 +46,24 @@ impl Simulator {
         Ok(id)
     }
 
+    /// Makes a gateway endpoint, as somebody else's CreateVpcEndpoint would have, without a call. Gives its id.
+    pub fn add_gateway_endpoint_behind(
+        &self,
+        account: &str,
+        region: &str,
+        vpc_id: &str,
+        service_name: &str,
+    ) -> anyhow::Result<String> {
+        let mut world = self.world();
+        let now = world.clock.now();
+        let state = world.region(account, region);
+        state.vpcs.get(vpc_id).with_context(|| format!("no VPC {vpc_id}"))?;
+        let endpoint = new_endpoint(EndpointKind::Gateway, vpc_id, service_name, now);
+        let id = endpoint.id.clone();
+        state.endpoints.insert(id.clone(), endpoint);
+        Ok(id)
+    }
+
     /// Takes a group off an endpoint.
     pub fn detach_group(&self, account: &str, region: &str, endpoint_id: &str, group_id: &str) -> anyhow::Result<()> {
         self.change_groups(account, region, endpoint_id, |groups| groups.remove(group_id))

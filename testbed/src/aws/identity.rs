@@ -112,6 +112,8 @@ pub(crate) struct Identities {
     denied: BTreeMap<String, BTreeSet<String>>,
     base: (String, String),
     base_policy: Option<Policy>,
+    /// Service control policies, by account.
+    scps: BTreeMap<String, Policy>,
     /// Secret keys and session tokens, of those included that have ended.
     secrets: Vec<String>,
 }
@@ -158,6 +160,7 @@ impl Identities {
             secrets: vec![secret.clone()],
             base: (key_id, secret),
             base_policy: None,
+            scps: BTreeMap::new(),
         }
     }
 
@@ -227,6 +230,23 @@ impl Identities {
         self.keys.insert(key_id.clone(), key);
         self.secrets.push(secret.clone());
         (key_id, secret)
+    }
+
+    /// Attaches a service control policy to an account, or takes it away.
+    pub(crate) fn set_scp(&mut self, account: &str, policy: Option<&str>) -> anyhow::Result<()> {
+        match policy {
+            Some(json) => {
+                let policy = Policy::parse(Kind::Identity, json).context("the service control policy is refused")?;
+                self.scps.insert(account.to_owned(), policy);
+            }
+            None => _ = self.scps.remove(account),
+        }
+        Ok(())
+    }
+
+    /// What restricts everybody in an account, beside `FullAWSAccess`.
+    pub(crate) fn scp_of(&self, account: &str) -> Option<&Policy> {
+        self.scps.get(account)
     }
 
     pub(crate) fn add_account(&mut self, account: &str) {

@@ -111,6 +111,11 @@ impl Simulator {
         self.world().identities.set_base_session_tags(tags);
     }
 
+    /// Attaches a service control policy (JSON) to an account, beside `FullAWSAccess`, or takes it away. It restricts EC2's actions.
+    pub fn set_scp(&self, account: &str, policy: Option<String>) -> anyhow::Result<()> {
+        self.world().identities.set_scp(account, policy.as_deref())
+    }
+
     /// Every secret key and session token that was ever given to anybody: what must show up nowhere.
     pub fn secrets(&self) -> Vec<String> {
         self.world().identities.secrets()

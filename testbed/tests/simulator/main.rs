@@ -14,6 +14,7 @@ mod policies;
 mod private_dns;
 mod providers;
 mod quotas;
+mod scp;
 mod sessions;
 mod source_identity;
 mod weather;

@@ -167,32 +167,43 @@ impl Context<'_> {
         if self.identities.is_denied(&self.caller.role, &need.action) {
             return Err(self.refusal(need, Verdict::NotAllowed));
         }
-        let Some(policy) = self.identities.policy_of(self.caller) else {
+        let policy = self.identities.policy_of(self.caller);
+        let scp = self.identities.scp_of(&self.caller.account);
+        if policy.is_none() && scp.is_none() {
             return Ok(());
-        };
+        }
         let region = &self.region.name;
         let mut keys = Keys::of(self.caller, region);
         if need.action.starts_with("ec2:") {
             keys = keys.with("ec2:Region", region);
         }
         let keys = keys.and(&need.keys);
-        let verdict = policy.judge(Request {
+        let request = Request {
             action: &need.action,
             resource: &need.resource,
             keys: &keys,
-        });
-        match verdict {
+        };
+        if scp.is_some_and(|scp| scp.judge(request) == Verdict::Denied) {
+            return Err(self.refused(need, "with an explicit deny in a service control policy"));
+        }
+        match policy.map_or(Verdict::Allowed, |policy| policy.judge(request)) {
             Verdict::Allowed => Ok(()),
             refused => Err(self.refusal(need, refused)),
         }
     }
 
     fn refusal(&self, need: &Need, verdict: Verdict) -> ApiError {
+        match verdict {
+            Verdict::Denied => self.refused(need, "with an explicit deny in an identity-based policy"),
+            _ => {
+                let why = format!("because no identity-based policy allows the {} action", need.action);
+                self.refused(need, &why)
+            }
+        }
+    }
+
+    fn refused(&self, need: &Need, why: &str) -> ApiError {
         let Need { action, resource, .. } = need;
-        let why = match verdict {
-            Verdict::Denied => "with an explicit deny in an identity-based policy".to_owned(),
-            _ => format!("because no identity-based policy allows the {action} action"),
-        };
         let user = &self.caller.arn;
         let text =
             format!("You are not authorized to perform this operation. User: {user} is not authorized to perform: ");

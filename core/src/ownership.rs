@@ -1,0 +1,779 @@
+//! What proves that something in AWS is of an object's making. Tags alone do not: whoever may tag in the AWS account can plant them.
+//!
+//! | found | proves it | can be planted by whoever may tag |
+//! |---|---|---|
+//! | under the id that the object's status acknowledged, with the owner's tags | the status, which only the operator writes | no |
+//! | a group, by the owner's tags | name and description, which AWS fixes when it is made, name the owner and its cluster | no |
+//! | an endpoint, by the owner's tags | it has such a group | no |
+//! | an endpoint to `provided` groups, by the owner's tags | VPC, service and groups are those of the spec, and its age fits the tags | no, but who may also apply the object can choose the spec |
+//!
+//! The last is all that there is to go by where the operator made no group: see [`Doubt::Age`].
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::api::{SecurityGroupType, VPCEndpointSpec};
+use crate::desired::full_service_name;
+use crate::ids::{EndpointId, GroupId, VpcId};
+use crate::observed::{EndpointFact, EndpointType, GroupFact, Sight};
+use crate::tags::{self, Claim, Owner};
+
+/// How far the clocks of AWS and of the API server may be apart, in seconds. Kubernetes cuts off fractions of a second, so that of two
+/// that agree the API server's is behind.
+const CLOCKS_DIFFER: i64 = 2;
+
+/// Who claims what is found, and what is known of it beside the tags.
+#[derive(Debug, Clone, Copy)]
+pub struct Claimant<'a> {
+    /// The object, or what tags say of one that is no more.
+    pub owner: &'a Owner,
+    /// The endpoint that its status acknowledged.
+    pub endpoint: Option<&'a EndpointId>,
+    /// The group that its status acknowledged.
+    pub group: Option<&'a GroupId>,
+    /// What its spec asks for; none where there is no object, or its spec does not parse.
+    pub wish: Option<&'a Wish>,
+    /// When the object was made, in seconds since 1970.
+    pub object_since: Option<i64>,
+    /// When the cluster was made.
+    pub cluster_since: Option<i64>,
+}
+
+/// What AWS fixes, or only changes by a call that tagging does not allow, as a spec asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// The VPC.
+    pub vpc: VpcId,
+    /// The service's full name.
+    pub service_name: String,
+    /// The groups that are `provided`; none where the operator makes one.
+    pub provided: Option<BTreeSet<GroupId>>,
+}
+
+impl Wish {
+    /// Of a spec, in this region.
+    pub fn of(spec: &VPCEndpointSpec, region: &str) -> Self {
+        let provided = spec.security_group_type == SecurityGroupType::Provided;
+        let ids = || spec.security_group_ids.iter().map(|id| id.as_str().into());
+        Self {
+            vpc: spec.vpc_id.as_str().into(),
+            service_name: full_service_name(&spec.vpc_endpoint_service_id, region),
+            provided: provided.then(|| ids().collect()),
+        }
+    }
+}
+
+/// Something that was found in AWS.
+#[derive(Debug, Clone, Copy)]
+pub enum Found<'a> {
+    /// An endpoint, and the groups that are proven to be the claimant's.
+    Endpoint(&'a EndpointFact, &'a BTreeSet<GroupId>),
+    /// A security group.
+    Group(&'a GroupFact),
+}
+
+/// What proves that something is the claimant's; the strongest first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Proof {
+    /// The status acknowledged its id.
+    Acknowledged,
+    /// Its name and its description.
+    Named,
+    /// It has this group, which is the claimant's.
+    OwnGroup(GroupId),
+    /// VPC, service and groups are those of the spec, and its age fits its tags.
+    Fits,
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Acknowledged => f.write_str("the status of its object names it"),
+            Self::Named => f.write_str("its name and description, which AWS fixes at creation"),
+            Self::OwnGroup(id) => write!(f, "it has the operator's group {id}"),
+            Self::Fits => f.write_str("its VPC, service and security groups are those of the spec"),
+        }
+    }
+}
+
+/// Why something is not proven to be the claimant's, whatever its tags say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// Its tags do not name the claimant.
+    Tags,
+    /// An AWS service made it for itself.
+    RequesterManaged,
+    /// The operator makes no endpoints of this type.
+    Type,
+    /// A group whose name or description is not one that the operator gives.
+    Name,
+    /// It has no group of the claimant's, and there is no spec that asks for others.
+    NoOwnGroup,
+    /// The spec asks for another VPC.
+    Vpc,
+    /// The spec asks for another service.
+    Service,
+    /// The spec asks for other groups.
+    Groups,
+    /// With the claimant's own UID, it is older than the claimant; with another, it is younger than the cluster, in which no such object
+    /// made it.
+    Age,
+    /// Several endpoints fit the spec, and the operator makes one.
+    Several,
+}
+
+impl Doubt {
+    /// Whether it certainly is not the claimant's. An endpoint whose groups somebody changed may be.
+    pub fn is_certain(self) -> bool {
+        match self {
+            Self::Tags | Self::RequesterManaged | Self::Type | Self::Name => true,
+            Self::NoOwnGroup | Self::Vpc | Self::Service | Self::Groups | Self::Age | Self::Several => false,
+        }
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tags => "its tags do not name the object",
+            Self::RequesterManaged => "an AWS service manages it",
+            Self::Type => "it is of another type than the operator makes",
+            Self::Name => "its name and description are not those that the operator gives",
+            Self::NoOwnGroup => "it has no security group that the operator made for the object",
+            Self::Vpc => "it is in another VPC than the spec asks for",
+            Self::Service => "it leads to another service than the spec asks for",
+            Self::Groups => "it has other security groups than the spec provides",
+            Self::Age => "by its age the operator did not make it for the object",
+            Self::Several => "several endpoints fit the spec",
+        })
+    }
+}
+
+/// Whether something is proven to be the claimant's: the one place that decides it.
+///
+/// # Errors
+/// Why it is not proven.
+pub fn prove(claimant: &Claimant<'_>, found: Found<'_>) -> Result<Proof, Doubt> {
+    let owner = claimant.owner;
+    let tags = match found {
+        Found::Endpoint(fact, _) => &fact.tags,
+        Found::Group(fact) => &fact.tags,
+    };
+    if owner.claim(tags) != Claim::Ours {
+        return Err(Doubt::Tags);
+    }
+    let (fact, own_groups) = match found {
+        Found::Group(fact) if claimant.group == Some(&fact.id) => return Ok(Proof::Acknowledged),
+        Found::Group(fact) if owner.named_group(&fact.name, &fact.description) => return Ok(Proof::Named),
+        Found::Group(_) => return Err(Doubt::Name),
+        Found::Endpoint(fact, own_groups) => (fact, own_groups),
+    };
+    if fact.requester_managed {
+        return Err(Doubt::RequesterManaged);
+    }
+    if fact.type_ != EndpointType::Interface {
+        return Err(Doubt::Type);
+    }
+    if claimant.endpoint == Some(&fact.id) {
+        return Ok(Proof::Acknowledged);
+    }
+    if let Some(id) = fact.groups.iter().find(|id| own_groups.contains(id)) {
+        return Ok(Proof::OwnGroup(id.clone()));
+    }
+    let Some(Wish {
+        vpc,
+        service_name,
+        provided: Some(provided),
+    }) = claimant.wish
+    else {
+        return Err(Doubt::NoOwnGroup);
+    };
+    if fact.vpc != *vpc {
+        return Err(Doubt::Vpc);
+    }
+    if fact.service_name != *service_name {
+        return Err(Doubt::Service);
+    }
+    if fact.groups != *provided {
+        return Err(Doubt::Groups);
+    }
+    // A former cluster is one that the platform team has named.
+    let is_of_own_cluster = fact.tags.get(tags::CLUSTER) == Some(&owner.cluster.own);
+    let is_of_age = match fact.tags.get(tags::UID) {
+        _ if !is_of_own_cluster => true,
+        Some(uid) if *uid == owner.uid => {
+            let both = fact.created.zip(claimant.object_since);
+            both.is_some_and(|(created, since)| created >= since - CLOCKS_DIFFER)
+        }
+        _ => {
+            let both = fact.created.zip(claimant.cluster_since);
+            both.is_some_and(|(created, since)| created < since)
+        }
+    };
+    if is_of_age { Ok(Proof::Fits) } else { Err(Doubt::Age) }
+}
+
+/// What a look found of one kind for an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen<R> {
+    /// What is under the id that the status names.
+    pub named: Named<R>,
+    /// All that carries the owner's tags and is not deleted, that under the named id included.
+    pub tagged: Vec<R>,
+}
+
+/// What is under the id that the status names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named<R> {
+    /// The status names none.
+    None,
+    /// It is there.
+    There(R),
+    /// AWS does not know it, for now.
+    Unconfirmed,
+    /// It is gone.
+    Gone,
+}
+
+/// What of all that was found is the object's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Own {
+    /// The endpoint.
+    pub endpoint: Sight<EndpointFact>,
+    /// Further endpoints that are its own beyond doubt.
+    pub spare_endpoints: Vec<EndpointFact>,
+    /// The group.
+    pub group: Sight<GroupFact>,
+}
+
+/// Tells what is the object's own from what only carries its tags.
+pub fn own(claimant: &Claimant<'_>, endpoints: Seen<EndpointFact>, groups: Seen<GroupFact>) -> Own {
+    let (groups_proven, _) = sorted(groups.tagged, |fact| prove(claimant, Found::Group(fact)));
+    let own_groups: BTreeSet<GroupId> = groups_proven.iter().map(|(_, fact)| fact.id.clone()).collect();
+    let (mut group, further_groups) = sight(claimant, groups.named, groups_proven);
+    // The one that took the place of one that is gone.
+    if let (Sight::Gone, Some((_, next))) = (&group, further_groups.into_iter().next()) {
+        group = Sight::Ours(next);
+    }
+    let (mut proven, mut doubtful) = sorted(endpoints.tagged, |fact| {
+        prove(claimant, Found::Endpoint(fact, &own_groups))
+    });
+    let fitting = proven.iter().filter(|(proof, _)| *proof == Proof::Fits).count();
+    if proven.first().is_some_and(|(proof, _)| *proof == Proof::Fits) && fitting > 1 {
+        doubtful.extend(proven.drain(..).map(|(_, fact)| (Doubt::Several, fact)));
+    }
+    let is_named = endpoints.named != Named::None;
+    let (mut endpoint, mut spare) = sight(claimant, endpoints.named, proven);
+    if endpoint == Sight::Absent
+        && let Some((doubt, fact)) = doubtful.into_iter().find(|(doubt, _)| !doubt.is_certain())
+    {
+        endpoint = Sight::Unproven(fact, doubt);
+    }
+    // Where another is acknowledged, the operator has made none for this spec beside it.
+    let is_settled = is_named || endpoint.ours().is_some();
+    spare.retain(|(proof, _)| !(is_settled && *proof == Proof::Fits));
+    Own {
+        endpoint,
+        spare_endpoints: spare.into_iter().map(|(_, fact)| fact).collect(),
+        group,
+    }
+}
+
+/// What is proven, the best first, and what is not.
+type Sorted<R> = (Vec<(Proof, R)>, Vec<(Doubt, R)>);
+
+fn sorted<R>(tagged: Vec<R>, prove: impl Fn(&R) -> Result<Proof, Doubt>) -> Sorted<R> {
+    let (mut proven, mut doubtful) = (Vec::new(), Vec::new());
+    for fact in tagged {
+        match prove(&fact) {
+            Ok(proof) => proven.push((proof, fact)),
+            Err(doubt) => doubtful.push((doubt, fact)),
+        }
+    }
+    proven.sort_by(|(a, _), (b, _)| a.cmp(b));
+    (proven, doubtful)
+}
+
+/// What can be an object's.
+trait Claimed {
+    /// Whether it is what the status named.
+    fn is(&self, other: &Self) -> bool;
+    /// Whose its tags say it is.
+    fn claim(&self, owner: &Owner) -> Claim;
+    /// Whether EC2 still shows it, and says that it is deleted.
+    fn is_deleted(&self) -> bool;
+}
+
+impl Claimed for EndpointFact {
+    fn is(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+
+    fn claim(&self, owner: &Owner) -> Claim {
+        owner.claim(&self.tags)
+    }
+
+    fn is_deleted(&self) -> bool {
+        self.state == crate::observed::State::Deleted
+    }
+}
+
+impl Claimed for GroupFact {
+    fn is(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+
+    fn claim(&self, owner: &Owner) -> Claim {
+        owner.claim(&self.tags)
+    }
+
+    fn is_deleted(&self) -> bool {
+        false
+    }
+}
+
+/// What is under the id that the status names comes first; else the best that is proven.
+fn sight<R: Claimed>(
+    claimant: &Claimant<'_>,
+    named: Named<R>,
+    mut proven: Vec<(Proof, R)>,
+) -> (Sight<R>, Vec<(Proof, R)>) {
+    let first = |proven: &mut Vec<(Proof, R)>| Sight::Ours(proven.remove(0).1);
+    let sight = match named {
+        Named::None if proven.is_empty() => Sight::Absent,
+        Named::None => first(&mut proven),
+        Named::Gone => Sight::Gone,
+        Named::Unconfirmed => Sight::Unconfirmed,
+        Named::There(fact) if fact.is_deleted() => Sight::Gone,
+        Named::There(fact) => match proven.iter().position(|(_, own)| own.is(&fact)) {
+            Some(place) => Sight::Ours(proven.remove(place).1),
+            // Another's, by its tags: no status that we wrote names it while there is one of the owner's.
+            None if fact.claim(claimant.owner) == Claim::Another && !proven.is_empty() => first(&mut proven),
+            None => Sight::Lost(fact),
+        },
+    };
+    (sight, proven)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::observed::State;
+    use crate::rules::RuleSet;
+    use crate::tags::Clusters;
+
+    const OBJECT: i64 = 1000;
+    const CLUSTER: i64 = 500;
+
+    fn owner() -> Owner {
+        Owner {
+            cluster: Clusters {
+                own: "c".into(),
+                former: vec!["old".into()],
+            },
+            namespace: "ns".into(),
+            name: "db".into(),
+            uid: "0a1b2c3d-uid".into(),
+        }
+    }
+
+    fn wish(provided: Option<&[&str]>) -> Wish {
+        Wish {
+            vpc: "vpc-1".into(),
+            service_name: "sts".into(),
+            provided: provided.map(|ids| ids.iter().map(|id| GroupId::from(*id)).collect()),
+        }
+    }
+
+    fn endpoint() -> EndpointFact {
+        EndpointFact {
+            id: "vpce-1".into(),
+            type_: EndpointType::Interface,
+            requester_managed: false,
+            created: Some(OBJECT + 1),
+            state: State::Available,
+            vpc: "vpc-1".into(),
+            service_name: "sts".into(),
+            subnets: BTreeSet::new(),
+            groups: BTreeSet::from(["sg-given".into()]),
+            private_dns: false,
+            tags: owner().tags(),
+            dns_names: Vec::new(),
+            interfaces: Vec::new(),
+            last_error: None,
+        }
+    }
+
+    fn group() -> GroupFact {
+        GroupFact {
+            id: "sg-own".into(),
+            name: owner().group_name(),
+            description: owner().group_description(),
+            vpc: "vpc-1".into(),
+            tags: owner().tags(),
+            ingress: RuleSet::new(),
+            egress: RuleSet::new(),
+        }
+    }
+
+    fn tagged(key: &str, value: &str) -> BTreeMap<String, String> {
+        let mut tags = owner().tags();
+        tags.insert(key.into(), value.into());
+        tags
+    }
+
+    fn claimant<'a>(owner: &'a Owner, wish: Option<&'a Wish>) -> Claimant<'a> {
+        Claimant {
+            owner,
+            endpoint: None,
+            group: None,
+            wish,
+            object_since: Some(OBJECT),
+            cluster_since: Some(CLUSTER),
+        }
+    }
+
+    #[test]
+    fn a_group_is_proven_by_status_or_by_what_aws_fixes() {
+        type Case = (&'static str, bool, fn(&mut GroupFact), Result<Proof, Doubt>);
+        let cases: [Case; 9] = [
+            ("as it was made", false, |_| {}, Ok(Proof::Named)),
+            ("acknowledged", true, |_| {}, Ok(Proof::Acknowledged)),
+            (
+                "acknowledged, made before names were so",
+                true,
+                |fact| fact.description = "VPC endpoint ns/db".into(),
+                Ok(Proof::Acknowledged),
+            ),
+            (
+                "acknowledged, and its tags name another",
+                true,
+                |fact| fact.tags = tagged(tags::NAME, "other"),
+                Err(Doubt::Tags),
+            ),
+            (
+                "acknowledged, and its tags are lost",
+                true,
+                |fact| fact.tags.clear(),
+                Err(Doubt::Tags),
+            ),
+            (
+                "restored: under another UID",
+                false,
+                |fact| fact.name = "vpce-ns-db-99999999".into(),
+                Ok(Proof::Named),
+            ),
+            (
+                "of a cluster that is taken over",
+                false,
+                |fact| {
+                    fact.tags = tagged(tags::CLUSTER, "old");
+                    fact.description = "VPC endpoint ns/db of cluster old".into();
+                },
+                Ok(Proof::Named),
+            ),
+            (
+                "of another cluster, and tagged as this one's",
+                false,
+                |fact| fact.description = "VPC endpoint ns/db of cluster other".into(),
+                Err(Doubt::Name),
+            ),
+            (
+                "a stranger's, with planted tags",
+                false,
+                |fact| (fact.name, fact.description) = ("database".into(), "payments".into()),
+                Err(Doubt::Name),
+            ),
+        ];
+        let (owner, wish) = (owner(), wish(None));
+        for (what, acknowledged, spoil, expected) in cases {
+            let mut fact = group();
+            spoil(&mut fact);
+            let id = fact.id.clone();
+            let claimant = Claimant {
+                group: acknowledged.then_some(&id),
+                ..claimant(&owner, Some(&wish))
+            };
+            assert_eq!(prove(&claimant, Found::Group(&fact)), expected, "{what}");
+        }
+    }
+
+    /// What there is beside the endpoint itself.
+    #[derive(Clone, Copy)]
+    enum Beside {
+        /// The status names it.
+        Status,
+        /// It has a group that is proven.
+        OwnGroup,
+        /// The spec provides groups.
+        Provided(&'static [&'static str]),
+        /// The spec asks for a group of the operator's making.
+        Generated,
+        /// There is no spec.
+        Nothing,
+    }
+
+    #[test]
+    fn an_endpoint_is_proven_by_status_by_its_group_or_by_a_spec_that_fits_at_the_right_time() {
+        use Beside::{Generated, Nothing, OwnGroup, Provided, Status};
+        const GIVEN: Beside = Provided(&["sg-given"]);
+        type Case = (&'static str, Beside, fn(&mut EndpointFact), Result<Proof, Doubt>);
+        let with_group = || Ok(Proof::OwnGroup("sg-own".into()));
+        let cases: [Case; 24] = [
+            ("acknowledged", Status, |_| {}, Ok(Proof::Acknowledged)),
+            (
+                "acknowledged, and its tags name another",
+                Status,
+                |fact| fact.tags = tagged(tags::NAMESPACE, "other"),
+                Err(Doubt::Tags),
+            ),
+            (
+                "acknowledged, and its tags are lost",
+                Status,
+                |fact| fact.tags.clear(),
+                Err(Doubt::Tags),
+            ),
+            (
+                "acknowledged by a status that somebody forged",
+                Status,
+                |fact| fact.type_ = EndpointType::Other("Gateway".into()),
+                Err(Doubt::Type),
+            ),
+            ("with the owner's group", OwnGroup, |_| {}, with_group()),
+            (
+                "with the owner's group, restored",
+                OwnGroup,
+                |fact| fact.tags = tagged(tags::UID, "another"),
+                with_group(),
+            ),
+            (
+                "with the owner's group, where the spec asks for another VPC by now",
+                OwnGroup,
+                |fact| fact.vpc = "vpc-2".into(),
+                with_group(),
+            ),
+            (
+                "with the owner's group, of a service of AWS",
+                OwnGroup,
+                |fact| fact.requester_managed = true,
+                Err(Doubt::RequesterManaged),
+            ),
+            (
+                "a stranger's, with planted tags",
+                Generated,
+                |_| {},
+                Err(Doubt::NoOwnGroup),
+            ),
+            ("a stranger's, for no spec", Nothing, |_| {}, Err(Doubt::NoOwnGroup)),
+            (
+                "a stranger's gateway endpoint",
+                Generated,
+                |fact| fact.type_ = EndpointType::Other("Gateway".into()),
+                Err(Doubt::Type),
+            ),
+            (
+                "one whose type is not told",
+                GIVEN,
+                |fact| fact.type_ = EndpointType::parse(""),
+                Err(Doubt::Type),
+            ),
+            (
+                "one that a service of AWS made for itself",
+                GIVEN,
+                |fact| fact.requester_managed = true,
+                Err(Doubt::RequesterManaged),
+            ),
+            (
+                "made by the object, and its answer was lost",
+                GIVEN,
+                |_| {},
+                Ok(Proof::Fits),
+            ),
+            (
+                "the same, with clocks that differ a little",
+                GIVEN,
+                |fact| fact.created = Some(OBJECT - 1),
+                Ok(Proof::Fits),
+            ),
+            (
+                "older than the object, with its UID planted",
+                GIVEN,
+                |fact| fact.created = Some(OBJECT - 3),
+                Err(Doubt::Age),
+            ),
+            (
+                "of no age, with its UID planted",
+                GIVEN,
+                |fact| fact.created = None,
+                Err(Doubt::Age),
+            ),
+            (
+                "rebuilt: under another UID, older than the cluster",
+                GIVEN,
+                |fact| (fact.tags, fact.created) = (tagged(tags::UID, "another"), Some(CLUSTER - 1)),
+                Ok(Proof::Fits),
+            ),
+            (
+                "under another UID, younger than the cluster",
+                GIVEN,
+                |fact| fact.tags = tagged(tags::UID, "another"),
+                Err(Doubt::Age),
+            ),
+            (
+                "under no UID, younger than the cluster",
+                GIVEN,
+                |fact| _ = fact.tags.remove(tags::UID),
+                Err(Doubt::Age),
+            ),
+            (
+                "of a cluster that is taken over",
+                GIVEN,
+                |fact| fact.tags = tagged(tags::CLUSTER, "old"),
+                Ok(Proof::Fits),
+            ),
+            (
+                "in another VPC",
+                GIVEN,
+                |fact| fact.vpc = "vpc-2".into(),
+                Err(Doubt::Vpc),
+            ),
+            (
+                "of another service",
+                GIVEN,
+                |fact| fact.service_name = "s3".into(),
+                Err(Doubt::Service),
+            ),
+            (
+                "with other groups",
+                Provided(&["sg-given", "sg-2"]),
+                |_| {},
+                Err(Doubt::Groups),
+            ),
+        ];
+        let owner = owner();
+        for (what, beside, spoil, expected) in cases {
+            let mut fact = endpoint();
+            spoil(&mut fact);
+            let mut own_groups = BTreeSet::new();
+            if let OwnGroup = beside {
+                fact.groups.insert("sg-own".into());
+                own_groups.insert(GroupId::from("sg-own"));
+            }
+            let wish = match beside {
+                Provided(ids) => Some(wish(Some(ids))),
+                Generated | OwnGroup | Status => Some(wish(None)),
+                Nothing => None,
+            };
+            let id = fact.id.clone();
+            let claimant = Claimant {
+                endpoint: matches!(beside, Status).then_some(&id),
+                ..claimant(&owner, wish.as_ref())
+            };
+            assert_eq!(
+                prove(&claimant, Found::Endpoint(&fact, &own_groups)),
+                expected,
+                "{what}"
+            );
+        }
+    }
+
+    fn seen<R>(named: Named<R>, tagged: Vec<R>) -> Seen<R> {
+        Seen { named, tagged }
+    }
+
+    fn other(id: &str) -> EndpointFact {
+        EndpointFact {
+            id: id.into(),
+            ..endpoint()
+        }
+    }
+
+    #[test]
+    fn what_is_proven_comes_first_and_what_is_not_stays_where_it_is() {
+        let (owner, wish) = (owner(), wish(None));
+        let mut own_endpoint = other("vpce-own");
+        own_endpoint.groups.insert("sg-own".into());
+        let planted_group = GroupFact {
+            id: "sg-0".into(),
+            name: "database".into(),
+            ..group()
+        };
+        let groups = || seen(Named::None, vec![planted_group.clone(), group()]);
+        let unnamed = claimant(&owner, Some(&wish));
+        let found = own(
+            &unnamed,
+            seen(Named::None, vec![other("vpce-0"), own_endpoint.clone()]),
+            groups(),
+        );
+        assert_eq!(found.endpoint, Sight::Ours(own_endpoint.clone()));
+        assert_eq!((found.spare_endpoints.len(), &found.group), (0, &Sight::Ours(group())));
+
+        let found = own(&unnamed, seen(Named::None, vec![other("vpce-0")]), groups());
+        assert_eq!(found.endpoint, Sight::Unproven(other("vpce-0"), Doubt::NoOwnGroup));
+
+        let planted = || seen(Named::None, vec![planted_group.clone()]);
+        let found = own(&unnamed, seen(Named::None, Vec::new()), planted());
+        assert_eq!((found.endpoint, found.group), (Sight::Absent, Sight::Absent));
+
+        // What certainly is not its own does not even keep it waiting.
+        let gateway = EndpointFact {
+            type_: EndpointType::Other("Gateway".into()),
+            ..endpoint()
+        };
+        let found = own(&unnamed, seen(Named::None, vec![gateway]), planted());
+        assert_eq!(found.endpoint, Sight::Absent);
+    }
+
+    #[test]
+    fn of_several_that_fit_a_spec_none_is_taken_and_none_beside_one_that_is_acknowledged() {
+        let (owner, wish) = (owner(), wish(Some(&["sg-given"])));
+        let both = || vec![other("vpce-0"), other("vpce-1")];
+        let nothing = || seen(Named::None, Vec::new());
+        let unnamed = claimant(&owner, Some(&wish));
+        let found = own(&unnamed, seen(Named::None, both()), nothing());
+        assert_eq!(found.endpoint, Sight::Unproven(other("vpce-0"), Doubt::Several));
+        let id = EndpointId::from("vpce-1");
+        let named = Claimant {
+            endpoint: Some(&id),
+            ..unnamed
+        };
+        for (named_one, expected) in [
+            (Named::There(other("vpce-1")), Sight::Ours(other("vpce-1"))),
+            (Named::Gone, Sight::Gone),
+            (Named::Unconfirmed, Sight::Unconfirmed),
+        ] {
+            let tagged = if expected.ours().is_some() {
+                both()
+            } else {
+                vec![other("vpce-0")]
+            };
+            let found = own(&named, seen(named_one, tagged), nothing());
+            assert_eq!((found.endpoint, found.spare_endpoints), (expected, Vec::new()));
+        }
+    }
+
+    #[test]
+    fn a_status_that_names_anothers_does_not_hide_the_owners_own() {
+        let (owner, wish) = (owner(), wish(None));
+        let forged = EndpointId::from("vpce-9");
+        let anothers = EndpointFact {
+            tags: tagged(tags::NAME, "other"),
+            ..other("vpce-9")
+        };
+        let mut own_endpoint = endpoint();
+        own_endpoint.groups.insert("sg-own".into());
+        let claimant = Claimant {
+            endpoint: Some(&forged),
+            ..claimant(&owner, Some(&wish))
+        };
+        let named = || Named::There(anothers.clone());
+        let groups = || seen(Named::None, vec![group()]);
+        let found = own(&claimant, seen(named(), Vec::new()), groups());
+        assert_eq!(found.endpoint, Sight::Lost(anothers.clone()));
+        let found = own(&claimant, seen(named(), vec![own_endpoint.clone()]), groups());
+        assert_eq!(found.endpoint, Sight::Ours(own_endpoint));
+        assert!(found.spare_endpoints.is_empty());
+    }
+}
