@@ -232,6 +232,15 @@ pub struct TenantFlags {
     )]
     pub services: Vec<String>,
 
+    /// Endpoints may have only tags whose key fits this pattern, beside the AWSAccount's and the operator's own; may be given several times.
+    #[arg(
+        long = "tag-key",
+        value_name = "PATTERN",
+        value_delimiter = ',',
+        conflicts_with = "from"
+    )]
+    pub tag_keys: Vec<String>,
+
     /// Endpoints may turn on private DNS: `allow_private_dns` of the AWSAccount.
     #[arg(long, conflicts_with = "from")]
     pub allow_private_dns: bool,

@@ -86,7 +86,8 @@ async fn show(asked: Preview, out: &mut impl Write) -> anyhow::Result<()> {
     let object = found.with_context(|| format!("there is no VPCEndpoint {namespace}/{name}"))?;
     let (ctx, _queues) = operator::context(settings, client, clusters, caches, &metrics).await;
     let ctx = Arc::new(ctx);
-    let found = match preview::preview(&ctx, object).await {
+    // Boxed, or its type grows too deep for the compiler.
+    let found = match Box::pin(preview::preview(&ctx, object)).await {
         Ok(found) => found,
         Err(Finding { reason, message, .. }) => bail!("nothing can be planned: {reason}: {message}"),
     };

@@ -12,6 +12,7 @@ use crate::rails;
 use crate::resolve::Resolved;
 use crate::rules::{self, RuleSet};
 use crate::tags::{Owner, hex};
+use crate::user_tags;
 
 /// EC2 allows so many tags on a resource.
 pub(crate) const MAX_TAGS: usize = 50;
@@ -149,6 +150,7 @@ pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Re
         }
         all_tags.insert(key.clone(), value.clone());
     }
+    user_tags::check(&resolved.binding.account, account, &resolved.forced_tags, tags)?;
     if all_tags.len() > MAX_TAGS {
         return Err(Finding::bad(
             Reason::InvalidSpec,

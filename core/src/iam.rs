@@ -15,7 +15,7 @@ pub use base::{Base, Passed, ServiceAccount, Workload, base, base_permissions, b
 pub use check::partitions;
 pub use policy::Policy;
 pub use scp::scp;
-pub use tenant::{Scope, Tenant, Trust, tenant, tenant_permissions, tenant_trust};
+pub use tenant::{Scope, TagKeys, Tenant, Trust, tenant, tenant_permissions, tenant_trust};
 
 /// The name of a tenant's role where no other is given.
 pub const TENANT_ROLE: &str = "vpce-operator";

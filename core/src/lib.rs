@@ -23,3 +23,4 @@ pub mod resolve;
 pub mod rules;
 pub mod tags;
 pub mod tenancy;
+pub mod user_tags;

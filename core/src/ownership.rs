@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::api::{SecurityGroupType, VPCEndpointSpec};
+use crate::api::{SecurityGroupType, VPCEndpointSpec, VPCEndpointStatus};
 use crate::desired::full_service_name;
 use crate::ids::{EndpointId, GroupId, VpcId};
 use crate::observed::{EndpointFact, EndpointType, GroupFact, Sight};
@@ -51,13 +51,15 @@ pub struct Wish {
 }
 
 impl Wish {
-    /// Of a spec, in this region.
-    pub fn of(spec: &VPCEndpointSpec, region: &str) -> Self {
+    /// Of an object that is bound in this region: what its status acknowledged before anything was made, else what its spec says.
+    pub fn of(spec: &VPCEndpointSpec, status: &VPCEndpointStatus, region: &str) -> Self {
         let provided = spec.security_group_type == SecurityGroupType::Provided;
         let ids = || spec.security_group_ids.iter().map(|id| id.as_str().into());
+        let vpc = status.network.as_ref().map_or(&spec.vpc_id, |network| &network.vpc_id);
+        let service = status.vpc_endpoint_service_id.clone();
         Self {
-            vpc: spec.vpc_id.as_str().into(),
-            service_name: full_service_name(&spec.vpc_endpoint_service_id, region),
+            vpc: vpc.as_str().into(),
+            service_name: service.unwrap_or_else(|| full_service_name(&spec.vpc_endpoint_service_id, region)),
             provided: provided.then(|| ids().collect()),
         }
     }
@@ -194,21 +196,21 @@ pub fn prove(claimant: &Claimant<'_>, found: Found<'_>) -> Result<Proof, Doubt> 
     if fact.service_name != *service_name {
         return Err(Doubt::Service);
     }
-    if fact.groups != *provided {
+    let is_of_own_uid = fact.tags.get(tags::UID) == Some(&owner.uid);
+    // Those of an endpoint whose answer was lost may be what the spec said before an edit.
+    if fact.groups != *provided && !is_of_own_uid {
         return Err(Doubt::Groups);
     }
     // A former cluster is one that the platform team has named.
     let is_of_own_cluster = fact.tags.get(tags::CLUSTER) == Some(&owner.cluster.own);
-    let is_of_age = match fact.tags.get(tags::UID) {
-        _ if !is_of_own_cluster => true,
-        Some(uid) if *uid == owner.uid => {
-            let both = fact.created.zip(claimant.object_since);
-            both.is_some_and(|(created, since)| created >= since - CLOCKS_DIFFER)
-        }
-        _ => {
-            let both = fact.created.zip(claimant.cluster_since);
-            both.is_some_and(|(created, since)| created < since)
-        }
+    let is_of_age = if !is_of_own_cluster {
+        true
+    } else if is_of_own_uid {
+        let both = fact.created.zip(claimant.object_since);
+        both.is_some_and(|(created, since)| created >= since - CLOCKS_DIFFER)
+    } else {
+        let both = fact.created.zip(claimant.cluster_since);
+        both.is_some_and(|(created, since)| created < since)
     };
     if is_of_age { Ok(Proof::Fits) } else { Err(Doubt::Age) }
 }
@@ -415,6 +417,7 @@ mod tests {
             tags: owner().tags(),
             ingress: RuleSet::new(),
             egress: RuleSet::new(),
+            ipv6_egress_unknown: false,
         }
     }
 
@@ -521,7 +524,7 @@ mod tests {
         const GIVEN: Beside = Provided(&["sg-given"]);
         type Case = (&'static str, Beside, fn(&mut EndpointFact), Result<Proof, Doubt>);
         let with_group = || Ok(Proof::OwnGroup("sg-own".into()));
-        let cases: [Case; 24] = [
+        let cases: [Case; 25] = [
             ("acknowledged", Status, |_| {}, Ok(Proof::Acknowledged)),
             (
                 "acknowledged, and its tags name another",
@@ -646,10 +649,16 @@ mod tests {
                 Err(Doubt::Service),
             ),
             (
-                "with other groups",
+                "rebuilt, with other groups",
+                Provided(&["sg-given", "sg-2"]),
+                |fact| (fact.tags, fact.created) = (tagged(tags::UID, "another"), Some(CLUSTER - 1)),
+                Err(Doubt::Groups),
+            ),
+            (
+                "made by the object before its groups were edited",
                 Provided(&["sg-given", "sg-2"]),
                 |_| {},
-                Err(Doubt::Groups),
+                Ok(Proof::Fits),
             ),
         ];
         let owner = owner();

@@ -144,7 +144,7 @@ pub fn named_groups(groups: &Groups) -> BTreeSet<&GroupId> {
 /// Whether a pattern matches the whole of a name: `*` any run of characters, `?` one. Case counts.
 ///
 /// The time it takes is at most the product of both lengths, whatever the pattern.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
     let (mut p, mut n) = (0, 0);
     let mut last_star = None;

@@ -297,8 +297,7 @@ impl Region {
         {
             return Err(LookError::Failed(error));
         }
-        // Boxed, or the types of all futures above it grow too deep for the compiler.
-        let result = Box::pin(self.read(ec2, owner, known, max_age)).await;
+        let result = self.read(ec2, owner, known, max_age).await;
         self.with(|snapshot| {
             snapshot.failed = match &result {
                 Err(LookError::Failed(error)) => Some((Instant::now(), error.clone())),
@@ -335,7 +334,7 @@ impl Region {
         }
         let _reading = self.reading.lock().await;
         match self.is_old(max_age) {
-            true => Box::pin(self.read_all(ec2)).await,
+            true => self.read_all(ec2).await,
             false => Ok(()),
         }
     }
@@ -543,7 +542,8 @@ impl Region {
                 // To begin anew would cost the pages that were read already.
                 tokio::time::sleep(time).await;
             }
-            let (facts, next) = read(token).await.map_err(|error| {
+            // Boxed, or the types of the futures above it grow too deep for the compiler.
+            let (facts, next) = Box::pin(read(token)).await.map_err(|error| {
                 if error.class == Class::Throttled {
                     self.throttled(action);
                 }

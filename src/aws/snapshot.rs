@@ -289,7 +289,8 @@ impl<R: Resource> Shelf<R> {
     pub fn found_page(&mut self, facts: Vec<R>, read: Instant, objects: &impl Objects, found: &mut Found<R::Id>) {
         for fact in facts {
             let id = fact.id();
-            if self.is_unsettled(&id, read) {
+            let entry = self.entries.get(&id);
+            if entry.is_some_and(|entry| entry.settled.is_some_and(|settled| settled > read)) {
                 found.ids.insert(id);
                 self.found(vec![fact], read);
                 continue;
@@ -458,8 +459,9 @@ impl<R: Resource> Shelf<R> {
         let mut due: BTreeSet<R::Id> = self.due(tick).cloned().collect();
         let unknown = known.filter(|id| self.is_unknown(id, tick));
         let candidates: Vec<&R::Id> = match known {
-            Some(_) => Vec::new(),
-            None => self.candidates(own),
+            Some(id) if self.contains(id) => Vec::new(),
+            // What it names may be gone: another may have taken its place.
+            _ => self.candidates(own),
         };
         let concerns_owner = |id: &R::Id| Some(id) == known || own.is_some_and(|ids| ids.contains(id));
         if unknown.is_none() && candidates.is_empty() && !due.iter().any(concerns_owner) {

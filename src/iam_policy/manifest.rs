@@ -47,6 +47,7 @@ impl Account {
             allowed_subnet_ids: list(&flags.subnet_ids),
             allowed_security_group_ids: list(&flags.security_group_ids),
             allowed_services: list(&flags.services),
+            allowed_tag_keys: list(&flags.tag_keys),
             allow_private_dns: flags.allow_private_dns,
             ..AWSAccountSpec::default()
         };

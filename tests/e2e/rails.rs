@@ -296,3 +296,44 @@ fn rails_that_make_no_sense_are_refused_at_apply() {
         assert!(message.contains(field), "{field}: {message}");
     }
 }
+
+#[test]
+fn tags_on_which_other_controllers_act_are_refused_unless_the_account_names_them() {
+    let tenant = World::shared().tenant("rails-tags");
+    tenant.edit_account(json!({"required_tags": {"team": "blue"}}));
+    for (name, key) in [
+        ("karpenter", "karpenter.sh/discovery"),
+        ("cluster", "kubernetes.io/cluster/x"),
+        ("load-balancer", "elbv2.k8s.aws/cluster"),
+        ("eks", "EKS:cluster-name"),
+        ("case", "Team"),
+    ] {
+        tenant.apply(name, tenant.spec(json!({"tags": {key: "x"}})));
+        let message = tenant.not_ready(name, "NotAllowed");
+        assert!(message.contains(key), "{message}");
+    }
+    assert!(tenant.endpoints().is_empty() && tenant.groups().is_empty());
+    // Named, it is allowed, and the role that is printed for the AWSAccount lets it through; then nothing else is.
+    let path = format!("{}/{}", crate::cluster::ACCOUNTS, tenant.account);
+    tenant.edit_account(json!({"allowed_tag_keys": ["karpenter.sh/*", "app-?"]}));
+    let account = tenant.world.cluster.get(&path).expect("it is there");
+    let spec = serde_json::from_value(account["spec"].clone()).expect("an AWSAccount");
+    let role = tenant.role_arn.parse().expect("a role");
+    let policy = vpce_core::iam::tenant_permissions(
+        &role,
+        &tenant.world.cluster_id().into(),
+        &vpce_core::iam::Scope::of(&spec),
+    );
+    let role = vpce_testbed::aws::RoleSpec {
+        policy: Some(policy.expect("a policy").to_string()),
+        ..tenant.world.role(&tenant.role_arn, None)
+    };
+    tenant.world.aws.set_role(&tenant.role_arn, role).expect("a role");
+    tenant.ready("karpenter");
+    assert_eq!(tenant.groups()[0].tags["karpenter.sh/discovery"], "x");
+    tenant.apply("karpenter", tenant.spec(json!({"tags": {"app-1": "x"}})));
+    tenant.ready("karpenter");
+    tenant.apply("other", tenant.spec(json!({"tags": {"app-12": "x"}})));
+    let message = tenant.not_ready("other", "NotAllowed");
+    assert!(message.contains("use one of karpenter.sh/*, app-?"), "{message}");
+}

@@ -158,6 +158,14 @@ pub struct AWSAccountSpec {
     #[schemars(with = "Option<Vec<forms::ServicePattern>>", length(max = 1000))]
     pub allowed_services: Option<Vec<String>>,
 
+    /// Keys of tags that endpoints may set with `tags`, by patterns in which `*` stands for any run of characters and `?` for one; case counts.
+    /// Keys on which other controllers act (with `kubernetes.io/`, `k8s.io/`, `k8s.aws/` or `karpenter.sh/`, and `eks:`) have to be
+    /// named by a pattern that begins with such a prefix. Absent: all but these; an empty list: none. Keys that start with
+    /// `silvermullet.com/` or `aws:` never, nor those that differ from a required tag by case only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 128)))]
+    pub allowed_tag_keys: Option<Vec<String>>,
+
     /// Whether endpoints may turn on private DNS (`private_dns_enabled`), which leads the whole VPC's calls of a service to the endpoint.
     /// Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

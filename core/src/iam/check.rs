@@ -77,6 +77,17 @@ pub(super) fn service(pattern: &str) -> Result<(), Error> {
     )
 }
 
+/// A pattern over the keys of tags.
+pub(super) fn tag_key(pattern: &str) -> Result<(), Error> {
+    let fits = |c: char| c.is_alphanumeric() || c == ' ' || "_.:/=+-@*?".contains(c);
+    require(
+        (1..=128).contains(&pattern.chars().count()) && pattern.chars().all(fits),
+        "tag key",
+        pattern,
+        "a pattern over the keys of tags (1 to 128 letters, digits, spaces and characters of _.:/=+-@, `*` and `?`)",
+    )
+}
+
 pub(super) fn cluster(id: &str) -> Result<(), Error> {
     require(
         crate::tags::is_cluster_id(id),

@@ -6,7 +6,9 @@ use super::policy::{Policy, Statement};
 use super::{Error, IdentityArn, Policies, check, within_permissions, within_trust};
 use crate::api::AWSAccountSpec;
 use crate::ids::RoleArn;
+use crate::rails::matches;
 use crate::tags::{self, Clusters};
+use crate::user_tags;
 
 /// The source identities that the operator sends: `vpce-operator@<AWSAccount>@<cluster id>`, of which what is too long for STS is cut
 /// off at the end.
@@ -41,6 +43,53 @@ pub struct Scope {
     pub services: Option<Vec<String>>,
     /// Whether endpoints may turn on private DNS.
     pub private_dns: bool,
+    /// Keys of tags.
+    pub tag_keys: TagKeys,
+}
+
+/// Which keys tags may have beside the operator's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TagKeys {
+    /// All but these patterns.
+    AllBut(Vec<String>),
+    /// These patterns.
+    Only(Vec<String>),
+}
+
+impl Default for TagKeys {
+    fn default() -> Self {
+        Self::AllBut(user_tags::OTHERS.map(str::to_owned).into())
+    }
+}
+
+impl TagKeys {
+    /// As an AWSAccount says; the keys that it sets itself are among them.
+    fn of(spec: &AWSAccountSpec) -> Self {
+        let own = spec.default_tags.keys().chain(spec.required_tags.keys());
+        let own: Vec<&String> = own.chain(&spec.tags_from_namespace_labels).collect();
+        match &spec.allowed_tag_keys {
+            None => {
+                let is_used = |pattern: &&str| own.iter().any(|key| matches(pattern, key));
+                let denied = user_tags::OTHERS.iter().copied().filter(|pattern| !is_used(pattern));
+                Self::AllBut(denied.map(str::to_owned).collect())
+            }
+            Some(allowed) => Self::Only(allowed.iter().chain(own).cloned().collect()),
+        }
+    }
+
+    /// Denies tags with other keys: said once, for all that is tagged.
+    fn deny_others(&self) -> Option<Statement> {
+        let deny = || Statement::deny("NoOtherTagKeys", &["ec2:CreateTags"], ["*"]);
+        match self {
+            Self::AllBut(patterns) if patterns.is_empty() => None,
+            Self::AllBut(patterns) => Some(deny().when("ForAnyValue:StringLike", "aws:TagKeys", patterns)),
+            Self::Only(patterns) => {
+                let own = [format!("{}*", tags::RESERVED_PREFIX), tags::DISPLAY_NAME.to_owned()];
+                let patterns = patterns.iter().cloned().chain(own);
+                Some(deny().when("ForAnyValue:StringNotLike", "aws:TagKeys", patterns))
+            }
+        }
+    }
 }
 
 impl Scope {
@@ -53,6 +102,7 @@ impl Scope {
             groups: spec.allowed_security_group_ids.clone(),
             services: spec.allowed_services.clone(),
             private_dns: spec.allow_private_dns,
+            tag_keys: TagKeys::of(spec),
         }
     }
 }
@@ -106,6 +156,7 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
         groups,
         services,
         private_dns,
+        tag_keys,
     } = scope;
     // The region stays open in ARNs: the condition below holds for Describe actions too, which have no ARN, and names each
     // region once instead of once for every id.
@@ -130,10 +181,13 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
     let mut statements = vec![
         Statement::on(
             "Read",
-            &["ec2:DescribeSecurityGroups", "ec2:DescribeVpcEndpoints"],
+            &[
+                "ec2:DescribeNetworkInterfaces",
+                "ec2:DescribeSecurityGroups",
+                "ec2:DescribeVpcEndpoints",
+            ],
             ["*"],
         ),
-        Statement::on("SayWhoUsesAGroup", &["ec2:DescribeNetworkInterfaces"], ["*"]),
         create,
         Statement::on(
             "CreateSecurityGroupWithClusterTag",
@@ -209,6 +263,7 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
             .map(|statement| statement.when("StringEquals", "aws:RequestedRegion", regions))
             .collect();
     }
+    statements.extend(tag_keys.deny_others());
     if *private_dns {
         statements.push(associate(role, regions.as_deref(), vpcs.as_deref()));
     }
@@ -300,6 +355,7 @@ fn check_scope(role: &RoleArn, scope: &Scope) -> Result<(), Error> {
         groups,
         services,
         private_dns: _,
+        tag_keys,
     } = scope;
     let nothing = |name, list: &Option<Vec<String>>| match list {
         Some(entries) if entries.is_empty() => Err(Error::NothingAllowed(name)),
@@ -324,6 +380,10 @@ fn check_scope(role: &RoleArn, scope: &Scope) -> Result<(), Error> {
     for pattern in services.iter().flatten() {
         check::service(pattern)?;
     }
+    let (TagKeys::AllBut(patterns) | TagKeys::Only(patterns)) = tag_keys;
+    for pattern in patterns {
+        check::tag_key(pattern)?;
+    }
     Ok(())
 }
 
@@ -336,6 +396,7 @@ fn narrow(scope: &Scope) -> String {
         groups,
         services,
         private_dns: _,
+        tag_keys: _,
     } = scope;
     let mut lists = [
         (regions, "regions"),
@@ -395,10 +456,10 @@ mod tests {
             let sid = statement["Sid"].as_str().expect("a Sid");
             let named_only = [
                 "Read",
-                "SayWhoUsesAGroup",
                 "CreateInVpc",
                 "UseSubnetsAndGroups",
                 "TagWhatIsCreated",
+                "NoOtherTagKeys",
             ];
             let named_only = named_only.contains(&sid);
             assert_eq!(tagged(&statement), !named_only, "{statement}");
@@ -418,8 +479,8 @@ mod tests {
             };
             for resource in resources {
                 let resource = resource.as_str().expect("an ARN");
-                let reads = ["Read", "SayWhoUsesAGroup"].map(Value::from);
-                let is_read = reads.contains(&statement["Sid"]) && resource == "*";
+                let is_open = statement["Sid"] == "Read" || statement["Effect"] == "Deny";
+                let is_read = is_open && resource == "*";
                 // Hosted zones have no account in their ARN; the VPC that is associated is the account's own.
                 let is_zone = resource == "arn:aws:route53:::hostedzone/*";
                 assert!(

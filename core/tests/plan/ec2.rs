@@ -77,12 +77,12 @@ impl World {
     pub(crate) fn remember(&mut self, seen: &Observed) {
         match &seen.endpoint {
             Sight::Ours(fact) | Sight::Lost(fact) => self.known_endpoint = Some(fact.id.clone()),
-            Sight::Gone | Sight::Absent | Sight::Unconfirmed => {}
+            Sight::Gone | Sight::Absent | Sight::Unproven(..) | Sight::Unconfirmed => {}
         }
         match &seen.group {
             Sight::Ours(fact) | Sight::Lost(fact) => self.known_group = Some(fact.id.clone()),
             Sight::Gone => self.known_group = None,
-            Sight::Absent | Sight::Unconfirmed => {}
+            Sight::Absent | Sight::Unproven(..) | Sight::Unconfirmed => {}
         }
     }
 

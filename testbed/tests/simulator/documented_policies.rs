@@ -211,6 +211,10 @@ fn without(policy: &Value, statement: usize, pointer: &str, value: &str) -> Valu
 fn elements(policy: &Value, pointer: &str) -> Vec<(usize, String, String)> {
     let mut elements = Vec::new();
     for (index, statement) in policy["Statement"].as_array().unwrap().iter().enumerate() {
+        // What one denies is missed by nothing.
+        if statement["Effect"] == "Deny" {
+            continue;
+        }
         for value in statement.pointer(pointer).map(values).unwrap_or_default() {
             elements.push((index, statement["Sid"].as_str().unwrap().to_owned(), value));
         }
