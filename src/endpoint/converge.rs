@@ -12,7 +12,7 @@ use vpce_core::plan::{self, Farewell, Memory, Plan, Step, foresee};
 use vpce_core::resolve::{Resolved, Writes};
 use vpce_core::tags::{self, Owner};
 
-use super::apply::{Hands, apply};
+use super::apply::{ASK_AGAIN, Hands, apply};
 use super::memory::HeldBack;
 use super::observe::{self, Age, observe};
 use super::reconcile::{Next, Pass};
@@ -137,7 +137,7 @@ impl Pass<'_> {
             }
             if applied.forbidden {
                 self.tell_of_repairs(&repaired);
-                return Ok(Next::After(Duration::ZERO));
+                return Ok(Next::NotBefore(ASK_AGAIN));
             }
             if applied.learned || !applied.done.is_empty() {
                 continue;

@@ -12,5 +12,6 @@ pub mod observe;
 mod permission;
 pub mod preview;
 pub mod reconcile;
+mod refused;
 mod report;
 pub mod status;

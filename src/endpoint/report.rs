@@ -11,10 +11,10 @@ use vpce_core::observed::{Observed, Sight};
 use vpce_core::plan::{Part, Plan, Undone};
 use vpce_core::resolve::{Resolved, Writes};
 
-use super::apply::forget_session;
 use super::explain::explain;
 use super::memory::{Tried, jitter};
 use super::reconcile::{Next, Pass};
+use super::refused::forget_session;
 use super::status::{self, Findings};
 use crate::aws::ec2::Ec2;
 use crate::aws::region::{LookError, Region};

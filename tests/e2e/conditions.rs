@@ -63,7 +63,7 @@ fn what_aws_does_not_find_is_said_and_tried_again_until_it_is_there() {
     }
     for (name, _, code) in &cases {
         let message = tenant.not_ready(name, "NotFound");
-        assert_contains(&message, &[code, "check the ids", account, region]);
+        assert_contains(&message, &[code, "check ", account, region]);
         assert_stalled(&tenant, name, false);
         assert!(tenant.event(name, "NotFound").starts_with("Warning"));
     }

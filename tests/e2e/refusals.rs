@@ -331,3 +331,32 @@ fn a_create_that_is_refused_for_good_keeps_saying_why() {
     assert!(!waits.is_empty(), "nobody waited");
     assert!(waits.iter().all(|message| message.contains("about")), "{waits:?}");
 }
+
+#[test]
+fn a_delete_that_waits_for_its_turn_is_not_sent_after_the_account_is_suspended() {
+    let world = World::own(Setup::fast().value("settings.awsLimits.DeleteVpcEndpoints", "1/0.2"));
+    let tenant = world.tenant("waiting-delete");
+    for name in ["first", "second"] {
+        tenant.apply(name, tenant.spec(json!({})));
+        tenant.ready(name);
+    }
+    let deletes = || {
+        tenant
+            .writes()
+            .iter()
+            .filter(|action| *action == "DeleteVpcEndpoints")
+            .count()
+    };
+    tenant.delete("first");
+    tenant.eventually("first", "its endpoint is deleted", || (deletes() == 1).then_some(()));
+    // The next token is there in five seconds.
+    tenant.delete("second");
+    tenant.not_ready("second", "Deleting");
+    tenant.edit_account(json!({"suspended": true}));
+    tenant.not_ready("second", "AccountSuspended");
+    std::thread::sleep(Duration::from_secs(8));
+    assert_eq!(deletes(), 1);
+    tenant.edit_account(json!({"suspended": false}));
+    tenant.gone("second");
+    assert_eq!(deletes(), 2);
+}

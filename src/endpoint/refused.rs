@@ -1,0 +1,206 @@
+//! What follows from a step that AWS or the API server refused: another way, a wait, and what is told meanwhile.
+
+use std::time::{Duration, Instant};
+
+use vpce_core::conditions::{Finding, Reason};
+use vpce_core::error::Class;
+use vpce_core::ids::GroupId;
+use vpce_core::plan::{Fallbacks, Step, Undone};
+
+use super::apply::{ASK_AGAIN, Hands, Unfinished, action};
+use super::explain::{explain, is_in_use};
+use super::memory::Tried;
+use crate::aws::ec2::Ec2;
+use crate::aws::error::CallError;
+use crate::aws::region::LookError;
+use crate::context::Context;
+use crate::service;
+
+/// What an earlier create made and was not found in this many times the time that a change takes to settle was deleted before
+/// anybody saw it.
+const UNSEEN_SETTLES: u32 = 30;
+
+/// AWS takes away the network interfaces of an endpoint a while after the endpoint; so long its group may be in use.
+const INTERFACES_LINGER: Duration = Duration::from_secs(120);
+
+/// What follows from a step that AWS refused.
+pub(super) enum Failed {
+    Left(Unfinished),
+    /// There is another way.
+    Learned,
+    /// As `StepEnd::Replayed`.
+    Replayed,
+}
+
+impl Hands<'_> {
+    /// The API server did not take a Service's change.
+    pub(super) fn not_published(&self, step: &Step, error: &kube::Error) -> Unfinished {
+        tracing::warn!(
+            namespace = self.owner.namespace,
+            name = self.owner.name,
+            action = step.action(),
+            %error,
+            "the API server refused, or failed"
+        );
+        // It changed meanwhile.
+        if service::is_status(error, 409) {
+            return Unfinished::waiting(Some(ASK_AGAIN), None);
+        }
+        let message = format!("{step}: the API server refused: {}", service::words(error));
+        self.refused(
+            step,
+            Undone::Refused,
+            Some(Finding::bad(Reason::ServiceRefused, message)),
+        )
+    }
+
+    /// Waits before this very step is tried again, longer after each refusal.
+    pub(super) fn refused(&self, step: &Step, undone: Undone, finding: Option<Finding>) -> Unfinished {
+        let resync = self.ctx.settings.resync_interval;
+        let memories = &self.ctx.memories;
+        let retry = memories.refused(self.object, Tried::step(step), undone, finding.clone(), resync);
+        Unfinished {
+            undone,
+            finding,
+            retry: Some(retry),
+            failed: true,
+        }
+    }
+
+    pub(super) fn learn(&self, learn: impl FnOnce(&mut Fallbacks) -> bool) -> bool {
+        self.ctx
+            .memories
+            .with(self.object, |memory| learn(&mut memory.fallbacks))
+    }
+
+    /// Whether what an earlier create made has been looked for so long, in whole reads of the region, that it must be gone.
+    fn was_deleted_unseen(&self) -> bool {
+        let since = self.ctx.memories.with(self.object, |memory| {
+            *memory.made_unseen_since.get_or_insert_with(Instant::now)
+        });
+        let patience = self.ctx.settings.settle * UNSEEN_SETTLES;
+        let is_gone = self.region.read_at().is_some_and(|read| read >= since + patience);
+        if is_gone {
+            self.ctx
+                .memories
+                .with(self.object, |memory| memory.made_unseen_since = None);
+        }
+        is_gone
+    }
+
+    /// Whether a group has been in use for so short a time that it need not worry anybody.
+    fn has_patience(&self) -> bool {
+        self.ctx.memories.with(self.object, |memory| {
+            memory.in_use_since.get_or_insert_with(Instant::now).elapsed() < INTERFACES_LINGER
+        })
+    }
+
+    /// By whom a group is used that cannot be deleted.
+    async fn in_use(&self, error: &CallError, id: &GroupId) -> String {
+        let users = match self.region.users_of_group(self.ec2, id).await {
+            Ok(users) if users.is_empty() => "nothing shows that uses it any more: tried again".to_owned(),
+            Ok(users) => format!("still used by {}: detach it there", users.join(", ")),
+            Err(LookError::Busy(_)) => "something still uses it: tried again".to_owned(),
+            Err(LookError::Failed(unseen)) => {
+                let unseen = explain(&unseen, self.role, &self.ec2.account_id, &self.ec2.region);
+                format!("something still uses it; by whom cannot be seen: {}", unseen.message)
+            }
+        };
+        format!("{error} ({users})")
+    }
+
+    pub(super) async fn failed(&self, step: &Step, steps: &[Step], error: &CallError) -> Failed {
+        if is_in_use(error) && self.has_patience() {
+            return Failed::Left(Unfinished::waiting(Some(self.region.next_tick()), None));
+        }
+        tracing::warn!(
+            namespace = self.owner.namespace,
+            name = self.owner.name,
+            account = self.account,
+            account_id = self.ec2.account_id,
+            region = self.ec2.region,
+            action = error.action,
+            request_id = error.request_id,
+            class = error.class.as_str(),
+            code = error.code,
+            error = error.message,
+            "AWS refused, or failed"
+        );
+        if error.class == Class::Throttled {
+            if let Some(action) = action(step) {
+                self.region.throttled(action);
+            }
+            return Failed::Left(Unfinished::waiting(Some(ASK_AGAIN), None));
+        }
+        if error.outcome_unknown() {
+            self.region.distrust();
+        }
+        if error.is_expired_session() {
+            forget_session(self.ctx, self.account, self.ec2).await;
+        }
+        if matches!(step, Step::CreateEndpoint { .. })
+            && error.code == "IdempotentParameterMismatch"
+            && self.was_deleted_unseen()
+        {
+            return Failed::Replayed;
+        }
+        if self.learn(|fallbacks| fallbacks.learn(steps, step, &error.code, error.class)) {
+            return Failed::Learned;
+        }
+        if let Some(left) = self.snapshot_is_behind(step, error) {
+            return Failed::Left(left);
+        }
+        let mut finding = explain(error, self.role, &self.ec2.account_id, &self.ec2.region);
+        if let (Step::DeleteGroup(id), true) = (step, is_in_use(error)) {
+            finding.message = self.in_use(error, id).await;
+        }
+        let about = format!("{} {}", error.action, self.ec2.region);
+        crate::account::tell(self.ctx, self.account, self.object, &finding, &about);
+        let undone = match error.class {
+            Class::Throttled | Class::Transient | Class::Conflict => Undone::Postponed,
+            Class::Denied | Class::Invalid | Class::NotFound | Class::Quota | Class::Unknown => Undone::Refused,
+        };
+        Failed::Left(self.refused(step, undone, Some(finding)))
+    }
+
+    /// Where AWS's answer says that what we want is there already, or gone already.
+    fn snapshot_is_behind(&self, step: &Step, error: &CallError) -> Option<Unfinished> {
+        let is_behind = matches!(
+            (step, error.code.as_str()),
+            (Step::Authorize(..), "InvalidPermission.Duplicate")
+                | (Step::Revoke(..) | Step::Describe(..), "InvalidPermission.NotFound")
+                | (Step::CreateGroup { .. }, "InvalidGroup.Duplicate")
+                | (Step::CreateEndpoint { .. }, "IdempotentParameterMismatch")
+        );
+        if !is_behind {
+            return None;
+        }
+        self.region.distrust();
+        let finding = matches!(step, Step::CreateGroup { .. } | Step::CreateEndpoint { .. }).then(|| {
+            Finding::bad(
+                Reason::Creating,
+                format!(
+                    "{}: an earlier try was carried out; looking for what it made",
+                    error.code
+                ),
+            )
+        });
+        // What it made may be found at the next look; what is never found is not asked for at every poll.
+        let mut left = self.refused(step, Undone::Postponed, finding);
+        left.retry = left.retry.max(Some(self.region.next_tick()));
+        left.failed = false;
+        Some(left)
+    }
+}
+
+/// Has the next reconcile open a new session.
+pub(super) async fn forget_session(ctx: &Context, account: &str, ec2: &Ec2) {
+    tracing::warn!(
+        account,
+        account_id = ec2.account_id,
+        "the session is no longer good; opening another"
+    );
+    if let Some(role) = crate::account::role_of(ctx, account) {
+        ctx.sessions.forget(&role).await;
+    }
+}
