@@ -333,7 +333,8 @@ fn planted_orphans_are_listed_and_not_deleted() {
 
 #[test]
 fn with_the_service_control_policy_that_is_printed_the_operator_does_all_its_work() {
-    let tenant = World::shared().tenant("reserved-tags");
+    let tenant = World::shared().unregistered_tenant("reserved-tags");
+    tenant.register(json!({"allow_retain": true}));
     let role = "arn:aws:iam::*:role/vpce-operator".parse().expect("a pattern");
     let policy = vpce_core::iam::scp(&[role]).expect("a policy").to_string();
     let aws = &tenant.world.aws;
