@@ -2,6 +2,7 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
+use serde_json::Value;
 
 use super::{AWSAccount, VPCEndpoint, bound};
 
@@ -25,14 +26,37 @@ pub fn crds() -> [CustomResourceDefinition; 2] {
     }
     [AWSAccount::crd(), endpoint].map(|mut crd| {
         crd.spec.preserve_unknown_fields = Some(false);
-        crd
+        let mut crd = serde_json::to_value(crd).expect("a definition is JSON");
+        join_lines(&mut crd);
+        serde_json::from_value(crd).expect("other white space is a definition, too")
     })
+}
+
+/// Joins the lines of every description, which come as they stand in the source: `kubectl explain` breaks lines itself, where the
+/// terminal ends. Paragraphs stay.
+fn join_lines(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                match field {
+                    Value::String(text) if name == "description" => {
+                        let paragraphs: Vec<String> = text
+                            .split("\n\n")
+                            .map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "))
+                            .collect();
+                        *text = paragraphs.join("\n\n");
+                    }
+                    field => join_lines(field),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(join_lines),
+        _ => {}
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
 
     /// What `kubectl explain` lacks below a field. It shows what a schema describes and which values it takes, and no defaults.
@@ -65,6 +89,31 @@ mod tests {
                 lacking(&format!("{path}.{name}"), field, all);
             }
         }
+    }
+
+    /// The descriptions below a place that have a line that ends within a paragraph.
+    fn ragged(place: &Value, all: &mut Vec<String>) {
+        match place {
+            Value::Object(fields) => {
+                if let Some(Value::String(text)) = fields.get("description")
+                    && text.split("\n\n").any(|paragraph| paragraph.contains('\n'))
+                {
+                    all.push(text.clone());
+                }
+                fields.values().for_each(|field| ragged(field, all));
+            }
+            Value::Array(items) => items.iter().for_each(|item| ragged(item, all)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn descriptions_break_lines_nowhere_but_between_paragraphs() {
+        let mut all = Vec::new();
+        for crd in crds() {
+            ragged(&serde_json::to_value(crd).expect("JSON"), &mut all);
+        }
+        assert!(all.is_empty(), "{all:#?}");
     }
 
     #[test]
