@@ -205,6 +205,10 @@ macro_rules! account_reasons {
 account_reasons! {
     /// `Ready`: the role was assumed, and GetCallerIdentity named its account.
     Verified,
+    /// `Ready`: the role was assumed, and `spec.suspended` is set: nothing is changed in AWS.
+    Suspended,
+    /// `Ready`: the role was assumed, and the AWSAccount names no namespace that may use it.
+    NoNamespaces,
     /// `Ready`: STS refuses the role to the operator.
     AssumeRoleDenied,
     /// `Ready`: the session is in another account.
@@ -233,6 +237,13 @@ account_reasons! {
     MassChange,
 }
 
+impl AccountReason {
+    /// Whether `Ready` is true for this reason: the role was assumed.
+    pub fn is_ready(self) -> bool {
+        matches!(self, Self::Verified | Self::Suspended | Self::NoNamespaces)
+    }
+}
+
 /// As it stands in the condition.
 impl fmt::Display for AccountReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -246,6 +257,45 @@ impl Reason {
         matches!(
             self,
             Self::Denied | Self::QuotaExceeded | Self::AccountFull | Self::MappingRevoked | Self::AccountReplaced
+        )
+    }
+}
+
+impl Reason {
+    /// Until when changes wait that cannot be made for this reason, while the endpoint that is there keeps serving; none for reasons that
+    /// do not let it serve, or pass by themselves within moments.
+    pub fn paused_until(self) -> Option<&'static str> {
+        Some(match self {
+            Self::AccountSuspended => "your platform team resumes the AWSAccount",
+            Self::MappingRevoked => "your platform team maps the namespace again",
+            Self::AccountMissing => "your platform team creates the AWSAccount again",
+            Self::AccountReplaced => "the AWSAccount leads to the same AWS account again",
+            Self::AccountNotReady => "your platform team has repaired the AWSAccount",
+            Self::NotAllowed => "the spec is within the guardrails",
+            Self::ReadOnly => "the operator may write again",
+            Self::BindingConflict => "the spec names again what the endpoint has",
+            Self::InvalidSpec | Self::Invalid => "the spec is corrected",
+            Self::NotFound => "AWS finds what the spec names",
+            Self::Denied => "the role is allowed to make them",
+            Self::QuotaExceeded => "the quota has room for them",
+            Self::AWSUnavailable => "AWS answers again",
+            Self::AWSRefused => "AWS carries them out",
+            _ => return None,
+        })
+    }
+
+    /// Whether this stops changes without saying that the spec is not carried out: what is as specified stays Ready.
+    pub fn only_pauses(self) -> bool {
+        matches!(
+            self,
+            Self::AccountSuspended
+                | Self::MappingRevoked
+                | Self::AccountMissing
+                | Self::AccountReplaced
+                | Self::AccountNotReady
+                | Self::NotAllowed
+                | Self::Denied
+                | Self::AWSUnavailable
         )
     }
 }
@@ -310,6 +360,15 @@ mod tests {
     fn what_an_account_tells_of_is_a_warning_on_its_endpoints() {
         for reason in Reason::ALL.iter().filter(|reason| reason.concerns_account()) {
             assert_eq!(reason.treatment().event, EventKind::Warning, "{reason}");
+        }
+    }
+
+    #[test]
+    fn what_only_pauses_says_until_when_and_is_told() {
+        for reason in Reason::ALL.iter().filter(|reason| reason.only_pauses()) {
+            assert!(reason.paused_until().is_some(), "{reason}");
+            assert_eq!(reason.treatment().event, EventKind::Warning, "{reason}");
+            assert!(!reason.treatment().stalled, "{reason}");
         }
     }
 

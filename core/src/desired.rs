@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use crate::api::{DeletionPolicy, SecurityGroupType, ServicePort, ServiceType, VPCEndpointSpec};
+use crate::api::{SecurityGroupType, ServicePort, ServiceType, VPCEndpointSpec};
 use crate::conditions::{Finding, Reason};
-use crate::ids::{GroupId, SubnetId, VpcId};
+use crate::ids::{AccountId, GroupId, SubnetId, VpcId};
 use crate::metadata::Metadata;
-use crate::rails;
 use crate::resolve::Resolved;
 use crate::rules::{self, RuleSet};
 use crate::tags::{Owner, hex};
@@ -20,6 +19,8 @@ pub(crate) const MAX_TAGS: usize = 50;
 /// Everything that an object asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
+    /// The AWS account, which messages to the service's owner name.
+    pub account_id: AccountId,
     /// The VPC.
     pub vpc: VpcId,
     /// The service's full name.
@@ -80,7 +81,7 @@ pub struct DesiredService {
     pub metadata: Metadata,
 }
 
-/// Completes a spec. Errors are values that no call to AWS could make right.
+/// Completes a spec. Errors are values that no call to AWS could make right; whether the account allows it is [`crate::rails::check`]'s.
 pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Result<Desired, Finding> {
     let VPCEndpointSpec {
         region: _,
@@ -165,7 +166,8 @@ pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Re
         Groups::Provided(_) => Vec::new(),
     };
     let service = service.clone().unwrap_or_default();
-    let desired = Desired {
+    Ok(Desired {
+        account_id: resolved.binding.account_id.clone(),
         vpc: vpc_id.as_str().into(),
         service_name: full_service_name(vpc_endpoint_service_id, resolved.binding.region.as_str()),
         subnets: subnet_ids.iter().map(|id| id.as_str().into()).collect(),
@@ -181,11 +183,7 @@ pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Re
             },
         }),
         warnings,
-    };
-    rails::check(&resolved.binding.account, account, &resolved.binding.region, &desired)?;
-    let policy = DeletionPolicy::of(spec.deletion_policy, account);
-    rails::check_deletion_policy(&resolved.binding.account, account, policy)?;
-    Ok(desired)
+    })
 }
 
 /// What a group is told to let through, or not to, that is rarely meant.

@@ -144,6 +144,12 @@ impl EndpointFact {
         })
     }
 
+    /// The service's own names, which lead to the endpoint where private DNS is on.
+    pub fn private_dns_names(&self) -> impl Iterator<Item = &str> {
+        let names = self.dns_names.iter().map(String::as_str);
+        names.filter(|name| !name.strip_prefix("*.").unwrap_or(name).starts_with(self.id.as_str()))
+    }
+
     /// The name that an ExternalName Service can lead to. S3 names its endpoints with a wildcard, which none can
     /// be; its documented `bucket.` label stands for it.
     pub fn publishable_dns_name(&self) -> Option<String> {

@@ -211,7 +211,11 @@ mod tests {
             mapped: true,
             writes: Writes::Allowed,
         };
-        desired(&endpoint, &owner, &resolved).map(|_| ()).map_err(|finding| {
+        let desired = desired(&endpoint, &owner, &resolved).expect("a spec that makes sense");
+        let policy = DeletionPolicy::of(endpoint.deletion_policy, &resolved.account);
+        let allowed = check("one", &resolved.account, &resolved.binding.region, &desired)
+            .and_then(|()| check_deletion_policy("one", &resolved.account, policy));
+        allowed.map_err(|finding| {
             assert_eq!(finding.reason, Reason::NotAllowed);
             finding.message
         })

@@ -170,7 +170,7 @@ fn resolve_bound(subject: Subject<'_>, binding: &Binding, accounts: &[Account<'_
     let spec = account.spec.map_err(|error| {
         Finding::bad(
             Reason::AccountNotReady,
-            format!("the spec of AWSAccount {name} does not parse: {error}"),
+            format!("ask your platform team: the spec of AWSAccount {name} does not parse: {error}"),
         )
     })?;
     let role = parse_role(name, spec)?;
@@ -273,7 +273,7 @@ fn parse_role(account: &str, spec: &AWSAccountSpec) -> Result<RoleArn, Finding> 
     spec.role_arn.parse().map_err(|error| {
         Finding::bad(
             Reason::AccountNotReady,
-            format!("role_arn of AWSAccount {account}: {error}"),
+            format!("ask your platform team: role_arn of AWSAccount {account}: {error}"),
         )
     })
 }

@@ -15,12 +15,22 @@ pub fn maps(spec: &AWSAccountSpec, namespace: &str, labels: &BTreeMap<String, St
             .is_some_and(|selector| selects(selector, labels))
 }
 
+/// Whether the account's spec can map no namespace, whatever namespaces there are.
+pub fn names_nobody(spec: &AWSAccountSpec) -> bool {
+    spec.namespaces.is_empty() && spec.namespace_selector.as_ref().is_none_or(is_empty)
+}
+
+fn is_empty(selector: &LabelSelector) -> bool {
+    let labels = selector.match_labels.as_ref();
+    labels.is_none_or(BTreeMap::is_empty) && selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
+}
+
 /// Kubernetes' meaning of a label selector, but that an empty one selects nothing, and that an operator
 /// nobody knows selects nothing: deny by default.
 fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
     let wanted = selector.match_labels.as_ref();
     let expressions = selector.match_expressions.as_deref().unwrap_or_default();
-    if wanted.is_none_or(BTreeMap::is_empty) && expressions.is_empty() {
+    if is_empty(selector) {
         return false;
     }
     wanted
@@ -54,6 +64,22 @@ mod tests {
             .expect("an object")
             .extend(value.as_object().expect("an object").clone());
         serde_json::from_value(object).expect("a spec")
+    }
+
+    #[test]
+    fn who_names_nobody_is_known_without_any_namespace() {
+        for (given, nobody) in [
+            (json!({}), true),
+            (json!({"namespaces": [], "namespace_selector": {}}), true),
+            (
+                json!({"namespace_selector": {"matchLabels": {}, "matchExpressions": []}}),
+                true,
+            ),
+            (json!({"namespaces": ["blue"]}), false),
+            (json!({"namespace_selector": {"matchLabels": {"a": "b"}}}), false),
+        ] {
+            assert_eq!(names_nobody(&spec(given.clone())), nobody, "{given}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use kube::api::{Api, Patch};
 use serde_json::json;
 use vpce_core::api::{AWSAccountStatus, OrphansStatus, RELEASE_HOLD};
 use vpce_core::conditions::{AccountReason as Reason, EventKind};
+use vpce_core::tenancy::names_nobody;
 
 use super::permissions::{self, Outcome, Verification};
 use super::protection::{let_go, protect};
@@ -61,7 +62,7 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
     let new_hold = held(&status).filter(|hold| held(&account.status).as_ref() != Some(hold));
     write(&api, &account, status).await?;
     if before != after {
-        let good = verdict.reason == Reason::Verified;
+        let good = verdict.reason.is_ready();
         tracing::info!(account = name, ready = good, reason = ?verdict.reason, condition_message = verdict.message, "now");
         let kind = if good { EventKind::Normal } else { EventKind::Warning };
         let reason = verdict.reason.to_string();
@@ -115,7 +116,7 @@ struct Insight {
 /// What the role may do and what is left over, where it can be assumed; else what was found before.
 async fn look_inside(ctx: &Context, account: &Account, verdict: &Verdict) -> Insight {
     let session = match (&account.spec, role(ctx, account)) {
-        (Ok(spec), Some(role)) if verdict.reason == Reason::Verified => {
+        (Ok(spec), Some(role)) if verdict.reason.is_ready() => {
             let session = ctx.sessions.get(&role).await.ok();
             session.map(|session| (spec, role, session))
         }
@@ -153,7 +154,7 @@ async fn judge(ctx: &Shared, account: &Account, users: &[String]) -> Verdict {
         let message = format!("it is being deleted, and waits for the VPCEndpoints that use it: {named}{more}");
         return verdict(Reason::InUse, message, probe);
     }
-    match &account.spec {
+    let spec = match &account.spec {
         Err(unparsed) => {
             let message = format!("the spec does not parse: {}", unparsed.error);
             return verdict(Reason::InvalidSpec, message, probe);
@@ -163,8 +164,8 @@ async fn judge(ctx: &Shared, account: &Account, users: &[String]) -> Verdict {
                 "the AWS account is closed: nothing is called there, and deleted VPCEndpoints are let go as they are";
             return verdict(Reason::Decommissioned, message.to_owned(), probe);
         }
-        Ok(_) => {}
-    }
+        Ok(spec) => spec,
+    };
     let Some(role) = role(ctx, account) else {
         return verdict(
             Reason::InvalidSpec,
@@ -180,8 +181,17 @@ async fn judge(ctx: &Shared, account: &Account, users: &[String]) -> Verdict {
             } else {
                 ""
             };
-            let message = format!("the role was assumed, in AWS account {}{clamped}", session.account_id());
-            verdict(Reason::Verified, message, probe)
+            let assumed = format!("the role was assumed, in AWS account {}{clamped}", session.account_id());
+            if spec.suspended {
+                let message = format!("suspended: nothing is changed in AWS while spec.suspended is true; {assumed}");
+                verdict(Reason::Suspended, message, probe)
+            } else if names_nobody(spec) {
+                let message =
+                    format!("no namespace may use it: set spec.namespaces or spec.namespace_selector; {assumed}");
+                verdict(Reason::NoNamespaces, message, probe)
+            } else {
+                verdict(Reason::Verified, assumed, probe)
+            }
         }
         Err(refusal) => {
             let reason = match refusal {
@@ -274,7 +284,7 @@ fn status(ctx: &Context, account: &Account, verdict: &Verdict, insight: &Insight
             last_transition_time: since,
         }
     };
-    let good = verdict.reason == Reason::Verified;
+    let good = verdict.reason.is_ready();
     let reason = verdict.reason.to_string();
     let mut conditions = Vec::new();
     let held: Vec<(String, String)> = ctx
@@ -308,15 +318,17 @@ fn status(ctx: &Context, account: &Account, verdict: &Verdict, insight: &Insight
         conditions.push(condition(permissions::CONDITION, status, reason, message));
     }
     let ready = if good { "True" } else { "False" };
-    conditions.push(condition("Ready", ready, &reason, &verdict.message));
+    // First, for the column that shows what stands in the way.
+    conditions.insert(0, condition("Ready", ready, &reason, &verdict.message));
     if verdict.reason == Reason::InvalidSpec {
         conditions.push(condition("Stalled", "True", &reason, &verdict.message));
     }
     AWSAccountStatus {
-        account_id: match verdict.reason {
-            Reason::Verified => role.map(|role| role.account_id),
+        account_id: if good {
+            role.map(|role| role.account_id)
+        } else {
             // What AWS confirmed before stays true.
-            _ => before.account_id.clone(),
+            before.account_id.clone()
         },
         endpoints: i64::try_from(users).ok(),
         orphans: insight.orphans.clone(),

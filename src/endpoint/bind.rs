@@ -17,7 +17,7 @@ use vpce_core::desired::Desired;
 use vpce_core::resolve::{Binding, Resolved};
 
 use super::reconcile::{As, Next, Pass};
-use super::status::{self, Findings};
+use super::status::{self, Findings, Standing};
 use crate::account::protection::protect;
 use crate::cli::Mode;
 use crate::context::Endpoint;
@@ -123,7 +123,8 @@ impl Pass<'_> {
                 };
             }
         };
-        let desired = match self.desired(spec, &anew) {
+        let desired = self.desired(spec, &anew);
+        let desired = match desired.and_then(|(desired, allowed)| allowed.map(|()| desired)) {
             Ok(desired) => desired,
             Err(_) if anew.binding == former => return Ok(()),
             Err(finding) => {
@@ -210,7 +211,12 @@ impl Pass<'_> {
             endpoint: Some(Finding::bad(Reason::Creating, "the endpoint is being made")),
             service: None,
         };
-        status::judge(&mut status, &findings, self.object.metadata.generation);
+        status::judge(
+            &mut status,
+            &findings,
+            Standing::default(),
+            self.object.metadata.generation,
+        );
         self.object = status::write(self.ctx, &self.object, status).await?;
         self.ctx.memories.with(&self.object, |memory| {
             memory.nothing_made = true;

@@ -14,7 +14,7 @@ use tracing::Instrument;
 use vpce_core::conditions::{Finding, Reason};
 
 use super::reconcile::{Next, reconcile};
-use super::status::{self, Findings};
+use super::status::{self, Findings, Standing};
 use crate::context::{Context, Endpoint, Shared};
 use crate::service::{is_status, version_of};
 use crate::telemetry::{Outcome, traces};
@@ -124,7 +124,12 @@ async fn say_internal_error(ctx: &Context, object: &Arc<Endpoint>) {
         "the operator failed in a way that it should not have; its log says more; tried again",
     );
     let mut status = object.status.clone();
-    status::judge(&mut status, &Findings::account(finding), object.metadata.generation);
+    status::judge(
+        &mut status,
+        &Findings::account(finding),
+        Standing::default(),
+        object.metadata.generation,
+    );
     if let Err(error) = status::write(ctx, object, status).await {
         tracing::warn!(%error, "the status was not written");
     }

@@ -10,8 +10,8 @@ use vpce_core::resolve::{Binding, Writes};
 
 use super::explain::explain;
 use super::observe::{self, Age, observe};
-use super::reconcile::{Pass, farewell, is_legacy};
-use super::status;
+use super::reconcile::{Pass, farewell, is_legacy, not_ready};
+use super::status::{self, Standing};
 use crate::aws::ec2::Ec2;
 use crate::aws::region::{LookError, Region};
 use crate::context::{Endpoint, Shared};
@@ -51,7 +51,7 @@ pub async fn preview(ctx: &Shared, object: Arc<Endpoint>) -> Result<Preview, Fin
         Err(unparsed) => return Err(status::does_not_parse(&unparsed.error)),
     };
     pass.compare_binding(spec.as_ref())
-        .map_err(|findings| findings.summary())?;
+        .map_err(|findings| findings.summary(Standing::default()))?;
     if let Some(moving) = &pass.moving {
         return Err(Finding::bad(
             Reason::Updating,
@@ -61,9 +61,14 @@ pub async fn preview(ctx: &Shared, object: Arc<Endpoint>) -> Result<Preview, Fin
     let resolved = pass.resolve(spec.as_ref())?;
     let desired = match spec.as_ref().filter(|_| !pass.deleting) {
         None => None,
-        Some(spec) => Some(pass.desired(spec, &resolved)?),
+        Some(spec) => {
+            let (desired, allowed) = pass.desired(spec, &resolved)?;
+            allowed?;
+            Some(desired)
+        }
     };
-    let (region, ec2) = pass.open(&resolved).await.map_err(|(finding, _)| finding)?;
+    let opened = pass.open(&resolved).await;
+    let (region, ec2) = opened.map_err(|refusal| not_ready(&resolved.binding.account, &refusal))?;
     let not_seen = |error| unseen(error, resolved.role.as_str(), &ec2);
     if !pass.deleting {
         pass.admit(&resolved)?;

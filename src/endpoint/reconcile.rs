@@ -72,6 +72,8 @@ pub(super) struct Pass<'a> {
     pub(super) deleting: bool,
     /// Ready, for this generation, when the pass began.
     pub(super) settled: bool,
+    /// Whether the endpoint was available when it was last seen.
+    pub(super) serves: bool,
     /// What would be done if anything might be changed.
     pub(super) held_back: Option<HeldBack>,
     /// The spec was edited before there was an endpoint: nothing is desired where the object is bound.
@@ -108,7 +110,7 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
     let resolved = pass.resolve(spec.as_ref());
     let account = resolved.as_ref().ok().map(|resolved| resolved.binding.account.clone());
     ctx.memories.with(&pass.object, |memory| memory.resolved_to = account);
-    let resolved = match resolved {
+    let mut resolved = match resolved {
         Ok(resolved) => resolved,
         // Nothing is made before it is bound. Should the status have been lost, it is looked for where it would be.
         Err(_) if pass.deleting && !is_bound => return pass.let_go().await,
@@ -124,20 +126,25 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
     let desired = match spec.as_ref().filter(|_| !pass.leaves()) {
         None => None,
         Some(spec) => match pass.desired(spec, &resolved) {
-            Ok(desired) => Some(desired),
-            Err(finding) => return pass.report_bad_spec(&resolved, finding).await,
+            Ok((desired, Ok(()))) => Some(desired),
+            // What is there is looked at and left as it is.
+            Ok((desired, Err(not_allowed))) if is_bound && pass.object.status.vpc_endpoint_id.is_some() => {
+                resolved.writes = Writes::Frozen(not_allowed);
+                Some(desired)
+            }
+            Ok((_, Err(finding))) | Err(finding) => return pass.report_bad_spec(&resolved, finding).await,
         },
     };
     // Who is refused takes nobody's place.
-    if let Some((finding, retry)) = pass.remembered_refusal(&resolved).await {
-        return pass.refused(&resolved, finding, retry).await;
+    if let Some(refusal) = pass.remembered_refusal(&resolved).await {
+        return pass.refused(&resolved, &refusal).await;
     }
     let Some(_inside) = pass.enter(&resolved) else {
         return Ok(Next::After(ASK_FOR_ROOM));
     };
     let (region, ec2) = match pass.open(&resolved).await {
         Ok(opened) => opened,
-        Err((finding, retry)) => return pass.refused(&resolved, finding, retry).await,
+        Err(refusal) => return pass.refused(&resolved, &refusal).await,
     };
     if let Some(desired) = &desired {
         if !is_bound && resolved.account.max_endpoints.is_some() {
@@ -197,6 +204,7 @@ impl<'a> Pass<'a> {
             },
             deleting: object.metadata.deletion_timestamp.is_some(),
             settled: status::was_ready(&object),
+            serves: status::was_serving(&object.status),
             held_back: None,
             moving: None,
             agrees: false,
@@ -251,17 +259,27 @@ impl<'a> Pass<'a> {
         resolve::resolve(subject, &views)
     }
 
-    /// What the spec asks for, if the account and the operator's settings allow it.
-    pub(super) fn desired(&self, spec: &VPCEndpointSpec, resolved: &Resolved) -> Result<Desired, Finding> {
+    /// What the spec asks for, and whether the account and the operator's settings allow it.
+    pub(super) fn desired(
+        &self,
+        spec: &VPCEndpointSpec,
+        resolved: &Resolved,
+    ) -> Result<(Desired, Result<(), Finding>), Finding> {
         let desired = desired::desired(spec, &self.owner, resolved)?;
-        let allowed = Allowed {
+        let keys = Allowed {
             labels: &self.ctx.settings.service_labels,
             annotations: &self.ctx.settings.service_annotations,
         };
-        if let Some(service) = &desired.service {
-            allowed.check(&service.metadata)?;
-        }
-        Ok(desired)
+        let binding = &resolved.binding;
+        let allowed = rails::check(&binding.account, &resolved.account, &binding.region, &desired);
+        let policy = DeletionPolicy::of(spec.deletion_policy, &resolved.account);
+        let allowed = allowed
+            .and_then(|()| rails::check_deletion_policy(&binding.account, &resolved.account, policy))
+            .and_then(|()| match &desired.service {
+                Some(service) => keys.check(&service.metadata),
+                None => Ok(()),
+            });
+        Ok((desired, allowed))
     }
 
     /// A place among the few that talk to this AWS account at once; if there is none, the object is woken later.
@@ -275,19 +293,18 @@ impl<'a> Pass<'a> {
     }
 
     /// What STS said lately, if it refused the role and is not to be asked again yet.
-    async fn remembered_refusal(&self, resolved: &Resolved) -> Option<(Finding, Duration)> {
-        let binding = &resolved.binding;
-        let role = self.ctx.role(&binding.account, &resolved.role, &resolved.account);
-        let refusal = self.ctx.sessions.refusal(&role).await?;
-        Some(not_ready(&binding.account, &refusal))
+    async fn remembered_refusal(&self, resolved: &Resolved) -> Option<Refusal> {
+        let role = self
+            .ctx
+            .role(&resolved.binding.account, &resolved.role, &resolved.account);
+        self.ctx.sessions.refusal(&role).await
     }
 
     /// The session of the account's role, and the region.
-    pub(super) async fn open(&self, resolved: &Resolved) -> Result<(Arc<Region>, Ec2), (Finding, Duration)> {
+    pub(super) async fn open(&self, resolved: &Resolved) -> Result<(Arc<Region>, Ec2), Refusal> {
         let binding = &resolved.binding;
         let role = self.ctx.role(&binding.account, &resolved.role, &resolved.account);
-        let session = self.ctx.sessions.get(&role).await;
-        let session = session.map_err(|refusal| not_ready(&binding.account, &refusal))?;
+        let session = self.ctx.sessions.get(&role).await?;
         let region = self.ctx.regions.get(RegionKey {
             partition: resolved.role.partition().to_owned(),
             account_id: binding.account_id.to_string(),
@@ -418,9 +435,12 @@ pub(super) fn farewell(
     }
 }
 
-fn not_ready(account: &str, refusal: &Refusal) -> (Finding, Duration) {
-    let message = format!("AWSAccount {account} is not ready: {refusal}");
-    (Finding::bad(Reason::AccountNotReady, message), refusal.retry_after())
+/// What an endpoint says of a role that has no session.
+pub(super) fn not_ready(account: &str, refusal: &Refusal) -> Finding {
+    Finding::bad(
+        Reason::AccountNotReady,
+        format!("ask your platform team: AWSAccount {account} is not ready: {refusal}"),
+    )
 }
 
 /// Whether the Python operator left its marks on an object that has not been bound since.

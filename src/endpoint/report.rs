@@ -7,17 +7,18 @@ use vpce_core::api::VPCEndpointStatus;
 use vpce_core::conditions::{EventKind, Finding, Reason, Retry};
 use vpce_core::desired::Desired;
 use vpce_core::error::Class;
-use vpce_core::observed::{Observed, Sight};
+use vpce_core::observed::{Observed, Sight, State};
 use vpce_core::plan::{Part, Plan, Undone};
 use vpce_core::resolve::{Resolved, Writes};
 
 use super::explain::explain;
 use super::memory::{Tried, jitter};
-use super::reconcile::{Next, Pass};
+use super::reconcile::{Next, Pass, not_ready};
 use super::refused::forget_session;
-use super::status::{self, Findings};
+use super::status::{self, Findings, Standing};
 use crate::aws::ec2::Ec2;
 use crate::aws::region::{LookError, Region};
+use crate::aws::sessions::Refusal;
 
 /// A passing failure to read does not make a Ready object unready before it has lasted so many tries.
 const PATIENCE: u32 = 3;
@@ -27,22 +28,22 @@ const POLL_OFTEN_FOR: Duration = Duration::from_secs(600);
 const POLL_SELDOM: u32 = 12;
 
 impl Pass<'_> {
-    /// The role cannot be assumed: what exists stays as it was last seen, and so does what is said of an object that was
-    /// Ready: one word of the AWSAccount's is enough for all of its endpoints.
-    pub(super) async fn refused(
-        &mut self,
-        resolved: &Resolved,
-        finding: Finding,
-        retry: Duration,
-    ) -> Result<Next, kube::Error> {
+    /// The role cannot be assumed: what exists stays as it was last seen, and what was Ready says that changes are paused.
+    pub(super) async fn refused(&mut self, resolved: &Resolved, refusal: &Refusal) -> Result<Next, kube::Error> {
         // The AWSAccount asks STS again, and wakes all who wait once it is let in.
         let account = &resolved.binding.account;
         if crate::account::is_ready(self.ctx, account) {
             self.ctx.wakers.account(account);
         }
-        let wait = retry + jitter(self.ctx.settings.resync_interval);
-        if !self.settled || self.deleting {
-            self.report(Findings::account(finding)).await?;
+        let resync = self.ctx.settings.resync_interval;
+        let wait = refusal.retry_after() + jitter(resync);
+        // That STS does not answer for a moment concerns nobody who has what they want: the AWSAccount tells of it.
+        let passes = matches!(refusal, Refusal::Unavailable { .. }) && self.settled && !self.deleting;
+        if passes {
+            self.ctx.memories.failed(&self.object, resync);
+        }
+        if !passes || self.ctx.memories.failures(&self.object) >= PATIENCE {
+            self.report(Findings::account(not_ready(account, refusal))).await?;
         }
         Ok(Next::NotBefore(wait))
     }
@@ -67,10 +68,15 @@ impl Pass<'_> {
         crate::account::tell(self.ctx, &resolved.binding.account, &self.object, &finding, &about);
         let next = self.backoff(&finding);
         if !(passing && self.settled && self.ctx.memories.failures(&self.object) < PATIENCE) {
-            let findings = Findings {
-                account: Some(status::account_resolved(&resolved.binding)),
-                endpoint: Some(finding),
-                service: None,
+            // Nothing is known that speaks against what was Ready.
+            let findings = if self.settled && !self.deleting && finding.reason.only_pauses() {
+                Findings::account(finding)
+            } else {
+                Findings {
+                    account: Some(status::account_resolved(&resolved.binding)),
+                    endpoint: Some(finding),
+                    service: None,
+                }
             };
             self.report(findings).await?;
         }
@@ -200,6 +206,7 @@ impl Pass<'_> {
             self.settled,
         );
         self.warn(desired);
+        self.serves = matches!(&seen.endpoint, Sight::Ours(fact) if fact.state == State::Available);
         self.write(status, &findings).await?;
         self.ctx.memories.succeeded(&self.object);
         Ok(next)
@@ -217,7 +224,7 @@ impl Pass<'_> {
     /// Says how things stand without having looked at AWS.
     pub(super) async fn report(&mut self, findings: Findings) -> Result<Next, kube::Error> {
         let status: VPCEndpointStatus = self.object.status.clone();
-        let summary = findings.summary();
+        let summary = findings.summary(Standing::default());
         self.write(status, &findings).await?;
         Ok(match summary.reason.treatment().retry {
             Retry::Backoff => Next::NotBefore(
@@ -242,14 +249,20 @@ impl Pass<'_> {
             status.bound_generation = self.object.metadata.generation;
         }
         let findings = &self.told(findings);
-        let changed = status::judge(&mut status, findings, self.object.metadata.generation);
+        let standing = Standing {
+            was_ready: self.settled,
+            serves: self.serves,
+            deleting: self.deleting,
+        };
+        let changed = status::judge(&mut status, findings, standing, self.object.metadata.generation);
         self.object = status::write(self.ctx, &self.object, status).await?;
-        let summary = findings.summary();
+        let summary = findings.summary(standing);
         let account = self.object.status.account.as_ref();
         let account = account.map(|account| account.name.clone()).unwrap_or_default();
         // What AWS refused, and who found no room, was told where that came out.
         if matches!(summary.reason, Reason::MappingRevoked | Reason::AccountReplaced) {
-            crate::account::tell(self.ctx, &account, &self.object, &summary, &self.owner.namespace);
+            let paused = Finding::bad(summary.reason, summary.message.clone());
+            crate::account::tell(self.ctx, &account, &self.object, &paused, &self.owner.namespace);
         }
         if !changed {
             return Ok(());

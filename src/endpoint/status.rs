@@ -11,7 +11,7 @@ use serde_json::json;
 use vpce_core::api::{AccountBinding, NetworkStatus, PublishedService, VPCEndpointStatus};
 use vpce_core::conditions::{Aspect, EventKind, Finding, Reason};
 use vpce_core::desired::{Desired, Groups};
-use vpce_core::observed::{Observed, Sight};
+use vpce_core::observed::{Observed, Sight, State};
 use vpce_core::resolve::Binding;
 use vpce_core::tags::{DISPLAY_NAME, RESERVED_PREFIX};
 
@@ -22,6 +22,8 @@ use crate::status::replacing;
 pub const READY: &str = "Ready";
 /// There, and true, only while nothing moves until someone edits something.
 const STALLED: &str = "Stalled";
+/// What a part says whose words are in Ready, so that they are read once.
+const SEE_READY: &str = "see Ready";
 
 /// How the parts of an object stand. A part that was not looked at keeps what it said before.
 #[derive(Debug, Clone, Default)]
@@ -43,15 +45,54 @@ impl Findings {
         }
     }
 
-    /// What Ready says: the first part that is not as it should be; else how to connect.
-    pub fn summary(&self) -> Finding {
+    /// What Ready says: the first part that is not as it should be; else how to connect. What only pauses changes does not take away that
+    /// the endpoint serves as the spec says: Ready stays true then, and says until when. docs/concepts.md has the rule.
+    pub fn summary(&self, standing: Standing) -> Finding {
         let parts = [&self.account, &self.endpoint, &self.service];
-        let bad = parts.into_iter().flatten().find(|finding| !finding.ok);
-        bad.or(self.endpoint.as_ref())
-            .or(self.account.as_ref())
-            .cloned()
-            .unwrap_or_else(|| Finding::bad(Reason::InternalError, "nothing was looked at"))
+        let Some(bad) = parts.into_iter().flatten().find(|finding| !finding.ok) else {
+            let good = self.endpoint.as_ref().or(self.account.as_ref()).cloned();
+            return good.unwrap_or_else(|| Finding::bad(Reason::InternalError, "nothing was looked at"));
+        };
+        // What is held back is told by the part that it is for.
+        let held_back = self
+            .endpoint
+            .as_ref()
+            .filter(|finding| !finding.ok && finding.reason == bad.reason);
+        let said = held_back.unwrap_or(bad);
+        let Some(until) = bad
+            .reason
+            .paused_until()
+            .filter(|_| standing.serves && !standing.deleting)
+        else {
+            return said.clone();
+        };
+        let is_of_account = self.account.as_ref().is_some_and(|account| !account.ok);
+        let is_carried_out = match (&self.endpoint, &self.service) {
+            (None, None) => standing.was_ready,
+            (endpoint, service) => [endpoint, service].into_iter().flatten().all(|finding| finding.ok),
+        };
+        // Guardrails that were tightened pause changes; an edit that they do not allow is not carried out, whatever it would change in AWS.
+        let is_edit = bad.reason == Reason::NotAllowed && !standing.was_ready;
+        Finding {
+            ok: is_of_account && bad.reason.only_pauses() && is_carried_out && !is_edit,
+            reason: bad.reason,
+            message: format!(
+                "the endpoint keeps serving; changes are paused until {until}: {}",
+                said.message
+            ),
+        }
     }
+}
+
+/// How an object stood before its parts were looked at.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Standing {
+    /// Whether it was Ready, for this generation.
+    pub was_ready: bool,
+    /// Whether its endpoint is available, as far as was seen.
+    pub serves: bool,
+    /// Whether it is being deleted.
+    pub deleting: bool,
 }
 
 /// What an object is bound to, if it is.
@@ -179,10 +220,10 @@ pub fn tag_keys(desired: &Desired) -> BTreeSet<String> {
 
 /// Puts the findings into the conditions; says whether Ready says something else than before: another reason, or of what a person should know other
 /// words.
-pub fn judge(status: &mut VPCEndpointStatus, findings: &Findings, generation: Option<i64>) -> bool {
+pub fn judge(status: &mut VPCEndpointStatus, findings: &Findings, standing: Standing, generation: Option<i64>) -> bool {
     let before = std::mem::take(&mut status.conditions);
-    let summary = findings.summary();
-    let mut put = |type_: &str, finding: &Finding, truth: bool| {
+    let summary = findings.summary(standing);
+    let mut put = |type_: &str, finding: &Finding, message: &str, truth: bool| {
         let truth = if truth { "True" } else { "False" };
         let previous = before.iter().find(|condition| condition.type_ == type_);
         let since = previous
@@ -192,12 +233,12 @@ pub fn judge(status: &mut VPCEndpointStatus, findings: &Findings, generation: Op
             type_: type_.to_owned(),
             status: truth.to_owned(),
             reason: finding.reason.to_string(),
-            message: finding.message.clone(),
+            message: message.to_owned(),
             observed_generation: generation,
             last_transition_time: since,
         });
     };
-    put(READY, &summary, summary.ok);
+    put(READY, &summary, &summary.message, summary.ok);
     let parts = [
         (Aspect::AccountResolved, &findings.account),
         (Aspect::EndpointAvailable, &findings.endpoint),
@@ -205,21 +246,32 @@ pub fn judge(status: &mut VPCEndpointStatus, findings: &Findings, generation: Op
     ];
     for (aspect, finding) in &parts {
         if let Some(finding) = finding {
-            put(&aspect.to_string(), finding, finding.ok);
+            let is_in_ready = finding.reason == summary.reason && summary.message.contains(&finding.message);
+            let message = if is_in_ready { SEE_READY } else { &finding.message };
+            put(&aspect.to_string(), finding, message, finding.ok);
         }
     }
     if !summary.ok && summary.reason.treatment().stalled {
-        put(STALLED, &summary, true);
+        // kstatus, and so Flux, show the words of this one.
+        put(STALLED, &summary, &summary.message, true);
     }
+    let ready = before.iter().find(|condition| condition.type_ == READY);
     for (aspect, finding) in parts {
         let kept = before.iter().find(|condition| condition.type_ == aspect.to_string());
         if let (None, Some(kept)) = (finding, kept) {
-            status.conditions.push(kept.clone());
+            let mut kept = kept.clone();
+            // Ready says something else now.
+            if let Some(ready) = ready.filter(|ready| kept.message == SEE_READY && ready.message != summary.message) {
+                kept.message.clone_from(&ready.message);
+            }
+            status.conditions.push(kept);
         }
     }
-    status.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+    // Ready first: for people, and for the column that shows what stands in the way.
+    status
+        .conditions
+        .sort_by(|a, b| (a.type_ != READY, &a.type_).cmp(&(b.type_ != READY, &b.type_)));
     status.observed_generation = generation;
-    let ready = before.iter().find(|condition| condition.type_ == READY);
     let is_told = summary.reason.treatment().event != EventKind::None;
     ready.is_none_or(|ready| ready.reason != summary.reason.as_str() || (is_told && ready.message != summary.message))
 }
@@ -266,6 +318,12 @@ pub fn was_ready(object: &Endpoint) -> bool {
         .iter()
         .find(|condition| condition.type_ == READY);
     ready.is_some_and(|ready| ready.status == "True" && ready.observed_generation == object.metadata.generation)
+}
+
+/// Whether the endpoint was available when it was last seen.
+pub fn was_serving(status: &VPCEndpointStatus) -> bool {
+    let state = status.state.as_deref().map(State::parse);
+    status.vpc_endpoint_id.is_some() && state == Some(State::Available)
 }
 
 /// Writes a status if it differs. Only if the object is still as we know it: a status that was made from an older one

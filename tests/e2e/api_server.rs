@@ -207,12 +207,12 @@ fn told_by_watch(tenant: &Tenant<'_>, resource: &str) {
         }
         "awsaccounts" => {
             tenant.edit_account(json!({"suspended": true}));
-            tenant.not_ready("api", "AccountSuspended");
+            tenant.paused("api", "AccountSuspended");
             tenant.edit_account(json!({"suspended": null}));
         }
         "namespaces" => {
             label(json!("another"));
-            tenant.not_ready("api", "MappingRevoked");
+            tenant.paused("api", "MappingRevoked");
             label(json!(tenant.namespace));
         }
         _ => {

@@ -63,7 +63,12 @@ fn what_aws_does_not_find_is_said_and_tried_again_until_it_is_there() {
     }
     for (name, _, code) in &cases {
         let message = tenant.not_ready(name, "NotFound");
-        assert_contains(&message, &[code, "check ", account, region]);
+        let advice = if *name == "service" {
+            format!("its provider has not allowed AWS account {account} yet")
+        } else {
+            "check the ids".to_owned()
+        };
+        assert_contains(&message, &[code, &advice, account, region]);
         assert_stalled(&tenant, name, false);
         assert!(tenant.event(name, "NotFound").starts_with("Warning"));
     }
@@ -107,8 +112,8 @@ fn two_subnets_in_one_zone_are_invalid_until_the_spec_is_corrected() {
     // The same in an edit, after which the endpoint serves on.
     let before = tenant.endpoints().remove(0);
     tenant.apply("api", tenant.spec(json!({"subnet_ids": [tenant.subnets[0], another]})));
-    let message = tenant.not_ready("api", "Invalid");
-    assert_contains(&message, &["DuplicateSubnetsInSameZone"]);
+    let message = tenant.serves_without_the_edit("api", "Invalid");
+    assert_contains(&message, &["DuplicateSubnetsInSameZone", "the spec is corrected"]);
     let tries = calls_in_a_while(&tenant, "ModifyVpcEndpoint");
     assert!(tries <= FEW, "{tries} tries");
     assert_eq!(tenant.endpoints()[0].id, before.id);
@@ -190,6 +195,57 @@ fn a_denied_action_is_said_with_role_and_account() {
     allowed("DeleteSecurityGroup");
     tenant.gone("api");
     assert!(tenant.groups().is_empty());
+}
+
+#[test]
+fn a_create_that_may_not_set_tags_asks_for_that_action_and_no_other() {
+    let world = World::shared();
+    let tenant = world.tenant("untagged");
+    world.aws.deny(&tenant.role_arn, "ec2:CreateTags");
+    tenant.apply(
+        "api",
+        tenant.spec(json!({"security_group_type": "provided", "security_group_ids": [tenant.group]})),
+    );
+    let message = tenant.not_ready("api", "Denied");
+    let (said, advice) = message.rsplit_once(" (").expect("advice");
+    assert!(
+        said.starts_with("CreateVpcEndpoint: UnauthorizedOperation"),
+        "{message}"
+    );
+    assert_contains(
+        advice,
+        &[
+            "ask your platform team to allow ec2:CreateTags to role",
+            &tenant.role_arn,
+        ],
+    );
+    assert!(!advice.contains("CreateVpcEndpoint"), "{message}");
+    world.aws.allow(&tenant.role_arn, "ec2:CreateTags");
+    tenant.ready("api");
+}
+
+#[test]
+fn session_tags_that_do_not_fit_are_no_matter_of_the_trust_policy() {
+    let world = World::shared();
+    let tenant = world.unregistered_tenant("packed");
+    world.aws.fault(Fault {
+        action: Some("AssumeRole".to_owned()),
+        account: None,
+        id: Some(tenant.role_arn.clone()),
+        kind: FaultKind::refuse(
+            400,
+            "PackedPolicyTooLarge",
+            "Packed size of session tags consumes 113% of allotted space",
+        ),
+        times: 2,
+        after: 0,
+    });
+    tenant.apply("api", tenant.spec(json!({})));
+    tenant.register(json!({}));
+    let (_, message) = account_says(&tenant, "AssumeRoleDenied");
+    assert_contains(&message, &["113%", "spec.session_tags", "--disable-session-tags"]);
+    assert!(!message.contains("trust policy"), "{message}");
+    tenant.ready("api");
 }
 
 #[test]
@@ -378,6 +434,10 @@ fn a_refused_role_costs_few_calls_however_many_wait_and_is_used_once_it_is_mende
     for name in &names {
         let message = tenant.not_ready(name, "AccountNotReady");
         assert_contains(&message, &["AccessDenied", &tenant.role_arn, "trust policy"]);
+        assert!(
+            message.starts_with(&format!("ask your platform team: AWSAccount {}", tenant.account)),
+            "{message}"
+        );
         assert_stalled(&tenant, name, false);
     }
     let (account, message) = account_says(&tenant, "AssumeRoleDenied");

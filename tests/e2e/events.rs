@@ -59,7 +59,7 @@ fn what_is_said_again_counts_in_the_series_of_the_first_even_after_a_restart() {
     tenant.ready("api");
     let suspend_and_resume = |times: i64| {
         tenant.edit_account(json!({"suspended": true}));
-        let message = tenant.not_ready("api", "AccountSuspended");
+        let message = tenant.paused("api", "AccountSuspended");
         let told = || warnings(of_endpoint(&tenant, "api"), "AccountSuspended");
         tenant.eventually("api", &format!("it is told {times} times"), || {
             (told().first().map(count) == Some(times)).then_some(())
@@ -186,7 +186,7 @@ fn limits_and_mappings_that_stop_many_endpoints_are_told_on_the_account() {
     }
     tenant.edit_account(json!({"namespaces": ["somewhere-else"]}));
     for name in names {
-        tenant.not_ready(name, "MappingRevoked");
+        tenant.paused(name, "MappingRevoked");
     }
     assert!(told_once_on_account(&tenant, "MappingRevoked").contains(&tenant.namespace));
 }

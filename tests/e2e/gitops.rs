@@ -183,9 +183,12 @@ fn kstatus_argo_cd_and_flux_see_in_each_state_what_a_person_would() {
     suspended.apply("api", suspended.spec(json!({})));
     suspended.ready("api");
     suspended.edit_account(json!({"suspended": true}));
-    suspended.not_ready("api", "AccountSuspended");
+    suspended.paused("api", "AccountSuspended");
+    record.add("paused", suspended.get("api"), CURRENT);
+    suspended.apply("api", suspended.spec(json!({"tags": {"edited": "yes"}})));
+    suspended.serves_without_the_edit("api", "AccountSuspended");
     record.add("AccountSuspended", suspended.get("api"), WAITS_FOR_OTHERS);
-    let account = account_says(&suspended, "Verified");
+    let account = account_says(&suspended, "Suspended");
     record.add(
         "an AWSAccount is suspended",
         Some(account),
@@ -304,6 +307,12 @@ fn every_reason_is_either_on_the_way_or_waits_for_others_or_needs_a_person() {
             (reason, false, verdicts)
         })
         .chain([(Reason::Available, true, CURRENT)])
+        .chain(
+            Reason::ALL
+                .iter()
+                .filter(|reason| reason.only_pauses())
+                .map(|reason| (*reason, true, CURRENT)),
+        )
         .collect();
     let mut record = Record::default();
     for (reason, ready, verdicts) in cases {
@@ -337,26 +346,72 @@ fn kubectl_prints_what_people_look_for_in_columns() {
     let expected = ["api", "available", "True", "Available", "api", &tenant.account];
     assert_eq!(row[..6], expected);
     let (head, row) = table(world, &[&["vpces", "api", "--output", "wide"], &namespace[..]].concat());
-    assert_eq!(head.join(" "), format!("{columns} ENDPOINT DNS"));
+    assert_eq!(head.join(" "), format!("{columns} ENDPOINT MESSAGE"));
     assert_eq!(row[..6], expected);
-    assert_eq!(row[7..], [text(&status["vpc_endpoint_id"]), text(&status["dns_name"])]);
+    // Of what is as it should be there is nothing to tell.
+    assert_eq!(row[7..], [text(&status["vpc_endpoint_id"])]);
+    tenant.apply("away", tenant.spec(json!({"account": "nobody"})));
+    tenant.not_ready("away", "AccountNotMapped");
+    let printed = world.kubectl(&[&["get", "vpce", "away", "--output", "wide"], &namespace[..]].concat());
+    assert!(
+        printed.contains("AWSAccount \"nobody\" of spec.account does not map"),
+        "{printed}"
+    );
 
     world.eventually("the AWSAccount counts its endpoint", || {
         let account = world.aws_account(&tenant.account)?;
         condition(&account, "Ready").filter(|ready| ready.status)?;
         (account["status"]["endpoints"] == 1).then_some(())
     });
-    let columns = "NAME ACCOUNT ROLE ENDPOINTS READY AGE";
+    let columns = "NAME ACCOUNT ENDPOINTS READY REASON AGE";
     let (head, row) = table(world, &["awsacct", &tenant.account]);
     assert_eq!(head.join(" "), columns);
-    let expected = [&tenant.account, &tenant.account_id, &tenant.role_arn, "1", "True"];
+    let expected = [&tenant.account, &tenant.account_id, "1", "True", "Verified"];
     assert_eq!(row[..5], expected);
     let (head, row) = table(world, &["awsacct", &tenant.account, "--output", "wide"]);
-    assert_eq!(head.join(" "), format!("{columns} REASON"));
+    assert_eq!(head.join(" "), format!("{columns} ROLE MESSAGE"));
     assert_eq!(
-        (&row[..5], row[6].as_str()),
-        (&expected.map(str::to_owned)[..], "Verified")
+        (&row[..5], &row[6]),
+        (&expected.map(str::to_owned)[..], &tenant.role_arn)
     );
+}
+
+#[test]
+fn a_wide_table_of_what_is_well_fits_into_160_columns() {
+    let world = World::shared();
+    let tenant = world.tenant("payments");
+    tenant.apply("card-processor", tenant.spec(json!({})));
+    tenant.ready("card-processor");
+    for arguments in [
+        &["get", "vpce", "--output", "wide", "--namespace", &tenant.namespace][..],
+        &["get", "awsacct", &tenant.account, "--output", "wide"],
+    ] {
+        let printed = world.kubectl(arguments);
+        let widest = printed.lines().map(|line| line.trim_end().chars().count()).max();
+        assert!(widest.is_some_and(|widest| (80..=160).contains(&widest)), "{printed}");
+    }
+}
+
+#[test]
+fn an_account_that_is_suspended_or_names_nobody_says_so_in_its_columns() {
+    let world = World::shared();
+    let tenant = world.tenant("quiet");
+    let shows = |reason: &str| {
+        world.eventually(&format!("the table says {reason}"), || {
+            let (_, row) = table(world, &["awsacct", &tenant.account]);
+            (row.get(3..5)? == ["True", reason]).then_some(())
+        });
+    };
+    shows("Verified");
+    tenant.edit_account(json!({"suspended": true}));
+    shows("Suspended");
+    // What is suspended says so first.
+    tenant.edit_account(json!({"namespaces": [], "namespace_selector": {}}));
+    shows("Suspended");
+    tenant.edit_account(json!({"suspended": null}));
+    shows("NoNamespaces");
+    tenant.edit_account(json!({"namespaces": null, "namespace_selector": {"matchLabels": {"tenant": "x"}}}));
+    shows("Verified");
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn deleting_removes_the_service_then_the_endpoint_then_the_group() {
     let world = World::own(Setup::fast());
     let tenant = world.tenant("order");
     tenant.apply("api", tenant.spec(json!({})));
-    tenant.ready("api");
+    let status = tenant.ready("api")["status"].take();
     assert!(tenant.kubernetes_service("api").is_some());
 
     let endpoint = world.aws.pause_on("DeleteVpcEndpoints", PausePoint::Before);
@@ -117,6 +117,19 @@ fn deleting_removes_the_service_then_the_endpoint_then_the_group() {
     group.release();
     tenant.gone("api");
     assert!(tenant.groups().is_empty());
+    // What is gone is told, though the object is.
+    let told = tenant.event("api", "Deleted");
+    for part in [
+        &text(&status["vpc_endpoint_id"]),
+        &text(&status["security_group_id"]),
+        &tenant.account_id,
+        &tenant.region,
+    ] {
+        assert!(
+            told.starts_with("Normal") && told.contains(part.as_str()),
+            "{part}: {told}"
+        );
+    }
 }
 
 #[test]
@@ -176,7 +189,12 @@ fn the_service_is_an_alias_of_the_endpoints_regional_name() {
     let host = format!("orders.{}.svc", tenant.namespace);
     assert_eq!(object["status"]["service"], json!({"name": "orders", "host": host}));
     let message = condition(&object, "Ready").expect("a condition").message;
-    assert!(message.contains(&host) && message.contains(&target), "{message}");
+    assert_eq!(
+        message,
+        format!("connect to {host}; for TLS use a name that the service's certificate has (docs/faq.md)")
+    );
+    let available = condition(&object, "EndpointAvailable").expect("a condition").message;
+    assert_eq!(available, "see Ready", "the same is not said twice");
     assert!(tenant.kubernetes_service("api").is_none());
     let event = tenant.event("api", "Available");
     assert!(event.starts_with("Normal") && event.contains(&host), "{event}");

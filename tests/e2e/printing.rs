@@ -25,6 +25,8 @@ fn what_is_printed_for_nobody_ends_without_a_word() {
             "blue",
             "--base-role-arn",
             "arn:aws:iam::999999999999:role/base",
+            "--external-id",
+            "agreed",
         ],
     ] {
         // As after `| head -1`: whoever read has gone.

@@ -89,10 +89,12 @@ fn a_tightened_rail_freezes_what_is_there_and_lets_it_be_deleted() {
     tenant.apply("there", tenant.spec(json!({})));
     let id = tenant.ready("there")["status"]["vpc_endpoint_id"].clone();
     tenant.edit_account(json!({"allowed_vpc_ids": []}));
-    tenant.not_ready("there", "NotAllowed");
+    let message = tenant.paused("there", "NotAllowed");
+    assert!(message.contains("the spec is within the guardrails"), "{message}");
     let writes = tenant.writes();
     tenant.apply("there", tenant.spec(json!({"tags": {"new": "tag"}})));
-    tenant.not_ready("there", "NotAllowed");
+    let message = tenant.serves_without_the_edit("there", "NotAllowed");
+    assert!(message.contains("held back: set tags"), "{message}");
     assert_eq!(tenant.writes(), writes);
     assert_eq!(tenant.get("there").expect("it stays")["status"]["vpc_endpoint_id"], id);
     tenant.delete("there");
@@ -109,14 +111,17 @@ fn a_suspended_account_changes_nothing_until_it_is_resumed() {
     }
     tenant.edit_account(json!({"suspended": true}));
     for name in ["edited", "deleted"] {
-        tenant.not_ready(name, "AccountSuspended");
+        let message = tenant.paused(name, "AccountSuspended");
+        assert!(message.contains("your platform team resumes"), "{message}");
     }
     let writes = tenant.writes();
     tenant.apply("edited", tenant.spec(json!({"tags": {"new": "tag"}})));
     tenant.delete("deleted");
     tenant.apply("late", tenant.spec(json!({})));
-    for name in ["edited", "deleted", "late"] {
-        tenant.not_ready(name, "AccountSuspended");
+    tenant.serves_without_the_edit("edited", "AccountSuspended");
+    for name in ["deleted", "late"] {
+        let message = tenant.not_ready(name, "AccountSuspended");
+        assert!(!message.contains("serving"), "{message}");
     }
     assert_eq!(tenant.writes(), writes);
     tenant.edit_account(json!({"suspended": false}));

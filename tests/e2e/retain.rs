@@ -81,7 +81,7 @@ fn nothing_is_retained_while_the_mapping_is_gone() {
     }
     tenant.edit_account(json!({"namespaces": []}));
     for name in ["before", "after", "deleted"] {
-        tenant.not_ready(name, "MappingRevoked");
+        tenant.paused(name, "MappingRevoked");
     }
     tenant.merge("after", policy("Retain"));
     for name in ["before", "after"] {

@@ -20,6 +20,8 @@ use crate::cluster::{self, ACCOUNTS, Cluster, NAMESPACES, Refusal, Run};
 pub(crate) const WITHIN: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOG_LINES: usize = 30;
+/// How each message starts that says that changes are paused while the endpoint serves.
+const KEEPS_SERVING: &str = "the endpoint keeps serving; changes are paused until ";
 const SOURCE_IDENTITY: &str = "settings.sourceIdentity";
 /// A cluster with the chart installed, a simulated AWS and a running operator. All roles have the policies that `vpce-operator iam-policy` prints for them, where a test does not say otherwise.
 pub(crate) struct World {
@@ -358,7 +360,9 @@ impl Tenant<'_> {
     #[track_caller]
     pub(crate) fn suspend(&self, witness: &str) {
         self.edit_account(json!({"suspended": true}));
-        self.not_ready(witness, "AccountSuspended");
+        self.eventually(witness, "it says that the AWSAccount is suspended", || {
+            (self.reason(witness) == "AccountSuspended").then_some(())
+        });
     }
 
     /// Takes an object away and leaves what it has in AWS, as somebody does who removes its finalizer; the AWSAccount is suspended then.
@@ -488,6 +492,24 @@ impl Tenant<'_> {
             let ready = self.condition(name, "Ready")?;
             (!ready.status && ready.reason == reason).then_some(ready.message)
         })
+    }
+
+    /// Waits until the VPCEndpoint says that it serves as its spec says and that changes are paused for this reason, and returns the message.
+    #[track_caller]
+    pub(crate) fn paused(&self, name: &str, reason: &str) -> String {
+        self.eventually(name, &format!("it is Ready, and paused: {reason}"), || {
+            let ready = self.condition(name, "Ready")?;
+            let told = ready.message.starts_with(KEEPS_SERVING);
+            (ready.status && ready.reason == reason && told).then_some(ready.message)
+        })
+    }
+
+    /// Waits until the VPCEndpoint says that it serves as before an edit that cannot be carried out for this reason, and returns the message.
+    #[track_caller]
+    pub(crate) fn serves_without_the_edit(&self, name: &str, reason: &str) -> String {
+        let message = self.not_ready(name, reason);
+        assert!(message.starts_with(KEEPS_SERVING), "{message}");
+        message
     }
 
     /// Waits until the VPCEndpoint is no more.

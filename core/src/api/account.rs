@@ -28,7 +28,6 @@ use super::watched::lenient;
         json_path = ".status.account_id",
         description = "The account that AWS confirmed"
     ),
-    printcolumn(name = "Role", type_ = "string", json_path = ".spec.role_arn"),
     printcolumn(
         name = "Endpoints",
         type_ = "integer",
@@ -40,12 +39,20 @@ use super::watched::lenient;
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].status"#
     ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Reason",
         type_ = "string",
-        priority = 1,
         json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Role", type_ = "string", priority = 1, json_path = ".spec.role_arn"),
+    // Ready stands first among the conditions: its message, where it is false.
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        priority = 1,
+        json_path = r#".status.conditions[?(@.status=="False")].message"#,
+        description = "What stands in the way"
     )
 )]
 #[x_kube(

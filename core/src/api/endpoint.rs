@@ -33,7 +33,8 @@ use super::watched::lenient;
     printcolumn(name = "Account", type_ = "string", json_path = ".status.account.name"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Endpoint", type_ = "string", priority = 1, json_path = ".status.vpc_endpoint_id"),
-    printcolumn(name = "DNS", type_ = "string", priority = 1, json_path = ".status.dns_name"),
+    // Ready stands first among the conditions: its message, where it is false.
+    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = r#".status.conditions[?(@.status=="False")].message"#, description = "What stands in the way"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$') || (has(self.spec.service) && (has(self.spec.service.name) || self.spec.service.type == 'None'))")
         .message("metadata.name cannot name a Service (it must be a DNS label: at most 63 lower-case letters, digits and '-', starting with a letter): set spec.service.name, or spec.service.type None")
 )]
@@ -350,7 +351,8 @@ pub struct VPCEndpointStatus {
     )]
     pub observed_generation: Option<i64>,
 
-    /// `Ready` sums up `AccountResolved`, `EndpointAvailable` and `ServicePublished`; `Stalled` is there, true, only while waiting does not help.
+    /// `Ready` sums up `AccountResolved`, `EndpointAvailable` and `ServicePublished`, and stays true while changes are only paused; `Stalled` is
+    /// there, true, only while waiting does not help.
     /// docs/troubleshooting.md has every reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]

@@ -116,8 +116,8 @@ pub(super) fn plan_endpoint(
         State::PendingAcceptance => Finding::bad(
             Reason::PendingAcceptance,
             format!(
-                "the owner of {} must accept endpoint {} of this AWS account",
-                fact.service_name, fact.id
+                "the owner of {} must accept endpoint {} of AWS account {}: ask them to",
+                fact.service_name, fact.id, desired.account_id
             ),
         ),
         State::Partial => Finding::bad(
@@ -191,9 +191,26 @@ fn plan_modify(fact: &EndpointFact, desired: &Desired, groups: &BTreeSet<GroupId
 /// How to connect, for the message of Ready.
 fn available(owner: &Owner, desired: &Desired, fact: &EndpointFact) -> String {
     let dns = fact.publishable_dns_name();
-    match (&desired.service, dns) {
-        (Some(service), Some(dns)) => format!("connect to {}.{}.svc; TLS needs {dns}", service.name, owner.namespace),
-        (_, Some(dns)) => format!("connect to {dns}"),
-        (_, None) => "available".to_owned(),
+    let service = desired.service.as_ref().filter(|_| dns.is_some());
+    let service = service.map(|service| format!("{}.{}.svc", service.name, owner.namespace));
+    let names: Vec<&str> = fact
+        .private_dns_names()
+        .filter(|_| fact.private_dns)
+        .chain(service.as_deref().or(dns.as_deref()))
+        .collect();
+    if names.is_empty() {
+        return format!("endpoint {} is available", fact.id);
     }
+    let connect = format!("connect to {}", names.join(" or "));
+    match (service, dns) {
+        // The certificates of AWS's own services have the names of their endpoints; those of others seldom do.
+        (Some(_), Some(dns)) if is_of_aws(desired) => format!("{connect}; for TLS use {dns} (docs/faq.md)"),
+        (Some(_), _) => format!("{connect}; for TLS use a name that the service's certificate has (docs/faq.md)"),
+        (None, _) => connect,
+    }
+}
+
+/// Whether AWS itself offers the service, and not an AWS account as an endpoint service.
+fn is_of_aws(desired: &Desired) -> bool {
+    !desired.service_name.contains(".vpce.")
 }

@@ -84,6 +84,7 @@ pub(crate) fn desired(groups: Groups) -> Desired {
     let mut tags = owner().tags();
     tags.insert("cost".into(), "1".into());
     Desired {
+        account_id: "222222222222".parse().expect("an id"),
         vpc: VPC.into(),
         service_name: SERVICE.into(),
         subnets: ["subnet-a1".into(), "subnet-b1".into()].into(),

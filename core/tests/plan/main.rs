@@ -8,3 +8,4 @@ mod laws;
 mod refusals;
 mod scenario;
 mod services;
+mod words;

@@ -117,7 +117,13 @@ impl Story {
                 self.touched.borrow_mut().remove(name);
                 Ok(())
             }
-            End::Because(reasons) if !ready.status && reasons.contains(&ready.reason.as_str()) => Ok(()),
+            End::Because(reasons) if reasons.contains(&ready.reason.as_str()) => {
+                // What only pauses changes leaves Ready what is as specified, and nothing else.
+                if ready.status {
+                    self.is_as_specified(name, shape, object, scene)?;
+                }
+                Ok(())
+            }
             End::Ready => Err(format!("{name} is not Ready: {} {}", ready.reason, ready.message)),
             End::Because(reasons) => Err(format!("{name} is {} and not {reasons:?}", ready.reason)),
         }
