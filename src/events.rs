@@ -109,11 +109,23 @@ impl Events {
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
         let reason = reason.to_owned();
         tokio::spawn(async move {
-            if let Err(error) = write(&api, &name, &event).await {
-                tracing::warn!(name, reason, %error, "an event was not published");
+            match write(&api, &name, &event).await {
+                // Nobody reads the events of a namespace that goes.
+                Err(error) if is_of_namespace_that_goes(&error) => {}
+                Err(error) => tracing::warn!(name, reason, %error, "an event was not published"),
+                Ok(()) => {}
             }
         });
     }
+}
+
+/// Whether the API server makes nothing new in the namespace, since that is being deleted.
+fn is_of_namespace_that_goes(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else {
+        return false;
+    };
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 /// Creates an event, or counts it in the series of the one that is there.

@@ -144,10 +144,11 @@ impl Pass<'_> {
             }
             let nothing_to_do = plan.steps.is_empty();
             if nothing_to_do && desired.is_none() && plan.endpoint.ok && plan.service.ok {
-                return match self.moving {
-                    Some(_) => self.unbind().await,
-                    None => self.let_go().await,
-                };
+                if self.moving.is_some() {
+                    return self.unbind().await;
+                }
+                self.record_deletion(farewell, &seen);
+                return self.let_go().await;
             }
             if nothing_to_do && plan.endpoint.ok {
                 self.ctx.memories.converged(&self.object);

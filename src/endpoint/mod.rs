@@ -5,6 +5,7 @@ pub mod apply;
 mod bind;
 pub mod controller;
 mod converge;
+mod deletion_event;
 mod explain;
 pub mod gate;
 pub mod memory;

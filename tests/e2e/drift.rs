@@ -338,7 +338,9 @@ fn retain_lets_go_of_the_endpoint_and_marks_it() {
         assert_eq!(tags["team"], "blue");
     }
     assert_eq!((left.id, left.state), (endpoint.id.clone(), endpoint.state));
-    assert_eq!((left_group.id, left_group.ingress), (group.id, group.ingress));
+    assert_eq!((&left_group.id, &left_group.ingress), (&group.id, &group.ingress));
+    let told = tenant.event("api", "Retained");
+    assert!(told.contains(&endpoint.id) && told.contains(&group.id), "{told}");
     tenant.eventually("api", "the Service is gone", || {
         tenant.kubernetes_service("api").is_none().then_some(())
     });

@@ -1,5 +1,6 @@
 //! The guides of `docs/guides`: their commands, run with real kubectl as they stand there, and what is in AWS afterwards.
 
+mod accident;
 mod availability;
 mod hold;
 mod orphans;
@@ -241,7 +242,7 @@ fn a_team_is_offboarded_and_the_others_of_its_account_stay() {
     }
     guide.follow("Take the mapping away");
     for name in ["cards", "fraud"] {
-        tenant.not_ready(name, "MappingRevoked");
+        tenant.paused(name, "MappingRevoked");
     }
     assert_eq!(in_aws(&tenant).len(), 3, "nothing is deleted yet");
     tenant.apply("new", tenant.spec(json!({})));
