@@ -26,6 +26,7 @@ use crate::endpoint::memory::Memories;
 use crate::events::Events;
 use crate::service::names::NameWaiters;
 use crate::telemetry::Metrics;
+use crate::writes::Writes;
 
 /// A VPCEndpoint as it is watched.
 pub type Endpoint = Watched<VPCEndpoint>;
@@ -170,6 +171,8 @@ pub struct Context {
     pub gates: Gates,
     /// Who may be bound to an account that allows only so many.
     pub admissions: Admissions,
+    /// Writes to the API server that are in trouble.
+    pub writes: Writes,
     /// Who waits for the name of a Service.
     pub names: NameWaiters,
     /// Keeps AWSAccounts that are used from going.

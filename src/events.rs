@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use vpce_core::conditions::EventKind;
 
 use crate::context::Account;
-use crate::service::is_status;
+use crate::service::{self, is_status};
 
 /// Who reports, in `reportingController`.
 const REPORTER: &str = "vpce-operator";
@@ -107,12 +107,15 @@ impl Events {
             ..Event::default()
         };
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
-        let reason = reason.to_owned();
+        let (namespace, reason) = (namespace.to_owned(), reason.to_owned());
         tokio::spawn(async move {
             match write(&api, &name, &event).await {
                 // Nobody reads the events of a namespace that goes.
                 Err(error) if is_of_namespace_that_goes(&error) => {}
-                Err(error) => tracing::warn!(name, reason, %error, "an event was not published"),
+                Err(error) => {
+                    let error = service::words(&error);
+                    tracing::warn!(namespace, name, reason, error, "an event was not published");
+                }
                 Ok(()) => {}
             }
         });

@@ -14,7 +14,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, ObjectMeta, PostParams};
 
-use crate::service::is_status;
+use crate::service::{is_status, words};
 
 /// Which Lease, and for how long.
 #[derive(Debug, Clone)]
@@ -91,7 +91,14 @@ pub async fn acquire(client: Client, terms: Terms, waiting: impl Fn()) -> Leader
                     told = Some(holder);
                 }
             }
-            Err(error) => tracing::warn!(lease = terms.name, %error, "the Lease cannot be read or taken; trying again"),
+            Err(error) => {
+                let error = words(&error);
+                tracing::warn!(
+                    lease = terms.name,
+                    error,
+                    "the Lease cannot be read or taken; trying again"
+                );
+            }
         }
         tokio::time::sleep(terms.retry()).await;
     }
@@ -119,7 +126,7 @@ async fn take(
             spec: Some(held_by(terms, identity, None)),
         };
         return match api.create(&PostParams::default(), &new).await {
-            Ok(lease) => Ok(Taking::Taken(Box::new(lease), sent)),
+            Ok(lease) => Ok(Taking::Taken(Box::new(held(lease, identity)?), sent)),
             Err(error) if is_status(&error, 409) => Ok(Taking::Held("somebody who was quicker".to_owned())),
             Err(error) => Err(error),
         };
@@ -141,10 +148,25 @@ async fn take(
         ..there
     };
     match api.replace(&terms.name, &PostParams::default(), &lease).await {
-        Ok(lease) => Ok(Taking::Taken(Box::new(lease), sent)),
+        Ok(lease) => Ok(Taking::Taken(Box::new(held(lease, identity)?), sent)),
         Err(error) if is_status(&error, 409) => Ok(Taking::Held("somebody who was quicker".to_owned())),
         Err(error) => Err(error),
     }
+}
+
+/// A Lease as it was stored, if whoever wrote it holds it: an admission controller may have changed it.
+fn held(stored: Lease, identity: &str) -> Result<Lease, kube::Error> {
+    let holder = holder(&stored);
+    if holder == Some(identity) {
+        return Ok(stored);
+    }
+    let words =
+        format!("it was stored with {holder:?} as its holder, not {identity:?}: an admission controller changes it");
+    Err(kube::Error::Service(words.into()))
+}
+
+fn holder(lease: &Lease) -> Option<&str> {
+    lease.spec.as_ref()?.holder_identity.as_deref()
 }
 
 /// A spec that says who leads from now on.
@@ -172,8 +194,13 @@ impl Leadership {
                 Ok(Ok(Ok(()))) => {}
                 Ok(Ok(Err(lost))) => return lost,
                 Ok(Err(error)) => {
-                    tracing::warn!(lease = self.terms.name, %error, "the Lease was not renewed; trying again");
-                    problem = error.to_string();
+                    problem = words(&error);
+                    let left = self.terms.deadline().saturating_sub(self.renewed.elapsed());
+                    tracing::warn!(
+                        lease = self.terms.name,
+                        error = problem,
+                        "the Lease was not renewed; trying again, for {left:.1?} at the most"
+                    );
                 }
                 Err(_) => return Lost::NotRenewed(self.terms.deadline(), problem),
             }
@@ -183,10 +210,13 @@ impl Leadership {
     async fn renew(&mut self) -> Result<Result<(), Lost>, kube::Error> {
         let sent = Instant::now();
         let mut lease = self.lease.clone();
-        lease.spec.get_or_insert_default().renew_time = Some(MicroTime(Timestamp::now()));
+        let spec = lease.spec.get_or_insert_default();
+        spec.holder_identity = Some(self.identity.clone());
+        spec.renew_time = Some(MicroTime(Timestamp::now()));
         match self.api.replace(&self.terms.name, &PostParams::default(), &lease).await {
             Ok(lease) => {
-                self.lease = lease;
+                self.lease = lease.clone();
+                held(lease, &self.identity)?;
                 self.renewed = sent;
                 Ok(Ok(()))
             }

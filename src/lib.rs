@@ -22,7 +22,8 @@
 //! - [`cli`]: flags and environment; [`operator`]: what is started, and in which order it stops; [`lease`]: which replica works; [`crds`]: prints the CRDs;
 //!   [`iam_policy`]: prints the IAM policies; [`orphans`]: shows and deletes what belongs to no object; [`preview`]: shows what would be done for an object.
 //! - [`context`]: what both controllers share. [`account`]: the AWSAccount controller. [`endpoint`]: the VPCEndpoint
-//!   controller. [`service`]: the ExternalName Service. [`events`], [`finalizer`], [`status`].
+//!   controller. [`service`]: the ExternalName Service. [`events`], [`finalizer`], [`status`]; [`writes`]: those that the API
+//!   server refuses or changes.
 //! - [`aws`]: `sessions` of roles from STS; `region`, one for an account in a region, with the `snapshot` that all
 //!   reconciles look at, the lines for what AWS allows, and the `deletes` that leave together; `ec2`, the calls; `error`,
 //!   what a failed one means.
@@ -46,3 +47,4 @@ pub mod preview;
 pub mod service;
 pub mod status;
 pub mod telemetry;
+pub mod writes;

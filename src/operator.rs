@@ -310,6 +310,7 @@ pub(crate) async fn context(
         events: Events::new(client.clone()),
         gates: Gates::new(settings.account_concurrency),
         admissions: Admissions::default(),
+        writes: Default::default(),
         names: Default::default(),
         protection: Protection::default(),
         metrics: metrics.clone(),
@@ -476,6 +477,7 @@ fn tell_account(ctx: &Context, event: &Event<Endpoint>) {
         let (namespace, name) = (endpoint.namespace().unwrap_or_default(), endpoint.name_any());
         ctx.memories.forget(&namespace, &name);
         ctx.names.end(&namespace, &name);
+        ctx.writes.forget(endpoint);
         for (namespace, name) in admission::waiting(&ctx.caches) {
             ctx.wakers.endpoint(&namespace, &name);
         }

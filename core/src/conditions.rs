@@ -183,6 +183,10 @@ reasons! {
     ServiceConflict             => false, Backoff, Warning;
     /// The API server refused the Service.
     ServiceRefused              => false, Backoff, Warning;
+    /// The API server stores the Service otherwise than it is written.
+    ServiceChanged              => false, Backoff, Warning;
+    /// The API server refused our finalizer, or its removal.
+    FinalizerRefused            => false, Backoff, Warning;
     /// The operator failed in a way that it should not have.
     InternalError               => false, Backoff, Warning;
 }
@@ -217,6 +221,8 @@ account_reasons! {
     STSUnavailable,
     /// `Ready`: the spec does not parse.
     InvalidSpec,
+    /// `Ready`: the API server refused our finalizer, or its removal.
+    FinalizerRefused,
     /// `Ready`: it is being deleted while endpoints use it.
     InUse,
     /// `Ready`: the AWS account is closed.

@@ -244,6 +244,8 @@ pub struct ServiceFact {
     pub name: String,
     /// Whether our object is its controller.
     pub ours: bool,
+    /// Whether nothing is its controller.
+    pub unowned: bool,
     /// Where it leads; none where it is not an ExternalName.
     pub external_name: Option<String>,
     /// The ports that it names.
@@ -252,6 +254,48 @@ pub struct ServiceFact {
     pub labelled: bool,
     /// The labels and annotations that we set for the user.
     pub metadata: Metadata,
+    /// What the API server stores as this, also when it is corrected.
+    pub written_as: Option<ServiceContent>,
+}
+
+/// What a Service is to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceContent {
+    /// Where it leads.
+    pub external_name: String,
+    /// The ports that it names.
+    pub ports: Vec<ServicePort>,
+    /// The labels and annotations that we set for the user.
+    pub metadata: Metadata,
+}
+
+impl ServiceFact {
+    /// What differs from what it is to hold, in the words of its manifest.
+    pub fn differences(&self, wanted: &ServiceContent) -> Vec<&'static str> {
+        let leads_elsewhere = self
+            .external_name
+            .as_ref()
+            .is_some_and(|name| *name != wanted.external_name);
+        [
+            (self.external_name.is_none(), "spec.type"),
+            (leads_elsewhere, "spec.externalName"),
+            (self.ports != wanted.ports, "spec.ports"),
+            (!self.labelled, "the label app.kubernetes.io/managed-by"),
+            (!self.ours, "metadata.ownerReferences"),
+            (
+                self.metadata != wanted.metadata,
+                "the labels and annotations of spec.service",
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(differs, what)| differs.then_some(what))
+        .collect()
+    }
+
+    /// Whether it may be one of ours that a backup brought back without its owner: our label, and nobody's.
+    pub fn may_be_restored(&self) -> bool {
+        !self.ours && self.unowned && self.labelled && self.external_name.is_some()
+    }
 }
 
 /// All that was found for an object.

@@ -11,6 +11,7 @@ use vpce_core::api::ACCOUNT_FINALIZER;
 
 use crate::context::{Account, Context, Endpoint};
 use crate::finalizer;
+use crate::writes::{Refused, Write};
 
 /// The watch has shown a finalizer long before; should it not, adding it again is a conflict, and tried anew.
 const SHOWN_WITHIN: Duration = Duration::from_secs(60);
@@ -45,10 +46,17 @@ pub async fn protect(ctx: &Context, account: &Arc<Account>) -> Result<Arc<Accoun
     }
     let api: Api<Account> = Api::all(ctx.client.clone());
     let version = account.resource_version().unwrap_or_default();
-    let add = async { finalizer::add(&api, &**account, ACCOUNT_FINALIZER).await.map(Arc::new) };
+    let add = async {
+        let add = finalizer::add(&api, &**account, ACCOUNT_FINALIZER);
+        let amiss = |stored: &Account| (!finalizer::has(stored, ACCOUNT_FINALIZER)).then(|| "without it".to_owned());
+        let most = ctx.settings.resync_interval;
+        let added = ctx.writes.acknowledged(&**account, Write::Finalizer, most, add, amiss);
+        added.await.map(Arc::new)
+    };
     let added = ctx.protection.added.try_get_with(version, add).await;
-    added.map_err(|shared| match &*shared {
-        kube::Error::Api(status) => kube::Error::Api(status.clone()),
+    added.map_err(|shared| match (&*shared, Refused::of(&shared)) {
+        (_, Some(refused)) => refused.clone().into(),
+        (kube::Error::Api(status), _) => kube::Error::Api(status.clone()),
         _ => kube::Error::Service(Box::new(shared)),
     })
 }
@@ -61,7 +69,11 @@ pub async fn let_go(ctx: &Context, account: &Account) -> Result<bool, kube::Erro
     }
     if finalizer::has(account, ACCOUNT_FINALIZER) {
         let api: Api<Account> = Api::all(ctx.client.clone());
-        finalizer::remove(&api, account, ACCOUNT_FINALIZER).await?;
+        let remove = finalizer::remove(&api, account, ACCOUNT_FINALIZER);
+        let amiss = |stored: &Account| finalizer::has(stored, ACCOUNT_FINALIZER).then(|| "with it".to_owned());
+        let most = ctx.settings.resync_interval;
+        let removed = ctx.writes.acknowledged(account, Write::Finalizer, most, remove, amiss);
+        removed.await?;
     }
     Ok(true)
 }

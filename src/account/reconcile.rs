@@ -19,6 +19,7 @@ use crate::aws::sessions::{Cause, Refusal, Role};
 use crate::context::{Account, Context, Endpoint, Shared};
 use crate::endpoint::memory::jitter;
 use crate::status::replacing;
+use crate::writes::{Refused, Write};
 
 /// The condition that is there while a mass change waits for a person.
 const HELD: &str = "MutationsHeld";
@@ -37,18 +38,32 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
     let api: Api<Account> = Api::all(ctx.client.clone());
     let users = users(ctx, &name);
     let mut account = account;
+    let mut refused = None;
     if account.metadata.deletion_timestamp.is_some() {
-        if users.is_empty() && let_go(ctx, &account).await? {
-            if let Some(role) = role(ctx, &account) {
-                ctx.sessions.forget(&role).await;
+        if users.is_empty() {
+            match let_go(ctx, &account).await {
+                Ok(true) => {
+                    if let Some(role) = role(ctx, &account) {
+                        ctx.sessions.forget(&role).await;
+                    }
+                    ctx.verifications.forget(&name);
+                    ctx.writes.forget(&*account);
+                    return Ok(None);
+                }
+                Ok(false) => {}
+                Err(error) => refused = Some(Refused::of(&error).cloned().ok_or(error)?),
             }
-            ctx.verifications.forget(&name);
-            return Ok(None);
         }
     } else {
-        account = protect(ctx, &account).await?;
+        match protect(ctx, &account).await {
+            Ok(protected) => account = protected,
+            Err(error) => refused = Some(Refused::of(&error).cloned().ok_or(error)?),
+        }
     }
-    let verdict = judge(ctx, &account, &users).await;
+    let verdict = match refused {
+        Some(refused) => finalizer_refused(&account, &refused),
+        None => judge(ctx, &account, &users).await,
+    };
     let insight = look_inside(ctx, &account, &verdict).await;
     let resync = jitter(ctx.settings.resync_interval);
     let next = insight
@@ -60,8 +75,9 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
     let (before, after) = (said(&account.status), said(&status));
     let held = |status: &AWSAccountStatus| condition(status, HELD).map(|held| held.message.clone());
     let new_hold = held(&status).filter(|hold| held(&account.status).as_ref() != Some(hold));
-    write(&api, &account, status).await?;
-    if before != after {
+    let written = write(ctx, &api, &account, status).await?;
+    let next = written.not_before.map_or(next, |left| next.min(left));
+    if before != after && written.is_stored {
         let good = verdict.reason.is_ready();
         tracing::info!(account = name, ready = good, reason = ?verdict.reason, condition_message = verdict.message, "now");
         let kind = if good { EventKind::Normal } else { EventKind::Warning };
@@ -71,7 +87,7 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
             wake_users(ctx, &name);
         }
     }
-    if let Some(hold) = new_hold {
+    if let Some(hold) = new_hold.filter(|_| written.is_stored) {
         ctx.events.publish(&*account, EventKind::Warning, HELD, "Hold", &hold);
     }
     let missing = insight.verification.filter(Verification::is_bad);
@@ -137,6 +153,19 @@ async fn look_inside(ctx: &Context, account: &Account, verdict: &Verdict) -> Ins
             orphans: account.status.orphans.clone(),
             next: None,
         },
+    }
+}
+
+fn finalizer_refused(account: &Account, refused: &Refused) -> Verdict {
+    let words = &refused.words;
+    let what = match account.metadata.deletion_timestamp {
+        Some(_) => "no VPCEndpoint uses it any more, but its finalizer cannot be removed",
+        None => "no VPCEndpoint is bound to it before it has the operator's finalizer, which cannot be added",
+    };
+    Verdict {
+        reason: Reason::FinalizerRefused,
+        message: format!("{what}: {words}. An admission controller is in the operator's way (docs/troubleshooting.md)"),
+        next: refused.left,
     }
 }
 
@@ -337,16 +366,75 @@ fn status(ctx: &Context, account: &Account, verdict: &Verdict, insight: &Insight
     }
 }
 
-async fn write(api: &Api<Account>, account: &Account, status: AWSAccountStatus) -> Result<(), kube::Error> {
+struct Written {
+    /// Whether it is stored, now or before.
+    is_stored: bool,
+    /// When one that was refused is tried again.
+    not_before: Option<Duration>,
+}
+
+async fn write(
+    ctx: &Context,
+    api: &Api<Account>,
+    account: &Account,
+    status: AWSAccountStatus,
+) -> Result<Written, kube::Error> {
+    let done = |is_stored| Written {
+        is_stored,
+        not_before: None,
+    };
     if status == account.status {
-        return Ok(());
+        return Ok(done(true));
+    }
+    if ctx.writes.would_be_changed_again(account, &account.status, &status) {
+        return Ok(done(false));
     }
     let name = account.name_any();
     let patch = json!({
         "metadata": {"uid": account.uid()},
         "status": replacing(&account.status, &status),
     });
-    api.patch_status(&name, &crate::status::params(), &Patch::Merge(patch))
-        .await?;
-    Ok(())
+    let (params, patch) = (crate::status::params(), Patch::Merge(patch));
+    let write = api.patch_status(&name, &params, &patch);
+    let most = ctx.settings.resync_interval;
+    let written = ctx
+        .writes
+        .acknowledged(account, Write::Status, most, write, |_| None)
+        .await;
+    match written {
+        Ok(stored) => {
+            if let Some(fields) = ctx.writes.compare(account, &status, &stored.status, most) {
+                let fields = fields.join(", ");
+                tracing::warn!(
+                    account = name,
+                    fields,
+                    "the status was stored otherwise than it was written"
+                );
+                let note = format!(
+                    "the API server stored another status than the operator wrote ({fields}): an admission controller changes it"
+                );
+                ctx.events
+                    .publish(account, EventKind::Warning, "StatusChanged", "Verify", &note);
+            }
+            Ok(done(true))
+        }
+        Err(error) => {
+            let refused = Refused::of(&error).cloned().ok_or(error)?;
+            if refused.is_tried {
+                tracing::warn!(account = name, error = refused.words, "the status was not written");
+            }
+            if refused.is_news {
+                let note = format!(
+                    "the status cannot be written, so it does not say what is so: {}",
+                    refused.words
+                );
+                ctx.events
+                    .publish(account, EventKind::Warning, "StatusRefused", "Verify", &note);
+            }
+            Ok(Written {
+                is_stored: false,
+                not_before: Some(refused.left),
+            })
+        }
+    }
 }

@@ -7,12 +7,13 @@ use vpce_core::conditions::{Finding, Reason};
 use vpce_core::error::Class;
 use vpce_core::ids::GroupId;
 use vpce_core::line::Turn;
-use vpce_core::observed::{GroupFact, State};
+use vpce_core::observed::{GroupFact, ServiceContent, State};
 use vpce_core::plan::{self, Progress, ResourceId, Step, Undone};
 use vpce_core::tags::{self, Owner};
 
 use super::explain::about;
 use super::memory::Tried;
+use super::observe;
 use super::refused::Failed;
 use crate::aws::deletes::Asker;
 use crate::aws::ec2::{Ec2, NewEndpoint};
@@ -99,6 +100,8 @@ enum StepEnd {
     /// It was so already, which nobody knew.
     Learned,
     Waiting(Option<Duration>, Option<Finding>),
+    /// It would be in vain: it is planned otherwise now.
+    LeftAlone,
     /// AWS answered with what was made by an earlier try, and is gone.
     Replayed,
 }
@@ -156,6 +159,10 @@ pub async fn apply<'p>(hands: &Hands<'_>, steps: &'p [Step]) -> Applied<'p> {
             Ok(StepEnd::Learned) => {
                 hands.ctx.memories.accepted(hands.object, tried);
                 applied.learned = true;
+            }
+            Ok(StepEnd::LeftAlone) => {
+                applied.learned = true;
+                applied.leave(step, Unfinished::waiting(None, None));
             }
             Ok(StepEnd::Replayed) => {
                 applied.replayed = true;
@@ -357,7 +364,7 @@ impl Hands<'_> {
                 external_name,
                 ports,
                 metadata,
-                exists: _,
+                exists,
             } => {
                 let wanted = Publication {
                     name,
@@ -365,7 +372,7 @@ impl Hands<'_> {
                     ports,
                     metadata,
                 };
-                return self.publish(&wanted).await;
+                return self.publish(&wanted, *exists).await;
             }
             Step::DeleteService(name) => {
                 let deleted = service::delete(&self.ctx.client, &self.ctx.caches, self.object, name).await;
@@ -378,14 +385,20 @@ impl Hands<'_> {
         Ok(StepEnd::Done)
     }
 
-    async fn publish(&self, wanted: &Publication<'_>) -> Result<StepEnd, StepError> {
+    async fn publish(&self, wanted: &Publication<'_>, exists: bool) -> Result<StepEnd, StepError> {
         let name = wanted.name;
+        let content = wanted.content();
+        if exists && !self.may_correct(name, &content) {
+            return Ok(StepEnd::LeftAlone);
+        }
         let published = service::publish(&self.ctx.client, self.object, wanted).await;
         match published {
             Ok(Published::Done(service)) => {
                 let fact = service::fact(&service, &self.owner.uid);
                 let version = service::version_of(&*service);
+                let most = self.ctx.settings.resync_interval;
                 self.ctx.memories.with(self.object, |memory| {
+                    memory.corrections.stored(&content, fact.clone(), most);
                     memory.services.insert(name.to_owned(), (version, Some(fact)));
                 });
                 Ok(StepEnd::Done)
@@ -395,6 +408,15 @@ impl Hands<'_> {
             Ok(Published::Foreign) => Err(StepError::Finding(plan::service_conflict(self.owner, name))),
             Err(error) => Err(StepError::Kubernetes(error)),
         }
+    }
+
+    /// Whether a Service that is there may be corrected: not where somebody changes it back each time.
+    fn may_correct(&self, name: &str, content: &ServiceContent) -> bool {
+        let mut facts = observe::services(self.ctx, self.object, &self.object.status, None);
+        facts.retain(|fact| fact.name == name);
+        self.ctx.memories.with(self.object, |memory| {
+            memory.corrections.may_correct(content, facts.pop())
+        })
     }
 
     fn change_group(&self, id: &GroupId, change: impl FnOnce(&mut GroupFact)) {

@@ -9,19 +9,19 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use kube::api::Api;
 use kube::runtime::reflector::ObjectRef;
 use vpce_core::api::{ENDPOINT_FINALIZER, NetworkStatus, VPCEndpointSpec};
 use vpce_core::conditions::{Finding, Reason};
 use vpce_core::desired::Desired;
 use vpce_core::resolve::{Binding, Resolved};
 
+use super::acknowledged::add_finalizer;
 use super::reconcile::{As, Next, Pass};
 use super::status::{self, Findings, Standing};
 use crate::account::protection::protect;
 use crate::cli::Mode;
-use crate::context::Endpoint;
 use crate::finalizer;
+use crate::writes::Write;
 
 /// What was edited before there was an endpoint: what the object is bound to has to go first.
 #[derive(Debug, Clone)]
@@ -175,9 +175,7 @@ impl Pass<'_> {
         desired: &Desired,
     ) -> Result<bool, kube::Error> {
         if !finalizer::has(&*self.object, ENDPOINT_FINALIZER) {
-            let api: Api<Endpoint> = Api::namespaced(self.ctx.client.clone(), &self.owner.namespace);
-            let written = finalizer::add(&api, &*self.object, ENDPOINT_FINALIZER).await?;
-            self.object = status::remember(self.ctx, written);
+            self.object = add_finalizer(self.ctx, &self.object).await?;
         }
         let mut status = self.object.status.clone();
         let mut keys: BTreeSet<String> = status.tag_keys.iter().cloned().collect();
@@ -250,6 +248,9 @@ impl Pass<'_> {
         };
         self.moving = None;
         self.write(status, &findings).await?;
+        if let Some(refused) = self.ctx.writes.refused(&*self.object, Write::Status) {
+            return Ok(Next::NotBefore(refused.left));
+        }
         self.ctx.memories.with(&self.object, |memory| {
             memory.absent_since = None;
             memory.made_unseen_since = None;

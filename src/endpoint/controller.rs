@@ -13,11 +13,13 @@ use kube::runtime::{Controller, controller};
 use tracing::Instrument;
 use vpce_core::conditions::{Finding, Reason};
 
+use super::acknowledged;
 use super::reconcile::{Next, reconcile};
 use super::status::{self, Findings, Standing};
 use crate::context::{Context, Endpoint, Shared};
 use crate::service::{is_status, version_of};
 use crate::telemetry::{Outcome, traces};
+use crate::writes::Refused;
 
 /// The name in metrics.
 pub const CONTROLLER: &str = "vpcendpoint";
@@ -65,6 +67,10 @@ async fn guarded(object: Arc<Endpoint>, ctx: Shared) -> Result<Action, Infallibl
             (Outcome::Conflict, Next::NotBefore(ctx.memories.conflicted(&object)))
         }
         Ok(Ok(Err(error))) if is_status(&error, 404) => (Outcome::Ok, Next::Gone),
+        Ok(Ok(Err(error))) if let Some(refused) = Refused::of(&error).cloned() => {
+            let next = acknowledged::tell(&ctx, newest(&ctx, object.clone()), &refused).await;
+            (Outcome::Error, next)
+        }
         Ok(Ok(Err(error))) => {
             tracing::warn!(namespace, name, %error, "the API server refused, or failed");
             (

@@ -11,6 +11,8 @@ use vpce_core::observed::ServiceFact;
 use vpce_core::plan::{Fallbacks, Part, Step, Undone};
 
 use crate::context::Endpoint;
+use crate::service::Corrections;
+use crate::writes;
 
 /// The first wait after a failure; it doubles with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_secs(2);
@@ -58,6 +60,8 @@ pub struct Memory {
     /// Our last writes of Services, which the cache may not have yet: the resource version, and what was written, or
     /// none for a deletion.
     pub services: HashMap<String, (u64, Option<ServiceFact>)>,
+    /// How the corrections of its Service went.
+    pub corrections: Corrections,
     /// Whether a person asked for a look now.
     pub look_now: bool,
     /// The generation whose groups of others were found to be usable.
@@ -101,7 +105,17 @@ pub struct Refusal {
     pub undone: Undone,
     /// In a row.
     failures: u32,
+    kind: Wait,
     not_before: Instant,
+}
+
+/// Of which kind a wait after a refusal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// AWS refused: what changes for the object may change that.
+    Aws,
+    /// The API server refused a write: tried again in its own time, whatever changes for the object.
+    Kubernetes,
 }
 
 impl Refusal {
@@ -166,6 +180,11 @@ impl Memories {
         all.remove(&(namespace.to_owned(), name.to_owned()));
     }
 
+    /// A Service that an object may have is gone.
+    pub fn service_gone(&self, namespace: &str, name: &str, service: &str) {
+        self.known(namespace, name, |memory| memory.corrections.gone(service));
+    }
+
     /// Ends the wait of an object, and has it believe the caches again. What was refused goes on waiting.
     pub fn forget_wait(&self, namespace: &str, name: &str) {
         self.known(namespace, name, |memory| {
@@ -183,6 +202,7 @@ impl Memories {
             memory
                 .refusals
                 .values_mut()
+                .filter(|refusal| refusal.kind == Wait::Aws)
                 .for_each(|refusal| refusal.not_before = now);
         });
     }
@@ -203,14 +223,31 @@ impl Memories {
         finding: Option<Finding>,
         most: Duration,
     ) -> Duration {
+        self.refused_for(object, tried, undone, finding, most, Wait::Aws)
+    }
+
+    /// The same with a wait of this kind.
+    pub fn refused_for(
+        &self,
+        object: &Endpoint,
+        tried: Tried,
+        undone: Undone,
+        finding: Option<Finding>,
+        most: Duration,
+        kind: Wait,
+    ) -> Duration {
         self.with(object, |memory| {
             let now = Instant::now();
             // What was not tried again for so long is not planned any more.
             memory.refusals.retain(|_, refusal| refusal.not_before + most > now);
             let failures = memory.refusals.get(&tried).map_or(0, |refusal| refusal.failures);
             let failures = failures.saturating_add(1);
-            let wait = jitter(doubled(FIRST_BACKOFF, failures).min(most));
+            let wait = match kind {
+                Wait::Aws => jitter(doubled(FIRST_BACKOFF, failures).min(most)),
+                Wait::Kubernetes => writes::wait(failures, most),
+            };
             let refusal = Refusal {
+                kind,
                 finding,
                 undone,
                 failures,

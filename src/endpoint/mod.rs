@@ -1,5 +1,6 @@
 //! The VPCEndpoint controller: one file for each stage of the way of the data.
 
+mod acknowledged;
 pub mod admission;
 pub mod apply;
 mod bind;

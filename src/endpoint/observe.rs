@@ -90,6 +90,9 @@ pub fn services(
         status.service.as_ref().map(|service| service.name.as_str()),
         object.metadata.name.as_deref(),
     ];
-    let written = ctx.memories.with(object, |memory| memory.services.clone());
-    service::facts(&ctx.caches, object, &written, names.into_iter().flatten())
+    let (written, changed) = ctx.memories.with(object, |memory| {
+        (memory.services.clone(), memory.corrections.changed.clone())
+    });
+    let names = names.into_iter().flatten();
+    service::facts(&ctx.caches, object, &written, changed.as_ref(), names)
 }

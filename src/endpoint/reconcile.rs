@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
-use kube::api::Api;
 use kube::runtime::reflector::ObjectRef;
 use vpce_core::api::{DeletionPolicy, ENDPOINT_FINALIZER, KOPF_ANNOTATION_PREFIX, KOPF_FINALIZER, VPCEndpointSpec};
 use vpce_core::conditions::{EventKind, Finding, Reason};
@@ -17,6 +16,7 @@ use vpce_core::rails;
 use vpce_core::resolve::{self, Resolved, Subject, Writes};
 use vpce_core::tags::Owner;
 
+use super::acknowledged::remove_finalizer;
 use super::bind::Move;
 use super::gate::Inside;
 use super::memory::HeldBack;
@@ -389,10 +389,9 @@ impl<'a> Pass<'a> {
 
     /// Nothing is left, or nothing was made: the object may go.
     pub(super) async fn let_go(&mut self) -> Result<Next, kube::Error> {
-        let api: Api<Endpoint> = Api::namespaced(self.ctx.client.clone(), &self.owner.namespace);
         let account = self.object.status.account.as_ref().map(|account| account.name.clone());
-        match finalizer::remove(&api, &*self.object, ENDPOINT_FINALIZER).await {
-            Ok(_) => {}
+        match remove_finalizer(self.ctx, &self.object).await {
+            Ok(()) => {}
             Err(error) if crate::service::is_status(&error, 404) => {}
             Err(error) => return Err(error),
         }

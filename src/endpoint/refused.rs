@@ -9,7 +9,7 @@ use vpce_core::plan::{Fallbacks, Step, Undone};
 
 use super::apply::{ASK_AGAIN, Hands, Unfinished, action};
 use super::explain::{explain, is_in_use};
-use super::memory::Tried;
+use super::memory::{Tried, Wait};
 use crate::aws::ec2::Ec2;
 use crate::aws::error::CallError;
 use crate::aws::region::LookError;
@@ -39,7 +39,7 @@ impl Hands<'_> {
             namespace = self.owner.namespace,
             name = self.owner.name,
             action = step.action(),
-            %error,
+            error = service::words(error),
             "the API server refused, or failed"
         );
         // It changed meanwhile.
@@ -47,18 +47,20 @@ impl Hands<'_> {
             return Unfinished::waiting(Some(ASK_AGAIN), None);
         }
         let message = format!("{step}: the API server refused: {}", service::words(error));
-        self.refused(
-            step,
-            Undone::Refused,
-            Some(Finding::bad(Reason::ServiceRefused, message)),
-        )
+        let finding = Finding::bad(Reason::ServiceRefused, message);
+        self.refused_for(step, Undone::Refused, Some(finding), Wait::Kubernetes)
     }
 
     /// Waits before this very step is tried again, longer after each refusal.
     pub(super) fn refused(&self, step: &Step, undone: Undone, finding: Option<Finding>) -> Unfinished {
+        self.refused_for(step, undone, finding, Wait::Aws)
+    }
+
+    fn refused_for(&self, step: &Step, undone: Undone, finding: Option<Finding>, wait: Wait) -> Unfinished {
         let resync = self.ctx.settings.resync_interval;
         let memories = &self.ctx.memories;
-        let retry = memories.refused(self.object, Tried::step(step), undone, finding.clone(), resync);
+        let tried = Tried::step(step);
+        let retry = memories.refused_for(self.object, tried, undone, finding.clone(), resync, wait);
         Unfinished {
             undone,
             finding,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kube::Resource;
+use kube::{Resource, ResourceExt};
 use vpce_core::api::VPCEndpointStatus;
 use vpce_core::conditions::{EventKind, Finding, Reason, Retry};
 use vpce_core::desired::Desired;
@@ -19,6 +19,7 @@ use super::status::{self, Findings, Standing};
 use crate::aws::ec2::Ec2;
 use crate::aws::region::{LookError, Region};
 use crate::aws::sessions::Refusal;
+use crate::writes::Refused;
 
 /// A passing failure to read does not make a Ready object unready before it has lasted so many tries.
 const PATIENCE: u32 = 3;
@@ -188,7 +189,8 @@ impl Pass<'_> {
             self.report(findings).await?;
             return Ok(next);
         }
-        if findings.service.as_ref().is_some_and(|finding| finding.ok) {
+        let has_it = |finding: &Finding| matches!(finding.reason, Reason::Published | Reason::NotRequested);
+        if findings.service.as_ref().is_some_and(has_it) {
             self.ctx.names.end(&self.owner.namespace, &self.owner.name);
         }
         let mut status = self.object.status.clone();
@@ -255,7 +257,23 @@ impl Pass<'_> {
             deleting: self.deleting,
         };
         let changed = status::judge(&mut status, findings, standing, self.object.metadata.generation);
-        self.object = status::write(self.ctx, &self.object, status).await?;
+        let version = self.object.resource_version();
+        let changed_service = self.changed_service(findings);
+        match status::write(self.ctx, &self.object, status).await {
+            Ok(written) => self.object = written,
+            // It is told; what is in AWS goes on without.
+            Err(error) if Refused::of(&error).is_some() => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        // What was not stored is not told either.
+        let is_stored = self.object.resource_version() != version;
+        if let Some(service) = changed_service.filter(|_| is_stored) {
+            let reason = service.reason.as_str();
+            self.ctx
+                .events
+                .publish(&*self.object, EventKind::Warning, reason, "Reconcile", &service.message);
+        }
+        let changed = changed && is_stored;
         let summary = findings.summary(standing);
         let account = self.object.status.account.as_ref();
         let account = account.map(|account| account.name.clone()).unwrap_or_default();
@@ -296,6 +314,16 @@ impl Pass<'_> {
             self.ctx.metrics.time_to_ready(&account, "Interface", seconds);
         }
         Ok(())
+    }
+
+    /// What is to be told of a Service that serves, though it is not as it was written, if that is news: what is summed up does not tell.
+    fn changed_service(&self, findings: &Findings) -> Option<Finding> {
+        let found = findings.service.as_ref()?;
+        let is_known =
+            self.object.status.conditions.iter().any(|condition| {
+                condition.reason == Reason::ServiceChanged.as_str() && condition.message == found.message
+            });
+        (found.ok && found.reason == Reason::ServiceChanged && !is_known).then(|| found.clone())
     }
 
     /// Tells once a generation of what is carried out but rarely meant.

@@ -17,6 +17,7 @@ use vpce_core::tags::{DISPLAY_NAME, RESERVED_PREFIX};
 
 use crate::context::{Context, Endpoint};
 use crate::status::replacing;
+use crate::writes::{Refused, Write};
 
 /// The condition that sums up the others.
 pub const READY: &str = "Ready";
@@ -327,13 +328,13 @@ pub fn was_serving(status: &VPCEndpointStatus) -> bool {
 }
 
 /// Writes a status if it differs. Only if the object is still as we know it: a status that was made from an older one
-/// must not undo a newer one.
+/// must not undo a newer one. Where the API server refuses it, or would only change it again, an event tells: the status cannot.
 pub async fn write(
     ctx: &Context,
     object: &Arc<Endpoint>,
     status: VPCEndpointStatus,
 ) -> Result<Arc<Endpoint>, kube::Error> {
-    if status == object.status {
+    if status == object.status || ctx.writes.would_be_changed_again(&**object, &object.status, &status) {
         return Ok(object.clone());
     }
     let namespace = object.namespace().unwrap_or_default();
@@ -347,10 +348,86 @@ pub async fn write(
         "metadata": {"uid": object.uid(), "resourceVersion": object.resource_version()},
         "status": replacing(&ours(&object.status), &ours(&status)),
     });
-    let written = api
-        .patch_status(&name, &crate::status::params(), &Patch::Merge(patch))
-        .await?;
-    Ok(remember(ctx, written))
+    let (params, patch) = (crate::status::params(), Patch::Merge(patch));
+    let write = api.patch_status(&name, &params, &patch);
+    // What an object is bound to has to be stored before anything is done on the strength of it.
+    let amiss = |stored: &Endpoint| {
+        let differing = [
+            ("account", stored.status.account != status.account),
+            ("region", stored.status.region != status.region),
+            ("network", stored.status.network != status.network),
+            (
+                "vpc_endpoint_service_id",
+                stored.status.vpc_endpoint_service_id != status.vpc_endpoint_service_id,
+            ),
+            ("incarnation", stored.status.incarnation != status.incarnation),
+        ];
+        let fields: Vec<&str> = differing
+            .iter()
+            .filter_map(|(field, differs)| differs.then_some(*field))
+            .collect();
+        (!fields.is_empty()).then(|| {
+            remember(ctx, stored.clone());
+            format!("with another {}", fields.join(", "))
+        })
+    };
+    let most = ctx.settings.resync_interval;
+    match ctx
+        .writes
+        .acknowledged(&**object, Write::Status, most, write, amiss)
+        .await
+    {
+        Ok(stored) => {
+            if let Some(fields) = ctx.writes.compare(&**object, &status, &stored.status, most) {
+                tell_of_change(ctx, object, &fields);
+            }
+            Ok(remember(ctx, stored))
+        }
+        Err(error) => {
+            if let Some(refused) = Refused::of(&error).filter(|refused| refused.is_tried) {
+                tell_of_refusal(ctx, object, &status, refused);
+            }
+            Err(error)
+        }
+    }
+}
+
+fn tell_of_change(ctx: &Context, object: &Endpoint, fields: &[String]) {
+    let fields = fields.join(", ");
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    tracing::warn!(
+        namespace,
+        name,
+        fields,
+        "the status was stored otherwise than it was written"
+    );
+    let note = format!(
+        "the API server stored another status than the operator wrote, so what it says may not be so ({fields}): an admission controller \
+         changes it"
+    );
+    ctx.events
+        .publish(object, EventKind::Warning, "StatusChanged", "Reconcile", &note);
+}
+
+fn tell_of_refusal(ctx: &Context, object: &Endpoint, status: &VPCEndpointStatus, refused: &Refused) {
+    let ready = status.conditions.iter().find(|condition| condition.type_ == READY);
+    let (reason, message) = ready.map_or(("", ""), |ready| (ready.reason.as_str(), ready.message.as_str()));
+    tracing::warn!(
+        namespace = object.namespace().unwrap_or_default(),
+        name = object.name_any(),
+        error = refused.words,
+        reason,
+        condition_message = message,
+        "the status was not written"
+    );
+    if refused.is_news {
+        let note = format!(
+            "the status cannot be written ({}), so it does not say what is so: {reason}: {message}",
+            refused.words
+        );
+        ctx.events
+            .publish(object, EventKind::Warning, "StatusRefused", "Reconcile", &note);
+    }
 }
 
 /// Remembers an object as our write left it, until the cache has it too.

@@ -1,6 +1,9 @@
 //! The Kubernetes Service that leads to an endpoint.
 
+mod changed;
 pub mod names;
+
+pub use changed::{Changed, Corrections};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -11,7 +14,7 @@ use kube::{Client, Resource, ResourceExt};
 use serde_json::{Map, Value, json};
 use vpce_core::api::{APPLIED_METADATA, FIELD_MANAGER, ServicePort, ServiceProtocol};
 use vpce_core::metadata::{Applied, Metadata};
-use vpce_core::observed::ServiceFact;
+use vpce_core::observed::{ServiceContent, ServiceFact};
 
 use crate::context::{Caches, Endpoint};
 
@@ -26,6 +29,10 @@ pub fn fact(service: &Service, uid: &str) -> ServiceFact {
     ServiceFact {
         name: service.name_any(),
         ours: is_controlled_by(service, uid),
+        unowned: service
+            .owner_references()
+            .iter()
+            .all(|owner| owner.controller != Some(true)),
         external_name: spec.external_name.filter(|_| is_external_name),
         ports: ports
             .into_iter()
@@ -43,6 +50,7 @@ pub fn fact(service: &Service, uid: &str) -> ServiceFact {
             .get(MANAGED_BY.0)
             .is_some_and(|value| value == MANAGED_BY.1),
         metadata: applied(service).found(service.labels(), service.annotations()),
+        written_as: None,
     }
 }
 
@@ -57,6 +65,7 @@ pub fn facts<'a>(
     caches: &Caches,
     object: &Endpoint,
     written: &HashMap<String, (u64, Option<ServiceFact>)>,
+    changed: Option<&Changed>,
     names: impl Iterator<Item = &'a str>,
 ) -> Vec<ServiceFact> {
     let namespace = object.namespace().unwrap_or_default();
@@ -80,7 +89,13 @@ pub fn facts<'a>(
                 .map(|service| fact(&service, &uid)),
         }
     };
-    names.iter().filter_map(|name| look_up(name)).collect()
+    names
+        .iter()
+        .filter_map(|name| match changed.filter(|changed| changed.found.name == *name) {
+            Some(changed) => changed.seen(look_up(name)),
+            None => look_up(name),
+        })
+        .collect()
 }
 
 fn is_controlled_by(service: &Service, uid: &str) -> bool {
@@ -119,6 +134,15 @@ pub struct Publication<'a> {
 }
 
 impl Publication<'_> {
+    /// What is to be found of it.
+    pub fn content(&self) -> ServiceContent {
+        ServiceContent {
+            external_name: self.external_name.to_owned(),
+            ports: self.ports.to_vec(),
+            metadata: self.metadata.clone(),
+        }
+    }
+
     /// Its labels and annotations, ours among them. Null takes away what was set before and is wanted no more.
     fn labels_and_annotations(&self, before: &Applied) -> (Value, Value) {
         let Metadata { labels, annotations } = self.metadata;
@@ -186,8 +210,14 @@ pub async fn publish(client: &Client, object: &Endpoint, wanted: &Publication<'_
     let Some(there) = api.get_opt(name).await? else {
         return Ok(Published::Vanished);
     };
-    if !fact(&there, &object.uid().unwrap_or_default()).ours {
+    let found = fact(&there, &object.uid().unwrap_or_default());
+    let leads_here = found.external_name.as_deref() == Some(external_name);
+    if !found.ours && !(found.may_be_restored() && leads_here) {
         return Ok(Published::Foreign);
+    }
+    let mut owners = there.owner_references().to_vec();
+    if !found.ours {
+        owners.extend(object.controller_owner_ref(&()));
     }
     let mut spec = spec;
     // What another type of Service has, and an ExternalName may not.
@@ -205,6 +235,7 @@ pub async fn publish(client: &Client, object: &Endpoint, wanted: &Publication<'_
     let patch = json!({
         "metadata": {
             "resourceVersion": there.resource_version(),
+            "ownerReferences": owners,
             "labels": labels,
             "annotations": annotations,
         },

@@ -86,7 +86,13 @@ pub async fn follow(ctx: &Context, events: impl Stream<Item = Result<Event<Parti
         .filter_map(|event| ready(event.ok()))
         .for_each(|event| {
             match event {
-                Event::Delete(service) => wake(ctx, &service.namespace().unwrap_or_default(), &service.name_any()),
+                Event::Delete(service) => {
+                    let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
+                    for object in ctx.names.of(&namespace, &name) {
+                        ctx.memories.service_gone(&namespace, &object, &name);
+                    }
+                    wake(ctx, &namespace, &name);
+                }
                 // What went while nobody watched is told by no event.
                 Event::InitDone => {
                     for (namespace, object) in ctx.names.all() {

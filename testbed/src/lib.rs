@@ -20,3 +20,4 @@ pub mod python;
 pub mod scenario;
 pub mod schemas;
 pub mod tools;
+pub mod webhook;

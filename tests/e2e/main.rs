@@ -1,5 +1,6 @@
 //! End to end: the operator's real binary on a real API server, with an AWS that is simulated at the wire.
 
+mod admission_webhooks;
 mod alerts;
 mod api_server;
 mod binding;

@@ -6,19 +6,19 @@ use serde_json::{Value, json};
 
 use crate::api_server::proxied_by;
 use crate::cluster::{self, Run};
-use crate::world::{Setup, Tenant};
+use crate::world::{Setup, Tenant, World, text};
 
 /// "Within seconds", on a machine that is busy. The operator's own next try would come later than this.
 const TAKEN_WITHIN: Duration = Duration::from_secs(5);
 
-fn create(tenant: &Tenant<'_>, name: &str, labels: Value, target: &str) {
+fn create(tenant: &Tenant<'_>, name: &str, labels: Value, target: &str) -> Value {
     let service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "labels": labels},
         "spec": {"type": "ExternalName", "externalName": target},
     });
     let services = cluster::services(&tenant.namespace);
     let created = tenant.world.cluster.create(&services, &service, Run::Real);
-    created.unwrap_or_else(|refusal| panic!("{name}: {}", refusal.message));
+    created.unwrap_or_else(|refusal| panic!("{name}: {}", refusal.message))
 }
 
 #[test]
@@ -68,4 +68,47 @@ fn a_name_that_becomes_free_is_taken_within_seconds() {
             freed.elapsed()
         );
     }
+}
+
+#[test]
+fn a_service_that_a_backup_brought_back_without_its_owner_is_taken_over_where_it_leads_to_the_endpoint() {
+    let tenant = World::shared().tenant("restored");
+    let ours = || json!({"app.kubernetes.io/managed-by": "vpce-operator"});
+    tenant.apply("api", tenant.spec(json!({})));
+    let before = tenant.ready("api");
+    let dns = text(&before["status"]["dns_name"]);
+    tenant.take_away("api");
+    tenant.eventually("api", "its Service is collected", || {
+        tenant.kubernetes_service("api").is_none().then_some(())
+    });
+    let restored = create(&tenant, "api", ours(), &dns);
+    create(&tenant, "elsewhere", ours(), "elsewhere.example.com");
+    // Who has a Service that leads to the endpoint keeps it, where it has not our label.
+    create(&tenant, "theirs", json!({}), &dns);
+    tenant.edit_account(json!({"suspended": null}));
+    tenant.apply("api", tenant.spec(json!({})));
+    let after = tenant.ready("api");
+    assert_eq!(after["status"]["vpc_endpoint_id"], before["status"]["vpc_endpoint_id"]);
+    let service = tenant.kubernetes_service("api").expect("taken over");
+    assert_eq!(service["metadata"]["uid"], restored["metadata"]["uid"]);
+    assert_eq!(
+        service["metadata"]["ownerReferences"][0]["uid"],
+        after["metadata"]["uid"]
+    );
+    tenant.apply("api", tenant.spec(json!({"service": {"name": "theirs"}})));
+    tenant.not_ready("api", "ServiceConflict");
+    tenant.apply("api", tenant.spec(json!({"service": {"name": "elsewhere"}})));
+    let message = tenant.eventually("api", "it says what to do", || {
+        let message = tenant.not_ready("api", "ServiceConflict");
+        message.contains("kubectl delete service elsewhere").then_some(message)
+    });
+    assert!(
+        message.contains("backup") && message.contains("elsewhere.example.com"),
+        "{message}"
+    );
+    let path = format!("{}/elsewhere", cluster::services(&tenant.namespace));
+    tenant.world.cluster.delete(&path);
+    tenant.ready("api");
+    tenant.delete("api");
+    tenant.gone("api");
 }

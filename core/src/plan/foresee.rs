@@ -170,10 +170,12 @@ fn carry_out(step: &Step, seen: &mut Observed) {
             seen.services.push(ServiceFact {
                 name: name.clone(),
                 ours: true,
+                unowned: false,
                 external_name: Some(external_name.clone()),
                 ports: ports.clone(),
                 labelled: true,
                 metadata: metadata.clone(),
+                written_as: None,
             });
         }
         Step::DeleteService(name) => seen.services.retain(|service| service.name != *name),

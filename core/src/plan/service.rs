@@ -4,7 +4,7 @@ use super::Step;
 use super::endpoint::is_for;
 use crate::conditions::{Finding, Reason};
 use crate::desired::{Desired, DesiredService};
-use crate::observed::{Observed, ServiceFact, State};
+use crate::observed::{Observed, ServiceContent, ServiceFact, State};
 use crate::tags::Owner;
 
 pub(super) fn plan_service(owner: &Owner, desired: &Desired, observed: &Observed, steps: &mut Vec<Step>) -> Finding {
@@ -30,7 +30,7 @@ fn plan_publication(
     steps: &mut Vec<Step>,
 ) -> Finding {
     let there = observed.services.iter().find(|service| service.name == wanted.name);
-    if there.is_some_and(|service| !service.ours) {
+    if there.is_some_and(|service| !service.ours && !service.may_be_restored()) {
         return service_conflict(owner, &wanted.name);
     }
     let Some(fact) = observed.endpoint.ours().filter(|fact| is_for(fact, desired)) else {
@@ -53,13 +53,22 @@ fn plan_publication(
     if fact.state != State::Available && there.is_none() {
         return Finding::bad(Reason::WaitingForEndpoint, "waits for the endpoint");
     }
-    let fits = |service: &ServiceFact| {
-        service.external_name.as_ref() == Some(&external_name)
-            && service.ports == wanted.ports
-            && service.labelled
-            && service.metadata == wanted.metadata
+    let content = ServiceContent {
+        external_name: external_name.clone(),
+        ports: wanted.ports.clone(),
+        metadata: wanted.metadata.clone(),
     };
-    if there.is_none_or(|service| !fits(service)) {
+    if let Some(service) = there {
+        if service.written_as.as_ref() == Some(&content) {
+            return changed(owner, wanted, service, &content);
+        }
+        // Who leads to this very endpoint is taken over.
+        let leads_here = service.external_name.as_ref() == Some(&external_name);
+        if !service.ours && !leads_here {
+            return restored_conflict(owner, wanted, service);
+        }
+    }
+    if there.is_none_or(|service| !service.differences(&content).is_empty()) {
         steps.push(Step::PublishService {
             name: wanted.name.clone(),
             external_name: external_name.clone(),
@@ -82,6 +91,46 @@ pub fn service_conflict(owner: &Owner, name: &str) -> Finding {
             "a Service {}/{name} exists that this object does not own; it is left alone: set spec.service.name to another \
              name, or delete that Service",
             owner.namespace
+        ),
+    )
+}
+
+/// What the condition says of a Service that the API server stores otherwise than it is written. If it leads to the endpoint it serves.
+fn changed(owner: &Owner, wanted: &DesiredService, found: &ServiceFact, content: &ServiceContent) -> Finding {
+    let Owner { namespace, .. } = owner;
+    let name = &wanted.name;
+    let differs = found.differences(content).join(", ");
+    let leads = found.external_name.as_ref() == Some(&content.external_name);
+    let how = match &found.external_name {
+        _ if leads => format!("{name}.{namespace}.svc leads to {}", content.external_name),
+        Some(elsewhere) => format!(
+            "{name}.{namespace}.svc leads to {elsewhere}, not to {}",
+            content.external_name
+        ),
+        None => format!("{name}.{namespace}.svc does not lead to {}", content.external_name),
+    };
+    let message = format!(
+        "{how}. Something changes Service {namespace}/{name} when the operator writes it, or right after, so it is not as the spec says \
+         ({differs}); it is corrected again from time to time. Ask your platform team: an admission controller, or another controller"
+    );
+    Finding {
+        ok: leads,
+        reason: Reason::ServiceChanged,
+        message,
+    }
+}
+
+/// What the condition says of a Service with our label and without an owner that leads elsewhere.
+fn restored_conflict(owner: &Owner, wanted: &DesiredService, found: &ServiceFact) -> Finding {
+    let Owner { namespace, .. } = owner;
+    let name = &wanted.name;
+    let elsewhere = found.external_name.as_deref().unwrap_or_default();
+    Finding::bad(
+        Reason::ServiceConflict,
+        format!(
+            "Service {namespace}/{name} has the operator's label and no owner, as one that a backup brought back, and leads to {elsewhere}, \
+             not to this endpoint; it is left alone: set spec.service.name to another name, or delete that Service (kubectl delete service \
+             {name} --namespace {namespace}), and it is made anew"
         ),
     )
 }

@@ -246,10 +246,12 @@ impl World {
                 let fact = ServiceFact {
                     name: name.clone(),
                     ours: true,
+                    unowned: false,
                     external_name: Some(external_name.clone()),
                     ports: ports.clone(),
                     labelled: true,
                     metadata: metadata.clone(),
+                    written_as: None,
                 };
                 self.services.insert(name.clone(), fact);
             }

@@ -148,10 +148,12 @@ pub(crate) fn service_fact(name: &str, ours: bool) -> ServiceFact {
     ServiceFact {
         name: name.into(),
         ours,
+        unowned: false,
         external_name: Some(dns_name(&ENDPOINT.into())),
         ports: Vec::new(),
         labelled: true,
         metadata: Metadata::default(),
+        written_as: None,
     }
 }
 

@@ -203,10 +203,12 @@ fn services() -> impl Strategy<Value = Vec<ServiceFact>> {
             found.map(|(ours, external_name, ports, labelled, metadata)| ServiceFact {
                 name: name.into(),
                 ours,
+                unowned: false,
                 external_name,
                 ports,
                 labelled,
                 metadata,
+                written_as: None,
             })
         })
     };

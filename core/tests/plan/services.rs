@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use vpce_core::conditions::Reason;
 use vpce_core::desired::DesiredService;
 use vpce_core::metadata::Metadata;
-use vpce_core::observed::State;
+use vpce_core::observed::{ServiceContent, ServiceFact, State};
 use vpce_core::plan::Step;
 
 use crate::facts::*;
@@ -197,4 +197,103 @@ fn labels_and_annotations_that_differ_are_set_again() {
             "{steps:?}"
         );
     }
+}
+
+#[test]
+fn a_service_with_our_label_and_without_an_owner_is_taken_over_where_it_leads_to_the_endpoint() {
+    let restored = |target: &str, labelled: bool, unowned: bool| ServiceFact {
+        external_name: Some(target.to_owned()),
+        labelled,
+        unowned,
+        ..service_fact("db", false)
+    };
+    let dns = dns_name(&ENDPOINT.into());
+    for (found, reason, words) in [
+        (restored(&dns, true, true), None, ""),
+        (
+            restored("elsewhere", true, true),
+            Some(Reason::ServiceConflict),
+            "kubectl delete service db",
+        ),
+        (
+            restored(&dns, false, true),
+            Some(Reason::ServiceConflict),
+            "does not own",
+        ),
+        (
+            restored(&dns, true, false),
+            Some(Reason::ServiceConflict),
+            "does not own",
+        ),
+    ] {
+        let (desired, observed) = spoiled(|_, observed| observed.services = vec![found.clone()]);
+        let plan = planned(&desired, &observed);
+        match reason {
+            None => assert!(
+                matches!(&plan.steps[..], [Step::PublishService { exists: true, .. }]),
+                "{found:?}: {plan:?}"
+            ),
+            Some(reason) => {
+                assert_eq!((plan.service.ok, plan.service.reason), (false, reason), "{found:?}");
+                assert!(plan.service.message.contains(words), "{}", plan.service.message);
+                assert!(plan.steps.is_empty(), "{plan:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_service_that_is_stored_otherwise_than_it_is_written_is_left_and_told() {
+    let dns = dns_name(&ENDPOINT.into());
+    let written = ServiceContent {
+        external_name: dns.clone(),
+        ports: Vec::new(),
+        metadata: Metadata::default(),
+    };
+    let port = serde_json::from_value(serde_json::json!({"port": 80})).expect("a port");
+    let stored = ServiceFact {
+        ports: vec![port],
+        written_as: Some(written.clone()),
+        ..service_fact("db", true)
+    };
+    let elsewhere = ServiceFact {
+        external_name: Some("elsewhere".to_owned()),
+        ..stored.clone()
+    };
+    let another_type = ServiceFact {
+        external_name: None,
+        ..stored.clone()
+    };
+    let disowned = ServiceFact {
+        ours: false,
+        unowned: true,
+        ..stored.clone()
+    };
+    for (found, leads, words) in [
+        (&stored, true, "spec.ports"),
+        (&elsewhere, false, "spec.externalName"),
+        (&another_type, false, "spec.type"),
+        (&disowned, true, "metadata.ownerReferences"),
+    ] {
+        let (desired, observed) = spoiled(|_, observed| observed.services = vec![found.clone()]);
+        let plan = planned(&desired, &observed);
+        assert_eq!((plan.service.ok, plan.service.reason), (leads, Reason::ServiceChanged));
+        assert!(plan.service.message.contains(words), "{}", plan.service.message);
+        assert!(plan.steps.is_empty(), "{plan:?}");
+    }
+    // What is wanted now was not written yet.
+    let (desired, observed) = spoiled(|_, observed| {
+        let written = ServiceContent {
+            external_name: "before".to_owned(),
+            ..written.clone()
+        };
+        observed.services = vec![ServiceFact {
+            written_as: Some(written),
+            ..stored.clone()
+        }];
+    });
+    assert!(matches!(
+        &planned(&desired, &observed).steps[..],
+        [Step::PublishService { .. }]
+    ));
 }

@@ -1,0 +1,100 @@
+//! The finalizer of an object, which the API server has to acknowledge; and how it is told which write it did not take.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use kube::api::Api;
+use vpce_core::api::ENDPOINT_FINALIZER;
+use vpce_core::conditions::{Finding, Reason};
+
+use super::reconcile::{Next, Pass};
+use super::status::{self, Findings};
+use crate::context::{Context, Endpoint, Shared};
+use crate::finalizer;
+use crate::service::is_status;
+use crate::writes::{Refused, Write};
+
+/// Says that the API server did not take a finalizer. (What it says of a status that it did not take is told where that is written.)
+pub async fn tell(ctx: &Shared, object: Arc<Endpoint>, refused: &Refused) -> Next {
+    if refused.write == Write::Finalizer {
+        let mut pass = Pass::new(ctx, object);
+        let findings = finalizer_refused(pass.deleting, refused);
+        match pass.report(findings).await {
+            Ok(_) => {}
+            // It has changed since; the watch brings what it is now.
+            Err(error) if is_status(&error, 409) => return Next::NotBefore(ctx.memories.conflicted(&pass.object)),
+            Err(error) => tracing::warn!(%error, "the status was not written"),
+        }
+    }
+    Next::NotBefore(refused.left)
+}
+
+fn finalizer_refused(deleting: bool, refused: &Refused) -> Findings {
+    let words = &refused.words;
+    let finding = |what: String| {
+        let advice =
+            "Ask your platform team: an admission controller is in the operator's way (docs/troubleshooting.md)";
+        Some(Finding::bad(
+            Reason::FinalizerRefused,
+            format!("{what}: {words}. {advice}"),
+        ))
+    };
+    match &refused.account {
+        Some(account) => Findings {
+            account: finding(format!(
+                "nothing is made before AWSAccount {account} has the operator's finalizer, which cannot be added"
+            )),
+            ..Findings::default()
+        },
+        None if deleting => Findings {
+            endpoint: finding("nothing of it is left in AWS, but its finalizer cannot be removed".to_owned()),
+            ..Findings::default()
+        },
+        None => Findings {
+            endpoint: finding(
+                "nothing is made before it has the operator's finalizer, which cannot be added".to_owned(),
+            ),
+            ..Findings::default()
+        },
+    }
+}
+
+/// Adds our finalizer; gives the object with it.
+pub(super) async fn add_finalizer(ctx: &Context, object: &Arc<Endpoint>) -> Result<Arc<Endpoint>, kube::Error> {
+    let api = api(ctx, object);
+    let add = finalizer::add(&api, &**object, ENDPOINT_FINALIZER);
+    let amiss = |stored: &Endpoint| {
+        (!finalizer::has(stored, ENDPOINT_FINALIZER)).then(|| {
+            status::remember(ctx, stored.clone());
+            "without it".to_owned()
+        })
+    };
+    let most = ctx.settings.resync_interval;
+    let written = ctx
+        .writes
+        .acknowledged(&**object, Write::Finalizer, most, add, amiss)
+        .await?;
+    Ok(status::remember(ctx, written))
+}
+
+/// Removes our finalizer.
+pub(super) async fn remove_finalizer(ctx: &Context, object: &Arc<Endpoint>) -> Result<(), kube::Error> {
+    let api = api(ctx, object);
+    let remove = finalizer::remove(&api, &**object, ENDPOINT_FINALIZER);
+    let amiss = |stored: &Endpoint| {
+        finalizer::has(stored, ENDPOINT_FINALIZER).then(|| {
+            status::remember(ctx, stored.clone());
+            "with it".to_owned()
+        })
+    };
+    let most = ctx.settings.resync_interval;
+    let removed = ctx
+        .writes
+        .acknowledged(&**object, Write::Finalizer, most, remove, amiss)
+        .await;
+    removed.map(drop)
+}
+
+fn api(ctx: &Context, object: &Endpoint) -> Api<Endpoint> {
+    Api::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default())
+}

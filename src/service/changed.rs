@@ -1,0 +1,195 @@
+//! A Service that does not hold what is written to it: an admission controller changes it on the way, or another controller right after.
+
+use std::time::{Duration, Instant};
+
+use vpce_core::observed::{ServiceContent, ServiceFact};
+
+use crate::writes::wait;
+
+/// Corrections of one Service, for the same, in [`WINDOW`]; more of them only fight somebody.
+const MOST_CORRECTIONS: usize = 3;
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// What the API server has made of a Service.
+#[derive(Debug, Clone)]
+pub struct Changed {
+    /// As it is found.
+    pub found: ServiceFact,
+    written: ServiceContent,
+    /// It is corrected again then.
+    until: Instant,
+}
+
+impl Changed {
+    /// The Service as it is seen: of what the cache shows, what it was written as is told. What has lost our label the cache does not show.
+    pub(super) fn seen(&self, cached: Option<ServiceFact>) -> Option<ServiceFact> {
+        let holds = Instant::now() < self.until;
+        match cached {
+            None if holds && !self.found.labelled => Some(self.told()),
+            Some(cached) if holds && cached == self.found => Some(self.told()),
+            cached => cached,
+        }
+    }
+
+    fn told(&self) -> ServiceFact {
+        ServiceFact {
+            written_as: Some(self.written.clone()),
+            ..self.found.clone()
+        }
+    }
+}
+
+/// How the corrections of an object's Service went.
+#[derive(Debug, Clone, Default)]
+pub struct Corrections {
+    /// Of what it does not hold.
+    written: Option<ServiceContent>,
+    /// Writes after which it did not hold that, in a row.
+    failures: u32,
+    /// When it was corrected lately.
+    lately: Vec<Instant>,
+    /// What is left as it is for now.
+    pub changed: Option<Changed>,
+}
+
+impl Corrections {
+    fn about(&mut self, written: &ServiceContent) {
+        if self.written.as_ref() != Some(written) {
+            *self = Self {
+                written: Some(written.clone()),
+                ..Self::default()
+            };
+        }
+    }
+
+    /// Whether a Service that is there may be corrected; otherwise it is left as it is found for a while.
+    pub fn may_correct(&mut self, written: &ServiceContent, found: Option<ServiceFact>) -> bool {
+        self.about(written);
+        self.lately.retain(|at| at.elapsed() < WINDOW);
+        match (self.lately.first(), found) {
+            (Some(first), Some(found)) if self.lately.len() >= MOST_CORRECTIONS => {
+                let until = *first + WINDOW;
+                self.leave(found, until);
+                false
+            }
+            _ => {
+                self.lately.push(Instant::now());
+                true
+            }
+        }
+    }
+
+    /// Takes note of what a write was stored as. The first time that it does not hold it is corrected, then it is left as it is for a
+    /// while, which grows up to `most`.
+    pub fn stored(&mut self, written: &ServiceContent, found: ServiceFact, most: Duration) {
+        self.about(written);
+        if found.differences(written).is_empty() {
+            self.failures = 0;
+            self.changed = None;
+            return;
+        }
+        self.failures = self.failures.saturating_add(1);
+        if self.failures > 1 {
+            // The wait after a first refusal is too short for what is known to be changed.
+            let until = Instant::now() + wait(self.failures, most);
+            self.leave(found, until);
+        }
+    }
+
+    /// A Service of this name is gone.
+    pub fn gone(&mut self, name: &str) {
+        if self.changed.as_ref().is_some_and(|changed| changed.found.name == name) {
+            self.changed = None;
+        }
+    }
+
+    fn leave(&mut self, found: ServiceFact, until: Instant) {
+        if let Some(written) = self.written.clone() {
+            let found = ServiceFact {
+                written_as: None,
+                ..found
+            };
+            self.changed = Some(Changed { found, written, until });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vpce_core::metadata::Metadata;
+
+    use super::*;
+
+    const MOST: Duration = Duration::from_secs(300);
+
+    fn content(target: &str) -> ServiceContent {
+        ServiceContent {
+            external_name: target.to_owned(),
+            ports: Vec::new(),
+            metadata: Metadata::default(),
+        }
+    }
+
+    fn found(target: &str) -> ServiceFact {
+        ServiceFact {
+            name: "db".to_owned(),
+            ours: true,
+            unowned: false,
+            external_name: Some(target.to_owned()),
+            ports: Vec::new(),
+            labelled: true,
+            metadata: Metadata::default(),
+            written_as: None,
+        }
+    }
+
+    fn left(corrections: &Corrections, cached: Option<ServiceFact>) -> bool {
+        let seen = corrections.changed.as_ref().and_then(|changed| changed.seen(cached));
+        seen.is_some_and(|seen| seen.written_as.is_some())
+    }
+
+    #[test]
+    fn what_is_changed_is_corrected_once_and_then_left_until_something_else_is_written_or_found() {
+        let mut corrections = Corrections::default();
+        corrections.stored(&content("a"), found("b"), MOST);
+        assert!(!left(&corrections, Some(found("b"))), "it is corrected first");
+        corrections.stored(&content("a"), found("b"), MOST);
+        assert!(left(&corrections, Some(found("b"))));
+        assert!(!left(&corrections, Some(found("c"))), "somebody changed it further");
+        assert!(!left(&corrections, None), "it was deleted");
+        corrections.stored(&content("c"), found("b"), MOST);
+        assert!(!left(&corrections, Some(found("b"))), "another is written");
+        corrections.stored(&content("c"), found("c"), MOST);
+        assert!(corrections.changed.is_none());
+    }
+
+    #[test]
+    fn one_that_the_cache_does_not_show_is_left_until_it_is_gone() {
+        let mut corrections = Corrections::default();
+        let unlabelled = ServiceFact {
+            labelled: false,
+            ..found("a")
+        };
+        for _ in 0..2 {
+            corrections.stored(&content("a"), unlabelled.clone(), MOST);
+        }
+        assert!(left(&corrections, None));
+        corrections.gone("other");
+        assert!(left(&corrections, None));
+        corrections.gone("db");
+        assert!(!left(&corrections, None));
+    }
+
+    #[test]
+    fn who_changes_it_back_each_time_is_fought_three_times_a_minute() {
+        let mut corrections = Corrections::default();
+        for _ in 0..MOST_CORRECTIONS {
+            assert!(corrections.may_correct(&content("a"), Some(found("b"))));
+            corrections.stored(&content("a"), found("a"), MOST);
+        }
+        assert!(!corrections.may_correct(&content("a"), Some(found("b"))));
+        assert!(left(&corrections, Some(found("b"))));
+        // An edit is carried out.
+        assert!(corrections.may_correct(&content("c"), Some(found("b"))));
+    }
+}
