@@ -75,8 +75,15 @@ impl Pass<'_> {
                     region.distrust();
                     continue;
                 }
-                self.acknowledge(&seen).await?;
-                continue;
+                // What is to go when an object is bound again is never its own by its id: the schema would hold the spec to it.
+                if self.moving.is_none() {
+                    self.acknowledge(&seen).await?;
+                    continue;
+                }
+            }
+            if let Some(plan) = self.unproven_on_the_way(&seen) {
+                let next = self.next(region, &seen, &plan, resolved);
+                return self.conclude(resolved, desired, &seen, plan, next).await;
             }
             let held = region.held(|hold| self.ctx.is_released(&resolved.binding.account_id, hold));
             if desired.is_some() && seen.endpoint == Sight::Gone && held.is_none() && resolved.writes == Writes::Allowed
@@ -225,6 +232,23 @@ impl Pass<'_> {
         let group = seen.group.ours();
         endpoint.is_some_and(|fact| is_found(fact.id.as_str(), &status.vpc_endpoint_id, &fact.tags))
             || group.is_some_and(|fact| is_found(fact.id.as_str(), &status.security_group_id, &fact.tags))
+    }
+
+    /// An object is not bound again while something may be its own where it is bound.
+    fn unproven_on_the_way(&self, seen: &Observed) -> Option<Plan> {
+        self.moving.as_ref()?;
+        let Sight::Unproven(fact, doubt) = &seen.endpoint else {
+            return None;
+        };
+        let message = format!(
+            "endpoint {} carries this object's tags and may have been made before the edit, but {doubt}: delete it in AWS, or take its tags off",
+            fact.id
+        );
+        (!doubt.is_certain()).then(|| Plan {
+            steps: Vec::new(),
+            endpoint: Finding::bad(Reason::OwnershipLost, message),
+            service: Finding::good(Reason::NotRequested, "it comes with the endpoint"),
+        })
     }
 
     /// What was proven to be the object's is from now on known by its id, before its tags are written anew: they are a part of the proof.
