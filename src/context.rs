@@ -1,6 +1,6 @@
 //! What both controllers share: clients, caches, sessions, regions, and the ways to wake an object.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use k8s_openapi::api::core::v1::{Namespace, Service};
@@ -53,13 +53,18 @@ pub struct Caches {
 }
 
 impl Caches {
+    /// The labels of a Namespace; none where it is not known.
+    pub fn labels_of(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
+        let namespace = self.namespaces.get(&ObjectRef::new(namespace))?;
+        Some(namespace.metadata.labels.clone().unwrap_or_default())
+    }
+
     /// Whether an AWSAccount maps a namespace.
     pub fn maps(&self, account: &str, namespace: &str) -> bool {
-        let labels = self.namespaces.get(&ObjectRef::new(namespace));
-        let labels = labels.and_then(|namespace| namespace.metadata.labels.clone());
+        let labels = self.labels_of(namespace);
         let account = self.accounts.get(&ObjectRef::new(account));
         let spec = account.as_ref().and_then(|account| account.spec.as_ref().ok());
-        spec.is_some_and(|spec| tenancy::maps(spec, namespace, &labels.unwrap_or_default()))
+        spec.is_some_and(|spec| tenancy::maps(spec, namespace, labels.as_ref()))
     }
 }
 

@@ -32,8 +32,8 @@ pub struct Binding {
 pub struct Subject<'a> {
     /// Its namespace.
     pub namespace: &'a str,
-    /// The labels of its namespace.
-    pub labels: &'a BTreeMap<String, String>,
+    /// The labels of its namespace; `None` while the operator does not know the Namespace, which then maps to nothing.
+    pub labels: Option<&'a BTreeMap<String, String>>,
     /// What it is bound to, if it is.
     pub binding: Option<&'a Binding>,
     /// `spec.account`.
@@ -86,6 +86,9 @@ pub fn resolve(subject: Subject<'_>, accounts: &[Account<'_>]) -> Result<Resolve
 
 fn resolve_unbound(subject: Subject<'_>, accounts: &[Account<'_>]) -> Result<Resolved, Finding> {
     let namespace = subject.namespace;
+    if subject.labels.is_none() {
+        return Err(Finding::bad(Reason::NoAccount, unknown_namespace(namespace)));
+    }
     let candidates: Vec<(&str, &AWSAccountSpec)> = accounts
         .iter()
         .filter_map(|account| Some((account.name, account.spec.ok()?)))
@@ -209,6 +212,8 @@ fn resolve_bound(subject: Subject<'_>, binding: &Binding, accounts: &[Account<'_
                 region.as_str()
             ),
         ))
+    } else if subject.labels.is_none() {
+        Writes::Frozen(Finding::bad(Reason::MappingRevoked, unknown_namespace(namespace)))
     } else if !mapped {
         Writes::Frozen(Finding::bad(
             Reason::MappingRevoked,
@@ -227,13 +232,13 @@ fn resolved(
     binding: Binding,
     role: RoleArn,
     spec: &AWSAccountSpec,
-    labels: &BTreeMap<String, String>,
+    labels: Option<&BTreeMap<String, String>>,
     mapped: bool,
     writes: Writes,
 ) -> Resolved {
     let from_labels = spec.tags_from_namespace_labels.iter();
     let mut forced_tags: BTreeMap<String, String> = from_labels
-        .filter_map(|key| Some((key.clone(), labels.get(key)?.clone())))
+        .filter_map(|key| Some((key.clone(), labels?.get(key)?.clone())))
         .collect();
     forced_tags.extend(spec.required_tags.clone());
     Resolved {
@@ -244,6 +249,13 @@ fn resolved(
         mapped,
         writes,
     }
+}
+
+fn unknown_namespace(namespace: &str) -> String {
+    format!(
+        "the operator has not been told of the Namespace {namespace} yet, which is mapped to no AWSAccount until then: \
+         the object is reconciled again when it is"
+    )
 }
 
 fn suspended(account: &str) -> Finding {
@@ -301,7 +313,7 @@ mod tests {
     fn subject<'a>(labels: &'a BTreeMap<String, String>, binding: Option<&'a Binding>) -> Subject<'a> {
         Subject {
             namespace: "blue",
-            labels,
+            labels: Some(labels),
             binding,
             account: None,
             region: None,
@@ -336,6 +348,42 @@ mod tests {
             resolve(named, &accounts).expect_err("not mapped").reason,
             Reason::AccountNotMapped
         );
+    }
+
+    #[test]
+    fn an_object_of_an_unknown_namespace_reaches_nothing_and_freezes_where_it_is_bound() {
+        let labels = BTreeMap::new();
+        let binding = bound();
+        let mut one = spec("111111111111", &["blue"]);
+        one.namespace_selector = serde_json::from_value(json!({
+            "matchExpressions": [{"key": "sandbox", "operator": "DoesNotExist"}],
+        }))
+        .expect("a selector");
+        let accounts = [Account {
+            name: "one",
+            spec: Ok(&one),
+        }];
+        let unknown = |binding, account| Subject {
+            labels: None,
+            account,
+            ..subject(&labels, binding)
+        };
+        for account in [None, Some("one")] {
+            let found = resolve(unknown(None, account), &accounts).expect_err("not mapped");
+            assert_eq!(found.reason, Reason::NoAccount);
+        }
+        assert!(
+            resolve(subject(&labels, None), &accounts).is_ok(),
+            "known, it is mapped"
+        );
+        let found = resolve(unknown(Some(&binding), None), &accounts).expect("bound");
+        assert!(matches!(found.writes, Writes::Frozen(finding) if finding.reason == Reason::MappingRevoked));
+        let deleted = Subject {
+            deleting: true,
+            ..unknown(Some(&binding), None)
+        };
+        let found = resolve(deleted, &accounts).expect("bound");
+        assert_eq!(found.writes, Writes::Allowed, "what it has can go");
     }
 
     #[test]

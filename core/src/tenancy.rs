@@ -7,7 +7,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 use crate::api::AWSAccountSpec;
 
 /// Whether the account's spec maps the namespace: its list names it, or its selector selects its labels.
-pub fn maps(spec: &AWSAccountSpec, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
+///
+/// `labels` are `None` where the operator does not know the Namespace. Such a one is mapped by nothing: `NotIn` and
+/// `DoesNotExist` would take it for one without labels.
+pub fn maps(spec: &AWSAccountSpec, namespace: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
+    let Some(labels) = labels else {
+        return false;
+    };
     spec.namespaces.iter().any(|name| name == namespace)
         || spec
             .namespace_selector
@@ -134,7 +140,35 @@ mod tests {
             ),
         ];
         for (case, expected) in cases {
-            assert_eq!(maps(&spec(case.clone()), "blue", &labels), expected, "{case}");
+            assert_eq!(maps(&spec(case.clone()), "blue", Some(&labels)), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_namespace_is_mapped_by_nothing() {
+        let selector = |operator: &str, values: serde_json::Value| {
+            let mut expression = json!({"key": "team", "operator": operator});
+            if !values.is_null() {
+                expression["values"] = values;
+            }
+            json!({"namespace_selector": {"matchExpressions": [expression]}})
+        };
+        let cases = [
+            json!({"namespaces": ["blue"]}),
+            json!({"namespace_selector": {"matchLabels": {"team": "blue"}}}),
+            selector("In", json!(["blue"])),
+            selector("NotIn", json!(["red"])),
+            selector("Exists", json!(null)),
+            selector("DoesNotExist", json!(null)),
+        ];
+        let unlabelled = BTreeMap::new();
+        let maps_unlabelled: Vec<bool> = cases
+            .iter()
+            .map(|case| maps(&spec(case.clone()), "blue", Some(&unlabelled)))
+            .collect();
+        assert_eq!(maps_unlabelled, [true, false, false, true, false, true]);
+        for case in cases {
+            assert!(!maps(&spec(case.clone()), "blue", None), "{case}");
         }
     }
 }

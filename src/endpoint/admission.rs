@@ -159,7 +159,10 @@ mod tests {
         let caches = |others: Vec<Value>| Caches {
             endpoints: stored([others, vec![younger.clone()]].concat()),
             accounts: stored(vec![account("one", "blue"), account("two", "red")]),
-            namespaces: stored(Vec::new()),
+            namespaces: stored(vec![
+                json!({"metadata": {"name": "blue"}}),
+                json!({"metadata": {"name": "red"}}),
+            ]),
             services: stored(Vec::new()),
         };
         let admitted = |others: Vec<Value>| {

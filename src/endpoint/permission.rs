@@ -1,7 +1,6 @@
 //! Whether AWS may still be written for an object: asked before each write, since what was resolved when the reconcile began
 //! may be revoked while it is under way.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kube::runtime::reflector::ObjectRef;
@@ -36,13 +35,10 @@ impl Pass<'_> {
             let Some(found) = ctx.caches.accounts.get(&ObjectRef::new(name)) else {
                 return false;
             };
-            let known = ctx.caches.namespaces.get(&ObjectRef::new(&namespace));
-            let labels: BTreeMap<String, String> = known
-                .and_then(|known| known.metadata.labels.clone())
-                .unwrap_or_default();
+            let labels = ctx.caches.labels_of(&namespace);
             let subject = Subject {
                 namespace: &namespace,
-                labels: &labels,
+                labels: labels.as_ref(),
                 binding: Some(&resolved.binding),
                 account: account.as_deref(),
                 region: region.as_deref(),

@@ -227,14 +227,11 @@ impl<'a> Pass<'a> {
 
     pub(super) fn resolve_as(&self, spec: Option<&VPCEndpointSpec>, how: As) -> Result<Resolved, Finding> {
         let caches = &self.ctx.caches;
-        let namespace = caches.namespaces.get(&ObjectRef::new(&self.owner.namespace));
-        let labels: BTreeMap<String, String> = namespace
-            .and_then(|namespace| namespace.metadata.labels.clone())
-            .unwrap_or_default();
+        let labels = caches.labels_of(&self.owner.namespace);
         let binding = status::binding(&self.object.status).filter(|_| how != As::New);
         let subject = Subject {
             namespace: &self.owner.namespace,
-            labels: &labels,
+            labels: labels.as_ref(),
             binding: binding.as_ref(),
             account: spec.and_then(|spec| spec.account.as_deref()),
             region: spec.and_then(|spec| spec.region.as_deref()),
