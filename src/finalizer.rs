@@ -7,7 +7,7 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use vpce_core::api::FIELD_MANAGER;
+use vpce_core::api::{FIELD_MANAGER, MOST_FINALIZERS};
 
 /// Whether an object carries a finalizer.
 pub fn has(object: &impl Resource, finalizer: &str) -> bool {
@@ -19,7 +19,7 @@ pub async fn add<K>(api: &Api<K>, object: &K, finalizer: &str) -> Result<K, kube
 where
     K: Resource + Clone + DeserializeOwned + Debug,
 {
-    let mut names = object.finalizers().to_vec();
+    let mut names = all(api, object).await?;
     names.push(finalizer.to_owned());
     set(api, object, names).await
 }
@@ -29,9 +29,23 @@ pub async fn remove<K>(api: &Api<K>, object: &K, finalizer: &str) -> Result<K, k
 where
     K: Resource + Clone + DeserializeOwned + Debug,
 {
-    let mut names = object.finalizers().to_vec();
+    let mut names = all(api, object).await?;
     names.retain(|name| name != finalizer);
     set(api, object, names).await
+}
+
+/// All finalizers of an object: those of others stay in the list. Of a long one not all are kept in memory, so it is asked
+/// for; should it have changed meanwhile, the write that follows is a conflict.
+async fn all<K>(api: &Api<K>, object: &K) -> Result<Vec<String>, kube::Error>
+where
+    K: Resource + Clone + DeserializeOwned + Debug,
+{
+    let kept = object.finalizers();
+    if kept.len() < MOST_FINALIZERS {
+        return Ok(kept.to_vec());
+    }
+    let there = api.get_metadata(&object.name_any()).await?;
+    Ok(there.finalizers().to_vec())
 }
 
 async fn set<K>(api: &Api<K>, object: &K, names: Vec<String>) -> Result<K, kube::Error>

@@ -21,6 +21,7 @@
 //!
 //! - [`cli`]: flags and environment; [`operator`]: what is started, and in which order it stops; [`lease`]: which replica works; [`crds`]: prints the CRDs;
 //!   [`iam_policy`]: prints the IAM policies; [`orphans`]: shows and deletes what belongs to no object; [`preview`]: shows what would be done for an object.
+//! - [`pages`]: lists of the API server, read page by page.
 //! - [`context`]: what both controllers share. [`account`]: the AWSAccount controller. [`endpoint`]: the VPCEndpoint
 //!   controller. [`service`]: the ExternalName Service. [`events`], [`finalizer`], [`status`]; [`writes`]: those that the API
 //!   server refuses or changes.
@@ -43,6 +44,7 @@ pub mod iam_policy;
 pub mod lease;
 pub mod operator;
 pub mod orphans;
+pub mod pages;
 pub mod preview;
 pub mod service;
 pub mod status;

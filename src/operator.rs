@@ -14,7 +14,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::api::Api;
 use kube::client::ClientBuilder;
-use kube::core::PartialObjectMeta;
+use kube::core::{ObjectMeta, PartialObjectMeta};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -44,7 +44,8 @@ use crate::endpoint::memory::{HeldBack, Memories};
 use crate::endpoint::status::binding;
 use crate::events::Events;
 use crate::lease::{self, Leadership, Lost, Terms};
-use crate::service::{MANAGED_BY, is_status, names};
+use crate::pages;
+use crate::service::{self, MANAGED_BY, is_status, names};
 use crate::telemetry::kubernetes::CountRequests;
 use crate::telemetry::logging::{self, LogLevel};
 use crate::telemetry::traces::Traces;
@@ -357,7 +358,7 @@ async fn start(
     let endpoint_objects = {
         let ctx = ctx.clone();
         let api: Api<Endpoint> = Api::all(client.clone());
-        watch_kind(&ctx, "VPCEndpoint", api, watcher::Config::default())
+        watch_kind(&ctx, "VPCEndpoint", api, pages::of_watches())
             .reflect(endpoint_writer)
             .inspect_ok(marks(&filled, "VPCEndpoint"))
             .inspect_ok(move |event| tell_account(&ctx, event))
@@ -372,7 +373,7 @@ async fn start(
     let account_objects = {
         let ctx = ctx.clone();
         let api: Api<Account> = Api::all(client.clone());
-        watch_kind(&ctx, "AWSAccount", api, watcher::Config::default())
+        watch_kind(&ctx, "AWSAccount", api, pages::of_watches())
             .reflect(account_writer)
             .inspect_ok(marks(&filled, "AWSAccount"))
             .touched_objects()
@@ -487,10 +488,22 @@ fn tell_account(ctx: &Context, event: &Event<Endpoint>) {
 /// A namespace whose labels changed may be mapped otherwise.
 async fn watch_namespaces(ctx: Shared, writer: Writer<PartialObjectMeta<Namespace>>, filled: Filled) {
     let api: Api<PartialObjectMeta<Namespace>> = Api::all(ctx.client.clone());
-    watch_kind(&ctx, "Namespace", api, watcher::Config::default())
+    watch_kind(&ctx, "Namespace", api, pages::of_watches())
         .modify(|namespace| {
-            namespace.metadata.managed_fields = None;
-            namespace.metadata.annotations = None;
+            let ObjectMeta {
+                name,
+                uid,
+                resource_version,
+                labels,
+                ..
+            } = std::mem::take(&mut namespace.metadata);
+            namespace.metadata = ObjectMeta {
+                name,
+                uid,
+                resource_version,
+                labels,
+                ..ObjectMeta::default()
+            };
         })
         .reflect(writer)
         .inspect_ok(marks(&filled, "Namespace"))
@@ -512,9 +525,9 @@ async fn watch_namespaces(ctx: Shared, writer: Writer<PartialObjectMeta<Namespac
 /// A Service of ours that changed is put right.
 async fn watch_services(ctx: Shared, writer: Writer<Service>, filled: Filled) {
     let api: Api<Service> = Api::all(ctx.client.clone());
-    let config = watcher::Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
+    let config = pages::of_watches().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
     watch_kind(&ctx, "Service", api, config)
-        .modify(|service| service.metadata.managed_fields = None)
+        .modify(service::lean)
         .reflect(writer)
         .inspect_ok(marks(&filled, "Service"))
         .touched_objects()
@@ -535,7 +548,7 @@ async fn watch_services(ctx: Shared, writer: Writer<Service>, filled: Filled) {
 /// Services of others, of which nothing is kept: only who waits for the name of one is interested.
 async fn watch_names(ctx: Shared) {
     let api: Api<PartialObjectMeta<Service>> = Api::all(ctx.client.clone());
-    let config = watcher::Config::default().labels(&format!("{}!={}", MANAGED_BY.0, MANAGED_BY.1));
+    let config = pages::of_watches().labels(&format!("{}!={}", MANAGED_BY.0, MANAGED_BY.1));
     names::follow(&ctx, watch_kind(&ctx, "Service", api, config)).await;
 }
 

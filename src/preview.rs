@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use k8s_openapi::api::core::v1::{Namespace, Service};
-use kube::api::{Api, ListParams};
+use kube::api::Api;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::Event;
@@ -20,8 +20,8 @@ use vpce_core::plan::Step;
 use crate::cli::{Mode, Settings};
 use crate::context::{Account, Caches, Endpoint};
 use crate::endpoint::preview;
-use crate::operator;
 use crate::telemetry::{Metrics, MetricsOptions};
+use crate::{operator, pages};
 
 /// Which object, and how the operator runs.
 #[derive(Debug, Args)]
@@ -128,8 +128,8 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     K::DynamicType: Eq + Hash,
 {
-    let listed = api.list(&ListParams::default()).await;
-    Ok(stored(listed.with_context(|| format!("cannot list {kinds}"))?.items))
+    let listed = pages::all(&api).await;
+    Ok(stored(listed.with_context(|| format!("cannot list {kinds}"))?))
 }
 
 /// The one namespace that the object is in, with its labels.

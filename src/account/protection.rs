@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
-use kube::api::{Api, ListParams};
+use kube::api::Api;
 use moka::future::Cache;
 use tokio::sync::{RwLock, RwLockReadGuard};
 use vpce_core::api::ACCOUNT_FINALIZER;
 
 use crate::context::{Account, Context, Endpoint};
-use crate::finalizer;
 use crate::writes::{Refused, Write};
+use crate::{finalizer, pages};
 
 /// The watch has shown a finalizer long before; should it not, adding it again is a conflict, and tried anew.
 const SHOWN_WITHIN: Duration = Duration::from_secs(60);
@@ -81,6 +81,6 @@ pub async fn let_go(ctx: &Context, account: &Account) -> Result<bool, kube::Erro
 /// Whether the API server agrees that nobody uses an AWSAccount: the cache may be a moment behind.
 async fn nobody_bound(ctx: &Context, account: &str) -> Result<bool, kube::Error> {
     let endpoints: Api<Endpoint> = Api::all(ctx.client.clone());
-    let all = endpoints.list(&ListParams::default()).await?;
-    Ok(!all.items.iter().any(|endpoint| super::is_bound_to(endpoint, account)))
+    let all = pages::all(&endpoints).await?;
+    Ok(!all.iter().any(|endpoint| super::is_bound_to(endpoint, account)))
 }

@@ -18,6 +18,10 @@ use vpce_core::observed::{ServiceContent, ServiceFact};
 
 use crate::context::{Caches, Endpoint};
 
+mod lean;
+
+pub use lean::lean;
+
 /// Which Services are ours to look at.
 pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "vpce-operator");
 

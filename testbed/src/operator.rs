@@ -92,6 +92,10 @@ pub struct Operator {
     liveness: String,
     /// A token of the ServiceAccount that may read the metrics.
     reader: String,
+    /// What its Deployment allows it, in bytes.
+    memory: Option<u64>,
+    /// Whether it ends where it takes more.
+    is_limited: bool,
     scratch: Scratch,
 }
 
@@ -148,6 +152,8 @@ impl Operator {
             readiness: probe_path(container, "readinessProbe")?,
             liveness: probe_path(container, "livenessProbe")?,
             reader,
+            memory: container["resources"]["limits"]["memory"].as_str().and_then(bytes),
+            is_limited: false,
             scratch,
         };
         operator.start()?;
@@ -176,6 +182,8 @@ impl Operator {
             readiness: self.readiness.clone(),
             liveness: self.liveness.clone(),
             reader: self.reader.clone(),
+            memory: self.memory,
+            is_limited: self.is_limited,
             scratch: Scratch::new("operator")?,
         };
         replica.start()?;
@@ -193,6 +201,18 @@ impl Operator {
         config["clusters"][0]["cluster"] = json!({"server": format!("http://{}", proxy.address())});
         let proxied = self.scratch.write("proxied.kubeconfig", config.to_string())?;
         *path = path_text(&proxied)?.to_owned();
+        Ok(())
+    }
+
+    /// Has it end, from its next start on, where it takes more memory than its Deployment allows. A kubelet sets a limit on a cgroup, which
+    /// takes rights that a test need not have. This is `RLIMIT_DATA`: all that is writable and private, touched or not, and so a little less
+    /// room; the program's own pages, which a kernel that is short of memory drops, do not count in either.
+    ///
+    /// # Errors
+    /// When the Deployment has no limit.
+    pub fn limit_memory(&mut self) -> Result<()> {
+        self.memory.context("the Deployment does not limit its memory")?;
+        self.is_limited = true;
         Ok(())
     }
 
@@ -224,7 +244,16 @@ impl Operator {
             environment.push(((*name).to_owned(), address.to_string()));
         }
         let [health, metrics, admin] = addresses;
-        let mut child = Child::spawn(&self.binary, &self.arguments, &environment, &self.log())?;
+        let mut child = match self.memory.filter(|_| self.is_limited) {
+            None => Child::spawn(&self.binary, &self.arguments, &environment, &self.log())?,
+            Some(bytes) => {
+                let limited = format!("ulimit -d {} && exec \"$@\"", bytes / 1024);
+                let mut arguments = vec!["-c".to_owned(), limited, "sh".to_owned()];
+                arguments.push(path_text(&self.binary)?.to_owned());
+                arguments.extend(self.arguments.clone());
+                Child::spawn(Path::new("/bin/sh"), &arguments, &environment, &self.log())?
+            }
+        };
         let what = format!("{} answers 200", self.readiness);
         wait_until(&what, READY_WITHIN, &mut [&mut child], || {
             Ok(http::get(health, &self.readiness).is_ok_and(|(status, _)| status == 200))
@@ -342,16 +371,24 @@ impl Operator {
     /// # Errors
     /// When it is not running.
     pub fn rss_bytes(&self) -> Result<u64> {
+        Ok(self.memory_bytes()?.0)
+    }
+
+    /// Its resident memory in bytes, now and at most since it was started, where there is a `/proc`.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn memory_bytes(&self) -> Result<(u64, u64)> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?))
             .context("the operator's memory is not known")?;
-        let kilobytes = status.lines().find_map(|line| {
-            line.strip_prefix("VmRSS:")?
-                .trim()
-                .strip_suffix(" kB")?
-                .parse::<u64>()
-                .ok()
-        });
-        Ok(kilobytes.context("the operator's memory is not known")? * 1024)
+        let of = |name: &str| {
+            let kilobytes = status.lines().find_map(|line| {
+                let value = line.strip_prefix(name)?.trim().strip_suffix(" kB")?;
+                value.parse::<u64>().ok()
+            });
+            Ok::<u64, anyhow::Error>(kilobytes.context("the operator's memory is not known")? * 1024)
+        };
+        Ok((of("VmRSS:")?, of("VmHWM:")?))
     }
 
     /// The processor time that it has taken, where there is a `/proc`; finer than the whole seconds of its metrics.
@@ -377,6 +414,16 @@ impl Operator {
     fn running(&self) -> MutexGuard<'_, Option<Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A quantity of memory as Kubernetes writes it, such as `256Mi`.
+fn bytes(quantity: &str) -> Option<u64> {
+    let units = [("Ki", 1 << 10), ("Mi", 1 << 20), ("Gi", 1 << 30)];
+    let unit = units
+        .into_iter()
+        .find_map(|(unit, bytes)| Some((quantity.strip_suffix(unit)?, bytes)));
+    let (number, unit) = unit.unwrap_or((quantity, 1));
+    Some(number.parse::<u64>().ok()? * unit)
 }
 
 /// The folder of a part of the project, by its path in the repository.

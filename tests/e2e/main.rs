@@ -24,6 +24,7 @@ mod leaders;
 mod legacy;
 mod lifecycle;
 mod logs;
+mod memory;
 mod moto;
 mod orphans;
 mod pages;

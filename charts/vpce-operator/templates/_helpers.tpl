@@ -122,6 +122,13 @@ true
   value: {{ include "vpce-operator.fullname" . }}
 - name: VPCE_MODE
   value: {{ .Values.mode }}
+{{- /* glibc gives back to the system at once what a large answer of the API server took. */}}
+- name: MALLOC_ARENA_MAX
+  value: "2"
+- name: MALLOC_MMAP_THRESHOLD_
+  value: "131072"
+- name: MALLOC_TRIM_THRESHOLD_
+  value: "131072"
 {{- include "vpce-operator.settingsEnv" . }}
 {{- include "vpce-operator.proxyEnv" . }}
 {{- end -}}

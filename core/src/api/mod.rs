@@ -5,6 +5,7 @@ mod bound;
 mod crd;
 mod endpoint;
 mod forms;
+mod lean;
 mod watched;
 
 pub use account::{AWSAccount, AWSAccountSpec, AWSAccountStatus, OrphansStatus};
@@ -13,6 +14,7 @@ pub use endpoint::{
     AccountBinding, CustomRule, DeletionPolicy, LegacyStatus, NetworkStatus, PublishedService, SecurityGroupType,
     ServicePort, ServiceProtocol, ServiceSpec, ServiceType, VPCEndpoint, VPCEndpointSpec, VPCEndpointStatus,
 };
+pub use lean::MOST_FINALIZERS;
 pub use watched::{Kind, Unparsed, Watched};
 
 /// The API group of both kinds, and the prefix of every key that is ours.

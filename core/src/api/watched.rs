@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::lean::Lean;
 use super::{
     AWSAccount, AWSAccountSpec, AWSAccountStatus, DeletionPolicy, VPCEndpoint, VPCEndpointSpec, VPCEndpointStatus,
 };
@@ -36,26 +37,38 @@ impl Kind for AWSAccount {
     type Scope = ClusterResourceScope;
 }
 
+/// So much is kept of why a spec does not parse, which may quote it.
+const LONGEST_ERROR: usize = 500;
+
 /// A spec that does not parse.
 #[derive(Debug, Clone)]
 pub struct Unparsed {
     /// Why.
     pub error: String,
-    /// As it stands in the API server.
-    pub raw: Value,
+    /// What it says of its deletion, which has to be heeded whatever else does not parse.
+    deletion_policy: Option<DeletionPolicy>,
 }
 
 impl Unparsed {
-    /// What it says of its deletion, which has to be heeded whatever else does not parse.
+    fn new(error: &serde_json::Error, spec: &Value) -> Self {
+        Self {
+            error: error.to_string().chars().take(LONGEST_ERROR).collect(),
+            deletion_policy: spec
+                .get("deletion_policy")
+                .and_then(|policy| DeletionPolicy::deserialize(policy).ok()),
+        }
+    }
+
+    /// What it says of its deletion.
     pub fn deletion_policy(&self) -> Option<DeletionPolicy> {
-        DeletionPolicy::deserialize(self.raw.get("deletion_policy")?).ok()
+        self.deletion_policy
     }
 }
 
 /// A custom resource whose spec may not parse and whose status always does.
 #[derive(Debug, Clone)]
 pub struct Watched<K: Kind> {
-    /// As the API server has it, without `managedFields` and the last applied configuration.
+    /// What the operator reads of it: [`Lean`].
     pub metadata: ObjectMeta,
     /// The spec, or what is known of one that does not parse.
     pub spec: Result<K::Spec, Unparsed>,
@@ -67,27 +80,16 @@ impl<'de, K: Kind> Deserialize<'de> for Watched<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         struct Raw {
-            metadata: ObjectMeta,
+            metadata: Lean,
             #[serde(default)]
             spec: Value,
             #[serde(default)]
             status: Value,
         }
-        let Raw {
-            mut metadata,
-            spec,
-            status,
-        } = Raw::deserialize(deserializer)?;
-        metadata.managed_fields = None;
-        if let Some(annotations) = &mut metadata.annotations {
-            annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
-        }
+        let Raw { metadata, spec, status } = Raw::deserialize(deserializer)?;
         Ok(Self {
-            metadata,
-            spec: K::Spec::deserialize(&spec).map_err(|error| Unparsed {
-                error: error.to_string(),
-                raw: spec,
-            }),
+            metadata: metadata.into(),
+            spec: K::Spec::deserialize(&spec).map_err(|error| Unparsed::new(&error, &spec)),
             status: serde_json::from_value(status).unwrap_or_default(),
         })
     }

@@ -1,0 +1,34 @@
+//! Lists are read in pages: a list in one piece is in memory as often as three times at once, and how large its objects are
+//! is not ours to say.
+
+use std::fmt::Debug;
+
+use kube::api::{Api, ListParams};
+use kube::runtime::watcher;
+use serde::de::DeserializeOwned;
+
+/// So many objects are in a page. One has at most 1.5 MiB, and several kinds are listed at once; 10,000 small ones are
+/// listed within seconds.
+pub const SIZE: u32 = 10;
+
+/// How a watch lists what there is when it begins.
+pub fn of_watches() -> watcher::Config {
+    watcher::Config::default().page_size(SIZE)
+}
+
+/// All objects of a kind.
+pub async fn all<K>(api: &Api<K>) -> Result<Vec<K>, kube::Error>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let mut all = Vec::new();
+    let mut page = ListParams::default().limit(SIZE);
+    loop {
+        let list = api.list(&page).await?;
+        all.extend(list.items);
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(all),
+        }
+    }
+}
