@@ -36,11 +36,12 @@ use crate::aws::observer::{CallRecord, Observer};
 use crate::aws::region::{RegionKey, Regions};
 use crate::aws::{self, sessions};
 use crate::cli::Settings;
-use crate::context::{Account, Caches, Context, Endpoint, Filled, Shared, Wakers};
+use crate::context::{Account, Caches, Context, Endpoint, Filled, Shared, Wake, Wakers};
 use crate::endpoint;
 use crate::endpoint::admission::{self, Admissions};
 use crate::endpoint::gate::Gates;
 use crate::endpoint::memory::{HeldBack, Memories};
+use crate::endpoint::queues;
 use crate::endpoint::status::binding;
 use crate::events::Events;
 use crate::lease::{self, Leadership, Lost, Terms};
@@ -309,7 +310,7 @@ pub(crate) async fn context(
         regions: open_regions(&settings, &clusters, &caches, &wakers, metrics),
         observer: observer(metrics),
         events: Events::new(client.clone()),
-        gates: Gates::new(settings.account_concurrency),
+        gates: Gates::new(settings.account_concurrency, look(&wakers)),
         admissions: Admissions::default(),
         writes: Default::default(),
         names: Default::default(),
@@ -325,6 +326,12 @@ pub(crate) async fn context(
         settings,
     };
     (ctx, Queues { endpoints, accounts })
+}
+
+/// Wakes an object whose turn has come; what was refused goes on waiting.
+fn look(wakers: &Wakers) -> Wake {
+    let wakers = wakers.clone();
+    Arc::new(move |namespace, name| wakers.look(namespace, name))
 }
 
 /// Starts watches and controllers; the future ends when the controllers have.
@@ -474,8 +481,12 @@ fn tell_account(ctx: &Context, event: &Event<Endpoint>) {
     if let Some(account) = &endpoint.status.account {
         ctx.wakers.account(&account.name);
     }
+    if endpoint.metadata.deletion_timestamp.is_some() {
+        queues::is_being_deleted(ctx, endpoint);
+    }
     if let Event::Delete(_) = event {
         let (namespace, name) = (endpoint.namespace().unwrap_or_default(), endpoint.name_any());
+        queues::leave(ctx, endpoint);
         ctx.memories.forget(&namespace, &name);
         ctx.names.end(&namespace, &name);
         ctx.writes.forget(endpoint);
@@ -594,6 +605,7 @@ fn open_regions(
         poll: settings.poll_interval,
         settle: settings.settle,
         limits: Arc::new(Limits::new(settings.aws_limits.iter().cloned())),
+        look: look(&wakers),
         wake: Arc::new(move |namespace, name| wakers.endpoint(namespace, name)),
         known: Arc::new(move |key| known_endpoints(&caches, key)),
         claims: Arc::new(move |key| Present::of(&claims, &key.account_id)),

@@ -18,6 +18,7 @@ use vpce_core::orphans::{Kind, Orphan};
 use crate::aws::deletes::Asker;
 use crate::aws::ec2::Ec2;
 use crate::aws::leftovers::Present;
+use crate::aws::lines::Caller;
 use crate::aws::region::{LookError, Region, RegionKey};
 use crate::cli::Settings;
 use crate::context::{Account, Caches, Context};
@@ -354,7 +355,7 @@ async fn delete_group(
     deadline: Option<Instant>,
 ) -> Result<(), crate::aws::error::CallError> {
     loop {
-        while let Turn::Wait(time) = place.region.turn(DELETE_GROUP, ASKER, "") {
+        while let Turn::Wait(time) = place.region.turn(DELETE_GROUP, &Caller::of_the_operator(ASKER)) {
             tokio::time::sleep(time).await;
         }
         let error = match place.ec2.delete_group(id).await {

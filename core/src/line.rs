@@ -26,6 +26,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// than it was told, and the owner should notice while it still matters.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
+/// An owner is woken before its time if its turn comes sooner by more than this.
+const EARLY: Duration = Duration::from_millis(100);
+
 /// Added to every wait, so that rounding never has an owner ask a moment before its token is there.
 const ROUNDING: Duration = Duration::from_millis(1);
 
@@ -63,7 +66,7 @@ struct Team {
 #[derive(Debug, Clone)]
 struct Place {
     id: String,
-    /// When the owner was told to ask again.
+    /// When the owner was told to ask again, or was woken to do so.
     expected: Duration,
 }
 
@@ -125,6 +128,38 @@ impl Line {
         }
     }
 
+    /// The first in turn, if its token is there sooner than it was told: those ahead of it have left, or did not come. It is
+    /// expected at once then, so that it is to be woken. `can_be_woken` says of an id whether its owner can be.
+    pub fn early(&mut self, now: Duration, can_be_woken: impl Fn(&str) -> bool) -> Option<String> {
+        self.advance(now);
+        let missing = (1.0 - self.tokens).max(0.0);
+        let rate = self.rate();
+        let place = self.first()?;
+        let due = Duration::try_from_secs_f64(missing / rate)
+            .unwrap_or(LONGEST_WAIT)
+            .min(LONGEST_WAIT);
+        let is_early = now + due + EARLY < place.expected && can_be_woken(&place.id);
+        is_early.then(|| {
+            place.expected = now;
+            place.id.clone()
+        })
+    }
+
+    /// When the place of the first in turn lapses, if its owner does not come.
+    pub fn lapses_at(&mut self) -> Option<Duration> {
+        Some(self.first()?.expected.saturating_add(GRACE))
+    }
+
+    /// The place that has the next turn.
+    fn first(&mut self) -> Option<&mut Place> {
+        let (_, team) = self
+            .teams
+            .iter_mut()
+            .enumerate()
+            .min_by_key(|(at, team)| (team.round, *at))?;
+        team.places.front_mut()
+    }
+
     /// AWS refused a call for its rate: the bucket is empty, whatever we thought, and someone else
     /// draws on it.
     pub fn throttled(&mut self, now: Duration) {
@@ -143,6 +178,12 @@ impl Line {
     /// How many wait, those included who were expected and did not come.
     pub fn len(&self) -> usize {
         self.teams.iter().map(|team| team.places.len()).sum()
+    }
+
+    /// The ids of those who wait.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        let places = self.teams.iter().flat_map(|team| &team.places);
+        places.map(|place| place.id.as_str())
     }
 
     /// Whether nobody waits.
@@ -436,6 +477,54 @@ mod tests {
         line.leave("a stranger");
         assert_eq!(line.len(), 1);
         assert_eq!(line.ask("b", "a", seconds(3.4)), Turn::Go);
+    }
+
+    /// Asks for all of these at once; all have to wait.
+    fn queue(line: &mut Line, namespace: &str, ids: &[String], now: Duration) {
+        for id in ids {
+            assert!(matches!(line.ask(id, namespace, now), Turn::Wait(_)));
+        }
+    }
+
+    #[test]
+    fn when_those_ahead_leave_the_first_that_is_left_is_woken_and_then_the_next() {
+        let mut line = Line::new(ENDPOINTS, Duration::ZERO);
+        assert_eq!(line.ask("warm-up", "a", Duration::ZERO), Turn::Go);
+        let ids: Vec<String> = (0..300).map(|n| format!("e{n}")).collect();
+        queue(&mut line, "a", &ids, Duration::ZERO);
+        assert_eq!(line.early(Duration::ZERO, |_| true), None, "the first knows its time");
+        for id in &ids[..298] {
+            line.leave(id);
+        }
+        let now = seconds(1.0);
+        assert_eq!(line.early(now, |_| false), None, "nobody to wake");
+        assert_eq!(line.early(now, |_| true).as_deref(), Some("e298"));
+        assert_eq!(line.early(now, |_| true), None, "once");
+        let Turn::Wait(wait) = line.ask("e298", "a", now) else {
+            panic!("the token is not there yet");
+        };
+        assert!(wait < seconds(2.5), "{wait:?}");
+        assert_eq!(line.early(now, |_| true), None);
+        assert_eq!(line.ask("e298", "a", now + wait), Turn::Go);
+        assert_eq!(line.early(now + wait, |_| true).as_deref(), Some("e299"));
+    }
+
+    #[test]
+    fn when_the_first_does_not_come_the_next_is_woken_as_its_place_lapses() {
+        let mut line = Line::new(QUICK, Duration::ZERO);
+        assert_eq!(line.ask("warm-up", "x", Duration::ZERO), Turn::Go);
+        queue(&mut line, "a", &["dead".to_owned()], Duration::ZERO);
+        line.throttled(Duration::ZERO);
+        let far: Vec<String> = (0..1000).map(|n| format!("b{n}")).collect();
+        queue(&mut line, "b", &far, Duration::ZERO);
+        for id in &far[..900] {
+            line.leave(id);
+        }
+        let lapses = line.lapses_at().expect("one waits");
+        assert!(lapses > GRACE && lapses < GRACE + seconds(1.0), "{lapses:?}");
+        assert_eq!(line.early(lapses, |_| true), None);
+        assert_eq!(line.early(lapses + ROUNDING, |_| true).as_deref(), Some("b900"));
+        assert_eq!(line.ask("b900", "b", lapses + ROUNDING), Turn::Go);
     }
 
     #[test]

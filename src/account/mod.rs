@@ -7,7 +7,6 @@ pub mod protection;
 pub mod reconcile;
 mod trust;
 
-use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use vpce_core::conditions::Finding;
 use vpce_core::ids::RoleArn;
@@ -37,14 +36,14 @@ pub fn is_bound_to(endpoint: &Endpoint, account: &str) -> bool {
 }
 
 /// Tells on the AWSAccount what one of its endpoints met, where its cause is the account: once for all of them. `about` tells apart what has the
-/// same reason, such as the action that is denied.
-pub fn tell(ctx: &Context, name: &str, endpoint: &Endpoint, finding: &Finding, about: &str) {
+/// same reason, such as the action that is denied; it is nothing of which users can make up any number. Which endpoint it was, its own events
+/// and conditions say: the AWSAccount's are in the namespace `default`, whose readers need not know the objects of other namespaces.
+pub fn tell(ctx: &Context, name: &str, finding: &Finding, about: &str) {
     if finding.ok || !finding.reason.concerns_account() {
         return;
     }
     if let Some(account) = ctx.caches.accounts.get(&ObjectRef::new(name)) {
-        let namespace = endpoint.namespace().unwrap_or_default();
-        let note = format!("VPCEndpoint {namespace}/{}: {}", endpoint.name_any(), finding.message);
+        let note = format!("a VPCEndpoint that uses this AWSAccount: {}", finding.message);
         ctx.events
             .publish_of_many(&account, finding.reason.as_str(), about, &note);
     }

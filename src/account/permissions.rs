@@ -14,6 +14,7 @@ use vpce_core::tags;
 
 use crate::aws::dry_run::{ACTIONS, Answer, Example, Probe};
 use crate::aws::ec2::Ec2;
+use crate::aws::lines::Caller;
 use crate::aws::region::{Region, RegionKey};
 use crate::aws::sessions::{Role, Session};
 use crate::context::{Account, Context, Endpoint};
@@ -226,7 +227,7 @@ async fn ask(ctx: &Context, account: &Account, spec: &AWSAccountSpec, session: &
             continue;
         }
         // A dry run costs a token like any other call.
-        if let Turn::Wait(time) = region.turn(action, &uid, "") {
+        if let Turn::Wait(time) = region.turn(action, &Caller::of_the_operator(&uid)) {
             return Round::Later(time);
         }
         let found = match ec2.dry_run(probe, &example).await {

@@ -48,6 +48,9 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
                     }
                     ctx.verifications.forget(&name);
                     ctx.writes.forget(&*account);
+                    for region in ctx.regions.all() {
+                        region.leave(&account.uid().unwrap_or_default());
+                    }
                     return Ok(None);
                 }
                 Ok(false) => {}
@@ -82,7 +85,15 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
         tracing::info!(account = name, ready = good, reason = ?verdict.reason, condition_message = verdict.message, "now");
         let kind = if good { EventKind::Normal } else { EventKind::Warning };
         let reason = verdict.reason.to_string();
-        ctx.events.publish(&*account, kind, &reason, "Verify", &verdict.message);
+        // Events of an AWSAccount name nobody's objects.
+        let note = match verdict.reason {
+            Reason::InUse => format!(
+                "it is being deleted, and waits for {} VPCEndpoints that use it",
+                users.len()
+            ),
+            _ => verdict.message.clone(),
+        };
+        ctx.events.publish(&*account, kind, &reason, "Verify", &note);
         if good {
             wake_users(ctx, &name);
         }

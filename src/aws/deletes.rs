@@ -12,6 +12,7 @@ use vpce_core::observed::State;
 
 use super::ec2::Ec2;
 use super::error::CallError;
+use super::lines::Caller;
 use super::region::Region;
 use crate::context::Permitted;
 use crate::telemetry::traces::Cause;
@@ -149,7 +150,7 @@ impl Deletes {
 async fn run(region: Arc<Region>) {
     while region.deletes.goes_on() {
         tokio::time::sleep(GATHER).await;
-        while let Turn::Wait(time) = region.turn(ACTION, "batch", "") {
+        while let Turn::Wait(time) = region.turn(ACTION, &Caller::of_the_operator("batch")) {
             tokio::time::sleep(time).await;
         }
         // It may have been a while since they asked.

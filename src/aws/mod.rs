@@ -6,6 +6,7 @@ pub mod ec2;
 pub mod error;
 pub mod http;
 pub mod leftovers;
+pub mod lines;
 pub mod observer;
 pub mod region;
 pub mod sessions;

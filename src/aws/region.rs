@@ -10,7 +10,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use vpce_core::error::Class;
 use vpce_core::ids::{EndpointId, GroupId};
 use vpce_core::limits::Limits;
-use vpce_core::line::{Line, Turn};
+use vpce_core::line::Turn;
 use vpce_core::observed::{EndpointFact, GroupFact};
 use vpce_core::ownership::Seen;
 use vpce_core::tags::{Clusters, Owner};
@@ -19,6 +19,7 @@ use super::deletes::{Asker, Deletes};
 use super::ec2::{Ec2, Which};
 use super::error::CallError;
 use super::leftovers::{Counts, Present, Retained};
+use super::lines::{Caller, Lines};
 use super::snapshot::{self, MOST_UNCLAIMED, Resource, Shelf};
 
 /// EC2 takes at most 200 values in a filter.
@@ -27,6 +28,8 @@ const FILTER_VALUES: usize = 200;
 const HOLD_SHARE: f64 = 0.2;
 /// ... unless it is fewer than this many.
 const HOLD_AT_LEAST: usize = 3;
+/// So many regions that have never answered are remembered at most: any number can be named that do not exist.
+const MOST_UNANSWERED: usize = 100;
 /// Whose place the snapshot's reads take in the lines of the Describe actions.
 const READER: &str = "snapshot";
 
@@ -63,7 +66,9 @@ pub struct Settings {
     pub settle: Duration,
     /// Bursts and refills.
     pub limits: Arc<Limits>,
-    /// Wakes an object, by namespace and name.
+    /// Wakes an object whose turn has come, by namespace and name.
+    pub look: Wake,
+    /// Wakes an object of which AWS has said something new, by namespace and name.
     pub wake: Wake,
     /// What the objects' statuses know.
     pub known: Known,
@@ -154,13 +159,6 @@ pub struct Found {
     pub settles_at: Option<Instant>,
 }
 
-/// The lines of a region, by action, and since when who waits has waited.
-#[derive(Default)]
-struct Lines {
-    lines: HashMap<&'static str, Line>,
-    since: HashMap<(&'static str, String), Instant>,
-}
-
 /// One account in one region.
 pub struct Region {
     /// Which.
@@ -168,7 +166,7 @@ pub struct Region {
     pub(super) settings: Settings,
     snapshot: Mutex<Snapshot>,
     reading: AsyncMutex<()>,
-    lines: Mutex<Lines>,
+    lines: Lines,
     /// Endpoints that wait to be deleted together.
     pub(super) deletes: Deletes,
     pub(super) retained: Mutex<Retained>,
@@ -194,10 +192,10 @@ impl Region {
         };
         Self {
             key,
+            lines: Lines::new(&settings, epoch),
             settings,
             snapshot: Mutex::new(snapshot),
             reading: AsyncMutex::new(()),
-            lines: Mutex::default(),
             deletes: Deletes::default(),
             retained: Mutex::default(),
             reading_retained: AsyncMutex::new(()),
@@ -211,56 +209,24 @@ impl Region {
         work(&mut self.snapshot.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Asks for a token of an action; see [`Line::ask`].
-    pub fn turn(&self, action: &'static str, uid: &str, namespace: &str) -> Turn {
-        let now = self.epoch.elapsed();
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let limit = self.settings.limits.of(action);
-        let line = lines
-            .lines
-            .entry(action)
-            .or_insert_with(|| Line::new(limit, Duration::ZERO));
-        let turn = line.ask(uid, namespace, now);
-        let key = (action, uid.to_owned());
-        match turn {
-            Turn::Go => {
-                let waited = lines
-                    .since
-                    .remove(&key)
-                    .map_or(0.0, |since| since.elapsed().as_secs_f64());
-                drop(lines);
-                (self.settings.waited)(action, waited);
-            }
-            Turn::Wait(_) => {
-                lines.since.entry(key).or_insert_with(Instant::now);
-            }
-        }
-        turn
+    /// Asks for a token of an action; see [`vpce_core::line::Line::ask`].
+    pub fn turn(&self, action: &'static str, caller: &Caller<'_>) -> Turn {
+        self.lines.ask(action, caller)
     }
 
     /// About how long one that waits for a token of an action still has to.
     pub fn expected_wait(&self, action: &'static str, uid: &str) -> Option<Duration> {
-        let now = self.epoch.elapsed();
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.lines.get_mut(action)?.expected_wait(uid, now)
+        self.lines.expected_wait(action, uid)
     }
 
     /// Tells the line of an action that AWS refused a call for its rate.
     pub fn throttled(&self, action: &'static str) {
-        let now = self.epoch.elapsed();
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(line) = lines.lines.get_mut(action) {
-            line.throttled(now);
-        }
+        self.lines.throttled(action);
     }
 
     /// Gives up all places of an object.
     pub fn leave(&self, uid: &str) {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        for line in lines.lines.values_mut() {
-            line.leave(uid);
-        }
-        lines.since.retain(|(_, waiting), _| waiting != uid);
+        self.lines.leave(uid);
     }
 
     /// The last moment at which those who poll looked: all poll at the same moments, so that one read serves all.
@@ -535,7 +501,7 @@ impl Region {
     {
         let mut token = None;
         loop {
-            while let Turn::Wait(time) = self.turn(action, READER, "") {
+            while let Turn::Wait(time) = self.turn(action, &Caller::of_the_operator(READER)) {
                 if token.is_none() {
                     return Err(LookError::Busy(time));
                 }
@@ -635,15 +601,7 @@ impl Region {
 
     /// How the region stands.
     pub fn gauges(&self) -> Gauges {
-        let now = self.epoch.elapsed();
-        let mut lines: Vec<_> = {
-            let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-            lines
-                .lines
-                .iter()
-                .map(|(action, line)| (*action, line.tokens(now), line.len()))
-                .collect()
-        };
+        let mut lines = self.lines.gauges();
         let waiting = self.deletes.len();
         for line in &mut lines {
             if line.0 == super::deletes::ACTION {
@@ -689,6 +647,12 @@ impl Regions {
     /// The region, made if there is none yet.
     pub fn get(&self, key: RegionKey) -> Arc<Region> {
         let mut regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        if !regions.contains_key(&key) {
+            let is_idle = |region: &Arc<Region>| region.read_at().is_none() && Arc::strong_count(region) == 1;
+            if regions.values().filter(|region| is_idle(region)).count() >= MOST_UNANSWERED {
+                regions.retain(|_, region| !is_idle(region));
+            }
+        }
         regions
             .entry(key)
             .or_insert_with_key(|key| Arc::new(Region::new(key.clone(), self.settings.clone(), self.epoch)))
@@ -700,6 +664,12 @@ impl Regions {
         let regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
         let here = regions.iter().filter(|(key, _)| key.account_id == account_id);
         here.map(|(_, region)| region.endpoints_without_object()).sum()
+    }
+
+    /// The region, if anything was looked for in it.
+    pub fn find(&self, key: &RegionKey) -> Option<Arc<Region>> {
+        let regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        regions.get(key).cloned()
     }
 
     /// All of them, in order.

@@ -17,8 +17,18 @@ pub struct Admissions {
 }
 
 impl Admissions {
-    /// Lets an object through to be bound, or says that it has to wait; `claim`: whether its place is kept for it. Of the places,
-    /// `without_object` are taken by endpoints in AWS that no object stands for.
+    /// Gives back the place of an object that was let through and was not bound after all.
+    pub fn release(&self, uid: &str) {
+        let mut all = self.let_through.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, let_through| {
+            let_through.remove(uid);
+            !let_through.is_empty()
+        });
+    }
+
+    /// Lets an object through to be bound, or says that it has to wait; `claim`: whether its place is kept for it. That is for one of
+    /// which nothing but the binding is left to be written: what cannot be bound takes no place. Of the places, `without_object` are
+    /// taken by endpoints in AWS that no object stands for.
     pub fn admit(
         &self,
         caches: &Caches,

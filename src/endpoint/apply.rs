@@ -18,6 +18,7 @@ use super::refused::Failed;
 use crate::aws::deletes::Asker;
 use crate::aws::ec2::{Ec2, NewEndpoint};
 use crate::aws::error::CallError;
+use crate::aws::lines::Caller;
 use crate::aws::region::Region;
 use crate::context::{Context, Endpoint, Permitted};
 use crate::service::{self, Publication, Published};
@@ -205,8 +206,10 @@ pub(super) fn action(step: &Step) -> Option<&'static str> {
 impl Hands<'_> {
     async fn carry_out(&self, step: &Step) -> Result<StepEnd, StepError> {
         if let Some(action) = action(step)
-            && let Turn::Wait(time) = self.region.turn(action, &self.owner.uid, &self.owner.namespace)
+            && let Turn::Wait(time) = self.region.turn(action, &self.caller())
         {
+            let key = self.region.key.clone();
+            self.ctx.memories.with(self.object, |memory| memory.in_line = Some(key));
             let finding = Finding::bad(
                 Reason::WaitingInLine,
                 format!(
@@ -383,6 +386,15 @@ impl Hands<'_> {
             }
         }
         Ok(StepEnd::Done)
+    }
+
+    /// As whom it asks for its turn.
+    fn caller(&self) -> Caller<'_> {
+        Caller {
+            id: &self.owner.uid,
+            namespace: &self.owner.namespace,
+            name: Some(&self.owner.name),
+        }
     }
 
     async fn publish(&self, wanted: &Publication<'_>, exists: bool) -> Result<StepEnd, StepError> {

@@ -14,6 +14,7 @@ use tracing::Instrument;
 use vpce_core::conditions::{Finding, Reason};
 
 use super::acknowledged;
+use super::queues;
 use super::reconcile::{Next, reconcile};
 use super::status::{self, Findings, Standing};
 use crate::context::{Context, Endpoint, Shared};
@@ -25,6 +26,9 @@ use crate::writes::Refused;
 pub const CONTROLLER: &str = "vpcendpoint";
 /// A reconcile that takes longer is cut off. The longest calls to AWS are given up after 34 s, and a pass makes several.
 const DEADLINE: Duration = Duration::from_secs(150);
+
+/// Who waits for room in an account is woken; this is for what nobody has thought of.
+const ASK_FOR_ROOM: Duration = Duration::from_secs(60);
 
 /// Runs until the streams end or `stop` does.
 pub async fn run(
@@ -46,11 +50,17 @@ pub async fn run(
 /// One reconcile, whatever happens in it.
 async fn guarded(object: Arc<Endpoint>, ctx: Shared) -> Result<Action, Infallible> {
     let object = newest(&ctx, object);
-    if let Some(left) = ctx.memories.wait(&object) {
-        return Ok(Action::requeue(left));
-    }
     let namespace = object.namespace().unwrap_or_default();
     let name = object.name_any();
+    if let Some(left) = ctx.memories.wait(&object, ctx.settings.poll_interval) {
+        // Who waits for something else waits for no room.
+        ctx.gates.leave(&namespace, &name);
+        return Ok(Action::requeue(left));
+    }
+    if object.status.account.is_none() {
+        // Should it have been let through and not bound, another may have its place.
+        ctx.admissions.release(&object.uid().unwrap_or_default());
+    }
     let account = object.status.account.as_ref();
     let account = account.map(|account| account.name.clone()).unwrap_or_default();
     let span = tracing::info_span!("reconcile", namespace, name, account);
@@ -100,13 +110,19 @@ async fn guarded(object: Arc<Endpoint>, ctx: Shared) -> Result<Action, Infallibl
     ctx.metrics.queue_depth(CONTROLLER, ctx.gates.waiting());
     ctx.metrics
         .reconcile(CONTROLLER, &account, outcome, started.elapsed().as_secs_f64());
+    if next != Next::WhenRoom {
+        ctx.gates.leave(&namespace, &name);
+    }
+    let look = ctx.memories.until_look(&object).unwrap_or(Duration::MAX);
     Ok(match next {
-        Next::After(time) => Action::requeue(time),
+        Next::After(time) => Action::requeue(time.min(look)),
         Next::NotBefore(time) => {
             ctx.memories.hold(&object, time);
-            Action::requeue(time)
+            Action::requeue(time.min(look))
         }
+        Next::WhenRoom => Action::requeue(ASK_FOR_ROOM),
         Next::Gone => {
+            queues::leave(&ctx, &object);
             ctx.memories.forget(&namespace, &name);
             Action::await_change()
         }

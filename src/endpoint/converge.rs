@@ -41,12 +41,9 @@ impl Pass<'_> {
                 // What was not there before may be made from here on.
                 memory.absent_since = None;
             }
-            let look_now = std::mem::take(&mut memory.look_now);
-            let age = if look_now {
-                Duration::ZERO
-            } else {
-                self.ctx.settings.resync_interval
-            };
+            // A read that has begun since will do.
+            let asked = memory.look_now.take();
+            let age = asked.map_or(self.ctx.settings.resync_interval, |asked| asked.elapsed());
             (age, std::mem::take(&mut memory.cut_off))
         });
         if cut_off {

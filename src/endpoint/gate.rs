@@ -1,135 +1,262 @@
-//! Few reconciles of one AWS account talk to AWS at once; who finds it full is woken when there is room. Turns go round by
-//! namespace, so that a crowd in one delays another by one.
+//! Few reconciles of one AWS account talk to AWS at once; an object for which there is no room is woken when there is. Turns go
+//! round by namespace, so that a crowd in one delays another by one. An object that is gone, or has nothing to do in AWS any
+//! more, leaves, and a place that nobody takes goes to the next.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use crate::context::Wake;
 
-/// A place is kept so long for the one that was woken; it may be gone, or every worker busy.
+/// A place is kept so long for the object that was woken: every worker may be busy.
 const KEPT: Duration = Duration::from_secs(10);
 
 /// An object, by namespace and name.
 type Key = (String, String);
 
-/// Those who wait: namespaces in the order of their turns, and the objects of each in order of asking.
+/// The objects of one namespace, in order of asking.
+#[derive(Default)]
+struct Names {
+    by_turn: BTreeMap<u64, String>,
+    turns: HashMap<String, u64>,
+}
+
+/// The objects that wait: namespaces in the order of their turns, and the objects of each in order of asking.
 #[derive(Default)]
 struct Waiting {
-    namespaces: VecDeque<(String, VecDeque<String>)>,
-    queued: HashSet<Key>,
+    /// Each namespace that has objects waiting, once.
+    order: VecDeque<String>,
+    namespaces: HashMap<String, Names>,
+    asked: u64,
+    len: usize,
 }
 
 impl Waiting {
     /// Queues an object behind the others of its namespace; the first of a namespace comes behind one turn of each other.
     fn push(&mut self, (namespace, name): Key) {
-        if !self.queued.insert((namespace.clone(), name.clone())) {
+        if !self.namespaces.contains_key(&namespace) {
+            self.order.push_back(namespace.clone());
+        }
+        let names = self.namespaces.entry(namespace).or_default();
+        if names.turns.contains_key(&name) {
             return;
         }
-        match self.namespaces.iter_mut().find(|(known, _)| *known == namespace) {
-            Some((_, names)) => names.push_back(name),
-            None => self.namespaces.push_back((namespace, VecDeque::from([name]))),
-        }
+        self.asked += 1;
+        self.len += 1;
+        names.turns.insert(name.clone(), self.asked);
+        names.by_turn.insert(self.asked, name);
     }
 
     /// The next in turn; its namespace goes behind the others.
     fn pop(&mut self) -> Option<Key> {
-        let (namespace, mut names) = self.namespaces.pop_front()?;
-        let name = names.pop_front()?;
-        if !names.is_empty() {
-            self.namespaces.push_back((namespace.clone(), names));
+        let namespace = self.order.pop_front()?;
+        let names = self.namespaces.get_mut(&namespace)?;
+        let (_, name) = names.by_turn.pop_first()?;
+        names.turns.remove(&name);
+        self.len -= 1;
+        if names.turns.is_empty() {
+            self.namespaces.remove(&namespace);
+        } else {
+            self.order.push_back(namespace.clone());
         }
-        let key = (namespace, name);
-        self.queued.remove(&key);
-        Some(key)
+        Some((namespace, name))
+    }
+
+    /// Takes an object out.
+    fn remove(&mut self, (namespace, name): &Key) {
+        let Some(names) = self.namespaces.get_mut(namespace) else {
+            return;
+        };
+        if let Some(turn) = names.turns.remove(name) {
+            names.by_turn.remove(&turn);
+            self.len -= 1;
+        }
+        if names.turns.is_empty() {
+            self.namespaces.remove(namespace);
+            self.order.retain(|other| other != namespace);
+        }
     }
 }
 
 #[derive(Default)]
 struct Gate {
     inside: usize,
-    /// Places of those who were woken and are on their way.
+    /// Places of objects that were woken and are on their way, and until when they are kept.
     kept: HashMap<Key, Instant>,
     waiting: Waiting,
+    /// Whether a task waits for the first of the kept places to lapse.
+    is_watched: bool,
 }
 
 impl Gate {
-    fn has_room(&mut self, limit: usize) -> bool {
-        self.kept.retain(|_, since| since.elapsed() < KEPT);
+    fn has_room(&self, limit: usize) -> bool {
         self.inside + self.kept.len() < limit
     }
+
+    /// Gives the places that are free to the next in turn, which are to be woken.
+    fn let_in(&mut self, limit: usize, kept: Duration) -> Vec<Key> {
+        let until = Instant::now() + kept;
+        let mut next = Vec::new();
+        while self.has_room(limit) {
+            let Some(key) = self.waiting.pop() else { break };
+            self.kept.insert(key.clone(), until);
+            next.push(key);
+        }
+        next
+    }
+
+    fn is_empty(&self) -> bool {
+        self.inside == 0 && self.kept.is_empty() && self.waiting.len == 0
+    }
+}
+
+/// The gates of all accounts, and in which of them each object waits or has a place kept.
+#[derive(Default)]
+struct All {
+    gates: HashMap<String, Gate>,
+    objects: HashMap<Key, String>,
 }
 
 /// The gates of all accounts.
 #[derive(Clone)]
 pub struct Gates {
     limit: usize,
-    gates: Arc<Mutex<HashMap<String, Gate>>>,
+    /// How long a place is kept.
+    kept: Duration,
+    wake: Wake,
+    all: Arc<Mutex<All>>,
 }
 
 /// A place inside; leaving it wakes the next.
 pub struct Inside {
     gates: Gates,
     account_id: String,
-    wake: Wake,
 }
 
 impl Gates {
-    /// So many fit through each.
-    pub fn new(limit: u16) -> Self {
+    /// So many fit through each; `wake` has an object looked at.
+    pub fn new(limit: u16, wake: Wake) -> Self {
         Self {
             limit: usize::from(limit),
-            gates: Arc::default(),
+            kept: KEPT,
+            wake,
+            all: Arc::default(),
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, All> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many objects wait for room, in all accounts.
     pub fn waiting(&self) -> usize {
-        let gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        gates.values().map(|gate| gate.waiting.queued.len()).sum()
+        self.lock().gates.values().map(|gate| gate.waiting.len).sum()
     }
 
     /// A place inside, or none: then the object is woken, in its turn, when there is room, and the place is kept for it.
-    pub fn enter(&self, account_id: &str, namespace: &str, name: &str, wake: Wake) -> Option<Inside> {
-        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        let gate = gates.entry(account_id.to_owned()).or_default();
+    pub fn enter(&self, account_id: &str, namespace: &str, name: &str) -> Option<Inside> {
         let key = (namespace.to_owned(), name.to_owned());
+        let elsewhere = self.lock().objects.get(&key).is_some_and(|known| known != account_id);
+        if elsewhere {
+            self.leave(namespace, name);
+        }
+        let mut all = self.lock();
+        let gate = all.gates.entry(account_id.to_owned()).or_default();
         let is_awaited = gate.kept.remove(&key).is_some();
+        // Where there is room nobody waits.
         if !is_awaited && !gate.has_room(self.limit) {
-            gate.waiting.push(key);
+            gate.waiting.push(key.clone());
+            all.objects.insert(key, account_id.to_owned());
             return None;
         }
         gate.inside += 1;
+        all.objects.remove(&key);
         Some(Inside {
             gates: self.clone(),
             account_id: account_id.to_owned(),
-            wake,
         })
+    }
+
+    /// Takes an object out of the gate that it waits at, if it waits: it is gone, or has no business in AWS now.
+    pub fn leave(&self, namespace: &str, name: &str) {
+        let key = (namespace.to_owned(), name.to_owned());
+        let account_id = {
+            let mut all = self.lock();
+            let Some(account_id) = all.objects.remove(&key) else {
+                return;
+            };
+            if let Some(gate) = all.gates.get_mut(&account_id) {
+                gate.waiting.remove(&key);
+                gate.kept.remove(&key);
+            }
+            account_id
+        };
+        self.go_on(&account_id);
+    }
+
+    /// Wakes the objects for which there is room at an account's gate, and sees to it that a place that is not taken does
+    /// not stay so.
+    fn go_on(&self, account_id: &str) {
+        let (next, lapses) = {
+            let mut all = self.lock();
+            let Some(gate) = all.gates.get_mut(account_id) else {
+                return;
+            };
+            let next = gate.let_in(self.limit, self.kept);
+            let first = gate.kept.values().min().copied();
+            let lapses = first.filter(|_| !std::mem::replace(&mut gate.is_watched, first.is_some()));
+            if gate.is_empty() && !gate.is_watched {
+                all.gates.remove(account_id);
+            }
+            for key in &next {
+                all.objects.insert(key.clone(), account_id.to_owned());
+            }
+            (next, lapses)
+        };
+        for (namespace, name) in next {
+            (self.wake)(&namespace, &name);
+        }
+        // Without a runtime the process is ending.
+        if let (Some(lapses), Ok(runtime)) = (lapses, Handle::try_current()) {
+            let (gates, account_id) = (self.clone(), account_id.to_owned());
+            runtime.spawn(async move {
+                tokio::time::sleep_until(lapses).await;
+                gates.lapsed(&account_id);
+            });
+        }
+    }
+
+    /// The time of a kept place may be over.
+    fn lapsed(&self, account_id: &str) {
+        {
+            let mut all = self.lock();
+            let All { gates, objects } = &mut *all;
+            let Some(gate) = gates.get_mut(account_id) else {
+                return;
+            };
+            gate.is_watched = false;
+            let now = Instant::now();
+            for (key, _) in gate.kept.extract_if(|_, until| *until <= now) {
+                objects.remove(&key);
+            }
+        }
+        self.go_on(account_id);
     }
 }
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        let mut woken = Vec::new();
         {
-            let mut gates = self.gates.gates.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(gate) = gates.get_mut(&self.account_id) else {
+            let mut all = self.gates.lock();
+            let Some(gate) = all.gates.get_mut(&self.account_id) else {
                 return;
             };
             gate.inside = gate.inside.saturating_sub(1);
-            // More than one where a kept place was not taken.
-            while gate.has_room(self.gates.limit) {
-                let Some(next) = gate.waiting.pop() else { break };
-                gate.kept.insert(next.clone(), Instant::now());
-                woken.push(next);
-            }
-            if gate.inside == 0 && gate.kept.is_empty() && gate.waiting.queued.is_empty() {
-                gates.remove(&self.account_id);
-            }
         }
-        for (namespace, name) in woken {
-            (self.wake)(&namespace, &name);
-        }
+        self.gates.go_on(&self.account_id);
     }
 }
 
@@ -137,36 +264,52 @@ impl Drop for Inside {
 mod tests {
     use super::*;
 
-    #[test]
-    fn who_leaves_wakes_the_next_in_order_and_once() {
-        let woken: Arc<Mutex<Vec<String>>> = Arc::default();
-        let log = woken.clone();
-        let wake: Wake = Arc::new(move |_, name| log.lock().expect("not poisoned").push(name.to_owned()));
-        let gates = Gates::new(1);
-        let enter = |name: &str| gates.enter("1", "ns", name, wake.clone());
-        let inside = enter("a").expect("room");
-        for name in ["b", "c", "b"] {
-            assert!(enter(name).is_none());
-        }
-        assert!(
-            gates.enter("2", "ns", "x", wake.clone()).is_some(),
-            "another account has a gate of its own"
-        );
-        drop(inside);
-        drop(enter("b").expect("room"));
-        drop(enter("c").expect("room"));
-        assert_eq!(*woken.lock().expect("not poisoned"), ["b", "c"]);
-    }
-
-    #[test]
-    fn a_crowd_of_one_namespace_delays_another_by_one() {
+    /// Gates, and what they have woken.
+    fn gates(limit: u16) -> (Gates, Arc<Mutex<Vec<String>>>) {
         let woken: Arc<Mutex<Vec<String>>> = Arc::default();
         let log = woken.clone();
         let wake: Wake = Arc::new(move |namespace, name| {
             log.lock().expect("not poisoned").push(format!("{namespace}/{name}"));
         });
-        let gates = Gates::new(1);
-        let enter = |namespace: &str, name: &str| gates.enter("1", namespace, name, wake.clone());
+        (Gates::new(limit, wake), woken)
+    }
+
+    /// Waits until something is so.
+    async fn until(is_so: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !is_so() {
+            assert!(Instant::now() < deadline, "it is never so");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    fn of(woken: &Arc<Mutex<Vec<String>>>) -> Vec<String> {
+        woken.lock().expect("not poisoned").clone()
+    }
+
+    #[tokio::test]
+    async fn leaving_wakes_the_next_in_order_and_once() {
+        let (gates, woken) = gates(1);
+        let enter = |name: &str| gates.enter("1", "ns", name);
+        let inside = enter("a").expect("room");
+        for name in ["b", "c", "b"] {
+            assert!(enter(name).is_none());
+        }
+        assert!(
+            gates.enter("2", "ns", "x").is_some(),
+            "another account has a gate of its own"
+        );
+        drop(inside);
+        drop(enter("b").expect("room"));
+        drop(enter("c").expect("room"));
+        assert_eq!(of(&woken), ["ns/b", "ns/c"]);
+        assert_eq!(gates.waiting(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_crowd_of_one_namespace_delays_another_by_one() {
+        let (gates, woken) = gates(1);
+        let enter = |namespace: &str, name: &str| gates.enter("1", namespace, name);
         let inside = enter("crowd", "0").expect("room");
         for name in 1..1000 {
             assert!(enter("crowd", &name.to_string()).is_none());
@@ -179,6 +322,58 @@ mod tests {
         );
         drop(enter("crowd", "1").expect("its place"));
         drop(enter("third", "a").expect("its place"));
-        assert_eq!(*woken.lock().expect("not poisoned"), ["crowd/1", "third/a", "crowd/2"]);
+        assert_eq!(of(&woken), ["crowd/1", "third/a", "crowd/2"]);
+    }
+
+    #[tokio::test]
+    async fn objects_that_are_gone_hold_no_place() {
+        let (gates, woken) = gates(8);
+        let enter = |namespace: &str, name: &str| gates.enter("1", namespace, name);
+        let inside: Vec<Inside> = (0..8)
+            .map(|name| enter("crowd", &name.to_string()).expect("room"))
+            .collect();
+        for name in 8..300 {
+            assert!(enter("crowd", &name.to_string()).is_none());
+        }
+        assert!(enter("neighbour", "a").is_none());
+        // Eight were woken, and then all of the crowd are deleted.
+        drop(inside);
+        for name in 0..300 {
+            gates.leave("crowd", &name.to_string());
+        }
+        assert!(enter("neighbour", "a").is_some(), "its turn has come: {:?}", of(&woken));
+        assert_eq!(gates.waiting(), 0);
+        assert!(gates.lock().objects.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_place_that_is_not_taken_wakes_the_next_by_itself() {
+        let (mut gates, woken) = gates(1);
+        gates.kept = Duration::from_millis(50);
+        let inside = gates.enter("1", "ns", "a").expect("room");
+        for name in ["lost", "b"] {
+            assert!(gates.enter("1", "ns", name).is_none());
+        }
+        drop(inside);
+        assert_eq!(of(&woken), ["ns/lost"]);
+        until(|| of(&woken) == ["ns/lost", "ns/b"]).await;
+        // Nobody takes that either, and then all is free again.
+        until(|| gates.lock().gates.is_empty()).await;
+        assert!(gates.lock().objects.is_empty());
+        assert!(gates.enter("1", "ns", "lost").is_some(), "it may come again");
+    }
+
+    #[tokio::test]
+    async fn an_object_that_moves_to_another_account_waits_there_alone() {
+        let (gates, woken) = gates(1);
+        let one = gates.enter("1", "ns", "a").expect("room");
+        let two = gates.enter("2", "ns", "b").expect("room");
+        assert!(gates.enter("1", "ns", "c").is_none());
+        assert!(gates.enter("2", "ns", "c").is_none());
+        assert_eq!(gates.waiting(), 1);
+        drop(one);
+        assert!(of(&woken).is_empty());
+        drop(two);
+        assert_eq!(of(&woken), ["ns/c"]);
     }
 }

@@ -10,6 +10,7 @@ use vpce_core::conditions::Finding;
 use vpce_core::observed::ServiceFact;
 use vpce_core::plan::{Fallbacks, Part, Step, Undone};
 
+use crate::aws::region::RegionKey;
 use crate::context::Endpoint;
 use crate::service::Corrections;
 use crate::writes;
@@ -62,8 +63,19 @@ pub struct Memory {
     pub services: HashMap<String, (u64, Option<ServiceFact>)>,
     /// How the corrections of its Service went.
     pub corrections: Corrections,
-    /// Whether a person asked for a look now.
-    pub look_now: bool,
+    /// Since when a person has asked for a look now.
+    pub look_now: Option<Instant>,
+    /// When such a look was last begun, and when the next is due that was asked for since.
+    looked: Option<Instant>,
+    look_at: Option<Instant>,
+    /// Whether it was woken, so that it is not to wait for that.
+    woken: bool,
+    /// When the groups of others that the spec names were last asked for.
+    pub groups_asked: Option<Instant>,
+    /// The region in whose lines it has a place.
+    pub in_line: Option<RegionKey>,
+    /// Whether its deletion was taken note of.
+    is_leaving: bool,
     /// The generation whose groups of others were found to be usable.
     pub groups_checked: Option<i64>,
     /// Whether the warnings of this generation were told.
@@ -133,6 +145,51 @@ struct Asked {
     reconcile_at: Option<String>,
 }
 
+impl Memory {
+    /// Takes note of what a person asks for. The first value of the annotation that is seen asks for nothing.
+    fn note(&mut self, asked: Asked, poll: Duration) {
+        let Some(before) = self.asked.replace(asked) else {
+            self.end_wait();
+            return;
+        };
+        let Some(asked) = &self.asked else { return };
+        if asked.reconcile_at != before.reconcile_at {
+            // However often it is asked for.
+            self.look_at = Some(self.looked.map_or_else(Instant::now, |looked| looked + poll));
+        }
+        if (asked.generation, asked.deleting) != (before.generation, before.deleting) {
+            self.end_wait();
+        }
+    }
+
+    fn end_wait(&mut self) {
+        self.not_before = None;
+        self.failures = 0;
+        self.fallbacks = Fallbacks::default();
+        self.refusals.clear();
+        self.woken = true;
+    }
+
+    /// How long it still has to wait.
+    fn wait(&mut self) -> Option<Duration> {
+        let now = Instant::now();
+        let woken = std::mem::take(&mut self.woken);
+        let until_look = self.look_at.map(|at| at.saturating_duration_since(now));
+        if until_look.is_some_and(|left| left.is_zero()) {
+            self.end_wait();
+            self.woken = false;
+            (self.look_at, self.looked, self.look_now) = (None, Some(now), Some(now));
+            return None;
+        }
+        let left = self.not_before.map(|at| at.saturating_duration_since(now));
+        match (left.filter(|left| !left.is_zero()), until_look) {
+            (Some(left), Some(look)) => Some(left.min(look)),
+            (None, Some(look)) if !woken => Some(look),
+            (left, _) => left,
+        }
+    }
+}
+
 impl Asked {
     fn of(object: &Endpoint) -> Self {
         Self {
@@ -185,10 +242,28 @@ impl Memories {
         self.known(namespace, name, |memory| memory.corrections.gone(service));
     }
 
+    /// The region in whose lines an object has a place, which it gives up: when that is asked for, or once its deletion is seen.
+    pub fn leave_lines(&self, object: &Endpoint, deleted: bool) -> Option<RegionKey> {
+        self.with(object, |memory| {
+            if deleted && std::mem::replace(&mut memory.is_leaving, true) {
+                return None;
+            }
+            memory.in_line.take()
+        })
+    }
+
+    /// How long until a look that a person has asked for is due.
+    pub fn until_look(&self, object: &Endpoint) -> Option<Duration> {
+        self.with(object, |memory| {
+            Some(memory.look_at?.saturating_duration_since(Instant::now()))
+        })
+    }
+
     /// Ends the wait of an object, and has it believe the caches again. What was refused goes on waiting.
     pub fn forget_wait(&self, namespace: &str, name: &str) {
         self.known(namespace, name, |memory| {
             memory.not_before = None;
+            memory.woken = true;
             memory.services.clear();
         });
     }
@@ -197,6 +272,7 @@ impl Memories {
     pub fn forget_waits(&self, namespace: &str, name: &str) {
         self.known(namespace, name, |memory| {
             memory.not_before = None;
+            memory.woken = true;
             memory.services.clear();
             let now = Instant::now();
             memory
@@ -268,22 +344,14 @@ impl Memories {
         self.with(object, |memory| memory.refusals.remove(&tried));
     }
 
-    /// How long an object still has to wait, unless a person asks for a look now.
-    pub fn wait(&self, object: &Endpoint) -> Option<Duration> {
+    /// How long an object still has to wait, unless a person asks for a look now: that ends the wait, once a `poll`.
+    pub fn wait(&self, object: &Endpoint, poll: Duration) -> Option<Duration> {
         let asked = Asked::of(object);
         self.with(object, |memory| {
             if memory.asked.as_ref() != Some(&asked) {
-                let before = memory.asked.as_ref();
-                memory.look_now |= before.is_some_and(|before| before.reconcile_at != asked.reconcile_at);
-                memory.asked = Some(asked);
-                memory.not_before = None;
-                memory.failures = 0;
-                memory.fallbacks = Fallbacks::default();
-                memory.refusals.clear();
-                return None;
+                memory.note(asked, poll);
             }
-            let left = memory.not_before?.saturating_duration_since(Instant::now());
-            (!left.is_zero()).then_some(left)
+            memory.wait()
         })
     }
 
@@ -340,4 +408,76 @@ fn doubled(first: Duration, failures: u32) -> Duration {
 /// Between three quarters and the whole, so that what failed together does not come back together.
 pub fn jitter(time: Duration) -> Duration {
     time.mul_f64(0.75 + 0.25 * fastrand::f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const POLL: Duration = Duration::from_secs(5);
+
+    fn object(generation: i64, reconcile_at: &str) -> Endpoint {
+        serde_json::from_value(json!({
+            "metadata": {
+                "name": "a", "namespace": "b", "uid": "u", "generation": generation,
+                "annotations": {RECONCILE_AT: reconcile_at},
+            },
+        }))
+        .expect("watched objects always parse")
+    }
+
+    /// Whether a look was asked for, which is carried out then.
+    fn looks(memories: &Memories, object: &Endpoint) -> bool {
+        memories.with(object, |memory| memory.look_now.take()).is_some()
+    }
+
+    #[test]
+    fn an_annotation_that_changes_in_a_loop_asks_for_one_look_a_poll_interval() {
+        let memories = Memories::default();
+        assert_eq!(memories.wait(&object(1, "0"), POLL), None);
+        assert!(
+            !looks(&memories, &object(1, "0")),
+            "what stood there before asks for nothing"
+        );
+        memories.hold(&object(1, "0"), Duration::from_secs(600));
+        assert_eq!(memories.wait(&object(1, "1"), POLL), None);
+        assert!(looks(&memories, &object(1, "1")));
+        for change in 2..100 {
+            let left = memories.wait(&object(1, &change.to_string()), POLL).expect("it waits");
+            assert!(left <= POLL && left > Duration::from_secs(4), "{left:?}");
+        }
+        assert!(!looks(&memories, &object(1, "99")));
+        assert!(memories.until_look(&object(1, "99")).is_some(), "it is not forgotten");
+    }
+
+    #[test]
+    fn a_look_that_waits_holds_up_neither_an_edit_nor_one_that_is_woken() {
+        let memories = Memories::default();
+        for change in ["0", "1"] {
+            assert_eq!(memories.wait(&object(1, change), POLL), None);
+        }
+        assert!(looks(&memories, &object(1, "1")));
+        assert!(memories.wait(&object(1, "2"), POLL).is_some());
+        assert_eq!(memories.wait(&object(2, "2"), POLL), None, "an edit");
+        assert!(memories.wait(&object(2, "2"), POLL).is_some());
+        memories.forget_wait("b", "a");
+        assert_eq!(memories.wait(&object(2, "2"), POLL), None, "woken");
+        assert!(!looks(&memories, &object(2, "2")));
+    }
+
+    #[test]
+    fn a_look_is_begun_when_its_time_has_come() {
+        let memories = Memories::default();
+        for change in ["0", "1"] {
+            assert_eq!(memories.wait(&object(1, change), Duration::ZERO), None);
+        }
+        memories.hold(&object(1, "1"), Duration::from_secs(600));
+        assert_eq!(
+            memories.wait(&object(1, "2"), Duration::ZERO),
+            None,
+            "whatever it waited for"
+        );
+        assert!(looks(&memories, &object(1, "2")));
+    }
 }

@@ -13,6 +13,7 @@ pub mod memory;
 pub mod observe;
 mod permission;
 pub mod preview;
+pub mod queues;
 pub mod reconcile;
 mod refused;
 mod report;

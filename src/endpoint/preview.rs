@@ -71,7 +71,7 @@ pub async fn preview(ctx: &Shared, object: Arc<Endpoint>) -> Result<Preview, Fin
     let (region, ec2) = opened.map_err(|refusal| not_ready(&resolved.binding.account, &refusal))?;
     let not_seen = |error| unseen(error, resolved.role.as_str(), &ec2);
     if !pass.deleting {
-        pass.admit(&resolved)?;
+        pass.admit(&resolved, false)?;
         let checked = pass.check_groups(&region, &ec2, desired.as_ref()).await;
         checked.map_err(not_seen)??;
     }

@@ -1,11 +1,9 @@
 //! The way of the data, on one screen: resolve, desired, observe, plan, apply, status.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
-use kube::runtime::reflector::ObjectRef;
 use vpce_core::api::{DeletionPolicy, ENDPOINT_FINALIZER, KOPF_ANNOTATION_PREFIX, KOPF_FINALIZER, VPCEndpointSpec};
 use vpce_core::conditions::{EventKind, Finding, Reason};
 use vpce_core::desired::{self, Desired};
@@ -21,6 +19,7 @@ use super::bind::Move;
 use super::gate::Inside;
 use super::memory::HeldBack;
 use super::observe::{Age, observe};
+use super::queues;
 use super::status::{self, Findings};
 use crate::aws::ec2::Ec2;
 use crate::aws::region::{LookError, Region, RegionKey};
@@ -29,9 +28,6 @@ use crate::cli::Mode;
 use crate::context::{Endpoint, Shared};
 use crate::finalizer;
 
-/// Who waits for room in an account is woken; should all before it in the queue be gone, it asks by itself.
-const ASK_FOR_ROOM: Duration = Duration::from_secs(60);
-
 /// When to look at the object again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
@@ -39,6 +35,8 @@ pub enum Next {
     After(Duration),
     /// After this time, and not earlier whatever the watch says.
     NotBefore(Duration),
+    /// When there is room in its AWS account: it is woken then.
+    WhenRoom,
     /// Never: it is gone.
     Gone,
 }
@@ -48,7 +46,7 @@ impl Next {
     pub(super) fn not_after(self, time: Duration) -> Self {
         match self {
             Self::After(other) | Self::NotBefore(other) => Self::NotBefore(time.min(other)),
-            Self::Gone => Self::Gone,
+            Self::WhenRoom | Self::Gone => self,
         }
     }
 }
@@ -140,7 +138,7 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
         return pass.refused(&resolved, &refusal).await;
     }
     let Some(_inside) = pass.enter(&resolved) else {
-        return Ok(Next::After(ASK_FOR_ROOM));
+        return Ok(Next::WhenRoom);
     };
     let (region, ec2) = match pass.open(&resolved).await {
         Ok(opened) => opened,
@@ -153,8 +151,8 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
                 return pass.not_seen(&resolved, &ec2, error).await;
             }
         }
-        if let Err(full) = pass.admit(&resolved) {
-            crate::account::tell(ctx, &resolved.binding.account, &pass.object, &full, "");
+        if let Err(full) = pass.admit(&resolved, false) {
+            crate::account::tell(ctx, &resolved.binding.account, &full, "");
             return pass.report(Findings::account(full)).await;
         }
         if !pass.settled && resolved.writes == Writes::Allowed {
@@ -168,9 +166,14 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
         if let Err(error) = pass.see_before_binding(&region, &ec2).await {
             return pass.not_seen(&resolved, &ec2, error).await;
         }
+        // Nor does it take a place before.
+        if let Err(full) = pass.admit(&resolved, resolved.writes == Writes::Allowed) {
+            return pass.report(Findings::account(full)).await;
+        }
         if is_bound || resolved.writes == Writes::Allowed {
             let bound = pass.bind(spec.as_ref(), &resolved, desired).await?;
             if !bound {
+                ctx.admissions.release(&pass.owner.uid);
                 return Ok(Next::After(Duration::ZERO));
             }
         }
@@ -281,12 +284,10 @@ impl<'a> Pass<'a> {
 
     /// A place among the few that talk to this AWS account at once; if there is none, the object is woken later.
     fn enter(&self, resolved: &Resolved) -> Option<Inside> {
-        let wakers = self.ctx.wakers.clone();
-        let wake = Arc::new(move |namespace: &str, name: &str| wakers.look(namespace, name));
         let account_id = resolved.binding.account_id.as_str();
         self.ctx
             .gates
-            .enter(account_id, &self.owner.namespace, &self.owner.name, wake)
+            .enter(account_id, &self.owner.namespace, &self.owner.name)
     }
 
     /// What STS said lately, if it refused the role and is not to be asked again yet.
@@ -316,14 +317,13 @@ impl<'a> Pass<'a> {
         Ok((region, ec2))
     }
 
-    /// Whether the account has room for an object that is not bound yet.
-    pub(super) fn admit(&self, resolved: &Resolved) -> Result<(), Finding> {
+    /// Whether the account has room for an object that is not bound yet; `claim`: it is bound next.
+    pub(super) fn admit(&self, resolved: &Resolved, claim: bool) -> Result<(), Finding> {
         match resolved.account.max_endpoints {
             Some(most) if status::binding(&self.object.status).is_none() => {
                 let account = &resolved.binding.account;
                 let account_id = resolved.binding.account_id.as_str();
                 let without_object = self.ctx.regions.endpoints_without_object(account_id);
-                let claim = resolved.writes == Writes::Allowed;
                 self.ctx
                     .admissions
                     .admit(&self.ctx.caches, &self.object, account, most, without_object, claim)
@@ -347,6 +347,16 @@ impl<'a> Pass<'a> {
         if ids.is_empty() || checked == generation {
             return Ok(Ok(()));
         }
+        // However often a spec is edited, AWS is asked once a poll interval for it.
+        let now = Instant::now();
+        let poll = self.ctx.settings.poll_interval;
+        let asked = self.ctx.memories.with(&self.object, |memory| memory.groups_asked);
+        if let Some(left) = asked.and_then(|asked| (asked + poll).checked_duration_since(now)) {
+            return Err(LookError::Busy(left));
+        }
+        self.ctx
+            .memories
+            .with(&self.object, |memory| memory.groups_asked = Some(now));
         let verdict = rails::check_groups(&self.owner, &region.read_groups(ec2, &ids).await?);
         if verdict.is_ok() {
             self.ctx
@@ -398,9 +408,7 @@ impl<'a> Pass<'a> {
             account,
             "let go: nothing of it is left"
         );
-        for region in self.ctx.regions.all() {
-            region.leave(&self.owner.uid);
-        }
+        queues::leave(self.ctx, &self.object);
         if let Some(account) = account {
             self.ctx.wakers.account(&account);
         }

@@ -157,7 +157,7 @@ impl Hands<'_> {
             finding.message = self.in_use(error, id).await;
         }
         let about = format!("{} {}", error.action, self.ec2.region);
-        crate::account::tell(self.ctx, self.account, self.object, &finding, &about);
+        crate::account::tell(self.ctx, self.account, &finding, &about);
         let undone = match error.class {
             Class::Throttled | Class::Transient | Class::Conflict => Undone::Postponed,
             Class::Denied | Class::Invalid | Class::NotFound | Class::Quota | Class::Unknown => Undone::Refused,

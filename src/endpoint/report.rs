@@ -13,6 +13,7 @@ use vpce_core::resolve::{Resolved, Writes};
 
 use super::explain::explain;
 use super::memory::{Tried, jitter};
+use super::queues;
 use super::reconcile::{Next, Pass, not_ready};
 use super::refused::forget_session;
 use super::status::{self, Findings, Standing};
@@ -65,8 +66,7 @@ impl Pass<'_> {
         }
         let passing = matches!(error.class, Class::Throttled | Class::Transient);
         let finding = explain(&error, resolved.role.as_str(), &ec2.account_id, &ec2.region);
-        let about = format!("{} {}", error.action, ec2.region);
-        crate::account::tell(self.ctx, &resolved.binding.account, &self.object, &finding, &about);
+        crate::account::tell(self.ctx, &resolved.binding.account, &finding, error.action);
         let next = self.backoff(&finding);
         if !(passing && self.settled && self.ctx.memories.failures(&self.object) < PATIENCE) {
             // Nothing is known that speaks against what was Ready.
@@ -275,12 +275,15 @@ impl Pass<'_> {
         }
         let changed = changed && is_stored;
         let summary = findings.summary(standing);
+        if matches!(summary.reason.treatment().retry, Retry::Resync | Retry::Poll) {
+            queues::has_settled(self.ctx, &self.object);
+        }
         let account = self.object.status.account.as_ref();
         let account = account.map(|account| account.name.clone()).unwrap_or_default();
         // What AWS refused, and who found no room, was told where that came out.
         if matches!(summary.reason, Reason::MappingRevoked | Reason::AccountReplaced) {
             let paused = Finding::bad(summary.reason, summary.message.clone());
-            crate::account::tell(self.ctx, &account, &self.object, &paused, &self.owner.namespace);
+            crate::account::tell(self.ctx, &account, &paused, &self.owner.namespace);
         }
         if !changed {
             return Ok(());

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource;
 use kube::core::ObjectMeta;
 use vpce_core::api::{APPLIED_METADATA, GROUP};
@@ -18,6 +19,8 @@ const MOST_PORTS: usize = 65;
 const MOST_KEYS: usize = 32;
 /// One character more than a value may have.
 const LONGEST_VALUE: usize = 4097;
+/// A name has at most 253 characters, a UID 36, and there is the version.
+const LONGEST_OWNER: usize = 320;
 /// The keys of all of them have room in this.
 const LONGEST_APPLIED: usize = 32 * 1024;
 
@@ -26,9 +29,10 @@ pub fn lean(service: &mut Service) {
     let mut meta = std::mem::take(&mut service.metadata);
     let owners = meta.owner_references.take().unwrap_or_default();
     let owner = owners.into_iter().find(|owner| owner.controller == Some(true));
-    let is_ours = owner
-        .as_ref()
-        .is_some_and(|owner| owner.kind == Endpoint::kind(&()) && owner.api_version.split('/').next() == Some(GROUP));
+    let is_ours = owner.as_ref().is_some_and(|owner| {
+        let is_endpoint = owner.kind == Endpoint::kind(&()) && owner.api_version.split('/').next() == Some(GROUP);
+        is_endpoint && owner.name.len() + owner.uid.len() + owner.api_version.len() <= LONGEST_OWNER
+    });
     let mut labels = meta.labels.take().unwrap_or_default();
     let mut annotations = meta.annotations.take().unwrap_or_default();
     let text = annotations.remove(APPLIED_METADATA);
@@ -47,7 +51,7 @@ pub fn lean(service: &mut Service) {
         deletion_timestamp: meta.deletion_timestamp,
         labels: Some(labels),
         annotations: Some(annotations),
-        owner_references: owner.filter(|_| is_ours).map(|owner| vec![owner]),
+        owner_references: owner.map(|owner| vec![if is_ours { owner } else { somebody() }]),
         ..ObjectMeta::default()
     };
     let spec = service.spec.take().unwrap_or_default();
@@ -68,6 +72,14 @@ pub fn lean(service: &mut Service) {
         ..ServiceSpec::default()
     });
     service.status = None;
+}
+
+/// A controller that is none of our objects: that there is one is all that matters.
+fn somebody() -> OwnerReference {
+    OwnerReference {
+        controller: Some(true),
+        ..OwnerReference::default()
+    }
 }
 
 fn kept(all: BTreeMap<String, String>, keys: &BTreeSet<String>) -> BTreeMap<String, String> {
@@ -137,6 +149,25 @@ mod tests {
         let keys = |all: &Option<BTreeMap<String, String>>| all.as_ref().map_or(0, BTreeMap::len);
         assert_eq!((keys(&kept.metadata.labels), keys(&kept.metadata.annotations)), (2, 2));
         assert_eq!((kept.metadata.finalizers, kept.metadata.managed_fields), (None, None));
+    }
+
+    #[test]
+    fn that_it_has_another_controller_or_none_stays_known() {
+        let owner = |kind: &str, controller: bool| json!([{"apiVersion": "example.com/v1", "kind": kind, "name": "a", "uid": "other", "controller": controller}]);
+        for (owners, is_unowned) in [
+            (json!([]), true),
+            (owner("ConfigMap", false), true),
+            (owner("Gateway", true), false),
+            (owner("VPCEndpoint", true), false),
+        ] {
+            let whole = service(json!({"metadata": {"ownerReferences": owners}}));
+            let mut kept = whole.clone();
+            lean(&mut kept);
+            for service in [&whole, &kept] {
+                let fact = fact(service, "u");
+                assert_eq!((fact.unowned, fact.ours), (is_unowned, false), "{owners}");
+            }
+        }
     }
 
     #[test]

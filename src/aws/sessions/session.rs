@@ -39,6 +39,9 @@ const LEAST_LEFT: Duration = Duration::from_secs(2);
 /// expiry of a session does not.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
+/// So many clients are kept, one for each region: more than AWS has, since users can name any number that do not exist.
+const MOST_CLIENTS: usize = 64;
+
 /// A session in one AWS account, for as long as it can be renewed.
 pub struct Session {
     role: Role,
@@ -93,6 +96,9 @@ impl Session {
         }
         drop(clients);
         let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+        if clients.len() >= MOST_CLIENTS {
+            clients.clear();
+        }
         clients
             .entry(region.to_owned())
             .or_insert_with(|| {

@@ -3,6 +3,7 @@
 mod bed;
 mod churn;
 mod crowd;
+mod deletions;
 mod failover;
 pub mod hour;
 mod limits;
@@ -31,7 +32,7 @@ struct Scenario {
     is_long: bool,
 }
 
-const SCENARIOS: [Scenario; 9] = [
+const SCENARIOS: [Scenario; 10] = [
     Scenario {
         name: "limits",
         about: "100 endpoints of one AWS account and region, made and deleted together; times in simulated seconds",
@@ -54,6 +55,12 @@ const SCENARIOS: [Scenario; 9] = [
         name: "crowd",
         about: "5,000 objects of a tenant whose role is refused, 1,000 creates of another in line, and a third with one",
         run: crowd::run,
+        is_long: false,
+    },
+    Scenario {
+        name: "deletions",
+        about: "300 and then 5,000 objects created and deleted at once, beside a neighbour namespace of the same AWS account",
+        run: deletions::run,
         is_long: false,
     },
     Scenario {

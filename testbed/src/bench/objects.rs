@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use kube::api::{Api, ApiResource, DynamicObject, ListParams, PostParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
@@ -71,24 +71,55 @@ impl Objects {
         self.create_all(endpoints.into_iter().map(endpoint))
     }
 
+    /// Asks for the deletion of VPCEndpoints, in their order.
+    pub(super) fn delete_endpoints(&self, namespace: &str, names: &[String]) -> Result<()> {
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &ours(ENDPOINT));
+        self.each(names.iter().cloned(), |name| {
+            let api = api.clone();
+            async move {
+                let deleted = api.delete(&name, &DeleteParams::default()).await;
+                deleted.map(|_| ()).with_context(|| format!("{name} is not deleted"))
+            }
+        })
+    }
+
+    /// Whether a namespace has no VPCEndpoints.
+    pub(super) fn is_empty(&self, namespace: &str) -> Result<bool> {
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &ours(ENDPOINT));
+        let list = self.runtime.block_on(api.list(&ListParams::default().limit(1)))?;
+        Ok(list.items.is_empty())
+    }
+
     /// Creates objects in their order, many under way at once.
     fn create_all(&self, objects: impl IntoIterator<Item = (Api<DynamicObject>, Value)>) -> Result<()> {
+        self.each(objects, |(api, object)| async move {
+            let object: DynamicObject = serde_json::from_value(object)?;
+            let created = api.create(&PostParams::default(), &object).await;
+            created
+                .map(|_| ())
+                .with_context(|| format!("{} is not created", object.metadata.name.unwrap_or_default()))
+        })
+    }
+
+    /// Makes a request for each, in their order, many under way at once.
+    fn each<T, Request>(&self, all: impl IntoIterator<Item = T>, request: impl Fn(T) -> Request) -> Result<()>
+    where
+        Request: Future<Output = Result<()>> + Send + 'static,
+    {
         let room = Arc::new(Semaphore::new(AT_ONCE));
         self.runtime.block_on(async {
             let mut requests = JoinSet::new();
-            for (api, object) in objects {
-                let object: DynamicObject = serde_json::from_value(object)?;
+            for one in all {
                 let place = room.clone().acquire_owned().await?;
+                let request = request(one);
                 requests.spawn(async move {
-                    let created = api.create(&PostParams::default(), &object).await;
+                    let done = request.await;
                     drop(place);
-                    created
-                        .map(|_| ())
-                        .with_context(|| format!("{} is not created", object.metadata.name.unwrap_or_default()))
+                    done
                 });
             }
-            while let Some(created) = requests.join_next().await {
-                created??;
+            while let Some(done) = requests.join_next().await {
+                done??;
             }
             Ok(())
         })
