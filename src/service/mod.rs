@@ -216,7 +216,8 @@ pub async fn publish(client: &Client, object: &Endpoint, wanted: &Publication<'_
     };
     let found = fact(&there, &object.uid().unwrap_or_default());
     let leads_here = found.external_name.as_deref() == Some(external_name);
-    if !found.ours && !(found.may_be_restored() && leads_here) {
+    let is_ours = found.ours || (found.may_be_restored() && leads_here);
+    if !is_ours {
         return Ok(Published::Foreign);
     }
     let mut owners = there.owner_references().to_vec();

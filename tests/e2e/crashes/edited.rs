@@ -207,7 +207,12 @@ fn an_edit_after_a_lost_answer_finds_what_nobody_was_told_of() {
                 ..Fault::once(action, FaultKind::LoseAnswer)
             });
         }
+        let gates = hold_each(&all, action, PausePoint::Before);
         apply_first(&all);
+        wait_reached(&gates, &format!("{action}, whose answer is lost"));
+        // No status names what is made before it is edited, however long that takes.
+        let withheld = Withheld::new(&world, "patch", "vpcendpoints/status");
+        gates.into_iter().for_each(Gate::release);
         for places in &all {
             places
                 .tenant
@@ -217,6 +222,7 @@ fn an_edit_after_a_lost_answer_finds_what_nobody_was_told_of() {
                 });
         }
         edit(&all, 0);
+        drop(withheld);
         each_is_there_alone(&all, 0, &format!("after the answer to {action} was lost"));
     }
 }
