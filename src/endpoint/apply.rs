@@ -403,7 +403,13 @@ impl Hands<'_> {
         if exists && !self.may_correct(name, &content) {
             return Ok(StepEnd::LeftAlone);
         }
-        let published = service::publish(&self.ctx.client, self.object, wanted).await;
+        // What has lost our label the cache does not show: that it was stored is remembered, so that no create is refused each time.
+        let exists = exists
+            || self
+                .ctx
+                .memories
+                .with(self.object, |memory| memory.corrections.left(name));
+        let published = service::publish(&self.ctx.client, self.object, wanted, exists).await;
         match published {
             Ok(Published::Done(service)) => {
                 let fact = service::fact(&service, &self.owner.uid);

@@ -96,9 +96,14 @@ impl Corrections {
         }
     }
 
+    /// Whether a Service of this name was left as it is found, and is not gone since.
+    pub fn left(&self, name: &str) -> bool {
+        self.changed.as_ref().is_some_and(|changed| changed.found.name == name)
+    }
+
     /// A Service of this name is gone.
     pub fn gone(&mut self, name: &str) {
-        if self.changed.as_ref().is_some_and(|changed| changed.found.name == name) {
+        if self.left(name) {
             self.changed = None;
         }
     }

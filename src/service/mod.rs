@@ -170,9 +170,14 @@ impl Publication<'_> {
     }
 }
 
-/// Creates the Service by POST; where one is there, it is corrected if the object controls it, else left alone. (A forced
-/// apply would take over a stranger's.)
-pub async fn publish(client: &Client, object: &Endpoint, wanted: &Publication<'_>) -> Result<Published, kube::Error> {
+/// Creates the Service by POST unless it `exists`; where one exists, it is corrected if the object controls it, else left alone. (A
+/// forced apply would take over a stranger's.)
+pub async fn publish(
+    client: &Client,
+    object: &Endpoint,
+    wanted: &Publication<'_>,
+    exists: bool,
+) -> Result<Published, kube::Error> {
     let namespace = object.namespace().unwrap_or_default();
     let api: Api<Service> = Api::namespaced(client.clone(), &namespace);
     let Publication {
@@ -206,10 +211,12 @@ pub async fn publish(client: &Client, object: &Endpoint, wanted: &Publication<'_
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PostParams::default()
     };
-    match api.create(&post, &new).await {
-        Ok(made) => return Ok(Published::Done(Box::new(made))),
-        Err(error) if is_status(&error, 409) => {}
-        Err(error) => return Err(error),
+    if !exists {
+        match api.create(&post, &new).await {
+            Ok(made) => return Ok(Published::Done(Box::new(made))),
+            Err(error) if is_status(&error, 409) => {}
+            Err(error) => return Err(error),
+        }
     }
     let Some(there) = api.get_opt(name).await? else {
         return Ok(Published::Vanished);

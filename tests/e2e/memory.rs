@@ -1,5 +1,6 @@
 //! Memory is bounded by what the operator keeps, and not by what others send. It runs here with the chart's memory limit, and ends
-//! where it takes more.
+//! where it takes more. With the same limit it runs where security groups are planted ([`crate::planted`]) and where its port is
+//! attacked ([`crate::scrapes`]).
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -16,7 +17,7 @@ const THREADS: usize = 4;
 const MEBIBYTE: f64 = 1_048_576.0;
 
 /// A world whose operator ends when it takes more memory than its Deployment allows, and a tenant in it.
-fn limited() -> World {
+pub(crate) fn limited() -> World {
     let mut world = World::own(Setup::fast());
     world.operator.limit_memory().expect("the Deployment has a limit");
     restart(&world);
@@ -39,7 +40,7 @@ fn tell(world: &World, when: &str) {
 }
 
 /// It is up, and works for others.
-fn serves(tenant: &Tenant<'_>, name: &str) {
+pub(crate) fn serves(tenant: &Tenant<'_>, name: &str) {
     tenant.apply(name, tenant.spec(json!({})));
     tenant.ready(name);
     let ended = tenant.world.operator.exited().expect("it was started");

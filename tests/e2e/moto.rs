@@ -180,5 +180,32 @@ fn the_three_group_types_live_on_moto() {
         "a provided group is never deleted"
     );
     assert!(cluster.list(&cluster::services(NAMESPACE)).is_empty());
+
+    // An orphan, since the operator does not see its object go.
+    let orphan = endpoint(NAMESPACE, "orphan", &spec("generated"));
+    cluster.create(&collection, &orphan, Run::Real).expect("it is valid");
+    let orphan = ready("orphan")["status"].take();
     assert!(operator.terminate().expect("it was running").success());
+    let no_finalizer = json!({"metadata": {"finalizers": null}});
+    cluster.merge(&path("orphan"), &no_finalizer).expect("it is allowed");
+    cluster.delete(&path("orphan"));
+    let deleted = Command::new(env!("CARGO_BIN_EXE_vpce-operator"))
+        .args(["orphans", "--account", "moto", "--delete", "--yes"])
+        .env_clear()
+        .env("KUBECONFIG", cluster.plane.kubeconfig())
+        .env("AWS_ENDPOINT_URL", moto.url())
+        .env("AWS_REGION", REGION)
+        .env("AWS_ACCESS_KEY_ID", &aws.access_key_id)
+        .env("AWS_SECRET_ACCESS_KEY", &aws.secret_access_key)
+        .output()
+        .expect("it runs");
+    let told = String::from_utf8_lossy(&[&deleted.stdout[..], &deleted.stderr[..]].concat()).into_owned();
+    assert!(deleted.status.success(), "{told}");
+    for id in ["vpc_endpoint_id", "security_group_id"] {
+        let id = orphan[id].as_str().expect("an id");
+        assert!(told.contains(id), "{told}");
+    }
+    let shown = account(&moto, "show");
+    assert_eq!(shown["endpoints"], json!([]), "{told}");
+    assert!(made_for(&shown["groups"], "orphan").is_empty(), "{told}");
 }
