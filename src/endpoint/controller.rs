@@ -71,7 +71,10 @@ async fn guarded(object: Arc<Endpoint>, ctx: Shared) -> Result<Action, Infallibl
     let (outcome, next) = match outcome {
         Ok(Ok(Ok(next))) => {
             ctx.memories.agreed(&object);
-            (Outcome::Ok, next)
+            let refused = ctx
+                .memories
+                .with(&object, |memory| std::mem::take(&mut memory.status_refused));
+            (if refused { Outcome::Error } else { Outcome::Ok }, next)
         }
         Ok(Ok(Err(error))) if is_status(&error, 409) => {
             (Outcome::Conflict, Next::NotBefore(ctx.memories.conflicted(&object)))

@@ -84,6 +84,8 @@ pub struct Memory {
     pub cut_off: bool,
     /// Since when a group that is to be deleted has been in use.
     pub in_use_since: Option<Instant>,
+    /// Whether the API server refused the status that this reconcile wrote.
+    pub status_refused: bool,
     /// Since when AWS has been at work on the endpoint.
     pub pending_since: Option<Instant>,
     /// The AWSAccount that it was resolved to when it was last reconciled; none where there was no single one, or nothing is known.

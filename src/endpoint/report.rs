@@ -262,7 +262,12 @@ impl Pass<'_> {
         match status::write(self.ctx, &self.object, status).await {
             Ok(written) => self.object = written,
             // It is told; what is in AWS goes on without.
-            Err(error) if Refused::of(&error).is_some() => return Ok(()),
+            Err(error) if let Some(is_tried) = Refused::of(&error).map(|refused| refused.is_tried) => {
+                self.ctx
+                    .memories
+                    .with(&self.object, |memory| memory.status_refused |= is_tried);
+                return Ok(());
+            }
             Err(error) => return Err(error),
         }
         // What was not stored is not told either.
