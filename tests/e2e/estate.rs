@@ -199,7 +199,7 @@ fn what_cannot_be_deleted_says_by_whom_it_is_used_and_nobody_waits_for_it() {
     );
     world.eventually("the message says which action is missing", || {
         let message = tenant.condition(&names[0], "Ready")?.message;
-        (message.contains("allow DescribeNetworkInterfaces") && message.contains(&tenant.role_arn)).then_some(())
+        (message.contains("allow ec2:DescribeNetworkInterfaces") && message.contains(&tenant.role_arn)).then_some(())
     });
     aws.set_role(&tenant.role_arn, whole).expect("a role");
     let ids: Vec<String> = tenant.endpoints().into_iter().map(|endpoint| endpoint.id).collect();

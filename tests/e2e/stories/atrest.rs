@@ -149,11 +149,12 @@ impl Story {
         } else {
             match () {
                 () if !account.mapped => &["NoAccount"],
-                () if account.suspended => &["AccountSuspended"],
+                // What has to be corrected in the spec is said first.
                 () if shape.region == Region::None && account.default_region == DefaultRegion::Unset => {
                     &["RegionMissing"]
                 }
                 () if !model.is_allowed(shape) => &["NotAllowed"],
+                () if account.suspended => &["AccountSuspended"],
                 () => &[],
             }
         };
