@@ -72,6 +72,12 @@ fn a_restart_an_upgrade_and_a_new_leader_write_nothing_over_a_converged_estate()
     world.operator.start().expect("it starts");
     let tenant = world.tenant("estate");
     settle(&tenant, OF_ESTATE);
+    world.eventually("all is said of its AWSAccount", || {
+        let account = world.aws_account(&tenant.account)?;
+        let verified = condition(&account, "PermissionsVerified")?;
+        let counts_all = account["status"]["endpoints"] == OF_ESTATE;
+        (counts_all && verified.status && account["status"]["orphans"]["count"] == 0).then_some(())
+    });
     rest(&tenant);
 
     let (versions_before, calls_before) = (versions(&tenant), tenant.writes().len());
