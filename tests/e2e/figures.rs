@@ -137,12 +137,17 @@ fn many_endpoints_need_no_more_looks_than_one() {
     );
 }
 
-/// Waits until the tenant's account is Ready, so that what follows is the endpoints' alone.
+/// Waits until all is written that is to be said of the tenant's account, so that what follows is the endpoints' alone.
 fn at_rest_of_nothing(tenant: &Tenant<'_>) {
-    tenant.world.eventually("the AWSAccount is Ready", || {
-        let account = tenant.world.aws_account(&tenant.account)?;
-        condition(&account, "Ready").filter(|ready| ready.status)
-    });
+    tenant
+        .world
+        .eventually("the AWSAccount is Ready, protected and checked", || {
+            let account = tenant.world.aws_account(&tenant.account)?;
+            let is_protected = account["metadata"]["finalizers"].is_array();
+            let is_checked =
+                condition(&account, "PermissionsVerified").is_some() && account["status"]["orphans"].is_object();
+            condition(&account, "Ready").filter(|ready| ready.status && is_protected && is_checked)
+        });
 }
 
 #[test]
