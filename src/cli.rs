@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use vpce_core::limits::Override;
 use vpce_core::metadata::KeyPattern;
+use vpce_core::rate::Override;
 
 use crate::iam_policy::IamPolicy;
 use crate::orphans::Orphans;

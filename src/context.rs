@@ -9,7 +9,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
-use vpce_core::api::{AWSAccount, AWSAccountSpec, RELEASE_HOLD, VPCEndpoint, Watched};
+use vpce_core::api::{AWSAccount, AWSAccountSpec, RESUME_CREATION, VPCEndpoint, Watched};
 use vpce_core::ids::{AccountId, RoleArn};
 use vpce_core::tags::Clusters;
 use vpce_core::tenancy;
@@ -18,11 +18,11 @@ use crate::account::permissions::Verifications;
 use crate::account::protection::Protection;
 use crate::aws::observer::Observer;
 use crate::aws::region::Regions;
-use crate::aws::sessions::{Role, Sessions};
+use crate::aws::sessions::{SessionKey, Sessions};
 use crate::cli::Settings;
-use crate::endpoint::admission::Admissions;
-use crate::endpoint::gate::Gates;
+use crate::endpoint::capacity::CapacityReservations;
 use crate::endpoint::memory::Memories;
+use crate::endpoint::semaphore::AccountSemaphore;
 use crate::events::Events;
 use crate::service::names::NameWaiters;
 use crate::telemetry::Metrics;
@@ -34,7 +34,7 @@ pub type Endpoint = Watched<VPCEndpoint>;
 pub type Account = Watched<AWSAccount>;
 
 /// Wakes a VPCEndpoint, by namespace and name.
-pub type Wake = Arc<dyn Fn(&str, &str) + Send + Sync>;
+pub type Enqueue = Arc<dyn Fn(&str, &str) + Send + Sync>;
 
 /// Whether AWS may be written for an object, now.
 pub type Permitted = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -70,15 +70,15 @@ impl Caches {
 
 /// The kinds whose caches have been filled once. (A store's own `wait_until_ready` wakes only one of those who wait.)
 #[derive(Clone)]
-pub struct Filled(Arc<watch::Sender<BTreeSet<&'static str>>>);
+pub struct CacheSync(Arc<watch::Sender<BTreeSet<&'static str>>>);
 
-impl Default for Filled {
+impl Default for CacheSync {
     fn default() -> Self {
         Self(Arc::new(watch::Sender::new(BTreeSet::new())))
     }
 }
 
-impl Filled {
+impl CacheSync {
     /// All kinds that are watched.
     pub const ALL: &'static [&'static str] = &["VPCEndpoint", "AWSAccount", "Namespace", "Service"];
 
@@ -99,13 +99,13 @@ impl Filled {
 
 /// Asks for objects to be looked at.
 #[derive(Clone)]
-pub struct Wakers {
+pub struct Requeuer {
     endpoints: UnboundedSender<ObjectRef<Endpoint>>,
     accounts: UnboundedSender<ObjectRef<Account>>,
     memories: Memories,
 }
 
-impl Wakers {
+impl Requeuer {
     /// Into these queues.
     pub fn new(
         endpoints: UnboundedSender<ObjectRef<Endpoint>>,
@@ -126,7 +126,7 @@ impl Wakers {
     }
 
     /// Has a VPCEndpoint looked at now. What was refused to it is tried again in its own time.
-    pub fn look(&self, namespace: &str, name: &str) {
+    pub fn requeue(&self, namespace: &str, name: &str) {
         self.memories.forget_wait(namespace, name);
         self.enqueue(namespace, name);
     }
@@ -155,11 +155,11 @@ pub struct Context {
     /// What is watched.
     pub caches: Caches,
     /// Which of it is known in full.
-    pub filled: Filled,
+    pub filled: CacheSync,
     /// Sessions of roles.
     pub sessions: Sessions,
     /// Which session each AWSAccount asked for last: when it asks for another, the one before is let go.
-    pub asked: Arc<Mutex<HashMap<String, Role>>>,
+    pub asked: Arc<Mutex<HashMap<String, SessionKey>>>,
     /// What dry runs have found of each AWSAccount's role.
     pub verifications: Verifications,
     /// Accounts in regions.
@@ -173,9 +173,9 @@ pub struct Context {
     /// What is remembered of each object between reconciles.
     pub memories: Memories,
     /// How many work in each account.
-    pub gates: Gates,
+    pub semaphore: AccountSemaphore,
     /// Who may be bound to an account that allows only so many.
-    pub admissions: Admissions,
+    pub capacity: CapacityReservations,
     /// Writes to the API server that are in trouble.
     pub writes: Writes,
     /// Who waits for the name of a Service.
@@ -183,12 +183,12 @@ pub struct Context {
     /// Keeps AWSAccounts that are used from going.
     pub protection: Protection,
     /// Wakes objects.
-    pub wakers: Wakers,
+    pub requeuer: Requeuer,
 }
 
 impl Context {
     /// The key of the session that an account's spec asks for.
-    pub fn role(&self, account: &str, role: &RoleArn, spec: &AWSAccountSpec) -> Role {
+    pub fn role(&self, account: &str, role: &RoleArn, spec: &AWSAccountSpec) -> SessionKey {
         self::role(&self.clusters.own, account, role, spec, self.settings.source_identity)
     }
 
@@ -202,7 +202,7 @@ impl Context {
                     .is_ok_and(|role| role.account() == account_id)
             };
             annotations
-                .and_then(|all| all.get(RELEASE_HOLD))
+                .and_then(|all| all.get(RESUME_CREATION))
                 .is_some_and(|id| id == hold)
                 && account.spec.as_ref().is_ok_and(leads_there)
         })
@@ -210,9 +210,9 @@ impl Context {
 }
 
 /// The session that an account's spec asks for.
-pub fn role(cluster: &str, account: &str, role: &RoleArn, spec: &AWSAccountSpec, source_identity: bool) -> Role {
+pub fn role(cluster: &str, account: &str, role: &RoleArn, spec: &AWSAccountSpec, source_identity: bool) -> SessionKey {
     let session_name = session_name(cluster, account);
-    Role {
+    SessionKey {
         arn: role.as_str().to_owned(),
         account_id: role.account().to_string(),
         partition: role.partition().to_owned(),

@@ -147,7 +147,7 @@ pub struct TenantFlags {
     #[arg(long, conflicts_with = "from")]
     pub role_arn: Option<RoleArn>,
 
-    /// Take role, external id, session tags and rails from the AWSAccount in this YAML file; `-`: standard input.
+    /// Take role, external id, session tags and guardrails from the AWSAccount in this YAML file; `-`: standard input.
     #[arg(long, value_name = "FILE")]
     pub from: Option<PathBuf>,
 

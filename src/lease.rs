@@ -18,7 +18,7 @@ use crate::service::{is_status, words};
 
 /// Which Lease, and for how long.
 #[derive(Debug, Clone)]
-pub struct Terms {
+pub struct LeaseConfig {
     /// The Lease's namespace.
     pub namespace: String,
     /// The Lease's name.
@@ -29,7 +29,7 @@ pub struct Terms {
     pub duration: Duration,
 }
 
-impl Terms {
+impl LeaseConfig {
     /// The leader gives up after so long without a renewal.
     fn deadline(&self) -> Duration {
         self.duration * 2 / 3
@@ -58,7 +58,7 @@ pub enum Lost {
 /// Held by the one who leads.
 pub struct Leadership {
     api: Api<Lease>,
-    terms: Terms,
+    config: LeaseConfig,
     /// The pod, and which of its processes: no other, whatever its pod is called, takes this one's renewals for its own.
     identity: String,
     lease: Lease,
@@ -67,18 +67,18 @@ pub struct Leadership {
 }
 
 /// Waits until the Lease can be had, and takes it. While another holds it, `waiting` is told.
-pub async fn acquire(client: Client, terms: Terms, waiting: impl Fn()) -> Leadership {
-    let api: Api<Lease> = Api::namespaced(client, &terms.namespace);
-    let identity = format!("{}_{:016x}", terms.pod, fastrand::u64(..));
+pub async fn acquire(client: Client, config: LeaseConfig, waiting: impl Fn()) -> Leadership {
+    let api: Api<Lease> = Api::namespaced(client, &config.namespace);
+    let identity = format!("{}_{:016x}", config.pod, fastrand::u64(..));
     let mut seen: Option<(Option<String>, Instant)> = None;
     let mut told = None;
     loop {
-        match take(&api, &terms, &identity, &mut seen).await {
+        match take(&api, &config, &identity, &mut seen).await {
             Ok(Taking::Taken(lease, renewed)) => {
-                tracing::info!(lease = terms.name, holder = identity, "leading");
+                tracing::info!(lease = config.name, holder = identity, "leading");
                 return Leadership {
                     api,
-                    terms,
+                    config,
                     identity,
                     lease: *lease,
                     renewed,
@@ -87,20 +87,20 @@ pub async fn acquire(client: Client, terms: Terms, waiting: impl Fn()) -> Leader
             Ok(Taking::Held(holder)) => {
                 waiting();
                 if told.as_ref() != Some(&holder) {
-                    tracing::info!(lease = terms.name, holder, "waiting: another leads");
+                    tracing::info!(lease = config.name, holder, "waiting: another leads");
                     told = Some(holder);
                 }
             }
             Err(error) => {
                 let error = words(&error);
                 tracing::warn!(
-                    lease = terms.name,
+                    lease = config.name,
                     error,
                     "the Lease cannot be read or taken; trying again"
                 );
             }
         }
-        tokio::time::sleep(terms.retry()).await;
+        tokio::time::sleep(config.retry()).await;
     }
 }
 
@@ -111,19 +111,19 @@ enum Taking {
 
 async fn take(
     api: &Api<Lease>,
-    terms: &Terms,
+    config: &LeaseConfig,
     identity: &str,
     seen: &mut Option<(Option<String>, Instant)>,
 ) -> Result<Taking, kube::Error> {
     let sent = Instant::now();
-    let Some(there) = api.get_opt(&terms.name).await? else {
+    let Some(there) = api.get_opt(&config.name).await? else {
         let new = Lease {
             metadata: ObjectMeta {
-                name: Some(terms.name.clone()),
-                namespace: Some(terms.namespace.clone()),
+                name: Some(config.name.clone()),
+                namespace: Some(config.namespace.clone()),
                 ..ObjectMeta::default()
             },
-            spec: Some(held_by(terms, identity, None)),
+            spec: Some(held_by(config, identity, None)),
         };
         return match api.create(&PostParams::default(), &new).await {
             Ok(lease) => Ok(Taking::Taken(Box::new(held(lease, identity)?), sent)),
@@ -139,15 +139,15 @@ async fn take(
     let spec = there.spec.clone().unwrap_or_default();
     let holder = spec.holder_identity.clone().unwrap_or_default();
     let promised = u64::try_from(spec.lease_duration_seconds.unwrap_or(0)).unwrap_or(0);
-    let is_former_self = holder.rsplit_once('_').is_some_and(|(pod, _)| pod == terms.pod);
-    if !holder.is_empty() && !is_former_self && unchanged < terms.duration.max(Duration::from_secs(promised)) {
+    let is_former_self = holder.rsplit_once('_').is_some_and(|(pod, _)| pod == config.pod);
+    if !holder.is_empty() && !is_former_self && unchanged < config.duration.max(Duration::from_secs(promised)) {
         return Ok(Taking::Held(holder));
     }
     let lease = Lease {
-        spec: Some(held_by(terms, identity, Some(&spec))),
+        spec: Some(held_by(config, identity, Some(&spec))),
         ..there
     };
-    match api.replace(&terms.name, &PostParams::default(), &lease).await {
+    match api.replace(&config.name, &PostParams::default(), &lease).await {
         Ok(lease) => Ok(Taking::Taken(Box::new(held(lease, identity)?), sent)),
         Err(error) if is_status(&error, 409) => Ok(Taking::Held("somebody who was quicker".to_owned())),
         Err(error) => Err(error),
@@ -170,12 +170,12 @@ fn holder(lease: &Lease) -> Option<&str> {
 }
 
 /// A spec that says who leads from now on.
-fn held_by(terms: &Terms, identity: &str, before: Option<&LeaseSpec>) -> LeaseSpec {
+fn held_by(config: &LeaseConfig, identity: &str, before: Option<&LeaseSpec>) -> LeaseSpec {
     let now = MicroTime(Timestamp::now());
     LeaseSpec {
         holder_identity: Some(identity.to_owned()),
         // Rounded up: whoever reads it waits no less than we do.
-        lease_duration_seconds: i32::try_from(terms.duration.as_millis().div_ceil(1000)).ok(),
+        lease_duration_seconds: i32::try_from(config.duration.as_millis().div_ceil(1000)).ok(),
         acquire_time: Some(now.clone()),
         renew_time: Some(now),
         lease_transitions: Some(before.map_or(0, |before| before.lease_transitions.unwrap_or(0).saturating_add(1))),
@@ -188,21 +188,21 @@ impl Leadership {
     pub async fn keep(&mut self) -> Lost {
         let mut problem = "no answer".to_owned();
         loop {
-            tokio::time::sleep(self.terms.retry()).await;
-            let left = self.terms.deadline().saturating_sub(self.renewed.elapsed());
+            tokio::time::sleep(self.config.retry()).await;
+            let left = self.config.deadline().saturating_sub(self.renewed.elapsed());
             match tokio::time::timeout(left, self.renew()).await {
                 Ok(Ok(Ok(()))) => {}
                 Ok(Ok(Err(lost))) => return lost,
                 Ok(Err(error)) => {
                     problem = words(&error);
-                    let left = self.terms.deadline().saturating_sub(self.renewed.elapsed());
+                    let left = self.config.deadline().saturating_sub(self.renewed.elapsed());
                     tracing::warn!(
-                        lease = self.terms.name,
+                        lease = self.config.name,
                         error = problem,
                         "the Lease was not renewed; trying again, for {left:.1?} at the most"
                     );
                 }
-                Err(_) => return Lost::NotRenewed(self.terms.deadline(), problem),
+                Err(_) => return Lost::NotRenewed(self.config.deadline(), problem),
             }
         }
     }
@@ -213,7 +213,11 @@ impl Leadership {
         let spec = lease.spec.get_or_insert_default();
         spec.holder_identity = Some(self.identity.clone());
         spec.renew_time = Some(MicroTime(Timestamp::now()));
-        match self.api.replace(&self.terms.name, &PostParams::default(), &lease).await {
+        match self
+            .api
+            .replace(&self.config.name, &PostParams::default(), &lease)
+            .await
+        {
             Ok(lease) => {
                 self.lease = lease.clone();
                 held(lease, &self.identity)?;
@@ -222,7 +226,7 @@ impl Leadership {
             }
             // Somebody has written it: ourselves, where an answer was lost, a person, or the next leader.
             Err(error) if is_status(&error, 409) || is_status(&error, 404) => {
-                let Some(there) = self.api.get_opt(&self.terms.name).await? else {
+                let Some(there) = self.api.get_opt(&self.config.name).await? else {
                     return Ok(Err(Lost::Deleted));
                 };
                 let spec = there.spec.clone().unwrap_or_default();
@@ -239,14 +243,14 @@ impl Leadership {
 
     /// Lets another lead at once, when the work has ended.
     pub async fn release(self) {
-        let released = tokio::time::timeout(self.terms.retry() * 2, self.give_back()).await;
+        let released = tokio::time::timeout(self.config.retry() * 2, self.give_back()).await;
         match released {
-            Ok(Ok(())) => tracing::info!(lease = self.terms.name, "no longer leading"),
+            Ok(Ok(())) => tracing::info!(lease = self.config.name, "no longer leading"),
             Ok(Err(error)) => {
-                tracing::warn!(lease = self.terms.name, %error, "the Lease was not given back; it expires")
+                tracing::warn!(lease = self.config.name, %error, "the Lease was not given back; it expires")
             }
             Err(_) => tracing::warn!(
-                lease = self.terms.name,
+                lease = self.config.name,
                 "the Lease was not given back in time; it expires"
             ),
         }
@@ -254,7 +258,7 @@ impl Leadership {
 
     async fn give_back(&self) -> Result<(), kube::Error> {
         // A renewal may have been cut off after it was taken.
-        let Some(mut lease) = self.api.get_opt(&self.terms.name).await? else {
+        let Some(mut lease) = self.api.get_opt(&self.config.name).await? else {
             return Ok(());
         };
         let spec = lease.spec.get_or_insert_default();
@@ -264,7 +268,7 @@ impl Leadership {
         spec.holder_identity = None;
         spec.renew_time = Some(MicroTime(Timestamp::now()));
         self.api
-            .replace(&self.terms.name, &PostParams::default(), &lease)
+            .replace(&self.config.name, &PostParams::default(), &lease)
             .await
             .map(drop)
     }

@@ -26,32 +26,32 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 use vpce_core::ids::EndpointId;
-use vpce_core::limits::Limits;
+use vpce_core::rate::Limits;
 use vpce_core::tags::Clusters;
 
 use crate::account;
 use crate::account::protection::Protection;
 use crate::aws::leftovers::Present;
 use crate::aws::observer::{CallRecord, Observer};
-use crate::aws::region::{RegionKey, Regions};
+use crate::aws::region::{AccountRegionKey, Regions};
 use crate::aws::{self, sessions};
 use crate::cli::Settings;
-use crate::context::{Account, Caches, Context, Endpoint, Filled, Shared, Wake, Wakers};
+use crate::context::{Account, CacheSync, Caches, Context, Endpoint, Enqueue, Requeuer, Shared};
 use crate::endpoint;
-use crate::endpoint::admission::{self, Admissions};
-use crate::endpoint::gate::Gates;
-use crate::endpoint::memory::{HeldBack, Memories};
+use crate::endpoint::capacity::{self, CapacityReservations};
+use crate::endpoint::memory::{Memories, PlannedChanges};
 use crate::endpoint::queues;
+use crate::endpoint::semaphore::AccountSemaphore;
 use crate::endpoint::status::binding;
 use crate::events::Events;
-use crate::lease::{self, Leadership, Lost, Terms};
+use crate::lease::{self, Leadership, LeaseConfig, Lost};
 use crate::pages;
 use crate::service::{self, MANAGED_BY, is_status, names};
 use crate::telemetry::kubernetes::CountRequests;
 use crate::telemetry::logging::{self, LogLevel};
 use crate::telemetry::traces::Traces;
 use crate::telemetry::{
-    self, Access, AdminAddress, Heartbeat, LineGauges, Metrics, MetricsOptions, RegionGauges, Sources,
+    self, Access, AdminAddress, Heartbeat, Metrics, MetricsOptions, RateLimiterGauges, RegionGauges, Sources,
 };
 
 /// How long an ordinary request to the API server may take; watches are renewed by the server before this.
@@ -190,7 +190,7 @@ async fn lead(settings: &Settings, client: &Client, ready: &watch::Sender<bool>)
         tracing::warn!("no election: there must be no other process of this operator (--lease-namespace, --pod-name)");
         return None;
     };
-    let terms = Terms {
+    let terms = LeaseConfig {
         namespace: namespace.clone(),
         name: settings.lease_name.clone(),
         pod: pod.clone(),
@@ -302,36 +302,36 @@ pub(crate) async fn context(
     let memories = Memories::default();
     let (wake_endpoint, endpoints) = mpsc::unbounded_channel();
     let (wake_account, accounts) = mpsc::unbounded_channel();
-    let wakers = Wakers::new(wake_endpoint, wake_account, memories.clone());
+    let requeuer = Requeuer::new(wake_endpoint, wake_account, memories.clone());
     let ctx = Context {
         sessions: open_sessions(&settings, metrics).await,
         asked: Arc::default(),
         verifications: Default::default(),
-        regions: open_regions(&settings, &clusters, &caches, &wakers, metrics),
+        regions: open_regions(&settings, &clusters, &caches, &requeuer, metrics),
         observer: observer(metrics),
         events: Events::new(client.clone()),
-        gates: Gates::new(settings.account_concurrency, look(&wakers)),
-        admissions: Admissions::default(),
+        semaphore: AccountSemaphore::new(settings.account_concurrency, requeue(&requeuer)),
+        capacity: CapacityReservations::default(),
         writes: Default::default(),
         names: Default::default(),
         protection: Protection::default(),
         metrics: metrics.clone(),
         client,
         memories,
-        wakers,
+        requeuer,
         clusters,
         cluster_since,
         caches,
-        filled: Filled::default(),
+        filled: CacheSync::default(),
         settings,
     };
     (ctx, Queues { endpoints, accounts })
 }
 
-/// Wakes an object whose turn has come; what was refused goes on waiting.
-fn look(wakers: &Wakers) -> Wake {
-    let wakers = wakers.clone();
-    Arc::new(move |namespace, name| wakers.look(namespace, name))
+/// Requeues an object whose token has come; what was refused keeps its backoff.
+fn requeue(requeuer: &Requeuer) -> Enqueue {
+    let requeuer = requeuer.clone();
+    Arc::new(move |namespace, name| requeuer.requeue(namespace, name))
 }
 
 /// Starts watches and controllers; the future ends when the controllers have.
@@ -390,7 +390,7 @@ async fn start(
                     .combine(predicates::finalizers),
                 PredicateConfig::default(),
             )
-            .inspect_ok(move |account| account::reconcile::wake_users(&ctx, &account.name_any()))
+            .inspect_ok(move |account| account::reconcile::enqueue_users(&ctx, &account.name_any()))
     };
     tokio::spawn(watch_namespaces(ctx.clone(), namespace_writer, filled.clone()));
     tokio::spawn(watch_services(ctx.clone(), service_writer, filled.clone()));
@@ -416,7 +416,7 @@ async fn start(
     tokio::spawn({
         let ctx = ctx.clone();
         async move {
-            filled.with(Filled::ALL).await;
+            filled.with(CacheSync::ALL).await;
             tracing::info!("caches are filled");
             ctx.metrics.leader(true);
             ready_tx.send_replace(true);
@@ -432,7 +432,7 @@ async fn start(
 }
 
 /// Marks a kind when its first list is complete.
-fn marks<K>(filled: &Filled, kind: &'static str) -> impl FnMut(&Event<K>) + Send + 'static + use<K> {
+fn marks<K>(filled: &CacheSync, kind: &'static str) -> impl FnMut(&Event<K>) + Send + 'static + use<K> {
     let filled = filled.clone();
     move |event| {
         if let Event::InitDone = event {
@@ -479,7 +479,7 @@ fn tell_account(ctx: &Context, event: &Event<Endpoint>) {
         return;
     };
     if let Some(account) = &endpoint.status.account {
-        ctx.wakers.account(&account.name);
+        ctx.requeuer.account(&account.name);
     }
     if endpoint.metadata.deletion_timestamp.is_some() {
         queues::is_being_deleted(ctx, endpoint);
@@ -490,14 +490,14 @@ fn tell_account(ctx: &Context, event: &Event<Endpoint>) {
         ctx.memories.forget(&namespace, &name);
         ctx.names.end(&namespace, &name);
         ctx.writes.forget(endpoint);
-        for (namespace, name) in admission::waiting(&ctx.caches) {
-            ctx.wakers.endpoint(&namespace, &name);
+        for (namespace, name) in capacity::waiting(&ctx.caches) {
+            ctx.requeuer.endpoint(&namespace, &name);
         }
     }
 }
 
 /// A namespace whose labels changed may be mapped otherwise.
-async fn watch_namespaces(ctx: Shared, writer: Writer<PartialObjectMeta<Namespace>>, filled: Filled) {
+async fn watch_namespaces(ctx: Shared, writer: Writer<PartialObjectMeta<Namespace>>, filled: CacheSync) {
     let api: Api<PartialObjectMeta<Namespace>> = Api::all(ctx.client.clone());
     watch_kind(&ctx, "Namespace", api, pages::of_watches())
         .modify(|namespace| {
@@ -525,7 +525,7 @@ async fn watch_namespaces(ctx: Shared, writer: Writer<PartialObjectMeta<Namespac
             let name = namespace.name_any();
             for endpoint in ctx.caches.endpoints.state() {
                 if endpoint.namespace().is_some_and(|namespace| namespace == name) {
-                    ctx.wakers.endpoint(&name, &endpoint.name_any());
+                    ctx.requeuer.endpoint(&name, &endpoint.name_any());
                 }
             }
             ready(())
@@ -534,7 +534,7 @@ async fn watch_namespaces(ctx: Shared, writer: Writer<PartialObjectMeta<Namespac
 }
 
 /// A Service of ours that changed is put right.
-async fn watch_services(ctx: Shared, writer: Writer<Service>, filled: Filled) {
+async fn watch_services(ctx: Shared, writer: Writer<Service>, filled: CacheSync) {
     let api: Api<Service> = Api::all(ctx.client.clone());
     let config = pages::of_watches().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
     watch_kind(&ctx, "Service", api, config)
@@ -547,7 +547,7 @@ async fn watch_services(ctx: Shared, writer: Writer<Service>, filled: Filled) {
             let namespace = service.namespace().unwrap_or_default();
             for owner in service.owner_references() {
                 if owner.kind == Endpoint::kind(&()) && owner.controller == Some(true) {
-                    ctx.wakers.look(&namespace, &owner.name);
+                    ctx.requeuer.requeue(&namespace, &owner.name);
                 }
             }
             names::wake(&ctx, &namespace, &service.name_any());
@@ -595,18 +595,18 @@ fn open_regions(
     settings: &Settings,
     clusters: &Clusters,
     caches: &Caches,
-    wakers: &Wakers,
+    requeuer: &Requeuer,
     metrics: &Metrics,
 ) -> Regions {
-    let (caches, wakers, metrics) = (caches.clone(), wakers.clone(), metrics.clone());
+    let (caches, requeuer, metrics) = (caches.clone(), requeuer.clone(), metrics.clone());
     let claims = caches.clone();
     Regions::new(aws::region::Settings {
         clusters: clusters.clone(),
         poll: settings.poll_interval,
         settle: settings.settle,
         limits: Arc::new(Limits::new(settings.aws_limits.iter().cloned())),
-        look: look(&wakers),
-        wake: Arc::new(move |namespace, name| wakers.endpoint(namespace, name)),
+        requeue: requeue(&requeuer),
+        enqueue: Arc::new(move |namespace, name| requeuer.endpoint(namespace, name)),
         known: Arc::new(move |key| known_endpoints(&caches, key)),
         claims: Arc::new(move |key| Present::of(&claims, &key.account_id)),
         waited: Arc::new(move |action, seconds| metrics.aws_queue_wait(action, seconds)),
@@ -615,7 +615,7 @@ fn open_regions(
 
 /// The endpoints that objects have in a region, by their status, but for those that are being deleted, and those whose
 /// namespace may not use the account: whoever writes a status by mistake of RBAC holds nobody else's creates with it.
-fn known_endpoints(caches: &Caches, key: &RegionKey) -> Vec<EndpointId> {
+fn known_endpoints(caches: &Caches, key: &AccountRegionKey) -> Vec<EndpointId> {
     let of_region = |endpoint: &Arc<Endpoint>| {
         let binding = binding(&endpoint.status)?;
         let here = binding.account_id.as_str() == key.account_id && binding.region.as_str() == key.region;
@@ -632,13 +632,13 @@ fn sources(ctx: &Shared) -> Sources {
     let sessions = ctx.clone();
     let memories = ctx.memories.clone();
     Sources {
-        held_back: Arc::new(move || {
-            let steps = |held: HeldBack| {
+        planned_changes: Arc::new(move || {
+            let steps = |held: PlannedChanges| {
                 held.actions
                     .into_iter()
                     .map(move |action| (held.account.clone(), action))
             };
-            memories.held_back().into_iter().flat_map(steps).collect()
+            memories.planned_changes().into_iter().flat_map(steps).collect()
         }),
         endpoints: ctx.caches.endpoints.clone(),
         accounts: ctx.caches.accounts.clone(),
@@ -651,10 +651,10 @@ fn sources(ctx: &Shared) -> Sources {
                     snapshot_at: gauges.snapshot_at,
                     held: gauges.hold.is_some(),
                     orphans: region.leftovers(),
-                    lines: gauges
-                        .lines
+                    limiters: gauges
+                        .limiters
                         .into_iter()
-                        .map(|(action, tokens, waiting)| LineGauges {
+                        .map(|(action, tokens, waiting)| RateLimiterGauges {
                             action,
                             tokens,
                             waiting,

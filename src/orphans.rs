@@ -12,14 +12,14 @@ use kube::api::Api;
 use kube::{Client, ResourceExt};
 use vpce_core::error::Class;
 use vpce_core::ids::{EndpointId, GroupId, RoleArn};
-use vpce_core::line::Turn;
 use vpce_core::orphans::{Kind, Orphan};
+use vpce_core::rate::Decision;
 
-use crate::aws::deletes::Asker;
+use crate::aws::delete_batch::Requester;
 use crate::aws::ec2::Ec2;
 use crate::aws::leftovers::Present;
-use crate::aws::lines::Caller;
-use crate::aws::region::{LookError, Region, RegionKey};
+use crate::aws::limiters::Caller;
+use crate::aws::region::{AccountRegionKey, RefreshError, Region};
 use crate::cli::Settings;
 use crate::context::{Account, Caches, Context};
 use crate::operator;
@@ -158,7 +158,7 @@ async fn find_of(
     asked: &Orphans,
     ctx: &Context,
     account: &Account,
-    seen: &mut BTreeSet<RegionKey>,
+    seen: &mut BTreeSet<AccountRegionKey>,
     places: &mut Vec<Place>,
     unread: &mut Vec<String>,
 ) -> anyhow::Result<()> {
@@ -177,7 +177,7 @@ async fn find_of(
     regions.extend(asked.regions.iter().cloned());
     let present = Present::of(&ctx.caches, &role.account_id);
     for name_of_region in regions {
-        let key = RegionKey {
+        let key = AccountRegionKey {
             partition: role.partition.clone(),
             account_id: role.account_id.clone(),
             region: name_of_region.clone(),
@@ -213,10 +213,10 @@ async fn find_of(
 /// Reads everything now, and waits for its turn.
 async fn look(region: &Region, ec2: &Ec2) -> Result<(), crate::aws::error::CallError> {
     loop {
-        match region.look_whole(ec2, Duration::ZERO).await {
+        match region.refresh_all(ec2, Duration::ZERO).await {
             Ok(()) => return Ok(()),
-            Err(LookError::Busy(time)) => tokio::time::sleep(time).await,
-            Err(LookError::Failed(error)) => return Err(error),
+            Err(RefreshError::Busy(time)) => tokio::time::sleep(time).await,
+            Err(RefreshError::Failed(error)) => return Err(error),
         }
     }
 }
@@ -289,7 +289,7 @@ async fn delete(
     Ok(())
 }
 
-/// Deletes endpoints, waits until they are gone, then groups; gives how many are left.
+/// DeleteBatcher endpoints, waits until they are gone, then groups; gives how many are left.
 async fn delete_in(place: &Place, found: &[Orphan], out: &mut impl Write) -> anyhow::Result<usize> {
     let of = |kind: Kind| found.iter().filter(move |orphan| orphan.kind == kind);
     let deadline = Instant::now() + GONE_WITHIN;
@@ -298,7 +298,7 @@ async fn delete_in(place: &Place, found: &[Orphan], out: &mut impl Write) -> any
         .collect();
     let may_free_groups = !waiting.is_empty();
     for (id, orphan) in &waiting {
-        let asker = Asker {
+        let requester = Requester {
             namespace: orphan.namespace.clone(),
             name: orphan.name.clone(),
             account: place.account.clone(),
@@ -307,7 +307,7 @@ async fn delete_in(place: &Place, found: &[Orphan], out: &mut impl Write) -> any
         let permitted = Arc::new(|| true);
         place
             .region
-            .delete_endpoint(&place.ec2, &place.role, id, asker, permitted);
+            .delete_endpoint(&place.ec2, &place.role, id, requester, permitted);
     }
     let mut left = 0;
     while !waiting.is_empty() && Instant::now() < deadline {
@@ -315,9 +315,9 @@ async fn delete_in(place: &Place, found: &[Orphan], out: &mut impl Write) -> any
         let ids: Vec<EndpointId> = waiting.keys().cloned().collect();
         match place.region.read_now(&place.ec2, &ids).await {
             Ok(()) => {}
-            Err(LookError::Busy(_)) => continue,
-            Err(LookError::Failed(error)) if error.class == Class::Transient => continue,
-            Err(LookError::Failed(error)) => return Err(error.into()),
+            Err(RefreshError::Busy(_)) => continue,
+            Err(RefreshError::Failed(error)) if error.class == Class::Transient => continue,
+            Err(RefreshError::Failed(error)) => return Err(error.into()),
         }
         for id in ids {
             if let Some(error) = place.region.take_refusal(&id) {
@@ -355,7 +355,7 @@ async fn delete_group(
     deadline: Option<Instant>,
 ) -> Result<(), crate::aws::error::CallError> {
     loop {
-        while let Turn::Wait(time) = place.region.turn(DELETE_GROUP, &Caller::of_the_operator(ASKER)) {
+        while let Decision::Wait(time) = place.region.acquire(DELETE_GROUP, &Caller::of_the_operator(ASKER)) {
             tokio::time::sleep(time).await;
         }
         let error = match place.ec2.delete_group(id).await {

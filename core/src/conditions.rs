@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The condition types of a VPCEndpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Aspect {
+pub enum ConditionType {
     /// The namespace may use an account, and the account is ready.
     AccountResolved,
     /// The endpoint is available in AWS, with groups, rules and tags as specified.
@@ -13,7 +13,7 @@ pub enum Aspect {
     ServicePublished,
 }
 
-impl fmt::Display for Aspect {
+impl fmt::Display for ConditionType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
     }
@@ -29,7 +29,7 @@ pub enum Retry {
     /// With exponential backoff, at the resync interval at the slowest.
     Backoff,
     /// When its turn in the line of the AWS action comes.
-    Turn,
+    RateLimit,
 }
 
 /// Which event tells of it.
@@ -45,7 +45,7 @@ pub enum EventKind {
 
 /// What a reason means for its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Treatment {
+pub struct ReasonPolicy {
     /// Whether the object will not move until someone edits it or its AWS resource.
     pub stalled: bool,
     /// When to look again.
@@ -72,9 +72,9 @@ macro_rules! reasons {
             }
 
             /// What follows from it.
-            pub fn treatment(self) -> Treatment {
+            pub fn policy(self) -> ReasonPolicy {
                 match self {
-                    $(Reason::$name => Treatment { stalled: $stalled, retry: Retry::$retry, event: EventKind::$event },)*
+                    $(Reason::$name => ReasonPolicy { stalled: $stalled, retry: Retry::$retry, event: EventKind::$event },)*
                 }
             }
         }
@@ -106,7 +106,7 @@ reasons! {
     AccountReplaced             => false, Resync,  Warning;
     /// The AWSAccount is not Ready: its role cannot be assumed, or its spec does not parse.
     AccountNotReady             => false, Backoff, Warning;
-    /// The AWSAccount's rails do not allow what the spec asks for.
+    /// The AWSAccount's guardrails do not allow what the spec asks for.
     NotAllowed                  => false, Resync,  Warning;
     /// As many endpoints are bound to the AWSAccount as it allows.
     AccountFull                 => false, Resync,  Warning;
@@ -127,9 +127,9 @@ reasons! {
     LegacyUnsettled             => true,  Resync,  Warning;
 
     /// The endpoint is being made.
-    Creating                    => false, Turn,    None;
+    Creating                    => false, RateLimit, None;
     /// AWS allows only so many calls of a kind; the object has its place in the line.
-    WaitingInLine               => false, Turn,    None;
+    RateLimited               => false, RateLimit, None;
     /// AWS is still making or changing the endpoint.
     Pending                     => false, Poll,    None;
     /// The owner of the service must accept the connection.
@@ -171,7 +171,7 @@ reasons! {
     /// AWS refused a call with a code that the operator does not know.
     AWSRefused                  => false, Backoff, Warning;
     /// Many endpoints vanished at once; nothing is made until a person has looked.
-    MutationsHeld               => false, Resync,  Warning;
+    CreationPaused               => false, Resync,  Warning;
 
     /// Waits for the endpoint.
     WaitingForEndpoint          => false, Resync,  None;
@@ -239,8 +239,8 @@ account_reasons! {
     NoDryRuns,
     /// `PermissionsVerified`: EC2 is being asked.
     Asking,
-    /// `MutationsHeld`: many endpoints vanished at once.
-    MassChange,
+    /// `CreationPaused`: many endpoints vanished at once.
+    MassDeletionDetected,
 }
 
 impl AccountReason {
@@ -365,7 +365,7 @@ mod tests {
     #[test]
     fn what_an_account_tells_of_is_a_warning_on_its_endpoints() {
         for reason in Reason::ALL.iter().filter(|reason| reason.concerns_account()) {
-            assert_eq!(reason.treatment().event, EventKind::Warning, "{reason}");
+            assert_eq!(reason.policy().event, EventKind::Warning, "{reason}");
         }
     }
 
@@ -373,18 +373,18 @@ mod tests {
     fn what_only_pauses_says_until_when_and_is_told() {
         for reason in Reason::ALL.iter().filter(|reason| reason.only_pauses()) {
             assert!(reason.paused_until().is_some(), "{reason}");
-            assert_eq!(reason.treatment().event, EventKind::Warning, "{reason}");
-            assert!(!reason.treatment().stalled, "{reason}");
+            assert_eq!(reason.policy().event, EventKind::Warning, "{reason}");
+            assert!(!reason.policy().stalled, "{reason}");
         }
     }
 
     #[test]
     fn stalled_reasons_are_not_retried_before_the_resync() {
         for reason in Reason::ALL {
-            let treatment = reason.treatment();
-            if treatment.stalled {
-                assert_eq!(treatment.retry, Retry::Resync, "{reason}");
-                assert_eq!(treatment.event, EventKind::Warning, "{reason}");
+            let policy = reason.policy();
+            if policy.stalled {
+                assert_eq!(policy.retry, Retry::Resync, "{reason}");
+                assert_eq!(policy.event, EventKind::Warning, "{reason}");
             }
         }
     }

@@ -81,7 +81,7 @@ pub struct DesiredService {
     pub metadata: Metadata,
 }
 
-/// Completes a spec. Errors are values that no call to AWS could make right; whether the account allows it is [`crate::rails::check`]'s.
+/// Completes a spec. Errors are values that no call to AWS could make right; whether the account allows it is [`crate::guardrails::check`]'s.
 pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Result<Desired, Finding> {
     let VPCEndpointSpec {
         region: _,

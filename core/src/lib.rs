@@ -2,23 +2,22 @@
 //!
 //! The stages of a reconcile, in the order in which data passes them: [`resolve`] finds the account of an object,
 //! [`desired`] completes its spec, [`observed`] holds what was found, [`plan`] takes the difference. [`conditions`] says
-//! what every outcome means; [`error`] sorts the errors of AWS; [`line`] shares out what AWS allows;
+//! what every outcome means; [`error`] sorts the errors of AWS; [`rate`] keeps within the limits of AWS;
 //! [`orphans`] finds what belongs to no object; [`metadata`] says what a user may put on a Service; [`iam`] says what the operator has to be allowed there.
 
 pub mod api;
 pub mod conditions;
 pub mod desired;
 pub mod error;
+pub mod guardrails;
 pub mod iam;
 pub mod ids;
-pub mod limits;
-pub mod line;
 pub mod metadata;
 pub mod observed;
 pub mod orphans;
 pub mod ownership;
 pub mod plan;
-pub mod rails;
+pub mod rate;
 pub mod resolve;
 pub mod rules;
 pub mod tags;

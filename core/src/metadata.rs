@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::conditions::{Finding, Reason};
-use crate::rails::way_out;
+use crate::guardrails::way_out;
 
 /// Labels and annotations of a Service that stand there for its user.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]

@@ -100,7 +100,7 @@ impl EndpointType {
 
 /// A VPC endpoint as EC2 describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EndpointFact {
+pub struct ObservedEndpoint {
     /// Its id.
     pub id: EndpointId,
     /// Its type.
@@ -131,7 +131,7 @@ pub struct EndpointFact {
     pub last_error: Option<String>,
 }
 
-impl EndpointFact {
+impl ObservedEndpoint {
     /// The regional DNS name: its first label is the id and one more part, where a zonal name has the zone too.
     pub fn regional_dns_name(&self) -> Option<&str> {
         self.dns_names.iter().map(String::as_str).find(|name| {
@@ -164,7 +164,7 @@ impl EndpointFact {
 
 /// A security group with its rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupFact {
+pub struct ObservedGroup {
     /// Its id.
     pub id: GroupId,
     /// Its name, which AWS fixes when it is made.
@@ -183,7 +183,7 @@ pub struct GroupFact {
     pub ipv6_egress_unknown: bool,
 }
 
-impl GroupFact {
+impl ObservedGroup {
     /// AWS says that it has these rules.
     pub fn set_rules(&mut self, direction: Direction, rules: &RuleSet) {
         self.learn(direction, rules);
@@ -212,26 +212,26 @@ impl GroupFact {
 
 /// What looking for something of an object's gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sight<T> {
+pub enum Lookup<T> {
     /// Nothing carries the owner's tags, and status names nothing.
     Absent,
     /// Status names it and AWS does not know it, for now: EC2 is eventually consistent, so it is asked again.
     Unconfirmed,
     /// Status names it, and AWS has said twice, with time between, that it is gone; or said `deleted`.
-    Gone,
+    Deleted,
     /// There, with the owner's tags.
-    Ours(T),
+    Owned(T),
     /// There, under the id that status names, without the owner's tags.
-    Lost(T),
+    Unowned(T),
     /// There, with the owner's tags, and nothing else shows that it is the owner's.
     Unproven(T, Doubt),
 }
 
-impl<T> Sight<T> {
+impl<T> Lookup<T> {
     /// What is there and ours.
-    pub fn ours(&self) -> Option<&T> {
+    pub fn owned(&self) -> Option<&T> {
         match self {
-            Sight::Ours(fact) => Some(fact),
+            Lookup::Owned(fact) => Some(fact),
             _ => None,
         }
     }
@@ -239,7 +239,7 @@ impl<T> Sight<T> {
 
 /// A Service in the object's namespace that matters to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceFact {
+pub struct ObservedService {
     /// Its name.
     pub name: String,
     /// Whether our object is its controller.
@@ -269,7 +269,7 @@ pub struct ServiceContent {
     pub metadata: Metadata,
 }
 
-impl ServiceFact {
+impl ObservedService {
     /// What differs from what it is to hold, in the words of its manifest.
     pub fn differences(&self, wanted: &ServiceContent) -> Vec<&'static str> {
         let leads_elsewhere = self
@@ -302,21 +302,21 @@ impl ServiceFact {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observed {
     /// The endpoint.
-    pub endpoint: Sight<EndpointFact>,
+    pub endpoint: Lookup<ObservedEndpoint>,
     /// Further endpoints that are the owner's beyond doubt; there are none unless a person copied tags.
-    pub spare_endpoints: Vec<EndpointFact>,
+    pub spare_endpoints: Vec<ObservedEndpoint>,
     /// The generated or custom group.
-    pub group: Sight<GroupFact>,
+    pub group: Lookup<ObservedGroup>,
     /// The object's own Services, and the one that has the name it wants.
-    pub services: Vec<ServiceFact>,
+    pub services: Vec<ObservedService>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn endpoint(service: &str, names: &[&str]) -> EndpointFact {
-        EndpointFact {
+    fn endpoint(service: &str, names: &[&str]) -> ObservedEndpoint {
+        ObservedEndpoint {
             id: "vpce-0ab".into(),
             type_: EndpointType::Interface,
             requester_managed: false,

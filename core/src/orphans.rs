@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::ids::GroupId;
-use crate::observed::{EndpointFact, EndpointType, GroupFact, State};
+use crate::observed::{EndpointType, ObservedEndpoint, ObservedGroup, State};
 use crate::ownership::{Doubt, Proof};
 use crate::tags::{self, Clusters, Owner};
 
@@ -58,14 +58,14 @@ enum Evidence {
 
 impl Unclaimed {
     /// Of a security group.
-    pub fn group(clusters: &Clusters, fact: &GroupFact) -> Self {
+    pub fn group(clusters: &Clusters, fact: &ObservedGroup) -> Self {
         let owner = named_owner(clusters, &fact.tags);
         let named = owner.is_some_and(|owner| owner.named_group(&fact.name, &fact.description));
         Self::new(clusters, &fact.tags, Evidence::Group { named })
     }
 
     /// Of an endpoint; none of one that is gone.
-    pub fn endpoint(clusters: &Clusters, fact: &EndpointFact) -> Option<Self> {
+    pub fn endpoint(clusters: &Clusters, fact: &ObservedEndpoint) -> Option<Self> {
         if fact.state == State::Deleted {
             return None;
         }
@@ -230,9 +230,9 @@ mod tests {
         }
     }
 
-    fn group(id: &str, cluster: &str, name: &str) -> GroupFact {
+    fn group(id: &str, cluster: &str, name: &str) -> ObservedGroup {
         let owner = owner(cluster, name);
-        GroupFact {
+        ObservedGroup {
             id: id.into(),
             name: owner.group_name(),
             description: owner.group_description(),
@@ -244,8 +244,8 @@ mod tests {
         }
     }
 
-    fn endpoint(id: &str, name: &str, group: &str) -> EndpointFact {
-        EndpointFact {
+    fn endpoint(id: &str, name: &str, group: &str) -> ObservedEndpoint {
+        ObservedEndpoint {
             id: id.into(),
             type_: EndpointType::Interface,
             requester_managed: false,

@@ -15,7 +15,7 @@ use std::fmt;
 use crate::api::{SecurityGroupType, VPCEndpointSpec, VPCEndpointStatus};
 use crate::desired::full_service_name;
 use crate::ids::{EndpointId, GroupId, VpcId};
-use crate::observed::{EndpointFact, EndpointType, GroupFact, Sight};
+use crate::observed::{EndpointType, Lookup, ObservedEndpoint, ObservedGroup};
 use crate::tags::{self, Claim, Owner};
 
 /// How far the clocks of AWS and of the API server may be apart, in seconds. Kubernetes cuts off fractions of a second, so that of two
@@ -69,9 +69,9 @@ impl Wish {
 #[derive(Debug, Clone, Copy)]
 pub enum Found<'a> {
     /// An endpoint, and the groups that are proven to be the claimant's.
-    Endpoint(&'a EndpointFact, &'a BTreeSet<GroupId>),
+    Endpoint(&'a ObservedEndpoint, &'a BTreeSet<GroupId>),
     /// A security group.
-    Group(&'a GroupFact),
+    Group(&'a ObservedGroup),
 }
 
 /// What proves that something is the claimant's; the strongest first.
@@ -241,21 +241,21 @@ pub enum Named<R> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Own {
     /// The endpoint.
-    pub endpoint: Sight<EndpointFact>,
+    pub endpoint: Lookup<ObservedEndpoint>,
     /// Further endpoints that are its own beyond doubt.
-    pub spare_endpoints: Vec<EndpointFact>,
+    pub spare_endpoints: Vec<ObservedEndpoint>,
     /// The group.
-    pub group: Sight<GroupFact>,
+    pub group: Lookup<ObservedGroup>,
 }
 
 /// Tells what is the object's own from what only carries its tags.
-pub fn own(claimant: &Claimant<'_>, endpoints: Seen<EndpointFact>, groups: Seen<GroupFact>) -> Own {
+pub fn own(claimant: &Claimant<'_>, endpoints: Seen<ObservedEndpoint>, groups: Seen<ObservedGroup>) -> Own {
     let (groups_proven, _) = sorted(groups.tagged, |fact| prove(claimant, Found::Group(fact)));
     let own_groups: BTreeSet<GroupId> = groups_proven.iter().map(|(_, fact)| fact.id.clone()).collect();
-    let (mut group, further_groups) = sight(claimant, groups.named, groups_proven);
+    let (mut group, further_groups) = lookup(claimant, groups.named, groups_proven);
     // The one that took the place of one that is gone.
-    if let (Sight::Gone, Some((_, next))) = (&group, further_groups.into_iter().next()) {
-        group = Sight::Ours(next);
+    if let (Lookup::Deleted, Some((_, next))) = (&group, further_groups.into_iter().next()) {
+        group = Lookup::Owned(next);
     }
     let (mut proven, mut doubtful) = sorted(endpoints.tagged, |fact| {
         prove(claimant, Found::Endpoint(fact, &own_groups))
@@ -265,14 +265,14 @@ pub fn own(claimant: &Claimant<'_>, endpoints: Seen<EndpointFact>, groups: Seen<
         doubtful.extend(proven.drain(..).map(|(_, fact)| (Doubt::Several, fact)));
     }
     let is_named = endpoints.named != Named::None;
-    let (mut endpoint, mut spare) = sight(claimant, endpoints.named, proven);
-    if endpoint == Sight::Absent
+    let (mut endpoint, mut spare) = lookup(claimant, endpoints.named, proven);
+    if endpoint == Lookup::Absent
         && let Some((doubt, fact)) = doubtful.into_iter().find(|(doubt, _)| !doubt.is_certain())
     {
-        endpoint = Sight::Unproven(fact, doubt);
+        endpoint = Lookup::Unproven(fact, doubt);
     }
     // Where another is acknowledged, the operator has made none for this spec beside it.
-    let is_settled = is_named || endpoint.ours().is_some();
+    let is_settled = is_named || endpoint.owned().is_some();
     spare.retain(|(proof, _)| !(is_settled && *proof == Proof::Fits));
     Own {
         endpoint,
@@ -306,7 +306,7 @@ trait Claimed {
     fn is_deleted(&self) -> bool;
 }
 
-impl Claimed for EndpointFact {
+impl Claimed for ObservedEndpoint {
     fn is(&self, other: &Self) -> bool {
         self.id == other.id
     }
@@ -320,7 +320,7 @@ impl Claimed for EndpointFact {
     }
 }
 
-impl Claimed for GroupFact {
+impl Claimed for ObservedGroup {
     fn is(&self, other: &Self) -> bool {
         self.id == other.id
     }
@@ -335,26 +335,26 @@ impl Claimed for GroupFact {
 }
 
 /// What is under the id that the status names comes first; else the best that is proven.
-fn sight<R: Claimed>(
+fn lookup<R: Claimed>(
     claimant: &Claimant<'_>,
     named: Named<R>,
     mut proven: Vec<(Proof, R)>,
-) -> (Sight<R>, Vec<(Proof, R)>) {
-    let first = |proven: &mut Vec<(Proof, R)>| Sight::Ours(proven.remove(0).1);
-    let sight = match named {
-        Named::None if proven.is_empty() => Sight::Absent,
+) -> (Lookup<R>, Vec<(Proof, R)>) {
+    let first = |proven: &mut Vec<(Proof, R)>| Lookup::Owned(proven.remove(0).1);
+    let lookup = match named {
+        Named::None if proven.is_empty() => Lookup::Absent,
         Named::None => first(&mut proven),
-        Named::Gone => Sight::Gone,
-        Named::Unconfirmed => Sight::Unconfirmed,
-        Named::There(fact) if fact.is_deleted() => Sight::Gone,
+        Named::Gone => Lookup::Deleted,
+        Named::Unconfirmed => Lookup::Unconfirmed,
+        Named::There(fact) if fact.is_deleted() => Lookup::Deleted,
         Named::There(fact) => match proven.iter().position(|(_, own)| own.is(&fact)) {
-            Some(place) => Sight::Ours(proven.remove(place).1),
+            Some(place) => Lookup::Owned(proven.remove(place).1),
             // Another's, by its tags: no status that we wrote names it while there is one of the owner's.
             None if fact.claim(claimant.owner) == Claim::Another && !proven.is_empty() => first(&mut proven),
-            None => Sight::Lost(fact),
+            None => Lookup::Unowned(fact),
         },
     };
-    (sight, proven)
+    (lookup, proven)
 }
 
 #[cfg(test)]
@@ -389,8 +389,8 @@ mod tests {
         }
     }
 
-    fn endpoint() -> EndpointFact {
-        EndpointFact {
+    fn endpoint() -> ObservedEndpoint {
+        ObservedEndpoint {
             id: "vpce-1".into(),
             type_: EndpointType::Interface,
             requester_managed: false,
@@ -408,8 +408,8 @@ mod tests {
         }
     }
 
-    fn group() -> GroupFact {
-        GroupFact {
+    fn group() -> ObservedGroup {
+        ObservedGroup {
             id: "sg-own".into(),
             name: owner().group_name(),
             description: owner().group_description(),
@@ -440,7 +440,7 @@ mod tests {
 
     #[test]
     fn a_group_is_proven_by_status_or_by_what_aws_fixes() {
-        type Case = (&'static str, bool, fn(&mut GroupFact), Result<Proof, Doubt>);
+        type Case = (&'static str, bool, fn(&mut ObservedGroup), Result<Proof, Doubt>);
         let cases: [Case; 9] = [
             ("as it was made", false, |_| {}, Ok(Proof::Named)),
             ("acknowledged", true, |_| {}, Ok(Proof::Acknowledged)),
@@ -522,7 +522,7 @@ mod tests {
     fn an_endpoint_is_proven_by_status_by_its_group_or_by_a_spec_that_fits_at_the_right_time() {
         use Beside::{Generated, Nothing, OwnGroup, Provided, Status};
         const GIVEN: Beside = Provided(&["sg-given"]);
-        type Case = (&'static str, Beside, fn(&mut EndpointFact), Result<Proof, Doubt>);
+        type Case = (&'static str, Beside, fn(&mut ObservedEndpoint), Result<Proof, Doubt>);
         let with_group = || Ok(Proof::OwnGroup("sg-own".into()));
         let cases: [Case; 25] = [
             ("acknowledged", Status, |_| {}, Ok(Proof::Acknowledged)),
@@ -692,8 +692,8 @@ mod tests {
         Seen { named, tagged }
     }
 
-    fn other(id: &str) -> EndpointFact {
-        EndpointFact {
+    fn other(id: &str) -> ObservedEndpoint {
+        ObservedEndpoint {
             id: id.into(),
             ..endpoint()
         }
@@ -704,7 +704,7 @@ mod tests {
         let (owner, wish) = (owner(), wish(None));
         let mut own_endpoint = other("vpce-own");
         own_endpoint.groups.insert("sg-own".into());
-        let planted_group = GroupFact {
+        let planted_group = ObservedGroup {
             id: "sg-0".into(),
             name: "database".into(),
             ..group()
@@ -716,23 +716,26 @@ mod tests {
             seen(Named::None, vec![other("vpce-0"), own_endpoint.clone()]),
             groups(),
         );
-        assert_eq!(found.endpoint, Sight::Ours(own_endpoint.clone()));
-        assert_eq!((found.spare_endpoints.len(), &found.group), (0, &Sight::Ours(group())));
+        assert_eq!(found.endpoint, Lookup::Owned(own_endpoint.clone()));
+        assert_eq!(
+            (found.spare_endpoints.len(), &found.group),
+            (0, &Lookup::Owned(group()))
+        );
 
         let found = own(&unnamed, seen(Named::None, vec![other("vpce-0")]), groups());
-        assert_eq!(found.endpoint, Sight::Unproven(other("vpce-0"), Doubt::NoOwnGroup));
+        assert_eq!(found.endpoint, Lookup::Unproven(other("vpce-0"), Doubt::NoOwnGroup));
 
         let planted = || seen(Named::None, vec![planted_group.clone()]);
         let found = own(&unnamed, seen(Named::None, Vec::new()), planted());
-        assert_eq!((found.endpoint, found.group), (Sight::Absent, Sight::Absent));
+        assert_eq!((found.endpoint, found.group), (Lookup::Absent, Lookup::Absent));
 
         // What certainly is not its own does not even keep it waiting.
-        let gateway = EndpointFact {
+        let gateway = ObservedEndpoint {
             type_: EndpointType::Other("Gateway".into()),
             ..endpoint()
         };
         let found = own(&unnamed, seen(Named::None, vec![gateway]), planted());
-        assert_eq!(found.endpoint, Sight::Absent);
+        assert_eq!(found.endpoint, Lookup::Absent);
     }
 
     #[test]
@@ -742,18 +745,18 @@ mod tests {
         let nothing = || seen(Named::None, Vec::new());
         let unnamed = claimant(&owner, Some(&wish));
         let found = own(&unnamed, seen(Named::None, both()), nothing());
-        assert_eq!(found.endpoint, Sight::Unproven(other("vpce-0"), Doubt::Several));
+        assert_eq!(found.endpoint, Lookup::Unproven(other("vpce-0"), Doubt::Several));
         let id = EndpointId::from("vpce-1");
         let named = Claimant {
             endpoint: Some(&id),
             ..unnamed
         };
         for (named_one, expected) in [
-            (Named::There(other("vpce-1")), Sight::Ours(other("vpce-1"))),
-            (Named::Gone, Sight::Gone),
-            (Named::Unconfirmed, Sight::Unconfirmed),
+            (Named::There(other("vpce-1")), Lookup::Owned(other("vpce-1"))),
+            (Named::Gone, Lookup::Deleted),
+            (Named::Unconfirmed, Lookup::Unconfirmed),
         ] {
-            let tagged = if expected.ours().is_some() {
+            let tagged = if expected.owned().is_some() {
                 both()
             } else {
                 vec![other("vpce-0")]
@@ -767,7 +770,7 @@ mod tests {
     fn a_status_that_names_anothers_does_not_hide_the_owners_own() {
         let (owner, wish) = (owner(), wish(None));
         let forged = EndpointId::from("vpce-9");
-        let anothers = EndpointFact {
+        let anothers = ObservedEndpoint {
             tags: tagged(tags::NAME, "other"),
             ..other("vpce-9")
         };
@@ -780,9 +783,9 @@ mod tests {
         let named = || Named::There(anothers.clone());
         let groups = || seen(Named::None, vec![group()]);
         let found = own(&claimant, seen(named(), Vec::new()), groups());
-        assert_eq!(found.endpoint, Sight::Lost(anothers.clone()));
+        assert_eq!(found.endpoint, Lookup::Unowned(anothers.clone()));
         let found = own(&claimant, seen(named(), vec![own_endpoint.clone()]), groups());
-        assert_eq!(found.endpoint, Sight::Ours(own_endpoint));
+        assert_eq!(found.endpoint, Lookup::Owned(own_endpoint));
         assert!(found.spare_endpoints.is_empty());
     }
 }

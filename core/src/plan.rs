@@ -4,26 +4,26 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::conditions::{Finding, Reason};
 use crate::desired::{Desired, Groups};
-use crate::observed::{Observed, Sight};
+use crate::observed::{Lookup, Observed};
 use crate::ownership::Doubt;
 use crate::tags::{self, Claim, Owner};
 
 mod absence;
 mod endpoint;
-mod foresee;
 mod group;
 mod progress;
 mod service;
+mod simulate;
 mod step;
 
 use endpoint::plan_endpoint;
 use group::plan_group;
 use service::plan_service;
 
-pub use absence::{Farewell, plan_absence};
-pub use foresee::foresee;
+pub use absence::{Farewell, plan_deletion};
 pub use progress::{Fallbacks, Left, Part, Progress, Undone};
 pub use service::service_conflict;
+pub use simulate::simulate;
 pub use step::{ResourceId, Step};
 
 /// What to do now, and how things stand before it is done.
@@ -56,11 +56,11 @@ pub fn plan(owner: &Owner, desired: &Desired, observed: &Observed, memory: Memor
         Ok(groups) => plan_endpoint(owner, desired, observed, groups, memory, &mut steps),
         Err(finding) => finding,
     };
-    if let (Groups::Provided(provided), Some(group)) = (&desired.groups, observed.group.ours()) {
+    if let (Groups::Provided(provided), Some(group)) = (&desired.groups, observed.group.owned()) {
         let attached = match &observed.endpoint {
-            Sight::Ours(fact) | Sight::Lost(fact) | Sight::Unproven(fact, _) => fact.groups.contains(&group.id),
-            Sight::Unconfirmed => true,
-            Sight::Absent | Sight::Gone => false,
+            Lookup::Owned(fact) | Lookup::Unowned(fact) | Lookup::Unproven(fact, _) => fact.groups.contains(&group.id),
+            Lookup::Unconfirmed => true,
+            Lookup::Absent | Lookup::Deleted => false,
         };
         // A person may provide the very group that was generated before.
         if !attached && !provided.contains(&group.id) {
@@ -113,11 +113,11 @@ fn plan_tags(
 /// What the condition says while a hold forbids creates.
 pub fn held(hold: &str) -> Finding {
     Finding::bad(
-        Reason::MutationsHeld,
+        Reason::CreationPaused,
         format!(
             "many endpoints of this region vanished at once, so nothing is made until someone of the platform team has \
              looked, and releases hold {hold} on the AWSAccount (annotation {})",
-            crate::api::RELEASE_HOLD
+            crate::api::RESUME_CREATION
         ),
     )
 }

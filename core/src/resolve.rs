@@ -62,7 +62,7 @@ pub struct Resolved {
     pub binding: Binding,
     /// The role to assume: always the AWSAccount's, never a status's.
     pub role: RoleArn,
-    /// The AWSAccount's spec, whose rails and defaults hold for the object.
+    /// The AWSAccount's spec, whose guardrails and defaults hold for the object.
     pub account: AWSAccountSpec,
     /// Tags that the account puts on everything, whatever the object says.
     pub forced_tags: BTreeMap<String, String>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::api::AWSAccountSpec;
 use crate::conditions::{Finding, Reason};
-use crate::rails::{matches, way_out};
+use crate::guardrails::{matches, way_out};
 
 /// Keys on which other controllers act: Kubernetes' own and those of its projects, Karpenter, the AWS Load Balancer Controller, EKS. A tag
 /// of a security group may make it one that a load balancer or a node uses.

@@ -27,7 +27,7 @@ from .panels import (
 READY = 'condition="Ready"'
 AVAILABLE = 'condition="EndpointAvailable"'
 ACCEPTANCE = 'reason="PendingAcceptance"'
-IN_LINE = 'reason="WaitingInLine"'
+IN_LINE = 'reason="RateLimited"'
 NOT_OK = 'result!="ok"'
 DENIED = 'result="denied"'
 TRUE = 'status="True"'
@@ -38,7 +38,7 @@ CONNECT = """\
 **Ready** says that the endpoint is available in AWS as specified and that its Service is published. If a client still cannot connect, in this order:
 
 1. **Name.** `kubectl get service NAME -o jsonpath='{.spec.externalName}'` must show the endpoint's DNS name, and a pod must resolve it to private \
-addresses, one in each subnet. A cluster's DNS may cache the old answer for some minutes after an endpoint was made anew.
+addresses, one in each subnet. A cluster's DNS may cache the old answer for some minutes after an endpoint was recreated.
 2. **TLS name.** The Service is an alias: a TLS client asks for the name that it was told to connect to, and the certificate has the provider's. \
 Connect to the endpoint's own DNS name (`.status.dns_name`) if the certificate has it, set the server name (SNI) and the HTTP `Host` in the client, or ask for \
 private DNS.
@@ -187,8 +187,8 @@ def calls():
     writes = f"rate({select(REQUESTS, WRITES)}[$__rate_interval])"
     errors = f"rate({select(REQUESTS, NOT_OK)}[$__rate_interval])"
     denied = f"rate({select(REQUESTS, DENIED)}[$__rate_interval])"
-    line = select("vpce_aws_queue_length")
-    tokens = select("vpce_aws_bucket_tokens")
+    line = select("vpce_aws_rate_limiter_queue_length")
+    tokens = select("vpce_aws_rate_limiter_tokens")
     return [
         lines(
             "AWS writes",
@@ -225,7 +225,7 @@ def calls():
         ),
         lines(
             "The buckets of the account",
-            "Calls of an action that could be made at once. AWS fills them up at a fixed rate; at none, objects wait in line.",
+            "Calls of an action that could be made at once. AWS fills them up at a fixed rate; at none, objects wait in the rate limiter's queue.",
             [target(f"min by (action) ({of_account(tokens)})", "{{action}}")],
             unit="short",
             width=8,
@@ -234,7 +234,7 @@ def calls():
         lines(
             "Wait in line",
             "How long calls of all accounts waited for their token: the 95th percentile by action.",
-            quantiles("vpce_aws_queue_wait_seconds", ["action"], "{{action}}", which=(95,)),
+            quantiles("vpce_aws_rate_limiter_wait_seconds", ["action"], "{{action}}", which=(95,)),
             unit="s",
             width=8,
             overrides=ACTIONS,

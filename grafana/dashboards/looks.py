@@ -70,7 +70,7 @@ REASONS = [
     series("^Creating$", SKY),
     series("^(Pending|Updating|WaitingFor.*)$", GREY),
     series("^Deleting$", BLUE),
-    series("^(WaitingInLine|Throttled)$", ORANGE),
+    series("^(RateLimited|Throttled)$", ORANGE),
     series("^PendingAcceptance$", PURPLE),
     series("^AccountSuspended$", GREEN),
 ]

@@ -51,7 +51,7 @@ def build():
         ),
         stat(
             "Youngest process",
-            "How long ago the last process started. A short time, again and again: it ends and is started anew.",
+            "How long ago the last process started. A short time, again and again: it ends and is started again.",
             f"time() - max({of_process(select('process_start_time_seconds'))})",
             unit="dtdurations",
             thresholds=steps(WARN, (600, FINE)),

@@ -99,8 +99,8 @@ def glance():
         stat(
             "Regions held",
             "Regions in which nothing is made because many endpoints vanished at once. A person looks, and releases the hold with the annotation "
-            "silvermullet.com/release-hold on the AWSAccount.",
-            f"sum({of_account(select('vpce_mutations_held', REGION))})",
+            "silvermullet.com/resume-creation on the AWSAccount.",
+            f"sum({of_account(select('vpce_creation_paused', REGION))})",
             width=3,
             thresholds=NONE_IS_FINE,
             no_value="no regions",
@@ -245,7 +245,7 @@ def endpoints():
             "Steps that are held back",
             "What a read-only operator, or one whose AWSAccount is suspended, would do if it were let: steps by account. `vpce-operator plan "
             "NAMESPACE/NAME` shows those of one object.",
-            [target(f"sum by (account, step) ({select('vpce_planned_steps', ACCOUNT)})", "{{account}}: {{step}}")],
+            [target(f"sum by (account, step) ({select('vpce_planned_changes', ACCOUNT)})", "{{account}}: {{step}}")],
             unit="short",
             width=24,
             height=7,
@@ -295,8 +295,8 @@ def aws():
     """The calls, and the lines in front of them."""
     rate = f"rate({select(REQUESTS, REGION)}[$__rate_interval])"
     errors = f"rate({select(REQUESTS, REGION, NOT_OK)}[$__rate_interval])"
-    tokens = of_account(select("vpce_aws_bucket_tokens", REGION))
-    length = of_account(select("vpce_aws_queue_length", REGION))
+    tokens = of_account(select("vpce_aws_rate_limiter_tokens", REGION))
+    length = of_account(select("vpce_aws_rate_limiter_queue_length", REGION))
     return [
         lines(
             "Calls by action",
@@ -323,7 +323,7 @@ def aws():
         shared.sessions(),
         lines(
             "Tokens left",
-            "Calls of an action that could be made at once, of the accounts and regions the one that has the fewest. At none, objects wait in line.",
+            "Calls of an action that could be made at once, of the accounts and regions the one that has the fewest. At none, objects wait in the rate limiter's queue.",
             [target(f"min by (action) ({tokens})", "{{action}}")],
             unit="short",
             width=8,
@@ -340,7 +340,7 @@ def aws():
             "Wait in line",
             "How long calls waited for their token, in all accounts: the median and the 95th percentile (dashed) by action. Ten minutes and more is "
             "worth asking AWS for a higher rate.",
-            quantiles("vpce_aws_queue_wait_seconds", ["action"], "{{action}}"),
+            quantiles("vpce_aws_rate_limiter_wait_seconds", ["action"], "{{action}}"),
             unit="s",
             width=8,
             overrides=ACTIONS + QUANTILES,

@@ -13,7 +13,7 @@ use kube::runtime::{Controller, controller};
 use tracing::Instrument;
 
 use super::reconcile::reconcile;
-use crate::context::{Account, Filled, Shared};
+use crate::context::{Account, CacheSync, Shared};
 use crate::service::is_status;
 use crate::telemetry::{Outcome, traces};
 
@@ -48,7 +48,7 @@ pub async fn run(
 async fn guarded(account: Arc<Account>, ctx: Shared) -> Result<Action, Infallible> {
     let name = account.name_any();
     // Who uses an account is not known before.
-    ctx.filled.with(Filled::ALL).await;
+    ctx.filled.with(CacheSync::ALL).await;
     let _in_flight = ctx.metrics.in_flight(CONTROLLER);
     let started = Instant::now();
     let span = tracing::info_span!("reconcile", account = name);

@@ -11,11 +11,11 @@ use kube::runtime::reflector::ObjectRef;
 use vpce_core::conditions::Finding;
 use vpce_core::ids::RoleArn;
 
-use crate::aws::sessions::Role;
+use crate::aws::sessions::SessionKey;
 use crate::context::{Account, Context, Endpoint};
 
 /// The session that an AWSAccount asks for, if it is there and its spec parses.
-pub fn role_of(ctx: &Context, name: &str) -> Option<Role> {
+pub fn role_of(ctx: &Context, name: &str) -> Option<SessionKey> {
     let account = ctx.caches.accounts.get(&ObjectRef::new(name))?;
     role(ctx, &account)
 }
@@ -38,7 +38,7 @@ pub fn is_bound_to(endpoint: &Endpoint, account: &str) -> bool {
 /// Tells on the AWSAccount what one of its endpoints met, where its cause is the account: once for all of them. `about` tells apart what has the
 /// same reason, such as the action that is denied; it is nothing of which users can make up any number. Which endpoint it was, its own events
 /// and conditions say: the AWSAccount's are in the namespace `default`, whose readers need not know the objects of other namespaces.
-pub fn tell(ctx: &Context, name: &str, finding: &Finding, about: &str) {
+pub fn record_event(ctx: &Context, name: &str, finding: &Finding, about: &str) {
     if finding.ok || !finding.reason.concerns_account() {
         return;
     }
@@ -50,7 +50,7 @@ pub fn tell(ctx: &Context, name: &str, finding: &Finding, about: &str) {
 }
 
 /// The session that an AWSAccount asks for, if its spec parses.
-pub fn role(ctx: &Context, account: &Account) -> Option<Role> {
+pub fn role(ctx: &Context, account: &Account) -> Option<SessionKey> {
     let spec = account.spec.as_ref().ok()?;
     let arn: RoleArn = spec.role_arn.parse().ok()?;
     let name = account.metadata.name.as_deref()?;

@@ -7,8 +7,8 @@ use vpce_core::api::{AWSAccountSpec, OrphansStatus};
 
 use crate::aws::ec2::Ec2;
 use crate::aws::leftovers::Present;
-use crate::aws::region::RegionKey;
-use crate::aws::sessions::{Role, Session};
+use crate::aws::region::AccountRegionKey;
+use crate::aws::sessions::{Session, SessionKey};
 use crate::context::{Account, Context};
 
 /// The status names so many.
@@ -21,11 +21,11 @@ pub async fn look(
     account: &Account,
     spec: &AWSAccountSpec,
     session: &Session,
-    role: &Role,
+    role: &SessionKey,
 ) -> OrphansStatus {
     let name = account.name_any();
     for place in places(ctx, &name, spec) {
-        let region = ctx.regions.get(RegionKey {
+        let region = ctx.regions.get(AccountRegionKey {
             partition: role.partition.clone(),
             account_id: role.account_id.clone(),
             region: place.clone(),
@@ -38,7 +38,7 @@ pub async fn look(
         };
         let age = ctx.settings.account_probe_interval;
         let read = async {
-            region.look_whole(&ec2, age).await?;
+            region.refresh_all(&ec2, age).await?;
             region.read_retained(&ec2, age).await
         };
         if let Err(error) = read.await {

@@ -9,14 +9,14 @@ use vpce_core::api::{AWSAccountSpec, RECONCILE_AT};
 use vpce_core::conditions::AccountReason as Reason;
 use vpce_core::desired::full_service_name;
 use vpce_core::error::Class;
-use vpce_core::line::Turn;
+use vpce_core::rate::Decision;
 use vpce_core::tags;
 
 use crate::aws::dry_run::{ACTIONS, Answer, Example, Probe};
 use crate::aws::ec2::Ec2;
-use crate::aws::lines::Caller;
-use crate::aws::region::{Region, RegionKey};
-use crate::aws::sessions::{Role, Session};
+use crate::aws::limiters::Caller;
+use crate::aws::region::{AccountRegionKey, Region};
+use crate::aws::sessions::{Session, SessionKey};
 use crate::context::{Account, Context, Endpoint};
 
 /// The condition's type.
@@ -50,7 +50,7 @@ impl Verification {
 
 /// What is known of one AWSAccount's role.
 struct Known {
-    role: Role,
+    role: SessionKey,
     /// Whether nothing is known yet of this role, so that what the condition says is about another.
     is_new: bool,
     /// The value of the annotation that asks for a look when it was asked.
@@ -104,7 +104,7 @@ pub async fn verify(
     account: &Account,
     spec: &AWSAccountSpec,
     session: &Session,
-    role: &Role,
+    role: &SessionKey,
 ) -> Outcome {
     let name = account.name_any();
     let asked_for = account.annotations().get(RECONCILE_AT).cloned();
@@ -199,7 +199,7 @@ pub fn current(account: &Account) -> Option<Verification> {
     })
 }
 
-async fn ask(ctx: &Context, account: &Account, spec: &AWSAccountSpec, session: &Session, role: &Role) -> Round {
+async fn ask(ctx: &Context, account: &Account, spec: &AWSAccountSpec, session: &Session, role: &SessionKey) -> Round {
     let name = account.name_any();
     let uid = account.uid().unwrap_or_default();
     let users = users(ctx, &name, role);
@@ -208,7 +208,7 @@ async fn ask(ctx: &Context, account: &Account, spec: &AWSAccountSpec, session: &
         return Round::Over(Verification::new("Unknown", Reason::NoRegion, message));
     };
     let example = example(ctx, spec, &users, &place);
-    let region = ctx.regions.get(RegionKey {
+    let region = ctx.regions.get(AccountRegionKey {
         partition: role.partition.clone(),
         account_id: role.account_id.clone(),
         region: place.clone(),
@@ -227,7 +227,7 @@ async fn ask(ctx: &Context, account: &Account, spec: &AWSAccountSpec, session: &
             continue;
         }
         // A dry run costs a token like any other call.
-        if let Turn::Wait(time) = region.turn(action, &Caller::of_the_operator(&uid)) {
+        if let Decision::Wait(time) = region.acquire(action, &Caller::of_the_operator(&uid)) {
             return Round::Later(time);
         }
         let found = match ec2.dry_run(probe, &example).await {
@@ -264,7 +264,7 @@ async fn ask(ctx: &Context, account: &Account, spec: &AWSAccountSpec, session: &
 }
 
 /// What dry runs have found, in words.
-fn sum_up(found: &BTreeMap<&'static str, Found>, role: &Role, region: &Region) -> Verification {
+fn sum_up(found: &BTreeMap<&'static str, Found>, role: &SessionKey, region: &Region) -> Verification {
     let of = |wanted: fn(&Found) -> bool| -> Vec<&str> {
         let all = ACTIONS.iter().copied();
         all.filter(|action| found.get(action).is_some_and(wanted)).collect()
@@ -315,7 +315,7 @@ fn sum_up(found: &BTreeMap<&'static str, Found>, role: &Role, region: &Region) -
 }
 
 /// The endpoints that are bound to an AWSAccount, in the AWS account that it leads to, in order of their names.
-fn users(ctx: &Context, account: &str, role: &Role) -> Vec<Arc<Endpoint>> {
+fn users(ctx: &Context, account: &str, role: &SessionKey) -> Vec<Arc<Endpoint>> {
     let is_user = |endpoint: &Arc<Endpoint>| {
         let binding = endpoint.status.account.as_ref();
         binding.is_some_and(|binding| binding.name == account && binding.account_id == role.account_id)
@@ -331,7 +331,7 @@ fn region_of(spec: &AWSAccountSpec, users: &[Arc<Endpoint>]) -> Option<String> {
     spec.default_region.clone().or_else(allowed).or_else(used)
 }
 
-/// What to ask with: what the rails name, and what the endpoints that are there have.
+/// What to ask with: what the guardrails name, and what the endpoints that are there have.
 fn example(ctx: &Context, spec: &AWSAccountSpec, users: &[Arc<Endpoint>], region: &str) -> Example {
     let here = |endpoint: &&Arc<Endpoint>| endpoint.status.region.as_deref() == Some(region);
     let users: Vec<&Arc<Endpoint>> = users.iter().filter(here).collect();

@@ -8,21 +8,21 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, Patch};
 use serde_json::json;
-use vpce_core::api::{AWSAccountStatus, OrphansStatus, RELEASE_HOLD};
+use vpce_core::api::{AWSAccountStatus, OrphansStatus, RESUME_CREATION};
 use vpce_core::conditions::{AccountReason as Reason, EventKind};
 use vpce_core::tenancy::names_nobody;
 
 use super::permissions::{self, Outcome, Verification};
 use super::protection::{let_go, protect};
 use super::{is_bound_to, orphans, role, trust};
-use crate::aws::sessions::{Cause, Refusal, Role};
+use crate::aws::sessions::{Cause, Refusal, SessionKey};
 use crate::context::{Account, Context, Endpoint, Shared};
 use crate::endpoint::memory::jitter;
 use crate::status::replacing;
 use crate::writes::{Refused, Write};
 
 /// The condition that is there while a mass change waits for a person.
-const HELD: &str = "MutationsHeld";
+const HELD: &str = "CreationPaused";
 /// A message names so many of those who use the account.
 const NAMED: usize = 5;
 
@@ -49,7 +49,7 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
                     ctx.verifications.forget(&name);
                     ctx.writes.forget(&*account);
                     for region in ctx.regions.all() {
-                        region.leave(&account.uid().unwrap_or_default());
+                        region.cancel(&account.uid().unwrap_or_default());
                     }
                     return Ok(None);
                 }
@@ -95,7 +95,7 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
         };
         ctx.events.publish(&*account, kind, &reason, "Verify", &note);
         if good {
-            wake_users(ctx, &name);
+            enqueue_users(ctx, &name);
         }
     }
     if let Some(hold) = new_hold.filter(|_| written.is_stored) {
@@ -258,7 +258,7 @@ async fn judge(ctx: &Shared, account: &Account, users: &[String]) -> Verdict {
 }
 
 /// Lets go of the session that an AWSAccount asked for before, unless another AWSAccount asks for the same.
-async fn let_go_of_former(ctx: &Context, account: &Account, role: &Role) {
+async fn let_go_of_former(ctx: &Context, account: &Account, role: &SessionKey) {
     let former = {
         let mut asked = ctx.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let former = asked.insert(account.name_any(), role.clone());
@@ -287,7 +287,7 @@ fn users(ctx: &Context, account: &str) -> Vec<String> {
 
 /// Wakes the endpoints that an AWSAccount matters to: those bound to it, and of those that are bound to none all but the
 /// ones that were last resolved to another AWSAccount, unless this one maps their namespace, too.
-pub fn wake_users(ctx: &Context, account: &str) {
+pub fn enqueue_users(ctx: &Context, account: &str) {
     let matters = |endpoint: &Endpoint| match &endpoint.status.account {
         Some(binding) => binding.name == account,
         None => {
@@ -298,7 +298,7 @@ pub fn wake_users(ctx: &Context, account: &str) {
     };
     for endpoint in ctx.caches.endpoints.state() {
         if matters(&endpoint) {
-            ctx.wakers
+            ctx.requeuer
                 .endpoint(&endpoint.namespace().unwrap_or_default(), &endpoint.name_any());
         }
     }
@@ -344,10 +344,15 @@ fn status(ctx: &Context, account: &Account, verdict: &Verdict, insight: &Insight
             .collect();
         let message = format!(
             "many endpoints vanished at once, so nothing is made there until someone has looked: hold {}. To release it, \
-             annotate this object with {RELEASE_HOLD}=<id>",
+             annotate this object with {RESUME_CREATION}=<id>",
             places.join(", ")
         );
-        conditions.push(condition(HELD, "True", &Reason::MassChange.to_string(), &message));
+        conditions.push(condition(
+            HELD,
+            "True",
+            &Reason::MassDeletionDetected.to_string(),
+            &message,
+        ));
     }
     if let Some(found) = &insight.verification {
         let Verification {

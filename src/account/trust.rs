@@ -5,7 +5,7 @@ use std::mem;
 use vpce_core::iam::{Error, IdentityArn, Trust, tenant_trust};
 use vpce_core::ids::RoleArn;
 
-use crate::aws::sessions::Role;
+use crate::aws::sessions::SessionKey;
 
 /// Stands for the external id, which is agreed upon by two and not told to everyone who may read conditions, events and logs.
 const EXTERNAL_ID: &str = "spec.external_id";
@@ -13,7 +13,7 @@ const EXTERNAL_ID: &str = "spec.external_id";
 /// To be added to what STS said: the statements, or why no trust policy could let the operator in.
 ///
 /// `own` is what GetCallerIdentity calls the operator, `said` what STS said to it.
-pub(super) fn hint(own: Option<&str>, role: &Role, said: &str) -> String {
+pub(super) fn hint(own: Option<&str>, role: &SessionKey, said: &str) -> String {
     let own = own.and_then(IdentityArn::behind);
     let Ok(arn) = role.arn.parse() else {
         return String::new();
@@ -34,7 +34,7 @@ pub(super) fn hint(own: Option<&str>, role: &Role, said: &str) -> String {
 }
 
 /// To be added to what STS said of the request itself: that the role is in another partition than the operator, where it is.
-pub(super) fn crossing(own: Option<&str>, role: &Role) -> String {
+pub(super) fn crossing(own: Option<&str>, role: &SessionKey) -> String {
     let (Some(own), Ok(arn)) = (own.and_then(IdentityArn::behind), role.arn.parse()) else {
         return String::new();
     };
@@ -44,7 +44,12 @@ pub(super) fn crossing(own: Option<&str>, role: &Role) -> String {
     }
 }
 
-fn statements(own: Option<&IdentityArn>, arn: &RoleArn, role: &Role, base_is_tagged: bool) -> Result<String, Error> {
+fn statements(
+    own: Option<&IdentityArn>,
+    arn: &RoleArn,
+    role: &SessionKey,
+    base_is_tagged: bool,
+) -> Result<String, Error> {
     let trust = Trust {
         // Only for what has to stand there: it is taken out again.
         base: own.cloned().unwrap_or_else(|| IdentityArn::from(arn)),
@@ -71,8 +76,8 @@ mod tests {
     const OWN: &str = "arn:aws:sts::999999999999:assumed-role/base/1234";
     const SAID: &str = "User: x is not authorized to perform: sts:AssumeRole on resource: y";
 
-    fn role(external_id: Option<&str>, tags: &[(&str, &str)]) -> Role {
-        Role {
+    fn role(external_id: Option<&str>, tags: &[(&str, &str)]) -> SessionKey {
+        SessionKey {
             arn: "arn:aws:iam::111122223333:role/vpce-operator".to_owned(),
             account_id: "111122223333".to_owned(),
             partition: "aws".to_owned(),
@@ -123,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_source_identity_has_one_where_it_is_sent() {
-        let sending = Role {
+        let sending = SessionKey {
             source_identity: Some("vpce-operator@payments@cluster".to_owned()),
             ..role(None, &[])
         };

@@ -8,7 +8,7 @@ use aws_sdk_ec2::types::{
 };
 use aws_types::request_id::RequestId;
 use vpce_core::ids::{EndpointId, GroupId, SubnetId, VpcId};
-use vpce_core::observed::{EndpointFact, EndpointType, GroupFact, State};
+use vpce_core::observed::{EndpointType, ObservedEndpoint, ObservedGroup, State};
 use vpce_core::plan::ResourceId;
 use vpce_core::rules::{self, Direction, Peer, Rule, RuleSet};
 
@@ -102,7 +102,7 @@ impl Ec2 {
         &self,
         which: &Which<'_, EndpointId>,
         page: Option<String>,
-    ) -> Result<(Vec<EndpointFact>, Option<String>), CallError> {
+    ) -> Result<(Vec<ObservedEndpoint>, Option<String>), CallError> {
         let request = self
             .client
             .describe_vpc_endpoints()
@@ -117,7 +117,10 @@ impl Ec2 {
 
     /// EC2 DescribeVpcEndpoints by `VpcEndpointIds`, for simulators that do not know the filter: an empty page if it is
     /// not there.
-    pub async fn describe_endpoint(&self, id: &EndpointId) -> Result<(Vec<EndpointFact>, Option<String>), CallError> {
+    pub async fn describe_endpoint(
+        &self,
+        id: &EndpointId,
+    ) -> Result<(Vec<ObservedEndpoint>, Option<String>), CallError> {
         let request = self.client.describe_vpc_endpoints().vpc_endpoint_ids(id.as_str());
         match observed(&self.observer, self.call("DescribeVpcEndpoints"), request.send()).await {
             Ok(answer) => {
@@ -134,7 +137,7 @@ impl Ec2 {
         &self,
         which: &Which<'_, GroupId>,
         page: Option<String>,
-    ) -> Result<(Vec<GroupFact>, Option<String>), CallError> {
+    ) -> Result<(Vec<ObservedGroup>, Option<String>), CallError> {
         let request = self
             .client
             .describe_security_groups()
@@ -154,7 +157,7 @@ impl Ec2 {
         description: &str,
         vpc: &VpcId,
         tags: &BTreeMap<String, String>,
-    ) -> Result<Done<GroupFact>, CallError> {
+    ) -> Result<Done<ObservedGroup>, CallError> {
         let request = self
             .client
             .create_security_group()
@@ -163,7 +166,7 @@ impl Ec2 {
             .vpc_id(vpc.as_str())
             .tag_specifications(tag_specification(ResourceType::SecurityGroup, tags));
         let answer = observed(&self.observer, self.call("CreateSecurityGroup"), request.send()).await?;
-        let fact = GroupFact {
+        let fact = ObservedGroup {
             id: answer.group_id.clone().unwrap_or_default().into(),
             name: name.to_owned(),
             description: description.to_owned(),
@@ -226,7 +229,7 @@ impl Ec2 {
     }
 
     /// EC2 UpdateSecurityGroupRuleDescriptionsIngress or Egress.
-    pub async fn describe_rules_anew(
+    pub async fn update_rule_descriptions(
         &self,
         id: &GroupId,
         direction: Direction,
@@ -253,7 +256,7 @@ impl Ec2 {
     }
 
     /// EC2 CreateVpcEndpoint, with private DNS off: that is sent, since leaving it out turns it on for services of AWS.
-    pub async fn create_endpoint(&self, new: &NewEndpoint<'_>) -> Result<Done<EndpointFact>, CallError> {
+    pub async fn create_endpoint(&self, new: &NewEndpoint<'_>) -> Result<Done<ObservedEndpoint>, CallError> {
         let NewEndpoint {
             vpc,
             service_name,
@@ -477,12 +480,12 @@ fn tag_map(tags: Option<Vec<Tag>>) -> BTreeMap<String, String> {
 }
 
 /// None for an endpoint without an id, which EC2 does not give.
-fn endpoint_fact(endpoint: aws_sdk_ec2::types::VpcEndpoint) -> Option<EndpointFact> {
+fn endpoint_fact(endpoint: aws_sdk_ec2::types::VpcEndpoint) -> Option<ObservedEndpoint> {
     let last_error = endpoint.last_error.and_then(|error| match (error.code, error.message) {
         (Some(code), Some(message)) => Some(format!("{code}: {message}")),
         (code, message) => code.or(message),
     });
-    Some(EndpointFact {
+    Some(ObservedEndpoint {
         id: endpoint.vpc_endpoint_id?.into(),
         type_: EndpointType::parse(endpoint.vpc_endpoint_type.as_ref().map_or("", |type_| type_.as_str())),
         requester_managed: endpoint.requester_managed.unwrap_or(false),
@@ -516,8 +519,8 @@ fn endpoint_fact(endpoint: aws_sdk_ec2::types::VpcEndpoint) -> Option<EndpointFa
 }
 
 /// None for a group without an id, which EC2 does not give.
-fn group_fact(group: aws_sdk_ec2::types::SecurityGroup) -> Option<GroupFact> {
-    Some(GroupFact {
+fn group_fact(group: aws_sdk_ec2::types::SecurityGroup) -> Option<ObservedGroup> {
+    Some(ObservedGroup {
         id: group.group_id?.into(),
         name: group.group_name.unwrap_or_default(),
         description: group.description.unwrap_or_default(),

@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use kube::runtime::reflector::ObjectRef;
-use vpce_core::observed::{EndpointFact, State};
+use vpce_core::observed::{ObservedEndpoint, State};
 use vpce_core::orphans::{Kind, Objects, Orphan, orphans};
 use vpce_core::plan::ResourceId;
 
 use super::ec2::{Ec2, Which};
-use super::region::{LookError, Region};
+use super::region::{RefreshError, Region};
 use crate::context::Caches;
 
 /// How many endpoints and groups were retained.
@@ -111,8 +111,8 @@ impl Region {
 
     /// The orphans of the last read, of those that are kept; and how many there are in all.
     pub fn orphans(&self, present: &Present) -> (Vec<Orphan>, usize) {
-        let (endpoints, further_endpoints) = self.endpoints(|shelf| (shelf.unclaimed(present), shelf.beyond()));
-        let (groups, further_groups) = self.groups(|shelf| (shelf.unclaimed(present), shelf.beyond()));
+        let (endpoints, further_endpoints) = self.endpoints(|cache| (cache.unclaimed(present), cache.beyond()));
+        let (groups, further_groups) = self.groups(|cache| (cache.unclaimed(present), cache.beyond()));
         let found = endpoints.iter().chain(&groups).map(|(id, words)| (id.as_str(), words));
         let orphans = orphans(present, found);
         let of = |kind: Kind| orphans.iter().filter(|orphan| orphan.kind == kind).count();
@@ -148,7 +148,7 @@ impl Region {
     }
 
     /// Reads what was retained, unless that was done not long ago.
-    pub async fn read_retained(&self, ec2: &Ec2, max_age: Duration) -> Result<(), LookError> {
+    pub async fn read_retained(&self, ec2: &Ec2, max_age: Duration) -> Result<(), RefreshError> {
         let is_old = || self.with_retained(|retained| retained.is_older_than(max_age));
         if !is_old() {
             return Ok(());
@@ -166,7 +166,7 @@ impl Region {
             |page| ec2.describe_endpoints(&which, page),
             |facts| {
                 // What was deleted lingers in answers, and costs nothing.
-                let is_there = |fact: &&EndpointFact| !matches!(fact.state, State::Deleting | State::Deleted);
+                let is_there = |fact: &&ObservedEndpoint| !matches!(fact.state, State::Deleting | State::Deleted);
                 endpoints += facts.iter().filter(is_there).count();
             },
         )

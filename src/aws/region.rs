@@ -1,4 +1,4 @@
-//! One AWS account in one region: its snapshot, its lines, its deletes and its hold, shared by all who work there.
+//! One AWS account in one region: its snapshot, its limiters, its deletes and its hold, shared by all who work there.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::AtomicUsize;
@@ -9,18 +9,18 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Mutex as AsyncMutex;
 use vpce_core::error::Class;
 use vpce_core::ids::{EndpointId, GroupId};
-use vpce_core::limits::Limits;
-use vpce_core::line::Turn;
-use vpce_core::observed::{EndpointFact, GroupFact};
+use vpce_core::observed::{ObservedEndpoint, ObservedGroup};
 use vpce_core::ownership::Seen;
+use vpce_core::rate::Decision;
+use vpce_core::rate::Limits;
 use vpce_core::tags::{Clusters, Owner};
 
-use super::deletes::{Asker, Deletes};
+use super::delete_batch::{DeleteBatcher, Requester};
 use super::ec2::{Ec2, Which};
 use super::error::CallError;
 use super::leftovers::{Counts, Present, Retained};
-use super::lines::{Caller, Lines};
-use super::snapshot::{self, MOST_UNCLAIMED, Resource, Shelf};
+use super::limiters::{Caller, RateLimiters};
+use super::snapshot::{self, MOST_UNCLAIMED, Resource, ResourceCache};
 
 /// EC2 takes at most 200 values in a filter.
 const FILTER_VALUES: usize = 200;
@@ -30,12 +30,12 @@ const HOLD_SHARE: f64 = 0.2;
 const HOLD_AT_LEAST: usize = 3;
 /// So many regions that have never answered are remembered at most: any number can be named that do not exist.
 const MOST_UNANSWERED: usize = 100;
-/// Whose place the snapshot's reads take in the lines of the Describe actions.
+/// Whose place the snapshot's reads take in the limiters of the Describe actions.
 const READER: &str = "snapshot";
 
 /// Which account and region.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RegionKey {
+pub struct AccountRegionKey {
     /// `aws`, `aws-cn`, `aws-us-gov`.
     pub partition: String,
     /// The AWS account.
@@ -44,13 +44,13 @@ pub struct RegionKey {
     pub region: String,
 }
 
+pub use crate::context::Enqueue;
 use crate::context::Permitted;
-pub use crate::context::Wake;
 /// The endpoints that bound objects have in a region, by their status.
-pub type Known = Arc<dyn Fn(&RegionKey) -> Vec<EndpointId> + Send + Sync>;
+pub type Known = Arc<dyn Fn(&AccountRegionKey) -> Vec<EndpointId> + Send + Sync>;
 
 /// The objects that may claim what is found in an AWS account.
-pub type Claims = Arc<dyn Fn(&RegionKey) -> Present + Send + Sync>;
+pub type Claims = Arc<dyn Fn(&AccountRegionKey) -> Present + Send + Sync>;
 
 /// Told an action and how long a call of it waited for its turn, in seconds.
 pub type Waited = Arc<dyn Fn(&'static str, f64) + Send + Sync>;
@@ -66,10 +66,10 @@ pub struct Settings {
     pub settle: Duration,
     /// Bursts and refills.
     pub limits: Arc<Limits>,
-    /// Wakes an object whose turn has come, by namespace and name.
-    pub look: Wake,
-    /// Wakes an object of which AWS has said something new, by namespace and name.
-    pub wake: Wake,
+    /// Requeues an object whose token has come, by namespace and name. Its backoffs are kept.
+    pub requeue: Enqueue,
+    /// Enqueues an object of which AWS has returned something new, by namespace and name. Its backoffs are reset.
+    pub enqueue: Enqueue,
     /// What the objects' statuses know.
     pub known: Known,
     /// Which objects there are.
@@ -80,7 +80,7 @@ pub struct Settings {
 
 /// Why there is no answer.
 #[derive(Debug, Clone)]
-pub enum LookError {
+pub enum RefreshError {
     /// AWS allows no more reads right now.
     Busy(Duration),
     /// AWS refused, or failed.
@@ -98,8 +98,8 @@ struct Hold {
 }
 
 struct Snapshot {
-    endpoints: Shelf<EndpointFact>,
-    groups: Shelf<GroupFact>,
+    endpoints: ResourceCache<ObservedEndpoint>,
+    groups: ResourceCache<ObservedGroup>,
     read: Option<(Instant, SystemTime)>,
     failed: Option<(Instant, CallError)>,
     stale: bool,
@@ -115,14 +115,14 @@ impl Snapshot {
 
     /// Takes in a read of these ids. One that was to stay and is gone may be one of many, which the rest of the snapshot, being older,
     /// does not show: then the next look reads the whole, before it is believed gone.
-    fn found_of(&mut self, ids: &[EndpointId], facts: Vec<EndpointFact>, read: Instant) {
+    fn found_of(&mut self, ids: &[EndpointId], facts: Vec<ObservedEndpoint>, read: Instant) {
         let stayed: Vec<&EndpointId> = ids.iter().filter(|id| self.stays(id)).collect();
         self.endpoints.found_of(ids, facts, read);
         self.stale |= stayed.into_iter().any(|id| !self.stays(id));
     }
 
     /// Holds creates if many of the endpoints that statuses know have vanished, until they are back or nobody misses them.
-    fn judge(&mut self, key: &RegionKey, known: &[EndpointId]) {
+    fn detect_mass_deletion(&mut self, key: &AccountRegionKey, known: &[EndpointId]) {
         let is_missed = |id: &&EndpointId| !self.stays(id) && !self.hold.released.contains(*id);
         let missed: BTreeSet<EndpointId> = known.iter().filter(is_missed).cloned().collect();
         let is_mass = missed.len() >= HOLD_AT_LEAST && missed.len() as f64 > HOLD_SHARE * known.len() as f64;
@@ -145,16 +145,16 @@ pub struct Gauges {
     /// The hold, if there is one.
     pub hold: Option<String>,
     /// For each action: tokens, and how many wait.
-    pub lines: Vec<(&'static str, f64, usize)>,
+    pub limiters: Vec<(&'static str, f64, usize)>,
 }
 
 /// What carries an owner's tags in a region, or is under an id that its status knows.
 #[derive(Debug, Clone)]
 pub struct Found {
     /// Endpoints.
-    pub endpoints: Seen<EndpointFact>,
+    pub endpoints: Seen<ObservedEndpoint>,
     /// Groups.
-    pub groups: Seen<GroupFact>,
+    pub groups: Seen<ObservedGroup>,
     /// When what we wrote has settled and is to be read again: with all that those who poll look at then.
     pub settles_at: Option<Instant>,
 }
@@ -162,29 +162,29 @@ pub struct Found {
 /// One account in one region.
 pub struct Region {
     /// Which.
-    pub key: RegionKey,
+    pub key: AccountRegionKey,
     pub(super) settings: Settings,
     snapshot: Mutex<Snapshot>,
     reading: AsyncMutex<()>,
-    lines: Lines,
+    limiters: RateLimiters,
     /// Endpoints that wait to be deleted together.
-    pub(super) deletes: Deletes,
+    pub(super) deletes: DeleteBatcher,
     pub(super) retained: Mutex<Retained>,
     pub(super) reading_retained: AsyncMutex<()>,
     /// How many there were at the last look, of those that are proven to be ours.
     pub(super) orphaned_endpoints: AtomicUsize,
     /// How many orphans there were when they were looked for last.
     pub(super) orphaned: Mutex<Option<Counts>>,
-    /// When the operator started. All lines begin then, with one token: nobody knows what was spent before, but since
+    /// When the operator started. All limiters begin then, with one token: nobody knows what was spent before, but since
     /// then only we spend.
     epoch: Instant,
 }
 
 impl Region {
-    fn new(key: RegionKey, settings: Settings, epoch: Instant) -> Self {
+    fn new(key: AccountRegionKey, settings: Settings, epoch: Instant) -> Self {
         let snapshot = Snapshot {
-            endpoints: Shelf::new(settings.clusters.clone(), settings.settle),
-            groups: Shelf::new(settings.clusters.clone(), settings.settle),
+            endpoints: ResourceCache::new(settings.clusters.clone(), settings.settle),
+            groups: ResourceCache::new(settings.clusters.clone(), settings.settle),
             read: None,
             failed: None,
             stale: false,
@@ -192,11 +192,11 @@ impl Region {
         };
         Self {
             key,
-            lines: Lines::new(&settings, epoch),
+            limiters: RateLimiters::new(&settings, epoch),
             settings,
             snapshot: Mutex::new(snapshot),
             reading: AsyncMutex::new(()),
-            deletes: Deletes::default(),
+            deletes: DeleteBatcher::default(),
             retained: Mutex::default(),
             reading_retained: AsyncMutex::new(()),
             orphaned_endpoints: AtomicUsize::new(0),
@@ -209,24 +209,24 @@ impl Region {
         work(&mut self.snapshot.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Asks for a token of an action; see [`vpce_core::line::Line::ask`].
-    pub fn turn(&self, action: &'static str, caller: &Caller<'_>) -> Turn {
-        self.lines.ask(action, caller)
+    /// Takes a token of an action, or a reservation for one; see [`vpce_core::limiter::FairRateLimiter::acquire`].
+    pub fn acquire(&self, action: &'static str, caller: &Caller<'_>) -> Decision {
+        self.limiters.acquire(action, caller)
     }
 
     /// About how long one that waits for a token of an action still has to.
     pub fn expected_wait(&self, action: &'static str, uid: &str) -> Option<Duration> {
-        self.lines.expected_wait(action, uid)
+        self.limiters.expected_wait(action, uid)
     }
 
-    /// Tells the line of an action that AWS refused a call for its rate.
+    /// Tells the limiter of an action that AWS refused a call for its rate.
     pub fn throttled(&self, action: &'static str) {
-        self.lines.throttled(action);
+        self.limiters.throttled(action);
     }
 
     /// Gives up all places of an object.
-    pub fn leave(&self, uid: &str) {
-        self.lines.leave(uid);
+    pub fn cancel(&self, uid: &str) {
+        self.limiters.cancel(uid);
     }
 
     /// The last moment at which those who poll looked: all poll at the same moments, so that one read serves all.
@@ -245,13 +245,13 @@ impl Region {
 
     /// Makes sure that the snapshot is no older than `max_age`, and that what the owner has at work has been read since
     /// the last tick. Reads are shared: who comes while one is under way waits for it and takes its result.
-    pub async fn look(
+    pub async fn refresh(
         &self,
         ec2: &Ec2,
         owner: &Owner,
         known: (Option<&EndpointId>, Option<&GroupId>),
         max_age: Duration,
-    ) -> Result<(), LookError> {
+    ) -> Result<(), RefreshError> {
         if self.is_fresh(owner, known, max_age) {
             return Ok(());
         }
@@ -261,13 +261,13 @@ impl Region {
         if let Some((at, error)) = recently
             && now.saturating_duration_since(at) < self.settings.poll
         {
-            return Err(LookError::Failed(error));
+            return Err(RefreshError::Failed(error));
         }
         let result = self.read(ec2, owner, known, max_age).await;
         self.with(|snapshot| {
             snapshot.failed = match &result {
-                Err(LookError::Failed(error)) => Some((Instant::now(), error.clone())),
-                Ok(()) | Err(LookError::Busy(_)) => None,
+                Err(RefreshError::Failed(error)) => Some((Instant::now(), error.clone())),
+                Ok(()) | Err(RefreshError::Busy(_)) => None,
             }
         });
         result
@@ -279,7 +279,7 @@ impl Region {
         owner: &Owner,
         known: (Option<&EndpointId>, Option<&GroupId>),
         max_age: Duration,
-    ) -> Result<(), LookError> {
+    ) -> Result<(), RefreshError> {
         if self.is_old(max_age) {
             self.read_all(ec2).await?;
         }
@@ -294,7 +294,7 @@ impl Region {
     }
 
     /// Makes sure that the snapshot is no older than this.
-    pub async fn look_whole(&self, ec2: &Ec2, max_age: Duration) -> Result<(), LookError> {
+    pub async fn refresh_all(&self, ec2: &Ec2, max_age: Duration) -> Result<(), RefreshError> {
         if !self.is_old(max_age) {
             return Ok(());
         }
@@ -330,14 +330,14 @@ impl Region {
 
     /// Reads these endpoints by the `vpc-endpoint-id` filter. Where AWS fails on that filter (moto does, with a 500),
     /// they are read with all of the cluster's, and what is not among those one by one.
-    async fn read_endpoints(&self, ec2: &Ec2, ids: &[EndpointId]) -> Result<(), LookError> {
+    async fn read_endpoints(&self, ec2: &Ec2, ids: &[EndpointId]) -> Result<(), RefreshError> {
         let started = Instant::now();
         match self.all_endpoints(ec2, Which::Ids(ids)).await {
             Ok(facts) => {
                 self.take_in(|snapshot| snapshot.found_of(ids, facts, started));
                 self.confirm_hold(ec2).await
             }
-            Err(LookError::Failed(error)) if error.class == Class::Transient && !error.is_expired_session() => {
+            Err(RefreshError::Failed(error)) if error.class == Class::Transient && !error.is_expired_session() => {
                 self.read_all(ec2).await?;
                 for id in ids {
                     if self.with(|snapshot| snapshot.endpoints.contains(id)) {
@@ -356,7 +356,7 @@ impl Region {
     }
 
     /// Reads these endpoints now, whoever has them.
-    pub async fn read_now(&self, ec2: &Ec2, ids: &[EndpointId]) -> Result<(), LookError> {
+    pub async fn read_now(&self, ec2: &Ec2, ids: &[EndpointId]) -> Result<(), RefreshError> {
         for ids in ids.chunks(FILTER_VALUES) {
             self.read_endpoints(ec2, ids).await?;
         }
@@ -368,7 +368,7 @@ impl Region {
         self.with(|snapshot| snapshot.endpoints.get(id).is_none_or(Resource::is_gone))
     }
 
-    async fn read_all(&self, ec2: &Ec2) -> Result<(), LookError> {
+    async fn read_all(&self, ec2: &Ec2) -> Result<(), RefreshError> {
         let clusters: Vec<&str> = self.settings.clusters.ids().collect();
         let started = Instant::now();
         let wall = SystemTime::now();
@@ -417,13 +417,13 @@ impl Region {
         let known = (self.settings.known)(&self.key);
         self.with(|snapshot| {
             let result = take_in(snapshot);
-            snapshot.judge(&self.key, &known);
+            snapshot.detect_mass_deletion(&self.key, &known);
             result
         })
     }
 
     /// Asks once more for what a new hold is about: endpoints that only lost their tags have not vanished.
-    async fn confirm_hold(&self, ec2: &Ec2) -> Result<(), LookError> {
+    async fn confirm_hold(&self, ec2: &Ec2) -> Result<(), RefreshError> {
         let unseen: Vec<EndpointId> = self.with(|snapshot| {
             let hold = &snapshot.hold;
             let news = hold.id != hold.told;
@@ -435,8 +435,8 @@ impl Region {
             match self.all_endpoints(ec2, Which::Ids(ids)).await {
                 Ok(facts) => self.take_in(|snapshot| snapshot.endpoints.found_of(ids, facts, started)),
                 // Not known to be there: held all the same.
-                Err(LookError::Failed(_)) => {}
-                Err(busy @ LookError::Busy(_)) => return Err(busy),
+                Err(RefreshError::Failed(_)) => {}
+                Err(busy @ RefreshError::Busy(_)) => return Err(busy),
             }
         }
         self.with(|snapshot| {
@@ -480,7 +480,7 @@ impl Region {
         &self,
         action: &'static str,
         mut read: impl FnMut(Option<String>) -> Answer,
-    ) -> Result<Vec<Fact>, LookError>
+    ) -> Result<Vec<Fact>, RefreshError>
     where
         Answer: Future<Output = Result<(Vec<Fact>, Option<String>), CallError>>,
     {
@@ -495,15 +495,15 @@ impl Region {
         action: &'static str,
         mut read: impl FnMut(Option<String>) -> Answer,
         mut take: impl FnMut(Vec<Fact>),
-    ) -> Result<(), LookError>
+    ) -> Result<(), RefreshError>
     where
         Answer: Future<Output = Result<(Vec<Fact>, Option<String>), CallError>>,
     {
         let mut token = None;
         loop {
-            while let Turn::Wait(time) = self.turn(action, &Caller::of_the_operator(READER)) {
+            while let Decision::Wait(time) = self.acquire(action, &Caller::of_the_operator(READER)) {
                 if token.is_none() {
-                    return Err(LookError::Busy(time));
+                    return Err(RefreshError::Busy(time));
                 }
                 // To begin anew would cost the pages that were read already.
                 tokio::time::sleep(time).await;
@@ -513,7 +513,7 @@ impl Region {
                 if error.class == Class::Throttled {
                     self.throttled(action);
                 }
-                LookError::Failed(error)
+                RefreshError::Failed(error)
             })?;
             take(facts);
             match next {
@@ -527,18 +527,22 @@ impl Region {
         &self,
         ec2: &Ec2,
         which: Which<'_, EndpointId>,
-    ) -> Result<Vec<EndpointFact>, LookError> {
+    ) -> Result<Vec<ObservedEndpoint>, RefreshError> {
         self.pages("DescribeVpcEndpoints", |page| ec2.describe_endpoints(&which, page))
             .await
     }
 
-    pub(super) async fn all_groups(&self, ec2: &Ec2, which: Which<'_, GroupId>) -> Result<Vec<GroupFact>, LookError> {
+    pub(super) async fn all_groups(
+        &self,
+        ec2: &Ec2,
+        which: Which<'_, GroupId>,
+    ) -> Result<Vec<ObservedGroup>, RefreshError> {
         self.pages("DescribeSecurityGroups", |page| ec2.describe_groups(&which, page))
             .await
     }
 
     /// Reads groups that may be anybody's; they do not become part of the snapshot.
-    pub async fn read_groups(&self, ec2: &Ec2, ids: &[GroupId]) -> Result<Vec<GroupFact>, LookError> {
+    pub async fn read_groups(&self, ec2: &Ec2, ids: &[GroupId]) -> Result<Vec<ObservedGroup>, RefreshError> {
         let mut all = Vec::new();
         for ids in ids.chunks(FILTER_VALUES) {
             all.extend(self.all_groups(ec2, Which::Ids(ids)).await?);
@@ -563,17 +567,17 @@ impl Region {
     }
 
     /// Puts a change of ours into the snapshot of endpoints.
-    pub fn endpoints<T>(&self, work: impl FnOnce(&mut Shelf<EndpointFact>) -> T) -> T {
+    pub fn endpoints<T>(&self, work: impl FnOnce(&mut ResourceCache<ObservedEndpoint>) -> T) -> T {
         self.with(|snapshot| work(&mut snapshot.endpoints))
     }
 
     /// Puts a change of ours into the snapshot of groups.
-    pub fn groups<T>(&self, work: impl FnOnce(&mut Shelf<GroupFact>) -> T) -> T {
+    pub fn groups<T>(&self, work: impl FnOnce(&mut ResourceCache<ObservedGroup>) -> T) -> T {
         self.with(|snapshot| work(&mut snapshot.groups))
     }
 
     /// Says that the snapshot may lack what we made: an answer was lost. The next look reads the whole.
-    pub fn distrust(&self) {
+    pub fn invalidate(&self) {
         self.with(|snapshot| snapshot.stale = true);
     }
 
@@ -588,10 +592,10 @@ impl Region {
         ec2: &Ec2,
         role: &str,
         id: &EndpointId,
-        asker: Asker,
+        requester: Requester,
         permitted: Permitted,
     ) {
-        Deletes::add(self, ec2, role, id, asker, permitted);
+        DeleteBatcher::add(self, ec2, role, id, requester, permitted);
     }
 
     /// Why AWS did not delete this endpoint, if it was asked to and refused; told once.
@@ -601,22 +605,22 @@ impl Region {
 
     /// How the region stands.
     pub fn gauges(&self) -> Gauges {
-        let mut lines = self.lines.gauges();
+        let mut limiters = self.limiters.gauges();
         let waiting = self.deletes.len();
-        for line in &mut lines {
-            if line.0 == super::deletes::ACTION {
-                line.2 = waiting;
+        for limiter in &mut limiters {
+            if limiter.0 == super::delete_batch::ACTION {
+                limiter.2 = waiting;
             }
         }
         self.with(|snapshot| Gauges {
             snapshot_at: snapshot.read.map(|(_, wall)| wall),
             hold: snapshot.hold.id.clone(),
-            lines,
+            limiters,
         })
     }
 }
 
-fn hold_id(key: &RegionKey, vanished: &BTreeSet<EndpointId>) -> String {
+fn hold_id(key: &AccountRegionKey, vanished: &BTreeSet<EndpointId>) -> String {
     let mut hash = Sha256::new();
     hash.update(&key.account_id);
     hash.update(&key.region);
@@ -631,7 +635,7 @@ fn hold_id(key: &RegionKey, vanished: &BTreeSet<EndpointId>) -> String {
 pub struct Regions {
     settings: Settings,
     epoch: Instant,
-    regions: Arc<Mutex<HashMap<RegionKey, Arc<Region>>>>,
+    regions: Arc<Mutex<HashMap<AccountRegionKey, Arc<Region>>>>,
 }
 
 impl Regions {
@@ -645,7 +649,7 @@ impl Regions {
     }
 
     /// The region, made if there is none yet.
-    pub fn get(&self, key: RegionKey) -> Arc<Region> {
+    pub fn get(&self, key: AccountRegionKey) -> Arc<Region> {
         let mut regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
         if !regions.contains_key(&key) {
             let is_idle = |region: &Arc<Region>| region.read_at().is_none() && Arc::strong_count(region) == 1;
@@ -667,7 +671,7 @@ impl Regions {
     }
 
     /// The region, if anything was looked for in it.
-    pub fn find(&self, key: &RegionKey) -> Option<Arc<Region>> {
+    pub fn find(&self, key: &AccountRegionKey) -> Option<Arc<Region>> {
         let regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
         regions.get(key).cloned()
     }
@@ -691,8 +695,8 @@ mod tests {
 
     fn snapshot(settle: Duration) -> Snapshot {
         Snapshot {
-            endpoints: Shelf::new("c".into(), settle),
-            groups: Shelf::new("c".into(), settle),
+            endpoints: ResourceCache::new("c".into(), settle),
+            groups: ResourceCache::new("c".into(), settle),
             read: None,
             failed: None,
             stale: false,
@@ -700,8 +704,8 @@ mod tests {
         }
     }
 
-    fn key() -> RegionKey {
-        RegionKey {
+    fn key() -> AccountRegionKey {
+        AccountRegionKey {
             partition: "aws".into(),
             account_id: "111111111111".into(),
             region: "us-west-2".into(),
@@ -712,8 +716,8 @@ mod tests {
         numbers.map(|number| format!("vpce-{number}").as_str().into()).collect()
     }
 
-    fn facts(ids: &[EndpointId], state: &State) -> Vec<EndpointFact> {
-        let fact = |id: &EndpointId| EndpointFact {
+    fn facts(ids: &[EndpointId], state: &State) -> Vec<ObservedEndpoint> {
+        let fact = |id: &EndpointId| ObservedEndpoint {
             id: id.clone(),
             type_: vpce_core::observed::EndpointType::Interface,
             requester_managed: false,
@@ -739,7 +743,7 @@ mod tests {
         let mut there = facts(&known[gone..], &State::Available);
         there.extend(lingering.into_iter().flat_map(|state| facts(&known[..gone], state)));
         snapshot.endpoints.found(there, Instant::now());
-        snapshot.judge(&key(), &known);
+        snapshot.detect_mass_deletion(&key(), &known);
         snapshot.hold.id
     }
 
@@ -770,26 +774,26 @@ mod tests {
     #[test]
     fn two_endpoints_are_too_few_to_be_held() {
         let mut snapshot = snapshot(Duration::ZERO);
-        snapshot.judge(&key(), &ids(0..2));
+        snapshot.detect_mass_deletion(&key(), &ids(0..2));
         assert_eq!(snapshot.hold.id, None);
-        snapshot.judge(&key(), &ids(0..3));
+        snapshot.detect_mass_deletion(&key(), &ids(0..3));
         assert!(snapshot.hold.id.is_some());
     }
 
     #[test]
     fn a_hold_keeps_its_id_until_more_vanish_and_goes_when_nobody_misses_them() {
         let mut snapshot = snapshot(Duration::ZERO);
-        snapshot.judge(&key(), &ids(0..5));
+        snapshot.detect_mass_deletion(&key(), &ids(0..5));
         let first = snapshot.hold.id.clone();
         assert!(first.is_some());
         // Objects of some of them are deleted meanwhile.
-        snapshot.judge(&key(), &ids(1..5));
+        snapshot.detect_mass_deletion(&key(), &ids(1..5));
         assert_eq!(snapshot.hold.id, first);
-        snapshot.judge(&key(), &ids(3..5));
+        snapshot.detect_mass_deletion(&key(), &ids(3..5));
         assert_eq!(snapshot.hold.id, first, "few are missed by now, and still held");
-        snapshot.judge(&key(), &ids(1..7));
+        snapshot.detect_mass_deletion(&key(), &ids(1..7));
         assert!(snapshot.hold.id.is_some() && snapshot.hold.id != first, "two more");
-        snapshot.judge(&key(), &[]);
+        snapshot.detect_mass_deletion(&key(), &[]);
         assert_eq!(snapshot.hold.id, None);
     }
 }

@@ -43,7 +43,7 @@ const RENEWALS_AT_ONCE: usize = 4;
 
 /// Everything that makes one session different from another.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Role {
+pub struct SessionKey {
     /// `arn:<partition>:iam::<account id>:role/<path/name>`.
     pub arn: String,
     /// The account in the ARN, which the session has to turn out to be in.
@@ -62,10 +62,10 @@ pub struct Role {
     pub source_identity: Option<String>,
 }
 
-impl fmt::Debug for Role {
+impl fmt::Debug for SessionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not the external id: AWS calls it no secret, but those who agree on one may.
-        f.debug_struct("Role")
+        f.debug_struct("SessionKey")
             .field("arn", &self.arn)
             .field("session_name", &self.session_name)
             .field("duration_seconds", &self.duration_seconds)
@@ -92,7 +92,7 @@ impl Default for Settings {
 /// The pool. Clones share it; when the last goes, its sessions are no longer renewed.
 #[derive(Clone)]
 pub struct Sessions {
-    entries: Cache<Role, Entry>,
+    entries: Cache<SessionKey, Entry>,
     sts: Arc<Sts>,
     renewals: Arc<Semaphore>,
     settings: Settings,
@@ -142,18 +142,18 @@ impl Lifetime {
     }
 }
 
-impl Expiry<Role, Entry> for Lifetime {
-    fn expire_after_create(&self, _: &Role, entry: &Entry, _: Instant) -> Option<Duration> {
+impl Expiry<SessionKey, Entry> for Lifetime {
+    fn expire_after_create(&self, _: &SessionKey, entry: &Entry, _: Instant) -> Option<Duration> {
         Some(Self::of(entry))
     }
 
-    fn expire_after_update(&self, _: &Role, entry: &Entry, _: Instant, _: Option<Duration>) -> Option<Duration> {
+    fn expire_after_update(&self, _: &SessionKey, entry: &Entry, _: Instant, _: Option<Duration>) -> Option<Duration> {
         Some(Self::of(entry))
     }
 
     fn expire_after_read(
         &self,
-        _: &Role,
+        _: &SessionKey,
         entry: &Entry,
         _: Instant,
         left: Option<Duration>,
@@ -183,7 +183,7 @@ impl Sessions {
     ///
     /// # Errors
     /// What STS said, with the time after which asking makes another try.
-    pub async fn get(&self, role: &Role) -> Result<Arc<Session>, Refusal> {
+    pub async fn get(&self, role: &SessionKey) -> Result<Arc<Session>, Refusal> {
         if let Some(entry) = self.entries.get(role).await
             && entry.is_fresh()
         {
@@ -211,19 +211,19 @@ impl Sessions {
     }
 
     /// Why the role was refused, if it was and STS is not to be asked again yet.
-    pub async fn refusal(&self, role: &Role) -> Option<Refusal> {
+    pub async fn refusal(&self, role: &SessionKey) -> Option<Refusal> {
         let entry = self.entries.get(role).await.filter(Entry::is_fresh)?;
         entry.answer().err()
     }
 
     /// The ARN of the operator's own identity, unless STS does not tell. STS is asked until it has
     /// answered once; the call counts for the account of this role.
-    pub async fn own_arn(&self, role: &Role) -> Option<&str> {
+    pub async fn own_arn(&self, role: &SessionKey) -> Option<&str> {
         self.sts.own_arn(role).await
     }
 
     /// When the session of this role expires, if it has one.
-    pub fn expiration(&self, role: &Role) -> Option<SystemTime> {
+    pub fn expiration(&self, role: &SessionKey) -> Option<SystemTime> {
         self.entries.iter().find_map(|(known, entry)| match entry {
             Entry::Open(renewal) if *known == *role => Some(renewal.session().expires_at()),
             _ => None,
@@ -231,13 +231,13 @@ impl Sessions {
     }
 
     /// Forgets what is known of this role: the next to ask opens a new session.
-    pub async fn forget(&self, role: &Role) {
+    pub async fn forget(&self, role: &SessionKey) {
         if let Some(Entry::Open(renewal)) = self.entries.remove(role).await {
             renewal.stop();
         }
     }
 
-    async fn open(&self, role: &Role, known: Option<Entry>) -> Entry {
+    async fn open(&self, role: &SessionKey, known: Option<Entry>) -> Entry {
         let failures = match known {
             Some(Entry::Refused { failures, .. }) => failures,
             Some(Entry::Open(renewal)) => {

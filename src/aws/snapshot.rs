@@ -8,7 +8,7 @@ use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 use vpce_core::ids::{EndpointId, GroupId};
-use vpce_core::observed::{EndpointFact, GroupFact, State};
+use vpce_core::observed::{ObservedEndpoint, ObservedGroup, State};
 use vpce_core::orphans::{Kind, Objects, Unclaimed};
 use vpce_core::ownership::{Named, Seen};
 use vpce_core::tags::{CLUSTER, Claim, Clusters, NAME, NAMESPACE, Owner};
@@ -41,9 +41,9 @@ pub trait Resource: Clone {
     fn is_transitional(&self) -> bool;
     /// Whether AWS has agreed to delete it, so that a read that does not find it may be believed sooner.
     fn is_leaving(&self) -> bool;
-    /// Takes over what a read may say while our own write has not settled: EC2 is eventually consistent, so a read
+    /// Takes over what a read may say while our own write has not consistent_at: EC2 is eventually consistent, so a read
     /// may show what was there before it.
-    fn merge_unsettled(&mut self, read: Self);
+    fn merge_inconsistent(&mut self, read: Self);
 }
 
 /// An id as EC2 spells it.
@@ -64,7 +64,7 @@ impl AsStr for GroupId {
     }
 }
 
-impl Resource for EndpointFact {
+impl Resource for ObservedEndpoint {
     type Id = EndpointId;
     const KIND: Kind = Kind::Endpoint;
 
@@ -92,7 +92,7 @@ impl Resource for EndpointFact {
         self.state == State::Deleting
     }
 
-    fn merge_unsettled(&mut self, read: Self) {
+    fn merge_inconsistent(&mut self, read: Self) {
         // While AWS adds or removes subnets, the endpoint is pending: a read without our change may call it available.
         let knows_our_change = self.state != State::Deleting && self.subnets == read.subnets;
         if knows_our_change || matches!(read.state, State::Deleting | State::Deleted) {
@@ -104,7 +104,7 @@ impl Resource for EndpointFact {
     }
 }
 
-impl Resource for GroupFact {
+impl Resource for ObservedGroup {
     type Id = GroupId;
     const KIND: Kind = Kind::Group;
 
@@ -132,7 +132,7 @@ impl Resource for GroupFact {
         false
     }
 
-    fn merge_unsettled(&mut self, _: Self) {}
+    fn merge_inconsistent(&mut self, _: Self) {}
 }
 
 #[derive(Debug, Clone)]
@@ -141,7 +141,7 @@ struct Entry<R> {
     /// When the read began that it comes from, or when we wrote it.
     read: Instant,
     /// Reads that began before this do not undo what we wrote.
-    settled: Option<Instant>,
+    consistent_at: Option<Instant>,
 }
 
 /// An id that a read did not find.
@@ -170,7 +170,7 @@ impl<Id> Default for Found<Id> {
 
 /// All endpoints, or all groups, that are known in a region.
 #[derive(Debug, Clone)]
-pub struct Shelf<R: Resource> {
+pub struct ResourceCache<R: Resource> {
     clusters: Clusters,
     settle: Duration,
     entries: HashMap<R::Id, Entry<R>>,
@@ -183,8 +183,8 @@ pub struct Shelf<R: Resource> {
     missing: HashMap<R::Id, Missing>,
 }
 
-impl<R: Resource> Shelf<R> {
-    /// An empty shelf. What we write settles for `settle`, and what is missing is believed gone when two reads so far
+impl<R: Resource> ResourceCache<R> {
+    /// An empty cache. What we write settles for `settle`, and what is missing is believed gone when two reads so far
     /// apart did not find it.
     pub fn new(clusters: Clusters, settle: Duration) -> Self {
         Self {
@@ -204,14 +204,21 @@ impl<R: Resource> Shelf<R> {
         Some((tags.get(NAMESPACE)?.clone(), tags.get(NAME)?.clone()))
     }
 
-    fn put(&mut self, fact: R, read: Instant, settled: Option<Instant>) {
+    fn put(&mut self, fact: R, read: Instant, consistent_at: Option<Instant>) {
         let id = fact.id();
         self.remove(&id);
         self.missing.remove(&id);
         if let Some(key) = self.owner_key(&fact) {
             self.by_owner.entry(key).or_default().insert(id.clone());
         }
-        self.entries.insert(id, Entry { fact, read, settled });
+        self.entries.insert(
+            id,
+            Entry {
+                fact,
+                read,
+                consistent_at,
+            },
+        );
     }
 
     /// Keeps an id and a few words.
@@ -265,10 +272,10 @@ impl<R: Resource> Shelf<R> {
         objects.is_known(id.as_str()) || (words.may_be_own() && words.object().is_some_and(awaited))
     }
 
-    fn is_unsettled(&self, id: &R::Id, read: Instant) -> bool {
-        self.entries
-            .get(id)
-            .is_some_and(|entry| !entry.fact.is_leaving() && entry.settled.is_some_and(|settled| settled > read))
+    fn is_inconsistent(&self, id: &R::Id, read: Instant) -> bool {
+        self.entries.get(id).is_some_and(|entry| {
+            !entry.fact.is_leaving() && entry.consistent_at.is_some_and(|consistent_at| consistent_at > read)
+        })
     }
 
     /// Takes in what a read that began at `read` found.
@@ -276,8 +283,8 @@ impl<R: Resource> Shelf<R> {
         for fact in facts {
             let id = fact.id();
             match self.entries.get_mut(&id) {
-                Some(entry) if entry.settled.is_some_and(|settled| settled > read) => {
-                    entry.fact.merge_unsettled(fact);
+                Some(entry) if entry.consistent_at.is_some_and(|consistent_at| consistent_at > read) => {
+                    entry.fact.merge_inconsistent(fact);
                     entry.read = read;
                 }
                 _ => self.put(fact, read, None),
@@ -290,7 +297,7 @@ impl<R: Resource> Shelf<R> {
         for fact in facts {
             let id = fact.id();
             let entry = self.entries.get(&id);
-            if entry.is_some_and(|entry| entry.settled.is_some_and(|settled| settled > read)) {
+            if entry.is_some_and(|entry| entry.consistent_at.is_some_and(|consistent_at| consistent_at > read)) {
                 found.ids.insert(id);
                 self.found(vec![fact], read);
                 continue;
@@ -321,12 +328,12 @@ impl<R: Resource> Shelf<R> {
         }
     }
 
-    /// Ends a read of everything: what it did not find leaves the shelf, unless we wrote it just now.
+    /// Ends a read of everything: what it did not find leaves the cache, unless we wrote it just now.
     pub fn found_all(&mut self, found: &Found<R::Id>, read: Instant) {
         let kept = self.entries.keys().chain(self.unclaimed.keys());
         let left: Vec<R::Id> = kept.filter(|id| !found.ids.contains(id)).cloned().collect();
         for id in left {
-            if !self.is_unsettled(&id, read) {
+            if !self.is_inconsistent(&id, read) {
                 self.remove(&id);
             }
         }
@@ -340,7 +347,7 @@ impl<R: Resource> Shelf<R> {
         let found: BTreeSet<R::Id> = facts.iter().map(Resource::id).collect();
         self.found(facts, read);
         for id in asked.iter().filter(|id| !found.contains(id)) {
-            if self.is_unsettled(id, read) {
+            if self.is_inconsistent(id, read) {
                 continue;
             }
             self.remove(id);
@@ -357,16 +364,16 @@ impl<R: Resource> Shelf<R> {
 
     /// Puts what we made.
     pub fn made(&mut self, fact: R, now: Instant) {
-        let settled = Some(now + self.settle);
-        self.put(fact, now, settled);
+        let consistent_at = Some(now + self.settle);
+        self.put(fact, now, consistent_at);
     }
 
     /// Changes what we changed.
     pub fn changed(&mut self, id: &R::Id, now: Instant, change: impl FnOnce(&mut R)) {
         if let Some(mut entry) = self.remove(id) {
             change(&mut entry.fact);
-            let settled = Some(now + self.settle);
-            self.put(entry.fact, now, settled);
+            let consistent_at = Some(now + self.settle);
+            self.put(entry.fact, now, consistent_at);
         }
     }
 
@@ -436,14 +443,14 @@ impl<R: Resource> Shelf<R> {
                 .is_none_or(|missing| !missing.confirmed && missing.last < tick)
     }
 
-    /// Ids that are worth a read now: at work and not read since the tick, settled before the tick and not yet read
+    /// Ids that are worth a read now: at work and not read since the tick, consistent_at before the tick and not yet read
     /// since, or missing and not confirmed gone. What settles between two ticks is so read together.
     fn due(&self, tick: Instant) -> impl Iterator<Item = &R::Id> {
         let at_work = self.entries.iter().filter(move |(_, entry)| {
-            let settled = entry
-                .settled
-                .is_some_and(|settled| settled <= tick && entry.read < settled);
-            settled || (entry.fact.is_transitional() && entry.read < tick)
+            let consistent_at = entry
+                .consistent_at
+                .is_some_and(|consistent_at| consistent_at <= tick && entry.read < consistent_at);
+            consistent_at || (entry.fact.is_transitional() && entry.read < tick)
         });
         let missing = self
             .missing
@@ -488,7 +495,7 @@ impl<R: Resource> Shelf<R> {
             .into_iter()
             .flatten()
             .filter_map(|id| self.entries.get(id))
-            .filter_map(|entry| entry.settled.filter(|settled| entry.read < *settled))
+            .filter_map(|entry| entry.consistent_at.filter(|consistent_at| entry.read < *consistent_at))
             .max()
     }
 
@@ -506,7 +513,7 @@ impl<R: Resource> Shelf<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vpce_core::observed::{EndpointType, Sight};
+    use vpce_core::observed::{EndpointType, Lookup};
     use vpce_core::ownership::{self, Claimant};
 
     const SETTLE: Duration = Duration::from_secs(10);
@@ -543,15 +550,20 @@ mod tests {
     };
 
     /// Reads everything, in one page.
-    fn read_all(shelf: &mut Shelf<EndpointFact>, facts: Vec<EndpointFact>, read: Instant, objects: &One) {
+    fn read_all(
+        cache: &mut ResourceCache<ObservedEndpoint>,
+        facts: Vec<ObservedEndpoint>,
+        read: Instant,
+        objects: &One,
+    ) {
         let mut found = Found::default();
-        shelf.found_page(facts, read, objects, &mut found);
-        shelf.found_all(&found, read);
+        cache.found_page(facts, read, objects, &mut found);
+        cache.found_all(&found, read);
     }
 
-    /// What the shelf says, as the operator takes it: all that carries the tags is the owner's here.
-    fn sight(shelf: &Shelf<EndpointFact>, known: Option<&EndpointId>) -> Sight<EndpointFact> {
-        let seen = shelf.seen(&owner(), known);
+    /// What the cache says, as the operator takes it: all that carries the tags is the owner's here.
+    fn lookup(cache: &ResourceCache<ObservedEndpoint>, known: Option<&EndpointId>) -> Lookup<ObservedEndpoint> {
+        let seen = cache.seen(&owner(), known);
         let owner = owner();
         let claimant = Claimant {
             owner: &owner,
@@ -568,8 +580,8 @@ mod tests {
         ownership::own(&claimant, seen.clone(), groups).endpoint
     }
 
-    fn endpoint(state: State) -> EndpointFact {
-        EndpointFact {
+    fn endpoint(state: State) -> ObservedEndpoint {
+        ObservedEndpoint {
             id: "vpce-1".into(),
             type_: EndpointType::Interface,
             requester_managed: false,
@@ -587,121 +599,121 @@ mod tests {
         }
     }
 
-    fn shelf() -> (Shelf<EndpointFact>, Instant) {
-        (Shelf::new("c".into(), SETTLE), Instant::now())
+    fn cache() -> (ResourceCache<ObservedEndpoint>, Instant) {
+        (ResourceCache::new("c".into(), SETTLE), Instant::now())
     }
 
     #[test]
     fn what_we_made_is_believed_until_it_settles() {
-        let (mut shelf, start) = shelf();
-        shelf.made(endpoint(State::Pending), start);
+        let (mut cache, start) = cache();
+        cache.made(endpoint(State::Pending), start);
         let id = EndpointId::from("vpce-1");
-        read_all(&mut shelf, Vec::new(), start + Duration::from_secs(1), &KNOWN);
-        shelf.found_of(std::slice::from_ref(&id), Vec::new(), start + Duration::from_secs(2));
-        assert!(matches!(sight(&shelf, Some(&id)), Sight::Ours(_)));
-        read_all(&mut shelf, Vec::new(), start + SETTLE, &KNOWN);
-        assert_eq!(sight(&shelf, Some(&id)), Sight::Unconfirmed);
-        assert_eq!(sight(&shelf, None), Sight::Absent);
+        read_all(&mut cache, Vec::new(), start + Duration::from_secs(1), &KNOWN);
+        cache.found_of(std::slice::from_ref(&id), Vec::new(), start + Duration::from_secs(2));
+        assert!(matches!(lookup(&cache, Some(&id)), Lookup::Owned(_)));
+        read_all(&mut cache, Vec::new(), start + SETTLE, &KNOWN);
+        assert_eq!(lookup(&cache, Some(&id)), Lookup::Unconfirmed);
+        assert_eq!(lookup(&cache, None), Lookup::Absent);
     }
 
     #[test]
     fn a_change_is_not_undone_by_a_read_from_before_it_settled() {
-        let (mut shelf, start) = shelf();
-        read_all(&mut shelf, vec![endpoint(State::Available)], start, &KNOWN);
+        let (mut cache, start) = cache();
+        read_all(&mut cache, vec![endpoint(State::Available)], start, &KNOWN);
         let id = EndpointId::from("vpce-1");
-        shelf.changed(&id, start, |fact| fact.groups = BTreeSet::from(["sg-1".into()]));
+        cache.changed(&id, start, |fact| fact.groups = BTreeSet::from(["sg-1".into()]));
         read_all(
-            &mut shelf,
+            &mut cache,
             vec![endpoint(State::Pending)],
             start + Duration::from_secs(1),
             &KNOWN,
         );
-        let fact = shelf.get(&id).expect("there");
+        let fact = cache.get(&id).expect("there");
         assert_eq!((fact.groups.len(), &fact.state), (1, &State::Pending));
         assert_eq!(
-            shelf.to_read(&owner(), None, start + SETTLE).len(),
+            cache.to_read(&owner(), None, start + SETTLE).len(),
             1,
-            "settled: look again"
+            "consistent_at: look again"
         );
-        read_all(&mut shelf, vec![endpoint(State::Available)], start + SETTLE, &KNOWN);
-        assert_eq!(shelf.get(&id).expect("there").groups.len(), 0);
-        assert!(shelf.to_read(&owner(), None, start + SETTLE * 2).is_empty());
+        read_all(&mut cache, vec![endpoint(State::Available)], start + SETTLE, &KNOWN);
+        assert_eq!(cache.get(&id).expect("there").groups.len(), 0);
+        assert!(cache.to_read(&owner(), None, start + SETTLE * 2).is_empty());
     }
 
     #[test]
     fn a_read_from_before_subnets_changed_does_not_say_that_aws_is_done_with_them() {
-        let (mut shelf, start) = shelf();
+        let (mut cache, start) = cache();
         let id = EndpointId::from("vpce-1");
         let subnets = BTreeSet::from(["subnet-2".into()]);
         let at = |seconds: u64| start + Duration::from_secs(seconds);
-        shelf.found(vec![endpoint(State::Available)], at(0));
-        shelf.changed(&id, at(0), |fact| {
+        cache.found(vec![endpoint(State::Available)], at(0));
+        cache.changed(&id, at(0), |fact| {
             fact.subnets = subnets.clone();
             fact.state = State::Pending;
         });
-        shelf.found(vec![endpoint(State::Available)], at(1));
-        assert_eq!(shelf.get(&id).expect("there").state, State::Pending);
+        cache.found(vec![endpoint(State::Available)], at(1));
+        assert_eq!(cache.get(&id).expect("there").state, State::Pending);
         let mut done = endpoint(State::Available);
         done.subnets = subnets;
-        shelf.found(vec![done], at(2));
-        assert_eq!(shelf.get(&id).expect("there").state, State::Available);
+        cache.found(vec![done], at(2));
+        assert_eq!(cache.get(&id).expect("there").state, State::Available);
     }
 
     #[test]
     fn what_settles_between_two_ticks_waits_for_the_second() {
-        let (mut shelf, start) = shelf();
-        shelf.made(endpoint(State::Available), start);
-        let settled = start + SETTLE;
+        let (mut cache, start) = cache();
+        cache.made(endpoint(State::Available), start);
+        let consistent_at = start + SETTLE;
         assert!(
-            shelf
-                .to_read(&owner(), None, settled - Duration::from_millis(1))
+            cache
+                .to_read(&owner(), None, consistent_at - Duration::from_millis(1))
                 .is_empty()
         );
-        assert_eq!(shelf.to_read(&owner(), None, settled).len(), 1);
+        assert_eq!(cache.to_read(&owner(), None, consistent_at).len(), 1);
     }
 
     #[test]
     fn gone_needs_two_reads_with_time_between() {
-        let (mut shelf, start) = shelf();
+        let (mut cache, start) = cache();
         let id = EndpointId::from("vpce-1");
         let asked = std::slice::from_ref(&id);
-        assert_eq!(shelf.to_read(&owner(), Some(&id), start), vec![id.clone()]);
-        shelf.found_of(asked, Vec::new(), start);
-        shelf.found_of(asked, Vec::new(), start + Duration::from_secs(1));
-        assert_eq!(sight(&shelf, Some(&id)), Sight::Unconfirmed);
-        shelf.found_of(asked, Vec::new(), start + SETTLE);
-        assert_eq!(sight(&shelf, Some(&id)), Sight::Gone);
-        shelf.found(vec![endpoint(State::Available)], start + SETTLE * 2);
-        assert!(matches!(sight(&shelf, Some(&id)), Sight::Ours(_)));
+        assert_eq!(cache.to_read(&owner(), Some(&id), start), vec![id.clone()]);
+        cache.found_of(asked, Vec::new(), start);
+        cache.found_of(asked, Vec::new(), start + Duration::from_secs(1));
+        assert_eq!(lookup(&cache, Some(&id)), Lookup::Unconfirmed);
+        cache.found_of(asked, Vec::new(), start + SETTLE);
+        assert_eq!(lookup(&cache, Some(&id)), Lookup::Deleted);
+        cache.found(vec![endpoint(State::Available)], start + SETTLE * 2);
+        assert!(matches!(lookup(&cache, Some(&id)), Lookup::Owned(_)));
     }
 
     #[test]
     fn lost_tags_are_seen_and_deleted_is_gone() {
-        let (mut shelf, start) = shelf();
+        let (mut cache, start) = cache();
         let id = EndpointId::from("vpce-1");
         let mut bare = endpoint(State::Available);
         bare.tags.clear();
-        shelf.found(vec![bare], start);
-        assert!(matches!(sight(&shelf, Some(&id)), Sight::Lost(_)));
-        assert_eq!(sight(&shelf, None), Sight::Absent);
-        shelf.found(vec![endpoint(State::Deleted)], start);
-        assert_eq!(sight(&shelf, Some(&id)), Sight::Gone);
-        assert_eq!(sight(&shelf, None), Sight::Absent);
+        cache.found(vec![bare], start);
+        assert!(matches!(lookup(&cache, Some(&id)), Lookup::Unowned(_)));
+        assert_eq!(lookup(&cache, None), Lookup::Absent);
+        cache.found(vec![endpoint(State::Deleted)], start);
+        assert_eq!(lookup(&cache, Some(&id)), Lookup::Deleted);
+        assert_eq!(lookup(&cache, None), Lookup::Absent);
     }
 
     #[test]
     fn what_no_object_claims_is_kept_in_a_few_words_until_one_does() {
-        let (mut shelf, start) = shelf();
+        let (mut cache, start) = cache();
         let id = EndpointId::from("vpce-1");
         let nobody = One::default();
-        read_all(&mut shelf, vec![endpoint(State::Available)], start, &nobody);
-        assert!(!shelf.contains(&id));
-        assert_eq!(shelf.unclaimed(&nobody).len(), 1);
+        read_all(&mut cache, vec![endpoint(State::Available)], start, &nobody);
+        assert!(!cache.contains(&id));
+        assert_eq!(cache.unclaimed(&nobody).len(), 1);
         // An object of this name comes: it is read before anything is made for it.
-        assert_eq!(shelf.to_read(&owner(), None, start), std::slice::from_ref(&id));
-        shelf.found_of(std::slice::from_ref(&id), vec![endpoint(State::Available)], start);
-        assert!(matches!(sight(&shelf, None), Sight::Ours(_)));
-        assert!(shelf.to_read(&owner(), None, start).is_empty());
+        assert_eq!(cache.to_read(&owner(), None, start), std::slice::from_ref(&id));
+        cache.found_of(std::slice::from_ref(&id), vec![endpoint(State::Available)], start);
+        assert!(matches!(lookup(&cache, None), Lookup::Owned(_)));
+        assert!(cache.to_read(&owner(), None, start).is_empty());
         // While its status names none, the next read keeps it, and once it does.
         for objects in [
             One {
@@ -710,60 +722,60 @@ mod tests {
             },
             KNOWN,
         ] {
-            read_all(&mut shelf, vec![endpoint(State::Available)], start, &objects);
-            assert!(shelf.contains(&id));
+            read_all(&mut cache, vec![endpoint(State::Available)], start, &objects);
+            assert!(cache.contains(&id));
         }
-        read_all(&mut shelf, vec![endpoint(State::Available)], start, &nobody);
-        assert!(!shelf.contains(&id));
-        read_all(&mut shelf, Vec::new(), start, &nobody);
-        assert!(shelf.unclaimed(&nobody).is_empty());
+        read_all(&mut cache, vec![endpoint(State::Available)], start, &nobody);
+        assert!(!cache.contains(&id));
+        read_all(&mut cache, Vec::new(), start, &nobody);
+        assert!(cache.unclaimed(&nobody).is_empty());
     }
 
     #[test]
     fn what_was_planted_for_an_object_is_not_kept_beside_its_own() {
-        let (mut shelf, start) = shelf();
-        let planted = |number: usize| EndpointFact {
+        let (mut cache, start) = cache();
+        let planted = |number: usize| ObservedEndpoint {
             id: format!("vpce-planted-{number}").into(),
             ..endpoint(State::Available)
         };
-        let many: Vec<EndpointFact> = (0..50).map(planted).chain([endpoint(State::Available)]).collect();
-        read_all(&mut shelf, many.clone(), start, &KNOWN);
-        assert_eq!(shelf.len(), 1);
-        assert_eq!(shelf.unclaimed(&KNOWN).len(), 50);
+        let many: Vec<ObservedEndpoint> = (0..50).map(planted).chain([endpoint(State::Available)]).collect();
+        read_all(&mut cache, many.clone(), start, &KNOWN);
+        assert_eq!(cache.len(), 1);
+        assert_eq!(cache.unclaimed(&KNOWN).len(), 50);
         let lacking = One {
             lacks: true,
             ..One::default()
         };
-        read_all(&mut shelf, many, start, &lacking);
-        assert_eq!(shelf.len(), MOST_CANDIDATES);
+        read_all(&mut cache, many, start, &lacking);
+        assert_eq!(cache.len(), MOST_CANDIDATES);
     }
 
     #[test]
     fn of_more_than_are_kept_the_rest_is_counted() {
-        let (mut shelf, start) = shelf();
+        let (mut cache, start) = cache();
         let nobody = One::default();
-        let number = |number: usize| EndpointFact {
+        let number = |number: usize| ObservedEndpoint {
             id: format!("vpce-{number}").into(),
             ..endpoint(State::Available)
         };
         for _ in 0..2 {
-            let many: Vec<EndpointFact> = (0..MOST_UNCLAIMED + 7).map(number).collect();
-            read_all(&mut shelf, many, start, &nobody);
-            assert_eq!((shelf.unclaimed(&nobody).len(), shelf.beyond()), (MOST_UNCLAIMED, 7));
+            let many: Vec<ObservedEndpoint> = (0..MOST_UNCLAIMED + 7).map(number).collect();
+            read_all(&mut cache, many, start, &nobody);
+            assert_eq!((cache.unclaimed(&nobody).len(), cache.beyond()), (MOST_UNCLAIMED, 7));
         }
-        read_all(&mut shelf, vec![endpoint(State::Available)], start, &nobody);
-        assert_eq!((shelf.unclaimed(&nobody).len(), shelf.beyond()), (1, 0));
+        read_all(&mut cache, vec![endpoint(State::Available)], start, &nobody);
+        assert_eq!((cache.unclaimed(&nobody).len(), cache.beyond()), (1, 0));
     }
 
     #[test]
     fn all_that_is_at_work_is_read_together() {
-        let (mut shelf, start) = shelf();
+        let (mut cache, start) = cache();
         let mut other = endpoint(State::Pending);
         other.id = "vpce-2".into();
         other.tags.insert(NAME.into(), "other".into());
-        shelf.found(vec![endpoint(State::Pending), other], start);
+        cache.found(vec![endpoint(State::Pending), other], start);
         let tick = start + Duration::from_secs(5);
-        assert_eq!(shelf.to_read(&owner(), None, tick).len(), 2);
-        assert!(shelf.to_read(&owner(), None, start).is_empty(), "read since the tick");
+        assert_eq!(cache.to_read(&owner(), None, tick).len(), 2);
+        assert!(cache.to_read(&owner(), None, start).is_empty(), "read since the tick");
     }
 }

@@ -7,7 +7,7 @@ use kube::api::Api;
 use vpce_core::api::ENDPOINT_FINALIZER;
 use vpce_core::conditions::{Finding, Reason};
 
-use super::reconcile::{Next, Pass};
+use super::reconcile::{Next, Reconciliation};
 use super::status::{self, Findings};
 use crate::context::{Context, Endpoint, Shared};
 use crate::finalizer;
@@ -17,12 +17,14 @@ use crate::writes::{Refused, Write};
 /// Says that the API server did not take a finalizer. (What it says of a status that it did not take is told where that is written.)
 pub async fn tell(ctx: &Shared, object: Arc<Endpoint>, refused: &Refused) -> Next {
     if refused.write == Write::Finalizer {
-        let mut pass = Pass::new(ctx, object);
-        let findings = finalizer_refused(pass.deleting, refused);
-        match pass.report(findings).await {
+        let mut reconciliation = Reconciliation::new(ctx, object);
+        let findings = finalizer_refused(reconciliation.deleting, refused);
+        match reconciliation.report(findings).await {
             Ok(_) => {}
             // It has changed since; the watch brings what it is now.
-            Err(error) if is_status(&error, 409) => return Next::NotBefore(ctx.memories.conflicted(&pass.object)),
+            Err(error) if is_status(&error, 409) => {
+                return Next::NotBefore(ctx.memories.conflicted(&reconciliation.object));
+            }
             Err(error) => tracing::warn!(%error, "the status was not written"),
         }
     }

@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 use vpce_core::conditions::{Finding, Reason};
 use vpce_core::error::Class;
 use vpce_core::ids::GroupId;
-use vpce_core::line::Turn;
-use vpce_core::observed::{GroupFact, ServiceContent, State};
+use vpce_core::observed::{ObservedGroup, ServiceContent, State};
 use vpce_core::plan::{self, Progress, ResourceId, Step, Undone};
+use vpce_core::rate::Decision;
 use vpce_core::tags::{self, Owner};
 
 use super::explain::about;
 use super::memory::Tried;
 use super::observe;
 use super::refused::Failed;
-use crate::aws::deletes::Asker;
+use crate::aws::delete_batch::Requester;
 use crate::aws::ec2::{Ec2, NewEndpoint};
 use crate::aws::error::CallError;
-use crate::aws::lines::Caller;
+use crate::aws::limiters::Caller;
 use crate::aws::region::Region;
 use crate::context::{Context, Endpoint, Permitted};
 use crate::service::{self, Publication, Published};
@@ -27,7 +27,7 @@ use crate::service::{self, Publication, Published};
 pub(super) const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What the steps are carried out with.
-pub struct Hands<'a> {
+pub struct Applier<'a> {
     /// Clients and caches.
     pub ctx: &'a Context,
     /// The object.
@@ -121,13 +121,13 @@ impl From<CallError> for StepError {
 }
 
 /// Carries out the steps. One that is refused, or waits, holds up only those that wait for it.
-pub async fn apply<'p>(hands: &Hands<'_>, steps: &'p [Step]) -> Applied<'p> {
+pub async fn apply<'p>(applier: &Applier<'_>, steps: &'p [Step]) -> Applied<'p> {
     let mut applied = Applied::default();
-    // Who gives no answer to one call takes half a minute for each: the others go in the next pass.
+    // Who gives no answer to one call takes half a minute for each: the others go in the next reconciliation.
     let mut answers = true;
     for step in steps {
         if let Some(undone) = applied.progress.waits(step) {
-            applied.learned |= hands.learn(|fallbacks| fallbacks.learn_of_wait(step, undone));
+            applied.learned |= applier.learn(|fallbacks| fallbacks.learn_of_wait(step, undone));
             let waiting = Unfinished::waiting(None, None);
             applied.leave(step, Unfinished { undone, ..waiting });
             continue;
@@ -137,7 +137,7 @@ pub async fn apply<'p>(hands: &Hands<'_>, steps: &'p [Step]) -> Applied<'p> {
             continue;
         }
         let tried = Tried::step(step);
-        let refusal = hands.ctx.memories.refusal(hands.object, tried);
+        let refusal = applier.ctx.memories.refusal(applier.object, tried);
         if let Some(refusal) = refusal.as_ref().filter(|refusal| !refusal.left().is_zero()) {
             let left = Unfinished {
                 undone: refusal.undone,
@@ -148,17 +148,17 @@ pub async fn apply<'p>(hands: &Hands<'_>, steps: &'p [Step]) -> Applied<'p> {
             applied.leave(step, left);
             continue;
         }
-        if step.is_in_aws() && !(hands.permitted)() {
+        if step.is_in_aws() && !(applier.permitted)() {
             applied.forbidden = true;
             break;
         }
-        match hands.carry_out(step).await {
+        match applier.carry_out(step).await {
             Ok(StepEnd::Done) => {
-                hands.ctx.memories.accepted(hands.object, tried);
+                applier.ctx.memories.accepted(applier.object, tried);
                 applied.done.push(step.to_string());
             }
             Ok(StepEnd::Learned) => {
-                hands.ctx.memories.accepted(hands.object, tried);
+                applier.ctx.memories.accepted(applier.object, tried);
                 applied.learned = true;
             }
             Ok(StepEnd::LeftAlone) => {
@@ -175,12 +175,12 @@ pub async fn apply<'p>(hands: &Hands<'_>, steps: &'p [Step]) -> Applied<'p> {
                 applied.leave(step, Unfinished::waiting(time, said.or(finding)));
             }
             Err(StepError::Finding(finding)) => {
-                applied.leave(step, hands.refused(step, Undone::Refused, Some(finding)));
+                applied.leave(step, applier.refused(step, Undone::Refused, Some(finding)));
             }
-            Err(StepError::Kubernetes(error)) => applied.leave(step, hands.not_published(step, &error)),
+            Err(StepError::Kubernetes(error)) => applied.leave(step, applier.not_published(step, &error)),
             Err(StepError::Aws(error)) => {
                 answers &= !error.is_unanswered();
-                match hands.failed(step, steps, &error).await {
+                match applier.failed(step, steps, &error).await {
                     Failed::Left(left) => applied.leave(step, left),
                     Failed::Learned => {
                         applied.learned = true;
@@ -203,15 +203,15 @@ pub(super) fn action(step: &Step) -> Option<&'static str> {
     waits.then(|| step.action())
 }
 
-impl Hands<'_> {
+impl Applier<'_> {
     async fn carry_out(&self, step: &Step) -> Result<StepEnd, StepError> {
         if let Some(action) = action(step)
-            && let Turn::Wait(time) = self.region.turn(action, &self.caller())
+            && let Decision::Wait(time) = self.region.acquire(action, &self.caller())
         {
             let key = self.region.key.clone();
             self.ctx.memories.with(self.object, |memory| memory.in_line = Some(key));
             let finding = Finding::bad(
-                Reason::WaitingInLine,
+                Reason::RateLimited,
                 format!(
                     "waits for its turn, which comes in {}: AWS allows only so many {action} calls in an account and region",
                     about(self.region.expected_wait(action, &self.owner.uid).unwrap_or(time))
@@ -231,14 +231,14 @@ impl Hands<'_> {
                     .memories
                     .with(self.object, |memory| memory.nothing_made = false);
                 let made = self.ec2.create_group(name, description, vpc, tags).await?;
-                self.tell("CreateSecurityGroup", &made.request_id, made.value.id.as_str());
-                self.region.groups(|shelf| shelf.made(made.value, now()));
+                self.log_write("CreateSecurityGroup", &made.request_id, made.value.id.as_str());
+                self.region.groups(|cache| cache.made(made.value, now()));
             }
             Step::Authorize(id, direction, rules) => {
                 let answer = self.ec2.authorize(id, *direction, rules).await;
                 let was_there = match answer {
                     Ok(made) => {
-                        self.tell(action(step).unwrap_or_default(), &made.request_id, id.as_str());
+                        self.log_write(action(step).unwrap_or_default(), &made.request_id, id.as_str());
                         false
                     }
                     Err(error) if rules.len() == 1 && error.code == "InvalidPermission.Duplicate" => true,
@@ -249,16 +249,16 @@ impl Hands<'_> {
                     return Ok(StepEnd::Learned);
                 }
             }
-            Step::Describe(id, direction, rules) => {
-                let made = self.ec2.describe_rules_anew(id, *direction, rules).await?;
-                self.tell(action(step).unwrap_or_default(), &made.request_id, id.as_str());
+            Step::UpdateRuleDescriptions(id, direction, rules) => {
+                let made = self.ec2.update_rule_descriptions(id, *direction, rules).await?;
+                self.log_write(action(step).unwrap_or_default(), &made.request_id, id.as_str());
                 self.change_group(id, |fact| fact.set_rules(*direction, rules));
             }
             Step::Revoke(id, direction, rules) => {
                 let answer = self.ec2.revoke(id, *direction, rules).await;
                 let was_there = match answer {
                     Ok(made) => {
-                        self.tell(action(step).unwrap_or_default(), &made.request_id, id.as_str());
+                        self.log_write(action(step).unwrap_or_default(), &made.request_id, id.as_str());
                         true
                     }
                     Err(error) if rules.len() == 1 && is_no_rule(&error) => false,
@@ -289,11 +289,11 @@ impl Hands<'_> {
                 };
                 let made = self.ec2.create_endpoint(&new).await?;
                 let fact = made.value;
-                self.tell("CreateVpcEndpoint", &made.request_id, fact.id.as_str());
+                self.log_write("CreateVpcEndpoint", &made.request_id, fact.id.as_str());
                 if matches!(fact.state, State::Deleting | State::Deleted) {
                     return Ok(StepEnd::Replayed);
                 }
-                self.region.endpoints(|shelf| shelf.made(fact, now()));
+                self.region.endpoints(|cache| cache.made(fact, now()));
                 self.ctx
                     .memories
                     .with(self.object, |memory| memory.made_unseen_since = None);
@@ -311,9 +311,9 @@ impl Hands<'_> {
                     .ec2
                     .modify_endpoint(id, subnets, (add_groups, remove_groups), *private_dns)
                     .await?;
-                self.tell("ModifyVpcEndpoint", &made.request_id, id.as_str());
-                self.region.endpoints(|shelf| {
-                    shelf.changed(id, now(), |fact| {
+                self.log_write("ModifyVpcEndpoint", &made.request_id, id.as_str());
+                self.region.endpoints(|cache| {
+                    cache.changed(id, now(), |fact| {
                         fact.subnets.extend(add_subnets.iter().cloned());
                         fact.subnets.retain(|id| !remove_subnets.contains(id));
                         fact.groups.extend(add_groups.iter().cloned());
@@ -328,12 +328,12 @@ impl Hands<'_> {
             }
             Step::Tag(id, tags) => {
                 let made = self.ec2.create_tags(id, tags).await?;
-                self.tell("CreateTags", &made.request_id, &id.to_string());
+                self.log_write("CreateTags", &made.request_id, &id.to_string());
                 self.change_tags(id, |there| there.extend(tags.clone()));
             }
             Step::Untag(id, keys) => {
                 let made = self.ec2.delete_tags(id, keys).await?;
-                self.tell("DeleteTags", &made.request_id, &id.to_string());
+                self.log_write("DeleteTags", &made.request_id, &id.to_string());
                 // Users' tags are no owner's: without the cluster's it was retained.
                 if keys.contains(tags::CLUSTER) {
                     self.region.count_retained(id);
@@ -344,22 +344,22 @@ impl Hands<'_> {
                 if let Some(refusal) = self.region.take_refusal(id) {
                     return Err(refusal.into());
                 }
-                let asker = Asker {
+                let requester = Requester {
                     namespace: self.owner.namespace.clone(),
                     name: self.owner.name.clone(),
                     account: self.account.to_owned(),
                 };
                 self.region
-                    .delete_endpoint(self.ec2, self.role, id, asker, self.permitted.clone());
+                    .delete_endpoint(self.ec2, self.role, id, requester, self.permitted.clone());
                 return Ok(StepEnd::Waiting(None, None));
             }
             Step::DeleteGroup(id) => {
                 match self.ec2.delete_group(id).await {
-                    Ok(made) => self.tell("DeleteSecurityGroup", &made.request_id, id.as_str()),
+                    Ok(made) => self.log_write("DeleteSecurityGroup", &made.request_id, id.as_str()),
                     Err(error) if error.class == Class::NotFound => {}
                     Err(error) => return Err(error.into()),
                 }
-                self.region.groups(|shelf| shelf.gone(id, now()));
+                self.region.groups(|cache| cache.gone(id, now()));
                 self.ctx.memories.with(self.object, |memory| memory.in_use_since = None);
             }
             Step::PublishService {
@@ -437,8 +437,8 @@ impl Hands<'_> {
         })
     }
 
-    fn change_group(&self, id: &GroupId, change: impl FnOnce(&mut GroupFact)) {
-        self.region.groups(|shelf| shelf.changed(id, Instant::now(), change));
+    fn change_group(&self, id: &GroupId, change: impl FnOnce(&mut ObservedGroup)) {
+        self.region.groups(|cache| cache.changed(id, Instant::now(), change));
     }
 
     fn change_tags(&self, id: &ResourceId, change: impl FnOnce(&mut std::collections::BTreeMap<String, String>)) {
@@ -446,15 +446,15 @@ impl Hands<'_> {
         match id {
             ResourceId::Endpoint(id) => self
                 .region
-                .endpoints(|shelf| shelf.changed(id, now, |fact| change(&mut fact.tags))),
+                .endpoints(|cache| cache.changed(id, now, |fact| change(&mut fact.tags))),
             ResourceId::Group(id) => self
                 .region
-                .groups(|shelf| shelf.changed(id, now, |fact| change(&mut fact.tags))),
+                .groups(|cache| cache.changed(id, now, |fact| change(&mut fact.tags))),
         }
     }
 
     /// One line for every write to AWS: object, account, action, request id.
-    fn tell(&self, action: &str, request_id: &str, resource: &str) {
+    fn log_write(&self, action: &str, request_id: &str, resource: &str) {
         tracing::info!(
             namespace = self.owner.namespace,
             name = self.owner.name,

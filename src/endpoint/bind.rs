@@ -16,7 +16,7 @@ use vpce_core::desired::Desired;
 use vpce_core::resolve::{Binding, Resolved};
 
 use super::acknowledged::add_finalizer;
-use super::reconcile::{As, Next, Pass};
+use super::reconcile::{As, Next, Reconciliation};
 use super::status::{self, Findings, Standing};
 use crate::account::protection::protect;
 use crate::cli::Mode;
@@ -84,7 +84,7 @@ impl Move {
     }
 }
 
-impl Pass<'_> {
+impl Reconciliation<'_> {
     /// Compares the spec with what the object is bound to, and finds out whether it has to be bound again. Errors are what keeps the edit from being
     /// carried out, where what is bound cannot stay either.
     pub(super) fn compare_binding(&mut self, spec: Option<&VPCEndpointSpec>) -> Result<(), Findings> {
@@ -209,7 +209,7 @@ impl Pass<'_> {
             endpoint: Some(Finding::bad(Reason::Creating, "the endpoint is being made")),
             service: None,
         };
-        status::judge(
+        status::set_conditions(
             &mut status,
             &findings,
             Standing::default(),
@@ -220,7 +220,7 @@ impl Pass<'_> {
             memory.nothing_made = true;
             memory.awaits_first_ready = true;
         });
-        self.ctx.wakers.account(&resolved.binding.account);
+        self.ctx.requeuer.account(&resolved.binding.account);
         tracing::info!(
             namespace = self.owner.namespace,
             name = self.owner.name,
@@ -256,7 +256,7 @@ impl Pass<'_> {
             memory.made_unseen_since = None;
         });
         for region in self.ctx.regions.all() {
-            region.leave(&self.owner.uid);
+            region.cancel(&self.owner.uid);
         }
         tracing::info!(
             namespace = self.owner.namespace,
@@ -266,7 +266,7 @@ impl Pass<'_> {
             "unbound, to be bound again as the spec says now"
         );
         if let Some(account) = account {
-            self.ctx.wakers.account(&account);
+            self.ctx.requeuer.account(&account);
         }
         Ok(Next::After(Duration::ZERO))
     }

@@ -24,7 +24,7 @@ use crate::writes::Refused;
 
 /// The name in metrics.
 pub const CONTROLLER: &str = "vpcendpoint";
-/// A reconcile that takes longer is cut off. The longest calls to AWS are given up after 34 s, and a pass makes several.
+/// A reconcile that takes longer is cut off. The longest calls to AWS are given up after 34 s, and a reconciliation makes several.
 const DEADLINE: Duration = Duration::from_secs(150);
 
 /// Who waits for room in an account is woken; this is for what nobody has thought of.
@@ -54,20 +54,20 @@ async fn guarded(object: Arc<Endpoint>, ctx: Shared) -> Result<Action, Infallibl
     let name = object.name_any();
     if let Some(left) = ctx.memories.wait(&object, ctx.settings.poll_interval) {
         // Who waits for something else waits for no room.
-        ctx.gates.leave(&namespace, &name);
+        ctx.semaphore.leave(&namespace, &name);
         return Ok(Action::requeue(left));
     }
     if object.status.account.is_none() {
         // Should it have been let through and not bound, another may have its place.
-        ctx.admissions.release(&object.uid().unwrap_or_default());
+        ctx.capacity.release(&object.uid().unwrap_or_default());
     }
     let account = object.status.account.as_ref();
     let account = account.map(|account| account.name.clone()).unwrap_or_default();
     let span = tracing::info_span!("reconcile", namespace, name, account);
     let _in_flight = ctx.metrics.in_flight(CONTROLLER);
     let started = Instant::now();
-    let pass = AssertUnwindSafe(reconcile(&ctx, object.clone()).boxed()).catch_unwind();
-    let outcome = tokio::time::timeout(DEADLINE, pass.instrument(span.clone())).await;
+    let reconciliation = AssertUnwindSafe(reconcile(&ctx, object.clone()).boxed()).catch_unwind();
+    let outcome = tokio::time::timeout(DEADLINE, reconciliation.instrument(span.clone())).await;
     let (outcome, next) = match outcome {
         Ok(Ok(Ok(next))) => {
             ctx.memories.agreed(&object);
@@ -110,11 +110,11 @@ async fn guarded(object: Arc<Endpoint>, ctx: Shared) -> Result<Action, Infallibl
         }
     };
     traces::ended(&span, CONTROLLER, outcome);
-    ctx.metrics.queue_depth(CONTROLLER, ctx.gates.waiting());
+    ctx.metrics.queue_depth(CONTROLLER, ctx.semaphore.waiting());
     ctx.metrics
         .reconcile(CONTROLLER, &account, outcome, started.elapsed().as_secs_f64());
     if next != Next::WhenRoom {
-        ctx.gates.leave(&namespace, &name);
+        ctx.semaphore.leave(&namespace, &name);
     }
     let look = ctx.memories.until_look(&object).unwrap_or(Duration::MAX);
     Ok(match next {
@@ -149,7 +149,7 @@ async fn say_internal_error(ctx: &Context, object: &Arc<Endpoint>) {
         "the operator failed in a way that it should not have; its log says more; tried again",
     );
     let mut status = object.status.clone();
-    status::judge(
+    status::set_conditions(
         &mut status,
         &Findings::account(finding),
         Standing::default(),

@@ -7,25 +7,25 @@ use std::time::{Duration, Instant};
 use vpce_core::api::VPCEndpointSpec;
 use vpce_core::conditions::{EventKind, Finding, Reason};
 use vpce_core::desired::{self, Desired};
-use vpce_core::observed::{Observed, Sight};
-use vpce_core::plan::{self, Farewell, Memory, Plan, Step, foresee};
+use vpce_core::observed::{Lookup, Observed};
+use vpce_core::plan::{self, Farewell, Memory, Plan, Step, simulate};
 use vpce_core::resolve::{Resolved, Writes};
 use vpce_core::tags::{self, Owner};
 
-use super::apply::{ASK_AGAIN, Hands, apply};
-use super::memory::HeldBack;
+use super::apply::{ASK_AGAIN, Applier, apply};
+use super::memory::PlannedChanges;
 use super::observe::{self, Age, observe};
-use super::reconcile::{Next, Pass};
+use super::reconcile::{Next, Reconciliation};
 use super::status;
 use crate::aws::ec2::Ec2;
 use crate::aws::region::Region;
 
-/// A pass plans anew after each change; one that still changes things after so many rounds goes on in the next.
+/// A reconciliation plans anew after each change; one that still changes things after so many rounds goes on in the next.
 const MOST_ROUNDS: usize = 8;
 /// A message that lists steps ends after so many characters: rules may be many.
 const LONGEST_LIST: usize = 2000;
 
-impl Pass<'_> {
+impl Reconciliation<'_> {
     /// Observes, plans and applies until there is nothing left to do now, then says how things stand.
     pub(super) async fn converge(
         &mut self,
@@ -47,7 +47,7 @@ impl Pass<'_> {
             (age, std::mem::take(&mut memory.cut_off))
         });
         if cut_off {
-            region.distrust();
+            region.invalidate();
         }
         if let Some(service) = desired.and_then(|desired| desired.service.as_ref()) {
             let Owner { namespace, name, .. } = &self.owner;
@@ -69,7 +69,7 @@ impl Pass<'_> {
                     return Ok(Next::NotBefore(settled.saturating_duration_since(Instant::now())));
                 }
                 if region.read_at().is_none_or(|read| read < begun) {
-                    region.distrust();
+                    region.invalidate();
                     continue;
                 }
                 // What is to go when an object is bound again is never its own by its id: the schema would hold the spec to it.
@@ -83,14 +83,17 @@ impl Pass<'_> {
                 return self.conclude(resolved, desired, &seen, plan, next).await;
             }
             let held = region.held(|hold| self.ctx.is_released(&resolved.binding.account_id, hold));
-            if desired.is_some() && seen.endpoint == Sight::Gone && held.is_none() && resolved.writes == Writes::Allowed
+            if desired.is_some()
+                && seen.endpoint == Lookup::Deleted
+                && held.is_none()
+                && resolved.writes == Writes::Allowed
             {
                 self.count_deletion().await?;
                 continue;
             }
-            if seen.group == Sight::Gone {
+            if seen.group == Lookup::Deleted {
                 // Nothing remembers it; another is made where one is wanted.
-                seen.group = Sight::Absent;
+                seen.group = Lookup::Absent;
             }
             if desired.is_none()
                 && self.may_be_unseen(&seen)
@@ -102,13 +105,13 @@ impl Pass<'_> {
             }
             let mut plan = self.plan(desired, farewell, &seen, held.as_deref());
             if let Writes::Frozen(finding) = &resolved.writes {
-                let steps = foresee(&seen, desired, |seen| {
+                let steps = simulate(&seen, desired, |seen| {
                     self.plan(desired, farewell, seen, held.as_deref())
                 });
                 self.hold_back(resolved, finding, &steps, &mut plan);
             }
             if held.is_some() {
-                self.ctx.wakers.account(&resolved.binding.account);
+                self.ctx.requeuer.account(&resolved.binding.account);
             }
             // That it is Ready for this generation is only what its status says; nothing is done on the strength of that.
             if plan.steps.iter().any(Step::is_in_aws) {
@@ -122,7 +125,7 @@ impl Pass<'_> {
                 let incarnation = status.incarnation.unwrap_or(0);
                 desired::client_token(&self.owner, desired, resolved, incarnation)
             });
-            let hands = Hands {
+            let applier = Applier {
                 ctx: self.ctx,
                 object: &self.object,
                 owner: &self.owner,
@@ -133,14 +136,14 @@ impl Pass<'_> {
                 client_token: token.as_deref(),
                 permitted: &permitted,
             };
-            let applied = apply(&hands, &plan.steps).await;
+            let applied = apply(&applier, &plan.steps).await;
             repaired.extend(applied.done.iter().cloned());
             if applied.replayed {
                 self.count_deletion().await?;
                 continue;
             }
             if applied.forbidden {
-                self.tell_of_repairs(&repaired);
+                self.record_repairs(&repaired);
                 return Ok(Next::NotBefore(ASK_AGAIN));
             }
             if applied.learned || !applied.done.is_empty() {
@@ -152,12 +155,12 @@ impl Pass<'_> {
                     return self.unbind().await;
                 }
                 self.record_deletion(farewell, &seen);
-                return self.let_go().await;
+                return self.remove_finalizer().await;
             }
             if nothing_to_do && plan.endpoint.ok {
                 self.ctx.memories.converged(&self.object);
             }
-            self.tell_of_repairs(&repaired);
+            self.record_repairs(&repaired);
             let soon = applied.retry.filter(|time| *time <= self.ctx.settings.poll_interval);
             if let Some(time) = soon.filter(|_| !applied.failed) {
                 // Not worth a write to the API server.
@@ -183,7 +186,7 @@ impl Pass<'_> {
         if steps.is_empty() {
             return;
         }
-        self.held_back = Some(HeldBack {
+        self.planned_changes = Some(PlannedChanges {
             account: resolved.binding.account.clone(),
             actions: steps.iter().map(Step::action).collect(),
         });
@@ -209,7 +212,7 @@ impl Pass<'_> {
         held: Option<&str>,
     ) -> Plan {
         let Some(desired) = desired else {
-            return plan::plan_absence(&self.owner, seen, farewell);
+            return plan::plan_deletion(&self.owner, seen, farewell);
         };
         let memory = Memory {
             tag_keys: &self.object.status.tag_keys,
@@ -225,8 +228,8 @@ impl Pass<'_> {
         let is_found = |id: &str, known: &Option<String>, tags: &BTreeMap<String, String>| {
             tags.get(tags::UID) != Some(&self.owner.uid) && known.as_deref() != Some(id)
         };
-        let endpoint = seen.endpoint.ours();
-        let group = seen.group.ours();
+        let endpoint = seen.endpoint.owned();
+        let group = seen.group.owned();
         endpoint.is_some_and(|fact| is_found(fact.id.as_str(), &status.vpc_endpoint_id, &fact.tags))
             || group.is_some_and(|fact| is_found(fact.id.as_str(), &status.security_group_id, &fact.tags))
     }
@@ -234,7 +237,7 @@ impl Pass<'_> {
     /// An object is not bound again while something may be its own where it is bound.
     fn unproven_on_the_way(&self, seen: &Observed) -> Option<Plan> {
         self.moving.as_ref()?;
-        let Sight::Unproven(fact, doubt) = &seen.endpoint else {
+        let Lookup::Unproven(fact, doubt) = &seen.endpoint else {
             return None;
         };
         let message = format!(
@@ -251,10 +254,10 @@ impl Pass<'_> {
     /// What was proven to be the object's is from now on known by its id, before its tags are written anew: they are a part of the proof.
     async fn acknowledge(&mut self, seen: &Observed) -> Result<(), kube::Error> {
         let mut status = self.object.status.clone();
-        if let Some(fact) = seen.endpoint.ours() {
+        if let Some(fact) = seen.endpoint.owned() {
             status.vpc_endpoint_id = Some(fact.id.to_string());
         }
-        if let Some(fact) = seen.group.ours() {
+        if let Some(fact) = seen.group.owned() {
             status.security_group_id = Some(fact.id.to_string());
         }
         self.object = status::write(self.ctx, &self.object, status).await?;
@@ -286,7 +289,7 @@ impl Pass<'_> {
     /// lost, and EC2 is eventually consistent.
     fn may_be_unseen(&self, seen: &Observed) -> bool {
         let status = &self.object.status;
-        let is_found = !matches!(seen.endpoint, Sight::Absent | Sight::Unproven(..));
+        let is_found = !matches!(seen.endpoint, Lookup::Absent | Lookup::Unproven(..));
         let unknown = status.vpc_endpoint_id.is_none() && !is_found;
         // Of an object that is only bound again, another leader may have made something.
         unknown && (self.moving.is_some() || !self.ctx.memories.with(&self.object, |memory| memory.nothing_made))
@@ -298,14 +301,14 @@ impl Pass<'_> {
         let read = region.read_at();
         self.ctx.memories.with(&self.object, |memory| {
             let since = *memory.absent_since.get_or_insert_with(|| {
-                region.distrust();
+                region.invalidate();
                 Instant::now()
             });
             if read.is_some_and(|read| read >= since + settle) {
                 return None;
             }
             if since.elapsed() >= settle {
-                region.distrust();
+                region.invalidate();
                 return Some(Duration::from_millis(10));
             }
             Some(settle.saturating_sub(since.elapsed()) + Duration::from_millis(10))

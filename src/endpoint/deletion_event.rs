@@ -2,14 +2,14 @@
 
 use vpce_core::api::VPCEndpointStatus;
 use vpce_core::conditions::EventKind;
-use vpce_core::observed::{Observed, Sight};
+use vpce_core::observed::{Lookup, Observed};
 use vpce_core::plan::Farewell;
 use vpce_core::tags::RETAINED;
 
-use super::reconcile::Pass;
+use super::reconcile::Reconciliation;
 use super::status;
 
-impl Pass<'_> {
+impl Reconciliation<'_> {
     /// Tells it while the object is still there to tell it on.
     pub(super) fn record_deletion(&self, farewell: Farewell<'_>, seen: &Observed) {
         let status = &self.object.status;
@@ -56,11 +56,11 @@ fn deleted(status: &VPCEndpointStatus) -> Vec<String> {
 /// What is there and marked as retained: what lost its tags otherwise was never touched.
 fn retained(seen: &Observed) -> Vec<String> {
     let endpoint = match &seen.endpoint {
-        Sight::Lost(fact) if fact.tags.contains_key(RETAINED) => Some(format!("endpoint {}", fact.id)),
+        Lookup::Unowned(fact) if fact.tags.contains_key(RETAINED) => Some(format!("endpoint {}", fact.id)),
         _ => None,
     };
     let group = match &seen.group {
-        Sight::Lost(fact) if fact.tags.contains_key(RETAINED) => Some(format!("security group {}", fact.id)),
+        Lookup::Unowned(fact) if fact.tags.contains_key(RETAINED) => Some(format!("security group {}", fact.id)),
         _ => None,
     };
     endpoint.into_iter().chain(group).collect()

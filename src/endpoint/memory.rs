@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use kube::ResourceExt;
 use vpce_core::api::RECONCILE_AT;
 use vpce_core::conditions::Finding;
-use vpce_core::observed::ServiceFact;
+use vpce_core::observed::ObservedService;
 use vpce_core::plan::{Fallbacks, Part, Step, Undone};
 
-use crate::aws::region::RegionKey;
+use crate::aws::region::AccountRegionKey;
 use crate::context::Endpoint;
 use crate::service::Corrections;
 use crate::writes;
@@ -24,7 +24,7 @@ const LONGEST_AFTER_CONFLICT: Duration = Duration::from_secs(5);
 
 /// What would be done for an object if anything might be changed for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldBack {
+pub struct PlannedChanges {
     /// The AWSAccount's name.
     pub account: String,
     /// What each step does: [`vpce_core::plan::Step::action`].
@@ -60,7 +60,7 @@ pub struct Memory {
     refusals: HashMap<Tried, Refusal>,
     /// Our last writes of Services, which the cache may not have yet: the resource version, and what was written, or
     /// none for a deletion.
-    pub services: HashMap<String, (u64, Option<ServiceFact>)>,
+    pub services: HashMap<String, (u64, Option<ObservedService>)>,
     /// How the corrections of its Service went.
     pub corrections: Corrections,
     /// Since when a person has asked for a look now.
@@ -73,7 +73,7 @@ pub struct Memory {
     /// When the groups of others that the spec names were last asked for.
     pub groups_asked: Option<Instant>,
     /// The region in whose lines it has a place.
-    pub in_line: Option<RegionKey>,
+    pub in_line: Option<AccountRegionKey>,
     /// Whether its deletion was taken note of.
     is_leaving: bool,
     /// The generation whose groups of others were found to be usable.
@@ -91,7 +91,7 @@ pub struct Memory {
     /// The AWSAccount that it was resolved to when it was last reconciled; none where there was no single one, or nothing is known.
     pub resolved_to: Option<String>,
     /// What is held back.
-    pub held_back: Option<HeldBack>,
+    pub planned_changes: Option<PlannedChanges>,
 }
 
 /// What can be refused.
@@ -226,10 +226,10 @@ impl Memories {
     }
 
     /// All that is held back.
-    pub fn held_back(&self) -> Vec<HeldBack> {
+    pub fn planned_changes(&self) -> Vec<PlannedChanges> {
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.values()
-            .filter_map(|(_, memory)| memory.held_back.clone())
+            .filter_map(|(_, memory)| memory.planned_changes.clone())
             .collect()
     }
 
@@ -245,7 +245,7 @@ impl Memories {
     }
 
     /// The region in whose lines an object has a place, which it gives up: when that is asked for, or once its deletion is seen.
-    pub fn leave_lines(&self, object: &Endpoint, deleted: bool) -> Option<RegionKey> {
+    pub fn leave_lines(&self, object: &Endpoint, deleted: bool) -> Option<AccountRegionKey> {
         self.with(object, |memory| {
             if deleted && std::mem::replace(&mut memory.is_leaving, true) {
                 return None;

@@ -1,14 +1,13 @@
 //! The VPCEndpoint controller: one file for each stage of the way of the data.
 
 mod acknowledged;
-pub mod admission;
 pub mod apply;
 mod bind;
+pub mod capacity;
 pub mod controller;
 mod converge;
 mod deletion_event;
 mod explain;
-pub mod gate;
 pub mod memory;
 pub mod observe;
 mod permission;
@@ -17,4 +16,5 @@ pub mod queues;
 pub mod reconcile;
 mod refused;
 mod report;
+pub mod semaphore;
 pub mod status;

@@ -7,12 +7,12 @@ use kube::ResourceExt;
 use vpce_core::api::VPCEndpointStatus;
 use vpce_core::desired::Desired;
 use vpce_core::ids::{EndpointId, GroupId};
-use vpce_core::observed::{Observed, ServiceFact};
+use vpce_core::observed::{Observed, ObservedService};
 use vpce_core::ownership::{self, Claimant, Wish};
 use vpce_core::tags::Owner;
 
 use crate::aws::ec2::Ec2;
-use crate::aws::region::{LookError, Region};
+use crate::aws::region::{RefreshError, Region};
 use crate::context::{Context, Endpoint};
 use crate::service;
 
@@ -28,10 +28,10 @@ pub async fn observe(
     owner: &Owner,
     status: &VPCEndpointStatus,
     age: Age,
-) -> Result<(), LookError> {
+) -> Result<(), RefreshError> {
     let (endpoint, group) = known(status);
     region
-        .look(
+        .refresh(
             ec2,
             owner,
             (endpoint.as_ref(), group.as_ref()),
@@ -83,7 +83,7 @@ pub fn services(
     object: &Arc<Endpoint>,
     status: &VPCEndpointStatus,
     desired: Option<&Desired>,
-) -> Vec<ServiceFact> {
+) -> Vec<ObservedService> {
     let wanted = desired.and_then(|desired| desired.service.as_ref());
     let names = [
         wanted.map(|service| service.name.as_str()),

@@ -7,11 +7,11 @@ use kube::runtime::reflector::ObjectRef;
 use vpce_core::api::VPCEndpointSpec;
 use vpce_core::resolve::{self, Resolved, Subject};
 
-use super::reconcile::Pass;
+use super::reconcile::Reconciliation;
 use crate::cli::Mode;
 use crate::context::Permitted;
 
-impl Pass<'_> {
+impl Reconciliation<'_> {
     /// Resolves again, with the one AWSAccount that the object is bound to. Whatever has changed of what was resolved, its
     /// mapping, its guardrails or its tags, the next reconcile starts from it. So it does where the spec was edited: what is
     /// made for the former one may have to go, and another leader may look for it already.

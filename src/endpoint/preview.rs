@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vpce_core::conditions::{Finding, Reason};
-use vpce_core::observed::Sight;
-use vpce_core::plan::{Farewell, Step, foresee};
+use vpce_core::observed::Lookup;
+use vpce_core::plan::{Farewell, Step, simulate};
 use vpce_core::resolve::{Binding, Writes};
 
 use super::explain::explain;
 use super::observe::{self, Age, observe};
-use super::reconcile::{Pass, farewell, is_legacy, not_ready};
+use super::reconcile::{Reconciliation, farewell, is_legacy, not_ready};
 use super::status::{self, Standing};
 use crate::aws::ec2::Ec2;
-use crate::aws::region::{LookError, Region};
+use crate::aws::region::{RefreshError, Region};
 use crate::context::{Endpoint, Shared};
 
 /// What would be done, and how things stand before.
@@ -38,63 +38,71 @@ pub struct Preview {
 /// # Errors
 /// What the object's condition would say where nothing can be planned.
 pub async fn preview(ctx: &Shared, object: Arc<Endpoint>) -> Result<Preview, Finding> {
-    let mut pass = Pass::new(ctx, object);
-    if is_legacy(&pass.object) {
+    let mut reconciliation = Reconciliation::new(ctx, object);
+    if is_legacy(&reconciliation.object) {
         return Err(status::legacy_unsettled());
     }
-    let (spec, policy) = match pass.object.spec.clone() {
+    let (spec, policy) = match reconciliation.object.spec.clone() {
         Ok(spec) => {
             let policy = spec.deletion_policy;
             (Some(spec), policy)
         }
-        Err(unparsed) if pass.deleting => (None, unparsed.deletion_policy()),
+        Err(unparsed) if reconciliation.deleting => (None, unparsed.deletion_policy()),
         Err(unparsed) => return Err(status::does_not_parse(&unparsed.error)),
     };
-    pass.compare_binding(spec.as_ref())
+    reconciliation
+        .compare_binding(spec.as_ref())
         .map_err(|findings| findings.summary(Standing::default()))?;
-    if let Some(moving) = &pass.moving {
+    if let Some(moving) = &reconciliation.moving {
         return Err(Finding::bad(
             Reason::Updating,
             format!("{moving}; ask again once that is done"),
         ));
     }
-    let resolved = pass.resolve(spec.as_ref())?;
-    let desired = match spec.as_ref().filter(|_| !pass.deleting) {
+    let resolved = reconciliation.resolve(spec.as_ref())?;
+    let desired = match spec.as_ref().filter(|_| !reconciliation.deleting) {
         None => None,
         Some(spec) => {
-            let (desired, allowed) = pass.desired(spec, &resolved)?;
+            let (desired, allowed) = reconciliation.desired(spec, &resolved)?;
             allowed?;
             Some(desired)
         }
     };
-    let opened = pass.open(&resolved).await;
+    let opened = reconciliation.open(&resolved).await;
     let (region, ec2) = opened.map_err(|refusal| not_ready(&resolved.binding.account, &refusal))?;
     let not_seen = |error| unseen(error, resolved.role.as_str(), &ec2);
-    if !pass.deleting {
-        pass.admit(&resolved, false)?;
-        let checked = pass.check_groups(&region, &ec2, desired.as_ref()).await;
+    if !reconciliation.deleting {
+        reconciliation.admit(&resolved, false)?;
+        let checked = reconciliation.check_groups(&region, &ec2, desired.as_ref()).await;
         checked.map_err(not_seen)??;
     }
-    look(&pass, &region, &ec2).await.map_err(not_seen)?;
-    let known = &pass.object.status;
-    let seen = observe::found(ctx, &region, &pass.owner, &pass.object, known, desired.as_ref());
+    look(&reconciliation, &region, &ec2).await.map_err(not_seen)?;
+    let known = &reconciliation.object.status;
+    let seen = observe::found(
+        ctx,
+        &region,
+        &reconciliation.owner,
+        &reconciliation.object,
+        known,
+        desired.as_ref(),
+    );
     let refused;
-    let farewell = match farewell(policy, &resolved, &pass.owner.namespace) {
+    let farewell = match farewell(policy, &resolved, &reconciliation.owner.namespace) {
         Ok(farewell) => farewell,
         Err(why) => {
             refused = why;
             Farewell::Refused(&refused)
         }
     };
-    let now = pass.plan(desired.as_ref(), farewell, &seen, None);
-    let steps = foresee(&seen, desired.as_ref(), |seen| {
-        pass.plan(desired.as_ref(), farewell, seen, None)
+    let now = reconciliation.plan(desired.as_ref(), farewell, &seen, None);
+    let steps = simulate(&seen, desired.as_ref(), |seen| {
+        reconciliation.plan(desired.as_ref(), farewell, seen, None)
     });
     let mut unconfirmed = Vec::new();
-    if seen.endpoint == Sight::Unconfirmed {
+    if seen.endpoint == Lookup::Unconfirmed {
         unconfirmed.extend(known.vpc_endpoint_id.clone());
     }
-    if seen.group == Sight::Unconfirmed {
+    if seen.group == Lookup::Unconfirmed {
         unconfirmed.extend(known.security_group_id.clone());
     }
     Ok(Preview {
@@ -110,23 +118,23 @@ pub async fn preview(ctx: &Shared, object: Arc<Endpoint>) -> Result<Preview, Fin
     })
 }
 
-async fn look(pass: &Pass<'_>, region: &Region, ec2: &Ec2) -> Result<(), LookError> {
+async fn look(reconciliation: &Reconciliation<'_>, region: &Region, ec2: &Ec2) -> Result<(), RefreshError> {
     observe(
-        pass.ctx,
+        reconciliation.ctx,
         region,
         ec2,
-        &pass.owner,
-        &pass.object.status,
+        &reconciliation.owner,
+        &reconciliation.object.status,
         Age(Duration::ZERO),
     )
     .await
 }
 
-fn unseen(error: LookError, role: &str, ec2: &Ec2) -> Finding {
+fn unseen(error: RefreshError, role: &str, ec2: &Ec2) -> Finding {
     match error {
-        LookError::Failed(error) => explain(&error, role, &ec2.account_id, &ec2.region),
-        LookError::Busy(time) => Finding::bad(
-            Reason::WaitingInLine,
+        RefreshError::Failed(error) => explain(&error, role, &ec2.account_id, &ec2.region),
+        RefreshError::Busy(time) => Finding::bad(
+            Reason::RateLimited,
             format!(
                 "the rate of AWS leaves no room for {} s: ask again then",
                 time.as_secs()

@@ -6,9 +6,9 @@ use crate::context::{Context, Endpoint};
 
 /// The object is gone: it leaves the gate of its AWS account and the lines of its region.
 pub fn leave(ctx: &Context, object: &Endpoint) {
-    ctx.gates
+    ctx.semaphore
         .leave(&object.namespace().unwrap_or_default(), &object.name_any());
-    ctx.admissions.release(&object.uid().unwrap_or_default());
+    ctx.capacity.release(&object.uid().unwrap_or_default());
     leave_lines(ctx, object, false);
 }
 
@@ -25,6 +25,6 @@ pub fn is_being_deleted(ctx: &Context, object: &Endpoint) {
 fn leave_lines(ctx: &Context, object: &Endpoint, deleted: bool) {
     let key = ctx.memories.leave_lines(object, deleted);
     if let Some(region) = key.and_then(|key| ctx.regions.find(&key)) {
-        region.leave(&object.uid().unwrap_or_default());
+        region.cancel(&object.uid().unwrap_or_default());
     }
 }

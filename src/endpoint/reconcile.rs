@@ -7,22 +7,22 @@ use kube::ResourceExt;
 use vpce_core::api::{DeletionPolicy, ENDPOINT_FINALIZER, KOPF_ANNOTATION_PREFIX, KOPF_FINALIZER, VPCEndpointSpec};
 use vpce_core::conditions::{EventKind, Finding, Reason};
 use vpce_core::desired::{self, Desired};
+use vpce_core::guardrails;
 use vpce_core::ids::GroupId;
 use vpce_core::metadata::Allowed;
 use vpce_core::plan::Farewell;
-use vpce_core::rails;
 use vpce_core::resolve::{self, Resolved, Subject, Writes};
 use vpce_core::tags::Owner;
 
 use super::acknowledged::remove_finalizer;
 use super::bind::Move;
-use super::gate::Inside;
-use super::memory::HeldBack;
+use super::memory::PlannedChanges;
 use super::observe::{Age, observe};
 use super::queues;
+use super::semaphore::Permit;
 use super::status::{self, Findings};
 use crate::aws::ec2::Ec2;
-use crate::aws::region::{LookError, Region, RegionKey};
+use crate::aws::region::{AccountRegionKey, RefreshError, Region};
 use crate::aws::sessions::Refusal;
 use crate::cli::Mode;
 use crate::context::{Endpoint, Shared};
@@ -63,17 +63,17 @@ pub(super) enum As {
 }
 
 /// One object on its way.
-pub(super) struct Pass<'a> {
+pub(super) struct Reconciliation<'a> {
     pub(super) ctx: &'a Shared,
     pub(super) object: Arc<Endpoint>,
     pub(super) owner: Owner,
     pub(super) deleting: bool,
-    /// Ready, for this generation, when the pass began.
-    pub(super) settled: bool,
+    /// Ready, for this generation, when the reconciliation began.
+    pub(super) was_ready: bool,
     /// Whether the endpoint was available when it was last seen.
     pub(super) serves: bool,
     /// What would be done if anything might be changed.
-    pub(super) held_back: Option<HeldBack>,
+    pub(super) planned_changes: Option<PlannedChanges>,
     /// The spec was edited before there was an endpoint: nothing is desired where the object is bound.
     pub(super) moving: Option<Move>,
     /// Whether the spec, in this generation, agrees with what the object is bound to.
@@ -82,106 +82,112 @@ pub(super) struct Pass<'a> {
 
 /// Looks at an object and does what there is to do.
 pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube::Error> {
-    let mut pass = Pass::new(ctx, object);
-    if pass.deleting && !finalizer::has(&*pass.object, ENDPOINT_FINALIZER) && !is_legacy(&pass.object) {
+    let mut reconciliation = Reconciliation::new(ctx, object);
+    if reconciliation.deleting
+        && !finalizer::has(&*reconciliation.object, ENDPOINT_FINALIZER)
+        && !is_legacy(&reconciliation.object)
+    {
         return Ok(Next::Gone);
     }
-    if is_legacy(&pass.object) {
-        return pass.report(Findings::account(status::legacy_unsettled())).await;
+    if is_legacy(&reconciliation.object) {
+        return reconciliation
+            .report(Findings::account(status::legacy_unsettled()))
+            .await;
     }
-    let (spec, deletion_policy) = match pass.object.spec.clone() {
+    let (spec, deletion_policy) = match reconciliation.object.spec.clone() {
         Ok(spec) => {
             let policy = spec.deletion_policy;
             (Some(spec), policy)
         }
-        Err(unparsed) if pass.deleting => (None, unparsed.deletion_policy()),
+        Err(unparsed) if reconciliation.deleting => (None, unparsed.deletion_policy()),
         Err(unparsed) => {
-            return pass
+            return reconciliation
                 .report(Findings::account(status::does_not_parse(&unparsed.error)))
                 .await;
         }
     };
-    let is_bound = status::binding(&pass.object.status).is_some();
-    if let Err(findings) = pass.compare_binding(spec.as_ref()) {
-        return pass.report(findings).await;
+    let is_bound = status::binding(&reconciliation.object.status).is_some();
+    if let Err(findings) = reconciliation.compare_binding(spec.as_ref()) {
+        return reconciliation.report(findings).await;
     }
-    let resolved = pass.resolve(spec.as_ref());
+    let resolved = reconciliation.resolve(spec.as_ref());
     let account = resolved.as_ref().ok().map(|resolved| resolved.binding.account.clone());
-    ctx.memories.with(&pass.object, |memory| memory.resolved_to = account);
+    ctx.memories
+        .with(&reconciliation.object, |memory| memory.resolved_to = account);
     let mut resolved = match resolved {
         Ok(resolved) => resolved,
         // Nothing is made before it is bound. Should the status have been lost, it is looked for where it would be.
-        Err(_) if pass.deleting && !is_bound => return pass.let_go().await,
-        Err(finding) if pass.deleting && finding.reason == Reason::AccountDecommissioned => {
-            return pass.abandon(&finding).await;
+        Err(_) if reconciliation.deleting && !is_bound => return reconciliation.remove_finalizer().await,
+        Err(finding) if reconciliation.deleting && finding.reason == Reason::AccountDecommissioned => {
+            return reconciliation.abandon(&finding).await;
         }
-        Err(finding) if pass.moving.is_some() && finding.reason == Reason::AccountDecommissioned => {
-            pass.tell_of_abandoned(&finding);
-            return pass.unbind().await;
+        Err(finding) if reconciliation.moving.is_some() && finding.reason == Reason::AccountDecommissioned => {
+            reconciliation.tell_of_abandoned(&finding);
+            return reconciliation.unbind().await;
         }
-        Err(finding) => return pass.report(Findings::account(finding)).await,
+        Err(finding) => return reconciliation.report(Findings::account(finding)).await,
     };
-    let desired = match spec.as_ref().filter(|_| !pass.leaves()) {
+    let desired = match spec.as_ref().filter(|_| !reconciliation.leaves()) {
         None => None,
-        Some(spec) => match pass.desired(spec, &resolved) {
+        Some(spec) => match reconciliation.desired(spec, &resolved) {
             Ok((desired, Ok(()))) => Some(desired),
             // What is there is looked at and left as it is.
-            Ok((desired, Err(not_allowed))) if is_bound && pass.object.status.vpc_endpoint_id.is_some() => {
+            Ok((desired, Err(not_allowed))) if is_bound && reconciliation.object.status.vpc_endpoint_id.is_some() => {
                 resolved.writes = Writes::Frozen(not_allowed);
                 Some(desired)
             }
-            Ok((_, Err(finding))) | Err(finding) => return pass.report_bad_spec(&resolved, finding).await,
+            Ok((_, Err(finding))) | Err(finding) => return reconciliation.report_bad_spec(&resolved, finding).await,
         },
     };
     // Who is refused takes nobody's place.
-    if let Some(refusal) = pass.remembered_refusal(&resolved).await {
-        return pass.refused(&resolved, &refusal).await;
+    if let Some(refusal) = reconciliation.remembered_refusal(&resolved).await {
+        return reconciliation.refused(&resolved, &refusal).await;
     }
-    let Some(_inside) = pass.enter(&resolved) else {
+    let Some(_inside) = reconciliation.enter(&resolved) else {
         return Ok(Next::WhenRoom);
     };
-    let (region, ec2) = match pass.open(&resolved).await {
+    let (region, ec2) = match reconciliation.open(&resolved).await {
         Ok(opened) => opened,
-        Err(refusal) => return pass.refused(&resolved, &refusal).await,
+        Err(refusal) => return reconciliation.refused(&resolved, &refusal).await,
     };
     if let Some(desired) = &desired {
         if !is_bound && resolved.account.max_endpoints.is_some() {
             let age = ctx.settings.account_probe_interval;
             if let Err(error) = region.read_retained(&ec2, age).await {
-                return pass.not_seen(&resolved, &ec2, error).await;
+                return reconciliation.not_seen(&resolved, &ec2, error).await;
             }
         }
-        if let Err(full) = pass.admit(&resolved, false) {
-            crate::account::tell(ctx, &resolved.binding.account, &full, "");
-            return pass.report(Findings::account(full)).await;
+        if let Err(full) = reconciliation.admit(&resolved, false) {
+            crate::account::record_event(ctx, &resolved.binding.account, &full, "");
+            return reconciliation.report(Findings::account(full)).await;
         }
-        if !pass.settled && resolved.writes == Writes::Allowed {
-            match pass.check_groups(&region, &ec2, Some(desired)).await {
+        if !reconciliation.was_ready && resolved.writes == Writes::Allowed {
+            match reconciliation.check_groups(&region, &ec2, Some(desired)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(finding)) => return pass.report_bad_spec(&resolved, finding).await,
-                Err(error) => return pass.not_seen(&resolved, &ec2, error).await,
+                Ok(Err(finding)) => return reconciliation.report_bad_spec(&resolved, finding).await,
+                Err(error) => return reconciliation.not_seen(&resolved, &ec2, error).await,
             }
         }
         // A binding is for good: not to a region that cannot be read, where nothing could be made, nor the object deleted.
-        if let Err(error) = pass.see_before_binding(&region, &ec2).await {
-            return pass.not_seen(&resolved, &ec2, error).await;
+        if let Err(error) = reconciliation.see_before_binding(&region, &ec2).await {
+            return reconciliation.not_seen(&resolved, &ec2, error).await;
         }
         // Nor does it take a place before.
-        if let Err(full) = pass.admit(&resolved, resolved.writes == Writes::Allowed) {
-            return pass.report(Findings::account(full)).await;
+        if let Err(full) = reconciliation.admit(&resolved, resolved.writes == Writes::Allowed) {
+            return reconciliation.report(Findings::account(full)).await;
         }
         if is_bound || resolved.writes == Writes::Allowed {
-            let bound = pass.bind(spec.as_ref(), &resolved, desired).await?;
+            let bound = reconciliation.bind(spec.as_ref(), &resolved, desired).await?;
             if !bound {
-                ctx.admissions.release(&pass.owner.uid);
+                ctx.capacity.release(&reconciliation.owner.uid);
                 return Ok(Next::After(Duration::ZERO));
             }
         }
     }
     let refused;
     let farewell = match (
-        pass.moving.is_some(),
-        farewell(deletion_policy, &resolved, &pass.owner.namespace),
+        reconciliation.moving.is_some(),
+        farewell(deletion_policy, &resolved, &reconciliation.owner.namespace),
     ) {
         // It was never Ready, so nobody can want it retained.
         (true, _) => Farewell::Delete,
@@ -191,11 +197,12 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
             Farewell::Refused(&refused)
         }
     };
-    pass.converge(spec.as_ref(), &resolved, desired.as_ref(), farewell, &region, &ec2)
+    reconciliation
+        .converge(spec.as_ref(), &resolved, desired.as_ref(), farewell, &region, &ec2)
         .await
 }
 
-impl<'a> Pass<'a> {
+impl<'a> Reconciliation<'a> {
     pub(super) fn new(ctx: &'a Shared, object: Arc<Endpoint>) -> Self {
         Self {
             ctx,
@@ -206,9 +213,9 @@ impl<'a> Pass<'a> {
                 uid: object.uid().unwrap_or_default(),
             },
             deleting: object.metadata.deletion_timestamp.is_some(),
-            settled: status::was_ready(&object),
+            was_ready: status::was_ready(&object),
             serves: status::was_serving(&object.status),
-            held_back: None,
+            planned_changes: None,
             moving: None,
             agrees: false,
             object,
@@ -271,10 +278,10 @@ impl<'a> Pass<'a> {
             annotations: &self.ctx.settings.service_annotations,
         };
         let binding = &resolved.binding;
-        let allowed = rails::check(&binding.account, &resolved.account, &binding.region, &desired);
+        let allowed = guardrails::check(&binding.account, &resolved.account, &binding.region, &desired);
         let policy = DeletionPolicy::of(spec.deletion_policy, &resolved.account);
         let allowed = allowed
-            .and_then(|()| rails::check_deletion_policy(&binding.account, &resolved.account, policy))
+            .and_then(|()| guardrails::check_deletion_policy(&binding.account, &resolved.account, policy))
             .and_then(|()| match &desired.service {
                 Some(service) => keys.check(&service.metadata),
                 None => Ok(()),
@@ -283,10 +290,10 @@ impl<'a> Pass<'a> {
     }
 
     /// A place among the few that talk to this AWS account at once; if there is none, the object is woken later.
-    fn enter(&self, resolved: &Resolved) -> Option<Inside> {
+    fn enter(&self, resolved: &Resolved) -> Option<Permit> {
         let account_id = resolved.binding.account_id.as_str();
         self.ctx
-            .gates
+            .semaphore
             .enter(account_id, &self.owner.namespace, &self.owner.name)
     }
 
@@ -303,7 +310,7 @@ impl<'a> Pass<'a> {
         let binding = &resolved.binding;
         let role = self.ctx.role(&binding.account, &resolved.role, &resolved.account);
         let session = self.ctx.sessions.get(&role).await?;
-        let region = self.ctx.regions.get(RegionKey {
+        let region = self.ctx.regions.get(AccountRegionKey {
             partition: resolved.role.partition().to_owned(),
             account_id: binding.account_id.to_string(),
             region: binding.region.to_string(),
@@ -325,7 +332,7 @@ impl<'a> Pass<'a> {
                 let account_id = resolved.binding.account_id.as_str();
                 let without_object = self.ctx.regions.endpoints_without_object(account_id);
                 self.ctx
-                    .admissions
+                    .capacity
                     .admit(&self.ctx.caches, &self.object, account, most, without_object, claim)
             }
             _ => Ok(()),
@@ -338,9 +345,9 @@ impl<'a> Pass<'a> {
         region: &Region,
         ec2: &Ec2,
         desired: Option<&Desired>,
-    ) -> Result<Result<(), Finding>, LookError> {
+    ) -> Result<Result<(), Finding>, RefreshError> {
         let ids: Vec<GroupId> = desired
-            .map(|desired| rails::named_groups(&desired.groups).into_iter().cloned().collect())
+            .map(|desired| guardrails::named_groups(&desired.groups).into_iter().cloned().collect())
             .unwrap_or_default();
         let generation = self.object.metadata.generation;
         let checked = self.ctx.memories.with(&self.object, |memory| memory.groups_checked);
@@ -352,12 +359,12 @@ impl<'a> Pass<'a> {
         let poll = self.ctx.settings.poll_interval;
         let asked = self.ctx.memories.with(&self.object, |memory| memory.groups_asked);
         if let Some(left) = asked.and_then(|asked| (asked + poll).checked_duration_since(now)) {
-            return Err(LookError::Busy(left));
+            return Err(RefreshError::Busy(left));
         }
         self.ctx
             .memories
             .with(&self.object, |memory| memory.groups_asked = Some(now));
-        let verdict = rails::check_groups(&self.owner, &region.read_groups(ec2, &ids).await?);
+        let verdict = guardrails::check_groups(&self.owner, &region.read_groups(ec2, &ids).await?);
         if verdict.is_ok() {
             self.ctx
                 .memories
@@ -366,7 +373,7 @@ impl<'a> Pass<'a> {
         Ok(verdict)
     }
 
-    async fn see_before_binding(&self, region: &Region, ec2: &Ec2) -> Result<(), LookError> {
+    async fn see_before_binding(&self, region: &Region, ec2: &Ec2) -> Result<(), RefreshError> {
         let status = &self.object.status;
         if status::binding(status).is_some() {
             return Ok(());
@@ -378,7 +385,7 @@ impl<'a> Pass<'a> {
     /// The AWS account is closed: what was made there is left to it.
     async fn abandon(&mut self, finding: &Finding) -> Result<Next, kube::Error> {
         self.tell_of_abandoned(finding);
-        self.let_go().await
+        self.remove_finalizer().await
     }
 
     /// Tells what is left to an AWS account that is closed.
@@ -395,7 +402,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Nothing is left, or nothing was made: the object may go.
-    pub(super) async fn let_go(&mut self) -> Result<Next, kube::Error> {
+    pub(super) async fn remove_finalizer(&mut self) -> Result<Next, kube::Error> {
         let account = self.object.status.account.as_ref().map(|account| account.name.clone());
         match remove_finalizer(self.ctx, &self.object).await {
             Ok(()) => {}
@@ -410,7 +417,7 @@ impl<'a> Pass<'a> {
         );
         queues::leave(self.ctx, &self.object);
         if let Some(account) = account {
-            self.ctx.wakers.account(&account);
+            self.ctx.requeuer.account(&account);
         }
         Ok(Next::Gone)
     }
@@ -425,7 +432,7 @@ pub(super) fn farewell(
 ) -> Result<Farewell<'static>, Finding> {
     let account = &resolved.binding.account;
     let policy = DeletionPolicy::of(policy, &resolved.account);
-    rails::check_deletion_policy(account, &resolved.account, policy)?;
+    guardrails::check_deletion_policy(account, &resolved.account, policy)?;
     match policy {
         DeletionPolicy::Delete => Ok(Farewell::Delete),
         DeletionPolicy::Retain if resolved.mapped => Ok(Farewell::Retain),

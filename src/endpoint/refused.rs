@@ -7,12 +7,12 @@ use vpce_core::error::Class;
 use vpce_core::ids::GroupId;
 use vpce_core::plan::{Fallbacks, Step, Undone};
 
-use super::apply::{ASK_AGAIN, Hands, Unfinished, action};
+use super::apply::{ASK_AGAIN, Applier, Unfinished, action};
 use super::explain::{explain, is_in_use};
 use super::memory::{Tried, Wait};
 use crate::aws::ec2::Ec2;
 use crate::aws::error::CallError;
-use crate::aws::region::LookError;
+use crate::aws::region::RefreshError;
 use crate::context::Context;
 use crate::service;
 
@@ -32,7 +32,7 @@ pub(super) enum Failed {
     Replayed,
 }
 
-impl Hands<'_> {
+impl Applier<'_> {
     /// The API server did not take a Service's change.
     pub(super) fn not_published(&self, step: &Step, error: &kube::Error) -> Unfinished {
         tracing::warn!(
@@ -102,8 +102,8 @@ impl Hands<'_> {
         let users = match self.region.users_of_group(self.ec2, id).await {
             Ok(users) if users.is_empty() => "nothing shows that uses it any more: tried again".to_owned(),
             Ok(users) => format!("still used by {}: detach it there", users.join(", ")),
-            Err(LookError::Busy(_)) => "something still uses it: tried again".to_owned(),
-            Err(LookError::Failed(unseen)) => {
+            Err(RefreshError::Busy(_)) => "something still uses it: tried again".to_owned(),
+            Err(RefreshError::Failed(unseen)) => {
                 let unseen = explain(&unseen, self.role, &self.ec2.account_id, &self.ec2.region);
                 format!("something still uses it; by whom cannot be seen: {}", unseen.message)
             }
@@ -135,7 +135,7 @@ impl Hands<'_> {
             return Failed::Left(Unfinished::waiting(Some(ASK_AGAIN), None));
         }
         if error.outcome_unknown() {
-            self.region.distrust();
+            self.region.invalidate();
         }
         if error.is_expired_session() {
             forget_session(self.ctx, self.account, self.ec2).await;
@@ -157,7 +157,7 @@ impl Hands<'_> {
             finding.message = self.in_use(error, id).await;
         }
         let about = format!("{} {}", error.action, self.ec2.region);
-        crate::account::tell(self.ctx, self.account, &finding, &about);
+        crate::account::record_event(self.ctx, self.account, &finding, &about);
         let undone = match error.class {
             Class::Throttled | Class::Transient | Class::Conflict => Undone::Postponed,
             Class::Denied | Class::Invalid | Class::NotFound | Class::Quota | Class::Unknown => Undone::Refused,
@@ -170,14 +170,17 @@ impl Hands<'_> {
         let is_behind = matches!(
             (step, error.code.as_str()),
             (Step::Authorize(..), "InvalidPermission.Duplicate")
-                | (Step::Revoke(..) | Step::Describe(..), "InvalidPermission.NotFound")
+                | (
+                    Step::Revoke(..) | Step::UpdateRuleDescriptions(..),
+                    "InvalidPermission.NotFound"
+                )
                 | (Step::CreateGroup { .. }, "InvalidGroup.Duplicate")
                 | (Step::CreateEndpoint { .. }, "IdempotentParameterMismatch")
         );
         if !is_behind {
             return None;
         }
-        self.region.distrust();
+        self.region.invalidate();
         let finding = matches!(step, Step::CreateGroup { .. } | Step::CreateEndpoint { .. }).then(|| {
             Finding::bad(
                 Reason::Creating,

@@ -1,4 +1,4 @@
-//! What a pass says when it ends: conditions, events, and when to look again.
+//! What a reconciliation says when it ends: conditions, events, and when to look again.
 
 use std::time::{Duration, Instant};
 
@@ -7,18 +7,18 @@ use vpce_core::api::VPCEndpointStatus;
 use vpce_core::conditions::{EventKind, Finding, Reason, Retry};
 use vpce_core::desired::Desired;
 use vpce_core::error::Class;
-use vpce_core::observed::{Observed, Sight, State};
+use vpce_core::observed::{Lookup, Observed, State};
 use vpce_core::plan::{Part, Plan, Undone};
 use vpce_core::resolve::{Resolved, Writes};
 
 use super::explain::explain;
 use super::memory::{Tried, jitter};
 use super::queues;
-use super::reconcile::{Next, Pass, not_ready};
+use super::reconcile::{Next, Reconciliation, not_ready};
 use super::refused::forget_session;
 use super::status::{self, Findings, Standing};
 use crate::aws::ec2::Ec2;
-use crate::aws::region::{LookError, Region};
+use crate::aws::region::{RefreshError, Region};
 use crate::aws::sessions::Refusal;
 use crate::writes::Refused;
 
@@ -29,18 +29,18 @@ const POLL_OFTEN_FOR: Duration = Duration::from_secs(600);
 /// How many times less often.
 const POLL_SELDOM: u32 = 12;
 
-impl Pass<'_> {
+impl Reconciliation<'_> {
     /// The role cannot be assumed: what exists stays as it was last seen, and what was Ready says that changes are paused.
     pub(super) async fn refused(&mut self, resolved: &Resolved, refusal: &Refusal) -> Result<Next, kube::Error> {
         // The AWSAccount asks STS again, and wakes all who wait once it is let in.
         let account = &resolved.binding.account;
         if crate::account::is_ready(self.ctx, account) {
-            self.ctx.wakers.account(account);
+            self.ctx.requeuer.account(account);
         }
         let resync = self.ctx.settings.resync_interval;
         let wait = refusal.retry_after() + jitter(resync);
         // That STS does not answer for a moment concerns nobody who has what they want: the AWSAccount tells of it.
-        let passes = matches!(refusal, Refusal::Unavailable { .. }) && self.settled && !self.deleting;
+        let passes = matches!(refusal, Refusal::Unavailable { .. }) && self.was_ready && !self.deleting;
         if passes {
             self.ctx.memories.failed(&self.object, resync);
         }
@@ -55,22 +55,22 @@ impl Pass<'_> {
         &mut self,
         resolved: &Resolved,
         ec2: &Ec2,
-        error: LookError,
+        error: RefreshError,
     ) -> Result<Next, kube::Error> {
         let error = match error {
-            LookError::Busy(time) => return Ok(Next::NotBefore(time)),
-            LookError::Failed(error) => error,
+            RefreshError::Busy(time) => return Ok(Next::NotBefore(time)),
+            RefreshError::Failed(error) => error,
         };
         if error.is_expired_session() {
             forget_session(self.ctx, &resolved.binding.account, ec2).await;
         }
         let passing = matches!(error.class, Class::Throttled | Class::Transient);
         let finding = explain(&error, resolved.role.as_str(), &ec2.account_id, &ec2.region);
-        crate::account::tell(self.ctx, &resolved.binding.account, &finding, error.action);
+        crate::account::record_event(self.ctx, &resolved.binding.account, &finding, error.action);
         let next = self.backoff(&finding);
-        if !(passing && self.settled && self.ctx.memories.failures(&self.object) < PATIENCE) {
+        if !(passing && self.was_ready && self.ctx.memories.failures(&self.object) < PATIENCE) {
             // Nothing is known that speaks against what was Ready.
-            let findings = if self.settled && !self.deleting && finding.reason.only_pauses() {
+            let findings = if self.was_ready && !self.deleting && finding.reason.only_pauses() {
                 Findings::account(finding)
             } else {
                 Findings {
@@ -86,9 +86,9 @@ impl Pass<'_> {
 
     pub(super) fn backoff(&self, finding: &Finding) -> Next {
         let resync = self.ctx.settings.resync_interval;
-        match finding.reason.treatment().retry {
+        match finding.reason.policy().retry {
             Retry::Resync => Next::NotBefore(jitter(resync)),
-            Retry::Poll | Retry::Turn | Retry::Backoff => {
+            Retry::Poll | Retry::RateLimit | Retry::Backoff => {
                 Next::NotBefore(self.ctx.memories.failed(&self.object, resync))
             }
         }
@@ -104,9 +104,9 @@ impl Pass<'_> {
             .settles_at
             .map(|at| at.saturating_duration_since(now) + Duration::from_millis(10));
         let at_work = match &seen.endpoint {
-            Sight::Ours(fact) => fact.state.is_transitional(),
-            Sight::Unconfirmed | Sight::Gone => true,
-            Sight::Absent | Sight::Lost(_) | Sight::Unproven(..) => false,
+            Lookup::Owned(fact) => fact.state.is_transitional(),
+            Lookup::Unconfirmed | Lookup::Deleted => true,
+            Lookup::Absent | Lookup::Unowned(_) | Lookup::Unproven(..) => false,
         };
         let pending_since = self.ctx.memories.with(&self.object, |memory| {
             memory.pending_since = at_work.then(|| memory.pending_since.unwrap_or(now));
@@ -120,10 +120,10 @@ impl Pass<'_> {
                 .steps
                 .iter()
                 .any(|step| (step.part() == Part::Service) == (part == Part::Service));
-            (part, finding, finding.reason.treatment().retry, finding.ok || has_steps)
+            (part, finding, finding.reason.policy().retry, finding.ok || has_steps)
         });
         let polls = idle.iter().any(|(_, _, retry, quiet)| !quiet && *retry == Retry::Poll);
-        if (at_work || polls || seen.group == Sight::Unconfirmed) && !frozen {
+        if (at_work || polls || seen.group == Lookup::Unconfirmed) && !frozen {
             let seldom = pending_since.is_some_and(|since| since.elapsed() > POLL_OFTEN_FOR);
             let extra = if seldom {
                 self.ctx.settings.poll_interval * (POLL_SELDOM - 1)
@@ -150,10 +150,10 @@ impl Pass<'_> {
         })
     }
 
-    pub(super) fn tell_of_repairs(&self, repaired: &[String]) {
+    pub(super) fn record_repairs(&self, repaired: &[String]) {
         let generation = self.object.metadata.generation;
         let ready_for = self.ctx.memories.with(&self.object, |memory| {
-            if self.settled {
+            if self.was_ready {
                 memory.ready_for = generation;
             }
             memory.ready_for
@@ -197,7 +197,7 @@ impl Pass<'_> {
         let mut seen = seen.clone();
         if self.moving.is_some() {
             // It is to go, and was never the object's to keep.
-            seen.endpoint = Sight::Absent;
+            seen.endpoint = Lookup::Absent;
         }
         status::take_over(
             &mut status,
@@ -205,10 +205,10 @@ impl Pass<'_> {
             desired,
             &self.owner.namespace,
             &findings,
-            self.settled,
+            self.was_ready,
         );
         self.warn(desired);
-        self.serves = matches!(&seen.endpoint, Sight::Ours(fact) if fact.state == State::Available);
+        self.serves = matches!(&seen.endpoint, Lookup::Owned(fact) if fact.state == State::Available);
         self.write(status, &findings).await?;
         self.ctx.memories.succeeded(&self.object);
         Ok(next)
@@ -228,13 +228,13 @@ impl Pass<'_> {
         let status: VPCEndpointStatus = self.object.status.clone();
         let summary = findings.summary(Standing::default());
         self.write(status, &findings).await?;
-        Ok(match summary.reason.treatment().retry {
+        Ok(match summary.reason.policy().retry {
             Retry::Backoff => Next::NotBefore(
                 self.ctx
                     .memories
                     .failed(&self.object, self.ctx.settings.resync_interval),
             ),
-            Retry::Resync | Retry::Poll | Retry::Turn => Next::After(jitter(self.ctx.settings.resync_interval)),
+            Retry::Resync | Retry::Poll | Retry::RateLimit => Next::After(jitter(self.ctx.settings.resync_interval)),
         })
     }
 
@@ -243,20 +243,20 @@ impl Pass<'_> {
         mut status: VPCEndpointStatus,
         findings: &Findings,
     ) -> Result<(), kube::Error> {
-        let held_back = self.held_back.take();
+        let planned_changes = self.planned_changes.take();
         self.ctx
             .memories
-            .with(&self.object, |memory| memory.held_back = held_back);
+            .with(&self.object, |memory| memory.planned_changes = planned_changes);
         if self.agrees {
             status.bound_generation = self.object.metadata.generation;
         }
         let findings = &self.told(findings);
         let standing = Standing {
-            was_ready: self.settled,
+            was_ready: self.was_ready,
             serves: self.serves,
             deleting: self.deleting,
         };
-        let changed = status::judge(&mut status, findings, standing, self.object.metadata.generation);
+        let changed = status::set_conditions(&mut status, findings, standing, self.object.metadata.generation);
         let version = self.object.resource_version();
         let changed_service = self.changed_service(findings);
         match status::write(self.ctx, &self.object, status).await {
@@ -280,7 +280,7 @@ impl Pass<'_> {
         }
         let changed = changed && is_stored;
         let summary = findings.summary(standing);
-        if matches!(summary.reason.treatment().retry, Retry::Resync | Retry::Poll) {
+        if matches!(summary.reason.policy().retry, Retry::Resync | Retry::Poll) {
             queues::has_settled(self.ctx, &self.object);
         }
         let account = self.object.status.account.as_ref();
@@ -288,12 +288,12 @@ impl Pass<'_> {
         // What AWS refused, and who found no room, was told where that came out.
         if matches!(summary.reason, Reason::MappingRevoked | Reason::AccountReplaced) {
             let paused = Finding::bad(summary.reason, summary.message.clone());
-            crate::account::tell(self.ctx, &account, &paused, &self.owner.namespace);
+            crate::account::record_event(self.ctx, &account, &paused, &self.owner.namespace);
         }
         if !changed {
             return Ok(());
         }
-        let kind = summary.reason.treatment().event;
+        let kind = summary.reason.policy().event;
         tracing::info!(
             namespace = self.owner.namespace,
             name = self.owner.name,
@@ -344,7 +344,7 @@ impl Pass<'_> {
             std::mem::replace(&mut memory.warned, generation) == generation
         });
         // After a restart the object is Ready for this generation already, and was told.
-        if !told && !self.settled {
+        if !told && !self.was_ready {
             for warning in &desired.warnings {
                 self.ctx.events.publish(
                     &*self.object,

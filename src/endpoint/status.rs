@@ -9,9 +9,9 @@ use kube::ResourceExt;
 use kube::api::{Api, Patch};
 use serde_json::json;
 use vpce_core::api::{AccountBinding, NetworkStatus, PublishedService, VPCEndpointStatus};
-use vpce_core::conditions::{Aspect, EventKind, Finding, Reason};
+use vpce_core::conditions::{ConditionType, EventKind, Finding, Reason};
 use vpce_core::desired::{Desired, Groups};
-use vpce_core::observed::{Observed, Sight, State};
+use vpce_core::observed::{Lookup, Observed, State};
 use vpce_core::resolve::Binding;
 use vpce_core::tags::{DISPLAY_NAME, RESERVED_PREFIX};
 
@@ -55,11 +55,11 @@ impl Findings {
             return good.unwrap_or_else(|| Finding::bad(Reason::InternalError, "nothing was looked at"));
         };
         // What is held back is told by the part that it is for.
-        let held_back = self
+        let planned_changes = self
             .endpoint
             .as_ref()
             .filter(|finding| !finding.ok && finding.reason == bad.reason);
-        let said = held_back.unwrap_or(bad);
+        let said = planned_changes.unwrap_or(bad);
         let Some(until) = bad
             .reason
             .paused_until()
@@ -148,17 +148,17 @@ pub fn next_incarnation(status: &mut VPCEndpointStatus) {
     status.network_interface_ids.clear();
 }
 
-/// Takes over what was observed; `settled` says whether the object was Ready, for this generation, before.
+/// Takes over what was observed; `was_ready` says whether the object was Ready, for this generation, before.
 pub fn take_over(
     status: &mut VPCEndpointStatus,
     observed: &Observed,
     desired: Option<&Desired>,
     namespace: &str,
     findings: &Findings,
-    settled: bool,
+    was_ready: bool,
 ) {
     // Of what is not the object's own nothing is told: the id may be one that somebody else put into the status.
-    if let Sight::Ours(fact) = &observed.endpoint {
+    if let Lookup::Owned(fact) = &observed.endpoint {
         let mut names = fact.dns_names.clone();
         names.sort();
         let mut interfaces = fact.interfaces.clone();
@@ -180,24 +180,24 @@ pub fn take_over(
         status.vpc_endpoint_service_id = Some(fact.service_name.clone());
     }
     match &observed.group {
-        Sight::Ours(fact) => status.security_group_id = Some(fact.id.to_string()),
-        Sight::Absent | Sight::Gone => status.security_group_id = None,
-        Sight::Lost(_) | Sight::Unproven(..) | Sight::Unconfirmed => {}
+        Lookup::Owned(fact) => status.security_group_id = Some(fact.id.to_string()),
+        Lookup::Absent | Lookup::Deleted => status.security_group_id = None,
+        Lookup::Unowned(_) | Lookup::Unproven(..) | Lookup::Unconfirmed => {}
     }
     let Some(desired) = desired else {
         return;
     };
     // A key that is no longer wanted is forgotten when no tag has it any more: taking it away may have failed, or waits.
-    // What is not in sight may have it, and what was tagged just now may be shown without.
+    // What is not in lookup may have it, and what was tagged just now may be shown without.
     let own_group = matches!(&desired.groups, Groups::Own(_));
-    let in_sight = observed.endpoint.ours().is_some() && (observed.group.ours().is_some() || !own_group);
+    let in_sight = observed.endpoint.owned().is_some() && (observed.group.owned().is_some() || !own_group);
     let mut keys = tag_keys(desired);
     let is_left = |key: &&String| {
-        if !settled || !in_sight {
+        if !was_ready || !in_sight {
             return true;
         }
-        let endpoint = matches!(&observed.endpoint, Sight::Ours(fact) if fact.tags.contains_key(*key));
-        endpoint || matches!(&observed.group, Sight::Ours(fact) if fact.tags.contains_key(*key))
+        let endpoint = matches!(&observed.endpoint, Lookup::Owned(fact) if fact.tags.contains_key(*key));
+        endpoint || matches!(&observed.group, Lookup::Owned(fact) if fact.tags.contains_key(*key))
     };
     keys.extend(status.tag_keys.iter().filter(is_left).cloned());
     status.tag_keys = keys.into_iter().collect();
@@ -221,7 +221,12 @@ pub fn tag_keys(desired: &Desired) -> BTreeSet<String> {
 
 /// Puts the findings into the conditions; says whether Ready says something else than before: another reason, or of what a person should know other
 /// words.
-pub fn judge(status: &mut VPCEndpointStatus, findings: &Findings, standing: Standing, generation: Option<i64>) -> bool {
+pub fn set_conditions(
+    status: &mut VPCEndpointStatus,
+    findings: &Findings,
+    standing: Standing,
+    generation: Option<i64>,
+) -> bool {
     let before = std::mem::take(&mut status.conditions);
     let summary = findings.summary(standing);
     let mut put = |type_: &str, finding: &Finding, message: &str, truth: bool| {
@@ -241,9 +246,9 @@ pub fn judge(status: &mut VPCEndpointStatus, findings: &Findings, standing: Stan
     };
     put(READY, &summary, &summary.message, summary.ok);
     let parts = [
-        (Aspect::AccountResolved, &findings.account),
-        (Aspect::EndpointAvailable, &findings.endpoint),
-        (Aspect::ServicePublished, &findings.service),
+        (ConditionType::AccountResolved, &findings.account),
+        (ConditionType::EndpointAvailable, &findings.endpoint),
+        (ConditionType::ServicePublished, &findings.service),
     ];
     for (aspect, finding) in &parts {
         if let Some(finding) = finding {
@@ -252,7 +257,7 @@ pub fn judge(status: &mut VPCEndpointStatus, findings: &Findings, standing: Stan
             put(&aspect.to_string(), finding, message, finding.ok);
         }
     }
-    if !summary.ok && summary.reason.treatment().stalled {
+    if !summary.ok && summary.reason.policy().stalled {
         // kstatus, and so Flux, show the words of this one.
         put(STALLED, &summary, &summary.message, true);
     }
@@ -273,7 +278,7 @@ pub fn judge(status: &mut VPCEndpointStatus, findings: &Findings, standing: Stan
         .conditions
         .sort_by(|a, b| (a.type_ != READY, &a.type_).cmp(&(b.type_ != READY, &b.type_)));
     status.observed_generation = generation;
-    let is_told = summary.reason.treatment().event != EventKind::None;
+    let is_told = summary.reason.policy().event != EventKind::None;
     ready.is_none_or(|ready| ready.reason != summary.reason.as_str() || (is_told && ready.message != summary.message))
 }
 

@@ -172,7 +172,7 @@ fn account(document: &Value, known: &BTreeSet<String>) -> Result<Account, Error>
         problem,
     };
     let spec = &document["spec"];
-    // A misspelt rail that nobody notices would make a policy wider than what was meant.
+    // A misspelt guardrail that nobody notices would make a policy wider than what was meant.
     if let Some(field) = spec
         .as_object()
         .and_then(|spec| spec.keys().find(|key| !known.contains(*key)))

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use vpce_core::observed::{ServiceContent, ServiceFact};
+use vpce_core::observed::{ObservedService, ServiceContent};
 
 use crate::writes::wait;
 
@@ -14,7 +14,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct Changed {
     /// As it is found.
-    pub found: ServiceFact,
+    pub found: ObservedService,
     written: ServiceContent,
     /// It is corrected again then.
     until: Instant,
@@ -22,7 +22,7 @@ pub struct Changed {
 
 impl Changed {
     /// The Service as it is seen: of what the cache shows, what it was written as is told. What has lost our label the cache does not show.
-    pub(super) fn seen(&self, cached: Option<ServiceFact>) -> Option<ServiceFact> {
+    pub(super) fn seen(&self, cached: Option<ObservedService>) -> Option<ObservedService> {
         let holds = Instant::now() < self.until;
         match cached {
             None if holds && !self.found.labelled => Some(self.told()),
@@ -31,8 +31,8 @@ impl Changed {
         }
     }
 
-    fn told(&self) -> ServiceFact {
-        ServiceFact {
+    fn told(&self) -> ObservedService {
+        ObservedService {
             written_as: Some(self.written.clone()),
             ..self.found.clone()
         }
@@ -63,7 +63,7 @@ impl Corrections {
     }
 
     /// Whether a Service that is there may be corrected; otherwise it is left as it is found for a while.
-    pub fn may_correct(&mut self, written: &ServiceContent, found: Option<ServiceFact>) -> bool {
+    pub fn may_correct(&mut self, written: &ServiceContent, found: Option<ObservedService>) -> bool {
         self.about(written);
         self.lately.retain(|at| at.elapsed() < WINDOW);
         match (self.lately.first(), found) {
@@ -81,7 +81,7 @@ impl Corrections {
 
     /// Takes note of what a write was stored as. The first time that it does not hold it is corrected, then it is left as it is for a
     /// while, which grows up to `most`.
-    pub fn stored(&mut self, written: &ServiceContent, found: ServiceFact, most: Duration) {
+    pub fn stored(&mut self, written: &ServiceContent, found: ObservedService, most: Duration) {
         self.about(written);
         if found.differences(written).is_empty() {
             self.failures = 0;
@@ -108,9 +108,9 @@ impl Corrections {
         }
     }
 
-    fn leave(&mut self, found: ServiceFact, until: Instant) {
+    fn leave(&mut self, found: ObservedService, until: Instant) {
         if let Some(written) = self.written.clone() {
-            let found = ServiceFact {
+            let found = ObservedService {
                 written_as: None,
                 ..found
             };
@@ -135,8 +135,8 @@ mod tests {
         }
     }
 
-    fn found(target: &str) -> ServiceFact {
-        ServiceFact {
+    fn found(target: &str) -> ObservedService {
+        ObservedService {
             name: "db".to_owned(),
             ours: true,
             unowned: false,
@@ -148,7 +148,7 @@ mod tests {
         }
     }
 
-    fn left(corrections: &Corrections, cached: Option<ServiceFact>) -> bool {
+    fn left(corrections: &Corrections, cached: Option<ObservedService>) -> bool {
         let seen = corrections.changed.as_ref().and_then(|changed| changed.seen(cached));
         seen.is_some_and(|seen| seen.written_as.is_some())
     }
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn one_that_the_cache_does_not_show_is_left_until_it_is_gone() {
         let mut corrections = Corrections::default();
-        let unlabelled = ServiceFact {
+        let unlabelled = ObservedService {
             labelled: false,
             ..found("a")
         };

@@ -14,7 +14,7 @@ use kube::{Client, Resource, ResourceExt};
 use serde_json::{Map, Value, json};
 use vpce_core::api::{APPLIED_METADATA, FIELD_MANAGER, ServicePort, ServiceProtocol};
 use vpce_core::metadata::{Applied, Metadata};
-use vpce_core::observed::{ServiceContent, ServiceFact};
+use vpce_core::observed::{ObservedService, ServiceContent};
 
 use crate::context::{Caches, Endpoint};
 
@@ -26,11 +26,11 @@ pub use lean::lean;
 pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "vpce-operator");
 
 /// What a Service is to an object.
-pub fn fact(service: &Service, uid: &str) -> ServiceFact {
+pub fn fact(service: &Service, uid: &str) -> ObservedService {
     let spec = service.spec.clone().unwrap_or_default();
     let ports = spec.ports.unwrap_or_default();
     let is_external_name = spec.type_.as_deref() == Some("ExternalName");
-    ServiceFact {
+    ObservedService {
         name: service.name_any(),
         ours: is_controlled_by(service, uid),
         unowned: service
@@ -68,10 +68,10 @@ fn applied(service: &Service) -> Applied {
 pub fn facts<'a>(
     caches: &Caches,
     object: &Endpoint,
-    written: &HashMap<String, (u64, Option<ServiceFact>)>,
+    written: &HashMap<String, (u64, Option<ObservedService>)>,
     changed: Option<&Changed>,
     names: impl Iterator<Item = &'a str>,
-) -> Vec<ServiceFact> {
+) -> Vec<ObservedService> {
     let namespace = object.namespace().unwrap_or_default();
     let uid = object.uid().unwrap_or_default();
     let cached = caches.services.state();

@@ -76,7 +76,7 @@ impl NameWaiters {
 /// Wakes who waits for a name.
 pub fn wake(ctx: &Context, namespace: &str, service: &str) {
     for object in ctx.names.of(namespace, service) {
-        ctx.wakers.endpoint(namespace, &object);
+        ctx.requeuer.endpoint(namespace, &object);
     }
 }
 
@@ -96,7 +96,7 @@ pub async fn follow(ctx: &Context, events: impl Stream<Item = Result<Event<Parti
                 // What went while nobody watched is told by no event.
                 Event::InitDone => {
                     for (namespace, object) in ctx.names.all() {
-                        ctx.wakers.endpoint(&namespace, &object);
+                        ctx.requeuer.endpoint(&namespace, &object);
                     }
                 }
                 Event::Init | Event::InitApply(_) | Event::Apply(_) => {}

@@ -65,7 +65,7 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
         ),
         ("vpce_account_status_condition", "condition") => (
             "the condition's type",
-            closed(&["MutationsHeld", "PermissionsVerified", "Ready", "Stalled"]),
+            closed(&["CreationPaused", "PermissionsVerified", "Ready", "Stalled"]),
         ),
         (_, "condition") => (
             "the condition's type",

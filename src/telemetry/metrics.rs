@@ -163,7 +163,7 @@ impl Metrics {
                 AWS_REQUEST_SECONDS,
             ),
             aws_queue_wait: known.histogram(
-                "vpce_aws_queue_wait_seconds",
+                "vpce_aws_rate_limiter_wait_seconds",
                 "How long calls wait in line for a token of their action's bucket.",
                 &["action"],
                 QUEUE_WAIT_SECONDS,

@@ -20,7 +20,7 @@ pub use admin::AdminAddress;
 pub use health::Heartbeat;
 pub use logging::LogFormat;
 pub use metrics::{Described, InFlight, Metrics, MetricsOptions, Outcome};
-pub use objects::{LineGauges, RegionGauges, Sources};
+pub use objects::{RateLimiterGauges, RegionGauges, Sources};
 
 #[cfg(test)]
 mod tests;

@@ -24,7 +24,7 @@ pub struct Sources {
     /// The regions in which the operator works.
     pub regions: Arc<dyn Fn() -> Vec<RegionGauges> + Send + Sync>,
     /// What is held back while nothing may be changed: AWSAccount and action of every step.
-    pub held_back: Arc<dyn Fn() -> Vec<(String, &'static str)> + Send + Sync>,
+    pub planned_changes: Arc<dyn Fn() -> Vec<(String, &'static str)> + Send + Sync>,
     /// When the session of each AWSAccount (by name) expires.
     pub sessions: Arc<dyn Fn() -> Vec<(String, SystemTime)> + Send + Sync>,
 }
@@ -42,13 +42,13 @@ pub struct RegionGauges {
     pub held: bool,
     /// What no object stands for: kind, whether it was retained, how many.
     pub orphans: Vec<(&'static str, bool, usize)>,
-    /// The lines for its AWS actions.
-    pub lines: Vec<LineGauges>,
+    /// The limiters for its AWS actions.
+    pub limiters: Vec<RateLimiterGauges>,
 }
 
 /// How the line for one AWS action stands.
 #[derive(Debug, Clone)]
-pub struct LineGauges {
+pub struct RateLimiterGauges {
     /// The action, as AWS spells it.
     pub action: &'static str,
     /// Calls that could be made at once.
@@ -141,8 +141,8 @@ const NETWORK_INTERFACES: Series<3> = Series {
     help: "Network interfaces of endpoints, which is what AWS charges for by the hour.",
     labels: ["account", "namespace", "type"],
 };
-const PLANNED_STEPS: Series<2> = Series {
-    name: "vpce_planned_steps",
+const PLANNED_CHANGES: Series<2> = Series {
+    name: "vpce_planned_changes",
     help: "Steps that are held back while the operator is read-only, an AWSAccount is suspended, or an endpoint is frozen.",
     labels: ["account", "step"],
 };
@@ -186,8 +186,8 @@ const RETAINED: Series<2> = Series {
     help: "Endpoints in AWS that outlive their object, by deletion_policy Retain.",
     labels: ["account_id", "region"],
 };
-const MUTATIONS_HELD: Series<2> = Series {
-    name: "vpce_mutations_held",
+const CREATION_PAUSED: Series<2> = Series {
+    name: "vpce_creation_paused",
     help: "Whether nothing is made in a region because many endpoints vanished from it at once.",
     labels: ["account_id", "region"],
 };
@@ -197,12 +197,12 @@ const SNAPSHOT: Series<2> = Series {
     labels: ["account_id", "region"],
 };
 const BUCKET_TOKENS: Series<3> = Series {
-    name: "vpce_aws_bucket_tokens",
+    name: "vpce_aws_rate_limiter_tokens",
     help: "Calls of an action that could be made at once.",
     labels: ["account_id", "region", "action"],
 };
 const QUEUE_LENGTH: Series<3> = Series {
-    name: "vpce_aws_queue_length",
+    name: "vpce_aws_rate_limiter_queue_length",
     help: "Objects in line for a call of an action.",
     labels: ["account_id", "region", "action"],
 };
@@ -217,7 +217,7 @@ pub(super) fn descs(per_object: bool) -> Vec<Desc> {
     let mut descs = vec![
         ENDPOINTS.desc(),
         NETWORK_INTERFACES.desc(),
-        PLANNED_STEPS.desc(),
+        PLANNED_CHANGES.desc(),
         ACCOUNT_INFO.desc(),
         ACCOUNT_CONDITION.desc(),
         ACCOUNT_ENDPOINTS.desc(),
@@ -226,7 +226,7 @@ pub(super) fn descs(per_object: bool) -> Vec<Desc> {
         SESSION_EXPIRATION.desc(),
         ORPHANS.desc(),
         RETAINED.desc(),
-        MUTATIONS_HELD.desc(),
+        CREATION_PAUSED.desc(),
         SNAPSHOT.desc(),
         BUCKET_TOKENS.desc(),
         QUEUE_LENGTH.desc(),
@@ -284,7 +284,7 @@ impl Collector for ObjectSeries {
         if self.per_object {
             families.extend(of_endpoints(&endpoints, &names));
         }
-        families.push(planned_steps((self.sources.held_back)()));
+        families.push(planned_steps((self.sources.planned_changes)()));
         families.extend(of_accounts(&endpoints, &accounts, (self.sources.sessions)()));
         families.extend(of_regions((self.sources.regions)()));
         families
@@ -347,12 +347,12 @@ fn totals(
     ]
 }
 
-fn planned_steps(held_back: Vec<(String, &'static str)>) -> proto::MetricFamily {
+fn planned_steps(planned_changes: Vec<(String, &'static str)>) -> proto::MetricFamily {
     let mut steps = Samples::new();
-    for (account, step) in held_back {
+    for (account, step) in planned_changes {
         *steps.entry([account, step.to_owned()]).or_default() += 1.0;
     }
-    PLANNED_STEPS.family(steps)
+    PLANNED_CHANGES.family(steps)
 }
 
 /// What every endpoint has of its own.
@@ -478,7 +478,7 @@ fn of_regions(regions: Vec<RegionGauges>) -> [proto::MetricFamily; 6] {
                 retained_endpoints.insert([account_id.clone(), region_name.clone()], found);
             }
         }
-        for line in region.lines {
+        for line in region.limiters {
             let key = [account_id.clone(), region_name.clone(), line.action.to_owned()];
             tokens.insert(key.clone(), line.tokens);
             queues.insert(key, f64::from(u32::try_from(line.waiting).unwrap_or(u32::MAX)));
@@ -487,7 +487,7 @@ fn of_regions(regions: Vec<RegionGauges>) -> [proto::MetricFamily; 6] {
     [
         ORPHANS.family(orphans),
         RETAINED.family(retained_endpoints),
-        MUTATIONS_HELD.family(held),
+        CREATION_PAUSED.family(held),
         SNAPSHOT.family(snapshots),
         BUCKET_TOKENS.family(tokens),
         QUEUE_LENGTH.family(queues),

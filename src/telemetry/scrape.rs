@@ -122,7 +122,7 @@ mod tests {
         let made = Arc::new(AtomicUsize::new(0));
         let counts = made.clone();
         metrics.attach(Sources {
-            held_back: Arc::new(move || {
+            planned_changes: Arc::new(move || {
                 counts.fetch_add(1, Ordering::SeqCst);
                 Vec::new()
             }),

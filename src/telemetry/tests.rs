@@ -30,7 +30,7 @@ const PROMISED: &[(&str, &str, &[&str], Of)] = &[
     ("vpce_endpoint_deletion_timestamp_seconds", "gauge", &["namespace", "name", "account"], Of::Object),
     ("vpce_endpoint_network_interfaces", "gauge", &["account", "namespace", "type"], Of::All),
     ("vpce_time_to_ready_seconds", "histogram", &["account", "type"], Of::All),
-    ("vpce_planned_steps", "gauge", &["account", "step"], Of::All),
+    ("vpce_planned_changes", "gauge", &["account", "step"], Of::All),
     ("vpce_account_info", "gauge", &["account", "account_id"], Of::All),
     ("vpce_account_status_condition", "gauge", &["account", "condition", "status", "reason"], Of::All),
     ("vpce_account_endpoints", "gauge", &["account"], Of::All),
@@ -39,13 +39,13 @@ const PROMISED: &[(&str, &str, &[&str], Of)] = &[
     ("vpce_account_session_expiration_timestamp_seconds", "gauge", &["account"], Of::All),
     ("vpce_orphans", "gauge", &["account_id", "region", "kind", "retained"], Of::All),
     ("vpce_retained", "gauge", &["account_id", "region"], Of::All),
-    ("vpce_mutations_held", "gauge", &["account_id", "region"], Of::All),
+    ("vpce_creation_paused", "gauge", &["account_id", "region"], Of::All),
     ("vpce_snapshot_timestamp_seconds", "gauge", &["account_id", "region"], Of::All),
     ("vpce_aws_requests_total", "counter", &["account_id", "region", "service", "action", "result"], Of::All),
     ("vpce_aws_request_duration_seconds", "histogram", &["service", "action"], Of::All),
-    ("vpce_aws_bucket_tokens", "gauge", &["account_id", "region", "action"], Of::All),
-    ("vpce_aws_queue_length", "gauge", &["account_id", "region", "action"], Of::All),
-    ("vpce_aws_queue_wait_seconds", "histogram", &["action"], Of::All),
+    ("vpce_aws_rate_limiter_tokens", "gauge", &["account_id", "region", "action"], Of::All),
+    ("vpce_aws_rate_limiter_queue_length", "gauge", &["account_id", "region", "action"], Of::All),
+    ("vpce_aws_rate_limiter_wait_seconds", "histogram", &["action"], Of::All),
     ("vpce_reconciles_total", "counter", &["controller", "account", "result"], Of::All),
     ("vpce_reconcile_duration_seconds", "histogram", &["controller"], Of::All),
     ("vpce_reconciles_in_flight", "gauge", &["controller"], Of::All),
@@ -84,7 +84,7 @@ pub(super) fn sources() -> Sources {
     });
     let bound = json!({"name": "tenant-a", "account_id": "111111111111"});
     Sources {
-        held_back: Arc::new(|| {
+        planned_changes: Arc::new(|| {
             let step = |account: &str| (account.to_owned(), "CreateVpcEndpoint");
             vec![step("tenant-a"), step("tenant-a"), step("tenant-b")]
         }),
@@ -129,7 +129,7 @@ pub(super) fn sources() -> Sources {
                     ("endpoint", true, 4),
                     ("security_group", true, 9),
                 ],
-                lines: vec![LineGauges {
+                limiters: vec![RateLimiterGauges {
                     action: "CreateVpcEndpoint",
                     tokens: 2.5,
                     waiting: 3,
@@ -257,7 +257,7 @@ fn a_scrape_tells_how_the_estate_stands() {
         r#"vpce_endpoint_last_transition_timestamp_seconds{namespace="team",name="ready",account="tenant-a",condition="Ready"} 7"#,
         r#"vpce_endpoint_deletion_timestamp_seconds{namespace="team",name="leaving",account="tenant-a"} 100"#,
         r#"vpce_endpoint_network_interfaces{account="tenant-a",namespace="team",type="Interface"} 3"#,
-        r#"vpce_planned_steps{account="tenant-a",step="CreateVpcEndpoint"} 2"#,
+        r#"vpce_planned_changes{account="tenant-a",step="CreateVpcEndpoint"} 2"#,
         r#"vpce_account_info{account="tenant-a",account_id="111111111111"} 1"#,
         r#"vpce_account_info{account="tenant-b",account_id="222222222222"} 1"#,
         r#"vpce_account_endpoints{account="tenant-a"} 2"#,
@@ -268,10 +268,10 @@ fn a_scrape_tells_how_the_estate_stands() {
         r#"vpce_account_status_condition{account="tenant-b",condition="Ready",status="False",reason="RoleDenied"} 1"#,
         r#"vpce_account_session_expiration_timestamp_seconds{account="tenant-a"} 5000"#,
         r#"vpce_retained{account_id="111111111111",region="eu-central-1"} 4"#,
-        r#"vpce_mutations_held{account_id="111111111111",region="eu-central-1"} 1"#,
+        r#"vpce_creation_paused{account_id="111111111111",region="eu-central-1"} 1"#,
         r#"vpce_snapshot_timestamp_seconds{account_id="111111111111",region="eu-central-1"} 1000"#,
-        r#"vpce_aws_bucket_tokens{account_id="111111111111",region="eu-central-1",action="CreateVpcEndpoint"} 2.5"#,
-        r#"vpce_aws_queue_length{account_id="111111111111",region="eu-central-1",action="CreateVpcEndpoint"} 3"#,
+        r#"vpce_aws_rate_limiter_tokens{account_id="111111111111",region="eu-central-1",action="CreateVpcEndpoint"} 2.5"#,
+        r#"vpce_aws_rate_limiter_queue_length{account_id="111111111111",region="eu-central-1",action="CreateVpcEndpoint"} 3"#,
         r#"vpce_unparseable_objects{kind="VPCEndpoint"} 1"#,
         r#"vpce_unparseable_objects{kind="AWSAccount"} 0"#,
         r#"vpce_watch_errors_total{kind="Service"} 0"#,
@@ -332,7 +332,7 @@ fn names_that_people_make_up_do_not_become_labels() {
         snapshot_at: None,
         held: false,
         orphans: vec![],
-        lines: vec![LineGauges {
+        limiters: vec![RateLimiterGauges {
             action: "DescribeVpcEndpoints",
             tokens: 1.0,
             waiting: 0,
@@ -357,7 +357,7 @@ fn names_that_people_make_up_do_not_become_labels() {
     };
     assert_eq!(of("vpce_endpoints"), 1, "{text}");
     assert_eq!(of("vpce_endpoint_network_interfaces"), 1, "{text}");
-    assert_eq!(of("vpce_aws_bucket_tokens"), 0, "{text}");
+    assert_eq!(of("vpce_aws_rate_limiter_tokens"), 0, "{text}");
     assert_eq!(of("vpce_aws_requests_total"), 65, "{text}");
     assert!(
         text.contains(r#"region="other",result="transient",service="ec2"} 436"#),

@@ -1,4 +1,4 @@
-"""Rules of security groups: authorize, revoke, describe anew, and EC2's normal form of them. Both directions alike."""
+"""Rules of security groups: authorize, revoke, describe again, and EC2's normal form of them. Both directions alike."""
 
 import pytest
 from target import MISSING_GROUP, refused

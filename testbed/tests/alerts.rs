@@ -11,7 +11,7 @@ use vpce_testbed::tools::Tool;
 /// Every alert: how long its condition has to hold, and its severity.
 const ALERTS: [(&str, &str, &str); 18] = [
     ("VPCEOperatorDown", "5m", "critical"),
-    ("VPCEMutationsHeld", "", "critical"),
+    ("VPCECreationPaused", "", "critical"),
     ("VPCEEndpointLost", "5m", "critical"),
     ("VPCEAccountNotReady", "10m", "critical"),
     ("VPCEEndpointNotReady", "30m", "warning"),

@@ -216,19 +216,19 @@ fn a_hold_is_told_of_until_it_is_released() {
         ("account_id", tenant.account_id.as_str()),
         ("region", tenant.region.as_str()),
     ];
-    watch.is_cleared("VPCEMutationsHeld", &labels);
+    watch.is_cleared("VPCECreationPaused", &labels);
     vanish(&tenant, &ids);
-    let alert = watch.fires("VPCEMutationsHeld", &labels);
+    let alert = watch.fires("VPCECreationPaused", &labels);
     assert!(
         alert.annotations["description"].contains(&format!("(AWSAccount {})", tenant.account)),
         "{alert:?}"
     );
     let hold = world.eventually("the AWSAccount names the hold", || {
-        let held = condition(&world.aws_account(&tenant.account)?, "MutationsHeld")?;
+        let held = condition(&world.aws_account(&tenant.account)?, "CreationPaused")?;
         Some(held.message.split("hold ").nth(1)?.split(' ').next()?.to_owned())
     });
-    tenant.merge_account(json!({"metadata": {"annotations": {"silvermullet.com/release-hold": hold}}}));
-    watch.is_cleared("VPCEMutationsHeld", &labels);
+    tenant.merge_account(json!({"metadata": {"annotations": {"silvermullet.com/resume-creation": hold}}}));
+    watch.is_cleared("VPCECreationPaused", &labels);
     for name in names {
         tenant.ready(name);
     }
@@ -296,6 +296,6 @@ fn vanish(tenant: &Tenant<'_>, ids: &[String]) {
         let deleted = aws.delete_endpoint_behind(&tenant.account_id, &tenant.region, id);
         deleted.expect("it was there");
     }
-    tenant.not_ready("one", "MutationsHeld");
+    tenant.not_ready("one", "CreationPaused");
     aws.allow(&tenant.role_arn, CREATE);
 }

@@ -58,7 +58,9 @@ fn is_of(call: &Call, namespace: &str) -> bool {
 fn in_line(tenant: &Tenant<'_>) -> usize {
     let metrics = tenant.world.operator.metrics().expect("it runs");
     let series = metrics.lines().find(|line| {
-        line.starts_with("vpce_aws_queue_length{") && line.contains(&tenant.account_id) && line.contains(CREATE)
+        line.starts_with("vpce_aws_rate_limiter_queue_length{")
+            && line.contains(&tenant.account_id)
+            && line.contains(CREATE)
     });
     let length = series.and_then(|line| line.rsplit(' ').next());
     length.map_or(0, |length| length.parse().expect("a number"))

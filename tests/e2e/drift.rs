@@ -393,7 +393,7 @@ fn when_many_endpoints_vanish_at_once_nothing_is_made_until_a_person_releases_th
     // All tell of one hold, once all are known to be gone.
     let hold = world.eventually("the AWSAccount and its endpoints tell of the hold", || {
         let account = world.aws_account(&tenant.account)?;
-        let held = condition(&account, "MutationsHeld").filter(|held| held.status)?;
+        let held = condition(&account, "CreationPaused").filter(|held| held.status)?;
         let hold = held
             .message
             .split_once("hold ")?
@@ -403,28 +403,28 @@ fn when_many_endpoints_vanish_at_once_nothing_is_made_until_a_person_releases_th
             .to_owned();
         let tells = |name: &&str| {
             let ready = tenant.condition(name, "Ready")?;
-            (ready.reason == "MutationsHeld" && ready.message.contains(&hold)).then_some(())
+            (ready.reason == "CreationPaused" && ready.message.contains(&hold)).then_some(())
         };
         names.iter().all(|name| tells(name).is_some()).then_some(hold)
     });
-    assert!(tenant.event("one", "MutationsHeld").starts_with("Warning"));
+    assert!(tenant.event("one", "CreationPaused").starts_with("Warning"));
     world.eventually("an event of the AWSAccount tells of it", || {
-        let told = |event: &Value| event["reason"] == "MutationsHeld" && text(&event["note"]).contains(&hold);
+        let told = |event: &Value| event["reason"] == "CreationPaused" && text(&event["note"]).contains(&hold);
         events::of_account(&tenant).iter().any(told).then_some(())
     });
 
     // A new one waits too; neither another id nor time changes that, nor a restart.
     tenant.apply("new", tenant.spec(json!({})));
     let release =
-        |id: &str| tenant.merge_account(json!({"metadata": {"annotations": {"silvermullet.com/release-hold": id}}}));
+        |id: &str| tenant.merge_account(json!({"metadata": {"annotations": {"silvermullet.com/resume-creation": id}}}));
     release("0123456789");
-    tenant.not_ready("new", "MutationsHeld");
+    tenant.not_ready("new", "CreationPaused");
     std::thread::sleep(TWO_LOOKS);
     assert!(world.operator.terminate().expect("it was running").success());
     world.operator.start().expect("it starts");
     std::thread::sleep(TWO_LOOKS);
     for name in names.into_iter().chain(["new"]) {
-        assert_eq!(tenant.reason(name), "MutationsHeld", "{name}");
+        assert_eq!(tenant.reason(name), "CreationPaused", "{name}");
     }
     assert_eq!(tenant.writes().len(), before);
     assert!(tenant.endpoints().is_empty());
@@ -441,7 +441,7 @@ fn when_many_endpoints_vanish_at_once_nothing_is_made_until_a_person_releases_th
     }
     world.eventually("the AWSAccount tells of no hold", || {
         let account = world.aws_account(&tenant.account)?;
-        condition(&account, "MutationsHeld")
+        condition(&account, "CreationPaused")
             .is_none_or(|held| !held.status)
             .then_some(())
     });
@@ -454,6 +454,9 @@ fn when_many_endpoints_vanish_at_once_nothing_is_made_until_a_person_releases_th
             .expect("it was there");
     }
     for name in names {
-        assert!(!tenant.not_ready(name, "MutationsHeld").contains(&hold), "another hold");
+        assert!(
+            !tenant.not_ready(name, "CreationPaused").contains(&hold),
+            "another hold"
+        );
     }
 }

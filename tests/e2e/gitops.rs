@@ -226,11 +226,11 @@ fn kstatus_argo_cd_and_flux_see_in_each_state_what_a_person_would() {
             .delete_endpoint_behind(&vanished.account_id, &vanished.region, &endpoint.id)
             .expect("it is there");
     }
-    vanished.not_ready("one", "MutationsHeld");
-    record.add("MutationsHeld", vanished.get("one"), NEEDS_A_PERSON);
+    vanished.not_ready("one", "CreationPaused");
+    record.add("CreationPaused", vanished.get("one"), NEEDS_A_PERSON);
     let held = world.eventually("the AWSAccount tells of the hold", || {
         let account = world.aws_account(&vanished.account)?;
-        condition(&account, "MutationsHeld").filter(|held| held.status)?;
+        condition(&account, "CreationPaused").filter(|held| held.status)?;
         Some(account)
     });
     record.add("an AWSAccount is held", Some(held), ("Current", "Degraded", "Failed"));
@@ -268,7 +268,7 @@ fn says(reason: Reason, ready: bool) -> Value {
         json!({"type": type_, "status": status, "reason": reason.as_str(), "message": "words", "observedGeneration": 2})
     };
     let mut conditions = vec![condition("Ready", ready)];
-    if reason.treatment().stalled {
+    if reason.policy().stalled {
         conditions.push(condition("Stalled", true));
     }
     json!({
@@ -296,9 +296,9 @@ fn every_reason_is_either_on_the_way_or_waits_for_others_or_needs_a_person() {
     let bad = Reason::ALL.iter().copied().filter(|reason| !good.contains(reason));
     let cases: Vec<(Reason, bool, (&str, &str, &str))> = bad
         .map(|reason| {
-            let treatment = reason.treatment();
-            let verdicts = match treatment.event {
-                _ if treatment.stalled => STALLED,
+            let policy = reason.policy();
+            let verdicts = match policy.event {
+                _ if policy.stalled => STALLED,
                 _ if exceptions.contains_key(&reason) => exceptions[&reason],
                 EventKind::None => IN_PROGRESS,
                 EventKind::Normal => WAITS_FOR_OTHERS,

@@ -185,12 +185,12 @@ fn an_endpoint_misses_every_action_that_its_role_is_not_given() {
 fn a_role_as_narrow_as_the_rails_is_enough() {
     let world = World::shared();
     let tenant = with_private_dns(world.unregistered_tenant("narrow"));
-    let rails = json!({
+    let guardrails = json!({
         "allowed_regions": [tenant.region], "allowed_vpc_ids": [tenant.vpc], "allowed_subnet_ids": tenant.subnets,
         "allowed_security_group_ids": [tenant.group], "allowed_services": [tenant.service],
         "allow_private_dns": true,
     });
-    let spec = merged(json!({"role_arn": tenant.role_arn}), rails.clone());
+    let spec = merged(json!({"role_arn": tenant.role_arn}), guardrails.clone());
     let spec: AWSAccountSpec = serde_json::from_value(spec).expect("a spec");
     let role = tenant.role_arn.parse().expect("the ARN of a role");
     let policy = iam::tenant_permissions(&role, &world.cluster_id().into(), &Scope::of(&spec)).expect("a policy");
@@ -199,7 +199,7 @@ fn a_role_as_narrow_as_the_rails_is_enough() {
         ..world.role(&tenant.role_arn, None)
     };
     world.aws.set_role(&tenant.role_arn, narrow).expect("a role");
-    tenant.register(rails);
+    tenant.register(guardrails);
     live(&tenant, |is_there| {
         tenant.eventually("api", "its narrow role is enough", || is_there().then_some(()));
     });

@@ -191,7 +191,7 @@ fn the_operators_token_changes_nothing_of_our_objects_but_its_finalizers_and_the
             json!({"labels": {"team": "b"}}),
             json!({"labels": {"team": null}}),
             json!({"labels": {"new": "one"}}),
-            json!({"annotations": {"silvermullet.com/release-hold": "any"}}),
+            json!({"annotations": {"silvermullet.com/resume-creation": "any"}}),
             json!({"ownerReferences": owner("VPCEndpoint", false)}),
         ] {
             refused(

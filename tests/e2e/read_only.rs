@@ -36,9 +36,12 @@ fn steps(shown: &str) -> Vec<&str> {
 }
 
 /// How many steps of a kind are held back in the tenant's account.
-fn held_back(operator: &Operator, tenant: &Tenant<'_>, step: &str) -> u32 {
+fn planned_changes(operator: &Operator, tenant: &Tenant<'_>, step: &str) -> u32 {
     let metrics = operator.metrics().expect("it runs");
-    let series = format!("vpce_planned_steps{{account=\"{}\",step=\"{step}\"}} ", tenant.account);
+    let series = format!(
+        "vpce_planned_changes{{account=\"{}\",step=\"{step}\"}} ",
+        tenant.account
+    );
     let found = metrics.lines().find_map(|line| line.strip_prefix(&series));
     found.map_or(0, |value| value.parse().expect("a number"))
 }
@@ -89,7 +92,7 @@ fn a_read_only_operator_says_what_it_would_do_and_does_nothing() {
     // Metrics and the subcommand agree.
     world.eventually("the metrics tell of the steps", || {
         let expected = [("CreateVpcEndpoint", 1), ("CreateTags", 2), ("DeleteVpcEndpoints", 1)];
-        let found = expected.map(|(step, _)| (step, held_back(&reader, &tenant, step)));
+        let found = expected.map(|(step, _)| (step, planned_changes(&reader, &tenant, step)));
         (found == expected).then_some(())
     });
     let of = |name: &str| format!("{}/{name}", tenant.namespace);
@@ -122,7 +125,7 @@ fn a_read_only_operator_says_what_it_would_do_and_does_nothing() {
     tenant.ready("new");
     tenant.ready("drifted");
     tenant.gone("leaving");
-    assert_eq!(held_back(&world.operator, &tenant, "CreateVpcEndpoint"), 0);
+    assert_eq!(planned_changes(&world.operator, &tenant, "CreateVpcEndpoint"), 0);
     let (planned, shown) = plan(&tenant, &of("new"), &[]);
     assert!(planned && shown.contains("no steps"), "{shown}");
 }
@@ -145,7 +148,7 @@ fn the_subcommand_says_why_nothing_can_be_planned_or_is_done() {
     let message = tenant.not_ready("waits", "AccountSuspended");
     assert!(message.contains("is suspended"), "{message}");
     world.eventually("what is held back is measured", || {
-        (held_back(&world.operator, &tenant, "CreateVpcEndpoint") == 1).then_some(())
+        (planned_changes(&world.operator, &tenant, "CreateVpcEndpoint") == 1).then_some(())
     });
     let (planned, shown) = plan(&tenant, &of("waits"), &[]);
     assert!(planned && shown.contains("held back: AccountSuspended"), "{shown}");

@@ -317,7 +317,7 @@ fn a_create_that_is_refused_for_good_keeps_saying_why() {
         for name in &names {
             let waiting = tenant
                 .condition(name, "Ready")
-                .filter(|ready| ready.reason == "WaitingInLine");
+                .filter(|ready| ready.reason == "RateLimited");
             waits.extend(waiting.map(|ready| ready.message));
         }
         let ready = |name: &String| tenant.condition(name, "Ready").is_some_and(|ready| ready.status);

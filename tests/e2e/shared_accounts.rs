@@ -66,7 +66,7 @@ fn two_accounts_for_one_aws_account_share_one_snapshot() {
     }
     // So the metrics know one bucket for each action.
     let metrics = world.operator.metrics().expect("it runs");
-    for series in ["vpce_aws_bucket_tokens", "vpce_aws_queue_length"] {
+    for series in ["vpce_aws_rate_limiter_tokens", "vpce_aws_rate_limiter_queue_length"] {
         let mut actions: BTreeMap<&str, usize> = BTreeMap::new();
         for line in metrics.lines().filter(|line| line.starts_with(&format!("{series}{{"))) {
             assert!(line.contains(&one.account_id) && line.contains(&one.region), "{line}");

@@ -241,7 +241,7 @@ pub struct AWSAccountStatus {
     )]
     pub observed_generation: Option<i64>,
 
-    /// `Ready`: whether the role can be assumed; `PermissionsVerified`: whether EC2 allows the role what endpoints need; `MutationsHeld`: there
+    /// `Ready`: whether the role can be assumed; `PermissionsVerified`: whether EC2 allows the role what endpoints need; `CreationPaused`: there
     /// while a mass change waits for a person; `Stalled`: there while only an edit can help.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]

@@ -30,7 +30,7 @@ pub const KOPF_ANNOTATION_PREFIX: &str = "kopf.zalando.org/";
 /// Asks for a look now; any new value will do.
 pub const RECONCILE_AT: &str = "silvermullet.com/reconcile-at";
 /// On an AWSAccount: the id of a mass-change hold that a person has looked at and releases.
-pub const RELEASE_HOLD: &str = "silvermullet.com/release-hold";
+pub const RESUME_CREATION: &str = "silvermullet.com/resume-creation";
 /// On a Service: the keys of the labels and annotations that were set for the user, as JSON.
 pub const APPLIED_METADATA: &str = "silvermullet.com/applied-metadata";
 /// Who writes, in `managedFields`.

@@ -1,12 +1,12 @@
-//! A tenant's role: what endpoints and their security groups need, within the rails, for one cluster, by one base identity.
+//! A tenant's role: what endpoints and their security groups need, within the guardrails, for one cluster, by one base identity.
 
 use std::collections::BTreeMap;
 
 use super::policy::{Policy, Statement};
 use super::{Error, IdentityArn, Policies, check, within_permissions, within_trust};
 use crate::api::AWSAccountSpec;
+use crate::guardrails::matches;
 use crate::ids::RoleArn;
-use crate::rails::matches;
 use crate::tags::{self, Clusters};
 use crate::user_tags;
 
@@ -28,7 +28,7 @@ pub struct Tenant {
     pub trust: Trust,
 }
 
-/// Where, and with what, endpoints may be made: the rails of an AWSAccount. `None`: all, as far as IAM is asked.
+/// Where, and with what, endpoints may be made: the guardrails of an AWSAccount. `None`: all, as far as IAM is asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scope {
     /// Regions.
@@ -93,7 +93,7 @@ impl TagKeys {
 }
 
 impl Scope {
-    /// The rails of an AWSAccount, as far as IAM can hold to them.
+    /// The guardrails of an AWSAccount, as far as IAM can hold to them.
     pub fn of(spec: &AWSAccountSpec) -> Self {
         Self {
             regions: spec.allowed_regions.clone(),
@@ -578,7 +578,7 @@ mod tests {
     #[test]
     fn private_dns_takes_leave_of_route_53_for_the_vpcs_that_are_allowed_and_only_where_it_is() {
         let last = |scope: Scope| of(scope).pop().expect("statements");
-        let rails = || Scope {
+        let guardrails = || Scope {
             regions: Some(vec!["eu-west-1".to_owned()]),
             private_dns: true,
             ..Scope::default()
@@ -597,13 +597,13 @@ mod tests {
                 Value::Null,
             ),
             (
-                rails(),
+                guardrails(),
                 json!({"ForAllValues:StringLike": {"route53:VPCs": "VPCId=*,VPCRegion=eu-west-1"}}),
             ),
             (
                 Scope {
                     vpcs: Some(vec!["vpc-0c4a7d9e2b6f81035".to_owned()]),
-                    ..rails()
+                    ..guardrails()
                 },
                 json!({"ForAllValues:StringLike": {"route53:VPCs": "VPCId=vpc-0c4a7d9e2b6f81035,VPCRegion=*"}}),
             ),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Plan, ResourceId, Step};
 use crate::conditions::{Finding, Reason};
 use crate::desired::MAX_TAGS;
-use crate::observed::{EndpointFact, Observed, Sight, State};
+use crate::observed::{Lookup, Observed, ObservedEndpoint, State};
 use crate::tags::{self, Claim, Owner};
 
 /// What becomes of the AWS resources of an object that is deleted.
@@ -21,7 +21,7 @@ pub enum Farewell<'a> {
 
 /// Plans towards nothing: the Service, then the endpoint, then the group. No steps and a finding that is `ok` mean
 /// that nothing is left.
-pub fn plan_absence(owner: &Owner, observed: &Observed, farewell: Farewell<'_>) -> Plan {
+pub fn plan_deletion(owner: &Owner, observed: &Observed, farewell: Farewell<'_>) -> Plan {
     if let Farewell::Refused(why) = farewell
         && is_anything_left(observed)
     {
@@ -44,7 +44,7 @@ pub fn plan_absence(owner: &Owner, observed: &Observed, farewell: Farewell<'_>) 
     };
     let endpoint = match farewell {
         Farewell::Retain => plan_release(observed, &mut steps),
-        Farewell::Delete | Farewell::Refused(_) => plan_deletion(owner, observed, &mut steps),
+        Farewell::Delete | Farewell::Refused(_) => plan_delete(owner, observed, &mut steps),
     };
     Plan {
         steps,
@@ -55,25 +55,25 @@ pub fn plan_absence(owner: &Owner, observed: &Observed, farewell: Farewell<'_>) 
 
 /// Whether AWS has something of the object, or may have.
 fn is_anything_left(observed: &Observed) -> bool {
-    let is_there = |fact: &EndpointFact| fact.state != State::Deleted;
+    let is_there = |fact: &ObservedEndpoint| fact.state != State::Deleted;
     let endpoint = match &observed.endpoint {
-        Sight::Ours(fact) | Sight::Lost(fact) => is_there(fact),
-        Sight::Unconfirmed => true,
-        Sight::Absent | Sight::Gone | Sight::Unproven(..) => false,
+        Lookup::Owned(fact) | Lookup::Unowned(fact) => is_there(fact),
+        Lookup::Unconfirmed => true,
+        Lookup::Absent | Lookup::Deleted | Lookup::Unproven(..) => false,
     };
-    let group = !matches!(observed.group, Sight::Absent | Sight::Gone | Sight::Unproven(..));
+    let group = !matches!(observed.group, Lookup::Absent | Lookup::Deleted | Lookup::Unproven(..));
     endpoint || group || observed.spare_endpoints.iter().any(is_there)
 }
 
 fn plan_release(observed: &Observed, steps: &mut Vec<Step>) -> Finding {
-    let endpoints = observed.endpoint.ours().into_iter().chain(&observed.spare_endpoints);
+    let endpoints = observed.endpoint.owned().into_iter().chain(&observed.spare_endpoints);
     let endpoints = endpoints.filter(|fact| fact.state != State::Deleted);
     let resources = endpoints
         .map(|fact| (ResourceId::Endpoint(fact.id.clone()), &fact.tags))
         .chain(
             observed
                 .group
-                .ours()
+                .owned()
                 .map(|fact| (ResourceId::Group(fact.id.clone()), &fact.tags)),
         );
     for (id, there) in resources {
@@ -99,7 +99,7 @@ fn plan_release(observed: &Observed, steps: &mut Vec<Step>) -> Finding {
         let owners = [tags::CLUSTER, tags::NAMESPACE, tags::NAME, tags::UID];
         steps.push(Step::Untag(id, owners.map(str::to_owned).into()));
     }
-    if observed.endpoint == Sight::Unconfirmed || observed.group == Sight::Unconfirmed {
+    if observed.endpoint == Lookup::Unconfirmed || observed.group == Lookup::Unconfirmed {
         return Finding::bad(
             Reason::Deleting,
             "AWS does not know all that is to be retained; asking again before it is let go",
@@ -111,21 +111,21 @@ fn plan_release(observed: &Observed, steps: &mut Vec<Step>) -> Finding {
     Finding::good(Reason::Deleting, "the AWS resources are retained")
 }
 
-fn plan_deletion(owner: &Owner, observed: &Observed, steps: &mut Vec<Step>) -> Finding {
+fn plan_delete(owner: &Owner, observed: &Observed, steps: &mut Vec<Step>) -> Finding {
     match &observed.endpoint {
-        Sight::Lost(fact) => return lost_for_good(owner, "endpoint", fact.id.as_str(), &fact.tags),
-        Sight::Unconfirmed => {
+        Lookup::Unowned(fact) => return lost_for_good(owner, "endpoint", fact.id.as_str(), &fact.tags),
+        Lookup::Unconfirmed => {
             return Finding::bad(
                 Reason::Deleting,
                 "AWS does not know the endpoint; asking again before it is believed gone",
             );
         }
         // What only carries the tags is an orphan, and stays.
-        Sight::Ours(_) | Sight::Absent | Sight::Gone | Sight::Unproven(..) => {}
+        Lookup::Owned(_) | Lookup::Absent | Lookup::Deleted | Lookup::Unproven(..) => {}
     }
-    let left: Vec<&EndpointFact> = observed
+    let left: Vec<&ObservedEndpoint> = observed
         .endpoint
-        .ours()
+        .owned()
         .into_iter()
         .chain(&observed.spare_endpoints)
         .filter(|fact| fact.state != State::Deleted)
@@ -139,16 +139,18 @@ fn plan_deletion(owner: &Owner, observed: &Observed, steps: &mut Vec<Step>) -> F
         return Finding::bad(Reason::Deleting, format!("endpoint {} is being deleted", fact.id));
     }
     match &observed.group {
-        Sight::Lost(fact) => lost_for_good(owner, "security group", fact.id.as_str(), &fact.tags),
-        Sight::Unconfirmed => Finding::bad(
+        Lookup::Unowned(fact) => lost_for_good(owner, "security group", fact.id.as_str(), &fact.tags),
+        Lookup::Unconfirmed => Finding::bad(
             Reason::Deleting,
             "AWS does not know the security group; asking again before it is believed gone",
         ),
-        Sight::Ours(fact) => {
+        Lookup::Owned(fact) => {
             steps.push(Step::DeleteGroup(fact.id.clone()));
             Finding::bad(Reason::Deleting, format!("security group {} is being deleted", fact.id))
         }
-        Sight::Absent | Sight::Gone | Sight::Unproven(..) => Finding::good(Reason::Deleting, "nothing is left in AWS"),
+        Lookup::Absent | Lookup::Deleted | Lookup::Unproven(..) => {
+            Finding::good(Reason::Deleting, "nothing is left in AWS")
+        }
     }
 }
 

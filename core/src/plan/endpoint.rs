@@ -6,7 +6,7 @@ use super::{Memory, ResourceId, Step, held, lost, plan_tags, unproven};
 use crate::conditions::{Finding, Reason};
 use crate::desired::{Desired, Groups};
 use crate::ids::{GroupId, SubnetId};
-use crate::observed::{EndpointFact, Observed, Sight, State};
+use crate::observed::{Lookup, Observed, ObservedEndpoint, State};
 use crate::tags::Owner;
 
 pub(super) fn plan_endpoint(
@@ -17,25 +17,25 @@ pub(super) fn plan_endpoint(
     memory: Memory<'_>,
     steps: &mut Vec<Step>,
 ) -> Finding {
-    if let (Some(hold), Sight::Absent | Sight::Gone) = (memory.held, &observed.endpoint) {
+    if let (Some(hold), Lookup::Absent | Lookup::Deleted) = (memory.held, &observed.endpoint) {
         return held(hold);
     }
     let fact = match &observed.endpoint {
-        Sight::Lost(fact) => return lost(owner, "endpoint", fact.id.as_str(), &fact.tags),
-        Sight::Unproven(fact, doubt) => return unproven("endpoint", fact.id.as_str(), *doubt),
-        Sight::Unconfirmed => {
+        Lookup::Unowned(fact) => return lost(owner, "endpoint", fact.id.as_str(), &fact.tags),
+        Lookup::Unproven(fact, doubt) => return unproven("endpoint", fact.id.as_str(), *doubt),
+        Lookup::Unconfirmed => {
             return Finding::bad(
                 Reason::DeletedInAWS,
                 "AWS does not know the endpoint any more; asking again before it is believed gone",
             );
         }
-        Sight::Gone => {
+        Lookup::Deleted => {
             return Finding::bad(
                 Reason::DeletedInAWS,
                 "the endpoint was deleted in AWS; it is made again, and its DNS name changes",
             );
         }
-        Sight::Absent => {
+        Lookup::Absent => {
             if let Some(groups) = groups {
                 steps.push(Step::CreateEndpoint {
                     vpc: desired.vpc.clone(),
@@ -47,7 +47,7 @@ pub(super) fn plan_endpoint(
             }
             return Finding::bad(Reason::Creating, "the endpoint is being made");
         }
-        Sight::Ours(fact) => fact,
+        Lookup::Owned(fact) => fact,
     };
     let said = || match &fact.last_error {
         Some(error) => format!(" AWS says: {error}."),
@@ -131,7 +131,7 @@ pub(super) fn plan_endpoint(
                     steps.extend(plan_modify(fact, desired, &fact.groups, memory));
                 }
                 return match (memory.held, &observed.group) {
-                    (Some(hold), Sight::Absent | Sight::Gone) => held(hold),
+                    (Some(hold), Lookup::Absent | Lookup::Deleted) => held(hold),
                     _ => Finding::bad(Reason::Updating, "the endpoint's security group is being made"),
                 };
             };
@@ -159,12 +159,17 @@ pub(super) fn plan_endpoint(
 }
 
 /// Whether an endpoint is, in what AWS fixes at creation, the one that is desired.
-pub(super) fn is_for(fact: &EndpointFact, desired: &Desired) -> bool {
+pub(super) fn is_for(fact: &ObservedEndpoint, desired: &Desired) -> bool {
     (&fact.vpc, &fact.service_name) == (&desired.vpc, &desired.service_name)
 }
 
 /// One call with all changes; or one for each part, subnets last, since AWS takes its time for them.
-fn plan_modify(fact: &EndpointFact, desired: &Desired, groups: &BTreeSet<GroupId>, memory: Memory<'_>) -> Vec<Step> {
+fn plan_modify(
+    fact: &ObservedEndpoint,
+    desired: &Desired,
+    groups: &BTreeSet<GroupId>,
+    memory: Memory<'_>,
+) -> Vec<Step> {
     let mut add_subnets: BTreeSet<SubnetId> = desired.subnets.difference(&fact.subnets).cloned().collect();
     let remove_subnets: BTreeSet<SubnetId> = fact.subnets.difference(&desired.subnets).cloned().collect();
     if memory.fallbacks.swap_subnets_apart && !remove_subnets.is_empty() {
@@ -189,7 +194,7 @@ fn plan_modify(fact: &EndpointFact, desired: &Desired, groups: &BTreeSet<GroupId
 }
 
 /// How to connect, for the message of Ready.
-fn available(owner: &Owner, desired: &Desired, fact: &EndpointFact) -> String {
+fn available(owner: &Owner, desired: &Desired, fact: &ObservedEndpoint) -> String {
     let dns = fact.publishable_dns_name();
     let service = desired.service.as_ref().filter(|_| dns.is_some());
     let service = service.map(|service| format!("{}.{}.svc", service.name, owner.namespace));

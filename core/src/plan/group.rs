@@ -7,7 +7,7 @@ use super::{Memory, ResourceId, Step, lost, plan_tags, unproven};
 use crate::conditions::Finding;
 use crate::desired::{Desired, Groups, OwnGroup};
 use crate::ids::GroupId;
-use crate::observed::{EndpointFact, GroupFact, Sight, State};
+use crate::observed::{Lookup, ObservedEndpoint, ObservedGroup, State};
 use crate::rules::{self, Direction, RuleSet};
 use crate::tags::Owner;
 
@@ -15,8 +15,8 @@ use crate::tags::Owner;
 pub(super) fn plan_group(
     owner: &Owner,
     desired: &Desired,
-    group: &Sight<GroupFact>,
-    endpoint: &Sight<EndpointFact>,
+    group: &Lookup<ObservedGroup>,
+    endpoint: &Lookup<ObservedEndpoint>,
     memory: Memory<'_>,
     steps: &mut Vec<Step>,
 ) -> Result<Option<BTreeSet<GroupId>>, Finding> {
@@ -25,20 +25,20 @@ pub(super) fn plan_group(
         Groups::Own(own) => own,
     };
     match group {
-        Sight::Ours(fact) => {
+        Lookup::Owned(fact) => {
             plan_rules(own, fact, memory, steps);
             plan_tags(ResourceId::Group(fact.id.clone()), desired, &fact.tags, memory, steps);
             Ok(Some(BTreeSet::from([fact.id.clone()])))
         }
-        Sight::Lost(fact) => Err(lost(owner, "security group", fact.id.as_str(), &fact.tags)),
-        Sight::Unproven(fact, doubt) => Err(unproven("security group", fact.id.as_str(), *doubt)),
-        Sight::Unconfirmed => Ok(None),
-        Sight::Absent | Sight::Gone => {
+        Lookup::Unowned(fact) => Err(lost(owner, "security group", fact.id.as_str(), &fact.tags)),
+        Lookup::Unproven(fact, doubt) => Err(unproven("security group", fact.id.as_str(), *doubt)),
+        Lookup::Unconfirmed => Ok(None),
+        Lookup::Absent | Lookup::Deleted => {
             // Nothing is made for an endpoint that will not be made or that is not ours to change.
             let wanted = match endpoint {
-                Sight::Absent => true,
-                Sight::Ours(fact) => fact.state == State::Available && is_for(fact, desired),
-                Sight::Unconfirmed | Sight::Gone | Sight::Lost(_) | Sight::Unproven(..) => false,
+                Lookup::Absent => true,
+                Lookup::Owned(fact) => fact.state == State::Available && is_for(fact, desired),
+                Lookup::Unconfirmed | Lookup::Deleted | Lookup::Unowned(_) | Lookup::Unproven(..) => false,
             };
             if wanted && memory.held.is_none() {
                 steps.push(Step::CreateGroup {
@@ -53,7 +53,7 @@ pub(super) fn plan_group(
     }
 }
 
-fn plan_rules(own: &OwnGroup, fact: &GroupFact, memory: Memory<'_>, steps: &mut Vec<Step>) {
+fn plan_rules(own: &OwnGroup, fact: &ObservedGroup, memory: Memory<'_>, steps: &mut Vec<Step>) {
     let both = [
         (Direction::Ingress, &own.ingress, &fact.ingress),
         (Direction::Egress, &own.egress, &fact.egress),
@@ -93,7 +93,7 @@ fn plan_rules(own: &OwnGroup, fact: &GroupFact, memory: Memory<'_>, steps: &mut 
             false => vec![all],
         });
         revoke.push(Step::Revoke(group(), direction, surplus));
-        let mut describe = vec![Step::Describe(group(), direction, described_otherwise)];
+        let mut describe = vec![Step::UpdateRuleDescriptions(group(), direction, described_otherwise)];
         // Authorize first: what is allowed before and after stays allowed in between.
         let in_order = match memory.fallbacks.revoke_first {
             false => [&mut authorize, &mut describe, &mut revoke],

@@ -72,12 +72,12 @@ impl<'p> Progress<'p> {
                 .filter(of_part)
                 .filter_map(|left| Some((left.undone, left.finding.as_ref()?)))
                 .collect();
-            told.sort_by_key(|(undone, finding)| (!finding.reason.treatment().stalled, *undone == Undone::Postponed));
+            told.sort_by_key(|(undone, finding)| (!finding.reason.policy().stalled, *undone == Undone::Postponed));
             if let Some((_, first)) = told.first() {
                 let mut messages: Vec<&str> = Vec::new();
                 // What only waits for its turn is no news beside what was refused.
                 let news = |(_, finding): &&(Undone, &Finding)| {
-                    finding.reason != Reason::WaitingInLine || first.reason == Reason::WaitingInLine
+                    finding.reason != Reason::RateLimited || first.reason == Reason::RateLimited
                 };
                 for (_, finding) in told.iter().filter(news) {
                     if !messages.contains(&finding.message.as_str()) {
@@ -102,7 +102,7 @@ impl Step {
             Step::CreateGroup { .. }
             | Step::Authorize(..)
             | Step::Revoke(..)
-            | Step::Describe(..)
+            | Step::UpdateRuleDescriptions(..)
             | Step::DeleteGroup(_)
             | Step::Tag(ResourceId::Group(_), _)
             | Step::Untag(ResourceId::Group(_), _) => Part::Group,

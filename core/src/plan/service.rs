@@ -4,7 +4,7 @@ use super::Step;
 use super::endpoint::is_for;
 use crate::conditions::{Finding, Reason};
 use crate::desired::{Desired, DesiredService};
-use crate::observed::{Observed, ServiceContent, ServiceFact, State};
+use crate::observed::{Observed, ObservedService, ServiceContent, State};
 use crate::tags::Owner;
 
 pub(super) fn plan_service(owner: &Owner, desired: &Desired, observed: &Observed, steps: &mut Vec<Step>) -> Finding {
@@ -33,7 +33,7 @@ fn plan_publication(
     if there.is_some_and(|service| !service.ours && !service.may_be_restored()) {
         return service_conflict(owner, &wanted.name);
     }
-    let Some(fact) = observed.endpoint.ours().filter(|fact| is_for(fact, desired)) else {
+    let Some(fact) = observed.endpoint.owned().filter(|fact| is_for(fact, desired)) else {
         return Finding::bad(Reason::WaitingForEndpoint, "waits for the endpoint");
     };
     let Some(external_name) = fact.publishable_dns_name() else {
@@ -96,7 +96,7 @@ pub fn service_conflict(owner: &Owner, name: &str) -> Finding {
 }
 
 /// What the condition says of a Service that the API server stores otherwise than it is written. If it leads to the endpoint it serves.
-fn changed(owner: &Owner, wanted: &DesiredService, found: &ServiceFact, content: &ServiceContent) -> Finding {
+fn changed(owner: &Owner, wanted: &DesiredService, found: &ObservedService, content: &ServiceContent) -> Finding {
     let Owner { namespace, .. } = owner;
     let name = &wanted.name;
     let differs = found.differences(content).join(", ");
@@ -121,7 +121,7 @@ fn changed(owner: &Owner, wanted: &DesiredService, found: &ServiceFact, content:
 }
 
 /// What the condition says of a Service with our label and without an owner that leads elsewhere.
-fn restored_conflict(owner: &Owner, wanted: &DesiredService, found: &ServiceFact) -> Finding {
+fn restored_conflict(owner: &Owner, wanted: &DesiredService, found: &ObservedService) -> Finding {
     let Owner { namespace, .. } = owner;
     let name = &wanted.name;
     let elsewhere = found.external_name.as_deref().unwrap_or_default();

@@ -28,7 +28,7 @@ pub enum Step {
     /// EC2 RevokeSecurityGroupIngress or Egress.
     Revoke(GroupId, Direction, RuleSet),
     /// EC2 UpdateSecurityGroupRuleDescriptionsIngress or Egress.
-    Describe(GroupId, Direction, RuleSet),
+    UpdateRuleDescriptions(GroupId, Direction, RuleSet),
     /// EC2 CreateVpcEndpoint, with private DNS off: no name leads to an endpoint that does not answer yet. A Modify turns it on
     /// once the endpoint is available.
     CreateEndpoint {
@@ -99,8 +99,8 @@ impl Step {
             Step::Authorize(_, Direction::Egress, _) => "AuthorizeSecurityGroupEgress",
             Step::Revoke(_, Direction::Ingress, _) => "RevokeSecurityGroupIngress",
             Step::Revoke(_, Direction::Egress, _) => "RevokeSecurityGroupEgress",
-            Step::Describe(_, Direction::Ingress, _) => "UpdateSecurityGroupRuleDescriptionsIngress",
-            Step::Describe(_, Direction::Egress, _) => "UpdateSecurityGroupRuleDescriptionsEgress",
+            Step::UpdateRuleDescriptions(_, Direction::Ingress, _) => "UpdateSecurityGroupRuleDescriptionsIngress",
+            Step::UpdateRuleDescriptions(_, Direction::Egress, _) => "UpdateSecurityGroupRuleDescriptionsEgress",
             Step::CreateEndpoint { .. } => "CreateVpcEndpoint",
             Step::ModifyEndpoint { .. } => "ModifyVpcEndpoint",
             Step::Tag(..) => "CreateTags",
@@ -114,7 +114,7 @@ impl Step {
 
     /// Whether it is about any rule.
     pub(super) fn changes_rules(&self) -> bool {
-        matches!(self, Step::Authorize(_, _, rules) | Step::Revoke(_, _, rules) | Step::Describe(_, _, rules) if !rules.is_empty())
+        matches!(self, Step::Authorize(_, _, rules) | Step::Revoke(_, _, rules) | Step::UpdateRuleDescriptions(_, _, rules) if !rules.is_empty())
     }
 
     /// Whether it changes AWS, not Kubernetes.
@@ -157,7 +157,7 @@ impl fmt::Display for Step {
             Step::Revoke(id, direction, rules) => {
                 write!(f, "remove {direction} rules from {id}: {}", list(rules.keys()))
             }
-            Step::Describe(id, direction, rules) => {
+            Step::UpdateRuleDescriptions(id, direction, rules) => {
                 write!(f, "describe {direction} rules of {id} anew: {}", list(rules.keys()))
             }
             Step::CreateEndpoint { service_name, .. } => write!(f, "create an endpoint for {service_name}"),

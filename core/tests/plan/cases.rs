@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use vpce_core::conditions::Reason;
 use vpce_core::desired::{Desired, Groups};
-use vpce_core::observed::{Observed, Sight, State};
-use vpce_core::plan::{Fallbacks, Farewell, Memory, Step, plan, plan_absence};
+use vpce_core::observed::{Lookup, Observed, State};
+use vpce_core::plan::{Fallbacks, Farewell, Memory, Step, plan, plan_deletion};
 use vpce_core::{rules, tags};
 
-use crate::facts::*;
+use crate::observations::*;
 
 #[test]
 fn nothing_is_planned_where_all_is_as_specified() {
@@ -28,7 +28,7 @@ fn a_group_is_made_before_its_rules_and_its_rules_before_its_endpoint() {
     assert_eq!(words(&found), ["create security group vpce-blue-db-55ea9f5f"]);
     assert_eq!(found.endpoint.reason, Reason::Creating);
 
-    observed.group = Sight::Ours(group_fact(&desired.tags, tcp(&[]), rules::open()));
+    observed.group = Lookup::Owned(group_fact(&desired.tags, tcp(&[]), rules::open()));
     assert_eq!(
         words(&planned(&desired, &observed)),
         [
@@ -133,12 +133,12 @@ fn drift_of_every_kind_is_put_right_by_no_more_than_the_difference() {
         ),
         (
             "our group gone",
-            |_, observed| observed.group = Sight::Gone,
+            |_, observed| observed.group = Lookup::Deleted,
             &["create security group vpce-blue-db-55ea9f5f"],
         ),
         (
             "our group not seen, which proves nothing yet",
-            |_, observed| observed.group = Sight::Unconfirmed,
+            |_, observed| observed.group = Lookup::Unconfirmed,
             &[],
         ),
     ];
@@ -146,7 +146,7 @@ fn drift_of_every_kind_is_put_right_by_no_more_than_the_difference() {
         let (desired, observed) = spoiled(spoil);
         let found = planned(&desired, &observed);
         assert_eq!(words(&found), *expected, "{name}");
-        let at_rest = expected.is_empty() && observed.group != Sight::Unconfirmed;
+        let at_rest = expected.is_empty() && observed.group != Lookup::Unconfirmed;
         assert_eq!(found.endpoint.ok, at_rest, "{name}");
         let reason = if at_rest { Reason::Available } else { Reason::Updating };
         assert_eq!(found.endpoint.reason, reason, "{name}");
@@ -239,7 +239,7 @@ fn no_group_is_made_for_an_endpoint_that_cannot_take_it() {
         "expired",
     ] {
         let (desired, observed) = spoiled(|_, observed| {
-            observed.group = Sight::Absent;
+            observed.group = Lookup::Absent;
             endpoint(observed).state = State::parse(state);
         });
         assert_eq!(words(&planned(&desired, &observed)), [""; 0], "{state}");
@@ -248,15 +248,15 @@ fn no_group_is_made_for_an_endpoint_that_cannot_take_it() {
 
 #[test]
 fn what_is_not_seen_is_not_replaced_before_it_is_confirmed_gone() {
-    for sight in [Sight::Unconfirmed, Sight::Gone] {
+    for lookup in [Lookup::Unconfirmed, Lookup::Deleted] {
         for groups in [generated(), provided(&["sg-p1"])] {
             let desired = desired(groups);
             let mut observed = settled(&desired);
-            observed.endpoint = sight.clone();
+            observed.endpoint = lookup.clone();
             let found = planned(&desired, &observed);
-            assert_eq!(words(&found), [""; 0], "{sight:?}");
+            assert_eq!(words(&found), [""; 0], "{lookup:?}");
             assert_eq!(found.endpoint.reason, Reason::DeletedInAWS);
-            // The Service stays: the endpoint may come back into sight.
+            // The Service stays: the endpoint may come back into lookup.
             assert_eq!(found.service.reason, Reason::WaitingForEndpoint);
         }
     }
@@ -268,7 +268,7 @@ fn what_lost_its_owner_tags_is_neither_changed_nor_replaced() {
         let mut fact = endpoint(observed).clone();
         fact.tags.remove(tags::CLUSTER);
         fact.groups.clear();
-        observed.endpoint = Sight::Lost(fact);
+        observed.endpoint = Lookup::Unowned(fact);
     });
     let found = planned(&desired, &observed);
     assert_eq!(words(&found), [""; 0]);
@@ -279,8 +279,8 @@ fn what_lost_its_owner_tags_is_neither_changed_nor_replaced() {
     let mut fact = group(&mut observed).clone();
     fact.tags.clear();
     fact.ingress.clear();
-    observed.group = Sight::Lost(fact);
-    for endpoint in [observed.endpoint.clone(), Sight::Absent] {
+    observed.group = Lookup::Unowned(fact);
+    for endpoint in [observed.endpoint.clone(), Lookup::Absent] {
         observed.endpoint = endpoint;
         let found = planned(&desired, &observed);
         assert_eq!(
@@ -315,7 +315,7 @@ fn an_endpoint_for_something_else_is_left_as_it_is() {
         |desired| desired.service_name = "com.amazonaws.eu-west-1.s3".into(),
     ];
     for edit in cases {
-        for group in [Sight::Absent, settled(&desired(generated())).group] {
+        for group in [Lookup::Absent, settled(&desired(generated())).group] {
             let mut wanted = desired(generated());
             let mut observed = settled(&wanted);
             edit(&mut wanted);
@@ -381,7 +381,7 @@ fn from_provided_groups_the_new_group_is_complete_before_it_is_attached() {
     assert_eq!(words(&found), ["create security group vpce-blue-db-55ea9f5f"]);
     assert_eq!(found.endpoint.reason, Reason::Updating);
 
-    observed.group = Sight::Ours(group_fact(&wanted.tags, tcp(&[]), rules::open()));
+    observed.group = Lookup::Owned(group_fact(&wanted.tags, tcp(&[]), rules::open()));
     assert_eq!(
         words(&planned(&wanted, &observed)),
         [
@@ -396,8 +396,8 @@ fn from_provided_groups_the_new_group_is_complete_before_it_is_attached() {
 fn our_group_is_not_deleted_while_it_may_be_in_use() {
     let wanted = desired(provided(&["sg-p1"]));
     let before = settled(&desired(generated()));
-    let lost = Sight::Lost(endpoint_fact(&desired(generated())));
-    for endpoint in [before.endpoint.clone(), lost, Sight::Unconfirmed] {
+    let lost = Lookup::Unowned(endpoint_fact(&desired(generated())));
+    for endpoint in [before.endpoint.clone(), lost, Lookup::Unconfirmed] {
         let observed = Observed {
             endpoint,
             ..before.clone()
@@ -413,7 +413,7 @@ fn a_generated_group_that_is_provided_afterwards_is_kept() {
     let wanted = desired(provided(&[OWN_GROUP]));
     let mut observed = settled(&desired(generated()));
     assert_eq!(words(&planned(&wanted, &observed)), [""; 0]);
-    observed.endpoint = Sight::Absent;
+    observed.endpoint = Lookup::Absent;
     assert_eq!(
         words(&planned(&wanted, &observed)),
         [format!("create an endpoint for {SERVICE}")]
@@ -432,11 +432,11 @@ fn a_hold_forbids_creates_and_nothing_else() {
     };
     let creates: [(&str, Spoil); 5] = [
         ("nothing there", |_, observed| *observed = nothing()),
-        ("the group there", |_, observed| observed.endpoint = Sight::Absent),
+        ("the group there", |_, observed| observed.endpoint = Lookup::Absent),
         ("the endpoint confirmed gone", |_, observed| {
-            observed.endpoint = Sight::Gone;
+            observed.endpoint = Lookup::Deleted;
         }),
-        ("the group gone", |_, observed| observed.group = Sight::Gone),
+        ("the group gone", |_, observed| observed.group = Lookup::Deleted),
         ("provided groups no longer wanted", |desired, observed| {
             let wanted = std::mem::replace(&mut desired.groups, provided(&["sg-p1"]));
             *observed = settled(desired);
@@ -446,7 +446,7 @@ fn a_hold_forbids_creates_and_nothing_else() {
     for (name, spoil) in creates {
         let found = held(spoil);
         assert_eq!(words(&found), [""; 0], "{name}");
-        assert_eq!(found.endpoint.reason, Reason::MutationsHeld, "{name}");
+        assert_eq!(found.endpoint.reason, Reason::CreationPaused, "{name}");
         assert!(
             found.endpoint.message.contains("hold h-1 "),
             "{name}: {}",
@@ -455,7 +455,7 @@ fn a_hold_forbids_creates_and_nothing_else() {
     }
     let changed = held(|_, observed| endpoint(observed).groups.clear());
     assert_eq!(words(&changed), ["change vpce-1: attach sg-own"]);
-    let unseen = held(|_, observed| observed.endpoint = Sight::Unconfirmed);
+    let unseen = held(|_, observed| observed.endpoint = Lookup::Unconfirmed);
     assert_eq!(unseen.endpoint.reason, Reason::DeletedInAWS);
 }
 
@@ -576,9 +576,9 @@ fn what_anothers_tags_name_is_nobodys_to_take_back() {
     let (desired, mut observed) = spoiled(|_, _| ());
     let mut fact = endpoint(&mut observed).clone();
     fact.tags.insert(tags::NAME.into(), "another".into());
-    observed.endpoint = Sight::Lost(fact);
+    observed.endpoint = Lookup::Unowned(fact);
     let living = planned(&desired, &observed);
-    let leaving = plan_absence(&owner(), &observed, Farewell::Delete);
+    let leaving = plan_deletion(&owner(), &observed, Farewell::Delete);
     for found in [living, leaving] {
         assert_eq!(found.endpoint.reason, Reason::OwnershipLost);
         let message = found.endpoint.message;

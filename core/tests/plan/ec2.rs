@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use vpce_core::ids::{EndpointId, GroupId, SubnetId};
-use vpce_core::observed::{EndpointFact, EndpointType, GroupFact, Observed, ServiceFact, Sight, State};
+use vpce_core::observed::{EndpointType, Lookup, Observed, ObservedEndpoint, ObservedGroup, ObservedService, State};
 use vpce_core::plan::{ResourceId, Step};
 use vpce_core::rules::{self, Direction, Peer, Rule, RuleSet};
 use vpce_core::tags::{Claim, Owner};
 
-use crate::facts::{dns_name, rules_of};
+use crate::observations::{dns_name, rules_of};
 
 /// EC2 allows so many tags on a resource.
 const MAX_TAGS: usize = 50;
@@ -28,9 +28,9 @@ pub(crate) enum Refusal {
 /// What there is, whoever owns it, and what status remembers of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct World {
-    pub(crate) endpoints: BTreeMap<EndpointId, EndpointFact>,
-    pub(crate) groups: BTreeMap<GroupId, GroupFact>,
-    pub(crate) services: BTreeMap<String, ServiceFact>,
+    pub(crate) endpoints: BTreeMap<EndpointId, ObservedEndpoint>,
+    pub(crate) groups: BTreeMap<GroupId, ObservedGroup>,
+    pub(crate) services: BTreeMap<String, ObservedService>,
     pub(crate) known_endpoint: Option<EndpointId>,
     pub(crate) known_group: Option<GroupId>,
     /// A group has so many rules in a direction at most, where that counts.
@@ -53,13 +53,13 @@ impl World {
             .cloned()
             .collect();
         let mut groups: Vec<_> = self.groups.values().filter(|fact| ours(&fact.tags)).cloned().collect();
-        let endpoint = sight(
+        let endpoint = lookup(
             self.known_endpoint.as_ref().and_then(|id| self.endpoints.get(id)),
             self.known_endpoint.as_ref().map(EndpointId::as_str),
             &mut self.missed,
             &mut endpoints,
         );
-        let group = sight(
+        let group = lookup(
             self.known_group.as_ref().and_then(|id| self.groups.get(id)),
             self.known_group.as_ref().map(GroupId::as_str),
             &mut self.missed,
@@ -76,13 +76,13 @@ impl World {
     /// Status takes over what was seen.
     pub(crate) fn remember(&mut self, seen: &Observed) {
         match &seen.endpoint {
-            Sight::Ours(fact) | Sight::Lost(fact) => self.known_endpoint = Some(fact.id.clone()),
-            Sight::Gone | Sight::Absent | Sight::Unproven(..) | Sight::Unconfirmed => {}
+            Lookup::Owned(fact) | Lookup::Unowned(fact) => self.known_endpoint = Some(fact.id.clone()),
+            Lookup::Deleted | Lookup::Absent | Lookup::Unproven(..) | Lookup::Unconfirmed => {}
         }
         match &seen.group {
-            Sight::Ours(fact) | Sight::Lost(fact) => self.known_group = Some(fact.id.clone()),
-            Sight::Gone => self.known_group = None,
-            Sight::Absent | Sight::Unproven(..) | Sight::Unconfirmed => {}
+            Lookup::Owned(fact) | Lookup::Unowned(fact) => self.known_group = Some(fact.id.clone()),
+            Lookup::Deleted => self.known_group = None,
+            Lookup::Absent | Lookup::Unproven(..) | Lookup::Unconfirmed => {}
         }
     }
 
@@ -116,7 +116,7 @@ impl World {
                 assert!(!taken, "InvalidGroup.Duplicate");
                 self.made += 1;
                 let id = GroupId::from(format!("sg-made-{}", self.made));
-                let fact = GroupFact {
+                let fact = ObservedGroup {
                     id: id.clone(),
                     name: name.clone(),
                     description: description.clone(),
@@ -154,7 +154,7 @@ impl World {
                 }
                 fact.remove_rules(*direction, rules);
             }
-            Step::Describe(id, direction, rules) => {
+            Step::UpdateRuleDescriptions(id, direction, rules) => {
                 let there = rules_of(self.group(id), *direction);
                 for (rule, text) in rules {
                     *there.get_mut(rule).expect("InvalidPermission.NotFound") = text.clone();
@@ -173,7 +173,7 @@ impl World {
                 }
                 self.made += 1;
                 let id = EndpointId::from(format!("vpce-made{}", self.made));
-                let fact = EndpointFact {
+                let fact = ObservedEndpoint {
                     id: id.clone(),
                     type_: EndpointType::Interface,
                     requester_managed: false,
@@ -243,7 +243,7 @@ impl World {
                 exists,
             } => {
                 assert_eq!(self.services.contains_key(name), *exists, "AlreadyExists, or NotFound");
-                let fact = ServiceFact {
+                let fact = ObservedService {
                     name: name.clone(),
                     ours: true,
                     unowned: false,
@@ -262,11 +262,11 @@ impl World {
         Ok(())
     }
 
-    fn endpoint(&mut self, id: &EndpointId) -> &mut EndpointFact {
+    fn endpoint(&mut self, id: &EndpointId) -> &mut ObservedEndpoint {
         self.endpoints.get_mut(id).expect("InvalidVpcEndpointId.NotFound")
     }
 
-    fn group(&mut self, id: &GroupId) -> &mut GroupFact {
+    fn group(&mut self, id: &GroupId) -> &mut ObservedGroup {
         self.groups.get_mut(id).expect("InvalidGroup.NotFound")
     }
 
@@ -302,7 +302,7 @@ pub(crate) fn exceeds<'r>(quota: usize, rules: impl Iterator<Item = &'r Rule> + 
 }
 
 /// Whether this is the one rule that a new group may have or not, so that AWS may answer either way; then it is alone.
-fn settles_ipv6(fact: &GroupFact, direction: Direction, asked: &RuleSet) -> bool {
+fn settles_ipv6(fact: &ObservedGroup, direction: Direction, asked: &RuleSet) -> bool {
     let concerned =
         fact.ipv6_egress_unknown && direction == Direction::Egress && asked.contains_key(&rules::open_ipv6());
     assert!(!concerned || asked.len() == 1, "one answer for several rules");
@@ -310,25 +310,25 @@ fn settles_ipv6(fact: &GroupFact, direction: Direction, asked: &RuleSet) -> bool
 }
 
 /// What one look finds of the resources of a kind that are ours, and of the one that status knows.
-fn sight<F: Named + Clone>(
+fn lookup<F: Named + Clone>(
     known: Option<&F>,
     id: Option<&str>,
     missed: &mut BTreeSet<String>,
     ours: &mut Vec<F>,
-) -> Sight<F> {
+) -> Lookup<F> {
     let Some(id) = id else {
         return match ours.is_empty() {
-            true => Sight::Absent,
-            false => Sight::Ours(ours.remove(0)),
+            true => Lookup::Absent,
+            false => Lookup::Owned(ours.remove(0)),
         };
     };
     if let Some(place) = ours.iter().position(|fact| fact.id() == id) {
-        return Sight::Ours(ours.remove(place));
+        return Lookup::Owned(ours.remove(place));
     }
     match known {
-        Some(fact) => Sight::Lost(fact.clone()),
-        None if missed.insert(id.to_owned()) => Sight::Unconfirmed,
-        None => Sight::Gone,
+        Some(fact) => Lookup::Unowned(fact.clone()),
+        None if missed.insert(id.to_owned()) => Lookup::Unconfirmed,
+        None => Lookup::Deleted,
     }
 }
 
@@ -337,13 +337,13 @@ trait Named {
     fn id(&self) -> &str;
 }
 
-impl Named for EndpointFact {
+impl Named for ObservedEndpoint {
     fn id(&self) -> &str {
         self.id.as_str()
     }
 }
 
-impl Named for GroupFact {
+impl Named for ObservedGroup {
     fn id(&self) -> &str {
         self.id.as_str()
     }

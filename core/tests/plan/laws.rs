@@ -6,13 +6,13 @@ use proptest::prelude::*;
 use vpce_core::conditions::Reason;
 use vpce_core::desired::{Desired, Groups};
 use vpce_core::ids::GroupId;
-use vpce_core::observed::{Observed, Sight, State};
-use vpce_core::plan::{Fallbacks, Farewell, Memory, Plan, ResourceId, Step, foresee, plan, plan_absence};
+use vpce_core::observed::{Lookup, Observed, State};
+use vpce_core::plan::{Fallbacks, Farewell, Memory, Plan, ResourceId, Step, plan, plan_deletion, simulate};
 use vpce_core::rules;
 use vpce_core::tags::{self, Claim};
 
 use crate::ec2::{Refusal, World};
-use crate::facts::owner;
+use crate::observations::owner;
 use crate::scenario::{Scenario, scenario};
 
 /// So many rounds of planning and applying are few: made anew, waited for, swapped, detached, cleaned up.
@@ -28,7 +28,7 @@ fn converge(
     let mut fallbacks = Fallbacks::default();
     for round in 0..FEW + kills.len() {
         let mut seen = world.look(&owner());
-        if may_recreate && seen.endpoint == Sight::Gone {
+        if may_recreate && seen.endpoint == Lookup::Deleted {
             world.known_endpoint = None;
             seen = world.look(&owner());
         }
@@ -46,7 +46,7 @@ fn converge(
             }
         }
         let moved = world.tick();
-        let sure = seen.endpoint != Sight::Unconfirmed && seen.group != Sight::Unconfirmed;
+        let sure = seen.endpoint != Lookup::Unconfirmed && seen.group != Lookup::Unconfirmed;
         if plan.steps.is_empty() && !moved && sure {
             return plan;
         }
@@ -56,8 +56,8 @@ fn converge(
 
 /// What every single plan keeps to, towards what is desired.
 pub(crate) fn check_steps(plan: &Plan, seen: &Observed, desired: &Desired, memory: Memory<'_>) {
-    let endpoint = seen.endpoint.ours();
-    let group = seen.group.ours();
+    let endpoint = seen.endpoint.owned();
+    let group = seen.group.owned();
     let is_ours = |id: &ResourceId| match id {
         ResourceId::Endpoint(id) => endpoint.is_some_and(|fact| fact.id == *id),
         ResourceId::Group(id) => group.is_some_and(|fact| fact.id == *id),
@@ -74,11 +74,11 @@ pub(crate) fn check_steps(plan: &Plan, seen: &Observed, desired: &Desired, memor
                 assert!(group.is_none() && memory.held.is_none());
                 assert_eq!(*tags, desired.tags);
             }
-            Step::Authorize(id, ..) | Step::Revoke(id, ..) | Step::Describe(id, ..) => {
+            Step::Authorize(id, ..) | Step::Revoke(id, ..) | Step::UpdateRuleDescriptions(id, ..) => {
                 assert!(own_group(id) && matches!(desired.groups, Groups::Own(_)), "{step}");
             }
             Step::CreateEndpoint { groups, tags, .. } => {
-                assert!(seen.endpoint == Sight::Absent && memory.held.is_none());
+                assert!(seen.endpoint == Lookup::Absent && memory.held.is_none());
                 assert!(groups.iter().all(may_attach), "{groups:?}");
                 assert_eq!(*tags, desired.tags);
             }
@@ -206,7 +206,7 @@ pub(crate) fn obstacles(scenario: &Scenario) -> BTreeSet<Reason> {
         reasons.insert(Reason::OwnershipLost);
     }
     if *held {
-        reasons.insert(Reason::MutationsHeld);
+        reasons.insert(Reason::CreationPaused);
         // Held, it is not made again.
         reasons.insert(Reason::DeletedInAWS);
     }
@@ -285,7 +285,7 @@ proptest! {
         let Scenario { world: before, kills, .. } = &scenario;
         let mut world = before.clone();
         let farewell = if retain { Farewell::Retain } else { Farewell::Delete };
-        let mut step_away = |seen: &Observed, _| plan_absence(&owner(), seen, farewell);
+        let mut step_away = |seen: &Observed, _| plan_deletion(&owner(), seen, farewell);
         let last = converge(&mut world, kills, &mut step_away, false);
 
         let ours = |tags| owner().claim(tags) == Claim::Ours;
@@ -319,7 +319,8 @@ fn carried_out(world: &World, planned: impl Fn(&Observed) -> Plan) -> Option<Vec
     let mut done = Vec::new();
     for _ in 0..2 * FEW {
         let seen = world.look(&owner());
-        if seen.endpoint == Sight::Unconfirmed || seen.group == Sight::Unconfirmed || !seen.spare_endpoints.is_empty() {
+        if seen.endpoint == Lookup::Unconfirmed || seen.group == Lookup::Unconfirmed || !seen.spare_endpoints.is_empty()
+        {
             return None;
         }
         let steps = planned(&seen).steps;
@@ -344,12 +345,12 @@ proptest! {
         let farewell = farewell.map(|retain| if retain { Farewell::Retain } else { Farewell::Delete });
         let planned = |seen: &Observed| match farewell {
             None => plan(&owner(), desired, seen, memory),
-            Some(farewell) => plan_absence(&owner(), seen, farewell),
+            Some(farewell) => plan_deletion(&owner(), seen, farewell),
         };
         let seen = world.clone().look(&owner());
-        let foreseen = foresee(&seen, farewell.is_none().then_some(desired), planned);
+        let simulated = simulate(&seen, farewell.is_none().then_some(desired), planned);
         if let Some(done) = carried_out(world, planned) {
-            prop_assert_eq!(foreseen.iter().map(Step::action).collect::<Vec<_>>(), done);
+            prop_assert_eq!(simulated.iter().map(Step::action).collect::<Vec<_>>(), done);
         }
     }
 }

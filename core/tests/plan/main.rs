@@ -1,10 +1,10 @@
 //! What planning promises: tables of cases, and laws that hold whatever is desired and whatever is there.
 
-mod absence;
 mod cases;
+mod deletion;
 mod ec2;
-mod facts;
 mod laws;
+mod observations;
 mod refusals;
 mod scenario;
 mod services;

@@ -8,16 +8,16 @@ use proptest::sample::select;
 use vpce_core::conditions::{Finding, Reason, reason_of};
 use vpce_core::desired::{Desired, Groups};
 use vpce_core::error::{Class, classify};
-use vpce_core::observed::{EndpointFact, GroupFact, Observed, Sight, State};
+use vpce_core::observed::{Lookup, Observed, ObservedEndpoint, ObservedGroup, State};
 use vpce_core::plan::{
-    Fallbacks, Farewell, Memory, Part, Plan, Progress, ResourceId, Step, Undone, plan, plan_absence,
+    Fallbacks, Farewell, Memory, Part, Plan, Progress, ResourceId, Step, Undone, plan, plan_deletion,
 };
 use vpce_core::rules::{self, Direction};
 use vpce_core::tags::{self, Claim};
 
 use crate::ec2::{Refusal, World, exceeds};
-use crate::facts::{USUAL, owner, rules_of};
 use crate::laws::{check_fulfilled, check_steps, config, foreign_service, obstacles};
+use crate::observations::{USUAL, owner, rules_of};
 use crate::scenario::{Scenario, scenario};
 
 /// Made, waited for, swapped, tried apart, detached, cleaned up, with something refused in between.
@@ -86,7 +86,7 @@ fn things(step: &Step) -> Vec<Thing> {
         Step::DeleteGroup(_) => vec![DropGroup],
         Step::Authorize(_, direction, _) => vec![Open(*direction)],
         Step::Revoke(_, direction, _) => vec![Close(*direction)],
-        Step::Describe(_, direction, _) => vec![Describe(*direction)],
+        Step::UpdateRuleDescriptions(_, direction, _) => vec![Describe(*direction)],
         Step::CreateEndpoint { .. } => vec![MakeEndpoint],
         Step::ModifyEndpoint {
             add_subnets,
@@ -125,7 +125,7 @@ fn carry_out(world: &mut World, refused: &Refused, planned: impl Fn(&Observed, F
     let mut fallbacks = Fallbacks::default();
     for _ in 0..ROUNDS {
         let mut seen = world.look(&owner());
-        if seen.endpoint == Sight::Gone {
+        if seen.endpoint == Lookup::Deleted {
             world.known_endpoint = None;
             seen = world.look(&owner());
         }
@@ -166,7 +166,7 @@ fn carry_out(world: &mut World, refused: &Refused, planned: impl Fn(&Observed, F
             }
         }
         let moved = world.tick();
-        let sure = seen.endpoint != Sight::Unconfirmed && seen.group != Sight::Unconfirmed;
+        let sure = seen.endpoint != Lookup::Unconfirmed && seen.group != Lookup::Unconfirmed;
         if done == 0 && fallbacks == before && !moved && sure {
             let mut told = plan.clone();
             progress.tell(&mut told);
@@ -176,12 +176,12 @@ fn carry_out(world: &mut World, refused: &Refused, planned: impl Fn(&Observed, F
     panic!("still at it: {:?}", planned(&world.look(&owner()), fallbacks));
 }
 
-fn own_endpoint(world: &World) -> Option<&EndpointFact> {
+fn own_endpoint(world: &World) -> Option<&ObservedEndpoint> {
     let fact = world.known_endpoint.as_ref().and_then(|id| world.endpoints.get(id));
     fact.filter(|fact| owner().claim(&fact.tags) == Claim::Ours)
 }
 
-fn own_group(world: &World) -> Option<&GroupFact> {
+fn own_group(world: &World) -> Option<&ObservedGroup> {
     world
         .groups
         .values()
@@ -199,7 +199,7 @@ fn tight_quota(scenario: &Scenario) -> usize {
     there.unwrap_or(1).max(wanted).max(1)
 }
 
-fn check_rules(group: &GroupFact, desired: &Desired, refused: &Refused, quota: usize) {
+fn check_rules(group: &ObservedGroup, desired: &Desired, refused: &Refused, quota: usize) {
     let Groups::Own(own) = &desired.groups else {
         return;
     };
@@ -386,7 +386,7 @@ proptest! {
     ) {
         prop_assume!(obstacles(&scenario).is_empty());
         let farewell = if retain { Farewell::Retain } else { Farewell::Delete };
-        let planned = |seen: &Observed, _| plan_absence(&owner(), seen, farewell);
+        let planned = |seen: &Observed, _| plan_deletion(&owner(), seen, farewell);
         let mut world = scenario.world.clone();
         let told = carry_out(&mut world, &refused, planned);
         let ours = |tags: &BTreeMap<String, String>| owner().claim(tags) == Claim::Ours;
@@ -430,7 +430,7 @@ fn a_refusal_is_told_in_the_words_of_all_that_were_refused_and_who_has_to_act_co
     progress.leave(&steps[0], Undone::Postponed, said(Class::Conflict, "in the way"));
     progress.leave(&steps[1], Undone::Refused, said(Class::Invalid, "wrong"));
     progress.leave(&steps[2], Undone::Postponed, None);
-    let mut plan = plan_absence(&owner(), &crate::facts::nothing(), Farewell::Delete);
+    let mut plan = plan_deletion(&owner(), &crate::observations::nothing(), Farewell::Delete);
     let service = plan.service.clone();
     progress.tell(&mut plan);
     assert_eq!(

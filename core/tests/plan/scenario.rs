@@ -10,12 +10,12 @@ use vpce_core::api::ServicePort;
 use vpce_core::desired::{Desired, DesiredService, Groups};
 use vpce_core::ids::{GroupId, SubnetId};
 use vpce_core::metadata::Metadata;
-use vpce_core::observed::{EndpointFact, GroupFact, ServiceFact, State};
+use vpce_core::observed::{ObservedEndpoint, ObservedGroup, ObservedService, State};
 use vpce_core::rules::{self, RuleSet};
 use vpce_core::tags::{self, Owner};
 
 use crate::ec2::World;
-use crate::facts::*;
+use crate::observations::*;
 
 /// What is wanted, what there is, and what befalls the operator on the way.
 #[derive(Debug, Clone)]
@@ -195,12 +195,12 @@ fn made() -> impl Strategy<Value = Made> {
         })
 }
 
-fn services() -> impl Strategy<Value = Vec<ServiceFact>> {
+fn services() -> impl Strategy<Value = Vec<ObservedService>> {
     let leads = option::of(select(vec![dns_name(&ENDPOINT.into()), "elsewhere".to_owned()]));
     let service = (prop::bool::weighted(0.8), leads, ports(), any::<bool>(), metadata());
     let named = |name: &'static str| {
         option::of(service.clone()).prop_map(move |found| {
-            found.map(|(ours, external_name, ports, labelled, metadata)| ServiceFact {
+            found.map(|(ours, external_name, ports, labelled, metadata)| ObservedService {
                 name: name.into(),
                 ours,
                 unowned: false,
@@ -215,7 +215,7 @@ fn services() -> impl Strategy<Value = Vec<ServiceFact>> {
     (named("db"), named("other"), named("third")).prop_map(|(a, b, c)| [a, b, c].into_iter().flatten().collect())
 }
 
-fn somebody_elses_endpoint(id: &str, owner: Option<&Owner>) -> EndpointFact {
+fn somebody_elses_endpoint(id: &str, owner: Option<&Owner>) -> ObservedEndpoint {
     let mut fact = endpoint_fact(&desired(provided(&["sg-p1"])));
     fact.id = id.into();
     // EC2 names an endpoint after its id.
@@ -224,7 +224,7 @@ fn somebody_elses_endpoint(id: &str, owner: Option<&Owner>) -> EndpointFact {
     fact
 }
 
-fn somebody_elses_group(id: &str) -> GroupFact {
+fn somebody_elses_group(id: &str) -> ObservedGroup {
     let mut fact = group_fact(&BTreeMap::new(), tcp(&[(1, None)]), rules::open());
     fact.id = id.into();
     fact.name = id.into();
@@ -259,7 +259,7 @@ fn arrange(
     mut desired: Desired,
     group: Option<(Tagged, RuleSet, RuleSet)>,
     made: Option<Made>,
-    services: Vec<ServiceFact>,
+    services: Vec<ObservedService>,
     copied: bool,
     gone: (bool, bool),
     tag_keys: Vec<String>,

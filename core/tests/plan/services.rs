@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use vpce_core::conditions::Reason;
 use vpce_core::desired::DesiredService;
 use vpce_core::metadata::Metadata;
-use vpce_core::observed::{ServiceContent, ServiceFact, State};
+use vpce_core::observed::{ObservedService, ServiceContent, State};
 use vpce_core::plan::Step;
 
-use crate::facts::*;
+use crate::observations::*;
 
 #[test]
 fn the_service_follows_what_is_desired_and_strangers_keep_theirs() {
@@ -201,7 +201,7 @@ fn labels_and_annotations_that_differ_are_set_again() {
 
 #[test]
 fn a_service_with_our_label_and_without_an_owner_is_taken_over_where_it_leads_to_the_endpoint() {
-    let restored = |target: &str, labelled: bool, unowned: bool| ServiceFact {
+    let restored = |target: &str, labelled: bool, unowned: bool| ObservedService {
         external_name: Some(target.to_owned()),
         labelled,
         unowned,
@@ -251,20 +251,20 @@ fn a_service_that_is_stored_otherwise_than_it_is_written_is_left_and_told() {
         metadata: Metadata::default(),
     };
     let port = serde_json::from_value(serde_json::json!({"port": 80})).expect("a port");
-    let stored = ServiceFact {
+    let stored = ObservedService {
         ports: vec![port],
         written_as: Some(written.clone()),
         ..service_fact("db", true)
     };
-    let elsewhere = ServiceFact {
+    let elsewhere = ObservedService {
         external_name: Some("elsewhere".to_owned()),
         ..stored.clone()
     };
-    let another_type = ServiceFact {
+    let another_type = ObservedService {
         external_name: None,
         ..stored.clone()
     };
-    let disowned = ServiceFact {
+    let disowned = ObservedService {
         ours: false,
         unowned: true,
         ..stored.clone()
@@ -287,7 +287,7 @@ fn a_service_that_is_stored_otherwise_than_it_is_written_is_left_and_told() {
             external_name: "before".to_owned(),
             ..written.clone()
         };
-        observed.services = vec![ServiceFact {
+        observed.services = vec![ObservedService {
             written_as: Some(written),
             ..stored.clone()
         }];

@@ -1,13 +1,13 @@
 //! What the planner tells people.
 
 use vpce_core::desired::Desired;
-use vpce_core::observed::{EndpointFact, State};
+use vpce_core::observed::{ObservedEndpoint, State};
 
-use crate::facts::*;
+use crate::observations::*;
 
 #[test]
 fn ready_says_how_to_connect_and_under_which_name_a_certificate_fits() {
-    let says = |spoil: &dyn Fn(&mut Desired, &mut EndpointFact)| {
+    let says = |spoil: &dyn Fn(&mut Desired, &mut ObservedEndpoint)| {
         let (desired, observed) = spoiled(|desired, observed| spoil(desired, endpoint(observed)));
         let found = planned(&desired, &observed);
         assert!(found.endpoint.ok, "{found:?}");
@@ -31,7 +31,7 @@ fn ready_says_how_to_connect_and_under_which_name_a_certificate_fits() {
     );
     let own = "com.amazonaws.eu-west-1.ecr.api";
     let regional = "vpce-1-x1y2.api.ecr.eu-west-1.vpce.amazonaws.com";
-    let aws = |desired: &mut Desired, fact: &mut EndpointFact| {
+    let aws = |desired: &mut Desired, fact: &mut ObservedEndpoint| {
         desired.service_name = own.into();
         fact.service_name = own.into();
         fact.dns_names = vec![regional.into()];

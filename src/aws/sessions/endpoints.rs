@@ -12,7 +12,7 @@ use aws_smithy_runtime_api::client::{
 use aws_types::{SdkConfig, region::Region};
 
 use super::{
-    Role, Session,
+    Session, SessionKey,
     sts::{Opened, Sts},
 };
 
@@ -43,7 +43,7 @@ async fn called(home: &str, region: &str, fips: bool) -> Vec<String> {
         .http_client(http_client_fn(move |_, _| connector.clone()))
         .build();
     let sts = Sts::new(&base, Arc::new(|_| {}));
-    let role = Role {
+    let role = SessionKey {
         arn: "arn:aws:iam::111111111111:role/vpce".to_owned(),
         account_id: "111111111111".to_owned(),
         partition: "aws".to_owned(),

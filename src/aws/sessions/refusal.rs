@@ -7,7 +7,7 @@ use std::{
 
 use vpce_core::error::Class;
 
-use super::{super::error::CallError, Role};
+use super::{super::error::CallError, SessionKey};
 
 /// Repeated tries are never further apart than this: a role that was mended is in use within a
 /// minute.
@@ -93,7 +93,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    fn of(error: &CallError, role: &Role) -> Self {
+    fn of(error: &CallError, role: &SessionKey) -> Self {
         let tagged = !role.tags.is_empty();
         match error.code.as_str() {
             "PackedPolicyTooLarge" | "PackedPolicyTooLargeException" => Cause::SessionTags,
@@ -153,7 +153,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// The refusal to remember, after this many failures in a row.
-    pub(super) fn into_refusal(self, role: &Role, failures: u32, refused_retry: Duration) -> Refusal {
+    pub(super) fn into_refusal(self, role: &SessionKey, failures: u32, refused_retry: Duration) -> Refusal {
         let arn = role.arn.clone();
         let refused = || Instant::now() + backoff(refused_retry, failures);
         let unavailable = || Instant::now() + backoff(refused_retry.min(UNAVAILABLE_RETRY), failures);

@@ -16,7 +16,7 @@ use aws_types::SdkConfig;
 use tokio::{sync::Semaphore, task::AbortHandle};
 
 use super::{
-    Refusal, Role,
+    Refusal, SessionKey,
     refusal::backoff,
     sts::{Opened, Sts},
 };
@@ -44,7 +44,7 @@ const MOST_CLIENTS: usize = 64;
 
 /// A session in one AWS account, for as long as it can be renewed.
 pub struct Session {
-    role: Role,
+    role: SessionKey,
     held: Arc<Held>,
     config: SdkConfig,
     clients: RwLock<HashMap<String, aws_sdk_ec2::Client>>,
@@ -60,7 +60,7 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    pub(super) fn new(role: Role, opened: Opened, sts: &Sts) -> Self {
+    pub(super) fn new(role: SessionKey, opened: Opened, sts: &Sts) -> Self {
         let held = Arc::new(Held {
             role: role.arn.clone(),
             current: RwLock::new(Current {
@@ -83,7 +83,7 @@ impl Session {
     }
 
     /// The role that was assumed.
-    pub fn role(&self) -> &Role {
+    pub fn role(&self) -> &SessionKey {
         &self.role
     }
 
@@ -232,7 +232,7 @@ impl Drop for Renewal {
 
 /// Renews until the session has expired, which only happens where STS refuses to renew it; then it
 /// is for the pool to open another.
-async fn renew(role: Role, held: Arc<Held>, sts: Arc<Sts>, renewals: Arc<Semaphore>, refused_retry: Duration) {
+async fn renew(role: SessionKey, held: Arc<Held>, sts: Arc<Sts>, renewals: Arc<Semaphore>, refused_retry: Duration) {
     let mut failures = 0;
     sleep_until(held.renewal_time()).await;
     while held.is_usable() {

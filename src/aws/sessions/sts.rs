@@ -21,7 +21,7 @@ use super::{
         http,
         observer::{Call, Observer, observed},
     },
-    Role,
+    SessionKey,
     refusal::Failure,
 };
 
@@ -80,7 +80,7 @@ impl Sts {
     }
 
     /// The ARN of the operator's own identity, unless STS does not tell; asked on behalf of a role.
-    pub(super) async fn own_arn(&self, role: &Role) -> Option<&str> {
+    pub(super) async fn own_arn(&self, role: &SessionKey) -> Option<&str> {
         let ask = || async {
             let request = self.client.get_caller_identity().send();
             let answer = observed(&self.observer, self.call(role, GET_CALLER_IDENTITY), request).await;
@@ -100,7 +100,7 @@ impl Sts {
     }
 
     /// Assumes the role and checks where that leads.
-    pub(super) async fn open(&self, role: &Role) -> Result<Opened, Failure> {
+    pub(super) async fn open(&self, role: &SessionKey) -> Result<Opened, Failure> {
         // The SDK would say that it is missing a "signing region".
         if self.region.is_empty() {
             return Err(Failure::NoRegion);
@@ -119,7 +119,7 @@ impl Sts {
     }
 
     /// Assumes the role for as long as it says, or as long as STS lets a chained role have it.
-    async fn assume(&self, role: &Role) -> Result<Opened, Failure> {
+    async fn assume(&self, role: &SessionKey) -> Result<Opened, Failure> {
         let is_long = role.duration_seconds > LONGEST_CHAINED_SECONDS;
         if is_long && !self.chained.load(Ordering::Relaxed) {
             match self.assume_for(role, role.duration_seconds).await {
@@ -139,7 +139,7 @@ impl Sts {
         })
     }
 
-    async fn assume_for(&self, role: &Role, seconds: u32) -> Result<Opened, Failure> {
+    async fn assume_for(&self, role: &SessionKey, seconds: u32) -> Result<Opened, Failure> {
         let request = self
             .client
             .assume_role()
@@ -176,7 +176,7 @@ impl Sts {
     }
 
     /// The account that these credentials are in.
-    async fn caller(&self, role: &Role, credentials: Credentials) -> Result<String, Failure> {
+    async fn caller(&self, role: &SessionKey, credentials: Credentials) -> Result<String, Failure> {
         let config = self
             .config
             .to_builder()
@@ -193,7 +193,7 @@ impl Sts {
         Ok(answer.account().unwrap_or("unknown").to_owned())
     }
 
-    fn call<'a>(&'a self, role: &'a Role, action: &'static str) -> Call<'a> {
+    fn call<'a>(&'a self, role: &'a SessionKey, action: &'static str) -> Call<'a> {
         Call {
             account_id: &role.account_id,
             region: &self.region,
@@ -217,7 +217,7 @@ fn timeouts(attempt: Duration) -> TimeoutConfig {
 }
 
 /// None where there are none: STS asks for `sts:TagSession` only where tags are sent.
-fn session_tags(role: &Role) -> Option<Vec<Tag>> {
+fn session_tags(role: &SessionKey) -> Option<Vec<Tag>> {
     let tag = |(key, value): (&String, &String)| Tag::builder().key(key).value(value).build().ok();
     Some(role.tags.iter().filter_map(tag).collect()).filter(|tags: &Vec<Tag>| !tags.is_empty())
 }

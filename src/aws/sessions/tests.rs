@@ -45,8 +45,8 @@ fn pool(sts: &FakeSts) -> (Sessions, Told) {
     (Sessions::new(&base, settings, observer), told)
 }
 
-fn role() -> Role {
-    Role {
+fn role() -> SessionKey {
+    SessionKey {
         arn: format!("arn:aws:iam::{ACCOUNT}:role/vpce"),
         account_id: ACCOUNT.to_owned(),
         partition: "aws".to_owned(),
@@ -148,7 +148,7 @@ async fn a_refused_role_is_remembered_and_found_mended_by_a_later_try() {
 
 #[tokio::test]
 async fn a_refusal_says_what_its_code_is_about_and_not_always_the_trust_policy() {
-    let untagged = Role {
+    let untagged = SessionKey {
         tags: BTreeMap::new(),
         ..role()
     };
@@ -267,7 +267,7 @@ async fn a_session_that_cannot_be_renewed_serves_until_it_expires() {
 async fn a_chained_session_is_clamped_to_an_hour_and_says_so() {
     let sts = FakeSts::start(Answer::NotLongerThanAnHour).await;
     let (sessions, _) = pool(&sts);
-    let long = Role {
+    let long = SessionKey {
         duration_seconds: 43_200,
         ..role()
     };
@@ -280,7 +280,7 @@ async fn a_chained_session_is_clamped_to_an_hour_and_says_so() {
         .collect();
     assert_eq!(asked, ["43200", "3600"]);
     // What STS said of the operator's identity holds for every role.
-    let other = Role {
+    let other = SessionKey {
         duration_seconds: 7200,
         ..role()
     };
@@ -304,7 +304,7 @@ async fn a_role_that_is_forgotten_is_renewed_no_more_and_opened_anew() {
 async fn roles_that_differ_in_anything_have_sessions_of_their_own() {
     let sts = FakeSts::start(HOUR).await;
     let (sessions, _) = pool(&sts);
-    let other = Role {
+    let other = SessionKey {
         external_id: None,
         ..role()
     };

@@ -209,7 +209,10 @@ fn crowd(networks: &[Network]) -> Vec<(String, String, serde_json::Value)> {
 /// Whether all of the refused have been told so, and all others are made or in line.
 fn all_wait(bed: &Bed) -> Result<bool> {
     let scrape = Scrape::of(&bed.operator)?;
-    let in_line = scrape.sum("vpce_aws_queue_length", &[("account_id", SHARED), ("action", CREATE)]);
+    let in_line = scrape.sum(
+        "vpce_aws_rate_limiter_queue_length",
+        &[("account_id", SHARED), ("action", CREATE)],
+    );
     if in_line + (bed.aws.endpoints(SHARED, REGION).len() as f64) < WAITING_OBJECTS as f64 {
         return Ok(false);
     }

@@ -81,7 +81,7 @@ pub(super) fn run(binary: &Path) -> Result<Report> {
         report.told(&format!("{count} objects: all gone after"), gone - begun, "s");
         bed.wait("nobody waits", DONE_WITHIN, Duration::from_millis(200), || {
             let scrape = Scrape::of(&bed.operator)?;
-            Ok(scrape.sum("vpce_aws_queue_length", &[("account_id", ID)]) == 0.0)
+            Ok(scrape.sum("vpce_aws_rate_limiter_queue_length", &[("account_id", ID)]) == 0.0)
         })?;
         report.most(
             &format!("{count} objects: the last left the lines after they were gone"),

@@ -70,8 +70,8 @@ fn a_group_that_anothers_tags_name_is_used_neither_as_provided_nor_in_a_rule() {
     assert_eq!(Belongings::of(&victim), before);
 }
 
-/// A team whose rails hold it to its own VPC, subnets and groups, in another's AWS account.
-fn railed<'w>(victim: &Tenant<'w>, rails: Value) -> Tenant<'w> {
+/// A team whose guardrails hold it to its own VPC, subnets and groups, in another's AWS account.
+fn railed<'w>(victim: &Tenant<'w>, guardrails: Value) -> Tenant<'w> {
     let mut attacker = neighbour(victim, "railed");
     open_role(&attacker);
     attacker.vpc = id("vpc");
@@ -84,7 +84,7 @@ fn railed<'w>(victim: &Tenant<'w>, rails: Value) -> Tenant<'w> {
         "allowed_vpc_ids": [attacker.vpc], "allowed_subnet_ids": attacker.subnets,
         "allowed_security_group_ids": [attacker.group],
     });
-    attacker.register(crate::world::merged(own, rails));
+    attacker.register(crate::world::merged(own, guardrails));
     attacker
 }
 
@@ -112,19 +112,19 @@ fn a_network_outside_the_rails_is_not_reached_at_first_nor_by_an_edit() {
             "allowed_security_group_ids",
         ),
     ];
-    for (name, wish, rail) in &wishes {
+    for (name, wish, guardrail) in &wishes {
         attacker.apply(name, attacker.spec(wish.clone()));
         let message = attacker.not_ready(name, "NotAllowed");
-        assert!(message.contains(rail), "{message}");
+        assert!(message.contains(guardrail), "{message}");
     }
     assert_eq!(calls_to_ec2(&attacker), 0);
     attacker.apply("edited", attacker.spec(json!({})));
     attacker.ready("edited");
     let (before, done) = (Belongings::of(&attacker), writes(&attacker).len());
-    for (_, wish, rail) in &wishes[1..] {
+    for (_, wish, guardrail) in &wishes[1..] {
         attacker.apply("edited", attacker.spec(wish.clone()));
         let message = attacker.not_ready("edited", "NotAllowed");
-        assert!(message.contains(rail), "{message}");
+        assert!(message.contains(guardrail), "{message}");
     }
     assert_eq!(writes(&attacker).len(), done);
     let after = Belongings::of(&attacker);

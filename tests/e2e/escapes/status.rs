@@ -1,4 +1,4 @@
-//! A status that somebody forged: it says where to look, and the tags in AWS, the mapping and the rails say what may be done.
+//! A status that somebody forged: it says where to look, and the tags in AWS, the mapping and the guardrails say what may be done.
 
 use serde_json::json;
 
@@ -207,7 +207,7 @@ fn ids_that_lead_nowhere_hold_nothing_in_another_account() {
     victim.apply("new", victim.spec(json!({})));
     victim.ready("new");
     let account = world.aws_account(&victim.account).expect("it is there");
-    assert_eq!(crate::world::condition(&account, "MutationsHeld"), None);
+    assert_eq!(crate::world::condition(&account, "CreationPaused"), None);
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn vanished(tenant: &Tenant<'_>, names: &[&str]) -> Vec<String> {
         deleted.expect("it was there");
     }
     for name in names {
-        tenant.not_ready(name, "MutationsHeld");
+        tenant.not_ready(name, "CreationPaused");
     }
     aws.allow(&tenant.role_arn, CREATE);
     ids
@@ -27,13 +27,13 @@ fn vanished(tenant: &Tenant<'_>, names: &[&str]) -> Vec<String> {
 #[test]
 fn a_hold_is_seen_and_released() {
     let world = World::shared();
-    let mut guide = Guide::open(world, "release-a-hold");
+    let mut guide = Guide::open(world, "resume-creation");
     let tenant = team(world, "trading", "trading");
     tenant.register(json!({}));
     let names = ["quotes", "fills", "limits", "risk"];
     let old = vanished(&tenant, &names);
     let message = world.eventually("the AWSAccount tells of the hold", || {
-        let held = condition(&world.aws_account("trading")?, "MutationsHeld")?;
+        let held = condition(&world.aws_account("trading")?, "CreationPaused")?;
         let id = held.message.split("hold ").nth(1)?.split(' ').next()?.to_owned();
         let all = names.iter().all(|name| {
             let ready = tenant.condition(name, "Ready");
@@ -42,7 +42,7 @@ fn a_hold_is_seen_and_released() {
         (held.status && all).then_some(held.message)
     });
     tenant.apply("new", tenant.spec(json!({})));
-    tenant.not_ready("new", "MutationsHeld");
+    tenant.not_ready("new", "CreationPaused");
 
     let printed = guide.follow("See it");
     assert!(printed.contains(&message), "{printed}");
@@ -55,7 +55,7 @@ fn a_hold_is_seen_and_released() {
     assert_eq!(now.len(), 5);
     assert!(old.iter().all(|id| !now.contains(id)));
     world.eventually("the AWSAccount tells of no hold", || {
-        let held = condition(&world.aws_account("trading")?, "MutationsHeld");
+        let held = condition(&world.aws_account("trading")?, "CreationPaused");
         held.is_none_or(|held| !held.status).then_some(())
     });
     guide.end();

@@ -168,7 +168,7 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// Whether the VPCEndpoint's manifest is allowed by the account's rails.
+    /// Whether the VPCEndpoint's manifest is allowed by the account's guardrails.
     pub(super) fn is_allowed(&self, shape: &Shape) -> bool {
         !(self.account.railed && (shape.network == 1 || shape.subnets.contains(&2)))
     }

@@ -60,7 +60,7 @@ impl Hour {
             (34.0, "an account is suspended", Hour::suspend),
             (40.0, "an object is gone that its endpoint outlives", Hour::orphan),
             (44.0, "endpoints vanish", Hour::vanish),
-            (50.0, "a role trusts nobody any more", Hour::distrust),
+            (50.0, "a role trusts nobody any more", Hour::invalidate),
             (56.0, "the many are deleted", Hour::delete_crowd),
         ];
         let begun = self.bed.aws.now();
@@ -103,7 +103,11 @@ impl Hour {
         self.bed
             .objects
             .create_endpoints(endpoints(&ANALYTICS, "report", CROWD))?;
-        self.until_metric("vpce_aws_queue_length", &[("account_id", ANALYTICS.account)], 1.0)?;
+        self.until_metric(
+            "vpce_aws_rate_limiter_queue_length",
+            &[("account_id", ANALYTICS.account)],
+            1.0,
+        )?;
         let throttled = [("account_id", ANALYTICS.account), ("result", "throttled")];
         self.until_metric("vpce_aws_requests_total", &throttled, 1.0)?;
         self.pass(5.0 * MINUTE);
@@ -186,11 +190,11 @@ impl Hour {
                 .aws
                 .delete_endpoint_behind(WAREHOUSE.account, WAREHOUSE.region, &id)?;
         }
-        self.until_metric("vpce_mutations_held", &[("account_id", WAREHOUSE.account)], 1.0)?;
-        self.until_reason(WAREHOUSE.name, "api-0", "MutationsHeld")
+        self.until_metric("vpce_creation_paused", &[("account_id", WAREHOUSE.account)], 1.0)?;
+        self.until_reason(WAREHOUSE.name, "api-0", "CreationPaused")
     }
 
-    fn distrust(&self) -> Result<()> {
+    fn invalidate(&self) -> Result<()> {
         self.bed.aws.set_role(&role(BILLING.account), distrustful())?;
         self.bed.aws.expire_sessions();
         self.until_reason(BILLING.name, "denied-0", "AccountNotReady")

@@ -6,7 +6,7 @@ use crate::api::{AWSAccountSpec, DeletionPolicy};
 use crate::conditions::{Finding, Reason};
 use crate::desired::{Desired, Groups};
 use crate::ids::{GroupId, Region};
-use crate::observed::GroupFact;
+use crate::observed::ObservedGroup;
 use crate::rules::{Peer, RuleSet};
 use crate::tags::{Claim, Owner};
 
@@ -15,18 +15,19 @@ const LONGEST_LIST: usize = 200;
 
 /// Checks what is desired against the guardrails of the account. An absent one allows all, an empty one nothing.
 pub fn check(account: &str, spec: &AWSAccountSpec, region: &Region, desired: &Desired) -> Result<(), Finding> {
-    let refused = |asked: &str, rail: &str, allowed: &[String]| {
+    let refused = |asked: &str, guardrail: &str, allowed: &[String]| {
         Finding::bad(
             Reason::NotAllowed,
             format!(
-                "{asked} is not allowed by the guardrails of AWSAccount {account} ({rail}): {}",
+                "{asked} is not allowed by the guardrails of AWSAccount {account} ({guardrail}): {}",
                 way_out(allowed)
             ),
         )
     };
     // The entries, where none of them is the value.
-    let missing = |rail: &'_ Option<Vec<String>>, value: &str| -> Option<Vec<String>> {
-        rail.as_ref()
+    let missing = |guardrail: &'_ Option<Vec<String>>, value: &str| -> Option<Vec<String>> {
+        guardrail
+            .as_ref()
             .filter(|allowed| !allowed.iter().any(|entry| entry == value))
             .cloned()
     };
@@ -113,7 +114,7 @@ pub fn check_deletion_policy(account: &str, spec: &AWSAccountSpec, policy: Delet
 }
 
 /// Refuses groups that belong to another object, of whatever cluster: what is somebody's own is nobody else's to use.
-pub fn check_groups(owner: &Owner, groups: &[GroupFact]) -> Result<(), Finding> {
+pub fn check_groups(owner: &Owner, groups: &[ObservedGroup]) -> Result<(), Finding> {
     match groups.iter().find(|group| owner.claim(&group.tags) == Claim::Another) {
         None => Ok(()),
         Some(group) => Err(Finding::bad(
@@ -179,12 +180,12 @@ mod tests {
     use serde_json::{Value, json};
     use std::collections::BTreeMap;
 
-    fn checked(rails: Value, spec: Value) -> Result<(), String> {
+    fn checked(guardrails: Value, spec: Value) -> Result<(), String> {
         let mut account = json!({"role_arn": "arn:aws:iam::111111111111:role/x"});
         account
             .as_object_mut()
             .expect("an object")
-            .extend(rails.as_object().expect("an object").clone());
+            .extend(guardrails.as_object().expect("an object").clone());
         let account = serde_json::from_value(account).expect("an account");
         let mut endpoint = json!({"vpc_id": "vpc-1", "subnet_ids": ["subnet-1", "subnet-2"],
             "vpc_endpoint_service_id": "vpce-svc-1", "security_group_type": "generated"});
@@ -224,14 +225,14 @@ mod tests {
     #[test]
     fn absent_allows_all_and_empty_nothing() {
         assert_eq!(checked(json!({}), json!({})), Ok(()));
-        for rail in [
+        for guardrail in [
             "allowed_regions",
             "allowed_vpc_ids",
             "allowed_subnet_ids",
             "allowed_services",
         ] {
-            let message = checked(json!({rail: []}), json!({})).expect_err("nothing is allowed");
-            assert!(message.contains(rail), "{message}");
+            let message = checked(json!({guardrail: []}), json!({})).expect_err("nothing is allowed");
+            assert!(message.contains(guardrail), "{message}");
         }
         assert_eq!(
             checked(json!({"allowed_security_group_ids": []}), json!({})),
@@ -312,7 +313,7 @@ mod tests {
 
     #[test]
     fn retaining_has_to_be_allowed() {
-        for (rails, spec, allowed) in [
+        for (guardrails, spec, allowed) in [
             (json!({}), json!({}), true),
             (json!({}), json!({"deletion_policy": "Delete"}), true),
             (json!({}), json!({"deletion_policy": "Retain"}), false),
@@ -333,8 +334,8 @@ mod tests {
                 true,
             ),
         ] {
-            let result = checked(rails.clone(), spec.clone());
-            assert_eq!(result.is_ok(), allowed, "{rails} {spec}");
+            let result = checked(guardrails.clone(), spec.clone());
+            assert_eq!(result.is_ok(), allowed, "{guardrails} {spec}");
             if let Err(message) = result {
                 assert!(message.contains("allow_retain"), "{message}");
             }
@@ -371,7 +372,7 @@ mod tests {
             name: name.into(),
             uid: "u".into(),
         };
-        let group = |tags| GroupFact {
+        let group = |tags| ObservedGroup {
             id: "sg-1".into(),
             name: "g".into(),
             description: "g".into(),

@@ -12,11 +12,11 @@ use crate::context::{Caches, Endpoint};
 
 /// Bindings that were let through and that the cache does not show yet, by AWSAccount: the UIDs of the objects.
 #[derive(Clone, Default)]
-pub struct Admissions {
+pub struct CapacityReservations {
     let_through: Arc<Mutex<HashMap<String, HashSet<String>>>>,
 }
 
-impl Admissions {
+impl CapacityReservations {
     /// Gives back the place of an object that was let through and was not bound after all.
     pub fn release(&self, uid: &str) {
         let mut all = self.let_through.lock().unwrap_or_else(PoisonError::into_inner);
@@ -181,7 +181,7 @@ mod tests {
                 .endpoints
                 .find(|endpoint| endpoint.name_any() == "younger")
                 .expect("stored");
-            Admissions::default()
+            CapacityReservations::default()
                 .admit(&caches, &younger, "one", 1, 0, true)
                 .is_ok()
         };

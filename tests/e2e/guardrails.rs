@@ -17,31 +17,31 @@ fn tags(tenant: &Tenant<'_>) -> std::collections::BTreeMap<String, String> {
 #[test]
 fn rails_refuse_before_any_call_and_let_through_once_they_are_widened() {
     let world = World::shared();
-    for (rail, value) in [
+    for (guardrail, value) in [
         ("allowed_regions", json!(["eu-central-1"])),
         ("allowed_vpc_ids", json!([])),
         ("allowed_subnet_ids", json!(["subnet-00000000"])),
         ("allowed_services", json!(["com.amazonaws.us-west-2.*"])),
     ] {
-        let tenant = world.unregistered_tenant("rails");
-        tenant.register(json!({rail: value}));
+        let tenant = world.unregistered_tenant("guardrails");
+        tenant.register(json!({guardrail: value}));
         tenant.apply("refused", tenant.spec(json!({})));
         let message = tenant.not_ready("refused", "NotAllowed");
-        assert!(message.contains(rail), "{message}");
-        assert_eq!(ec2_calls(&tenant), 0, "{rail}");
+        assert!(message.contains(guardrail), "{message}");
+        assert_eq!(ec2_calls(&tenant), 0, "{guardrail}");
         let object = tenant.get("refused").expect("it is there");
         assert!(
             object["metadata"]["finalizers"].is_null(),
             "nothing is made, so nothing holds it"
         );
-        tenant.edit_account(json!({rail: null}));
+        tenant.edit_account(json!({guardrail: null}));
         tenant.ready("refused");
     }
 }
 
 #[test]
 fn groups_of_others_are_refused_as_provided_and_in_rules() {
-    let tenant = World::shared().unregistered_tenant("rails-groups");
+    let tenant = World::shared().unregistered_tenant("guardrails-groups");
     tenant.register(json!({"allowed_security_group_ids": ["sg-0123456789abcdef0"]}));
     let provided = json!({"security_group_type": "provided", "security_group_ids": [tenant.group]});
     tenant.apply("provided", tenant.spec(provided));
@@ -85,7 +85,7 @@ fn a_group_of_another_endpoint_is_not_used() {
 
 #[test]
 fn a_tightened_rail_freezes_what_is_there_and_lets_it_be_deleted() {
-    let tenant = World::shared().tenant("rails-tight");
+    let tenant = World::shared().tenant("guardrails-tight");
     tenant.apply("there", tenant.spec(json!({})));
     let id = tenant.ready("there")["status"]["vpc_endpoint_id"].clone();
     tenant.edit_account(json!({"allowed_vpc_ids": []}));
@@ -278,7 +278,7 @@ fn an_account_may_retain_by_default_and_an_endpoint_may_say_otherwise() {
 
 #[test]
 fn rails_that_make_no_sense_are_refused_at_apply() {
-    let tenant = World::shared().unregistered_tenant("bad-rails");
+    let tenant = World::shared().unregistered_tenant("bad-guardrails");
     tenant.register(json!({}));
     let refused = |change: Value| {
         let path = format!("{}/{}", crate::cluster::ACCOUNTS, tenant.account);
@@ -304,7 +304,7 @@ fn rails_that_make_no_sense_are_refused_at_apply() {
 
 #[test]
 fn tags_on_which_other_controllers_act_are_refused_unless_the_account_names_them() {
-    let tenant = World::shared().tenant("rails-tags");
+    let tenant = World::shared().tenant("guardrails-tags");
     tenant.edit_account(json!({"required_tags": {"team": "blue"}}));
     for (name, key) in [
         ("karpenter", "karpenter.sh/discovery"),

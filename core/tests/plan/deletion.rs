@@ -1,18 +1,18 @@
 //! Tables of cases of planning towards nothing.
 
 use vpce_core::conditions::{Finding, Reason};
-use vpce_core::observed::{Observed, Sight, State};
-use vpce_core::plan::{Farewell, Plan, plan_absence};
+use vpce_core::observed::{Lookup, Observed, State};
+use vpce_core::plan::{Farewell, Plan, plan_deletion};
 use vpce_core::tags;
 
-use crate::facts::*;
+use crate::observations::*;
 
 fn delete(observed: &Observed) -> Plan {
-    plan_absence(&owner(), observed, Farewell::Delete)
+    plan_deletion(&owner(), observed, Farewell::Delete)
 }
 
 fn retain(observed: &Observed) -> Plan {
-    plan_absence(&owner(), observed, Farewell::Retain)
+    plan_deletion(&owner(), observed, Farewell::Retain)
 }
 
 #[test]
@@ -32,13 +32,13 @@ fn the_service_goes_first_then_the_endpoint_then_the_group() {
         endpoint(&mut observed).state = State::Deleted;
         observed.endpoint.clone()
     };
-    for gone in [deleted, Sight::Gone, Sight::Absent] {
+    for gone in [deleted, Lookup::Deleted, Lookup::Absent] {
         observed.endpoint = gone;
         let found = delete(&observed);
         assert_eq!(words(&found), ["delete security group sg-own"]);
         assert!(!found.endpoint.ok);
     }
-    for gone in [Sight::Gone, Sight::Absent] {
+    for gone in [Lookup::Deleted, Lookup::Absent] {
         observed.group = gone;
         let found = delete(&observed);
         assert_eq!(words(&found), [""; 0]);
@@ -76,7 +76,7 @@ fn a_further_endpoint_with_our_tags_goes_before_the_group() {
         words(&delete(&observed)),
         ["delete endpoint vpce-1", "delete endpoint vpce-spare"]
     );
-    observed.endpoint = Sight::Gone;
+    observed.endpoint = Lookup::Deleted;
     assert_eq!(words(&delete(&observed)), ["delete endpoint vpce-spare"]);
     observed.spare_endpoints[0].state = State::Deleting;
     assert_eq!(words(&delete(&observed)), [""; 0]);
@@ -85,7 +85,7 @@ fn a_further_endpoint_with_our_tags_goes_before_the_group() {
 #[test]
 fn what_may_not_be_retained_stays_as_it_is_until_nothing_is_left() {
     let why = Finding::bad(Reason::NotAllowed, "ask your platform team");
-    let refused = |observed: &Observed| plan_absence(&owner(), observed, Farewell::Refused(&why));
+    let refused = |observed: &Observed| plan_deletion(&owner(), observed, Farewell::Refused(&why));
     let mut observed = settled(&desired(generated()));
     let found = refused(&observed);
     assert_eq!(
@@ -93,12 +93,12 @@ fn what_may_not_be_retained_stays_as_it_is_until_nothing_is_left() {
         (vec![], &why),
         "the Service stays, too"
     );
-    for left in [Sight::Unconfirmed, Sight::Gone, Sight::Absent] {
+    for left in [Lookup::Unconfirmed, Lookup::Deleted, Lookup::Absent] {
         observed.endpoint = left;
         let found = refused(&observed);
         assert_eq!((words(&found), &found.endpoint), (vec![], &why), "the group is left");
     }
-    observed.group = Sight::Gone;
+    observed.group = Lookup::Deleted;
     assert_eq!(words(&refused(&observed)), ["delete Service db"]);
     observed.services.clear();
     let found = refused(&observed);
@@ -114,7 +114,7 @@ fn a_strangers_service_stays() {
     for farewell in [Farewell::Delete, Farewell::Retain] {
         let mut observed = nothing();
         observed.services = vec![service_fact("db", false), service_fact("old", true)];
-        let found = plan_absence(&owner(), &observed, farewell);
+        let found = plan_deletion(&owner(), &observed, farewell);
         assert_eq!(words(&found), ["delete Service old"]);
     }
 }
@@ -122,10 +122,10 @@ fn a_strangers_service_stays() {
 #[test]
 fn what_is_not_seen_is_waited_for_under_either_policy() {
     let cases: [fn(&mut Observed); 2] = [
-        |observed| observed.endpoint = Sight::Unconfirmed,
+        |observed| observed.endpoint = Lookup::Unconfirmed,
         |observed| {
-            observed.endpoint = Sight::Gone;
-            observed.group = Sight::Unconfirmed;
+            observed.endpoint = Lookup::Deleted;
+            observed.group = Lookup::Unconfirmed;
         },
     ];
     for (place, spoil) in cases.into_iter().enumerate() {
@@ -147,12 +147,12 @@ fn deletion_of_what_lost_its_owner_tags_waits_and_prints_the_command_that_mends_
         if lost == OWN_GROUP {
             let mut fact = group(&mut observed).clone();
             fact.tags.clear();
-            observed.group = Sight::Lost(fact);
-            observed.endpoint = Sight::Gone;
+            observed.group = Lookup::Unowned(fact);
+            observed.endpoint = Lookup::Deleted;
         } else {
             let mut fact = endpoint(&mut observed).clone();
             fact.tags.clear();
-            observed.endpoint = Sight::Lost(fact);
+            observed.endpoint = Lookup::Unowned(fact);
         }
         let found = delete(&observed);
         assert_eq!(words(&found), [""; 0], "{lost}");
@@ -201,8 +201,8 @@ fn retained_resources_are_marked_before_they_are_let_go() {
 
     // Without its owner tags it is seen as lost, and nothing holds the object any more.
     observed.services.clear();
-    observed.endpoint = Sight::Lost(endpoint(&mut observed).clone());
-    observed.group = Sight::Lost(group(&mut observed).clone());
+    observed.endpoint = Lookup::Unowned(endpoint(&mut observed).clone());
+    observed.group = Lookup::Unowned(group(&mut observed).clone());
     let found = retain(&observed);
     assert_eq!(words(&found), [""; 0]);
     assert!(found.endpoint.ok && found.service.ok);

@@ -39,7 +39,7 @@ enum Phase {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pace {
+pub(super) struct AdaptiveRate {
     phase: Phase,
     share: f64,
     /// The share to hold.
@@ -50,7 +50,7 @@ pub(super) struct Pace {
     refused: Option<Duration>,
 }
 
-impl Pace {
+impl AdaptiveRate {
     /// The full rate.
     pub(super) fn full() -> Self {
         Self {
@@ -123,18 +123,18 @@ mod tests {
     }
 
     /// As it is at a time.
-    fn at(mut pace: Pace, now: Duration) -> Pace {
-        while pace.next() <= now {
-            pace.change();
+    fn at(mut rate: AdaptiveRate, now: Duration) -> AdaptiveRate {
+        while rate.next() <= now {
+            rate.change();
         }
-        pace
+        rate
     }
 
     #[test]
     fn one_refusal_costs_a_tenth_for_ten_minutes() {
-        let mut pace = Pace::full();
-        pace.refused(seconds(100));
-        let share = |now: u64| at(pace, seconds(now)).share();
+        let mut rate = AdaptiveRate::full();
+        rate.refused(seconds(100));
+        let share = |now: u64| at(rate, seconds(now)).share();
         assert!(share(100) < 0.7 && share(129) < 0.7);
         assert_eq!([share(130), share(729)], [0.9, 0.9]);
         assert_eq!(share(730), 1.0);
@@ -142,40 +142,40 @@ mod tests {
 
     #[test]
     fn calls_that_were_under_way_together_count_as_one() {
-        let mut pace = Pace::full();
+        let mut rate = AdaptiveRate::full();
         for tenth in 0..10 {
-            pace.refused(Duration::from_millis(100 * tenth));
+            rate.refused(Duration::from_millis(100 * tenth));
         }
-        assert_eq!(at(pace, seconds(31)).share(), 0.9);
+        assert_eq!(at(rate, seconds(31)).share(), 0.9);
     }
 
     #[test]
     fn something_always_moves_and_all_of_it_again_in_the_end() {
-        let mut pace = Pace::full();
+        let mut rate = AdaptiveRate::full();
         for minute in 0..100 {
-            pace = at(pace, seconds(60 * minute));
-            pace.refused(seconds(60 * minute));
+            rate = at(rate, seconds(60 * minute));
+            rate.refused(seconds(60 * minute));
         }
-        assert_eq!(at(pace, seconds(6000)).share(), SLOWEST);
-        assert!(at(pace, seconds(6000) + FIRST_HOLD + EASE * 8).is_full());
+        assert_eq!(at(rate, seconds(6000)).share(), SLOWEST);
+        assert!(at(rate, seconds(6000) + FIRST_HOLD + EASE * 8).is_full());
     }
 
     #[test]
     fn what_is_tried_in_vain_is_tried_later_next_time_and_costs_one_refusal() {
-        let mut pace = Pace::full();
+        let mut rate = AdaptiveRate::full();
         for minute in 0..5 {
-            pace = at(pace, seconds(60 * minute));
-            pace.refused(seconds(60 * minute));
+            rate = at(rate, seconds(60 * minute));
+            rate.refused(seconds(60 * minute));
         }
-        let good = pace.good;
+        let good = rate.good;
         let mut now = seconds(240);
         for hold in [600, 1200, 2400, 3600, 3600] {
             let tried = now + EASE + seconds(hold);
-            let before = at(pace, tried - seconds(1));
+            let before = at(rate, tried - seconds(1));
             assert_eq!((before.phase, before.share()), (Phase::Held, good), "{hold}");
-            pace = at(pace, tried);
-            assert_eq!(pace.phase, Phase::Trying, "{hold}");
-            pace.refused(tried);
+            rate = at(rate, tried);
+            assert_eq!(rate.phase, Phase::Trying, "{hold}");
+            rate.refused(tried);
             now = tried;
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use crate::context::Wake;
+use crate::context::Enqueue;
 
 /// A place is kept so long for the object that was woken: every worker may be busy.
 const KEPT: Duration = Duration::from_secs(10);
@@ -82,7 +82,7 @@ impl Waiting {
 }
 
 #[derive(Default)]
-struct Gate {
+struct Slots {
     inside: usize,
     /// Places of objects that were woken and are on their way, and until when they are kept.
     kept: HashMap<Key, Instant>,
@@ -91,7 +91,7 @@ struct Gate {
     is_watched: bool,
 }
 
-impl Gate {
+impl Slots {
     fn has_room(&self, limit: usize) -> bool {
         self.inside + self.kept.len() < limit
     }
@@ -113,36 +113,36 @@ impl Gate {
     }
 }
 
-/// The gates of all accounts, and in which of them each object waits or has a place kept.
+/// The semaphore of all accounts, and in which of them each object waits or has a place kept.
 #[derive(Default)]
 struct All {
-    gates: HashMap<String, Gate>,
+    semaphore: HashMap<String, Slots>,
     objects: HashMap<Key, String>,
 }
 
-/// The gates of all accounts.
+/// The semaphore of all accounts.
 #[derive(Clone)]
-pub struct Gates {
+pub struct AccountSemaphore {
     limit: usize,
     /// How long a place is kept.
     kept: Duration,
-    wake: Wake,
+    enqueue: Enqueue,
     all: Arc<Mutex<All>>,
 }
 
 /// A place inside; leaving it wakes the next.
-pub struct Inside {
-    gates: Gates,
+pub struct Permit {
+    semaphore: AccountSemaphore,
     account_id: String,
 }
 
-impl Gates {
-    /// So many fit through each; `wake` has an object looked at.
-    pub fn new(limit: u16, wake: Wake) -> Self {
+impl AccountSemaphore {
+    /// So many fit through each; `enqueue` has an object looked at.
+    pub fn new(limit: u16, enqueue: Enqueue) -> Self {
         Self {
             limit: usize::from(limit),
             kept: KEPT,
-            wake,
+            enqueue,
             all: Arc::default(),
         }
     }
@@ -153,18 +153,18 @@ impl Gates {
 
     /// How many objects wait for room, in all accounts.
     pub fn waiting(&self) -> usize {
-        self.lock().gates.values().map(|gate| gate.waiting.len).sum()
+        self.lock().semaphore.values().map(|gate| gate.waiting.len).sum()
     }
 
     /// A place inside, or none: then the object is woken, in its turn, when there is room, and the place is kept for it.
-    pub fn enter(&self, account_id: &str, namespace: &str, name: &str) -> Option<Inside> {
+    pub fn enter(&self, account_id: &str, namespace: &str, name: &str) -> Option<Permit> {
         let key = (namespace.to_owned(), name.to_owned());
         let elsewhere = self.lock().objects.get(&key).is_some_and(|known| known != account_id);
         if elsewhere {
             self.leave(namespace, name);
         }
         let mut all = self.lock();
-        let gate = all.gates.entry(account_id.to_owned()).or_default();
+        let gate = all.semaphore.entry(account_id.to_owned()).or_default();
         let is_awaited = gate.kept.remove(&key).is_some();
         // Where there is room nobody waits.
         if !is_awaited && !gate.has_room(self.limit) {
@@ -174,8 +174,8 @@ impl Gates {
         }
         gate.inside += 1;
         all.objects.remove(&key);
-        Some(Inside {
-            gates: self.clone(),
+        Some(Permit {
+            semaphore: self.clone(),
             account_id: account_id.to_owned(),
         })
     }
@@ -188,7 +188,7 @@ impl Gates {
             let Some(account_id) = all.objects.remove(&key) else {
                 return;
             };
-            if let Some(gate) = all.gates.get_mut(&account_id) {
+            if let Some(gate) = all.semaphore.get_mut(&account_id) {
                 gate.waiting.remove(&key);
                 gate.kept.remove(&key);
             }
@@ -202,14 +202,14 @@ impl Gates {
     fn go_on(&self, account_id: &str) {
         let (next, lapses) = {
             let mut all = self.lock();
-            let Some(gate) = all.gates.get_mut(account_id) else {
+            let Some(gate) = all.semaphore.get_mut(account_id) else {
                 return;
             };
             let next = gate.let_in(self.limit, self.kept);
             let first = gate.kept.values().min().copied();
             let lapses = first.filter(|_| !std::mem::replace(&mut gate.is_watched, first.is_some()));
             if gate.is_empty() && !gate.is_watched {
-                all.gates.remove(account_id);
+                all.semaphore.remove(account_id);
             }
             for key in &next {
                 all.objects.insert(key.clone(), account_id.to_owned());
@@ -217,14 +217,14 @@ impl Gates {
             (next, lapses)
         };
         for (namespace, name) in next {
-            (self.wake)(&namespace, &name);
+            (self.enqueue)(&namespace, &name);
         }
         // Without a runtime the process is ending.
         if let (Some(lapses), Ok(runtime)) = (lapses, Handle::try_current()) {
-            let (gates, account_id) = (self.clone(), account_id.to_owned());
+            let (semaphore, account_id) = (self.clone(), account_id.to_owned());
             runtime.spawn(async move {
                 tokio::time::sleep_until(lapses).await;
-                gates.lapsed(&account_id);
+                semaphore.lapsed(&account_id);
             });
         }
     }
@@ -233,8 +233,8 @@ impl Gates {
     fn lapsed(&self, account_id: &str) {
         {
             let mut all = self.lock();
-            let All { gates, objects } = &mut *all;
-            let Some(gate) = gates.get_mut(account_id) else {
+            let All { semaphore, objects } = &mut *all;
+            let Some(gate) = semaphore.get_mut(account_id) else {
                 return;
             };
             gate.is_watched = false;
@@ -247,16 +247,16 @@ impl Gates {
     }
 }
 
-impl Drop for Inside {
+impl Drop for Permit {
     fn drop(&mut self) {
         {
-            let mut all = self.gates.lock();
-            let Some(gate) = all.gates.get_mut(&self.account_id) else {
+            let mut all = self.semaphore.lock();
+            let Some(gate) = all.semaphore.get_mut(&self.account_id) else {
                 return;
             };
             gate.inside = gate.inside.saturating_sub(1);
         }
-        self.gates.go_on(&self.account_id);
+        self.semaphore.go_on(&self.account_id);
     }
 }
 
@@ -264,14 +264,14 @@ impl Drop for Inside {
 mod tests {
     use super::*;
 
-    /// Gates, and what they have woken.
-    fn gates(limit: u16) -> (Gates, Arc<Mutex<Vec<String>>>) {
+    /// AccountSemaphore, and what they have woken.
+    fn semaphore(limit: u16) -> (AccountSemaphore, Arc<Mutex<Vec<String>>>) {
         let woken: Arc<Mutex<Vec<String>>> = Arc::default();
         let log = woken.clone();
-        let wake: Wake = Arc::new(move |namespace, name| {
+        let enqueue: Enqueue = Arc::new(move |namespace, name| {
             log.lock().expect("not poisoned").push(format!("{namespace}/{name}"));
         });
-        (Gates::new(limit, wake), woken)
+        (AccountSemaphore::new(limit, enqueue), woken)
     }
 
     /// Waits until something is so.
@@ -289,27 +289,27 @@ mod tests {
 
     #[tokio::test]
     async fn leaving_wakes_the_next_in_order_and_once() {
-        let (gates, woken) = gates(1);
-        let enter = |name: &str| gates.enter("1", "ns", name);
+        let (semaphore, woken) = semaphore(1);
+        let enter = |name: &str| semaphore.enter("1", "ns", name);
         let inside = enter("a").expect("room");
         for name in ["b", "c", "b"] {
             assert!(enter(name).is_none());
         }
         assert!(
-            gates.enter("2", "ns", "x").is_some(),
+            semaphore.enter("2", "ns", "x").is_some(),
             "another account has a gate of its own"
         );
         drop(inside);
         drop(enter("b").expect("room"));
         drop(enter("c").expect("room"));
         assert_eq!(of(&woken), ["ns/b", "ns/c"]);
-        assert_eq!(gates.waiting(), 0);
+        assert_eq!(semaphore.waiting(), 0);
     }
 
     #[tokio::test]
     async fn a_crowd_of_one_namespace_delays_another_by_one() {
-        let (gates, woken) = gates(1);
-        let enter = |namespace: &str, name: &str| gates.enter("1", namespace, name);
+        let (semaphore, woken) = semaphore(1);
+        let enter = |namespace: &str, name: &str| semaphore.enter("1", namespace, name);
         let inside = enter("crowd", "0").expect("room");
         for name in 1..1000 {
             assert!(enter("crowd", &name.to_string()).is_none());
@@ -327,9 +327,9 @@ mod tests {
 
     #[tokio::test]
     async fn objects_that_are_gone_hold_no_place() {
-        let (gates, woken) = gates(8);
-        let enter = |namespace: &str, name: &str| gates.enter("1", namespace, name);
-        let inside: Vec<Inside> = (0..8)
+        let (semaphore, woken) = semaphore(8);
+        let enter = |namespace: &str, name: &str| semaphore.enter("1", namespace, name);
+        let inside: Vec<Permit> = (0..8)
             .map(|name| enter("crowd", &name.to_string()).expect("room"))
             .collect();
         for name in 8..300 {
@@ -339,38 +339,38 @@ mod tests {
         // Eight were woken, and then all of the crowd are deleted.
         drop(inside);
         for name in 0..300 {
-            gates.leave("crowd", &name.to_string());
+            semaphore.leave("crowd", &name.to_string());
         }
         assert!(enter("neighbour", "a").is_some(), "its turn has come: {:?}", of(&woken));
-        assert_eq!(gates.waiting(), 0);
-        assert!(gates.lock().objects.is_empty());
+        assert_eq!(semaphore.waiting(), 0);
+        assert!(semaphore.lock().objects.is_empty());
     }
 
     #[tokio::test]
     async fn a_place_that_is_not_taken_wakes_the_next_by_itself() {
-        let (mut gates, woken) = gates(1);
-        gates.kept = Duration::from_millis(50);
-        let inside = gates.enter("1", "ns", "a").expect("room");
+        let (mut semaphore, woken) = semaphore(1);
+        semaphore.kept = Duration::from_millis(50);
+        let inside = semaphore.enter("1", "ns", "a").expect("room");
         for name in ["lost", "b"] {
-            assert!(gates.enter("1", "ns", name).is_none());
+            assert!(semaphore.enter("1", "ns", name).is_none());
         }
         drop(inside);
         assert_eq!(of(&woken), ["ns/lost"]);
         until(|| of(&woken) == ["ns/lost", "ns/b"]).await;
         // Nobody takes that either, and then all is free again.
-        until(|| gates.lock().gates.is_empty()).await;
-        assert!(gates.lock().objects.is_empty());
-        assert!(gates.enter("1", "ns", "lost").is_some(), "it may come again");
+        until(|| semaphore.lock().semaphore.is_empty()).await;
+        assert!(semaphore.lock().objects.is_empty());
+        assert!(semaphore.enter("1", "ns", "lost").is_some(), "it may come again");
     }
 
     #[tokio::test]
     async fn an_object_that_moves_to_another_account_waits_there_alone() {
-        let (gates, woken) = gates(1);
-        let one = gates.enter("1", "ns", "a").expect("room");
-        let two = gates.enter("2", "ns", "b").expect("room");
-        assert!(gates.enter("1", "ns", "c").is_none());
-        assert!(gates.enter("2", "ns", "c").is_none());
-        assert_eq!(gates.waiting(), 1);
+        let (semaphore, woken) = semaphore(1);
+        let one = semaphore.enter("1", "ns", "a").expect("room");
+        let two = semaphore.enter("2", "ns", "b").expect("room");
+        assert!(semaphore.enter("1", "ns", "c").is_none());
+        assert!(semaphore.enter("2", "ns", "c").is_none());
+        assert_eq!(semaphore.waiting(), 1);
         drop(one);
         assert!(of(&woken).is_empty());
         drop(two);

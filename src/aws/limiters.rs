@@ -1,25 +1,24 @@
-//! The lines of a region, one for each EC2 action: a call asks for its token here. What is gone leaves; and when the first in
-//! turn leaves or does not come, the next is woken.
+//! The rate limiters of a region, one for each EC2 action. A call acquires its token here; what is deleted cancels its
+//! reservation, and when the next in a queue cancels or does not come, the one after it is requeued.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use vpce_core::limits::Limits;
-use vpce_core::line::{Line, Turn};
+use vpce_core::rate::{Decision, FairRateLimiter, Limits};
 
 use super::region::{Settings, Waited};
-use crate::context::Wake;
+use crate::context::Enqueue;
 
-/// Who asks for a token.
+/// Who needs a token.
 #[derive(Debug, Clone, Copy)]
 pub struct Caller<'a> {
     /// The UID of the object, or a name of the operator's own.
     pub id: &'a str,
-    /// Turns go round by namespace.
+    /// The queue is fair by namespace.
     pub namespace: &'a str,
-    /// The name of the VPCEndpoint; none of others, which are not woken.
+    /// The name of the VPCEndpoint; none of others, which are not requeued.
     pub name: Option<&'a str>,
 }
 
@@ -37,37 +36,37 @@ impl<'a> Caller<'a> {
 /// One that waits.
 struct Waiter {
     since: Instant,
-    /// Whom to wake, by namespace and name.
+    /// What to requeue, by namespace and name.
     object: Option<(String, String)>,
 }
 
 #[derive(Default)]
 struct Queue {
-    line: Option<Line>,
+    limiter: Option<FairRateLimiter>,
     /// By id.
     waiters: HashMap<String, Waiter>,
-    /// Until when a task waits for the first place to lapse.
+    /// Until when a task waits for the first reservation to lapse.
     watched: Option<Duration>,
 }
 
 struct Inner {
     limits: Arc<Limits>,
-    look: Wake,
+    requeue: Enqueue,
     waited: Waited,
     epoch: Instant,
     queues: Mutex<HashMap<&'static str, Queue>>,
 }
 
-/// All lines of one region.
+/// All rate limiters of one region.
 #[derive(Clone)]
-pub(super) struct Lines(Arc<Inner>);
+pub(super) struct RateLimiters(Arc<Inner>);
 
-impl Lines {
-    /// With full lines since `epoch`.
+impl RateLimiters {
+    /// With full buckets since `epoch`.
     pub(super) fn new(settings: &Settings, epoch: Instant) -> Self {
         Self(Arc::new(Inner {
             limits: settings.limits.clone(),
-            look: settings.look.clone(),
+            requeue: settings.requeue.clone(),
             waited: settings.waited.clone(),
             epoch,
             queues: Mutex::default(),
@@ -82,67 +81,69 @@ impl Lines {
         self.0.epoch.elapsed()
     }
 
-    pub(super) fn ask(&self, action: &'static str, caller: &Caller<'_>) -> Turn {
+    pub(super) fn acquire(&self, action: &'static str, caller: &Caller<'_>) -> Decision {
         let limit = self.0.limits.of(action);
-        let (turn, waited) = {
+        let (decision, waited) = {
             let mut queues = self.lock();
             let queue = queues.entry(action).or_default();
-            let line = queue.line.get_or_insert_with(|| Line::new(limit, Duration::ZERO));
-            let turn = line.ask(caller.id, caller.namespace, self.now());
-            match turn {
-                Turn::Go => {
+            let limiter = queue
+                .limiter
+                .get_or_insert_with(|| FairRateLimiter::new(limit, Duration::ZERO));
+            let decision = limiter.acquire(caller.id, caller.namespace, self.now());
+            match decision {
+                Decision::Go => {
                     let waiter = queue.waiters.remove(caller.id);
                     (
-                        turn,
+                        decision,
                         Some(waiter.map_or(Duration::ZERO, |waiter| waiter.since.elapsed())),
                     )
                 }
-                Turn::Wait(_) => {
+                Decision::Wait(_) => {
                     let object = caller.name.map(|name| (caller.namespace.to_owned(), name.to_owned()));
                     let since = Instant::now();
                     queue
                         .waiters
                         .entry(caller.id.to_owned())
                         .or_insert_with(|| Waiter { since, object });
-                    (turn, None)
+                    (decision, None)
                 }
             }
         };
         if let Some(waited) = waited {
             (self.0.waited)(action, waited.as_secs_f64());
         }
-        self.go_on(action);
-        turn
+        self.requeue_next(action);
+        decision
     }
 
     /// About how long one that waits for a token of an action still has to.
     pub(super) fn expected_wait(&self, action: &'static str, id: &str) -> Option<Duration> {
         self.lock()
             .get_mut(action)?
-            .line
+            .limiter
             .as_mut()?
             .expected_wait(id, self.now())
     }
 
     pub(super) fn throttled(&self, action: &'static str) {
         let now = self.now();
-        if let Some(line) = self.lock().get_mut(action).and_then(|queue| queue.line.as_mut()) {
-            line.throttled(now);
+        if let Some(limiter) = self.lock().get_mut(action).and_then(|queue| queue.limiter.as_mut()) {
+            limiter.throttled(now);
         }
     }
 
-    pub(super) fn leave(&self, id: &str) {
+    pub(super) fn cancel(&self, id: &str) {
         let left: Vec<&'static str> = {
             let mut queues = self.lock();
             let left = queues.iter_mut().filter_map(|(action, queue)| {
                 queue.waiters.remove(id)?;
-                queue.line.as_mut()?.leave(id);
+                queue.limiter.as_mut()?.cancel(id);
                 Some(*action)
             });
             left.collect()
         };
         for action in left {
-            self.go_on(action);
+            self.requeue_next(action);
         }
     }
 
@@ -150,53 +151,53 @@ impl Lines {
     pub(super) fn gauges(&self) -> Vec<(&'static str, f64, usize)> {
         let now = self.now();
         let queues = self.lock();
-        let lines = queues
+        let limiters = queues
             .iter()
-            .filter_map(|(action, queue)| Some((action, queue.line.as_ref()?)));
-        lines
-            .map(|(action, line)| (*action, line.tokens(now), line.len()))
+            .filter_map(|(action, queue)| Some((action, queue.limiter.as_ref()?)));
+        limiters
+            .map(|(action, limiter)| (*action, limiter.tokens(now), limiter.len()))
             .collect()
     }
 
-    /// Wakes the first in turn, if its turn comes sooner than it knows, and sees to it that a place whose owner does not come
-    /// is given to the next.
-    fn go_on(&self, action: &'static str) {
+    /// Requeues the next, if its token comes sooner than it was told, and gives the reservation of one that does not come to
+    /// the one after it.
+    fn requeue_next(&self, action: &'static str) {
         let (object, lapses) = {
             let mut queues = self.lock();
             let Some(Queue {
-                line: Some(line),
+                limiter: Some(limiter),
                 waiters,
                 watched,
             }) = queues.get_mut(action)
             else {
                 return;
             };
-            let can_be_woken = |id: &str| waiters.get(id).is_some_and(|waiter| waiter.object.is_some());
-            let early = line.early(self.now(), can_be_woken);
+            let can_be_requeued = |id: &str| waiters.get(id).is_some_and(|waiter| waiter.object.is_some());
+            let early = limiter.early(self.now(), can_be_requeued);
             let object = early.and_then(|id| waiters.get(&id)?.object.clone());
-            if waiters.len() > 2 * line.len() + 8 {
-                // Places of some have lapsed.
-                let ids: HashSet<&str> = line.ids().collect();
+            if waiters.len() > 2 * limiter.len() + 8 {
+                // The reservations of some have lapsed.
+                let ids: HashSet<&str> = limiter.ids().collect();
                 waiters.retain(|id, _| ids.contains(id.as_str()));
             }
-            let lapses = line.lapses_at();
+            let lapses = limiter.lapses_at();
             let lapses = lapses.filter(|lapses| watched.is_none_or(|watched| *lapses < watched));
             *watched = lapses.or(*watched);
             (object, lapses)
         };
         if let Some((namespace, name)) = object {
-            (self.0.look)(&namespace, &name);
+            (self.0.requeue)(&namespace, &name);
         }
         // Without a runtime the process is ending.
         if let (Some(lapses), Ok(runtime)) = (lapses, Handle::try_current()) {
-            let lines = self.clone();
+            let limiters = self.clone();
             runtime.spawn(async move {
-                let left = lapses.saturating_sub(lines.now()) + Duration::from_millis(1);
+                let left = lapses.saturating_sub(limiters.now()) + Duration::from_millis(1);
                 tokio::time::sleep(left).await;
-                if let Some(queue) = lines.lock().get_mut(action) {
+                if let Some(queue) = limiters.lock().get_mut(action) {
                     queue.watched = queue.watched.filter(|watched| *watched != lapses);
                 }
-                lines.go_on(action);
+                limiters.requeue_next(action);
             });
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use vpce_core::desired::{Desired, DesiredService, Groups, OwnGroup};
 use vpce_core::ids::{EndpointId, GroupId};
 use vpce_core::metadata::Metadata;
-use vpce_core::observed::{EndpointFact, EndpointType, GroupFact, Observed, ServiceFact, Sight, State};
+use vpce_core::observed::{EndpointType, Lookup, Observed, ObservedEndpoint, ObservedGroup, ObservedService, State};
 use vpce_core::plan::{Fallbacks, Memory, Plan, plan};
 use vpce_core::rules::{self, Direction, RuleSet};
 use vpce_core::tags::Owner;
@@ -104,9 +104,9 @@ pub(crate) fn dns_name(id: &EndpointId) -> String {
     format!("{id}-x1y2.vpce-svc-1.eu-west-1.vpce.amazonaws.com")
 }
 
-pub(crate) fn endpoint_fact(desired: &Desired) -> EndpointFact {
+pub(crate) fn endpoint_fact(desired: &Desired) -> ObservedEndpoint {
     let id = EndpointId::from(ENDPOINT);
-    EndpointFact {
+    ObservedEndpoint {
         type_: EndpointType::Interface,
         requester_managed: false,
         created: None,
@@ -131,8 +131,8 @@ pub(crate) fn endpoint_fact(desired: &Desired) -> EndpointFact {
     }
 }
 
-pub(crate) fn group_fact(tags: &BTreeMap<String, String>, ingress: RuleSet, egress: RuleSet) -> GroupFact {
-    GroupFact {
+pub(crate) fn group_fact(tags: &BTreeMap<String, String>, ingress: RuleSet, egress: RuleSet) -> ObservedGroup {
+    ObservedGroup {
         id: OWN_GROUP.into(),
         name: owner().group_name(),
         description: owner().group_description(),
@@ -144,8 +144,8 @@ pub(crate) fn group_fact(tags: &BTreeMap<String, String>, ingress: RuleSet, egre
     }
 }
 
-pub(crate) fn service_fact(name: &str, ours: bool) -> ServiceFact {
-    ServiceFact {
+pub(crate) fn service_fact(name: &str, ours: bool) -> ObservedService {
+    ObservedService {
         name: name.into(),
         ours,
         unowned: false,
@@ -160,11 +160,11 @@ pub(crate) fn service_fact(name: &str, ours: bool) -> ServiceFact {
 /// What is there once all of it is as desired.
 pub(crate) fn settled(desired: &Desired) -> Observed {
     Observed {
-        endpoint: Sight::Ours(endpoint_fact(desired)),
+        endpoint: Lookup::Owned(endpoint_fact(desired)),
         spare_endpoints: Vec::new(),
         group: match &desired.groups {
-            Groups::Own(own) => Sight::Ours(group_fact(&desired.tags, own.ingress.clone(), own.egress.clone())),
-            Groups::Provided(_) => Sight::Absent,
+            Groups::Own(own) => Lookup::Owned(group_fact(&desired.tags, own.ingress.clone(), own.egress.clone())),
+            Groups::Provided(_) => Lookup::Absent,
         },
         services: desired
             .service
@@ -177,28 +177,28 @@ pub(crate) fn settled(desired: &Desired) -> Observed {
 /// Nothing of it is there.
 pub(crate) fn nothing() -> Observed {
     Observed {
-        endpoint: Sight::Absent,
+        endpoint: Lookup::Absent,
         spare_endpoints: Vec::new(),
-        group: Sight::Absent,
+        group: Lookup::Absent,
         services: Vec::new(),
     }
 }
 
-pub(crate) fn endpoint(observed: &mut Observed) -> &mut EndpointFact {
+pub(crate) fn endpoint(observed: &mut Observed) -> &mut ObservedEndpoint {
     match &mut observed.endpoint {
-        Sight::Ours(fact) | Sight::Lost(fact) => fact,
+        Lookup::Owned(fact) | Lookup::Unowned(fact) => fact,
         other => panic!("no endpoint: {other:?}"),
     }
 }
 
-pub(crate) fn group(observed: &mut Observed) -> &mut GroupFact {
+pub(crate) fn group(observed: &mut Observed) -> &mut ObservedGroup {
     match &mut observed.group {
-        Sight::Ours(fact) | Sight::Lost(fact) => fact,
+        Lookup::Owned(fact) | Lookup::Unowned(fact) => fact,
         other => panic!("no group: {other:?}"),
     }
 }
 
-pub(crate) fn rules_of(group: &mut GroupFact, direction: Direction) -> &mut RuleSet {
+pub(crate) fn rules_of(group: &mut ObservedGroup, direction: Direction) -> &mut RuleSet {
     match direction {
         Direction::Ingress => &mut group.ingress,
         Direction::Egress => &mut group.egress,

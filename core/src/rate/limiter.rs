@@ -1,25 +1,23 @@
 //! The line before one EC2 action of one account and region: a token bucket, and whose turn it is.
 //!
-//! Nobody sleeps for a token. Who asks and has to wait keeps a place, under an id of its own, and
-//! asks again when told; asking again finds the same place. Turns go round by namespace, so that a
+//! Nobody sleeps for a token. Who asks and has to wait keeps a reservation, under an id of its own, and
+//! asks again when told; asking again finds the same reservation. Turns go round by namespace, so that a
 //! thousand asks of one namespace delay another's first by one.
 //!
-//! There is no clock here: `now` is a time since any epoch, the same for all calls to a line.
+//! There is no clock here: `now` is a time since any epoch, the same for all calls to a limiter.
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::limits::Limit;
+use super::limits::Limit;
 
-mod pace;
-
-use pace::Pace;
+use super::adaptive::AdaptiveRate;
 
 /// Refill runs a little slower than AWS documents it: our clock and theirs need not agree, and what
 /// is a hair too fast ends in a refused call.
 const REFILL_SHARE: f64 = 0.99;
 
-/// A place lapses when its owner is this late. Owners are woken by timers and may wait for a free
-/// worker, which takes seconds at worst; one that is later has forgotten the place, or died.
+/// A reservation lapses when its owner is this late. Owners are woken by timers and may wait for a free
+/// worker, which takes seconds at worst; one that is later has forgotten the reservation, or died.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Nobody is told to wait longer than this at once: when those ahead leave, the turn comes sooner
@@ -34,85 +32,85 @@ const ROUNDING: Duration = Duration::from_millis(1);
 
 /// The answer to an ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// Make the call: a token is spent on it and the place is free.
+pub enum Decision {
+    /// Make the call: a token is spent on it and the reservation is free.
     Go,
     /// Ask again after this time.
     Wait(Duration),
 }
 
-/// One token bucket and the places of those who wait for it.
+/// One token bucket and the reservations of those who wait for it.
 #[derive(Debug, Clone)]
-pub struct Line {
+pub struct FairRateLimiter {
     limit: Limit,
     tokens: f64,
     /// Up to when `tokens` has been refilled.
     refilled: Duration,
     /// The share of the refill that others leave us.
-    pace: Pace,
+    adaptive: AdaptiveRate,
     /// Those who wait, in the order their namespaces joined.
-    teams: Vec<Team>,
+    queues: Vec<NamespaceQueue>,
 }
 
-/// The places of one namespace.
+/// The reservations of one namespace.
 #[derive(Debug, Clone)]
-struct Team {
+struct NamespaceQueue {
     namespace: String,
-    /// The round in which the first place has its turn; each further place has the next.
+    /// The round in which the first reservation has its turn; each further reservation has the next.
     round: u64,
-    places: VecDeque<Place>,
+    reservations: VecDeque<Reservation>,
 }
 
 #[derive(Debug, Clone)]
-struct Place {
+struct Reservation {
     id: String,
     /// When the owner was told to ask again, or was woken to do so.
     expected: Duration,
 }
 
-impl Team {
-    /// How many of our places have their turn before round `round` begins.
+impl NamespaceQueue {
+    /// How many of our reservations have their turn before round `round` begins.
     fn before(&self, round: u64) -> usize {
         let rounds = usize::try_from(round.saturating_sub(self.round)).unwrap_or(usize::MAX);
-        rounds.min(self.places.len())
+        rounds.min(self.reservations.len())
     }
 }
 
-impl Line {
-    /// A line whose bucket holds one token: after a start nobody knows what was spent before.
+impl FairRateLimiter {
+    /// A limiter whose bucket holds one token: after a start nobody knows what was spent before.
     pub fn new(limit: Limit, now: Duration) -> Self {
-        Line {
+        FairRateLimiter {
             limit,
             tokens: 1.0,
             refilled: now,
-            pace: Pace::full(),
-            teams: Vec::new(),
+            adaptive: AdaptiveRate::full(),
+            queues: Vec::new(),
         }
     }
 
     /// Asks for a token for `id`, an object of `namespace`.
     ///
-    /// Who gets `Wait` has a place and keeps it by asking again when told.
-    pub fn ask(&mut self, id: &str, namespace: &str, now: Duration) -> Turn {
+    /// Who gets `Wait` has a reservation and keeps it by asking again when told.
+    pub fn acquire(&mut self, id: &str, namespace: &str, now: Duration) -> Decision {
         self.advance(now);
-        let (team, place) = self.find(id).unwrap_or_else(|| self.join(id, namespace, now));
-        let needed = self.ahead(team, place) + 1;
+        let (queue, reservation) = self.find(id).unwrap_or_else(|| self.join(id, namespace, now));
+        let needed = self.ahead(queue, reservation) + 1;
         let missing = needed as f64 - self.tokens;
         if missing <= 0.0 {
             self.tokens -= 1.0;
-            self.serve(team, place);
-            return Turn::Go;
+            self.serve(queue, reservation);
+            return Decision::Go;
         }
         let wait = self.time_for(missing).saturating_add(ROUNDING).min(LONGEST_WAIT);
-        self.teams[team].places[place].expected = now + wait;
-        Turn::Wait(wait)
+        self.queues[queue].reservations[reservation].expected = now + wait;
+        Decision::Wait(wait)
     }
 
-    /// How long `id` still has to wait for its turn, if all ahead of it take theirs; none if it has no place.
+    /// How long `id` still has to wait for its turn, if all ahead of it take theirs; none if it has no reservation.
     pub fn expected_wait(&mut self, id: &str, now: Duration) -> Option<Duration> {
         self.advance(now);
-        let (team, place) = self.find(id)?;
-        let needed = self.ahead(team, place) + 1;
+        let (queue, reservation) = self.find(id)?;
+        let needed = self.ahead(queue, reservation) + 1;
         Some(self.time_for((needed as f64 - self.tokens).max(0.0)))
     }
 
@@ -120,10 +118,10 @@ impl Line {
         Duration::try_from_secs_f64(tokens / self.rate()).unwrap_or(Duration::MAX)
     }
 
-    /// Gives up the place of `id`, if it has one.
-    pub fn leave(&mut self, id: &str) {
-        if let Some((team, place)) = self.find(id) {
-            self.teams[team].places.remove(place);
+    /// Gives up the reservation of `id`, if it has one.
+    pub fn cancel(&mut self, id: &str) {
+        if let Some((queue, reservation)) = self.find(id) {
+            self.queues[queue].reservations.remove(reservation);
             self.drop_empty();
         }
     }
@@ -134,30 +132,30 @@ impl Line {
         self.advance(now);
         let missing = (1.0 - self.tokens).max(0.0);
         let rate = self.rate();
-        let place = self.first()?;
+        let reservation = self.first()?;
         let due = Duration::try_from_secs_f64(missing / rate)
             .unwrap_or(LONGEST_WAIT)
             .min(LONGEST_WAIT);
-        let is_early = now + due + EARLY < place.expected && can_be_woken(&place.id);
+        let is_early = now + due + EARLY < reservation.expected && can_be_woken(&reservation.id);
         is_early.then(|| {
-            place.expected = now;
-            place.id.clone()
+            reservation.expected = now;
+            reservation.id.clone()
         })
     }
 
-    /// When the place of the first in turn lapses, if its owner does not come.
+    /// When the reservation of the first in turn lapses, if its owner does not come.
     pub fn lapses_at(&mut self) -> Option<Duration> {
         Some(self.first()?.expected.saturating_add(GRACE))
     }
 
-    /// The place that has the next turn.
-    fn first(&mut self) -> Option<&mut Place> {
-        let (_, team) = self
-            .teams
+    /// The reservation that has the next turn.
+    fn first(&mut self) -> Option<&mut Reservation> {
+        let (_, queue) = self
+            .queues
             .iter_mut()
             .enumerate()
-            .min_by_key(|(at, team)| (team.round, *at))?;
-        team.places.front_mut()
+            .min_by_key(|(at, queue)| (queue.round, *at))?;
+        queue.reservations.front_mut()
     }
 
     /// AWS refused a call for its rate: the bucket is empty, whatever we thought, and someone else
@@ -165,7 +163,7 @@ impl Line {
     pub fn throttled(&mut self, now: Duration) {
         self.advance(now);
         self.tokens = 0.0;
-        self.pace.refused(now);
+        self.adaptive.refused(now);
     }
 
     /// Tokens in the bucket.
@@ -177,59 +175,59 @@ impl Line {
 
     /// How many wait, those included who were expected and did not come.
     pub fn len(&self) -> usize {
-        self.teams.iter().map(|team| team.places.len()).sum()
+        self.queues.iter().map(|queue| queue.reservations.len()).sum()
     }
 
     /// The ids of those who wait.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
-        let places = self.teams.iter().flat_map(|team| &team.places);
-        places.map(|place| place.id.as_str())
+        let reservations = self.queues.iter().flat_map(|queue| &queue.reservations);
+        reservations.map(|reservation| reservation.id.as_str())
     }
 
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
-        self.teams.is_empty()
+        self.queues.is_empty()
     }
 
     /// Whether the line can be forgotten: nobody waits, and a new bucket would hold no more than
     /// this one does.
     pub fn is_idle(&self, now: Duration) -> bool {
         let waiting = self
-            .teams
+            .queues
             .iter()
-            .flat_map(|team| &team.places)
-            .any(|place| !place.has_lapsed(now));
+            .flat_map(|queue| &queue.reservations)
+            .any(|reservation| !reservation.has_lapsed(now));
         let mut bucket = self.bare();
         bucket.refill(now);
-        !waiting && bucket.pace.is_full() && bucket.tokens >= self.limit.burst
+        !waiting && bucket.adaptive.is_full() && bucket.tokens >= self.limit.burst
     }
 
     /// The bucket without those who wait, to look ahead with.
-    fn bare(&self) -> Line {
-        Line {
-            teams: Vec::new(),
+    fn bare(&self) -> FairRateLimiter {
+        FairRateLimiter {
+            queues: Vec::new(),
             ..*self
         }
     }
 
     /// Tokens a second at present.
     fn rate(&self) -> f64 {
-        self.limit.refill_per_second * REFILL_SHARE * self.pace.share()
+        self.limit.refill_per_second * REFILL_SHARE * self.adaptive.share()
     }
 
-    /// Refills the bucket and frees the places of those who did not come.
+    /// Refills the bucket and frees the reservations of those who did not come.
     fn advance(&mut self, now: Duration) {
         self.refill(now);
-        for team in &mut self.teams {
-            team.places.retain(|place| !place.has_lapsed(now));
+        for queue in &mut self.queues {
+            queue.reservations.retain(|reservation| !reservation.has_lapsed(now));
         }
         self.drop_empty();
     }
 
     fn refill(&mut self, now: Duration) {
-        while self.pace.next() <= now {
-            self.fill_until(self.pace.next());
-            self.pace.change();
+        while self.adaptive.next() <= now {
+            self.fill_until(self.adaptive.next());
+            self.adaptive.change();
         }
         self.fill_until(now);
     }
@@ -241,66 +239,66 @@ impl Line {
     }
 
     fn find(&self, id: &str) -> Option<(usize, usize)> {
-        self.teams.iter().enumerate().find_map(|(at, team)| {
-            let place = team.places.iter().position(|place| place.id == id)?;
-            Some((at, place))
+        self.queues.iter().enumerate().find_map(|(at, queue)| {
+            let reservation = queue.reservations.iter().position(|reservation| reservation.id == id)?;
+            Some((at, reservation))
         })
     }
 
-    /// A new place behind the others of its namespace, or, for the first of a namespace, behind the
+    /// A new reservation behind the others of its namespace, or, for the first of a namespace, behind the
     /// next turn of each other namespace.
     fn join(&mut self, id: &str, namespace: &str, now: Duration) -> (usize, usize) {
-        let place = Place {
+        let reservation = Reservation {
             id: id.to_owned(),
             expected: now,
         };
-        let team = self
-            .teams
+        let queue = self
+            .queues
             .iter()
-            .position(|team| team.namespace == namespace)
+            .position(|queue| queue.namespace == namespace)
             .unwrap_or_else(|| {
-                let round = self.teams.iter().map(|team| team.round).max().unwrap_or(0);
-                self.teams.push(Team {
+                let round = self.queues.iter().map(|queue| queue.round).max().unwrap_or(0);
+                self.queues.push(NamespaceQueue {
                     namespace: namespace.to_owned(),
                     round,
-                    places: VecDeque::new(),
+                    reservations: VecDeque::new(),
                 });
-                self.teams.len() - 1
+                self.queues.len() - 1
             });
-        self.teams[team].places.push_back(place);
-        (team, self.teams[team].places.len() - 1)
+        self.queues[queue].reservations.push_back(reservation);
+        (queue, self.queues[queue].reservations.len() - 1)
     }
 
-    /// How many places have their turn before this one: all of earlier rounds, and in its own those
+    /// How many reservations have their turn before this one: all of earlier rounds, and in its own those
     /// whose namespace joined earlier.
-    fn ahead(&self, team: usize, place: usize) -> usize {
-        let round = self.teams[team].round + place as u64;
-        let others = self.teams.iter().enumerate().filter(|(at, _)| *at != team);
+    fn ahead(&self, queue: usize, reservation: usize) -> usize {
+        let round = self.queues[queue].round + reservation as u64;
+        let others = self.queues.iter().enumerate().filter(|(at, _)| *at != queue);
         let theirs: usize = others
-            .map(|(at, other)| other.before(if at < team { round + 1 } else { round }))
+            .map(|(at, other)| other.before(if at < queue { round + 1 } else { round }))
             .sum();
-        theirs + place
+        theirs + reservation
     }
 
-    /// Frees the place of one whose turn it was and gives the next turns to the others.
-    fn serve(&mut self, team: usize, place: usize) {
-        let round = self.teams[team].round;
-        self.teams[team].places.remove(place);
-        self.teams[team].round += 1;
+    /// Frees the reservation of one whose turn it was and gives the next turns to the others.
+    fn serve(&mut self, queue: usize, reservation: usize) {
+        let round = self.queues[queue].round;
+        self.queues[queue].reservations.remove(reservation);
+        self.queues[queue].round += 1;
         // Who was passed over, for not asking in time, is owed one turn and no more: else its
         // namespace could save up turns and then spend them all at once.
-        for team in &mut self.teams {
-            team.round = team.round.max(round);
+        for queue in &mut self.queues {
+            queue.round = queue.round.max(round);
         }
         self.drop_empty();
     }
 
     fn drop_empty(&mut self) {
-        self.teams.retain(|team| !team.places.is_empty());
+        self.queues.retain(|queue| !queue.reservations.is_empty());
     }
 }
 
-impl Place {
+impl Reservation {
     fn has_lapsed(&self, now: Duration) -> bool {
         now > self.expected.saturating_add(GRACE)
     }
@@ -328,16 +326,16 @@ mod tests {
     }
 
     /// Asks for all of `waiting` whenever each is due, until all had their turn. Who went, when.
-    fn run(line: &mut Line, waiting: &[(&str, &str)], from: Duration) -> Vec<(String, Duration)> {
+    fn run(limiter: &mut FairRateLimiter, waiting: &[(&str, &str)], from: Duration) -> Vec<(String, Duration)> {
         let mut due: Vec<(Duration, usize)> = (0..waiting.len()).map(|at| (from, at)).collect();
         let mut went = Vec::new();
         while !due.is_empty() {
             due.sort();
             let (now, at) = due.remove(0);
             let (id, namespace) = waiting[at];
-            match line.ask(id, namespace, now) {
-                Turn::Go => went.push((id.to_owned(), now)),
-                Turn::Wait(wait) => due.push((now + wait, at)),
+            match limiter.acquire(id, namespace, now) {
+                Decision::Go => went.push((id.to_owned(), now)),
+                Decision::Wait(wait) => due.push((now + wait, at)),
             }
         }
         went
@@ -345,9 +343,9 @@ mod tests {
 
     #[test]
     fn a_new_line_holds_one_token_and_not_the_burst() {
-        let mut line = Line::new(ENDPOINTS, seconds(100.0));
-        assert_eq!(line.ask("a", "team", seconds(100.0)), Turn::Go);
-        let Turn::Wait(wait) = line.ask("b", "team", seconds(100.0)) else {
+        let mut limiter = FairRateLimiter::new(ENDPOINTS, seconds(100.0));
+        assert_eq!(limiter.acquire("a", "team", seconds(100.0)), Decision::Go);
+        let Decision::Wait(wait) = limiter.acquire("b", "team", seconds(100.0)) else {
             panic!("there was a second token");
         };
         assert!((wait.as_secs_f64() - 1.0 / 0.297).abs() < 0.01, "{wait:?}");
@@ -355,41 +353,47 @@ mod tests {
 
     #[test]
     fn a_wait_that_was_kept_ends_in_go() {
-        let mut line = Line::new(ENDPOINTS, Duration::ZERO);
+        let mut limiter = FairRateLimiter::new(ENDPOINTS, Duration::ZERO);
         let ids: Vec<String> = (0..100).map(|n| format!("e{n}")).collect();
         let waiting: Vec<(&str, &str)> = ids.iter().map(|id| (id.as_str(), "team")).collect();
-        let went = run(&mut line, &waiting, Duration::ZERO);
+        let went = run(&mut limiter, &waiting, Duration::ZERO);
         let order: Vec<&str> = went.iter().map(|(id, _)| id.as_str()).collect();
         assert_eq!(order, ids);
         let (_, last) = &went[99];
         // 99 tokens at 0.297 a second: the documented rate would take 330 s.
         assert!(*last < seconds(336.0), "{last:?}");
-        assert!(line.is_empty());
+        assert!(limiter.is_empty());
     }
 
     #[test]
     fn asking_again_finds_the_same_place() {
-        let mut line = Line::new(ENDPOINTS, Duration::ZERO);
-        assert_eq!(line.ask("first", "team", Duration::ZERO), Turn::Go);
+        let mut limiter = FairRateLimiter::new(ENDPOINTS, Duration::ZERO);
+        assert_eq!(limiter.acquire("first", "team", Duration::ZERO), Decision::Go);
         for _ in 0..10 {
-            assert!(matches!(line.ask("a", "team", Duration::ZERO), Turn::Wait(_)));
-            assert!(matches!(line.ask("b", "team", Duration::ZERO), Turn::Wait(_)));
+            assert!(matches!(
+                limiter.acquire("a", "team", Duration::ZERO),
+                Decision::Wait(_)
+            ));
+            assert!(matches!(
+                limiter.acquire("b", "team", Duration::ZERO),
+                Decision::Wait(_)
+            ));
         }
-        assert_eq!(line.len(), 2);
+        assert_eq!(limiter.len(), 2);
         let turn = seconds(3.4);
-        assert!(matches!(line.ask("b", "team", turn), Turn::Wait(_)));
-        assert_eq!(line.ask("a", "team", turn), Turn::Go);
-        assert_eq!(line.len(), 1);
+        assert!(matches!(limiter.acquire("b", "team", turn), Decision::Wait(_)));
+        assert_eq!(limiter.acquire("a", "team", turn), Decision::Go);
+        assert_eq!(limiter.len(), 1);
     }
 
     #[test]
     fn a_thousand_asks_of_one_namespace_delay_another_by_one() {
-        let mut line = Line::new(QUICK, Duration::ZERO);
+        let mut limiter = FairRateLimiter::new(QUICK, Duration::ZERO);
         let ids: Vec<String> = (0..1000).map(|n| format!("many{n}")).collect();
         let mut waiting: Vec<(&str, &str)> = ids.iter().map(|id| (id.as_str(), "loud")).collect();
         waiting.push(("few0", "quiet"));
         waiting.push(("few1", "quiet"));
-        let went = run(&mut line, &waiting, Duration::ZERO);
+        let went = run(&mut limiter, &waiting, Duration::ZERO);
         let order: Vec<&str> = went.iter().map(|(id, _)| id.as_str()).collect();
         // The first token was there before the quiet one came.
         assert_eq!(order[..5], ["many0", "many1", "few0", "many2", "few1"]);
@@ -397,17 +401,20 @@ mod tests {
 
     #[test]
     fn a_namespace_that_comes_and_goes_gets_no_second_turn_in_a_round() {
-        let mut line = Line::new(QUICK, Duration::ZERO);
-        assert_eq!(line.ask("warm-up", "x", Duration::ZERO), Turn::Go);
+        let mut limiter = FairRateLimiter::new(QUICK, Duration::ZERO);
+        assert_eq!(limiter.acquire("warm-up", "x", Duration::ZERO), Decision::Go);
         for (id, namespace) in [("a0", "a"), ("b0", "b"), ("b1", "b"), ("c0", "c"), ("c1", "c")] {
-            assert!(matches!(line.ask(id, namespace, Duration::ZERO), Turn::Wait(_)));
+            assert!(matches!(
+                limiter.acquire(id, namespace, Duration::ZERO),
+                Decision::Wait(_)
+            ));
         }
-        assert_eq!(line.ask("a0", "a", seconds(0.11)), Turn::Go);
-        assert_eq!(line.ask("b0", "b", seconds(0.22)), Turn::Go);
+        assert_eq!(limiter.acquire("a0", "a", seconds(0.11)), Decision::Go);
+        assert_eq!(limiter.acquire("b0", "b", seconds(0.22)), Decision::Go);
         // Back again, while c has not had its turn: behind all who were there.
-        assert!(matches!(line.ask("a1", "a", seconds(0.22)), Turn::Wait(_)));
+        assert!(matches!(limiter.acquire("a1", "a", seconds(0.22)), Decision::Wait(_)));
         let waiting = [("a1", "a"), ("b1", "b"), ("c0", "c"), ("c1", "c")];
-        let order: Vec<String> = run(&mut line, &waiting, seconds(0.23))
+        let order: Vec<String> = run(&mut limiter, &waiting, seconds(0.23))
             .into_iter()
             .map(|(id, _)| id)
             .collect();
@@ -416,17 +423,20 @@ mod tests {
 
     #[test]
     fn a_namespace_cannot_save_up_turns_by_being_late() {
-        let mut line = Line::new(QUICK, Duration::ZERO);
+        let mut limiter = FairRateLimiter::new(QUICK, Duration::ZERO);
         let ids: Vec<String> = (0..30).map(|n| format!("b{n}")).collect();
-        assert_eq!(line.ask("warm-up", "x", Duration::ZERO), Turn::Go);
-        assert!(matches!(line.ask("late", "a", Duration::ZERO), Turn::Wait(_)));
+        assert_eq!(limiter.acquire("warm-up", "x", Duration::ZERO), Decision::Go);
+        assert!(matches!(
+            limiter.acquire("late", "a", Duration::ZERO),
+            Decision::Wait(_)
+        ));
         for id in &ids {
-            assert!(matches!(line.ask(id, "b", Duration::ZERO), Turn::Wait(_)));
+            assert!(matches!(limiter.acquire(id, "b", Duration::ZERO), Decision::Wait(_)));
         }
         // There is always a token for the late one, and one more for the next of b.
         let mut now = seconds(0.21);
         for id in &ids[..20] {
-            assert_eq!(line.ask(id, "b", now), Turn::Go, "{id}");
+            assert_eq!(limiter.acquire(id, "b", now), Decision::Go, "{id}");
             now += seconds(0.102);
         }
         let waiting = [
@@ -438,7 +448,7 @@ mod tests {
             ("b22", "b"),
             ("late", "a"),
         ];
-        let order: Vec<String> = run(&mut line, &waiting, now).into_iter().map(|(id, _)| id).collect();
+        let order: Vec<String> = run(&mut limiter, &waiting, now).into_iter().map(|(id, _)| id).collect();
         let turns: String = order.iter().filter_map(|id| id.chars().next()).collect();
         assert!(
             !turns.contains("aaa") && !turns.contains("bbb"),
@@ -448,93 +458,100 @@ mod tests {
 
     #[test]
     fn an_owner_that_is_late_holds_its_turn_for_a_while_and_then_lapses() {
-        let mut line = Line::new(QUICK, Duration::ZERO);
-        assert_eq!(line.ask("warm-up", "x", Duration::ZERO), Turn::Go);
-        let Turn::Wait(wait) = line.ask("dead", "a", Duration::ZERO) else {
+        let mut limiter = FairRateLimiter::new(QUICK, Duration::ZERO);
+        assert_eq!(limiter.acquire("warm-up", "x", Duration::ZERO), Decision::Go);
+        let Decision::Wait(wait) = limiter.acquire("dead", "a", Duration::ZERO) else {
             panic!("no token was left");
         };
-        assert!(matches!(line.ask("alive", "b", Duration::ZERO), Turn::Wait(_)));
+        assert!(matches!(
+            limiter.acquire("alive", "b", Duration::ZERO),
+            Decision::Wait(_)
+        ));
         // One token: it is the late one's. Two: there is one for each.
-        assert!(matches!(line.ask("alive", "b", wait), Turn::Wait(_)));
-        assert_eq!(line.ask("alive", "b", wait * 2), Turn::Go);
-        assert_eq!(line.len(), 1);
-        assert_eq!(line.ask("other", "b", wait * 4), Turn::Go);
+        assert!(matches!(limiter.acquire("alive", "b", wait), Decision::Wait(_)));
+        assert_eq!(limiter.acquire("alive", "b", wait * 2), Decision::Go);
+        assert_eq!(limiter.len(), 1);
+        assert_eq!(limiter.acquire("other", "b", wait * 4), Decision::Go);
         // It comes in time after all.
-        let mut late = line.clone();
-        assert_eq!(late.ask("dead", "a", wait + GRACE), Turn::Go);
+        let mut late = limiter.clone();
+        assert_eq!(late.acquire("dead", "a", wait + GRACE), Decision::Go);
         // It never comes.
-        assert_eq!(line.ask("more", "b", wait * 2 + GRACE), Turn::Go);
-        assert!(line.is_empty());
+        assert_eq!(limiter.acquire("more", "b", wait * 2 + GRACE), Decision::Go);
+        assert!(limiter.is_empty());
     }
 
     #[test]
     fn leaving_frees_the_place_for_those_behind() {
-        let mut line = Line::new(ENDPOINTS, Duration::ZERO);
-        assert_eq!(line.ask("warm-up", "a", Duration::ZERO), Turn::Go);
-        assert!(matches!(line.ask("a", "a", Duration::ZERO), Turn::Wait(_)));
-        assert!(matches!(line.ask("b", "a", Duration::ZERO), Turn::Wait(_)));
-        line.leave("a");
-        line.leave("a stranger");
-        assert_eq!(line.len(), 1);
-        assert_eq!(line.ask("b", "a", seconds(3.4)), Turn::Go);
+        let mut limiter = FairRateLimiter::new(ENDPOINTS, Duration::ZERO);
+        assert_eq!(limiter.acquire("warm-up", "a", Duration::ZERO), Decision::Go);
+        assert!(matches!(limiter.acquire("a", "a", Duration::ZERO), Decision::Wait(_)));
+        assert!(matches!(limiter.acquire("b", "a", Duration::ZERO), Decision::Wait(_)));
+        limiter.cancel("a");
+        limiter.cancel("a stranger");
+        assert_eq!(limiter.len(), 1);
+        assert_eq!(limiter.acquire("b", "a", seconds(3.4)), Decision::Go);
     }
 
     /// Asks for all of these at once; all have to wait.
-    fn queue(line: &mut Line, namespace: &str, ids: &[String], now: Duration) {
+    fn queue(limiter: &mut FairRateLimiter, namespace: &str, ids: &[String], now: Duration) {
         for id in ids {
-            assert!(matches!(line.ask(id, namespace, now), Turn::Wait(_)));
+            assert!(matches!(limiter.acquire(id, namespace, now), Decision::Wait(_)));
         }
     }
 
     #[test]
     fn when_those_ahead_leave_the_first_that_is_left_is_woken_and_then_the_next() {
-        let mut line = Line::new(ENDPOINTS, Duration::ZERO);
-        assert_eq!(line.ask("warm-up", "a", Duration::ZERO), Turn::Go);
+        let mut limiter = FairRateLimiter::new(ENDPOINTS, Duration::ZERO);
+        assert_eq!(limiter.acquire("warm-up", "a", Duration::ZERO), Decision::Go);
         let ids: Vec<String> = (0..300).map(|n| format!("e{n}")).collect();
-        queue(&mut line, "a", &ids, Duration::ZERO);
-        assert_eq!(line.early(Duration::ZERO, |_| true), None, "the first knows its time");
+        queue(&mut limiter, "a", &ids, Duration::ZERO);
+        assert_eq!(
+            limiter.early(Duration::ZERO, |_| true),
+            None,
+            "the first knows its time"
+        );
         for id in &ids[..298] {
-            line.leave(id);
+            limiter.cancel(id);
         }
         let now = seconds(1.0);
-        assert_eq!(line.early(now, |_| false), None, "nobody to wake");
-        assert_eq!(line.early(now, |_| true).as_deref(), Some("e298"));
-        assert_eq!(line.early(now, |_| true), None, "once");
-        let Turn::Wait(wait) = line.ask("e298", "a", now) else {
+        assert_eq!(limiter.early(now, |_| false), None, "nobody to wake");
+        assert_eq!(limiter.early(now, |_| true).as_deref(), Some("e298"));
+        assert_eq!(limiter.early(now, |_| true), None, "once");
+        let Decision::Wait(wait) = limiter.acquire("e298", "a", now) else {
             panic!("the token is not there yet");
         };
         assert!(wait < seconds(2.5), "{wait:?}");
-        assert_eq!(line.early(now, |_| true), None);
-        assert_eq!(line.ask("e298", "a", now + wait), Turn::Go);
-        assert_eq!(line.early(now + wait, |_| true).as_deref(), Some("e299"));
+        assert_eq!(limiter.early(now, |_| true), None);
+        assert_eq!(limiter.acquire("e298", "a", now + wait), Decision::Go);
+        assert_eq!(limiter.early(now + wait, |_| true).as_deref(), Some("e299"));
     }
 
     #[test]
     fn when_the_first_does_not_come_the_next_is_woken_as_its_place_lapses() {
-        let mut line = Line::new(QUICK, Duration::ZERO);
-        assert_eq!(line.ask("warm-up", "x", Duration::ZERO), Turn::Go);
-        queue(&mut line, "a", &["dead".to_owned()], Duration::ZERO);
-        line.throttled(Duration::ZERO);
+        let mut limiter = FairRateLimiter::new(QUICK, Duration::ZERO);
+        assert_eq!(limiter.acquire("warm-up", "x", Duration::ZERO), Decision::Go);
+        queue(&mut limiter, "a", &["dead".to_owned()], Duration::ZERO);
+        limiter.throttled(Duration::ZERO);
         let far: Vec<String> = (0..1000).map(|n| format!("b{n}")).collect();
-        queue(&mut line, "b", &far, Duration::ZERO);
+        queue(&mut limiter, "b", &far, Duration::ZERO);
         for id in &far[..900] {
-            line.leave(id);
+            limiter.cancel(id);
         }
-        let lapses = line.lapses_at().expect("one waits");
+        let lapses = limiter.lapses_at().expect("one waits");
         assert!(lapses > GRACE && lapses < GRACE + seconds(1.0), "{lapses:?}");
-        assert_eq!(line.early(lapses, |_| true), None);
-        assert_eq!(line.early(lapses + ROUNDING, |_| true).as_deref(), Some("b900"));
-        assert_eq!(line.ask("b900", "b", lapses + ROUNDING), Turn::Go);
+        assert_eq!(limiter.early(lapses, |_| true), None);
+        assert_eq!(limiter.early(lapses + ROUNDING, |_| true).as_deref(), Some("b900"));
+        assert_eq!(limiter.acquire("b900", "b", lapses + ROUNDING), Decision::Go);
     }
 
     #[test]
     fn nobody_is_told_to_wait_longer_than_a_minute() {
-        let mut line = Line::new(ENDPOINTS, Duration::ZERO);
-        let waits = (0..1000).map(|n| line.ask(&n.to_string(), "a", Duration::ZERO));
+        let mut limiter = FairRateLimiter::new(ENDPOINTS, Duration::ZERO);
+        let waits = (0..1000).map(|n| limiter.acquire(&n.to_string(), "a", Duration::ZERO));
         let longest = waits
             .filter_map(|turn| match turn {
-                Turn::Go => None,
-                Turn::Wait(wait) => Some(wait),
+                Decision::Go => None,
+                Decision::Wait(wait) => Some(wait),
             })
             .max();
         assert_eq!(longest, Some(LONGEST_WAIT));
@@ -542,35 +559,35 @@ mod tests {
 
     #[test]
     fn being_throttled_empties_the_bucket_and_slows_the_refill_until_it_recovers() {
-        let mut line = Line::new(QUICK, Duration::ZERO);
+        let mut limiter = FairRateLimiter::new(QUICK, Duration::ZERO);
         let now = seconds(100.0);
-        line.throttled(now);
-        assert!(line.tokens(now).abs() < 1e-9);
-        let tenth = line.tokens(now + seconds(0.1));
+        limiter.throttled(now);
+        assert!(limiter.tokens(now).abs() < 1e-9);
+        let tenth = limiter.tokens(now + seconds(0.1));
         assert!((tenth - 0.99 * 0.9 * 0.7).abs() < 1e-9, "{tenth}");
-        assert!(!line.is_idle(now + seconds(629.0)));
-        assert!(line.is_idle(now + seconds(631.0)));
+        assert!(!limiter.is_idle(now + seconds(629.0)));
+        assert!(limiter.is_idle(now + seconds(631.0)));
     }
 
     /// An AWS bucket of which others take half, and a line that always has someone waiting: how many calls are refused in
     /// each ten minutes.
     fn refused_beside_others(tens_of_minutes: usize) -> Vec<usize> {
-        let mut line = Line::new(ENDPOINTS, Duration::ZERO);
+        let mut limiter = FairRateLimiter::new(ENDPOINTS, Duration::ZERO);
         let left = ENDPOINTS.refill_per_second / 2.0;
         let (mut tokens, mut filled) = (ENDPOINTS.burst, Duration::ZERO);
         let mut refused = vec![0; tens_of_minutes];
         let mut now = Duration::ZERO;
         while let Some(count) = refused.get_mut(now.as_secs() as usize / 600) {
-            match line.ask("one of many", "team", now) {
-                Turn::Wait(wait) => now += wait,
-                Turn::Go => {
+            match limiter.acquire("one of many", "team", now) {
+                Decision::Wait(wait) => now += wait,
+                Decision::Go => {
                     let refilled = tokens + (now - filled).as_secs_f64() * left;
                     (tokens, filled) = (refilled.min(ENDPOINTS.burst), now);
                     if tokens >= 1.0 {
                         tokens -= 1.0;
                     } else {
                         *count += 1;
-                        line.throttled(now);
+                        limiter.throttled(now);
                     }
                 }
             }
@@ -590,31 +607,31 @@ mod tests {
 
     #[test]
     fn a_line_is_idle_when_the_bucket_is_full_and_nobody_waits() {
-        let mut line = Line::new(ENDPOINTS, Duration::ZERO);
-        assert!(!line.is_idle(Duration::ZERO));
-        assert!(!line.is_idle(seconds(10.0)));
-        assert!(line.is_idle(seconds(10.2)));
-        assert_eq!(line.ask("a", "a", Duration::ZERO), Turn::Go);
-        assert!(matches!(line.ask("b", "a", Duration::ZERO), Turn::Wait(_)));
-        assert!(!line.is_idle(seconds(13.4)));
+        let mut limiter = FairRateLimiter::new(ENDPOINTS, Duration::ZERO);
+        assert!(!limiter.is_idle(Duration::ZERO));
+        assert!(!limiter.is_idle(seconds(10.0)));
+        assert!(limiter.is_idle(seconds(10.2)));
+        assert_eq!(limiter.acquire("a", "a", Duration::ZERO), Decision::Go);
+        assert!(matches!(limiter.acquire("b", "a", Duration::ZERO), Decision::Wait(_)));
+        assert!(!limiter.is_idle(seconds(13.4)));
         // b never came back.
-        assert!(line.is_idle(seconds(30.0)));
+        assert!(limiter.is_idle(seconds(30.0)));
     }
 
     #[test]
     fn time_that_goes_backwards_makes_no_tokens() {
-        let mut line = Line::new(QUICK, seconds(10.0));
-        assert_eq!(line.ask("a", "a", seconds(10.0)), Turn::Go);
-        assert!(matches!(line.ask("b", "a", seconds(1.0)), Turn::Wait(_)));
-        assert!(line.tokens(seconds(10.0)).abs() < 1e-9);
+        let mut limiter = FairRateLimiter::new(QUICK, seconds(10.0));
+        assert_eq!(limiter.acquire("a", "a", seconds(10.0)), Decision::Go);
+        assert!(matches!(limiter.acquire("b", "a", seconds(1.0)), Decision::Wait(_)));
+        assert!(limiter.tokens(seconds(10.0)).abs() < 1e-9);
     }
 
-    /// What can happen to a line.
+    /// What can happen to a limiter.
     #[derive(Debug, Clone)]
     enum Event {
         /// A new object of this namespace asks.
         New(u8),
-        /// The owner of the place that is longest due asks again.
+        /// The owner of the reservation that is longest due asks again.
         Return,
         /// A waiting object goes away without a word, or with one.
         Vanish {
@@ -644,7 +661,7 @@ mod tests {
         ) {
             let limit = Limit { burst: f64::from(burst), refill_per_second: refill };
             let mut now = Duration::ZERO;
-            let mut line = Line::new(limit, now);
+            let mut limiter = FairRateLimiter::new(limit, now);
             let mut waiting: Vec<(Duration, String, String)> = Vec::new();
             let mut went: Vec<Duration> = Vec::new();
             let mut made = 0;
@@ -667,12 +684,12 @@ mod tests {
                         if let Some((_, id, _)) = waiting.pop()
                             && politely
                         {
-                            line.leave(&id);
+                            limiter.cancel(&id);
                         }
                         continue;
                     }
                     Event::Throttled => {
-                        line.throttled(now);
+                        limiter.throttled(now);
                         continue;
                     }
                     Event::Pass(milliseconds) => {
@@ -680,9 +697,9 @@ mod tests {
                         continue;
                     }
                 };
-                match line.ask(&id, &namespace, now) {
-                    Turn::Go => went.push(now),
-                    Turn::Wait(wait) => waiting.push((now + wait, id, namespace)),
+                match limiter.acquire(&id, &namespace, now) {
+                    Decision::Go => went.push(now),
+                    Decision::Wait(wait) => waiting.push((now + wait, id, namespace)),
                 }
             }
             for (first, start) in went.iter().enumerate() {
@@ -694,14 +711,14 @@ mod tests {
             }
         }
 
-        /// Whoever keeps asking when told gets a turn, in the time its place in the order of turns
+        /// Whoever keeps asking when told gets a turn, in the time its reservation in the order of turns
         /// takes, whatever new asks others add and whoever vanishes.
         #[test]
         fn nobody_starves(
             before in proptest::collection::vec(0..4_u8, 0..30),
             after in proptest::collection::vec((0..4_u8, any::<bool>()), 0..60),
         ) {
-            let mut line = Line::new(QUICK, Duration::ZERO);
+            let mut limiter = FairRateLimiter::new(QUICK, Duration::ZERO);
             let mut due: Vec<(Duration, String, String)> = Vec::new();
             for (at, namespace) in before.iter().enumerate() {
                 due.push((Duration::ZERO, format!("before{at}"), format!("n{namespace}")));
@@ -716,11 +733,11 @@ mod tests {
             loop {
                 due.sort();
                 let (now, id, namespace) = due.remove(0);
-                match line.ask(&id, &namespace, now) {
-                    Turn::Go if id == "patient" => break,
-                    Turn::Go => calls += 1,
-                    Turn::Wait(_) if id.starts_with("dies") => {}
-                    Turn::Wait(wait) => due.push((now + wait, id, namespace)),
+                match limiter.acquire(&id, &namespace, now) {
+                    Decision::Go if id == "patient" => break,
+                    Decision::Go => calls += 1,
+                    Decision::Wait(_) if id.starts_with("dies") => {}
+                    Decision::Wait(wait) => due.push((now + wait, id, namespace)),
                 }
                 prop_assert!(now < GRACE, "still waiting at {now:?} after {calls} calls");
             }
@@ -730,8 +747,8 @@ mod tests {
         /// another that still waits.
         #[test]
         fn turns_go_round(objects in proptest::collection::vec(0..5_u8, 1..60)) {
-            let mut line = Line::new(QUICK, Duration::ZERO);
-            line.throttled(Duration::ZERO);
+            let mut limiter = FairRateLimiter::new(QUICK, Duration::ZERO);
+            limiter.throttled(Duration::ZERO);
             let names: Vec<(String, String)> = objects
                 .iter()
                 .enumerate()
@@ -739,7 +756,7 @@ mod tests {
                 .collect();
             let waiting: Vec<(&str, &str)> =
                 names.iter().map(|(id, namespace)| (id.as_str(), namespace.as_str())).collect();
-            let went = run(&mut line, &waiting, Duration::ZERO);
+            let went = run(&mut limiter, &waiting, Duration::ZERO);
             prop_assert_eq!(went.len(), waiting.len());
             let mut left: std::collections::BTreeMap<&str, usize> = Default::default();
             for (_, namespace) in &waiting {

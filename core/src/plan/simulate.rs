@@ -2,7 +2,7 @@
 
 use crate::desired::Desired;
 use crate::ids::{EndpointId, GroupId};
-use crate::observed::{EndpointFact, EndpointType, GroupFact, Observed, ServiceFact, Sight, State};
+use crate::observed::{EndpointType, Lookup, Observed, ObservedEndpoint, ObservedGroup, ObservedService, State};
 use crate::plan::{Plan, ResourceId, Step};
 use crate::rules::{self, RuleSet};
 use crate::tags;
@@ -16,11 +16,11 @@ const ROUNDS: usize = 16;
 
 /// The steps from what is there to where planning has nothing left to do, if AWS does as it is told and nobody else
 /// changes anything. What AWS has not made yet is called `sg-new` and `vpce-new`.
-pub fn foresee(observed: &Observed, desired: Option<&Desired>, plan: impl Fn(&Observed) -> Plan) -> Vec<Step> {
+pub fn simulate(observed: &Observed, desired: Option<&Desired>, plan: impl Fn(&Observed) -> Plan) -> Vec<Step> {
     let mut seen = observed.clone();
     let mut steps = Vec::new();
-    if desired.is_some() && seen.endpoint == Sight::Gone {
-        seen.endpoint = Sight::Absent;
+    if desired.is_some() && seen.endpoint == Lookup::Deleted {
+        seen.endpoint = Lookup::Absent;
     }
     for _ in 0..ROUNDS {
         let next = plan(&seen).steps;
@@ -38,7 +38,7 @@ pub fn foresee(observed: &Observed, desired: Option<&Desired>, plan: impl Fn(&Ob
 
 /// AWS ends what it is at; says whether it was at anything.
 fn end_of_wait(seen: &mut Observed) -> bool {
-    let Sight::Ours(fact) = &mut seen.endpoint else {
+    let Lookup::Owned(fact) = &mut seen.endpoint else {
         return false;
     };
     match fact.state {
@@ -57,7 +57,7 @@ fn end_of_wait(seen: &mut Observed) -> bool {
             true
         }
         State::Deleting => {
-            seen.endpoint = Sight::Absent;
+            seen.endpoint = Lookup::Absent;
             true
         }
         _ => false,
@@ -73,7 +73,7 @@ fn carry_out(step: &Step, seen: &mut Observed) {
             vpc,
             tags,
         } => {
-            seen.group = Sight::Ours(GroupFact {
+            seen.group = Lookup::Owned(ObservedGroup {
                 id: NEW_GROUP.into(),
                 name: name.clone(),
                 description: description.clone(),
@@ -84,7 +84,7 @@ fn carry_out(step: &Step, seen: &mut Observed) {
                 ipv6_egress_unknown: true,
             });
         }
-        Step::Authorize(id, direction, rules) | Step::Describe(id, direction, rules) => {
+        Step::Authorize(id, direction, rules) | Step::UpdateRuleDescriptions(id, direction, rules) => {
             if let Some(fact) = group(seen, id) {
                 fact.set_rules(*direction, rules);
             }
@@ -101,7 +101,7 @@ fn carry_out(step: &Step, seen: &mut Observed) {
             groups,
             tags,
         } => {
-            seen.endpoint = Sight::Ours(EndpointFact {
+            seen.endpoint = Lookup::Owned(ObservedEndpoint {
                 id: NEW_ENDPOINT.into(),
                 type_: EndpointType::Interface,
                 requester_managed: false,
@@ -167,7 +167,7 @@ fn carry_out(step: &Step, seen: &mut Observed) {
             ..
         } => {
             seen.services.retain(|service| service.name != *name);
-            seen.services.push(ServiceFact {
+            seen.services.push(ObservedService {
                 name: name.clone(),
                 ours: true,
                 unowned: false,
@@ -182,29 +182,29 @@ fn carry_out(step: &Step, seen: &mut Observed) {
     }
 }
 
-fn endpoint<'a>(seen: &'a mut Observed, id: &EndpointId) -> Option<&'a mut EndpointFact> {
+fn endpoint<'a>(seen: &'a mut Observed, id: &EndpointId) -> Option<&'a mut ObservedEndpoint> {
     match &mut seen.endpoint {
-        Sight::Ours(fact) if fact.id == *id => Some(fact),
+        Lookup::Owned(fact) if fact.id == *id => Some(fact),
         _ => seen.spare_endpoints.iter_mut().find(|fact| fact.id == *id),
     }
 }
 
-fn group<'a>(seen: &'a mut Observed, id: &GroupId) -> Option<&'a mut GroupFact> {
+fn group<'a>(seen: &'a mut Observed, id: &GroupId) -> Option<&'a mut ObservedGroup> {
     match &mut seen.group {
-        Sight::Ours(fact) if fact.id == *id => Some(fact),
+        Lookup::Owned(fact) if fact.id == *id => Some(fact),
         _ => None,
     }
 }
 
 fn lose_endpoint(seen: &mut Observed, id: &EndpointId) {
     seen.spare_endpoints.retain(|fact| fact.id != *id);
-    if seen.endpoint.ours().is_some_and(|fact| fact.id == *id) {
-        seen.endpoint = Sight::Absent;
+    if seen.endpoint.owned().is_some_and(|fact| fact.id == *id) {
+        seen.endpoint = Lookup::Absent;
     }
 }
 
 fn lose_group(seen: &mut Observed, id: &GroupId) {
-    if seen.group.ours().is_some_and(|fact| fact.id == *id) {
-        seen.group = Sight::Absent;
+    if seen.group.owned().is_some_and(|fact| fact.id == *id) {
+        seen.group = Lookup::Absent;
     }
 }

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use tracing::Instrument;
 use vpce_core::error::Class;
 use vpce_core::ids::EndpointId;
-use vpce_core::line::Turn;
 use vpce_core::observed::State;
+use vpce_core::rate::Decision;
 
 use super::ec2::Ec2;
 use super::error::CallError;
-use super::lines::Caller;
+use super::limiters::Caller;
 use super::region::Region;
 use crate::context::Permitted;
 use crate::telemetry::traces::Cause;
@@ -28,7 +28,7 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// Who wants an endpoint deleted, to be woken when AWS has answered.
 #[derive(Debug, Clone)]
-pub struct Asker {
+pub struct Requester {
     /// The object's namespace.
     pub namespace: String,
     /// The object's name.
@@ -38,8 +38,8 @@ pub struct Asker {
 }
 
 #[derive(Clone)]
-struct Ask {
-    asker: Asker,
+struct PendingDelete {
+    requester: Requester,
     ec2: Ec2,
     role: String,
     permitted: Permitted,
@@ -52,18 +52,18 @@ struct Ask {
 
 #[derive(Default)]
 struct Queue {
-    waiting: BTreeMap<EndpointId, Ask>,
+    waiting: BTreeMap<EndpointId, PendingDelete>,
     running: bool,
     refused: HashMap<EndpointId, CallError>,
 }
 
 /// The deletes of one region.
 #[derive(Default)]
-pub struct Deletes {
+pub struct DeleteBatcher {
     queue: Mutex<Queue>,
 }
 
-impl Deletes {
+impl DeleteBatcher {
     fn with<T>(&self, work: impl FnOnce(&mut Queue) -> T) -> T {
         work(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -81,12 +81,12 @@ impl Deletes {
         ec2: &Ec2,
         role: &str,
         id: &EndpointId,
-        asker: Asker,
+        requester: Requester,
         permitted: Permitted,
     ) {
         let start = region.deletes.with(|queue| {
-            queue.waiting.entry(id.clone()).or_insert_with(|| Ask {
-                asker,
+            queue.waiting.entry(id.clone()).or_insert_with(|| PendingDelete {
+                requester,
                 ec2: ec2.clone(),
                 role: role.to_owned(),
                 permitted,
@@ -103,13 +103,13 @@ impl Deletes {
 
     /// Takes those whose turn it is: turns go round by namespace; those of one role; one alone if AWS refused it
     /// among others.
-    fn take(&self) -> Vec<(EndpointId, Ask)> {
+    fn take(&self) -> Vec<(EndpointId, PendingDelete)> {
         self.with(|queue| {
             let mut by_namespace: BTreeMap<&str, Vec<&EndpointId>> = BTreeMap::new();
-            for (id, ask) in &queue.waiting {
-                by_namespace.entry(&ask.asker.namespace).or_default().push(id);
+            for (id, pending) in &queue.waiting {
+                by_namespace.entry(&pending.requester.namespace).or_default().push(id);
             }
-            let oldest = queue.waiting.iter().min_by_key(|(_, ask)| ask.since);
+            let oldest = queue.waiting.iter().min_by_key(|(_, pending)| pending.since);
             let Some((first, first_ask)) = oldest else {
                 return Vec::new();
             };
@@ -117,19 +117,19 @@ impl Deletes {
             let most = by_namespace.values().map(Vec::len).max().unwrap_or(0);
             for round in 0..most {
                 for id in by_namespace.values().filter_map(|ids| ids.get(round)) {
-                    let ask = &queue.waiting[*id];
-                    let fits = !first_ask.alone && !ask.alone && ask.role == first_ask.role;
+                    let pending = &queue.waiting[*id];
+                    let fits = !first_ask.alone && !pending.alone && pending.role == first_ask.role;
                     if fits && chosen.len() < MOST_IDS {
                         chosen.insert((*id).clone());
                     }
                 }
             }
-            let take = |id: EndpointId| queue.waiting.remove(&id).map(|ask| (id, ask));
+            let take = |id: EndpointId| queue.waiting.remove(&id).map(|pending| (id, pending));
             chosen.into_iter().filter_map(take).collect()
         })
     }
 
-    /// Whether any wait; if not, the next to ask starts anew.
+    /// Whether any wait; if not, the next to pending starts anew.
     fn goes_on(&self) -> bool {
         self.with(|queue| {
             queue.running = !queue.waiting.is_empty();
@@ -137,11 +137,11 @@ impl Deletes {
         })
     }
 
-    fn put_back(&self, batch: Vec<(EndpointId, Ask)>, alone: bool) {
+    fn put_back(&self, batch: Vec<(EndpointId, PendingDelete)>, alone: bool) {
         self.with(|queue| {
-            for (id, mut ask) in batch {
-                ask.alone |= alone;
-                queue.waiting.entry(id).or_insert(ask);
+            for (id, mut pending) in batch {
+                pending.alone |= alone;
+                queue.waiting.entry(id).or_insert(pending);
             }
         });
     }
@@ -150,7 +150,7 @@ impl Deletes {
 async fn run(region: Arc<Region>) {
     while region.deletes.goes_on() {
         tokio::time::sleep(GATHER).await;
-        while let Turn::Wait(time) = region.turn(ACTION, &Caller::of_the_operator("batch")) {
+        while let Decision::Wait(time) = region.acquire(ACTION, &Caller::of_the_operator("batch")) {
             tokio::time::sleep(time).await;
         }
         // It may have been a while since they asked.
@@ -158,35 +158,35 @@ async fn run(region: Arc<Region>) {
             .deletes
             .take()
             .into_iter()
-            .partition(|(_, ask)| (ask.permitted)());
-        for (_, ask) in &revoked {
-            (region.settings.wake)(&ask.asker.namespace, &ask.asker.name);
+            .partition(|(_, pending)| (pending.permitted)());
+        for (_, pending) in &revoked {
+            (region.settings.enqueue)(&pending.requester.namespace, &pending.requester.name);
         }
         let Some((_, first)) = batch.first() else {
             continue;
         };
         let ids: Vec<EndpointId> = batch.iter().map(|(id, _)| id.clone()).collect();
         let span = tracing::info_span!(parent: None, "delete together", endpoints = ids.len());
-        for (_, ask) in &batch {
-            ask.cause.link(&span);
+        for (_, pending) in &batch {
+            pending.cause.link(&span);
         }
         let result = first.ec2.delete_endpoints(&ids).instrument(span).await;
         match result {
             Ok(done) => finish(&region, batch, &done.request_id, done.value),
             Err(error) => match error.class {
                 Class::Throttled => {
-                    tell(&region, &batch, &error);
+                    log_failure(&region, &batch, &error);
                     region.throttled(ACTION);
                     region.deletes.put_back(batch, false);
                 }
                 // Deleting again does no harm.
                 Class::Transient => {
-                    tell(&region, &batch, &error);
+                    log_failure(&region, &batch, &error);
                     region.deletes.put_back(batch, false);
                     tokio::time::sleep(RETRY).await;
                 }
                 _ if batch.len() > 1 => {
-                    tell(&region, &batch, &error);
+                    log_failure(&region, &batch, &error);
                     region.deletes.put_back(batch, true);
                 }
                 _ => refuse(&region, batch, &error),
@@ -196,10 +196,10 @@ async fn run(region: Arc<Region>) {
 }
 
 /// One line for every object whose delete goes again; what goes back to its object is told of there.
-fn tell(region: &Region, batch: &[(EndpointId, Ask)], error: &CallError) {
-    for (id, ask) in batch {
+fn log_failure(region: &Region, batch: &[(EndpointId, PendingDelete)], error: &CallError) {
+    for (id, pending) in batch {
         tracing::warn!(
-            namespace = ask.asker.namespace, name = ask.asker.name, account = ask.asker.account,
+            namespace = pending.requester.namespace, name = pending.requester.name, account = pending.requester.account,
             account_id = region.key.account_id, region = region.key.region,
             action = ACTION, request_id = error.request_id, resource = %id,
             class = error.class.as_str(), code = error.code, error = error.message, "AWS refused, or failed"
@@ -207,26 +207,26 @@ fn tell(region: &Region, batch: &[(EndpointId, Ask)], error: &CallError) {
     }
 }
 
-fn refuse(region: &Region, batch: Vec<(EndpointId, Ask)>, error: &CallError) {
-    for (id, ask) in batch {
+fn refuse(region: &Region, batch: Vec<(EndpointId, PendingDelete)>, error: &CallError) {
+    for (id, pending) in batch {
         region.deletes.with(|queue| queue.refused.insert(id, error.clone()));
-        (region.settings.wake)(&ask.asker.namespace, &ask.asker.name);
+        (region.settings.enqueue)(&pending.requester.namespace, &pending.requester.name);
     }
 }
 
 fn finish(
     region: &Region,
-    batch: Vec<(EndpointId, Ask)>,
+    batch: Vec<(EndpointId, PendingDelete)>,
     request_id: &str,
     mut refused: BTreeMap<EndpointId, CallError>,
 ) {
     let now = Instant::now();
-    for (id, ask) in batch {
-        let Asker {
+    for (id, pending) in batch {
+        let Requester {
             namespace,
             name,
             account,
-        } = &ask.asker;
+        } = &pending.requester;
         match refused.remove(&id) {
             Some(error) if error.class != Class::NotFound => {
                 region.deletes.with(|queue| queue.refused.insert(id.clone(), error));
@@ -238,9 +238,9 @@ fn finish(
                     account_id = region.key.account_id, region = region.key.region,
                     action = ACTION, request_id, resource = %id, "changed AWS"
                 );
-                region.endpoints(|shelf| shelf.changed(&id, now, |fact| fact.state = State::Deleting));
+                region.endpoints(|cache| cache.changed(&id, now, |fact| fact.state = State::Deleting));
             }
         }
-        (region.settings.wake)(namespace, name);
+        (region.settings.enqueue)(namespace, name);
     }
 }

@@ -6,7 +6,7 @@ use vpce_core::ids::GroupId;
 use super::ec2::Ec2;
 use super::error::CallError;
 use super::observer::observed;
-use super::region::{LookError, Region};
+use super::region::{RefreshError, Region};
 
 /// A few are enough: whoever takes these away sees the next ones then. EC2 takes no smaller page.
 const MOST: i32 = 5;
@@ -14,7 +14,7 @@ const MOST: i32 = 5;
 impl Region {
     /// What EC2 does not delete a group for: network interfaces that have it, and groups with a rule that names it, each
     /// in a few words.
-    pub async fn users_of_group(&self, ec2: &Ec2, id: &GroupId) -> Result<Vec<String>, LookError> {
+    pub async fn users_of_group(&self, ec2: &Ec2, id: &GroupId) -> Result<Vec<String>, RefreshError> {
         let mut users = self
             .pages("DescribeNetworkInterfaces", |_| interfaces_of(ec2, id))
             .await?;
