@@ -1,12 +1,13 @@
 //! What both controllers share: clients, caches, sessions, regions, and the ways to wake an object.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::Client;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
+use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 use vpce_core::api::{AWSAccount, AWSAccountSpec, RESUME_CREATION, VPCEndpoint, Watched};

@@ -5,7 +5,7 @@
 //! after whichever restart.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -14,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, Resource};
+use parking_lot::Mutex;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use vpce_core::conditions::EventKind;
@@ -72,7 +73,7 @@ impl Events {
         let name = event_name(&reference, EventKind::Warning, reason, about);
         let now = Instant::now();
         {
-            let mut reminded = self.reminded.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut reminded = self.reminded.lock();
             reminded.retain(|_, at| now.duration_since(*at) < REMIND);
             if reminded.contains_key(&name) {
                 return;

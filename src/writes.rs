@@ -2,10 +2,11 @@
 //! slowly, whatever wakes the object meanwhile.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kube::{Resource, ResourceExt};
+use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use serde_json::{Value, json};
 use vpce_core::api::RECONCILE_AT;
@@ -107,7 +108,7 @@ pub struct Writes(Arc<Mutex<State>>);
 
 impl Writes {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Whether a write has to wait since it was refused lately.

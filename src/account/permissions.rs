@@ -1,10 +1,11 @@
 //! Finds out, by dry runs, which actions the role lacks, before any app team does.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
+use parking_lot::Mutex;
 use vpce_core::api::{AWSAccountSpec, RECONCILE_AT};
 use vpce_core::conditions::AccountReason as Reason;
 use vpce_core::desired::full_service_name;
@@ -88,7 +89,7 @@ enum Round {
 
 impl Verifications {
     fn with<T>(&self, work: impl FnOnce(&mut HashMap<String, Known>) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.0.lock())
     }
 
     /// Forgets an AWSAccount.

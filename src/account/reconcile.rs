@@ -1,6 +1,6 @@
 //! Looks at one AWSAccount: assumes its role, counts its endpoints, lets it go when nobody uses it.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -260,7 +260,7 @@ async fn judge(ctx: &Shared, account: &Account, users: &[String]) -> Verdict {
 /// Lets go of the session that an AWSAccount asked for before, unless another AWSAccount asks for the same.
 async fn let_go_of_former(ctx: &Context, account: &Account, role: &SessionKey) {
     let former = {
-        let mut asked = ctx.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut asked = ctx.asked.lock();
         let former = asked.insert(account.name_any(), role.clone());
         former.filter(|former| former != role && !asked.values().any(|other| other == former))
     };

@@ -1,9 +1,10 @@
 //! Endpoints that leave together: deletes gather for a moment and go in one DeleteVpcEndpoints.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tracing::Instrument;
 use vpce_core::error::Class;
 use vpce_core::ids::EndpointId;
@@ -65,7 +66,7 @@ pub struct DeleteBatcher {
 
 impl DeleteBatcher {
     fn with<T>(&self, work: impl FnOnce(&mut Queue) -> T) -> T {
-        work(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.queue.lock())
     }
 
     pub(super) fn len(&self) -> usize {

@@ -1,7 +1,6 @@
 //! What a region holds that no object stands for: orphans, and what was retained.
 
 use std::collections::HashSet;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -91,7 +90,7 @@ impl Objects for Present {
 
 impl Region {
     fn with_retained<T>(&self, work: impl FnOnce(&mut Retained) -> T) -> T {
-        work(&mut self.retained.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.retained.lock())
     }
 
     /// Counts what was retained just now, until all of it is read again.
@@ -125,7 +124,7 @@ impl Region {
         let proven = orphans.iter().filter(is_ours).count();
         self.orphaned_endpoints.store(proven, Ordering::Relaxed);
         if self.read_at().is_some() {
-            *self.orphaned.lock().unwrap_or_else(PoisonError::into_inner) = Some(counts);
+            *self.orphaned.lock() = Some(counts);
         }
         let count = counts.endpoints + counts.groups;
         (orphans, count)
@@ -133,7 +132,7 @@ impl Region {
 
     /// How many there were when they were last looked for, by kind, and whether they were retained.
     pub fn leftovers(&self) -> Vec<(&'static str, bool, usize)> {
-        let orphaned = *self.orphaned.lock().unwrap_or_else(PoisonError::into_inner);
+        let orphaned = *self.orphaned.lock();
         let mut found = Vec::new();
         if let Some(Counts { endpoints, groups }) = orphaned {
             found.push((Kind::Endpoint.as_str(), false, endpoints));

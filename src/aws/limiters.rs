@@ -2,9 +2,10 @@
 //! reservation, and when the next in a queue cancels or does not come, the one after it is requeued.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use vpce_core::rate::{Decision, FairRateLimiter, Limits};
 
@@ -74,7 +75,7 @@ impl RateLimiters {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<&'static str, Queue>> {
-        self.0.queues.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.queues.lock()
     }
 
     fn now(&self) -> Duration {

@@ -1,10 +1,11 @@
 //! One AWS account in one region: its snapshot, its limiters, its deletes and its hold, shared by all who work there.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex as AsyncMutex;
 use vpce_core::error::Class;
@@ -206,7 +207,7 @@ impl Region {
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Snapshot) -> T) -> T {
-        work(&mut self.snapshot.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.snapshot.lock())
     }
 
     /// Takes a token of an action, or a reservation for one; see [`vpce_core::limiter::FairRateLimiter::acquire`].
@@ -650,7 +651,7 @@ impl Regions {
 
     /// The region, made if there is none yet.
     pub fn get(&self, key: AccountRegionKey) -> Arc<Region> {
-        let mut regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut regions = self.regions.lock();
         if !regions.contains_key(&key) {
             let is_idle = |region: &Arc<Region>| region.read_at().is_none() && Arc::strong_count(region) == 1;
             if regions.values().filter(|region| is_idle(region)).count() >= MOST_UNANSWERED {
@@ -665,20 +666,20 @@ impl Regions {
 
     /// The endpoints in an AWS account that cost money and that no object stands for, in the regions that were looked at.
     pub fn endpoints_without_object(&self, account_id: &str) -> usize {
-        let regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        let regions = self.regions.lock();
         let here = regions.iter().filter(|(key, _)| key.account_id == account_id);
         here.map(|(_, region)| region.endpoints_without_object()).sum()
     }
 
     /// The region, if anything was looked for in it.
     pub fn find(&self, key: &AccountRegionKey) -> Option<Arc<Region>> {
-        let regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        let regions = self.regions.lock();
         regions.get(key).cloned()
     }
 
     /// All of them, in order.
     pub fn all(&self) -> Vec<Arc<Region>> {
-        let regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        let regions = self.regions.lock();
         let mut all: Vec<_> = regions.values().cloned().collect();
         all.sort_by(|a, b| a.key.cmp(&b.key));
         all

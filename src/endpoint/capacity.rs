@@ -1,9 +1,10 @@
 //! Who may be bound to an AWSAccount that allows only so many endpoints: who is bound keeps its place, then the oldest.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use kube::ResourceExt;
+use parking_lot::Mutex;
 use vpce_core::conditions::{Finding, Reason};
 
 use super::status::READY;
@@ -19,7 +20,7 @@ pub struct CapacityReservations {
 impl CapacityReservations {
     /// Gives back the place of an object that was let through and was not bound after all.
     pub fn release(&self, uid: &str) {
-        let mut all = self.let_through.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.let_through.lock();
         all.retain(|_, let_through| {
             let_through.remove(uid);
             !let_through.is_empty()
@@ -40,7 +41,7 @@ impl CapacityReservations {
     ) -> Result<(), Finding> {
         let most = usize::try_from(most).unwrap_or(0);
         let uid = object.uid().unwrap_or_default();
-        let mut all = self.let_through.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.let_through.lock();
         let endpoints = caches.endpoints.state();
         let let_through = all.entry(account.to_owned()).or_default();
         // Bound meanwhile, or gone: the cache has the word again.

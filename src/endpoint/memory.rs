@@ -1,10 +1,11 @@
 //! What is remembered of an object between reconciles, and may be lost: a restart only makes the operator more careful.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
+use parking_lot::Mutex;
 use vpce_core::api::RECONCILE_AT;
 use vpce_core::conditions::Finding;
 use vpce_core::observed::ObservedService;
@@ -216,7 +217,7 @@ impl Memories {
     pub fn with<T>(&self, object: &Endpoint, work: impl FnOnce(&mut Memory) -> T) -> T {
         let key = (object.namespace().unwrap_or_default(), object.name_any());
         let uid = object.uid().unwrap_or_default();
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.lock();
         let (remembered, memory) = all.entry(key).or_default();
         if *remembered != uid {
             *remembered = uid;
@@ -227,7 +228,7 @@ impl Memories {
 
     /// All that is held back.
     pub fn planned_changes(&self) -> Vec<PlannedChanges> {
-        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.all.lock();
         all.values()
             .filter_map(|(_, memory)| memory.planned_changes.clone())
             .collect()
@@ -235,7 +236,7 @@ impl Memories {
 
     /// Forgets an object that is gone.
     pub fn forget(&self, namespace: &str, name: &str) {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.lock();
         all.remove(&(namespace.to_owned(), name.to_owned()));
     }
 
@@ -286,7 +287,7 @@ impl Memories {
     }
 
     fn known(&self, namespace: &str, name: &str, work: impl FnOnce(&mut Memory)) {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.lock();
         if let Some((_, memory)) = all.get_mut(&(namespace.to_owned(), name.to_owned())) {
             work(memory);
         }

@@ -3,9 +3,10 @@
 //! more, leaves, and a place that nobody takes goes to the next.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
@@ -148,7 +149,7 @@ impl AccountSemaphore {
     }
 
     fn lock(&self) -> MutexGuard<'_, All> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock()
     }
 
     /// How many objects wait for room, in all accounts.
@@ -269,7 +270,7 @@ mod tests {
         let woken: Arc<Mutex<Vec<String>>> = Arc::default();
         let log = woken.clone();
         let enqueue: Enqueue = Arc::new(move |namespace, name| {
-            log.lock().expect("not poisoned").push(format!("{namespace}/{name}"));
+            log.lock().push(format!("{namespace}/{name}"));
         });
         (AccountSemaphore::new(limit, enqueue), woken)
     }
@@ -284,7 +285,7 @@ mod tests {
     }
 
     fn of(woken: &Arc<Mutex<Vec<String>>>) -> Vec<String> {
-        woken.lock().expect("not poisoned").clone()
+        woken.lock().clone()
     }
 
     #[tokio::test]

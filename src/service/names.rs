@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::ready;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{Error, Event};
+use parking_lot::Mutex;
 
 use crate::context::Context;
 
@@ -42,7 +43,7 @@ pub struct NameWaiters(Arc<Mutex<Waiting>>);
 
 impl NameWaiters {
     fn with<T>(&self, work: impl FnOnce(&mut Waiting) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.0.lock())
     }
 
     /// An object is about to look whether the name is free. Said before it looks, so that no change after that is missed.

@@ -1,7 +1,6 @@
 //! Who may read /metrics: whom the API server knows by their bearer token (TokenReview), and lets get `/metrics` (SubjectAccessReview). It is what
 //! controller-runtime's `WithAuthenticationAndAuthorization` does, so the same ClusterRoles serve.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, StatusCode, header};
@@ -11,6 +10,7 @@ use k8s_openapi::api::authorization::v1::{NonResourceAttributes, SubjectAccessRe
 use kube::Client;
 use kube::api::{Api, PostParams};
 use moka::future::Cache;
+use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
@@ -167,7 +167,7 @@ impl Access {
     }
 
     fn unavailable(&self, why: &str) -> Refusal {
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = self.logged.lock();
         if logged.is_none_or(|at| at.elapsed() > LOGGED_EVERY) {
             *logged = Some(Instant::now());
             tracing::warn!(

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::IsTerminal;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
 use tracing::field::{Field, Visit};
@@ -84,7 +85,7 @@ pub struct LogLevel {
 impl LogLevel {
     /// As it was given: a level, or directives.
     pub fn get(&self) -> String {
-        self.given.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.given.lock().clone()
     }
 
     /// Logs by this from now on, and returns what was before.
@@ -93,7 +94,7 @@ impl LogLevel {
     /// It is not understood; then all stays as it was.
     pub fn set(&self, level: &str) -> Result<String, Error> {
         let filter = filter(level)?;
-        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut given = self.given.lock();
         // It fails only where the subscriber is gone, which then logs nothing.
         let _ = self.filter.reload(filter);
         Ok(std::mem::replace(&mut given, level.to_owned()))
@@ -247,7 +248,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use std::io::Write;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
 
     use super::*;
 
@@ -256,7 +259,7 @@ mod tests {
 
     impl Write for Captured {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
+            self.0.lock().write(bytes)
         }
 
         fn flush(&mut self) -> std::io::Result<()> {
@@ -270,7 +273,7 @@ mod tests {
         let writer = captured.clone();
         let (layer, _) = layer(format, level, false, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), say);
-        let bytes = captured.0.lock().unwrap().clone();
+        let bytes = captured.0.lock().clone();
         String::from_utf8(bytes).unwrap()
     }
 
@@ -391,7 +394,7 @@ mod tests {
             say("four");
             tracing::info!(target: "vpce_operator::telemetry::admin", "five");
         });
-        let bytes = captured.0.lock().unwrap().clone();
+        let bytes = captured.0.lock().clone();
         let lines = String::from_utf8(bytes).unwrap();
         let said: Vec<String> = lines
             .lines()

@@ -1,9 +1,10 @@
 //! The counters, gauges and histograms that the parts of the operator write to.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use kube::runtime::reflector::Store;
+use parking_lot::Mutex;
 use prometheus::core::{Collector, Desc, MetricVec, MetricVecBuilder};
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricType;
@@ -354,13 +355,13 @@ impl Metrics {
         drop_series(&inner.reconciles, "account", no_such_account);
         drop_series(&inner.time_to_ready, "account", no_such_account);
         drop_series(&inner.aws_requests, "account_id", |id| !ids.contains(id));
-        let mut regions = inner.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut regions = inner.regions.lock();
         regions.retain(|id, _| ids.contains(id));
     }
 
     /// The region, or what stands for it where an AWS account has too many.
     fn bounded_region<'a>(&self, account_id: &str, region: &'a str) -> &'a str {
-        let mut regions = self.inner.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut regions = self.inner.regions.lock();
         let known = regions.entry(account_id.to_owned()).or_default();
         if known.contains(region) {
             return region;

@@ -2,10 +2,11 @@
 //! nobody vouches for, which keeps tokens from those who listen on the network.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use parking_lot::RwLock;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
@@ -53,7 +54,7 @@ struct Current(RwLock<Arc<CertifiedKey>>);
 
 impl ResolvesServerCert for Current {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
+        Some(self.0.read().clone())
     }
 }
 
@@ -95,7 +96,7 @@ async fn follow(folder: PathBuf, provider: Arc<CryptoProvider>, current: Arc<Cur
 /// Takes over what the folder has now, if that is another certificate.
 fn take_over(folder: &Path, provider: &CryptoProvider, current: &Current) -> anyhow::Result<()> {
     let found = read(folder, provider)?;
-    let mut current = current.0.write().unwrap_or_else(PoisonError::into_inner);
+    let mut current = current.0.write();
     if current.cert != found.cert {
         tracing::info!("the certificate of /metrics was renewed");
         *current = Arc::new(found);
@@ -153,7 +154,7 @@ mod tests {
         let provider = aws_lc_rs::default_provider();
         let first = renew(&folder);
         let current = Current(RwLock::new(Arc::new(read(&folder, &provider).unwrap())));
-        let served = || current.0.read().unwrap().cert[0].clone();
+        let served = || current.0.read().cert[0].clone();
         assert_eq!(served(), first);
         let second = renew(&folder);
         take_over(&folder, &provider, &current).unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::pending;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, Result};
@@ -16,6 +16,7 @@ use axum::routing::post;
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode as Ended;
+use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::oneshot;
 
@@ -125,30 +126,26 @@ impl Collector {
 
     /// Behaves so from now on.
     pub fn set_mood(&self, mood: Mood) {
-        lock(&self.state).mood = mood;
+        self.state.lock().mood = mood;
     }
 
     /// How often something was sent to it.
     #[must_use]
     pub fn requests(&self) -> usize {
-        lock(&self.state).requests
+        self.state.lock().requests
     }
 
     /// All spans that it took.
     #[must_use]
     pub fn spans(&self) -> Vec<Span> {
-        lock(&self.state).spans.clone()
+        self.state.lock().spans.clone()
     }
 
     /// All that was sent to it, readable: events, links and headers too.
     #[must_use]
     pub fn text(&self) -> String {
-        lock(&self.state).text.clone()
+        self.state.lock().text.clone()
     }
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn take(
@@ -157,7 +154,7 @@ async fn take(
     body: Bytes,
 ) -> Result<Vec<u8>, (StatusCode, String)> {
     let mood = {
-        let mut state = lock(&state);
+        let mut state = state.lock();
         state.requests += 1;
         state.mood
     };
@@ -174,7 +171,7 @@ async fn take(
     }
     let request =
         ExportTraceServiceRequest::decode(body).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
-    let mut state = lock(&state);
+    let mut state = state.lock();
     state.text += &format!("{headers:?}\n{request:#?}\n");
     state.spans.extend(spans(request));
     Ok(ExportTraceServiceResponse::default().encode_to_vec())

@@ -4,13 +4,13 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use aws_lc_rs::encoding::AsDer as _;
 use base64::engine::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::child::{Child, Scratch, wait_until};
@@ -166,7 +166,7 @@ impl ControlPlane {
     /// The process ids of etcd, kube-apiserver and kube-controller-manager.
     #[must_use]
     pub fn pids(&self) -> [u32; 3] {
-        let [etcd, api_server] = [&self.etcd, &self.api_server].map(|child| lock(child).pid());
+        let [etcd, api_server] = [&self.etcd, &self.api_server].map(|child| child.lock().pid());
         [etcd, api_server, self.controller_manager.pid()]
     }
 
@@ -175,7 +175,7 @@ impl ControlPlane {
     /// # Errors
     /// When it does not end.
     pub fn kill_etcd(&self) -> Result<()> {
-        lock(&self.etcd).kill().map(drop)
+        self.etcd.lock().kill().map(drop)
     }
 
     /// Changes an object as it is stored in etcd, past the API server: into what only older versions of Kubernetes let in. Of use for what is
@@ -211,7 +211,7 @@ impl ControlPlane {
     /// # Errors
     /// When it does not end.
     pub fn kill_api_server(&self) -> Result<()> {
-        lock(&self.api_server).kill().map(drop)
+        self.api_server.lock().kill().map(drop)
     }
 
     /// Starts the API server again, under its old address and certificate, and waits until it is ready.
@@ -225,7 +225,7 @@ impl ControlPlane {
     /// Somebody may have taken its port meanwhile, mostly for a moment.
     fn start_again(&self, program: &Mutex<Child>, start: impl Fn() -> Result<Child>) -> Result<()> {
         ports::start(|| {
-            let mut child = lock(program);
+            let mut child = program.lock();
             *child = start()?;
             wait_until("kube-apiserver is ready again", READY_WITHIN, &mut [&mut child], || {
                 Ok(self.kubectl(&["get", "--raw", "/readyz"])?.status.success())
@@ -338,10 +338,6 @@ pub(crate) fn run(
         written.with_context(|| format!("{} did not read its input", tool.name()))?;
     }
     Ok(output)
-}
-
-fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
-    child.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn certificate(scratch: &Scratch) -> PathBuf {

@@ -2,10 +2,11 @@
 
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context as _, Result};
+use parking_lot::Mutex;
 
 /// A running proxy. It listens until the process ends.
 pub struct ForwardProxy {
@@ -42,7 +43,7 @@ impl ForwardProxy {
     /// The first lines of all requests: `CONNECT host:port`, or `POST http://host:port/`.
     #[must_use]
     pub fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.asked.lock().clone()
     }
 }
 
@@ -66,7 +67,7 @@ fn serve(stream: TcpStream, list: &Mutex<Vec<String>>) -> io::Result<()> {
     let mut words = head.split(' ');
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let asked = format!("{method} {target}");
-    list.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
+    list.lock().push(asked);
     let place = target.strip_prefix("http://").unwrap_or(target);
     let (authority, path) = place.split_once('/').unwrap_or((place, ""));
     let Some(mut upstream) = reach(authority) else {

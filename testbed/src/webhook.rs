@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fs;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, Result};
@@ -16,6 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -102,7 +103,7 @@ impl Webhooks {
     /// An entry for the `webhooks` of a ValidatingWebhookConfiguration or a MutatingWebhookConfiguration: whatever its rules match meets the
     /// verdict.
     pub fn entry(&self, name: &str, rules: &Value, verdict: Verdict) -> Value {
-        lock(&self.verdicts).insert(name.to_owned(), Arc::new(verdict));
+        self.verdicts.lock().insert(name.to_owned(), Arc::new(verdict));
         let url = format!("https://{}/{name}", self.address);
         entry(name, rules, json!({"url": url, "caBundle": self.certificate}))
     }
@@ -123,10 +124,6 @@ fn entry(name: &str, rules: &Value, client: Value) -> Value {
         "sideEffects": "None",
         "admissionReviewVersions": ["v1"],
     })
-}
-
-fn lock(verdicts: &Verdicts) -> MutexGuard<'_, HashMap<String, Arc<Verdict>>> {
-    verdicts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn tls(certificate: &[u8], key: &[u8]) -> Result<TlsAcceptor> {
@@ -166,7 +163,7 @@ async fn answer(verdicts: Verdicts, request: Request<Incoming>) -> Result<Respon
     let name = request.uri().path().trim_start_matches('/').to_owned();
     let body = request.into_body().collect().await?.to_bytes();
     let review: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let verdict = lock(&verdicts).get(&name).cloned();
+    let verdict = verdicts.lock().get(&name).cloned();
     let mut response = match verdict.as_deref() {
         Some(verdict) => judge(verdict, &review["request"]["object"]),
         None => json!({"allowed": false, "status": {"message": "there is no such webhook"}}),

@@ -6,8 +6,9 @@
 
 mod edited;
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use vpce_testbed::aws::{Config, Fault, FaultKind, Gate, PausePoint, ServiceSpec};
 
@@ -292,7 +293,6 @@ fn late() -> MutexGuard<'static, World> {
             }))
         })
         .lock()
-        .unwrap_or_else(PoisonError::into_inner)
 }
 
 #[test]

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use vpce_testbed::aws::{Call, PausePoint};
 use vpce_testbed::tools::Tool;
@@ -31,7 +32,6 @@ fn counted() -> MutexGuard<'static, World> {
             Mutex::new(World::own(setup))
         })
         .lock()
-        .unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How many calls of an action that was carried out there are.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -12,6 +12,7 @@ use axum::{
     extract::State,
     http::{HeaderMap, StatusCode},
 };
+use parking_lot::Mutex;
 
 use super::tests::ACCOUNT;
 
@@ -67,16 +68,16 @@ impl FakeSts {
     }
 
     pub(super) fn set_answer(&self, answer: Answer) {
-        self.inner.lock().expect("no panic").answer = answer;
+        self.inner.lock().answer = answer;
     }
 
     /// The account that GetCallerIdentity names.
     pub(super) fn set_account(&self, account_id: &str) {
-        self.inner.lock().expect("no panic").account_id = account_id.to_owned();
+        self.inner.lock().account_id = account_id.to_owned();
     }
 
     pub(super) fn asked(&self, action: &str) -> Vec<Asked> {
-        let inner = self.inner.lock().expect("no panic");
+        let inner = self.inner.lock();
         let of_action = inner.asked.iter().filter(|asked| asked.action == action);
         of_action.cloned().collect()
     }
@@ -94,7 +95,7 @@ async fn handle(State(inner): State<Arc<Mutex<Inner>>>, headers: HeaderMap, body
     let credential = authorization.split("Credential=").nth(1).expect("signed");
     let access_key_id = credential.split('/').next().expect("not empty").to_owned();
     let action = parameters["Action"].clone();
-    let mut inner = inner.lock().expect("no panic");
+    let mut inner = inner.lock();
     inner.asked.push(Asked {
         action: action.clone(),
         access_key_id,

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -13,6 +13,7 @@ use aws_credential_types::{
 };
 use aws_sdk_ec2::config::Region;
 use aws_types::SdkConfig;
+use parking_lot::RwLock;
 use tokio::{sync::Semaphore, task::AbortHandle};
 
 use super::{
@@ -90,12 +91,12 @@ impl Session {
     /// A client for this region, which always signs with the session's current credentials. Clones
     /// are cheap and share everything.
     pub fn ec2(&self, region: &str) -> aws_sdk_ec2::Client {
-        let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
+        let clients = self.clients.read();
         if let Some(client) = clients.get(region) {
             return client.clone();
         }
         drop(clients);
-        let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = self.clients.write();
         if clients.len() >= MOST_CLIENTS {
             clients.clear();
         }
@@ -143,11 +144,11 @@ struct Current {
 
 impl Held {
     fn read<T>(&self, look: impl FnOnce(&Current) -> T) -> T {
-        look(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        look(&self.current.read())
     }
 
     fn change(&self, change: impl FnOnce(&mut Current)) {
-        change(&mut self.current.write().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.current.write());
     }
 
     fn is_usable(&self) -> bool {

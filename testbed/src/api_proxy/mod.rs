@@ -10,11 +10,12 @@ mod watches;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use hyper::Uri;
 use hyper::body::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::control_plane::ControlPlane;
 use fault::Faults;
@@ -47,7 +48,7 @@ pub(crate) struct State {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

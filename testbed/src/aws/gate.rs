@@ -1,8 +1,9 @@
-//! AccountSemaphore, which hold a call before or after it is carried out.
+//! Gates, which hold a call before or after it is carried out.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::world::{Request, Service};
@@ -64,12 +65,10 @@ impl Gate {
     /// Waits until a call stands at the gate; false if none came within `timeout`.
     #[must_use]
     pub fn wait_reached(&self, timeout: Duration) -> bool {
-        let state = self.bar.lock();
-        let (state, _) = self
-            .bar
+        let mut state = self.bar.lock();
+        self.bar
             .changed
-            .wait_timeout_while(state, timeout, |state| !state.reached)
-            .unwrap_or_else(PoisonError::into_inner);
+            .wait_while_for(&mut state, |state| !state.reached, timeout);
         state.reached
     }
 
@@ -106,7 +105,7 @@ pub(crate) struct Bar {
 
 impl Bar {
     fn lock(&self) -> MutexGuard<'_, BarState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Says that a call is here, and waits until it may go on; false if it may not.

@@ -44,9 +44,10 @@ mod world;
 mod xml;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use parking_lot::MutexGuard;
 
 pub use calls::Call;
 pub use config::{Config, Quotas};

@@ -2,10 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, TryLockError, mpsc};
+use std::sync::{OnceLock, RwLock, RwLockReadGuard, TryLockError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use proptest_state_machine::StateMachineTest;
 use serde_json::{Value, json};
 use vpce_testbed::aws::{Call, Config, Direction, EndpointView, Fault, FaultKind, GroupView, RuleView, Weather};
@@ -38,7 +39,8 @@ pub(super) fn world() -> &'static World {
     })
 }
 
-/// Held while the operator is down, or shall not be killed.
+/// Held while the operator is down, or shall not be killed. Of the standard library: it is poisoned, and stops all stories, where the operator
+/// did not start again.
 fn life() -> &'static RwLock<()> {
     static LIFE: RwLock<()> = RwLock::new(());
     &LIFE
@@ -70,7 +72,7 @@ fn crash(pause: Duration) {
 /// The weather of each account.
 fn set_weather(account: &str, weather: Option<Weather>) {
     static SKY: Mutex<BTreeMap<String, Weather>> = Mutex::new(BTreeMap::new());
-    let mut sky = SKY.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut sky = SKY.lock();
     match weather {
         Some(weather) => sky.insert(account.to_owned(), weather),
         None => sky.remove(account),
@@ -81,7 +83,7 @@ fn set_weather(account: &str, weather: Option<Weather>) {
 /// Takes the calls of an account that nobody has taken yet.
 fn take_calls(account: &str) -> Vec<Call> {
     static CALLS: Mutex<BTreeMap<String, Vec<Call>>> = Mutex::new(BTreeMap::new());
-    let mut calls: MutexGuard<'_, _> = CALLS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut calls = CALLS.lock();
     for call in world().aws.take_calls() {
         calls.entry(call.account.clone()).or_default().push(call);
     }
