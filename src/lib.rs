@@ -19,34 +19,27 @@
 //!
 //! # The map
 //!
-//! - [`cli`]: flags and environment; [`operator`]: what is started, and in which order it stops; [`lease`]: which replica works; [`crds`]: prints the CRDs;
-//!   [`iam_policy`]: prints the IAM policies; [`orphans`]: shows and deletes what belongs to no object; [`preview`]: shows what would be done for an object.
-//! - [`pages`]: lists of the API server, read page by page.
-//! - [`context`]: what both controllers share. [`account`]: the AWSAccount controller. [`endpoint`]: the VPCEndpoint
-//!   controller. [`service`]: the ExternalName Service. [`events`], [`finalizer`], [`status`]; [`writes`]: those that the API
-//!   server refuses or changes.
-//! - [`aws`]: `sessions` of roles from STS; `region`, one for an account in a region, with the `snapshot` that all
-//!   reconciles look at, the lines for what AWS allows, and the `deletes` that leave together; `ec2`, the calls; `error`,
-//!   what a failed one means.
-//! - [`telemetry`]: metrics, logs, traces, the HTTP servers.
+//! - [`cli`]: the command line, a file for each subcommand: `run` starts the [`operator`]; `crds` and `iam-policy` print; `orphans` shows and
+//!   deletes what belongs to no object; `plan` shows what would be done for an object.
+//! - [`operator`]: what is started, and in which order it stops. [`settings`]: flags and environment.
+//! - [`endpoint`]: the VPCEndpoint controller, with the ExternalName Service of an endpoint ([`endpoint::service`]). [`account`]: the
+//!   AWSAccount controller. [`context`]: what both share.
+//! - [`aws`]: `sessions` of roles from STS; `region`, one for an account in a region, with the `cache` that all reconciles read, the
+//!   rate limiters (`limiter`) for what AWS allows, and deletes that leave together (`delete_batch`); `ec2`, the calls; `error`, what a
+//!   failed one means.
+//! - [`k8s`]: what all controllers use of Kubernetes: caches of what is watched, lists in pages, writes that the API server refuses or
+//!   changes, finalizers, events, and which replica works (`lease`).
+//! - [`telemetry`]: metrics, logs, traces, the HTTP servers. [`backoff`]: how long to wait before another try.
 //! - `vpce_core`: the custom resources, the pure stages (`ownership` tells what is an object's own from what only carries its tags) and the
 //!   IAM policies.
 
 pub mod account;
 pub mod aws;
+pub mod backoff;
 pub mod cli;
 pub mod context;
-pub mod crds;
 pub mod endpoint;
-pub mod events;
-pub mod finalizer;
-pub mod iam_policy;
-pub mod lease;
+pub mod k8s;
 pub mod operator;
-pub mod orphans;
-pub mod pages;
-pub mod preview;
-pub mod service;
-pub mod status;
+pub mod settings;
 pub mod telemetry;
-pub mod writes;

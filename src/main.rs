@@ -9,12 +9,12 @@ use vpce_operator::cli::{Cli, Command};
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(settings) => vpce_operator::operator::run(*settings),
-        Command::Crds => vpce_operator::crds::print(Printer::new()),
+        Command::Crds => vpce_operator::cli::crds::print(Printer::new()),
         Command::Metrics => vpce_operator::telemetry::reference::print(Printer::new()),
-        Command::Orphans(asked) => vpce_operator::orphans::run(&asked, io::stdin().lock(), Printer::new()),
-        Command::Plan(asked) => vpce_operator::preview::run(*asked, Printer::new()),
+        Command::Orphans(asked) => vpce_operator::cli::orphans::run(&asked, io::stdin().lock(), Printer::new()),
+        Command::Plan(asked) => vpce_operator::cli::plan::run(*asked, Printer::new()),
         Command::IamPolicy(asked) => {
-            vpce_operator::iam_policy::print(&asked, io::stdin(), Printer::new(), io::stderr()).map_err(Into::into)
+            vpce_operator::cli::iam_policy::print(&asked, io::stdin(), Printer::new(), io::stderr()).map_err(Into::into)
         }
     };
     match result {

@@ -31,22 +31,25 @@ use vpce_core::tags::Clusters;
 
 use crate::account;
 use crate::account::protection::Protection;
-use crate::aws::leftovers::Present;
 use crate::aws::observer::{CallRecord, Observer};
+use crate::aws::region::orphans::Present;
 use crate::aws::region::{AccountRegionKey, Regions};
 use crate::aws::{self, sessions};
-use crate::cli::Settings;
-use crate::context::{Account, CacheSync, Caches, Context, Endpoint, Enqueue, Requeuer, Shared};
+use crate::context::{Context, Requeuer, Shared};
 use crate::endpoint;
 use crate::endpoint::capacity::{self, CapacityReservations};
 use crate::endpoint::memory::{Memories, PlannedChanges};
 use crate::endpoint::queues;
 use crate::endpoint::semaphore::AccountSemaphore;
+use crate::endpoint::service::{self, MANAGED_BY, names};
 use crate::endpoint::status::binding;
-use crate::events::Events;
-use crate::lease::{self, Leadership, LeaseConfig, Lost};
-use crate::pages;
-use crate::service::{self, MANAGED_BY, is_status, names};
+use crate::k8s::caches::{Account, CacheSync, Caches, Endpoint};
+use crate::k8s::error::is_status;
+use crate::k8s::events::Events;
+use crate::k8s::lease::{self, Leadership, LeaseConfig, Lost};
+use crate::k8s::pages;
+use crate::k8s::requeue::Enqueue;
+use crate::settings::Settings;
 use crate::telemetry::kubernetes::CountRequests;
 use crate::telemetry::logging::{self, LogLevel};
 use crate::telemetry::traces::Traces;
@@ -74,7 +77,8 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let traces = Traces::from_environment(settings.pod_name.as_deref(), runtime.handle()).context("cannot trace")?;
+    let traces = Traces::from_environment(settings.pod_name.as_deref(), runtime.handle(), aws::http::connector)
+        .context("cannot trace")?;
     let level = logging::init(settings.log_format, &settings.log_level, traces.as_ref()).context("cannot log")?;
     let result = runtime.block_on(serve(settings, level));
     if let (Some(traces), Ok(())) = (traces, &result) {

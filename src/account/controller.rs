@@ -13,8 +13,9 @@ use kube::runtime::{Controller, controller};
 use tracing::Instrument;
 
 use super::reconcile::reconcile;
-use crate::context::{Account, CacheSync, Shared};
-use crate::service::is_status;
+use crate::context::Shared;
+use crate::k8s::caches::{Account, CacheSync};
+use crate::k8s::error::is_status;
 use crate::telemetry::{Outcome, traces};
 
 /// The name in metrics.

@@ -6,10 +6,11 @@ use kube::ResourceExt;
 use vpce_core::api::{AWSAccountSpec, OrphansStatus};
 
 use crate::aws::ec2::Ec2;
-use crate::aws::leftovers::Present;
 use crate::aws::region::AccountRegionKey;
+use crate::aws::region::orphans::Present;
 use crate::aws::sessions::{Session, SessionKey};
-use crate::context::{Account, Context};
+use crate::context::Context;
+use crate::k8s::caches::Account;
 
 /// The status names so many.
 const LISTED: usize = 20;

@@ -15,10 +15,11 @@ use vpce_core::tags;
 
 use crate::aws::dry_run::{ACTIONS, Answer, Example, Probe};
 use crate::aws::ec2::Ec2;
-use crate::aws::limiters::Caller;
+use crate::aws::region::limiter::Caller;
 use crate::aws::region::{AccountRegionKey, Region};
 use crate::aws::sessions::{Session, SessionKey};
-use crate::context::{Account, Context, Endpoint};
+use crate::context::Context;
+use crate::k8s::caches::{Account, Endpoint};
 
 /// The condition's type.
 pub const CONDITION: &str = "PermissionsVerified";

@@ -9,9 +9,10 @@ use moka::future::Cache;
 use tokio::sync::{RwLock, RwLockReadGuard};
 use vpce_core::api::ACCOUNT_FINALIZER;
 
-use crate::context::{Account, Context, Endpoint};
-use crate::writes::{Refused, Write};
-use crate::{finalizer, pages};
+use crate::context::Context;
+use crate::k8s::caches::{Account, Endpoint};
+use crate::k8s::writes::{Refused, Write};
+use crate::k8s::{finalizer, pages};
 
 /// The watch has shown a finalizer long before; should it not, adding it again is a conflict, and tried anew.
 const SHOWN_WITHIN: Duration = Duration::from_secs(60);

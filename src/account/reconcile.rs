@@ -16,10 +16,11 @@ use super::permissions::{self, Outcome, Verification};
 use super::protection::{let_go, protect};
 use super::{is_bound_to, orphans, role, trust};
 use crate::aws::sessions::{Cause, Refusal, SessionKey};
-use crate::context::{Account, Context, Endpoint, Shared};
-use crate::endpoint::memory::jitter;
-use crate::status::replacing;
-use crate::writes::{Refused, Write};
+use crate::backoff::jitter;
+use crate::context::{Context, Shared};
+use crate::k8s::caches::{Account, Endpoint};
+use crate::k8s::patch::replacing;
+use crate::k8s::writes::{Refused, Write};
 
 /// The condition that is there while a mass change waits for a person.
 const HELD: &str = "CreationPaused";
@@ -410,7 +411,7 @@ async fn write(
         "metadata": {"uid": account.uid()},
         "status": replacing(&account.status, &status),
     });
-    let (params, patch) = (crate::status::params(), Patch::Merge(patch));
+    let (params, patch) = (crate::k8s::patch::params(), Patch::Merge(patch));
     let write = api.patch_status(&name, &params, &patch);
     let most = ctx.settings.resync_interval;
     let written = ctx

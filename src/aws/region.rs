@@ -1,5 +1,11 @@
 //! One AWS account in one region: its snapshot, its limiters, its deletes and its hold, shared by all who work there.
 
+pub mod cache;
+pub mod delete_batch;
+mod group_users;
+pub mod limiter;
+pub mod orphans;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -16,12 +22,14 @@ use vpce_core::rate::Decision;
 use vpce_core::rate::Limits;
 use vpce_core::tags::{Clusters, Owner};
 
-use super::delete_batch::{DeleteBatcher, Requester};
+use self::cache::{MOST_UNCLAIMED, Resource, ResourceCache};
+use self::delete_batch::{DeleteBatcher, Requester};
+use self::limiter::{Caller, RateLimiters};
+use self::orphans::{Counts, Present, Retained};
 use super::ec2::{Ec2, Which};
 use super::error::CallError;
-use super::leftovers::{Counts, Present, Retained};
-use super::limiters::{Caller, RateLimiters};
-use super::snapshot::{self, MOST_UNCLAIMED, Resource, ResourceCache};
+use crate::aws::Permitted;
+use crate::k8s::requeue::Enqueue;
 
 /// EC2 takes at most 200 values in a filter.
 const FILTER_VALUES: usize = 200;
@@ -45,8 +53,6 @@ pub struct AccountRegionKey {
     pub region: String,
 }
 
-pub use crate::context::Enqueue;
-use crate::context::Permitted;
 /// The endpoints that bound objects have in a region, by their status.
 pub type Known = Arc<dyn Fn(&AccountRegionKey) -> Vec<EndpointId> + Send + Sync>;
 
@@ -164,18 +170,18 @@ pub struct Found {
 pub struct Region {
     /// Which.
     pub key: AccountRegionKey,
-    pub(super) settings: Settings,
+    settings: Settings,
     snapshot: Mutex<Snapshot>,
     reading: AsyncMutex<()>,
     limiters: RateLimiters,
     /// Endpoints that wait to be deleted together.
-    pub(super) deletes: DeleteBatcher,
-    pub(super) retained: Mutex<Retained>,
-    pub(super) reading_retained: AsyncMutex<()>,
+    deletes: DeleteBatcher,
+    retained: Mutex<Retained>,
+    reading_retained: AsyncMutex<()>,
     /// How many there were at the last look, of those that are proven to be ours.
-    pub(super) orphaned_endpoints: AtomicUsize,
+    orphaned_endpoints: AtomicUsize,
     /// How many orphans there were when they were looked for last.
-    pub(super) orphaned: Mutex<Option<Counts>>,
+    orphaned: Mutex<Option<Counts>>,
     /// When the operator started. All limiters begin then, with one token: nobody knows what was spent before, but since
     /// then only we spend.
     epoch: Instant,
@@ -375,7 +381,7 @@ impl Region {
         let wall = SystemTime::now();
         let objects = (self.settings.claims)(&self.key);
         let which = Which::Clusters(&clusters);
-        let mut endpoints = snapshot::Found::default();
+        let mut endpoints = cache::Found::default();
         self.each_page(
             "DescribeVpcEndpoints",
             |page| ec2.describe_endpoints(&which, page),
@@ -385,7 +391,7 @@ impl Region {
         )
         .await?;
         let which = Which::Clusters(&clusters);
-        let mut groups = snapshot::Found::default();
+        let mut groups = cache::Found::default();
         self.each_page(
             "DescribeSecurityGroups",
             |page| ec2.describe_groups(&which, page),
@@ -477,7 +483,7 @@ impl Region {
     }
 
     /// Reads all pages; each takes a token of its own.
-    pub(super) async fn pages<Fact, Answer>(
+    async fn pages<Fact, Answer>(
         &self,
         action: &'static str,
         mut read: impl FnMut(Option<String>) -> Answer,
@@ -491,7 +497,7 @@ impl Region {
     }
 
     /// Reads all pages, and passes each on before it reads the next.
-    pub(super) async fn each_page<Fact, Answer>(
+    async fn each_page<Fact, Answer>(
         &self,
         action: &'static str,
         mut read: impl FnMut(Option<String>) -> Answer,
@@ -524,7 +530,7 @@ impl Region {
         }
     }
 
-    pub(super) async fn all_endpoints(
+    async fn all_endpoints(
         &self,
         ec2: &Ec2,
         which: Which<'_, EndpointId>,
@@ -533,11 +539,7 @@ impl Region {
             .await
     }
 
-    pub(super) async fn all_groups(
-        &self,
-        ec2: &Ec2,
-        which: Which<'_, GroupId>,
-    ) -> Result<Vec<ObservedGroup>, RefreshError> {
+    async fn all_groups(&self, ec2: &Ec2, which: Which<'_, GroupId>) -> Result<Vec<ObservedGroup>, RefreshError> {
         self.pages("DescribeSecurityGroups", |page| ec2.describe_groups(&which, page))
             .await
     }
@@ -609,7 +611,7 @@ impl Region {
         let mut limiters = self.limiters.gauges();
         let waiting = self.deletes.len();
         for limiter in &mut limiters {
-            if limiter.0 == super::delete_batch::ACTION {
+            if limiter.0 == delete_batch::ACTION {
                 limiter.2 = waiting;
             }
         }

@@ -9,10 +9,11 @@ use vpce_core::conditions::{Finding, Reason};
 
 use super::reconcile::{Next, Reconciliation};
 use super::status::{self, Findings};
-use crate::context::{Context, Endpoint, Shared};
-use crate::finalizer;
-use crate::service::is_status;
-use crate::writes::{Refused, Write};
+use crate::context::{Context, Shared};
+use crate::k8s::caches::Endpoint;
+use crate::k8s::error::is_status;
+use crate::k8s::finalizer;
+use crate::k8s::writes::{Refused, Write};
 
 /// Says that the API server did not take a finalizer. (What it says of a status that it did not take is told where that is written.)
 pub async fn tell(ctx: &Shared, object: Arc<Endpoint>, refused: &Refused) -> Next {

@@ -15,13 +15,16 @@ use super::explain::about;
 use super::memory::Tried;
 use super::observe;
 use super::refused::Failed;
-use crate::aws::delete_batch::Requester;
+use crate::aws::Permitted;
 use crate::aws::ec2::{Ec2, NewEndpoint};
 use crate::aws::error::CallError;
-use crate::aws::limiters::Caller;
 use crate::aws::region::Region;
-use crate::context::{Context, Endpoint, Permitted};
-use crate::service::{self, Publication, Published};
+use crate::aws::region::delete_batch::Requester;
+use crate::aws::region::limiter::Caller;
+use crate::context::Context;
+use crate::endpoint::service::{self, Publication, Published};
+use crate::k8s::caches::Endpoint;
+use crate::k8s::patch::version_of;
 
 /// A call that was refused for its rate asks its line again after this; the line then knows for how long.
 pub(super) const ASK_AGAIN: Duration = Duration::from_millis(100);
@@ -413,7 +416,7 @@ impl Applier<'_> {
         match published {
             Ok(Published::Done(service)) => {
                 let fact = service::fact(&service, &self.owner.uid);
-                let version = service::version_of(&*service);
+                let version = version_of(&*service);
                 let most = self.ctx.settings.resync_interval;
                 self.ctx.memories.with(self.object, |memory| {
                     memory.corrections.stored(&content, fact.clone(), most);

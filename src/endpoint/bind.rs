@@ -19,9 +19,9 @@ use super::acknowledged::add_finalizer;
 use super::reconcile::{As, Next, Reconciliation};
 use super::status::{self, Findings, Standing};
 use crate::account::protection::protect;
-use crate::cli::Mode;
-use crate::finalizer;
-use crate::writes::Write;
+use crate::k8s::finalizer;
+use crate::k8s::writes::Write;
+use crate::settings::Mode;
 
 /// What was edited before there was an endpoint: what the object is bound to has to go first.
 #[derive(Debug, Clone)]

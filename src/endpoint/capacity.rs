@@ -9,7 +9,7 @@ use vpce_core::conditions::{Finding, Reason};
 
 use super::status::READY;
 use crate::account::is_bound_to;
-use crate::context::{Caches, Endpoint};
+use crate::k8s::caches::{Caches, Endpoint};
 
 /// Bindings that were let through and that the cache does not show yet, by AWSAccount: the UIDs of the objects.
 #[derive(Clone, Default)]

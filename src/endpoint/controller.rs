@@ -17,10 +17,12 @@ use super::acknowledged;
 use super::queues;
 use super::reconcile::{Next, reconcile};
 use super::status::{self, Findings, Standing};
-use crate::context::{Context, Endpoint, Shared};
-use crate::service::{is_status, version_of};
+use crate::context::{Context, Shared};
+use crate::k8s::caches::Endpoint;
+use crate::k8s::error::is_status;
+use crate::k8s::patch::version_of;
+use crate::k8s::writes::Refused;
 use crate::telemetry::{Outcome, traces};
-use crate::writes::Refused;
 
 /// The name in metrics.
 pub const CONTROLLER: &str = "vpcendpoint";

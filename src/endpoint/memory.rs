@@ -12,9 +12,10 @@ use vpce_core::observed::ObservedService;
 use vpce_core::plan::{Fallbacks, Part, Step, Undone};
 
 use crate::aws::region::AccountRegionKey;
-use crate::context::Endpoint;
-use crate::service::Corrections;
-use crate::writes;
+use crate::backoff::{doubled, jitter};
+use crate::endpoint::service::Corrections;
+use crate::k8s::caches::Endpoint;
+use crate::k8s::writes;
 
 /// The first wait after a failure; it doubles with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_secs(2);
@@ -401,16 +402,6 @@ impl Memories {
     pub fn agreed(&self, object: &Endpoint) {
         self.with(object, |memory| memory.conflicts = 0);
     }
-}
-
-/// The wait after the last of so many failures.
-fn doubled(first: Duration, failures: u32) -> Duration {
-    first.saturating_mul(1_u32 << failures.saturating_sub(1).min(16))
-}
-
-/// Between three quarters and the whole, so that what failed together does not come back together.
-pub fn jitter(time: Duration) -> Duration {
-    time.mul_f64(0.75 + 0.25 * fastrand::f64())
 }
 
 #[cfg(test)]

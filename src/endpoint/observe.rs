@@ -13,8 +13,9 @@ use vpce_core::tags::Owner;
 
 use crate::aws::ec2::Ec2;
 use crate::aws::region::{RefreshError, Region};
-use crate::context::{Context, Endpoint};
-use crate::service;
+use crate::context::Context;
+use crate::endpoint::service;
+use crate::k8s::caches::Endpoint;
 
 /// How old an answer may be.
 #[derive(Debug, Clone, Copy)]

@@ -8,8 +8,8 @@ use vpce_core::api::VPCEndpointSpec;
 use vpce_core::resolve::{self, Resolved, Subject};
 
 use super::reconcile::Reconciliation;
-use crate::cli::Mode;
-use crate::context::Permitted;
+use crate::aws::Permitted;
+use crate::settings::Mode;
 
 impl Reconciliation<'_> {
     /// Resolves again, with the one AWSAccount that the object is bound to. Whatever has changed of what was resolved, its

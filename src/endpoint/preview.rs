@@ -14,7 +14,8 @@ use super::reconcile::{Reconciliation, farewell, is_legacy, not_ready};
 use super::status::{self, Standing};
 use crate::aws::ec2::Ec2;
 use crate::aws::region::{RefreshError, Region};
-use crate::context::{Endpoint, Shared};
+use crate::context::Shared;
+use crate::k8s::caches::Endpoint;
 
 /// What would be done, and how things stand before.
 #[derive(Debug)]

@@ -2,7 +2,8 @@
 
 use kube::ResourceExt;
 
-use crate::context::{Context, Endpoint};
+use crate::context::Context;
+use crate::k8s::caches::Endpoint;
 
 /// The object is gone: it leaves the gate of its AWS account and the lines of its region.
 pub fn leave(ctx: &Context, object: &Endpoint) {

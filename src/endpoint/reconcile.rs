@@ -24,9 +24,10 @@ use super::status::{self, Findings};
 use crate::aws::ec2::Ec2;
 use crate::aws::region::{AccountRegionKey, RefreshError, Region};
 use crate::aws::sessions::Refusal;
-use crate::cli::Mode;
-use crate::context::{Endpoint, Shared};
-use crate::finalizer;
+use crate::context::Shared;
+use crate::k8s::caches::Endpoint;
+use crate::k8s::finalizer;
+use crate::settings::Mode;
 
 /// When to look at the object again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -406,7 +407,7 @@ impl<'a> Reconciliation<'a> {
         let account = self.object.status.account.as_ref().map(|account| account.name.clone());
         match remove_finalizer(self.ctx, &self.object).await {
             Ok(()) => {}
-            Err(error) if crate::service::is_status(&error, 404) => {}
+            Err(error) if crate::k8s::error::is_status(&error, 404) => {}
             Err(error) => return Err(error),
         }
         tracing::info!(

@@ -14,7 +14,7 @@ use crate::aws::ec2::Ec2;
 use crate::aws::error::CallError;
 use crate::aws::region::RefreshError;
 use crate::context::Context;
-use crate::service;
+use crate::k8s::error::{is_status, words};
 
 /// What an earlier create made and was not found in this many times the time that a change takes to settle was deleted before
 /// anybody saw it.
@@ -39,14 +39,14 @@ impl Applier<'_> {
             namespace = self.owner.namespace,
             name = self.owner.name,
             action = step.action(),
-            error = service::words(error),
+            error = words(error),
             "the API server refused, or failed"
         );
         // It changed meanwhile.
-        if service::is_status(error, 409) {
+        if is_status(error, 409) {
             return Unfinished::waiting(Some(ASK_AGAIN), None);
         }
-        let message = format!("{step}: the API server refused: {}", service::words(error));
+        let message = format!("{step}: the API server refused: {}", words(error));
         let finding = Finding::bad(Reason::ServiceRefused, message);
         self.refused_for(step, Undone::Refused, Some(finding), Wait::Kubernetes)
     }

@@ -12,7 +12,7 @@ use vpce_core::plan::{Part, Plan, Undone};
 use vpce_core::resolve::{Resolved, Writes};
 
 use super::explain::explain;
-use super::memory::{Tried, jitter};
+use super::memory::Tried;
 use super::queues;
 use super::reconcile::{Next, Reconciliation, not_ready};
 use super::refused::forget_session;
@@ -20,7 +20,8 @@ use super::status::{self, Findings, Standing};
 use crate::aws::ec2::Ec2;
 use crate::aws::region::{RefreshError, Region};
 use crate::aws::sessions::Refusal;
-use crate::writes::Refused;
+use crate::backoff::jitter;
+use crate::k8s::writes::Refused;
 
 /// A passing failure to read does not make a Ready object unready before it has lasted so many tries.
 const PATIENCE: u32 = 3;

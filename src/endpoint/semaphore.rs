@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use crate::context::Enqueue;
+use crate::k8s::requeue::Enqueue;
 
 /// A place is kept so long for the object that was woken: every worker may be busy.
 const KEPT: Duration = Duration::from_secs(10);

@@ -15,9 +15,10 @@ use vpce_core::observed::{Lookup, Observed, State};
 use vpce_core::resolve::Binding;
 use vpce_core::tags::{DISPLAY_NAME, RESERVED_PREFIX};
 
-use crate::context::{Context, Endpoint};
-use crate::status::replacing;
-use crate::writes::{Refused, Write};
+use crate::context::Context;
+use crate::k8s::caches::Endpoint;
+use crate::k8s::patch::replacing;
+use crate::k8s::writes::{Refused, Write};
 
 /// The condition that sums up the others.
 pub const READY: &str = "Ready";
@@ -353,7 +354,7 @@ pub async fn write(
         "metadata": {"uid": object.uid(), "resourceVersion": object.resource_version()},
         "status": replacing(&ours(&object.status), &ours(&status)),
     });
-    let (params, patch) = (crate::status::params(), Patch::Merge(patch));
+    let (params, patch) = (crate::k8s::patch::params(), Patch::Merge(patch));
     let write = api.patch_status(&name, &params, &patch);
     // What an object is bound to has to be stored before anything is done on the strength of it.
     let amiss = |stored: &Endpoint| {

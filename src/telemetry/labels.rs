@@ -4,8 +4,7 @@ use vpce_core::conditions::Reason;
 use vpce_core::error::Class;
 use vpce_core::orphans::Kind;
 
-use super::metrics::{MOST_REGIONS, OTHER_REGION, Outcome, WATCHED_KINDS};
-use crate::{account, endpoint};
+use super::metrics::{CONTROLLERS, MOST_REGIONS, OTHER_REGION, Outcome, WATCHED_KINDS};
 
 /// A label of a metric.
 pub(super) struct Label {
@@ -106,10 +105,7 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
             "how it ended; what a condition tells of, as a refusal of AWS, is `ok`",
             closed(&Outcome::ALL.map(Outcome::as_str)),
         ),
-        (_, "controller") => (
-            "the kind of object that is reconciled",
-            closed(&[account::controller::CONTROLLER, endpoint::controller::CONTROLLER]),
-        ),
+        (_, "controller") => ("the kind of object that is reconciled", closed(CONTROLLERS)),
         (_, "verb") => (
             "the verb as RBAC has it",
             closed(&["create", "delete", "get", "list", "other", "patch", "update", "watch"]),

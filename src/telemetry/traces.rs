@@ -30,7 +30,6 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::Outcome;
-use crate::aws::http;
 
 /// What names this program in traces, and the scope of its spans.
 const SERVICE: &str = "vpce-operator";
@@ -69,11 +68,15 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// Begins, if the environment names a collector. `runtime` makes the calls to it.
+    /// Begins, if the environment names a collector. `runtime` makes the calls to it, over a `connector`.
     ///
     /// # Errors
     /// The environment is wrong.
-    pub fn from_environment(pod: Option<&str>, runtime: &Handle) -> Result<Option<Self>, Error> {
+    pub fn from_environment(
+        pod: Option<&str>,
+        runtime: &Handle,
+        connector: impl FnOnce() -> SharedHttpConnector,
+    ) -> Result<Option<Self>, Error> {
         if !is_on(env::var) {
             return Ok(None);
         }
@@ -81,7 +84,7 @@ impl Traces {
             return Err(Error::Protocol { variable, value });
         }
         let client = Collector {
-            connector: http::connector(),
+            connector: connector(),
             runtime: runtime.clone(),
             answer_within: answer_within(env::var),
             failing: Arc::default(),

@@ -124,6 +124,6 @@ fn the_image_runs_as_the_user_that_the_chart_asks_for_and_serves_where_it_looks(
     assert!(deployment.contains("runAsUser: 65532\n") && deployment.contains("runAsGroup: 65532\n"));
     assert!(dockerfile.contains("\nEXPOSE 8080 8443\n"));
     for port in [8080, 8443] {
-        assert!(read("src/cli.rs").contains(&format!("default_value = \"0.0.0.0:{port}\"")));
+        assert!(read("src/settings.rs").contains(&format!("default_value = \"0.0.0.0:{port}\"")));
     }
 }

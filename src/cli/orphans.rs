@@ -15,15 +15,16 @@ use vpce_core::ids::{EndpointId, GroupId, RoleArn};
 use vpce_core::orphans::{Kind, Orphan};
 use vpce_core::rate::Decision;
 
-use crate::aws::delete_batch::Requester;
 use crate::aws::ec2::Ec2;
-use crate::aws::leftovers::Present;
-use crate::aws::limiters::Caller;
+use crate::aws::region::delete_batch::Requester;
+use crate::aws::region::limiter::Caller;
+use crate::aws::region::orphans::Present;
 use crate::aws::region::{AccountRegionKey, RefreshError, Region};
-use crate::cli::Settings;
-use crate::context::{Account, Caches, Context};
+use crate::cli::plan::{listed, stored};
+use crate::context::Context;
+use crate::k8s::caches::{Account, Caches};
 use crate::operator;
-use crate::preview::{listed, stored};
+use crate::settings::Settings;
 use crate::telemetry::{Metrics, MetricsOptions};
 
 /// How long AWS may take to delete an endpoint, and then to let go of its group.

@@ -1,14 +1,14 @@
 //! AWS: sessions of roles, and regions that answer from one snapshot.
 
-pub mod delete_batch;
 pub mod dry_run;
 pub mod ec2;
 pub mod error;
-mod group_users;
 pub mod http;
-pub mod leftovers;
-pub mod limiters;
 pub mod observer;
 pub mod region;
 pub mod sessions;
-pub mod snapshot;
+
+use std::sync::Arc;
+
+/// Whether AWS may be written for an object, now.
+pub type Permitted = Arc<dyn Fn() -> bool + Send + Sync>;

@@ -11,11 +11,11 @@ use vpce_core::ids::EndpointId;
 use vpce_core::observed::State;
 use vpce_core::rate::Decision;
 
-use super::ec2::Ec2;
-use super::error::CallError;
-use super::limiters::Caller;
-use super::region::Region;
-use crate::context::Permitted;
+use super::Region;
+use super::limiter::Caller;
+use crate::aws::Permitted;
+use crate::aws::ec2::Ec2;
+use crate::aws::error::CallError;
 use crate::telemetry::traces::Cause;
 
 /// The EC2 action.

@@ -12,7 +12,8 @@ use vpce_core::conditions::Finding;
 use vpce_core::ids::RoleArn;
 
 use crate::aws::sessions::SessionKey;
-use crate::context::{Account, Context, Endpoint};
+use crate::context::Context;
+use crate::k8s::caches::{Account, Endpoint};
 
 /// The session that an AWSAccount asks for, if it is there and its spec parses.
 pub fn role_of(ctx: &Context, name: &str) -> Option<SessionKey> {

@@ -19,8 +19,8 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use vpce_core::conditions::EventKind;
 
-use crate::context::Account;
-use crate::service::{self, is_status};
+use crate::k8s::caches::Account;
+use crate::k8s::error::{self, is_status};
 
 /// Who reports, in `reportingController`.
 const REPORTER: &str = "vpce-operator";
@@ -114,7 +114,7 @@ impl Events {
                 // Nobody reads the events of a namespace that goes.
                 Err(error) if is_of_namespace_that_goes(&error) => {}
                 Err(error) => {
-                    let error = service::words(&error);
+                    let error = error::words(&error);
                     tracing::warn!(namespace, name, reason, error, "an event was not published");
                 }
                 Ok(()) => {}

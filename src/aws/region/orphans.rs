@@ -9,9 +9,9 @@ use vpce_core::observed::{ObservedEndpoint, State};
 use vpce_core::orphans::{Kind, Objects, Orphan, orphans};
 use vpce_core::plan::ResourceId;
 
-use super::ec2::{Ec2, Which};
-use super::region::{RefreshError, Region};
-use crate::context::Caches;
+use super::{RefreshError, Region};
+use crate::aws::ec2::{Ec2, Which};
+use crate::k8s::caches::Caches;
 
 /// How many endpoints and groups were retained.
 #[derive(Debug, Default)]

@@ -11,7 +11,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use vpce_core::api::RECONCILE_AT;
 
-use crate::service;
+use crate::backoff::doubled;
+use crate::k8s::error;
 
 /// The wait after the first refusal: what refuses may only have been starting.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
@@ -271,7 +272,7 @@ impl Writes {
 pub fn words(error: &kube::Error) -> Option<String> {
     match error {
         kube::Error::Api(status) if matches!(status.code, 404 | 409) => None,
-        kube::Error::Api(_) => Some(service::words(error)),
+        kube::Error::Api(_) => Some(error::words(error)),
         _ => None,
     }
 }
@@ -281,10 +282,7 @@ pub fn wait(failures: u32, most: Duration) -> Duration {
     if failures <= 1 {
         return FIRST_WAIT;
     }
-    let doublings = (failures - 2).min(16);
-    let wait = SHORTEST_WAIT
-        .saturating_mul(1 << doublings)
-        .min(most.max(SHORTEST_WAIT));
+    let wait = doubled(SHORTEST_WAIT, failures - 1).min(most.max(SHORTEST_WAIT));
     // What was refused together does not come back together.
     wait.mul_f64(1.0 + 0.25 * fastrand::f64())
 }

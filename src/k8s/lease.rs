@@ -14,7 +14,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, ObjectMeta, PostParams};
 
-use crate::service::{is_status, words};
+use crate::k8s::error::{is_status, words};
 
 /// Which Lease, and for how long.
 #[derive(Debug, Clone)]

@@ -1,6 +1,7 @@
 //! How a status is written: by a merge patch that replaces it. A server-side apply would fail for an object whose spec does not
 //! fit the schema, which is one that has to say so.
 
+use kube::Resource;
 use kube::api::PatchParams;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -23,6 +24,12 @@ pub fn params() -> PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
     }
+}
+
+/// The resource version as a number, which Kubernetes allows to compare; 0 if it is none.
+pub fn version_of(object: &impl Resource) -> u64 {
+    let version = object.meta().resource_version.as_deref();
+    version.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]

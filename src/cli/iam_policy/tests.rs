@@ -547,7 +547,11 @@ fn what_iam_would_find_too_long_is_refused_with_what_to_narrow() {
 
 #[test]
 fn a_tenants_role_may_do_what_the_operator_calls_and_no_more() {
-    let calls = [include_str!("../aws/ec2.rs"), include_str!("../aws/group_users.rs")].concat();
+    let calls = [
+        include_str!("../../aws/ec2.rs"),
+        include_str!("../../aws/region/group_users.rs"),
+    ]
+    .concat();
     let called: BTreeSet<String> = [".call(\"", "ACTION: &str = \""]
         .into_iter()
         .flat_map(|start| calls.split(start).skip(1))

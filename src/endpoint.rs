@@ -17,4 +17,5 @@ pub mod reconcile;
 mod refused;
 mod report;
 pub mod semaphore;
+pub mod service;
 pub mod status;

@@ -17,11 +17,12 @@ use serde::de::DeserializeOwned;
 use vpce_core::conditions::Finding;
 use vpce_core::plan::Step;
 
-use crate::cli::{Mode, Settings};
-use crate::context::{Account, Caches, Endpoint};
 use crate::endpoint::preview;
+use crate::k8s::caches::{Account, Caches, Endpoint};
+use crate::k8s::pages;
+use crate::operator;
+use crate::settings::{Mode, Settings};
 use crate::telemetry::{Metrics, MetricsOptions};
-use crate::{operator, pages};
 
 /// Which object, and how the operator runs.
 #[derive(Debug, Args)]

@@ -9,8 +9,8 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use vpce_core::rate::{Decision, FairRateLimiter, Limits};
 
-use super::region::{Settings, Waited};
-use crate::context::Enqueue;
+use super::{Settings, Waited};
+use crate::k8s::requeue::Enqueue;
 
 /// Who needs a token.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use vpce_core::observed::{ObservedService, ServiceContent};
 
-use crate::writes::wait;
+use crate::k8s::writes::wait;
 
 /// Corrections of one Service, for the same, in [`WINDOW`]; more of them only fight somebody.
 const MOST_CORRECTIONS: usize = 3;

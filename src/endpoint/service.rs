@@ -16,7 +16,9 @@ use vpce_core::api::{APPLIED_METADATA, FIELD_MANAGER, ServicePort, ServiceProtoc
 use vpce_core::metadata::{Applied, Metadata};
 use vpce_core::observed::{ObservedService, ServiceContent};
 
-use crate::context::{Caches, Endpoint};
+use crate::k8s::caches::{Caches, Endpoint};
+use crate::k8s::error::is_status;
+use crate::k8s::patch::version_of;
 
 mod lean;
 
@@ -105,12 +107,6 @@ pub fn facts<'a>(
 fn is_controlled_by(service: &Service, uid: &str) -> bool {
     let mut owners = service.owner_references().iter();
     owners.any(|owner| owner.controller == Some(true) && owner.uid == uid)
-}
-
-/// The resource version as a number, which Kubernetes allows to compare; 0 if it is none.
-pub fn version_of(object: &impl Resource) -> u64 {
-    let version = object.meta().resource_version.as_deref();
-    version.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 /// What publishing a Service gave.
@@ -286,19 +282,5 @@ pub async fn delete(client: &Client, caches: &Caches, object: &Endpoint, name: &
         // Gone, or another of the same name: not ours.
         Err(error) if is_status(&error, 404) || is_status(&error, 409) => Ok(version),
         Err(error) => Err(error),
-    }
-}
-
-/// Whether the API server answered with this HTTP status.
-pub fn is_status(error: &kube::Error, code: u16) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == code)
-}
-
-/// What an error of the API server says, for people.
-pub fn words(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
-        kube::Error::Api(status) => format!("HTTP {}", status.code),
-        other => other.to_string(),
     }
 }

@@ -3,10 +3,10 @@
 use aws_sdk_ec2::types::Filter;
 use vpce_core::ids::GroupId;
 
-use super::ec2::Ec2;
-use super::error::CallError;
-use super::observer::observed;
-use super::region::{RefreshError, Region};
+use super::{RefreshError, Region};
+use crate::aws::ec2::Ec2;
+use crate::aws::error::CallError;
+use crate::aws::observer::observed;
 
 /// A few are enough: whoever takes these away sees the next ones then. EC2 takes no smaller page.
 const MOST: i32 = 5;

@@ -11,7 +11,7 @@ use vpce_core::api::{APPLIED_METADATA, GROUP};
 use vpce_core::metadata::Applied;
 
 use super::MANAGED_BY;
-use crate::context::Endpoint;
+use crate::k8s::caches::Endpoint;
 
 /// One more than `spec.service.ports` may have, so that a list that was cut is not what anybody wants.
 const MOST_PORTS: usize = 65;
@@ -99,7 +99,7 @@ fn cut(mut value: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::fact;
+    use crate::endpoint::service::fact;
     use serde_json::{Value, json};
     use vpce_core::metadata::Metadata;
 

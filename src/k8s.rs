@@ -1,0 +1,11 @@
+//! Kubernetes, as all controllers use it: caches of what is watched, writes and who refuses them, finalizers, events, the lease.
+
+pub mod caches;
+pub mod error;
+pub mod events;
+pub mod finalizer;
+pub mod lease;
+pub mod pages;
+pub mod patch;
+pub mod requeue;
+pub mod writes;

@@ -1,0 +1,173 @@
+//! How the operator runs: flags and environment, validated.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use vpce_core::metadata::KeyPattern;
+use vpce_core::rate::Override;
+
+use crate::telemetry::{AdminAddress, LogFormat};
+
+/// Whether the operator may change anything but the objects that it watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// It makes, changes and deletes.
+    #[value(name = "ReadWrite")]
+    ReadWrite,
+    /// It looks, and says what it would do.
+    #[value(name = "ReadOnly")]
+    ReadOnly,
+}
+
+/// How the operator runs. Every flag has an environment variable.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// Names this cluster in the tags of what it makes. Default: the UID of the namespace kube-system.
+    #[arg(long, env = "VPCE_CLUSTER_ID", value_parser = cluster_id)]
+    pub cluster_id: Option<String>,
+
+    /// The id of a cluster that is gone, whose endpoints and groups are taken over by the objects of the same namespace and name; may be
+    /// given several times.
+    #[arg(long, env = "VPCE_ADOPT_FROM", value_delimiter = ',', value_name = "CLUSTER-ID", value_parser = cluster_id)]
+    pub adopt_from: Vec<String>,
+
+    /// ReadOnly changes nothing in AWS, and no Service: conditions, metrics and the subcommand `plan` say what would be changed.
+    #[arg(long, env = "VPCE_MODE", value_enum, default_value = "ReadWrite")]
+    pub mode: Mode,
+
+    /// The namespace of the Lease that the one replica holds that works, which is the pod's own. Without it there is no election: run one
+    /// process alone.
+    #[arg(long, env = "VPCE_LEASE_NAMESPACE", requires = "pod_name")]
+    pub lease_namespace: Option<String>,
+
+    /// The name of that Lease.
+    #[arg(long, env = "VPCE_LEASE_NAME", default_value = "vpce-operator")]
+    pub lease_name: String,
+
+    /// The name of the pod, which tells the replicas apart.
+    #[arg(long, env = "VPCE_POD_NAME")]
+    pub pod_name: Option<String>,
+
+    /// When the leader is gone, another takes over after so long. It gives up itself after two thirds of this without a renewal.
+    #[arg(long = "lease-duration-seconds", env = "VPCE_LEASE_DURATION_SECONDS", default_value = "15", value_parser = seconds)]
+    pub lease_duration: Duration,
+
+    /// Where /healthz and /readyz are served, in plain HTTP and to everybody.
+    #[arg(long, env = "VPCE_HEALTH_ADDRESS", default_value = "0.0.0.0:8080")]
+    pub health_address: SocketAddr,
+
+    /// Where /metrics is served.
+    #[arg(long, env = "VPCE_METRICS_ADDRESS", default_value = "0.0.0.0:8443")]
+    pub metrics_address: SocketAddr,
+
+    /// Whether /metrics is for those only whose bearer token the API server knows and lets get /metrics (TokenReview, SubjectAccessReview).
+    #[arg(long, env = "VPCE_METRICS_AUTH", default_value = "true", action = clap::ArgAction::Set)]
+    pub metrics_auth: bool,
+
+    /// Whether /metrics is served over HTTPS. Over plain HTTP, whoever listens on the network reads the tokens of those who scrape.
+    #[arg(long, env = "VPCE_METRICS_TLS", default_value = "true", action = clap::ArgAction::Set)]
+    pub metrics_tls: bool,
+
+    /// The folder with the certificate of /metrics and its key, tls.crt and tls.key, read again when they change. Default: a self-signed
+    /// certificate, made at each start.
+    #[arg(long, env = "VPCE_METRICS_CERTIFICATE_DIR")]
+    pub metrics_certificate_dir: Option<PathBuf>,
+
+    /// Where the log level can be read and changed (GET and PUT /log-level), by whoever reaches it: keep it on loopback, where
+    /// `kubectl port-forward` leads. `off`: nowhere.
+    #[arg(long, env = "VPCE_ADMIN_ADDRESS", default_value = "127.0.0.1:8081")]
+    pub admin_address: AdminAddress,
+
+    /// How log lines look.
+    #[arg(long, env = "VPCE_LOG_FORMAT", value_enum, default_value = "json")]
+    pub log_format: LogFormat,
+
+    /// What is logged: a level, or directives such as `info,vpce_operator=debug`. Can be changed later at the admin address.
+    #[arg(long, env = "VPCE_LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+
+    /// Everything is looked at anew this often.
+    #[arg(long = "resync-interval-seconds", env = "VPCE_RESYNC_INTERVAL_SECONDS", default_value = "300", value_parser = seconds)]
+    pub resync_interval: Duration,
+
+    /// Endpoints on which AWS is at work are looked at this often.
+    #[arg(long = "poll-interval-seconds", env = "VPCE_POLL_INTERVAL_SECONDS", default_value = "5", value_parser = seconds)]
+    pub poll_interval: Duration,
+
+    /// After a change in AWS a difference does not count for so long: EC2 is eventually consistent.
+    #[arg(long = "settle-seconds", env = "VPCE_SETTLE_SECONDS", default_value = "10", value_parser = seconds)]
+    pub settle: Duration,
+
+    /// Accounts are looked at anew this often.
+    #[arg(long = "account-probe-interval-seconds", env = "VPCE_ACCOUNT_PROBE_INTERVAL_SECONDS", default_value = "3600", value_parser = seconds)]
+    pub account_probe_interval: Duration,
+
+    /// How long the first refusal of a role is remembered.
+    #[arg(long = "refused-retry-seconds", env = "VPCE_REFUSED_RETRY_SECONDS", default_value = "30", value_parser = seconds)]
+    pub refused_retry: Duration,
+
+    /// Sends a source identity with AssumeRole, the session's name, which stays with all that the session does. Base role and trust policies
+    /// must allow sts:SetSourceIdentity first.
+    #[arg(long, env = "VPCE_SOURCE_IDENTITY", default_value = "false", action = clap::ArgAction::Set)]
+    pub source_identity: bool,
+
+    /// A key of labels that VPCEndpoints may put on their Services, or with a * at the end all that begin so; may be given several times.
+    #[arg(
+        long = "service-label",
+        env = "VPCE_SERVICE_LABELS",
+        value_delimiter = ',',
+        value_name = "KEY"
+    )]
+    pub service_labels: Vec<KeyPattern>,
+
+    /// The same for annotations.
+    #[arg(
+        long = "service-annotation",
+        env = "VPCE_SERVICE_ANNOTATIONS",
+        value_delimiter = ',',
+        value_name = "KEY"
+    )]
+    pub service_annotations: Vec<KeyPattern>,
+
+    /// A limit that AWS raised, as ACTION=BURST/REFILL with REFILL in calls a second; may be given several times.
+    #[arg(
+        long = "aws-limit",
+        env = "VPCE_AWS_LIMITS",
+        value_delimiter = ',',
+        value_name = "ACTION=BURST/REFILL"
+    )]
+    pub aws_limits: Vec<Override>,
+
+    /// So many reconciles of one AWS account talk to AWS at once.
+    #[arg(long, env = "VPCE_ACCOUNT_CONCURRENCY", default_value = "8", value_parser = clap::value_parser!(u16).range(1..))]
+    pub account_concurrency: u16,
+
+    /// So many reconciles run at once.
+    #[arg(long, env = "VPCE_WORKER_CONCURRENCY", default_value = "64", value_parser = clap::value_parser!(u16).range(1..))]
+    pub worker_concurrency: u16,
+
+    /// Whether there are metrics of each VPCEndpoint.
+    #[arg(long, env = "VPCE_METRICS_PER_OBJECT", default_value = "true", action = clap::ArgAction::Set)]
+    pub metrics_per_object: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "a number of seconds, such as 5 or 0.5".to_owned())?;
+    // A day bounds what anybody means, and keeps sums of times far from overflow.
+    if !(0.05..=86_400.0).contains(&seconds) {
+        return Err("from 0.05 to 86400 seconds".to_owned());
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+pub(crate) fn cluster_id(text: &str) -> Result<String, String> {
+    if vpce_core::tags::is_cluster_id(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("1 to 64 letters, digits, '-', '_' and '.'".to_owned())
+    }
+}
