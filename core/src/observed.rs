@@ -132,6 +132,33 @@ pub struct ObservedEndpoint {
 }
 
 impl ObservedEndpoint {
+    /// What CreateVpcEndpoint makes of what it is asked for, before AWS has done any of it.
+    pub fn created(
+        id: EndpointId,
+        vpc: &VpcId,
+        service_name: &str,
+        subnets: &BTreeSet<SubnetId>,
+        groups: &BTreeSet<GroupId>,
+        tags: &BTreeMap<String, String>,
+    ) -> Self {
+        Self {
+            id,
+            type_: EndpointType::Interface,
+            requester_managed: false,
+            created: None,
+            state: State::Pending,
+            vpc: vpc.clone(),
+            service_name: service_name.to_owned(),
+            subnets: subnets.clone(),
+            groups: groups.clone(),
+            private_dns: false,
+            tags: tags.clone(),
+            dns_names: Vec::new(),
+            interfaces: Vec::new(),
+            last_error: None,
+        }
+    }
+
     /// The regional DNS name: its first label is the id and one more part, where a zonal name has the zone too.
     pub fn regional_dns_name(&self) -> Option<&str> {
         self.dns_names.iter().map(String::as_str).find(|name| {
@@ -184,6 +211,20 @@ pub struct ObservedGroup {
 }
 
 impl ObservedGroup {
+    /// What CreateSecurityGroup makes: egress is open, for IPv6 too where the VPC has an IPv6 block.
+    pub fn created(id: GroupId, name: &str, description: &str, vpc: &VpcId, tags: &BTreeMap<String, String>) -> Self {
+        Self {
+            id,
+            name: name.to_owned(),
+            description: description.to_owned(),
+            vpc: vpc.clone(),
+            tags: tags.clone(),
+            ingress: RuleSet::new(),
+            egress: rules::open(),
+            ipv6_egress_unknown: true,
+        }
+    }
+
     /// AWS says that it has these rules.
     pub fn set_rules(&mut self, direction: Direction, rules: &RuleSet) {
         self.learn(direction, rules);
@@ -270,6 +311,25 @@ pub struct ServiceContent {
 }
 
 impl ObservedService {
+    /// What the API server stores where nothing changes it.
+    pub fn published(name: &str, content: ServiceContent) -> Self {
+        let ServiceContent {
+            external_name,
+            ports,
+            metadata,
+        } = content;
+        Self {
+            name: name.to_owned(),
+            ours: true,
+            unowned: false,
+            external_name: Some(external_name),
+            ports,
+            labelled: true,
+            metadata,
+            written_as: None,
+        }
+    }
+
     /// What differs from what it is to hold, in the words of its manifest.
     pub fn differences(&self, wanted: &ServiceContent) -> Vec<&'static str> {
         let leads_elsewhere = self

@@ -9,6 +9,7 @@ use crate::ownership::Doubt;
 use crate::tags::{self, Claim, Owner};
 
 mod absence;
+mod effect;
 mod endpoint;
 mod group;
 mod progress;
@@ -21,9 +22,10 @@ use group::plan_group;
 use service::plan_service;
 
 pub use absence::{Farewell, plan_deletion};
+pub use effect::{Change, Effect, Outcome};
 pub use progress::{Fallbacks, Left, Part, Progress, Undone};
 pub use service::service_conflict;
-pub use simulate::simulate;
+pub use simulate::{Simulation, simulate};
 pub use step::{ResourceId, Step};
 
 /// What to do now, and how things stand before it is done.

@@ -166,16 +166,8 @@ impl Ec2 {
             .vpc_id(vpc.as_str())
             .tag_specifications(tag_specification(ResourceType::SecurityGroup, tags));
         let answer = observed(&self.observer, self.call("CreateSecurityGroup"), request.send()).await?;
-        let fact = ObservedGroup {
-            id: answer.group_id.clone().unwrap_or_default().into(),
-            name: name.to_owned(),
-            description: description.to_owned(),
-            vpc: vpc.clone(),
-            tags: tags.clone(),
-            ingress: RuleSet::new(),
-            egress: rules::open(),
-            ipv6_egress_unknown: true,
-        };
+        let id = answer.group_id.clone().unwrap_or_default().into();
+        let fact = ObservedGroup::created(id, name, description, vpc, tags);
         Ok(Done::new(&answer, fact))
     }
 

@@ -18,6 +18,7 @@ use vpce_core::error::Class;
 use vpce_core::ids::{EndpointId, GroupId};
 use vpce_core::observed::{ObservedEndpoint, ObservedGroup};
 use vpce_core::ownership::Seen;
+use vpce_core::plan::Effect;
 use vpce_core::rate::Decision;
 use vpce_core::rate::Limits;
 use vpce_core::tags::{Clusters, Owner};
@@ -569,14 +570,28 @@ impl Region {
         })
     }
 
-    /// Puts a change of ours into the snapshot of endpoints.
-    pub fn endpoints<T>(&self, work: impl FnOnce(&mut ResourceCache<ObservedEndpoint>) -> T) -> T {
-        self.with(|snapshot| work(&mut snapshot.endpoints))
+    /// Reads what the snapshot holds of endpoints.
+    pub(super) fn endpoints<T>(&self, read: impl FnOnce(&ResourceCache<ObservedEndpoint>) -> T) -> T {
+        self.with(|snapshot| read(&snapshot.endpoints))
     }
 
-    /// Puts a change of ours into the snapshot of groups.
-    pub fn groups<T>(&self, work: impl FnOnce(&mut ResourceCache<ObservedGroup>) -> T) -> T {
-        self.with(|snapshot| work(&mut snapshot.groups))
+    /// Reads what the snapshot holds of groups.
+    pub(super) fn groups<T>(&self, read: impl FnOnce(&ResourceCache<ObservedGroup>) -> T) -> T {
+        self.with(|snapshot| read(&snapshot.groups))
+    }
+
+    /// Takes in what a step of ours has changed, until it is read.
+    pub fn record(&self, effect: Effect<'_>) {
+        let now = Instant::now();
+        self.with(|snapshot| match effect {
+            Effect::EndpointCreated(endpoint) => snapshot.endpoints.made(endpoint, now),
+            Effect::EndpointChanged(id, change) => snapshot.endpoints.changed(id, now, change),
+            Effect::GroupCreated(group) => snapshot.groups.made(group, now),
+            Effect::GroupChanged(id, change) => snapshot.groups.changed(id, now, change),
+            Effect::GroupDeleted(id) => snapshot.groups.gone(id, now),
+            // Services are not AWS's.
+            Effect::Unknown | Effect::ServicePublished(_) | Effect::ServiceDeleted(_) => {}
+        });
     }
 
     /// Says that the snapshot may lack what we made: an answer was lost. The next look reads the whole.

@@ -1,13 +1,12 @@
 //! Carries out steps, each that can be, whatever becomes of the others.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use vpce_core::conditions::{Finding, Reason};
 use vpce_core::error::Class;
-use vpce_core::ids::GroupId;
-use vpce_core::observed::{ObservedGroup, ServiceContent, State};
-use vpce_core::plan::{self, Progress, ResourceId, Step, Undone};
+use vpce_core::observed::{ServiceContent, State};
+use vpce_core::plan::{self, Outcome, Progress, Step, Undone};
 use vpce_core::rate::Decision;
 use vpce_core::tags::{self, Owner};
 
@@ -222,7 +221,6 @@ impl Applier<'_> {
             );
             return Ok(StepEnd::Waiting(Some(time), Some(finding)));
         }
-        let now = Instant::now;
         match step {
             Step::CreateGroup {
                 name,
@@ -235,7 +233,7 @@ impl Applier<'_> {
                     .with(self.object, |memory| memory.nothing_made = false);
                 let made = self.ec2.create_group(name, description, vpc, tags).await?;
                 self.log_write("CreateSecurityGroup", &made.request_id, made.value.id.as_str());
-                self.region.groups(|cache| cache.made(made.value, now()));
+                self.record(step, Outcome::Group(made.value));
             }
             Step::Authorize(id, direction, rules) => {
                 let answer = self.ec2.authorize(id, *direction, rules).await;
@@ -247,7 +245,7 @@ impl Applier<'_> {
                     Err(error) if rules.len() == 1 && error.code == "InvalidPermission.Duplicate" => true,
                     Err(error) => return Err(error.into()),
                 };
-                self.change_group(id, |fact| fact.set_rules(*direction, rules));
+                self.record(step, Outcome::Done);
                 if was_there {
                     return Ok(StepEnd::Learned);
                 }
@@ -255,7 +253,7 @@ impl Applier<'_> {
             Step::UpdateRuleDescriptions(id, direction, rules) => {
                 let made = self.ec2.update_rule_descriptions(id, *direction, rules).await?;
                 self.log_write(action(step).unwrap_or_default(), &made.request_id, id.as_str());
-                self.change_group(id, |fact| fact.set_rules(*direction, rules));
+                self.record(step, Outcome::Done);
             }
             Step::Revoke(id, direction, rules) => {
                 let answer = self.ec2.revoke(id, *direction, rules).await;
@@ -267,7 +265,7 @@ impl Applier<'_> {
                     Err(error) if rules.len() == 1 && is_no_rule(&error) => false,
                     Err(error) => return Err(error.into()),
                 };
-                self.change_group(id, |fact| fact.remove_rules(*direction, rules));
+                self.record(step, Outcome::Done);
                 if !was_there {
                     return Ok(StepEnd::Learned);
                 }
@@ -296,7 +294,7 @@ impl Applier<'_> {
                 if matches!(fact.state, State::Deleting | State::Deleted) {
                     return Ok(StepEnd::Replayed);
                 }
-                self.region.endpoints(|cache| cache.made(fact, now()));
+                self.record(step, Outcome::Endpoint(fact));
                 self.ctx
                     .memories
                     .with(self.object, |memory| memory.made_unseen_since = None);
@@ -315,24 +313,12 @@ impl Applier<'_> {
                     .modify_endpoint(id, subnets, (add_groups, remove_groups), *private_dns)
                     .await?;
                 self.log_write("ModifyVpcEndpoint", &made.request_id, id.as_str());
-                self.region.endpoints(|cache| {
-                    cache.changed(id, now(), |fact| {
-                        fact.subnets.extend(add_subnets.iter().cloned());
-                        fact.subnets.retain(|id| !remove_subnets.contains(id));
-                        fact.groups.extend(add_groups.iter().cloned());
-                        fact.groups.retain(|id| !remove_groups.contains(id));
-                        fact.private_dns = private_dns.unwrap_or(fact.private_dns);
-                        // While subnets change, AWS is at work: seen as such until a read says otherwise.
-                        if !add_subnets.is_empty() || !remove_subnets.is_empty() {
-                            fact.state = State::Pending;
-                        }
-                    });
-                });
+                self.record(step, Outcome::Done);
             }
             Step::Tag(id, tags) => {
                 let made = self.ec2.create_tags(id, tags).await?;
                 self.log_write("CreateTags", &made.request_id, &id.to_string());
-                self.change_tags(id, |there| there.extend(tags.clone()));
+                self.record(step, Outcome::Done);
             }
             Step::Untag(id, keys) => {
                 let made = self.ec2.delete_tags(id, keys).await?;
@@ -341,7 +327,7 @@ impl Applier<'_> {
                 if keys.contains(tags::CLUSTER) {
                     self.region.count_retained(id);
                 }
-                self.change_tags(id, |there| there.retain(|key, _| !keys.contains(key)));
+                self.record(step, Outcome::Done);
             }
             Step::DeleteEndpoint(id) => {
                 if let Some(refusal) = self.region.take_refusal(id) {
@@ -362,7 +348,7 @@ impl Applier<'_> {
                     Err(error) if error.class == Class::NotFound => {}
                     Err(error) => return Err(error.into()),
                 }
-                self.region.groups(|cache| cache.gone(id, now()));
+                self.record(step, Outcome::Done);
                 self.ctx.memories.with(self.object, |memory| memory.in_use_since = None);
             }
             Step::PublishService {
@@ -440,20 +426,9 @@ impl Applier<'_> {
         })
     }
 
-    fn change_group(&self, id: &GroupId, change: impl FnOnce(&mut ObservedGroup)) {
-        self.region.groups(|cache| cache.changed(id, Instant::now(), change));
-    }
-
-    fn change_tags(&self, id: &ResourceId, change: impl FnOnce(&mut std::collections::BTreeMap<String, String>)) {
-        let now = Instant::now();
-        match id {
-            ResourceId::Endpoint(id) => self
-                .region
-                .endpoints(|cache| cache.changed(id, now, |fact| change(&mut fact.tags))),
-            ResourceId::Group(id) => self
-                .region
-                .groups(|cache| cache.changed(id, now, |fact| change(&mut fact.tags))),
-        }
+    /// What AWS has answered is seen at once, before it is read.
+    fn record(&self, step: &Step, outcome: Outcome) {
+        self.region.record(step.effect(outcome));
     }
 
     /// One line for every write to AWS: object, account, action, request id.

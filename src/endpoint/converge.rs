@@ -105,10 +105,10 @@ impl Reconciliation<'_> {
             }
             let mut plan = self.plan(desired, farewell, &seen, held.as_deref());
             if let Writes::Frozen(finding) = &resolved.writes {
-                let steps = simulate(&seen, desired, |seen| {
+                let simulated = simulate(&seen, desired, |seen| {
                     self.plan(desired, farewell, seen, held.as_deref())
                 });
-                self.hold_back(resolved, finding, &steps, &mut plan);
+                self.hold_back(resolved, finding, &simulated.steps, &mut plan);
             }
             if held.is_some() {
                 self.ctx.requeuer.account(&resolved.binding.account);

@@ -96,7 +96,7 @@ pub async fn preview(ctx: &Shared, object: Arc<Endpoint>) -> Result<Preview, Fin
         }
     };
     let now = reconciliation.plan(desired.as_ref(), farewell, &seen, None);
-    let steps = simulate(&seen, desired.as_ref(), |seen| {
+    let simulated = simulate(&seen, desired.as_ref(), |seen| {
         reconciliation.plan(desired.as_ref(), farewell, seen, None)
     });
     let mut unconfirmed = Vec::new();
@@ -112,7 +112,7 @@ pub async fn preview(ctx: &Shared, object: Arc<Endpoint>) -> Result<Preview, Fin
             Writes::Allowed => None,
             Writes::Frozen(finding) => Some(finding),
         },
-        steps,
+        steps: simulated.steps,
         endpoint: now.endpoint,
         service: now.service,
         unconfirmed,

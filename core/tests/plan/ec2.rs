@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vpce_core::ids::{EndpointId, GroupId, SubnetId};
 use vpce_core::observed::{EndpointType, Lookup, Observed, ObservedEndpoint, ObservedGroup, ObservedService, State};
-use vpce_core::plan::{ResourceId, Step};
+use vpce_core::plan::{Outcome, ResourceId, Step};
 use vpce_core::rules::{self, Direction, Peer, Rule, RuleSet};
 use vpce_core::tags::{Claim, Owner};
 
@@ -70,6 +70,28 @@ impl World {
             spare_endpoints: endpoints,
             group,
             services: self.services.values().cloned().collect(),
+        }
+    }
+
+    /// Looks again where something was not found, so that it is known to be gone.
+    pub(crate) fn look_twice(&mut self, owner: &Owner) -> Observed {
+        self.look(owner);
+        self.look(owner)
+    }
+
+    /// What was answered to the step that was carried out last.
+    pub(crate) fn answer(&self, step: &Step) -> Outcome {
+        match step {
+            Step::CreateGroup { .. } => {
+                let id = GroupId::from(format!("sg-made-{}", self.made));
+                Outcome::Group(self.groups[&id].clone())
+            }
+            Step::CreateEndpoint { .. } => {
+                let id = EndpointId::from(format!("vpce-made{}", self.made));
+                Outcome::Endpoint(self.endpoints[&id].clone())
+            }
+            Step::PublishService { name, .. } => Outcome::Service(self.services[name].clone()),
+            _ => Outcome::Done,
         }
     }
 

@@ -12,7 +12,7 @@ use vpce_core::rules;
 use vpce_core::tags::{self, Claim};
 
 use crate::ec2::{Refusal, World};
-use crate::observations::owner;
+use crate::observations::{ENDPOINT, OWN_GROUP, group, owner};
 use crate::scenario::{Scenario, scenario};
 
 /// So many rounds of planning and applying are few: made anew, waited for, swapped, detached, cleaned up.
@@ -312,9 +312,9 @@ proptest! {
     }
 }
 
-/// What was carried out until nothing was left to do, as actions; none where EC2 refused something for a while, or where
-/// something had to be looked for again.
-fn carried_out(world: &World, planned: impl Fn(&Observed) -> Plan) -> Option<Vec<&'static str>> {
+/// What was carried out until nothing was left to do, as actions, and what was then seen; none where EC2 refused something
+/// for a while, or where something had to be looked for again.
+fn carried_out(world: &World, planned: impl Fn(&Observed) -> Plan) -> Option<(Vec<&'static str>, Observed)> {
     let mut world = world.clone();
     let mut done = Vec::new();
     for _ in 0..2 * FEW {
@@ -329,17 +329,71 @@ fn carried_out(world: &World, planned: impl Fn(&Observed) -> Plan) -> Option<Vec
             done.push(step.action());
         }
         if !world.tick() && steps.is_empty() {
-            return Some(done);
+            return Some((done, seen));
         }
     }
     panic!("still at it")
+}
+
+/// What was seen, without what only AWS can know: the ids, DNS names and interfaces of what is new.
+fn without_names(observed: &Observed) -> Observed {
+    let mut observed = observed.clone();
+    let group = GroupId::from("sg-new");
+    if let Some(id) = observed
+        .group
+        .owned()
+        .map(|fact| fact.id.clone())
+        .filter(|id| *id != OWN_GROUP.into())
+    {
+        self::group(&mut observed).id = group.clone();
+        if let Lookup::Owned(fact) = &mut observed.endpoint
+            && fact.groups.remove(&id)
+        {
+            fact.groups.insert(group);
+        }
+    }
+    if let Lookup::Owned(fact) = &mut observed.endpoint {
+        fact.interfaces = vec![fact.interfaces.len().to_string()];
+        if fact.id != ENDPOINT.into() {
+            let name = fact.publishable_dns_name();
+            fact.id = "vpce-new".into();
+            fact.dns_names = vec![fact.dns_names.len().to_string()];
+            for service in observed
+                .services
+                .iter_mut()
+                .filter(|service| service.external_name == name)
+            {
+                service.external_name = None;
+            }
+        }
+    }
+    // What is no longer ours is found only while status knows it.
+    if matches!(observed.endpoint, Lookup::Unowned(_)) {
+        observed.endpoint = Lookup::Absent;
+    }
+    if matches!(observed.group, Lookup::Unowned(_)) {
+        observed.group = Lookup::Absent;
+    }
+    in_order(observed)
+}
+
+/// The order of Services means nothing, nor whether status still knows what is gone.
+fn in_order(mut observed: Observed) -> Observed {
+    observed.services.sort_by(|a, b| a.name.cmp(&b.name));
+    if observed.endpoint == Lookup::Deleted {
+        observed.endpoint = Lookup::Absent;
+    }
+    if observed.group == Lookup::Deleted {
+        observed.group = Lookup::Absent;
+    }
+    observed
 }
 
 proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn what_is_foreseen_is_what_is_then_done(scenario in scenario(), farewell in any::<Option<bool>>()) {
+    fn what_is_simulated_is_what_is_then_done(scenario in scenario(), farewell in any::<Option<bool>>()) {
         let Scenario { desired, world, tag_keys, .. } = &scenario;
         let memory = Memory { tag_keys, held: None, fallbacks: Fallbacks::default() };
         let farewell = farewell.map(|retain| if retain { Farewell::Retain } else { Farewell::Delete });
@@ -349,8 +403,37 @@ proptest! {
         };
         let seen = world.clone().look(&owner());
         let simulated = simulate(&seen, farewell.is_none().then_some(desired), planned);
-        if let Some(done) = carried_out(world, planned) {
-            prop_assert_eq!(simulated.iter().map(Step::action).collect::<Vec<_>>(), done);
+        if let Some((done, reached)) = carried_out(world, planned) {
+            prop_assert_eq!(simulated.steps.iter().map(Step::action).collect::<Vec<_>>(), done);
+            prop_assert_eq!(without_names(&simulated.reached), without_names(&reached));
+        }
+    }
+
+    #[test]
+    fn what_is_recorded_of_a_step_is_what_ec2_then_shows(scenario in scenario(), farewell in any::<Option<bool>>()) {
+        let Scenario { desired, world, tag_keys, .. } = &scenario;
+        let memory = Memory { tag_keys, held: None, fallbacks: Fallbacks::default() };
+        let farewell = farewell.map(|retain| if retain { Farewell::Retain } else { Farewell::Delete });
+        let mut world = world.clone();
+        for _ in 0..FEW {
+            let mut seen = world.look_twice(&owner());
+            if farewell.is_none() && seen.endpoint == Lookup::Deleted {
+                world.known_endpoint = None;
+                seen = world.look_twice(&owner());
+            }
+            world.remember(&seen);
+            let plan = match farewell {
+                None => plan(&owner(), desired, &seen, memory),
+                Some(farewell) => plan_deletion(&owner(), &seen, farewell),
+            };
+            for step in &plan.steps {
+                if world.apply(step).is_err() {
+                    break;
+                }
+                seen.record(step.effect(world.answer(step)));
+                prop_assert_eq!(in_order(seen.clone()), in_order(world.look_twice(&owner())), "{}", step);
+            }
+            world.tick();
         }
     }
 }

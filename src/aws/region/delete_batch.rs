@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tracing::Instrument;
 use vpce_core::error::Class;
 use vpce_core::ids::EndpointId;
-use vpce_core::observed::State;
+use vpce_core::plan::{Outcome, Step};
 use vpce_core::rate::Decision;
 
 use super::Region;
@@ -221,7 +221,6 @@ fn finish(
     request_id: &str,
     mut refused: BTreeMap<EndpointId, CallError>,
 ) {
-    let now = Instant::now();
     for (id, pending) in batch {
         let Requester {
             namespace,
@@ -239,7 +238,7 @@ fn finish(
                     account_id = region.key.account_id, region = region.key.region,
                     action = ACTION, request_id, resource = %id, "changed AWS"
                 );
-                region.endpoints(|cache| cache.changed(&id, now, |fact| fact.state = State::Deleting));
+                region.record(Step::DeleteEndpoint(id).effect(Outcome::Done));
             }
         }
         (region.settings.enqueue)(namespace, name);
