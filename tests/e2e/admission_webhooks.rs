@@ -10,7 +10,8 @@ use vpce_testbed::webhook::{Verdict, Webhooks};
 
 use crate::api_server::proxied_by;
 use crate::cluster::{self, ACCOUNTS, Run};
-use crate::world::{Setup, Tenant, World, condition, text};
+use crate::tenant::Tenant;
+use crate::world::{Setup, World, condition, text};
 
 const GROUP: &str = "/apis/admissionregistration.k8s.io/v1";
 /// Writes of one object in a minute, once it is known that one is refused or changed.

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use vpce_testbed::aws::{EndpointState, LastError};
 use vpce_testbed::prometheus::{Alert, Prometheus, Settings};
 
-use crate::world::{Setup, Tenant, World, condition, text};
+use crate::tenant::Tenant;
+use crate::world::{Setup, World, condition, text};
 
 /// How many times as fast as in `prometheus/alerts.yaml` time runs here.
 const FASTER: u32 = 30;

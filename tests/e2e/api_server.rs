@@ -9,7 +9,8 @@ use vpce_testbed::aws::PausePoint;
 
 use crate::cluster::{self, ACCOUNTS, NAMESPACES};
 use crate::leaders::LEASE;
-use crate::world::{Setup, Tenant, WITHIN, World, condition, text};
+use crate::tenant::Tenant;
+use crate::world::{Setup, WITHIN, World, condition, text};
 
 const DEFINITION: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/vpcendpoints.silvermullet.com";
 /// Far above what a test takes; a retry storm would pass it within seconds.

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use vpce_testbed::aws::{EndpointView, GroupView, Hold, PausePoint, ServiceSpec};
 
 use crate::cluster::{ACCOUNTS, Run};
-use crate::world::{Tenant, WITHIN, World, id, merged, text};
+use crate::tenant::Tenant;
+use crate::world::{WITHIN, World, id, merged, text};
 
 /// Where nothing of a tenant's is, but for what [`Places`] adds.
 const ABROAD: &str = "eu-west-1";

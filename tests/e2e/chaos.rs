@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use vpce_testbed::aws::{Call, EndpointView, GroupView, Hold, PausePoint, RuleView};
 use vpce_testbed::operator::Operator;
 
-use crate::world::{Setup, Tenant, WITHIN, World, condition, text};
+use crate::tenant::Tenant;
+use crate::world::{Setup, WITHIN, World, condition, text};
 
 /// After an answer the operator's next writes to the API server follow within this time.
 const A_MOMENT: Duration = Duration::from_millis(60);

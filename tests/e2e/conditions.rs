@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use vpce_testbed::aws::{Call, EndpointState, Fault, FaultKind, LastError, ServiceSpec};
 
 use crate::cluster::{self, Run};
-use crate::world::{Tenant, World, condition, id};
+use crate::tenant::Tenant;
+use crate::world::{World, condition, id};
 
 /// Longer than a fast world's resync interval.
 const A_WHILE: Duration = Duration::from_secs(8);

@@ -12,7 +12,8 @@ use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use vpce_testbed::aws::{Config, Fault, FaultKind, Gate, PausePoint, ServiceSpec};
 
-use crate::world::{Setup, Tenant, WITHIN, World, merged};
+use crate::tenant::Tenant;
+use crate::world::{Setup, WITHIN, World, merged};
 
 const ROLE: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles/vpce-operator";
 const REVIEWS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";

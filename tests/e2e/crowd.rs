@@ -7,7 +7,8 @@ use vpce_testbed::aws::Call;
 
 use crate::cluster::{self, Run};
 use crate::events;
-use crate::world::{Setup, Tenant, World, condition, endpoint, merged, text};
+use crate::tenant::Tenant;
+use crate::world::{Setup, World, condition, endpoint, merged, text};
 
 /// Objects of the tenant whose role is refused.
 const REFUSED: usize = 300;

@@ -9,7 +9,8 @@ use vpce_testbed::aws::{Call, Direction, EndpointView, GroupView, RuleView};
 
 use crate::cluster;
 use crate::events;
-use crate::world::{Setup, Tenant, World, condition, text};
+use crate::tenant::Tenant;
+use crate::world::{Setup, World, condition, text};
 
 /// More than two of a fast world's resync intervals.
 const TWO_LOOKS: Duration = Duration::from_secs(12);

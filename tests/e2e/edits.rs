@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use vpce_testbed::aws::{EndpointView, GroupView, RuleView};
 
-use crate::world::{Tenant, World, text};
+use crate::tenant::Tenant;
+use crate::world::{World, text};
 
 /// Replaces the spec, waits until the object is Ready for it, and checks that the endpoint is still the same.
 fn edit(tenant: &Tenant<'_>, name: &str, spec: Value) -> Value {

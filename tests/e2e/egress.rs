@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use vpce_testbed::aws::RuleView;
 
-use crate::world::{Tenant, World};
+use crate::tenant::Tenant;
+use crate::world::World;
 
 const IPV4: &str = "0.0.0.0/0";
 const IPV6: &str = "::/0";

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use vpce_testbed::aws::{Call, EndpointView, GroupView, RoleSpec};
 
 use crate::cluster::{self, Run};
-use crate::world::{Tenant, World, id};
+use crate::tenant::Tenant;
+use crate::world::{World, id};
 
 mod accounts;
 mod copies;

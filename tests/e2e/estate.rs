@@ -7,7 +7,8 @@ use vpce_testbed::api_proxy::{ApiProxy, Seen};
 use vpce_testbed::aws::{Call, RoleSpec};
 
 use crate::cluster::{self, NAMESPACES};
-use crate::world::{Setup, Tenant, World, condition, id, text};
+use crate::tenant::Tenant;
+use crate::world::{Setup, World, condition, id, text};
 
 /// A VPC has room for so many.
 const A_VPC: usize = 50;

@@ -13,7 +13,8 @@ use vpce_testbed::aws::{Call, PausePoint};
 use vpce_testbed::tools::Tool;
 
 use crate::cluster;
-use crate::world::{Setup, Tenant, WITHIN, World, condition, text};
+use crate::tenant::Tenant;
+use crate::world::{Setup, WITHIN, World, condition, text};
 
 const RESYNC: Duration = Duration::from_secs(5);
 /// A fifth of the default: a minute then takes twelve seconds.

@@ -10,7 +10,8 @@ use vpce_testbed::aws::{EndpointState, ServiceSpec};
 use vpce_testbed::tools::Tool;
 
 use crate::cluster::ACCOUNTS;
-use crate::world::{Setup, Tenant, World, condition, text};
+use crate::tenant::Tenant;
+use crate::world::{Setup, World, condition, text};
 
 /// Within which kubectl finds a condition that is there, or will come.
 const SOON: &str = "--timeout=120s";

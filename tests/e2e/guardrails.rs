@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::cluster::NAMESPACES;
-use crate::world::{Tenant, World, condition, text};
+use crate::tenant::Tenant;
+use crate::world::{World, condition, text};
 
 /// The EC2 calls about the tenant's account; sessions are STS's.
 fn ec2_calls(tenant: &Tenant<'_>) -> usize {

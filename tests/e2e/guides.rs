@@ -20,7 +20,8 @@ use vpce_testbed::aws::{ServiceSpec, Simulator};
 use vpce_testbed::tools::Tool;
 
 use crate::cluster::{self, Cluster, NAMESPACES};
-use crate::world::{Tenant, World, text};
+use crate::tenant::Tenant;
+use crate::world::{World, text};
 
 /// A page, and how far a reader has come.
 struct Guide<'w> {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use vpce_testbed::aws::{Fault, FaultKind, ServiceSpec};
 
-use crate::world::{Setup, Tenant, World};
+use crate::tenant::Tenant;
+use crate::world::{Setup, World};
 
 /// With the log as it is by default.
 fn by_default(level: &str) -> World {

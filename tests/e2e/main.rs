@@ -49,6 +49,7 @@ mod service_names;
 mod shared_accounts;
 mod stories;
 mod tenancy;
+mod tenant;
 mod traces;
 mod unparseable;
 mod world;

@@ -8,7 +8,8 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::cluster::{self, Run};
-use crate::world::{Setup, Tenant, World, endpoint};
+use crate::tenant::Tenant;
+use crate::world::{Setup, World, endpoint};
 
 /// Large objects in a namespace.
 const LARGE: usize = 105;

@@ -5,7 +5,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::json;
 
-use crate::world::{Tenant, World, text};
+use crate::tenant::Tenant;
+use crate::world::{World, text};
 
 /// A tenant whose endpoint lost its object: somebody took the finalizer away.
 fn orphaned(name: &str) -> Tenant<'static> {

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use vpce_testbed::aws::{Call, RoleSpec};
 
-use crate::world::{Condition, Setup, Tenant, World, condition};
+use crate::tenant::Tenant;
+use crate::world::{Condition, Setup, World, condition};
 
 const PERMISSIONS: &str = "PermissionsVerified";
 

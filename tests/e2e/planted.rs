@@ -11,7 +11,8 @@ use vpce_testbed::aws::{Direction, EndpointView, GroupView, RoleSpec, RuleView};
 use crate::escapes::rest;
 use crate::memory::{limited, serves};
 use crate::orphans::{orphans, words};
-use crate::world::{Tenant, World, id, text};
+use crate::tenant::Tenant;
+use crate::world::{World, id, text};
 
 const STS: &str = "com.amazonaws.us-west-2.sts";
 const S3: &str = "com.amazonaws.us-west-2.s3";

@@ -7,7 +7,8 @@ use vpce_core::api::AWSAccountSpec;
 use vpce_core::iam::{self, Passed, Scope, Trust};
 use vpce_testbed::aws::{RoleSpec, ServiceSpec};
 
-use crate::world::{Setup, Tenant, World, condition, merged};
+use crate::tenant::Tenant;
+use crate::world::{Setup, World, condition, merged};
 
 /// One action of one statement of a policy.
 #[derive(Clone)]

@@ -3,7 +3,8 @@
 use serde_json::json;
 use vpce_testbed::aws::ServiceSpec;
 
-use crate::world::{Tenant, World};
+use crate::tenant::Tenant;
+use crate::world::World;
 
 /// A service with a name of its own, whose owner has to accept endpoints or not.
 fn named_service(tenant: &Tenant<'_>, acceptance_required: bool) -> String {

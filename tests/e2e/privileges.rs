@@ -6,7 +6,8 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::cluster::{self, ACCOUNTS, Cluster, NAMESPACES, Refusal, Run};
-use crate::world::{Setup, Tenant, World, endpoint, merged, text};
+use crate::tenant::Tenant;
+use crate::world::{Setup, World, endpoint, merged, text};
 
 const OPERATOR: &str = "system:serviceaccount:vpce-system:vpce-operator";
 const BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";

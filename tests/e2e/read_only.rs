@@ -5,7 +5,8 @@ use std::process::Command;
 use serde_json::json;
 use vpce_testbed::operator::Operator;
 
-use crate::world::{Setup, Tenant, World, condition, text};
+use crate::tenant::Tenant;
+use crate::world::{Setup, World, condition, text};
 
 /// What the subcommand says of an object, and whether it could plan.
 fn plan(tenant: &Tenant<'_>, object: &str, environment: &[(&str, &str)]) -> (bool, String) {

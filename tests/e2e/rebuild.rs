@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::cluster::{self, ACCOUNTS, Run};
-use crate::world::{Setup, Tenant, World, condition, text};
+use crate::tenant::Tenant;
+use crate::world::{Setup, World, condition, text};
 
 const CLUSTER_TAG: &str = "silvermullet.com/cluster";
 const UID_TAG: &str = "silvermullet.com/uid";

@@ -8,7 +8,8 @@ use vpce_testbed::api_proxy::{self, ApiProxy};
 use vpce_testbed::aws::{Direction, Fault, FaultKind, Hold, PausePoint, ServiceSpec};
 
 use crate::cluster;
-use crate::world::{Setup, Tenant, World, id};
+use crate::tenant::Tenant;
+use crate::world::{Setup, World, id};
 
 /// The quota of rules of a group, in each direction.
 const QUOTA: usize = 60;

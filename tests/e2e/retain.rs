@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::cluster::{ACCOUNTS, NAMESPACES};
-use crate::world::{Setup, Tenant, World, text};
+use crate::tenant::Tenant;
+use crate::world::{Setup, World, text};
 
 /// The ids of the tenant's endpoints that AWS has not deleted, and whether each says that it was retained.
 fn left(tenant: &Tenant<'_>) -> Vec<(String, bool)> {

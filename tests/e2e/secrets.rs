@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use vpce_testbed::aws::{Fault, FaultKind};
 
 use crate::cluster;
-use crate::world::{Setup, Tenant, World, condition, text};
+use crate::tenant::Tenant;
+use crate::world::{Setup, World, condition, text};
 
 /// Everything the operator can be made to say, but for what its libraries say of every byte.
 const TRACE: &str = "trace";

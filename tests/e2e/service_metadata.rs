@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::cluster;
-use crate::world::{Setup, Tenant, World, text};
+use crate::tenant::Tenant;
+use crate::world::{Setup, World, text};
 
 fn metadata(tenant: &Tenant<'_>, name: &str) -> Value {
     tenant.kubernetes_service(name).expect("published")["metadata"].take()

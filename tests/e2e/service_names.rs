@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::api_server::proxied_by;
 use crate::cluster::{self, Run};
-use crate::world::{Setup, Tenant, World, text};
+use crate::tenant::Tenant;
+use crate::world::{Setup, World, text};
 
 /// "Within seconds", on a machine that is busy. The operator's own next try would come later than this.
 const TAKEN_WITHIN: Duration = Duration::from_secs(5);

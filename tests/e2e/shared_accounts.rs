@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use vpce_testbed::aws::{Call, EndpointView, GroupView, RoleSpec};
 
-use crate::world::{Setup, Tenant, World, condition, id, merged, text};
+use crate::tenant::Tenant;
+use crate::world::{Setup, World, condition, id, merged, text};
 
 /// Another tenant in the same VPC and AWS account, maybe in another cluster, with a role of its own that is there already.
 fn sharing<'w>(tenant: &Tenant<'_>, world: &'w World, namespace: &str, role: &str) -> Tenant<'w> {

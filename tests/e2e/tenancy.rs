@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use vpce_testbed::aws::Call;
 
 use crate::cluster::{ACCOUNTS, NAMESPACES, Run};
-use crate::world::{Tenant, World, condition};
+use crate::tenant::Tenant;
+use crate::world::{World, condition};
 
 /// More than a fast world's resync interval.
 const A_WHILE: Duration = Duration::from_secs(7);

@@ -4,7 +4,8 @@ use serde_json::json;
 use vpce_testbed::aws::Call;
 use vpce_testbed::collector::{Collector, Mood, Span};
 
-use crate::world::{Setup, Tenant, World};
+use crate::tenant::Tenant;
+use crate::world::{Setup, World};
 
 const CLIENT: i32 = 3;
 

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::open_role;
 use crate::cluster::{self, NAMESPACES, Run};
-use crate::world::{Tenant, World, endpoint, text};
+use crate::tenant::Tenant;
+use crate::world::{World, endpoint, text};
 
 const LABEL: &str = "vpce.example.com/account";
 

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{Belongings, calls_to_ec2, neighbour, neighbours, open_role, rest, writes};
-use crate::world::{Tenant, World, id, text};
+use crate::tenant::Tenant;
+use crate::world::{World, id, text};
 
 #[test]
 fn a_group_that_anothers_tags_name_is_used_neither_as_provided_nor_in_a_rule() {

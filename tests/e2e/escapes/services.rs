@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::cluster::{self, ACCOUNTS, Run};
-use crate::world::{Tenant, World, text};
+use crate::tenant::Tenant;
+use crate::world::{World, text};
 
 fn create_service(tenant: &Tenant<'_>, name: &str, spec: Value) {
     let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec});

@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::{Belongings, Forger, calls_to_ec2, look, neighbours, rest, writes};
 use crate::cluster::{self, Run};
-use crate::world::{Tenant, World, condition, id, text};
+use crate::tenant::Tenant;
+use crate::world::{World, condition, id, text};
 
 /// Checks that an object's status and events tell nothing that another has, and how nothing of it could be had.
 #[track_caller]

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Belongings, neighbours, rest};
 use crate::cluster::NAMESPACES;
-use crate::world::Tenant;
+use crate::tenant::Tenant;
 
 /// Checks that the tags by which an owner is known are the tenant's own on all that it has.
 #[track_caller]

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::{Guide, in_aws, make, team};
-use crate::world::{Tenant, World, condition};
+use crate::tenant::Tenant;
+use crate::world::{World, condition};
 
 /// Makes these endpoints, lets all vanish in AWS behind the operator's back, and waits until the objects say that they are held.
 /// Returns the ids of what is gone.

@@ -5,7 +5,8 @@ use std::thread;
 use serde_json::json;
 
 use super::{Guide, build_network, in_aws, make, run, team};
-use crate::world::{Tenant, World};
+use crate::tenant::Tenant;
+use crate::world::World;
 
 /// Takes the object away and leaves what it has in AWS.
 fn orphan(tenant: &Tenant<'_>, name: &str) {

@@ -10,7 +10,8 @@ use vpce_testbed::operator::{Aws, Operator, Options};
 
 use super::{Guide, in_aws, make, team};
 use crate::cluster;
-use crate::world::{Setup, Tenant, World, endpoint, text};
+use crate::tenant::Tenant;
+use crate::world::{Setup, World, endpoint, text};
 
 /// The same team, seen from another cluster.
 fn seen_from<'n>(tenant: &Tenant<'_>, world: &'n World) -> Tenant<'n> {

@@ -15,7 +15,8 @@ use super::model::{
     Act, Change, DefaultRegion, Drift, Groups, Mishap, Model, Region, SHARED, Service, Shape, Stories, Whose,
 };
 use crate::cluster;
-use crate::world::{Setup, Tenant, World, id, text};
+use crate::tenant::Tenant;
+use crate::world::{Setup, World, id, text};
 
 /// Where no tenant has anything.
 pub(super) const ELSEWHERE: &str = "eu-west-1";
