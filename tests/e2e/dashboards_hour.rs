@@ -7,6 +7,7 @@ use vpce_testbed::dashboards::{Dashboard, Query};
 use vpce_testbed::prometheus::Series;
 
 use crate::dashboards;
+use crate::subcommand::BINARY;
 
 /// The hour takes a minute and a half of ours, where the machine is not busy.
 const TIME_SCALE: f64 = 40.0;
@@ -68,7 +69,7 @@ fn expected(of: &str) -> Shown {
 
 #[test]
 fn every_panel_shows_something_of_an_hour_of_trouble() {
-    let binary = Path::new(env!("CARGO_BIN_EXE_vpce-operator"));
+    let binary = Path::new(BINARY);
     let watched = Watched::play(binary, TIME_SCALE).expect("the hour");
     let metrics = watched.hour.operator().metrics().expect("it runs");
     let (mut asked, mut listed, mut complaints) = (0, 0, Vec::new());

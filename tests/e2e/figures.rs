@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use vpce_testbed::aws::{Call, PausePoint};
 use vpce_testbed::tools::Tool;
 
 use crate::cluster;
+use crate::subcommand::{type_into, words};
 use crate::tenant::Tenant;
 use crate::world::{Setup, WITHIN, World, condition, text};
 
@@ -392,18 +393,8 @@ fn a_termination_ends_readiness_at_once_and_the_process_well() {
 /// Has Prometheus' own linter look at a scrape.
 fn promtool_has_nothing_to_say(metrics: &str) {
     let mut command = Command::new(Tool::Promtool.path().expect("promtool"));
-    command.args(["check", "metrics"]).stdin(Stdio::piped());
-    let mut promtool = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("promtool runs");
-    let mut input = promtool.stdin.take().expect("its input");
-    input.write_all(metrics.as_bytes()).expect("it reads");
-    drop(input);
-    let output = promtool.wait_with_output().expect("it ends");
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
+    let output = type_into(command.args(["check", "metrics"]), metrics);
+    let said = words(&output);
     assert!(output.status.success() && said.trim().is_empty(), "{said}");
 }
 

@@ -10,16 +10,17 @@ mod rebuild;
 mod runbooks;
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 use vpce_testbed::aws::{ServiceSpec, Simulator};
+use vpce_testbed::operator::Aws;
 use vpce_testbed::tools::Tool;
 
 use crate::cluster::{self, Cluster, NAMESPACES};
+use crate::subcommand::{BINARY, administrator, type_into};
 use crate::tenant::Tenant;
 use crate::world::{World, text};
 
@@ -177,30 +178,18 @@ fn run_before(
     typed: &str,
 ) -> (bool, String, String) {
     let tools = [Tool::Kubectl, Tool::Helm].map(|tool| tool.path().expect("a tool"));
-    let own = Path::new(env!("CARGO_BIN_EXE_vpce-operator"));
+    let own = Path::new(BINARY);
     let folders = tools.iter().map(PathBuf::as_path).chain([own]);
     let folders = folders.map(|program| program.parent().expect("a folder").to_owned());
     let inherited = std::env::var_os("PATH").expect("a PATH");
     let path = std::env::join_paths(folders.chain(std::env::split_paths(&inherited))).expect("a PATH");
-    let (key, secret) = aws.base_credentials();
-    let mut child = Command::new("bash")
-        .args(["-eu", "-o", "pipefail", "-c", commands])
+    let mut bash = Command::new("bash");
+    bash.args(["-eu", "-o", "pipefail", "-c", commands])
         .current_dir(folder)
         .env("PATH", path)
-        .env("KUBECONFIG", cluster.plane.kubeconfig())
         .env("HOME", folder)
-        .env("AWS_ENDPOINT_URL", aws.url())
-        .env("AWS_REGION", "us-west-2")
-        .env("AWS_ACCESS_KEY_ID", key)
-        .env("AWS_SECRET_ACCESS_KEY", secret)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("bash runs");
-    // It may end before it reads.
-    let _ = child.stdin.take().expect("piped").write_all(typed.as_bytes());
-    let output = child.wait_with_output().expect("it ends");
+        .envs(administrator(&cluster.plane, &Aws::from(aws)));
+    let output = type_into(&mut bash, typed);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.success(), text(&output.stdout), text(&output.stderr))
 }

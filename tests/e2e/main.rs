@@ -48,6 +48,7 @@ mod service_metadata;
 mod service_names;
 mod shared_accounts;
 mod stories;
+mod subcommand;
 mod tenancy;
 mod tenant;
 mod traces;

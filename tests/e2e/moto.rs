@@ -1,14 +1,14 @@
 //! The operator against moto, an AWS that somebody else wrote: what only our own simulator understands, nobody does.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use vpce_testbed::operator::{Aws, Operator, Options};
+use vpce_testbed::operator::{Aws, Operator};
 use vpce_testbed::python::{self, Moto};
 
 use crate::cluster::{self, ACCOUNTS, Cluster, Run};
+use crate::subcommand::{subcommand, type_into, words};
 use crate::world::{Setup, WITHIN, condition, endpoint};
 
 const NAMESPACE: &str = "team";
@@ -64,18 +64,13 @@ fn the_three_group_types_live_on_moto() {
     let seeded = account(&moto, "seed");
     // moto puts endpoints under the service's name, not under AWS's domain for them.
     let setup = Setup::fast().value("admissionPolicy.dnsSuffixes[0]", SERVICE);
-    let options = Options {
-        binary: PathBuf::from(env!("CARGO_BIN_EXE_vpce-operator")),
-        values: setup.values,
-        env: setup.env,
-    };
     let aws = Aws {
         url: moto.url().to_owned(),
         region: REGION.to_owned(),
         access_key_id: "base".to_owned(),
         secret_access_key: "base".to_owned(),
     };
-    let operator = Operator::install(&cluster.plane, &aws, options).expect("the operator starts");
+    let operator = Operator::install(&cluster.plane, &aws, setup.options()).expect("the operator starts");
     cluster.create_namespace(NAMESPACE, json!({}));
     let mapping = json!({
         "apiVersion": "silvermullet.com/v1beta1", "kind": "AWSAccount", "metadata": {"name": "moto"},
@@ -189,17 +184,10 @@ fn the_three_group_types_live_on_moto() {
     let no_finalizer = json!({"metadata": {"finalizers": null}});
     cluster.merge(&path("orphan"), &no_finalizer).expect("it is allowed");
     cluster.delete(&path("orphan"));
-    let deleted = Command::new(env!("CARGO_BIN_EXE_vpce-operator"))
-        .args(["orphans", "--account", "moto", "--delete", "--yes"])
-        .env_clear()
-        .env("KUBECONFIG", cluster.plane.kubeconfig())
-        .env("AWS_ENDPOINT_URL", moto.url())
-        .env("AWS_REGION", REGION)
-        .env("AWS_ACCESS_KEY_ID", &aws.access_key_id)
-        .env("AWS_SECRET_ACCESS_KEY", &aws.secret_access_key)
-        .output()
-        .expect("it runs");
-    let told = String::from_utf8_lossy(&[&deleted.stdout[..], &deleted.stderr[..]].concat()).into_owned();
+    let mut delete = subcommand(&cluster.plane, &aws);
+    delete.args(["orphans", "--account", "moto", "--delete", "--yes"]);
+    let deleted = type_into(&mut delete, "");
+    let told = words(&deleted);
     assert!(deleted.status.success(), "{told}");
     for id in ["vpc_endpoint_id", "security_group_id"] {
         let id = orphan[id].as_str().expect("an id");

@@ -1,10 +1,10 @@
 //! What carries this cluster's tag and belongs to no object is reported, and deleted only when a person says so.
 
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use serde_json::json;
 
+use crate::subcommand::{type_into, words};
 use crate::tenant::Tenant;
 use crate::world::{World, text};
 
@@ -45,32 +45,9 @@ fn is_measured(tenant: &Tenant<'_>, kind: &str, retained: &str, value: u8) -> bo
 
 /// Runs the subcommand as an administrator would, and types this.
 pub(crate) fn orphans(tenant: &Tenant<'_>, arguments: &[&str], typed: &str) -> Output {
-    let world = tenant.world;
-    let (key, secret) = world.aws.base_credentials();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_vpce-operator"));
-    command
-        .args(["orphans", "--account", &tenant.account])
-        .args(arguments)
-        .env_clear()
-        .env("KUBECONFIG", world.cluster.plane.kubeconfig())
-        .env("AWS_ENDPOINT_URL", world.aws.url())
-        .env("AWS_REGION", "us-west-2")
-        .env("AWS_ACCESS_KEY_ID", key)
-        .env("AWS_SECRET_ACCESS_KEY", secret)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().expect("it starts");
-    let mut stdin = child.stdin.take().expect("piped");
-    // It may end before it reads.
-    let _ = stdin.write_all(typed.as_bytes());
-    drop(stdin);
-    child.wait_with_output().expect("it ends")
-}
-
-pub(crate) fn words(output: &Output) -> String {
-    let all = [&output.stdout[..], &output.stderr[..]].concat();
-    String::from_utf8(all).expect("text")
+    let mut orphans = tenant.world.subcommand();
+    orphans.args(["orphans", "--account", &tenant.account]).args(arguments);
+    type_into(&mut orphans, typed)
 }
 
 #[test]

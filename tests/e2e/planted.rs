@@ -10,7 +10,8 @@ use vpce_testbed::aws::{Direction, EndpointView, GroupView, RoleSpec, RuleView};
 
 use crate::escapes::rest;
 use crate::memory::{limited, serves};
-use crate::orphans::{orphans, words};
+use crate::orphans::orphans;
+use crate::subcommand::words;
 use crate::tenant::Tenant;
 use crate::world::{World, id, text};
 

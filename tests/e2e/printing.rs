@@ -3,6 +3,8 @@
 use std::io;
 use std::process::{Command, Stdio};
 
+use crate::subcommand::BINARY;
+
 #[test]
 fn what_is_printed_for_nobody_ends_without_a_word() {
     for arguments in [
@@ -32,7 +34,7 @@ fn what_is_printed_for_nobody_ends_without_a_word() {
         // As after `| head -1`: whoever read has gone.
         let (reader, writer) = io::pipe().expect("a pipe");
         drop(reader);
-        let child = Command::new(env!("CARGO_BIN_EXE_vpce-operator"))
+        let child = Command::new(BINARY)
             .args(arguments)
             .stdout(writer)
             .stderr(Stdio::piped())

@@ -1,30 +1,18 @@
 //! An operator that is read-only looks and says what it would do, and `plan` shows the same; it changes nothing in AWS, nor any Service.
 
-use std::process::Command;
-
 use serde_json::json;
 use vpce_testbed::operator::Operator;
 
+use crate::subcommand::{type_into, words};
 use crate::tenant::Tenant;
 use crate::world::{Setup, World, condition, text};
 
 /// What the subcommand says of an object, and whether it could plan.
 fn plan(tenant: &Tenant<'_>, object: &str, environment: &[(&str, &str)]) -> (bool, String) {
-    let world = tenant.world;
-    let (key, secret) = world.aws.base_credentials();
-    let output = Command::new(env!("CARGO_BIN_EXE_vpce-operator"))
-        .args(["plan", object])
-        .env_clear()
-        .env("KUBECONFIG", world.cluster.plane.kubeconfig())
-        .env("AWS_ENDPOINT_URL", world.aws.url())
-        .env("AWS_REGION", "us-west-2")
-        .env("AWS_ACCESS_KEY_ID", key)
-        .env("AWS_SECRET_ACCESS_KEY", secret)
-        .envs(environment.iter().copied())
-        .output()
-        .expect("it runs");
-    let words = [&output.stdout[..], &output.stderr[..]].concat();
-    (output.status.success(), String::from_utf8(words).expect("text"))
+    let mut plan = tenant.world.subcommand();
+    plan.args(["plan", object]).envs(environment.iter().copied());
+    let output = type_into(&mut plan, "");
+    (output.status.success(), words(&output))
 }
 
 /// The numbered lines.

@@ -1,7 +1,7 @@
 //! The world of a test: a cluster, a simulated AWS and the operator between them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use vpce_testbed::aws::{Config, RoleSpec, Simulator};
 use vpce_testbed::operator::{Aws, Operator, Options};
 
 use crate::cluster::{ACCOUNTS, Cluster, NAMESPACES};
+use crate::subcommand::{self, BINARY};
 
 /// Generous, since it is only reached where something is wrong: the machine may be busy with a build.
 pub(crate) const WITHIN: Duration = Duration::from_secs(120);
@@ -86,6 +87,15 @@ impl Setup {
         self.value(SOURCE_IDENTITY, "true")
     }
 
+    /// How to install and run the operator so.
+    pub(crate) fn options(self) -> Options {
+        Options {
+            binary: BINARY.into(),
+            values: self.values,
+            env: self.env,
+        }
+    }
+
     /// With this value of the chart.
     pub(crate) fn value(mut self, name: &str, value: &str) -> Self {
         self.values.push((name.to_owned(), value.to_owned())); // the last one counts
@@ -132,7 +142,7 @@ impl World {
     }
 
     fn install(cluster: Cluster, aws: Simulator, setup: Setup) -> anyhow::Result<Self> {
-        let partition = setup.aws.partition;
+        let partition = setup.aws.partition.clone();
         let sends_source_identity = setup
             .values
             .iter()
@@ -148,12 +158,7 @@ impl World {
         let system = system.context("there is no namespace kube-system")?;
         let given = setup.values.iter().rfind(|(name, _)| name == "settings.clusterId");
         let cluster_id = given.map_or_else(|| text(&system["metadata"]["uid"]), |(_, id)| id.clone());
-        let options = Options {
-            binary: PathBuf::from(env!("CARGO_BIN_EXE_vpce-operator")),
-            values: setup.values,
-            env: setup.env,
-        };
-        let operator = Operator::install(&cluster.plane, &Aws::from(&aws), options)?;
+        let operator = Operator::install(&cluster.plane, &Aws::from(&aws), setup.options())?;
         Ok(Self {
             operator,
             aws,
@@ -269,6 +274,11 @@ impl World {
                 end_of(&self.operator.logs(), |_| true)
             )
         })
+    }
+
+    /// The operator's binary as an administrator of this world runs it; the caller adds the subcommand.
+    pub(crate) fn subcommand(&self) -> Command {
+        subcommand::subcommand(&self.cluster.plane, &Aws::from(&self.aws))
     }
 
     /// The AWSAccount as it is now.

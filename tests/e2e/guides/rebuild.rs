@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use vpce_testbed::aws::RoleSpec;
-use vpce_testbed::operator::{Aws, Operator, Options};
+use vpce_testbed::operator::{Aws, Operator};
 
 use super::{Guide, in_aws, make, team};
 use crate::cluster;
@@ -70,12 +69,7 @@ fn roll_out(world: &mut World) {
     }
     // Stopped where it ran.
     let _ = world.operator.terminate();
-    let options = Options {
-        binary: PathBuf::from(env!("CARGO_BIN_EXE_vpce-operator")),
-        values: setup.values,
-        env: setup.env,
-    };
-    let operator = Operator::install(&world.cluster.plane, &Aws::from(&world.aws), options);
+    let operator = Operator::install(&world.cluster.plane, &Aws::from(&world.aws), setup.options());
     world.operator = operator.expect("it starts");
 }
 
