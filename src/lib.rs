@@ -9,6 +9,7 @@
 //! ```text
 //! resolve   which account may this namespace use, and may we write?     vpce_core::resolve     pure
 //! desired   spec + account -> what AWS and Kubernetes should hold       vpce_core::desired     pure
+//! authorize do guardrails and settings allow it?                        vpce_core::authorize   pure
 //! observe   what the region's snapshot and the Service cache hold       endpoint::observe      IO
 //! plan      the difference, as steps that can run now                   vpce_core::plan        pure
 //! apply     steps -> AWS, Kubernetes; then look again                   endpoint::apply        IO

@@ -11,7 +11,6 @@ use crate::metadata::Metadata;
 use crate::resolve::Resolved;
 use crate::rules::{self, RuleSet};
 use crate::tags::{Owner, hex};
-use crate::user_tags;
 
 /// EC2 allows so many tags on a resource.
 pub(crate) const MAX_TAGS: usize = 50;
@@ -81,7 +80,7 @@ pub struct DesiredService {
     pub metadata: Metadata,
 }
 
-/// Completes a spec. Errors are values that no call to AWS could make right; whether the account allows it is [`crate::guardrails::check`]'s.
+/// Completes a spec. Errors are values that no call to AWS could make right; whether they are allowed, [`authorize`](crate::authorize) says.
 pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Result<Desired, Finding> {
     let VPCEndpointSpec {
         region: _,
@@ -151,7 +150,6 @@ pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Re
         }
         all_tags.insert(key.clone(), value.clone());
     }
-    user_tags::check(&resolved.binding.account, account, &resolved.forced_tags, tags)?;
     if all_tags.len() > MAX_TAGS {
         return Err(Finding::bad(
             Reason::InvalidSpec,

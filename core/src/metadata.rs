@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::allow_list::way_out;
 use crate::conditions::{Finding, Reason};
-use crate::guardrails::way_out;
 
 /// Labels and annotations of a Service that stand there for its user.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::ids::GroupId;
-use crate::observed::{EndpointType, ObservedEndpoint, ObservedGroup, State};
-use crate::ownership::{Doubt, Proof};
+use crate::observed::{Doubt, EndpointType, ObservedEndpoint, ObservedGroup, State};
+use crate::ownership::Proof;
 use crate::tags::{self, Clusters, Owner};
 
 /// An endpoint of the operator's making has one group; EC2 allows five on a network interface unless AWS raised the quota.

@@ -15,7 +15,7 @@ use std::fmt;
 use crate::api::{SecurityGroupType, VPCEndpointSpec, VPCEndpointStatus};
 use crate::desired::full_service_name;
 use crate::ids::{EndpointId, GroupId, VpcId};
-use crate::observed::{EndpointType, Lookup, ObservedEndpoint, ObservedGroup};
+use crate::observed::{Doubt, EndpointType, Lookup, ObservedEndpoint, ObservedGroup};
 use crate::tags::{self, Claim, Owner};
 
 /// How far the clocks of AWS and of the API server may be apart, in seconds. Kubernetes cuts off fractions of a second, so that of two
@@ -95,59 +95,6 @@ impl fmt::Display for Proof {
             Self::OwnGroup(id) => write!(f, "it has the operator's group {id}"),
             Self::Fits => f.write_str("its VPC, service and security groups are those of the spec"),
         }
-    }
-}
-
-/// Why something is not proven to be the claimant's, whatever its tags say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Doubt {
-    /// Its tags do not name the claimant.
-    Tags,
-    /// An AWS service made it for itself.
-    RequesterManaged,
-    /// The operator makes no endpoints of this type.
-    Type,
-    /// A group whose name or description is not one that the operator gives.
-    Name,
-    /// It has no group of the claimant's, and there is no spec that asks for others.
-    NoOwnGroup,
-    /// The spec asks for another VPC.
-    Vpc,
-    /// The spec asks for another service.
-    Service,
-    /// The spec asks for other groups.
-    Groups,
-    /// With the claimant's own UID, it is older than the claimant; with another, it is younger than the cluster, in which no such object
-    /// made it.
-    Age,
-    /// Several endpoints fit the spec, and the operator makes one.
-    Several,
-}
-
-impl Doubt {
-    /// Whether it certainly is not the claimant's. An endpoint whose groups somebody changed may be.
-    pub fn is_certain(self) -> bool {
-        match self {
-            Self::Tags | Self::RequesterManaged | Self::Type | Self::Name => true,
-            Self::NoOwnGroup | Self::Vpc | Self::Service | Self::Groups | Self::Age | Self::Several => false,
-        }
-    }
-}
-
-impl fmt::Display for Doubt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tags => "its tags do not name the object",
-            Self::RequesterManaged => "an AWS service manages it",
-            Self::Type => "it is of another type than the operator makes",
-            Self::Name => "its name and description are not those that the operator gives",
-            Self::NoOwnGroup => "it has no security group that the operator made for the object",
-            Self::Vpc => "it is in another VPC than the spec asks for",
-            Self::Service => "it leads to another service than the spec asks for",
-            Self::Groups => "it has other security groups than the spec provides",
-            Self::Age => "by its age the operator did not make it for the object",
-            Self::Several => "several endpoints fit the spec",
-        })
     }
 }
 

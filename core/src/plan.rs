@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::conditions::{Finding, Reason};
 use crate::desired::{Desired, Groups};
-use crate::observed::{Lookup, Observed};
-use crate::ownership::Doubt;
+use crate::observed::{Doubt, Lookup, Observed};
 use crate::tags::{self, Claim, Owner};
 
 mod absence;

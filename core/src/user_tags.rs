@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::allow_list::{matches, way_out};
 use crate::api::AWSAccountSpec;
 use crate::conditions::{Finding, Reason};
-use crate::guardrails::{matches, way_out};
 
 /// Keys on which other controllers act: Kubernetes' own and those of its projects, Karpenter, the AWS Load Balancer Controller, EKS. A tag
 /// of a security group may make it one that a load balancer or a node uses.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 use vpce_core::api::{DeletionPolicy, ENDPOINT_FINALIZER, KOPF_ANNOTATION_PREFIX, KOPF_FINALIZER, VPCEndpointSpec};
+use vpce_core::authorize::authorize;
 use vpce_core::conditions::{EventKind, Finding, Reason};
 use vpce_core::desired::{self, Desired};
 use vpce_core::guardrails;
@@ -278,15 +279,7 @@ impl<'a> Reconciliation<'a> {
             labels: &self.ctx.settings.service_labels,
             annotations: &self.ctx.settings.service_annotations,
         };
-        let binding = &resolved.binding;
-        let allowed = guardrails::check(&binding.account, &resolved.account, &binding.region, &desired);
-        let policy = DeletionPolicy::of(spec.deletion_policy, &resolved.account);
-        let allowed = allowed
-            .and_then(|()| guardrails::check_deletion_policy(&binding.account, &resolved.account, policy))
-            .and_then(|()| match &desired.service {
-                Some(service) => keys.check(&service.metadata),
-                None => Ok(()),
-            });
+        let allowed = authorize(spec, &desired, resolved, keys);
         Ok((desired, allowed))
     }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::policy::{Policy, Statement};
 use super::{Error, IdentityArn, Policies, check, within_permissions, within_trust};
+use crate::allow_list::matches;
 use crate::api::AWSAccountSpec;
-use crate::guardrails::matches;
 use crate::ids::RoleArn;
 use crate::tags::{self, Clusters};
 use crate::user_tags;

@@ -1,0 +1,98 @@
+//! Whether what an object asks for is allowed: by the guardrails of its AWSAccount, and by the operator's settings.
+//!
+//! [`authorize`] needs no call to AWS. One question of the same stage does: whether the security groups of others that an
+//! endpoint names belong to another object. [`named_groups`](crate::guardrails::named_groups) says which to read, and
+//! [`check_groups`](crate::guardrails::check_groups) decides.
+
+use crate::api::{DeletionPolicy, VPCEndpointSpec};
+use crate::conditions::Finding;
+use crate::desired::Desired;
+use crate::metadata::Allowed;
+use crate::resolve::Resolved;
+use crate::{guardrails, user_tags};
+
+/// Checks what a spec asks for, and what became of it by completing it. On Services the operator's settings allow these
+/// keys of labels and annotations.
+///
+/// # Errors
+/// What the condition says of the first that is not allowed.
+pub fn authorize(
+    spec: &VPCEndpointSpec,
+    desired: &Desired,
+    resolved: &Resolved,
+    service_keys: Allowed<'_>,
+) -> Result<(), Finding> {
+    let (name, account) = (&resolved.binding.account, &resolved.account);
+    user_tags::check(name, account, &resolved.forced_tags, &spec.tags)?;
+    guardrails::check(name, account, &resolved.binding.region, desired)?;
+    let policy = DeletionPolicy::of(spec.deletion_policy, account);
+    guardrails::check_deletion_policy(name, account, policy)?;
+    desired
+        .service
+        .as_ref()
+        .map_or(Ok(()), |service| service_keys.check(&service.metadata))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conditions::Reason;
+    use crate::desired::desired;
+    use crate::resolve::{Binding, Writes};
+    use crate::tags::Owner;
+    use serde_json::{Value, json};
+
+    fn authorized(extra: Value) -> Result<(), String> {
+        let owner = Owner {
+            cluster: "c".into(),
+            namespace: "ns".into(),
+            name: "db".into(),
+            uid: "u".into(),
+        };
+        let account = json!({"role_arn": "arn:aws:iam::111111111111:role/x", "allowed_vpc_ids": ["vpc-1"]});
+        let resolved = Resolved {
+            binding: Binding {
+                account: "one".into(),
+                account_id: "111111111111".parse().expect("an id"),
+                region: "eu-west-1".into(),
+            },
+            role: "arn:aws:iam::111111111111:role/x".parse().expect("a role"),
+            account: serde_json::from_value(account).expect("an account"),
+            forced_tags: [("team".to_owned(), "blue".to_owned())].into(),
+            mapped: true,
+            writes: Writes::Allowed,
+        };
+        let mut spec = json!({"vpc_id": "vpc-1", "subnet_ids": ["subnet-1"], "vpc_endpoint_service_id": "vpce-svc-1",
+            "security_group_type": "generated"});
+        let extra = extra.as_object().expect("an object").clone();
+        spec.as_object_mut().expect("an object").extend(extra);
+        let spec: VPCEndpointSpec = serde_json::from_value(spec).expect("a spec");
+        let desired = desired(&spec, &owner, &resolved).expect("a spec that makes sense");
+        let service_keys = Allowed {
+            labels: &[],
+            annotations: &[],
+        };
+        authorize(&spec, &desired, &resolved, service_keys).map_err(|finding| {
+            assert_eq!(finding.reason, Reason::NotAllowed);
+            finding.message
+        })
+    }
+
+    #[test]
+    fn tags_values_deletion_policy_and_service_keys_are_all_asked_for() {
+        assert_eq!(authorized(json!({"tags": {"cost": "1"}})), Ok(()));
+        for (spec, named) in [
+            (
+                json!({"tags": {"karpenter.sh/discovery": "x"}}),
+                "karpenter.sh/discovery",
+            ),
+            (json!({"tags": {"Team": "x"}}), "Team"),
+            (json!({"vpc_id": "vpc-2"}), "allowed_vpc_ids"),
+            (json!({"deletion_policy": "Retain"}), "allow_retain"),
+            (json!({"service": {"labels": {"a": "b"}}}), "service.labels"),
+        ] {
+            let message = authorized(spec.clone()).expect_err(named);
+            assert!(message.contains(named), "{spec}: {message}");
+        }
+    }
+}
