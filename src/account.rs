@@ -1,9 +1,9 @@
 //! The AWSAccount controller: says whether the role can be assumed and what it lacks, who uses the account, what is left over there, and what is held.
 
+pub mod context;
 pub mod controller;
 pub mod orphans;
 pub mod permissions;
-pub mod protection;
 pub mod reconcile;
 mod trust;
 
@@ -12,48 +12,43 @@ use vpce_core::conditions::Finding;
 use vpce_core::ids::RoleArn;
 
 use crate::aws::sessions::SessionKey;
-use crate::context::Context;
-use crate::k8s::caches::{Account, Endpoint};
+use crate::k8s::caches::Account;
+use crate::shared::Shared;
 
 /// The session that an AWSAccount asks for, if it is there and its spec parses.
-pub fn role_of(ctx: &Context, name: &str) -> Option<SessionKey> {
-    let account = ctx.caches.accounts.get(&ObjectRef::new(name))?;
-    role(ctx, &account)
+pub fn role_of(shared: &Shared, name: &str) -> Option<SessionKey> {
+    let account = shared.caches.accounts.get(&ObjectRef::new(name))?;
+    role(shared, &account)
 }
 
 /// Whether an AWSAccount says that its role can be assumed.
-pub fn is_ready(ctx: &Context, name: &str) -> bool {
-    let account = ctx.caches.accounts.get(&ObjectRef::new(name));
+pub fn is_ready(shared: &Shared, name: &str) -> bool {
+    let account = shared.caches.accounts.get(&ObjectRef::new(name));
     account.is_some_and(|account| {
         let mut conditions = account.status.conditions.iter();
         conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
     })
 }
 
-/// Whether an endpoint is bound to an AWSAccount.
-pub fn is_bound_to(endpoint: &Endpoint, account: &str) -> bool {
-    let binding = endpoint.status.account.as_ref();
-    binding.is_some_and(|binding| binding.name == account)
-}
-
 /// Tells on the AWSAccount what one of its endpoints met, where its cause is the account: once for all of them. `about` tells apart what has the
 /// same reason, such as the action that is denied; it is nothing of which users can make up any number. Which endpoint it was, its own events
 /// and conditions say: the AWSAccount's are in the namespace `default`, whose readers need not know the objects of other namespaces.
-pub fn record_event(ctx: &Context, name: &str, finding: &Finding, about: &str) {
+pub fn record_event(shared: &Shared, name: &str, finding: &Finding, about: &str) {
     if finding.ok || !finding.reason.concerns_account() {
         return;
     }
-    if let Some(account) = ctx.caches.accounts.get(&ObjectRef::new(name)) {
+    if let Some(account) = shared.caches.accounts.get(&ObjectRef::new(name)) {
         let note = format!("a VPCEndpoint that uses this AWSAccount: {}", finding.message);
-        ctx.events
+        shared
+            .events
             .publish_of_many(&account, finding.reason.as_str(), about, &note);
     }
 }
 
 /// The session that an AWSAccount asks for, if its spec parses.
-pub fn role(ctx: &Context, account: &Account) -> Option<SessionKey> {
+pub fn role(shared: &Shared, account: &Account) -> Option<SessionKey> {
     let spec = account.spec.as_ref().ok()?;
     let arn: RoleArn = spec.role_arn.parse().ok()?;
     let name = account.metadata.name.as_deref()?;
-    Some(ctx.role(name, &arn, spec))
+    Some(shared.session_key(name, &arn, spec))
 }

@@ -24,7 +24,7 @@
 //!   deletes what belongs to no object; `plan` shows what would be done for an object.
 //! - [`operator`]: what is started, and in which order it stops. [`settings`]: flags and environment.
 //! - [`endpoint`]: the VPCEndpoint controller, with the ExternalName Service of an endpoint ([`endpoint::service`]). [`account`]: the
-//!   AWSAccount controller. [`context`]: what both share.
+//!   AWSAccount controller. [`shared`]: what all controllers share; each has a context of its own for the rest.
 //! - [`aws`]: `sessions` of roles from STS; `region`, one for an account in a region, with the `cache` that all reconciles read, the
 //!   rate limiters (`limiter`) for what AWS allows, and deletes that leave together (`delete_batch`); `ec2`, the calls; `error`, what a
 //!   failed one means.
@@ -38,9 +38,9 @@ pub mod account;
 pub mod aws;
 pub mod backoff;
 pub mod cli;
-pub mod context;
 pub mod endpoint;
 pub mod k8s;
 pub mod operator;
 pub mod settings;
+pub mod shared;
 pub mod telemetry;

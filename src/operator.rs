@@ -1,6 +1,5 @@
 //! The composition root: clients, caches, controllers, HTTP server, and the order of starting and stopping.
 
-use std::fmt::Debug;
 use std::future::{pending, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,48 +7,42 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::http::Uri;
-use futures::stream::BoxStream;
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt};
 use hyper_util::client::proxy::matcher::Matcher;
-use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::Api;
 use kube::client::ClientBuilder;
 use kube::core::{ObjectMeta, PartialObjectMeta};
-use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, reflector};
-use kube::{Client, Config, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
+use kube::{Client, Config, ResourceExt};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use vpce_core::ids::EndpointId;
 use vpce_core::rate::Limits;
 use vpce_core::tags::Clusters;
 
 use crate::account;
-use crate::account::protection::Protection;
 use crate::aws::observer::{CallRecord, Observer};
 use crate::aws::region::orphans::Present;
 use crate::aws::region::{AccountRegionKey, Regions};
 use crate::aws::{self, sessions};
-use crate::context::{Context, Requeuer, Shared};
 use crate::endpoint;
-use crate::endpoint::capacity::{self, CapacityReservations};
 use crate::endpoint::memory::{Memories, PlannedChanges};
-use crate::endpoint::queues;
-use crate::endpoint::semaphore::AccountSemaphore;
-use crate::endpoint::service::{self, MANAGED_BY, names};
 use crate::endpoint::status::binding;
+use crate::endpoint::watches;
 use crate::k8s::caches::{Account, CacheSync, Caches, Endpoint};
-use crate::k8s::error::is_status;
 use crate::k8s::events::Events;
+use crate::k8s::in_use::Protection;
 use crate::k8s::lease::{self, Leadership, LeaseConfig, Lost};
 use crate::k8s::pages;
-use crate::k8s::requeue::Enqueue;
+use crate::k8s::requeue::{ObjectKey, Requeuer};
+use crate::k8s::watch::{marks, watch_kind};
+use crate::k8s::writes::Writes;
 use crate::settings::Settings;
+use crate::shared::Shared;
 use crate::telemetry::kubernetes::CountRequests;
 use crate::telemetry::logging::{self, LogLevel};
 use crate::telemetry::traces::Traces;
@@ -289,53 +282,32 @@ async fn kube_system(client: &Client) -> anyhow::Result<PartialObjectMeta<Namesp
     system.context("cannot read the namespace kube-system, which says since when there is the cluster and, by its UID, which it is")
 }
 
-/// Where objects arrive that are to be looked at.
-pub(crate) struct Queues {
-    endpoints: mpsc::UnboundedReceiver<ObjectRef<Endpoint>>,
-    accounts: mpsc::UnboundedReceiver<ObjectRef<Account>>,
-}
-
-/// What a reconcile works with, over these caches.
-pub(crate) async fn context(
+/// What controllers share, over these caches.
+pub(crate) async fn shared(
     settings: Settings,
     client: Client,
     (clusters, cluster_since): KnownClusters,
     caches: Caches,
     metrics: &Metrics,
-) -> (Context, Queues) {
-    let memories = Memories::default();
-    let (wake_endpoint, endpoints) = mpsc::unbounded_channel();
-    let (wake_account, accounts) = mpsc::unbounded_channel();
-    let requeuer = Requeuer::new(wake_endpoint, wake_account, memories.clone());
-    let ctx = Context {
+) -> Shared {
+    let requeuer = Requeuer::default();
+    let writes = Writes::default();
+    Shared {
         sessions: open_sessions(&settings, metrics).await,
-        asked: Arc::default(),
-        verifications: Default::default(),
         regions: open_regions(&settings, &clusters, &caches, &requeuer, metrics),
         observer: observer(metrics),
         events: Events::new(client.clone()),
-        semaphore: AccountSemaphore::new(settings.account_concurrency, requeue(&requeuer)),
-        capacity: CapacityReservations::default(),
-        writes: Default::default(),
-        names: Default::default(),
-        protection: Protection::default(),
+        protection: Protection::new(client.clone(), writes.clone(), settings.resync_interval),
         metrics: metrics.clone(),
+        filled: CacheSync::default(),
         client,
-        memories,
+        writes,
         requeuer,
         clusters,
         cluster_since,
         caches,
-        filled: CacheSync::default(),
         settings,
-    };
-    (ctx, Queues { endpoints, accounts })
-}
-
-/// Requeues an object whose token has come; what was refused keeps its backoff.
-fn requeue(requeuer: &Requeuer) -> Enqueue {
-    let requeuer = requeuer.clone();
-    Arc::new(move |namespace, name| requeuer.requeue(namespace, name))
+    }
 }
 
 /// Starts watches and controllers; the future ends when the controllers have.
@@ -357,22 +329,21 @@ async fn start(
         namespaces,
         services,
     };
-    let (ctx, queues) = context(settings, client.clone(), clusters, caches, metrics).await;
-    let filled = ctx.filled.clone();
-    let ctx: Shared = Arc::new(ctx);
-    let Queues {
-        endpoints: woken_endpoints,
-        accounts: woken_accounts,
-    } = queues;
-    metrics.attach(sources(&ctx));
+    let shared = Arc::new(shared(settings, client.clone(), clusters, caches, metrics).await);
+    let filled = shared.filled.clone();
+    let endpoint_ctx = Arc::new(endpoint::context::Context::new(shared.clone()));
+    let account_ctx = Arc::new(account::context::Context::new(shared.clone()));
+    let endpoint_requests = shared.requeuer.queue::<Endpoint>();
+    let account_requests = shared.requeuer.queue::<Account>();
+    metrics.attach(sources(&shared, endpoint_ctx.memories.clone()));
 
     let endpoint_objects = {
-        let ctx = ctx.clone();
+        let ctx = endpoint_ctx.clone();
         let api: Api<Endpoint> = Api::all(client.clone());
-        watch_kind(&ctx, "VPCEndpoint", api, pages::of_watches())
+        watch_kind(metrics, "VPCEndpoint", api, pages::of_watches())
             .reflect(endpoint_writer)
             .inspect_ok(marks(&filled, "VPCEndpoint"))
-            .inspect_ok(move |event| tell_account(&ctx, event))
+            .inspect_ok(move |event| watches::endpoint(&ctx, event))
             .touched_objects()
             .predicate_filter(
                 predicates::generation
@@ -382,9 +353,9 @@ async fn start(
             )
     };
     let account_objects = {
-        let ctx = ctx.clone();
+        let requeuer = shared.requeuer.clone();
         let api: Api<Account> = Api::all(client.clone());
-        watch_kind(&ctx, "AWSAccount", api, pages::of_watches())
+        watch_kind(metrics, "AWSAccount", api, pages::of_watches())
             .reflect(account_writer)
             .inspect_ok(marks(&filled, "AWSAccount"))
             .touched_objects()
@@ -394,37 +365,34 @@ async fn start(
                     .combine(predicates::finalizers),
                 PredicateConfig::default(),
             )
-            .inspect_ok(move |account| account::reconcile::enqueue_users(&ctx, &account.name_any()))
+            .inspect_ok(move |account| requeuer.account_changed(&account.name_any()))
     };
-    tokio::spawn(watch_namespaces(ctx.clone(), namespace_writer, filled.clone()));
-    tokio::spawn(watch_services(ctx.clone(), service_writer, filled.clone()));
-    tokio::spawn(watch_names(ctx.clone()));
+    tokio::spawn(watch_namespaces(shared.clone(), namespace_writer));
+    tokio::spawn(watches::services(endpoint_ctx.clone(), service_writer));
+    tokio::spawn(watches::names(endpoint_ctx.clone()));
 
     let endpoints = tokio::spawn({
-        let (ctx, stopped, before_endpoints) = (ctx.clone(), stopped.clone(), filled.clone());
+        let (stopped, before_endpoints) = (stopped.clone(), filled.clone());
         async move {
             // Nothing is decided before all that decisions are made from is known.
             tokio::select! {
                 () = before_endpoints.with(&["AWSAccount", "Namespace", "Service"]) => {}
                 () = until(stopped.clone()) => {}
             };
-            let woken = receive(woken_endpoints);
-            endpoint::controller::run(ctx.clone(), endpoint_objects, woken, until(stopped)).await;
+            endpoint::controller::run(endpoint_ctx, endpoint_objects, endpoint_requests, until(stopped)).await;
         }
     });
-    let accounts = tokio::spawn({
-        let (ctx, stopped) = (ctx.clone(), stopped.clone());
-        let woken = receive(woken_accounts);
-        async move { account::controller::run(ctx, account_objects, woken, until(stopped)).await }
-    });
-    tokio::spawn({
-        let ctx = ctx.clone();
-        async move {
-            filled.with(CacheSync::ALL).await;
-            tracing::info!("caches are filled");
-            ctx.metrics.leader(true);
-            ready_tx.send_replace(true);
-        }
+    let accounts = tokio::spawn(account::controller::run(
+        account_ctx,
+        account_objects,
+        account_requests,
+        until(stopped),
+    ));
+    tokio::spawn(async move {
+        filled.with(CacheSync::ALL).await;
+        tracing::info!("caches are filled");
+        shared.metrics.leader(true);
+        ready_tx.send_replace(true);
     });
     Ok(async move {
         for controller in [endpoints, accounts] {
@@ -435,75 +403,10 @@ async fn start(
     })
 }
 
-/// Marks a kind when its first list is complete.
-fn marks<K>(filled: &CacheSync, kind: &'static str) -> impl FnMut(&Event<K>) + Send + 'static + use<K> {
-    let filled = filled.clone();
-    move |event| {
-        if let Event::InitDone = event {
-            filled.mark(kind);
-        }
-    }
-}
-
-fn receive<T: Send + 'static>(mut queue: mpsc::UnboundedReceiver<T>) -> impl Stream<Item = T> + Send + 'static {
-    stream::poll_fn(move |cx| queue.poll_recv(cx))
-}
-
-/// A watch that counts its errors and starts again after them: whoever reads it passes over them, and never ends.
-fn watch_kind<K>(
-    ctx: &Shared,
-    kind: &'static str,
-    api: Api<K>,
-    config: watcher::Config,
-) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static
-where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-{
-    let metrics = ctx.metrics.clone();
-    let watching = move |watch: Option<BoxStream<'static, _>>| {
-        let mut watch = watch.unwrap_or_else(|| watcher(api.clone(), config.clone()).boxed());
-        async move {
-            let event = watch.next().await?;
-            // Told by an event that what it knows is compacted, kube's watcher lists anew; told by the HTTP status, it asks the same for ever.
-            let gone = matches!(&event, Err(watcher::Error::WatchStartFailed(error)) if is_status(error, 410));
-            Some((event, (!gone).then_some(watch)))
-        }
-    };
-    stream::unfold(None, watching)
-        .inspect_err(move |error| {
-            metrics.watch_error(kind);
-            tracing::warn!(kind, %error, "a watch broke; it starts again");
-        })
-        .default_backoff()
-}
-
-/// An endpoint that is bound, or gone, is counted by its account; one that is gone is forgotten.
-fn tell_account(ctx: &Context, event: &Event<Endpoint>) {
-    let (Event::Apply(endpoint) | Event::InitApply(endpoint) | Event::Delete(endpoint)) = event else {
-        return;
-    };
-    if let Some(account) = &endpoint.status.account {
-        ctx.requeuer.account(&account.name);
-    }
-    if endpoint.metadata.deletion_timestamp.is_some() {
-        queues::is_being_deleted(ctx, endpoint);
-    }
-    if let Event::Delete(_) = event {
-        let (namespace, name) = (endpoint.namespace().unwrap_or_default(), endpoint.name_any());
-        queues::leave(ctx, endpoint);
-        ctx.memories.forget(&namespace, &name);
-        ctx.names.end(&namespace, &name);
-        ctx.writes.forget(endpoint);
-        for (namespace, name) in capacity::waiting(&ctx.caches) {
-            ctx.requeuer.endpoint(&namespace, &name);
-        }
-    }
-}
-
 /// A namespace whose labels changed may be mapped otherwise.
-async fn watch_namespaces(ctx: Shared, writer: Writer<PartialObjectMeta<Namespace>>, filled: CacheSync) {
-    let api: Api<PartialObjectMeta<Namespace>> = Api::all(ctx.client.clone());
-    watch_kind(&ctx, "Namespace", api, pages::of_watches())
+async fn watch_namespaces(shared: Arc<Shared>, writer: Writer<PartialObjectMeta<Namespace>>) {
+    let api: Api<PartialObjectMeta<Namespace>> = Api::all(shared.client.clone());
+    watch_kind(&shared.metrics, "Namespace", api, pages::of_watches())
         .modify(|namespace| {
             let ObjectMeta {
                 name,
@@ -521,50 +424,15 @@ async fn watch_namespaces(ctx: Shared, writer: Writer<PartialObjectMeta<Namespac
             };
         })
         .reflect(writer)
-        .inspect_ok(marks(&filled, "Namespace"))
+        .inspect_ok(marks(&shared.filled, "Namespace"))
         .touched_objects()
         .predicate_filter(predicates::labels, PredicateConfig::default())
         .filter_map(|namespace| ready(namespace.ok()))
         .for_each(|namespace| {
-            let name = namespace.name_any();
-            for endpoint in ctx.caches.endpoints.state() {
-                if endpoint.namespace().is_some_and(|namespace| namespace == name) {
-                    ctx.requeuer.endpoint(&name, &endpoint.name_any());
-                }
-            }
+            shared.requeuer.namespace_changed(&namespace.name_any());
             ready(())
         })
         .await;
-}
-
-/// A Service of ours that changed is put right.
-async fn watch_services(ctx: Shared, writer: Writer<Service>, filled: CacheSync) {
-    let api: Api<Service> = Api::all(ctx.client.clone());
-    let config = pages::of_watches().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
-    watch_kind(&ctx, "Service", api, config)
-        .modify(service::lean)
-        .reflect(writer)
-        .inspect_ok(marks(&filled, "Service"))
-        .touched_objects()
-        .filter_map(|service| ready(service.ok()))
-        .for_each(|service| {
-            let namespace = service.namespace().unwrap_or_default();
-            for owner in service.owner_references() {
-                if owner.kind == Endpoint::kind(&()) && owner.controller == Some(true) {
-                    ctx.requeuer.requeue(&namespace, &owner.name);
-                }
-            }
-            names::wake(&ctx, &namespace, &service.name_any());
-            ready(())
-        })
-        .await;
-}
-
-/// Services of others, of which nothing is kept: only who waits for the name of one is interested.
-async fn watch_names(ctx: Shared) {
-    let api: Api<PartialObjectMeta<Service>> = Api::all(ctx.client.clone());
-    let config = pages::of_watches().labels(&format!("{}!={}", MANAGED_BY.0, MANAGED_BY.1));
-    names::follow(&ctx, watch_kind(&ctx, "Service", api, config)).await;
 }
 
 fn observer(metrics: &Metrics) -> Observer {
@@ -609,8 +477,11 @@ fn open_regions(
         poll: settings.poll_interval,
         settle: settings.settle,
         limits: Arc::new(Limits::new(settings.aws_limits.iter().cloned())),
-        requeue: requeue(&requeuer),
-        enqueue: Arc::new(move |namespace, name| requeuer.endpoint(namespace, name)),
+        requeue: {
+            let requeuer = requeuer.clone();
+            Arc::new(move |namespace, name| requeuer.requeue(ObjectKey::new::<Endpoint>(namespace, name)))
+        },
+        enqueue: Arc::new(move |namespace, name| requeuer.enqueue(ObjectKey::new::<Endpoint>(namespace, name))),
         known: Arc::new(move |key| known_endpoints(&caches, key)),
         claims: Arc::new(move |key| Present::of(&claims, &key.account_id)),
         waited: Arc::new(move |action, seconds| metrics.aws_queue_wait(action, seconds)),
@@ -631,10 +502,9 @@ fn known_endpoints(caches: &Caches, key: &AccountRegionKey) -> Vec<EndpointId> {
     caches.endpoints.state().iter().filter_map(of_region).collect()
 }
 
-fn sources(ctx: &Shared) -> Sources {
-    let regions = ctx.clone();
-    let sessions = ctx.clone();
-    let memories = ctx.memories.clone();
+fn sources(shared: &Arc<Shared>, memories: Memories) -> Sources {
+    let regions = shared.clone();
+    let sessions = shared.clone();
     Sources {
         planned_changes: Arc::new(move || {
             let steps = |held: PlannedChanges| {
@@ -644,8 +514,8 @@ fn sources(ctx: &Shared) -> Sources {
             };
             memories.planned_changes().into_iter().flat_map(steps).collect()
         }),
-        endpoints: ctx.caches.endpoints.clone(),
-        accounts: ctx.caches.accounts.clone(),
+        endpoints: shared.caches.endpoints.clone(),
+        accounts: shared.caches.accounts.clone(),
         regions: Arc::new(move || {
             let gauges = |region: &Arc<aws::region::Region>| {
                 let gauges = region.gauges();

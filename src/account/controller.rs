@@ -1,6 +1,7 @@
 //! Feeds AWSAccounts to their reconcile.
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,10 +13,11 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, controller};
 use tracing::Instrument;
 
+use super::context::Context;
 use super::reconcile::reconcile;
-use crate::context::Shared;
 use crate::k8s::caches::{Account, CacheSync};
 use crate::k8s::error::is_status;
+use crate::k8s::requeue::Request;
 use crate::telemetry::{Outcome, traces};
 
 /// The name in metrics.
@@ -29,28 +31,36 @@ const AFTER_ERROR: Duration = Duration::from_secs(2);
 
 /// Runs until the streams end or `stop` does.
 pub async fn run(
-    ctx: Shared,
+    ctx: Arc<Context>,
     objects: impl Stream<Item = Result<Account, kube::runtime::watcher::Error>> + Send + 'static,
-    woken: impl Stream<Item = ObjectRef<Account>> + Send + 'static,
+    requests: impl Stream<Item = Request> + Send + 'static,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
     let config = controller::Config::default()
         .concurrency(CONCURRENCY)
         .debounce(DEBOUNCE);
-    Controller::for_stream(objects, ctx.caches.accounts.clone())
+    Controller::for_stream(objects, ctx.shared.caches.accounts.clone())
         .with_config(config)
-        .reconcile_on(woken)
+        .reconcile_on(requests.filter_map(|request| ready(requested(request))))
         .graceful_shutdown_on(stop)
         .run(guarded, |_: Arc<Account>, error: &Infallible, _| match *error {}, ctx)
         .for_each(|_| async {})
         .await;
 }
 
-async fn guarded(account: Arc<Account>, ctx: Shared) -> Result<Action, Infallible> {
+/// The AWSAccount that a request is for.
+fn requested(request: Request) -> Option<ObjectRef<Account>> {
+    match request {
+        Request::Requeue(key) | Request::Enqueue(key) => Some(ObjectRef::new(&key.name)),
+        Request::AccountChanged(_) | Request::NamespaceChanged(_) => None,
+    }
+}
+
+async fn guarded(account: Arc<Account>, ctx: Arc<Context>) -> Result<Action, Infallible> {
     let name = account.name_any();
     // Who uses an account is not known before.
-    ctx.filled.with(CacheSync::ALL).await;
-    let _in_flight = ctx.metrics.in_flight(CONTROLLER);
+    ctx.shared.filled.with(CacheSync::ALL).await;
+    let _in_flight = ctx.shared.metrics.in_flight(CONTROLLER);
     let started = Instant::now();
     let span = tracing::info_span!("reconcile", account = name);
     let outcome = AssertUnwindSafe(reconcile(&ctx, account).boxed())
@@ -68,11 +78,12 @@ async fn guarded(account: Arc<Account>, ctx: Shared) -> Result<Action, Infallibl
         }
         Err(_) => {
             tracing::error!(account = name, "a reconcile panicked; this is a bug");
-            (Outcome::Panic, Action::requeue(ctx.settings.resync_interval))
+            (Outcome::Panic, Action::requeue(ctx.shared.settings.resync_interval))
         }
     };
     traces::ended(&span, CONTROLLER, outcome);
-    ctx.metrics
+    ctx.shared
+        .metrics
         .reconcile(CONTROLLER, &name, outcome, started.elapsed().as_secs_f64());
     Ok(action)
 }

@@ -9,8 +9,8 @@ use crate::aws::ec2::Ec2;
 use crate::aws::region::AccountRegionKey;
 use crate::aws::region::orphans::Present;
 use crate::aws::sessions::{Session, SessionKey};
-use crate::context::Context;
 use crate::k8s::caches::Account;
+use crate::shared::Shared;
 
 /// The status names so many.
 const LISTED: usize = 20;
@@ -18,15 +18,15 @@ const LISTED: usize = 20;
 /// Reads the regions that the AWSAccount names, or that its endpoints are in, where nobody else has lately; then says
 /// what is left over in all regions of the AWS account.
 pub async fn look(
-    ctx: &Context,
+    shared: &Shared,
     account: &Account,
     spec: &AWSAccountSpec,
     session: &Session,
     role: &SessionKey,
 ) -> OrphansStatus {
     let name = account.name_any();
-    for place in places(ctx, &name, spec) {
-        let region = ctx.regions.get(AccountRegionKey {
+    for place in places(shared, &name, spec) {
+        let region = shared.regions.get(AccountRegionKey {
             partition: role.partition.clone(),
             account_id: role.account_id.clone(),
             region: place.clone(),
@@ -35,9 +35,9 @@ pub async fn look(
             client: session.ec2(&place),
             account_id: role.account_id.clone(),
             region: place.clone(),
-            observer: ctx.observer.clone(),
+            observer: shared.observer.clone(),
         };
-        let age = ctx.settings.account_probe_interval;
+        let age = shared.settings.account_probe_interval;
         let read = async {
             region.refresh_all(&ec2, age).await?;
             region.read_retained(&ec2, age).await
@@ -46,8 +46,8 @@ pub async fn look(
             tracing::debug!(account = name, region = place, ?error, "orphans are not known here yet");
         }
     }
-    let present = Present::of(&ctx.caches, &role.account_id);
-    let regions = ctx.regions.all();
+    let present = Present::of(&shared.caches, &role.account_id);
+    let regions = shared.regions.all();
     let here = regions.iter().filter(|region| region.key.account_id == role.account_id);
     let (mut ids, mut count) = (Vec::new(), 0);
     for region in here {
@@ -62,8 +62,8 @@ pub async fn look(
 }
 
 /// The regions in which something of ours may be.
-pub fn places(ctx: &Context, account: &str, spec: &AWSAccountSpec) -> BTreeSet<String> {
-    let endpoints = ctx.caches.endpoints.state();
+pub fn places(shared: &Shared, account: &str, spec: &AWSAccountSpec) -> BTreeSet<String> {
+    let endpoints = shared.caches.endpoints.state();
     let used = endpoints.iter().filter_map(|endpoint| {
         let is_user = endpoint.status.account.as_ref()?.name == account;
         is_user.then(|| endpoint.status.region.clone())?

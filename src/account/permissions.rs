@@ -13,12 +13,12 @@ use vpce_core::error::Class;
 use vpce_core::rate::Decision;
 use vpce_core::tags;
 
+use super::context::Context;
 use crate::aws::dry_run::{ACTIONS, Answer, Example, Probe};
 use crate::aws::ec2::Ec2;
 use crate::aws::region::limiter::Caller;
 use crate::aws::region::{AccountRegionKey, Region};
 use crate::aws::sessions::{Session, SessionKey};
-use crate::context::Context;
 use crate::k8s::caches::{Account, Endpoint};
 
 /// The condition's type.
@@ -121,8 +121,8 @@ pub async fn verify(
         let is_due = known.done.as_ref().is_some_and(|(at, verification)| {
             let pause = match verification.status.as_str() {
                 "True" => None,
-                "False" => Some(ctx.settings.resync_interval),
-                _ => Some(ctx.settings.account_probe_interval),
+                "False" => Some(ctx.shared.settings.resync_interval),
+                _ => Some(ctx.shared.settings.account_probe_interval),
             };
             pause.is_some_and(|pause| at.elapsed() >= pause)
         });
@@ -136,7 +136,7 @@ pub async fn verify(
         known.done.clone()
     });
     if let Some((_, verification)) = settled {
-        let next = verification.is_bad().then_some(ctx.settings.resync_interval);
+        let next = verification.is_bad().then_some(ctx.shared.settings.resync_interval);
         return Outcome {
             verification: Some(verification),
             next,
@@ -144,7 +144,7 @@ pub async fn verify(
     }
     match ask(ctx, account, spec, session, role).await {
         Round::Over(verification) => {
-            let next = verification.is_bad().then_some(ctx.settings.resync_interval);
+            let next = verification.is_bad().then_some(ctx.shared.settings.resync_interval);
             ctx.verifications.with(|all| {
                 if let Some(known) = all.get_mut(&name).filter(|known| known.role == *role) {
                     known.done = Some((Instant::now(), verification.clone()));
@@ -210,7 +210,7 @@ async fn ask(ctx: &Context, account: &Account, spec: &AWSAccountSpec, session: &
         return Round::Over(Verification::new("Unknown", Reason::NoRegion, message));
     };
     let example = example(ctx, spec, &users, &place);
-    let region = ctx.regions.get(AccountRegionKey {
+    let region = ctx.shared.regions.get(AccountRegionKey {
         partition: role.partition.clone(),
         account_id: role.account_id.clone(),
         region: place.clone(),
@@ -219,7 +219,7 @@ async fn ask(ctx: &Context, account: &Account, spec: &AWSAccountSpec, session: &
         client: session.ec2(&place),
         account_id: role.account_id.clone(),
         region: place.clone(),
-        observer: ctx.observer.clone(),
+        observer: ctx.shared.observer.clone(),
     };
     for probe in example.probes() {
         let action = probe.action();
@@ -244,7 +244,7 @@ async fn ask(ctx: &Context, account: &Account, spec: &AWSAccountSpec, session: &
                 if error.class == Class::Throttled {
                     region.throttled(action);
                 }
-                return Round::Later(ctx.settings.refused_retry);
+                return Round::Later(ctx.shared.settings.refused_retry);
             }
         };
         let is_blind = matches!(probe, Probe::DescribeEndpoints) && found != Found::Allowed;
@@ -322,7 +322,14 @@ fn users(ctx: &Context, account: &str, role: &SessionKey) -> Vec<Arc<Endpoint>> 
         let binding = endpoint.status.account.as_ref();
         binding.is_some_and(|binding| binding.name == account && binding.account_id == role.account_id)
     };
-    let mut users: Vec<_> = ctx.caches.endpoints.state().into_iter().filter(is_user).collect();
+    let mut users: Vec<_> = ctx
+        .shared
+        .caches
+        .endpoints
+        .state()
+        .into_iter()
+        .filter(is_user)
+        .collect();
     users.sort_by_key(|endpoint| (endpoint.namespace(), endpoint.name_any()));
     users
 }
@@ -360,7 +367,7 @@ fn example(ctx: &Context, spec: &AWSAccountSpec, users: &[Arc<Endpoint>], region
     };
     let mut tags = spec.default_tags.clone();
     tags.extend(spec.required_tags.clone());
-    tags.insert(tags::CLUSTER.to_owned(), ctx.clusters.own.clone());
+    tags.insert(tags::CLUSTER.to_owned(), ctx.shared.clusters.own.clone());
     let of_ours = |id: fn(&Endpoint) -> Option<&String>| users.iter().find_map(|endpoint| id(endpoint));
     Example {
         subnet: subnet.map(|id| id.as_str().into()),

@@ -12,13 +12,12 @@ use vpce_core::api::{AWSAccountStatus, OrphansStatus, RESUME_CREATION};
 use vpce_core::conditions::{AccountReason as Reason, EventKind};
 use vpce_core::tenancy::names_nobody;
 
+use super::context::Context;
 use super::permissions::{self, Outcome, Verification};
-use super::protection::{let_go, protect};
-use super::{is_bound_to, orphans, role, trust};
+use super::{orphans, role, trust};
 use crate::aws::sessions::{Cause, Refusal, SessionKey};
 use crate::backoff::jitter;
-use crate::context::{Context, Shared};
-use crate::k8s::caches::{Account, Endpoint};
+use crate::k8s::caches::{Account, is_bound_to};
 use crate::k8s::patch::replacing;
 use crate::k8s::writes::{Refused, Write};
 
@@ -34,22 +33,22 @@ struct Verdict {
 }
 
 /// Looks at an AWSAccount; gives when to look again, or none once it is gone.
-pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Duration>, kube::Error> {
+pub async fn reconcile(ctx: &Context, account: Arc<Account>) -> Result<Option<Duration>, kube::Error> {
     let name = account.name_any();
-    let api: Api<Account> = Api::all(ctx.client.clone());
+    let api: Api<Account> = Api::all(ctx.shared.client.clone());
     let users = users(ctx, &name);
     let mut account = account;
     let mut refused = None;
     if account.metadata.deletion_timestamp.is_some() {
         if users.is_empty() {
-            match let_go(ctx, &account).await {
+            match ctx.shared.protection.remove_finalizer(&account).await {
                 Ok(true) => {
-                    if let Some(role) = role(ctx, &account) {
-                        ctx.sessions.forget(&role).await;
+                    if let Some(role) = role(&ctx.shared, &account) {
+                        ctx.shared.sessions.forget(&role).await;
                     }
                     ctx.verifications.forget(&name);
-                    ctx.writes.forget(&*account);
-                    for region in ctx.regions.all() {
+                    ctx.shared.writes.forget(&*account);
+                    for region in ctx.shared.regions.all() {
                         region.cancel(&account.uid().unwrap_or_default());
                     }
                     return Ok(None);
@@ -59,7 +58,7 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
             }
         }
     } else {
-        match protect(ctx, &account).await {
+        match ctx.shared.protection.add_finalizer(&account).await {
             Ok(protected) => account = protected,
             Err(error) => refused = Some(Refused::of(&error).cloned().ok_or(error)?),
         }
@@ -69,7 +68,7 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
         None => judge(ctx, &account, &users).await,
     };
     let insight = look_inside(ctx, &account, &verdict).await;
-    let resync = jitter(ctx.settings.resync_interval);
+    let resync = jitter(ctx.shared.settings.resync_interval);
     let next = insight
         .next
         .into_iter()
@@ -94,13 +93,15 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
             ),
             _ => verdict.message.clone(),
         };
-        ctx.events.publish(&*account, kind, &reason, "Verify", &note);
+        ctx.shared.events.publish(&*account, kind, &reason, "Verify", &note);
         if good {
-            enqueue_users(ctx, &name);
+            ctx.shared.requeuer.account_changed(&name);
         }
     }
     if let Some(hold) = new_hold.filter(|_| written.is_stored) {
-        ctx.events.publish(&*account, EventKind::Warning, HELD, "Hold", &hold);
+        ctx.shared
+            .events
+            .publish(&*account, EventKind::Warning, HELD, "Hold", &hold);
     }
     let missing = insight.verification.filter(Verification::is_bad);
     if let Some(missing) = missing.filter(|missing| Some(missing) != permissions::current(&account).as_ref()) {
@@ -109,7 +110,7 @@ pub async fn reconcile(ctx: &Shared, account: Arc<Account>) -> Result<Option<Dur
             condition_message = missing.message,
             "the role lacks permissions"
         );
-        ctx.events.publish(
+        ctx.shared.events.publish(
             &*account,
             EventKind::Warning,
             &missing.reason,
@@ -143,16 +144,16 @@ struct Insight {
 
 /// What the role may do and what is left over, where it can be assumed; else what was found before.
 async fn look_inside(ctx: &Context, account: &Account, verdict: &Verdict) -> Insight {
-    let session = match (&account.spec, role(ctx, account)) {
+    let session = match (&account.spec, role(&ctx.shared, account)) {
         (Ok(spec), Some(role)) if verdict.reason.is_ready() => {
-            let session = ctx.sessions.get(&role).await.ok();
+            let session = ctx.shared.sessions.get(&role).await.ok();
             session.map(|session| (spec, role, session))
         }
         _ => None,
     };
     match session {
         Some((spec, role, session)) => {
-            let orphans = orphans::look(ctx, account, spec, &session, &role).await;
+            let orphans = orphans::look(&ctx.shared, account, spec, &session, &role).await;
             let Outcome { verification, next } = permissions::verify(ctx, account, spec, &session, &role).await;
             Insight {
                 verification,
@@ -181,8 +182,8 @@ fn finalizer_refused(account: &Account, refused: &Refused) -> Verdict {
     }
 }
 
-async fn judge(ctx: &Shared, account: &Account, users: &[String]) -> Verdict {
-    let probe = jitter(ctx.settings.account_probe_interval);
+async fn judge(ctx: &Context, account: &Account, users: &[String]) -> Verdict {
+    let probe = jitter(ctx.shared.settings.account_probe_interval);
     let verdict = |reason, message, next| Verdict { reason, message, next };
     if account.metadata.deletion_timestamp.is_some() {
         let named = users[..users.len().min(NAMED)].join(", ");
@@ -207,7 +208,7 @@ async fn judge(ctx: &Shared, account: &Account, users: &[String]) -> Verdict {
         }
         Ok(spec) => spec,
     };
-    let Some(role) = role(ctx, account) else {
+    let Some(role) = role(&ctx.shared, account) else {
         return verdict(
             Reason::InvalidSpec,
             "role_arn is not the ARN of an IAM role (arn:<partition>:iam::<12 digits>:role/<name>)".to_owned(),
@@ -215,7 +216,7 @@ async fn judge(ctx: &Shared, account: &Account, users: &[String]) -> Verdict {
         );
     };
     let_go_of_former(ctx, account, &role).await;
-    match ctx.sessions.get(&role).await {
+    match ctx.shared.sessions.get(&role).await {
         Ok(session) => {
             let clamped = if session.is_clamped() {
                 "; its sessions last an hour, as STS allows no longer ones from another role's session"
@@ -246,7 +247,7 @@ async fn judge(ctx: &Shared, account: &Account, users: &[String]) -> Verdict {
                 message: said, cause, ..
             } = &refusal
             {
-                let own = ctx.sessions.own_arn(&role).await;
+                let own = ctx.shared.sessions.own_arn(&role).await;
                 message.push_str(&match cause {
                     Cause::Trust => trust::hint(own, &role, said),
                     Cause::Request { .. } => trust::crossing(own, &role),
@@ -271,13 +272,13 @@ async fn let_go_of_former(ctx: &Context, account: &Account, role: &SessionKey) {
             role = former.arn,
             "no longer asked for; its session is let go"
         );
-        ctx.sessions.forget(&former).await;
+        ctx.shared.sessions.forget(&former).await;
     }
 }
 
 /// The VPCEndpoints that are bound to an AWSAccount, as `namespace/name`.
 fn users(ctx: &Context, account: &str) -> Vec<String> {
-    let endpoints = ctx.caches.endpoints.state();
+    let endpoints = ctx.shared.caches.endpoints.state();
     let bound = endpoints.iter().filter(|endpoint| is_bound_to(endpoint, account));
     let mut names: Vec<String> = bound
         .map(|endpoint| format!("{}/{}", endpoint.namespace().unwrap_or_default(), endpoint.name_any()))
@@ -286,27 +287,8 @@ fn users(ctx: &Context, account: &str) -> Vec<String> {
     names
 }
 
-/// Wakes the endpoints that an AWSAccount matters to: those bound to it, and of those that are bound to none all but the
-/// ones that were last resolved to another AWSAccount, unless this one maps their namespace, too.
-pub fn enqueue_users(ctx: &Context, account: &str) {
-    let matters = |endpoint: &Endpoint| match &endpoint.status.account {
-        Some(binding) => binding.name == account,
-        None => {
-            let resolved = ctx.memories.with(endpoint, |memory| memory.resolved_to.clone());
-            resolved.is_none_or(|resolved| resolved == account)
-                || ctx.caches.maps(account, &endpoint.namespace().unwrap_or_default())
-        }
-    };
-    for endpoint in ctx.caches.endpoints.state() {
-        if matters(&endpoint) {
-            ctx.requeuer
-                .endpoint(&endpoint.namespace().unwrap_or_default(), &endpoint.name_any());
-        }
-    }
-}
-
 fn status(ctx: &Context, account: &Account, verdict: &Verdict, insight: &Insight, users: usize) -> AWSAccountStatus {
-    let role = role(ctx, account);
+    let role = role(&ctx.shared, account);
     let generation = account.metadata.generation;
     let before = &account.status;
     let condition = |type_: &str, truth: &str, reason: &str, message: &str| {
@@ -329,6 +311,7 @@ fn status(ctx: &Context, account: &Account, verdict: &Verdict, insight: &Insight
     let reason = verdict.reason.to_string();
     let mut conditions = Vec::new();
     let held: Vec<(String, String)> = ctx
+        .shared
         .regions
         .all()
         .iter()
@@ -403,7 +386,11 @@ async fn write(
     if status == account.status {
         return Ok(done(true));
     }
-    if ctx.writes.would_be_changed_again(account, &account.status, &status) {
+    if ctx
+        .shared
+        .writes
+        .would_be_changed_again(account, &account.status, &status)
+    {
         return Ok(done(false));
     }
     let name = account.name_any();
@@ -413,14 +400,15 @@ async fn write(
     });
     let (params, patch) = (crate::k8s::patch::params(), Patch::Merge(patch));
     let write = api.patch_status(&name, &params, &patch);
-    let most = ctx.settings.resync_interval;
+    let most = ctx.shared.settings.resync_interval;
     let written = ctx
+        .shared
         .writes
         .acknowledged(account, Write::Status, most, write, |_| None)
         .await;
     match written {
         Ok(stored) => {
-            if let Some(fields) = ctx.writes.compare(account, &status, &stored.status, most) {
+            if let Some(fields) = ctx.shared.writes.compare(account, &status, &stored.status, most) {
                 let fields = fields.join(", ");
                 tracing::warn!(
                     account = name,
@@ -430,7 +418,8 @@ async fn write(
                 let note = format!(
                     "the API server stored another status than the operator wrote ({fields}): an admission controller changes it"
                 );
-                ctx.events
+                ctx.shared
+                    .events
                     .publish(account, EventKind::Warning, "StatusChanged", "Verify", &note);
             }
             Ok(done(true))
@@ -445,7 +434,8 @@ async fn write(
                     "the status cannot be written, so it does not say what is so: {}",
                     refused.words
                 );
-                ctx.events
+                ctx.shared
+                    .events
                     .publish(account, EventKind::Warning, "StatusRefused", "Verify", &note);
             }
             Ok(Written {

@@ -21,10 +21,10 @@ use crate::aws::region::limiter::Caller;
 use crate::aws::region::orphans::Present;
 use crate::aws::region::{AccountRegionKey, RefreshError, Region};
 use crate::cli::plan::{listed, stored};
-use crate::context::Context;
 use crate::k8s::caches::{Account, Caches};
 use crate::operator;
 use crate::settings::Settings;
+use crate::shared::Shared;
 use crate::telemetry::{Metrics, MetricsOptions};
 
 /// How long AWS may take to delete an endpoint, and then to let go of its group.
@@ -91,8 +91,8 @@ async fn show(asked: &Orphans, answers: impl BufRead, out: &mut impl Write) -> a
     let clusters = operator::clusters(&asked.settings, &client).await?;
     writeln!(out, "cluster {}", clusters.0.own)?;
     let caches = caches(&client).await?;
-    let (ctx, _queues) = operator::context(asked.settings.clone(), client, clusters, caches, &metrics).await;
-    let (places, unread) = find(asked, &ctx).await?;
+    let shared = operator::shared(asked.settings.clone(), client, clusters, caches, &metrics).await;
+    let (places, unread) = find(asked, &shared).await?;
     for place in &places {
         let of = format!("{} ({}) in {}", place.account, place.ec2.account_id, place.ec2.region);
         match place.found.as_slice() {
@@ -110,7 +110,7 @@ async fn show(asked: &Orphans, answers: impl BufRead, out: &mut impl Write) -> a
         writeln!(out, "{problem}")?;
     }
     if asked.delete {
-        delete(asked, &ctx, places, answers, out).await?;
+        delete(asked, &shared, places, answers, out).await?;
     }
     ensure!(unread.is_empty(), "not everything could be read");
     Ok(())
@@ -127,8 +127,8 @@ async fn caches(client: &Client) -> anyhow::Result<Caches> {
 }
 
 /// All orphans, by AWS account and region; and what could not be read.
-async fn find(asked: &Orphans, ctx: &Context) -> anyhow::Result<(Vec<Place>, Vec<String>)> {
-    let mut accounts = ctx.caches.accounts.state();
+async fn find(asked: &Orphans, shared: &Shared) -> anyhow::Result<(Vec<Place>, Vec<String>)> {
+    let mut accounts = shared.caches.accounts.state();
     accounts.sort_by_key(|account| account.name_any());
     for name in &asked.accounts {
         ensure!(
@@ -147,7 +147,7 @@ async fn find(asked: &Orphans, ctx: &Context) -> anyhow::Result<(Vec<Place>, Vec
             unread.push(format!("{name}: its spec does not parse"));
             continue;
         }
-        if let Err(problem) = find_of(asked, ctx, &account, &mut seen, &mut places, &mut unread).await {
+        if let Err(problem) = find_of(asked, shared, &account, &mut seen, &mut places, &mut unread).await {
             unread.push(format!("{name}: {problem:#}"));
         }
     }
@@ -157,7 +157,7 @@ async fn find(asked: &Orphans, ctx: &Context) -> anyhow::Result<(Vec<Place>, Vec
 /// Those of one AWSAccount.
 async fn find_of(
     asked: &Orphans,
-    ctx: &Context,
+    shared: &Shared,
     account: &Account,
     seen: &mut BTreeSet<AccountRegionKey>,
     places: &mut Vec<Place>,
@@ -168,15 +168,15 @@ async fn find_of(
         return Ok(());
     };
     let arn: RoleArn = spec.role_arn.parse()?;
-    let role = ctx.role(&name, &arn, spec);
-    let session = ctx
+    let role = shared.session_key(&name, &arn, spec);
+    let session = shared
         .sessions
         .get(&role)
         .await
         .map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
-    let mut regions = crate::account::orphans::places(ctx, &name, spec);
+    let mut regions = crate::account::orphans::places(shared, &name, spec);
     regions.extend(asked.regions.iter().cloned());
-    let present = Present::of(&ctx.caches, &role.account_id);
+    let present = Present::of(&shared.caches, &role.account_id);
     for name_of_region in regions {
         let key = AccountRegionKey {
             partition: role.partition.clone(),
@@ -186,12 +186,12 @@ async fn find_of(
         if !seen.insert(key.clone()) {
             continue;
         }
-        let region = ctx.regions.get(key);
+        let region = shared.regions.get(key);
         let ec2 = Ec2 {
             client: session.ec2(&name_of_region),
             account_id: role.account_id.clone(),
             region: name_of_region.clone(),
-            observer: ctx.observer.clone(),
+            observer: shared.observer.clone(),
         };
         if let Err(error) = look(&region, &ec2).await {
             unread.push(format!("{name} in {name_of_region}: {error}"));
@@ -224,7 +224,7 @@ async fn look(region: &Region, ec2: &Ec2) -> Result<(), crate::aws::error::CallE
 
 async fn delete(
     asked: &Orphans,
-    ctx: &Context,
+    shared: &Shared,
     places: Vec<Place>,
     mut answers: impl BufRead,
     out: &mut impl Write,
@@ -277,7 +277,7 @@ async fn delete(
     let mut left = 0;
     for place in places {
         // What was applied meanwhile has taken over its own.
-        let present = Present::of(&caches(&ctx.client).await?, &place.ec2.account_id);
+        let present = Present::of(&caches(&shared.client).await?, &place.ec2.account_id);
         look(&place.region, &place.ec2).await?;
         let (still, _) = place.region.orphans(&present);
         let found: Vec<Orphan> = still

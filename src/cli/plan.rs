@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use vpce_core::conditions::Finding;
 use vpce_core::plan::Step;
 
+use crate::endpoint::context::Context;
 use crate::endpoint::preview;
 use crate::k8s::caches::{Account, Caches, Endpoint};
 use crate::k8s::pages;
@@ -85,8 +86,8 @@ async fn show(asked: Preview, out: &mut impl Write) -> anyhow::Result<()> {
     };
     let found = caches.endpoints.get(&ObjectRef::new(&name).within(&namespace));
     let object = found.with_context(|| format!("there is no VPCEndpoint {namespace}/{name}"))?;
-    let (ctx, _queues) = operator::context(settings, client, clusters, caches, &metrics).await;
-    let ctx = Arc::new(ctx);
+    let shared = operator::shared(settings, client, clusters, caches, &metrics).await;
+    let ctx = Context::new(Arc::new(shared));
     // Boxed, or its type grows too deep for the compiler.
     let found = match Box::pin(preview::preview(&ctx, object)).await {
         Ok(found) => found,

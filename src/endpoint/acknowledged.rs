@@ -7,16 +7,16 @@ use kube::api::Api;
 use vpce_core::api::ENDPOINT_FINALIZER;
 use vpce_core::conditions::{Finding, Reason};
 
+use super::context::Context;
 use super::reconcile::{Next, Reconciliation};
 use super::status::{self, Findings};
-use crate::context::{Context, Shared};
 use crate::k8s::caches::Endpoint;
 use crate::k8s::error::is_status;
 use crate::k8s::finalizer;
 use crate::k8s::writes::{Refused, Write};
 
 /// Says that the API server did not take a finalizer. (What it says of a status that it did not take is told where that is written.)
-pub async fn tell(ctx: &Shared, object: Arc<Endpoint>, refused: &Refused) -> Next {
+pub async fn tell(ctx: &Context, object: Arc<Endpoint>, refused: &Refused) -> Next {
     if refused.write == Write::Finalizer {
         let mut reconciliation = Reconciliation::new(ctx, object);
         let findings = finalizer_refused(reconciliation.deleting, refused);
@@ -72,8 +72,9 @@ pub(super) async fn add_finalizer(ctx: &Context, object: &Arc<Endpoint>) -> Resu
             "without it".to_owned()
         })
     };
-    let most = ctx.settings.resync_interval;
+    let most = ctx.shared.settings.resync_interval;
     let written = ctx
+        .shared
         .writes
         .acknowledged(&**object, Write::Finalizer, most, add, amiss)
         .await?;
@@ -90,8 +91,9 @@ pub(super) async fn remove_finalizer(ctx: &Context, object: &Arc<Endpoint>) -> R
             "with it".to_owned()
         })
     };
-    let most = ctx.settings.resync_interval;
+    let most = ctx.shared.settings.resync_interval;
     let removed = ctx
+        .shared
         .writes
         .acknowledged(&**object, Write::Finalizer, most, remove, amiss)
         .await;
@@ -99,5 +101,5 @@ pub(super) async fn remove_finalizer(ctx: &Context, object: &Arc<Endpoint>) -> R
 }
 
 fn api(ctx: &Context, object: &Endpoint) -> Api<Endpoint> {
-    Api::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default())
+    Api::namespaced(ctx.shared.client.clone(), &object.namespace().unwrap_or_default())
 }

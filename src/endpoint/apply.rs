@@ -10,6 +10,7 @@ use vpce_core::plan::{self, Outcome, Progress, Step, Undone};
 use vpce_core::rate::Decision;
 use vpce_core::tags::{self, Owner};
 
+use super::context::Context;
 use super::explain::about;
 use super::memory::Tried;
 use super::observe;
@@ -20,7 +21,6 @@ use crate::aws::error::CallError;
 use crate::aws::region::Region;
 use crate::aws::region::delete_batch::Requester;
 use crate::aws::region::limiter::Caller;
-use crate::context::Context;
 use crate::endpoint::service::{self, Publication, Published};
 use crate::k8s::caches::Endpoint;
 use crate::k8s::patch::version_of;
@@ -367,7 +367,8 @@ impl Applier<'_> {
                 return self.publish(&wanted, *exists).await;
             }
             Step::DeleteService(name) => {
-                let deleted = service::delete(&self.ctx.client, &self.ctx.caches, self.object, name).await;
+                let deleted =
+                    service::delete(&self.ctx.shared.client, &self.ctx.shared.caches, self.object, name).await;
                 let version = deleted.map_err(StepError::Kubernetes)?;
                 self.ctx.memories.with(self.object, |memory| {
                     memory.services.insert(name.clone(), (version, None));
@@ -398,12 +399,12 @@ impl Applier<'_> {
                 .ctx
                 .memories
                 .with(self.object, |memory| memory.corrections.left(name));
-        let published = service::publish(&self.ctx.client, self.object, wanted, exists).await;
+        let published = service::publish(&self.ctx.shared.client, self.object, wanted, exists).await;
         match published {
             Ok(Published::Done(service)) => {
                 let fact = service::fact(&service, &self.owner.uid);
                 let version = version_of(&*service);
-                let most = self.ctx.settings.resync_interval;
+                let most = self.ctx.shared.settings.resync_interval;
                 self.ctx.memories.with(self.object, |memory| {
                     memory.corrections.stored(&content, fact.clone(), most);
                     memory.services.insert(name.to_owned(), (version, Some(fact)));

@@ -18,7 +18,6 @@ use vpce_core::resolve::{Binding, Resolved};
 use super::acknowledged::add_finalizer;
 use super::reconcile::{As, Next, Reconciliation};
 use super::status::{self, Findings, Standing};
-use crate::account::protection::protect;
 use crate::k8s::finalizer;
 use crate::k8s::writes::Write;
 use crate::settings::Mode;
@@ -147,7 +146,7 @@ impl Reconciliation<'_> {
         }
         self.agrees = false;
         let moving = Move { differences, former };
-        if self.ctx.settings.mode == Mode::ReadOnly {
+        if self.ctx.shared.settings.mode == Mode::ReadOnly {
             let message = format!("the operator is read-only (--mode ReadOnly), and would do this: {moving}");
             return Err(Findings {
                 endpoint: Some(Finding::bad(Reason::ReadOnly, message)),
@@ -194,13 +193,18 @@ impl Reconciliation<'_> {
             return Ok(true);
         }
         // Reading AWS took its time: meanwhile the AWSAccount may have been deleted, suspended, or mapped to others.
-        let _no_account_goes = self.ctx.protection.while_binding().await;
+        let _no_account_goes = self.ctx.shared.protection.while_binding().await;
         let still = self.resolve(spec).is_ok_and(|now| now == *resolved);
-        let account = self.ctx.caches.accounts.get(&ObjectRef::new(&resolved.binding.account));
+        let account = self
+            .ctx
+            .shared
+            .caches
+            .accounts
+            .get(&ObjectRef::new(&resolved.binding.account));
         let Some(account) = account.filter(|_| still) else {
             return Ok(false);
         };
-        protect(self.ctx, &account).await?;
+        self.ctx.shared.protection.add_finalizer(&account).await?;
         status::bind(&mut status, &resolved.binding, desired);
         status.bound_generation = self.object.metadata.generation;
         status.tag_keys = keys.into_iter().collect();
@@ -220,7 +224,7 @@ impl Reconciliation<'_> {
             memory.nothing_made = true;
             memory.awaits_first_ready = true;
         });
-        self.ctx.requeuer.account(&resolved.binding.account);
+        self.ctx.shared.requeuer.account(&resolved.binding.account);
         tracing::info!(
             namespace = self.owner.namespace,
             name = self.owner.name,
@@ -248,14 +252,14 @@ impl Reconciliation<'_> {
         };
         self.moving = None;
         self.write(status, &findings).await?;
-        if let Some(refused) = self.ctx.writes.refused(&*self.object, Write::Status) {
+        if let Some(refused) = self.ctx.shared.writes.refused(&*self.object, Write::Status) {
             return Ok(Next::NotBefore(refused.left));
         }
         self.ctx.memories.with(&self.object, |memory| {
             memory.absent_since = None;
             memory.made_unseen_since = None;
         });
-        for region in self.ctx.regions.all() {
+        for region in self.ctx.shared.regions.all() {
             region.cancel(&self.owner.uid);
         }
         tracing::info!(
@@ -266,7 +270,7 @@ impl Reconciliation<'_> {
             "unbound, to be bound again as the spec says now"
         );
         if let Some(account) = account {
-            self.ctx.requeuer.account(&account);
+            self.ctx.shared.requeuer.account(&account);
         }
         Ok(Next::After(Duration::ZERO))
     }

@@ -8,8 +8,7 @@ use parking_lot::Mutex;
 use vpce_core::conditions::{Finding, Reason};
 
 use super::status::READY;
-use crate::account::is_bound_to;
-use crate::k8s::caches::{Caches, Endpoint};
+use crate::k8s::caches::{Caches, Endpoint, is_bound_to};
 
 /// Bindings that were let through and that the cache does not show yet, by AWSAccount: the UIDs of the objects.
 #[derive(Clone, Default)]

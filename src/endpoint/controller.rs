@@ -5,22 +5,22 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::{FutureExt, Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt, stream};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, controller};
 use tracing::Instrument;
 use vpce_core::conditions::{Finding, Reason};
 
 use super::acknowledged;
+use super::context::Context;
 use super::queues;
 use super::reconcile::{Next, reconcile};
 use super::status::{self, Findings, Standing};
-use crate::context::{Context, Shared};
 use crate::k8s::caches::Endpoint;
 use crate::k8s::error::is_status;
 use crate::k8s::patch::version_of;
+use crate::k8s::requeue::Request;
 use crate::k8s::writes::Refused;
 use crate::telemetry::{Outcome, traces};
 
@@ -34,15 +34,19 @@ const ASK_FOR_ROOM: Duration = Duration::from_secs(60);
 
 /// Runs until the streams end or `stop` does.
 pub async fn run(
-    ctx: Shared,
+    ctx: Arc<Context>,
     objects: impl Stream<Item = Result<Endpoint, kube::runtime::watcher::Error>> + Send + 'static,
-    woken: impl Stream<Item = ObjectRef<Endpoint>> + Send + 'static,
+    requests: impl Stream<Item = Request> + Send + 'static,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    let config = controller::Config::default().concurrency(ctx.settings.worker_concurrency);
-    Controller::for_stream(objects, ctx.caches.endpoints.clone())
+    let config = controller::Config::default().concurrency(ctx.shared.settings.worker_concurrency);
+    let objects_requested = {
+        let ctx = ctx.clone();
+        requests.flat_map(move |request| stream::iter(queues::requested(&ctx, request)))
+    };
+    Controller::for_stream(objects, ctx.shared.caches.endpoints.clone())
         .with_config(config)
-        .reconcile_on(woken)
+        .reconcile_on(objects_requested)
         .graceful_shutdown_on(stop)
         .run(guarded, |_: Arc<Endpoint>, error: &Infallible, _| match *error {}, ctx)
         .for_each(|_| async {})
@@ -50,11 +54,11 @@ pub async fn run(
 }
 
 /// One reconcile, whatever happens in it.
-async fn guarded(object: Arc<Endpoint>, ctx: Shared) -> Result<Action, Infallible> {
+async fn guarded(object: Arc<Endpoint>, ctx: Arc<Context>) -> Result<Action, Infallible> {
     let object = newest(&ctx, object);
     let namespace = object.namespace().unwrap_or_default();
     let name = object.name_any();
-    if let Some(left) = ctx.memories.wait(&object, ctx.settings.poll_interval) {
+    if let Some(left) = ctx.memories.wait(&object, ctx.shared.settings.poll_interval) {
         // Who waits for something else waits for no room.
         ctx.semaphore.leave(&namespace, &name);
         return Ok(Action::requeue(left));
@@ -66,7 +70,7 @@ async fn guarded(object: Arc<Endpoint>, ctx: Shared) -> Result<Action, Infallibl
     let account = object.status.account.as_ref();
     let account = account.map(|account| account.name.clone()).unwrap_or_default();
     let span = tracing::info_span!("reconcile", namespace, name, account);
-    let _in_flight = ctx.metrics.in_flight(CONTROLLER);
+    let _in_flight = ctx.shared.metrics.in_flight(CONTROLLER);
     let started = Instant::now();
     let reconciliation = AssertUnwindSafe(reconcile(&ctx, object.clone()).boxed()).catch_unwind();
     let outcome = tokio::time::timeout(DEADLINE, reconciliation.instrument(span.clone())).await;
@@ -90,7 +94,7 @@ async fn guarded(object: Arc<Endpoint>, ctx: Shared) -> Result<Action, Infallibl
             tracing::warn!(namespace, name, %error, "the API server refused, or failed");
             (
                 Outcome::Error,
-                Next::NotBefore(ctx.memories.failed(&object, ctx.settings.resync_interval)),
+                Next::NotBefore(ctx.memories.failed(&object, ctx.shared.settings.resync_interval)),
             )
         }
         Ok(Err(_)) => {
@@ -99,7 +103,7 @@ async fn guarded(object: Arc<Endpoint>, ctx: Shared) -> Result<Action, Infallibl
             ctx.memories.with(&object, |memory| memory.cut_off = true);
             (
                 Outcome::Panic,
-                Next::NotBefore(ctx.memories.failed(&object, ctx.settings.resync_interval)),
+                Next::NotBefore(ctx.memories.failed(&object, ctx.shared.settings.resync_interval)),
             )
         }
         Err(_) => {
@@ -107,13 +111,14 @@ async fn guarded(object: Arc<Endpoint>, ctx: Shared) -> Result<Action, Infallibl
             ctx.memories.with(&object, |memory| memory.cut_off = true);
             (
                 Outcome::Timeout,
-                Next::NotBefore(ctx.memories.failed(&object, ctx.settings.resync_interval)),
+                Next::NotBefore(ctx.memories.failed(&object, ctx.shared.settings.resync_interval)),
             )
         }
     };
     traces::ended(&span, CONTROLLER, outcome);
-    ctx.metrics.queue_depth(CONTROLLER, ctx.semaphore.waiting());
-    ctx.metrics
+    ctx.shared.metrics.queue_depth(CONTROLLER, ctx.semaphore.waiting());
+    ctx.shared
+        .metrics
         .reconcile(CONTROLLER, &account, outcome, started.elapsed().as_secs_f64());
     if next != Next::WhenRoom {
         ctx.semaphore.leave(&namespace, &name);

@@ -43,7 +43,7 @@ impl Reconciliation<'_> {
             }
             // A read that has begun since will do.
             let asked = memory.look_now.take();
-            let age = asked.map_or(self.ctx.settings.resync_interval, |asked| asked.elapsed());
+            let age = asked.map_or(self.ctx.shared.settings.resync_interval, |asked| asked.elapsed());
             (age, std::mem::take(&mut memory.cut_off))
         });
         if cut_off {
@@ -61,7 +61,7 @@ impl Reconciliation<'_> {
             if let Err(error) = observe(self.ctx, region, ec2, &self.owner, &status, Age(age)).await {
                 return self.not_seen(resolved, ec2, error).await;
             }
-            age = self.ctx.settings.resync_interval;
+            age = self.ctx.shared.settings.resync_interval;
             let mut seen = observe::found(self.ctx, region, &self.owner, &self.object, &status, desired);
             if self.takes_over(&seen) {
                 // What the snapshot says of it may be old news: another may own it by now, or have let go of it.
@@ -82,7 +82,7 @@ impl Reconciliation<'_> {
                 let next = self.next(region, &seen, &plan, resolved);
                 return self.conclude(resolved, desired, &seen, plan, next).await;
             }
-            let held = region.held(|hold| self.ctx.is_released(&resolved.binding.account_id, hold));
+            let held = region.held(|hold| self.ctx.shared.is_released(&resolved.binding.account_id, hold));
             if desired.is_some()
                 && seen.endpoint == Lookup::Deleted
                 && held.is_none()
@@ -111,7 +111,7 @@ impl Reconciliation<'_> {
                 self.hold_back(resolved, finding, &simulated.steps, &mut plan);
             }
             if held.is_some() {
-                self.ctx.requeuer.account(&resolved.binding.account);
+                self.ctx.shared.requeuer.account(&resolved.binding.account);
             }
             // That it is Ready for this generation is only what its status says; nothing is done on the strength of that.
             if plan.steps.iter().any(Step::is_in_aws) {
@@ -161,7 +161,9 @@ impl Reconciliation<'_> {
                 self.ctx.memories.converged(&self.object);
             }
             self.record_repairs(&repaired);
-            let soon = applied.retry.filter(|time| *time <= self.ctx.settings.poll_interval);
+            let soon = applied
+                .retry
+                .filter(|time| *time <= self.ctx.shared.settings.poll_interval);
             if let Some(time) = soon.filter(|_| !applied.failed) {
                 // Not worth a write to the API server.
                 return Ok(Next::NotBefore(time));
@@ -274,7 +276,7 @@ impl Reconciliation<'_> {
             let note = format!(
                 "endpoint {id} was deleted in AWS behind the operator's back; it is made again, under another DNS name"
             );
-            self.ctx.events.publish(
+            self.ctx.shared.events.publish(
                 &*self.object,
                 EventKind::Warning,
                 Reason::DeletedInAWS.as_str(),
@@ -297,7 +299,7 @@ impl Reconciliation<'_> {
 
     /// How long to wait until a further look has found nothing either; none when that has happened.
     fn confirm_absence(&self, region: &Region) -> Option<Duration> {
-        let settle = self.ctx.settings.settle;
+        let settle = self.ctx.shared.settings.settle;
         let read = region.read_at();
         self.ctx.memories.with(&self.object, |memory| {
             let since = *memory.absent_since.get_or_insert_with(|| {

@@ -41,6 +41,7 @@ impl Reconciliation<'_> {
             resources.join(" and ")
         );
         self.ctx
+            .shared
             .events
             .publish(&*self.object, EventKind::Normal, reason, "Delete", &note);
     }

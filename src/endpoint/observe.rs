@@ -11,9 +11,9 @@ use vpce_core::observed::{Observed, ObservedService};
 use vpce_core::ownership::{self, Claimant, Wish};
 use vpce_core::tags::Owner;
 
+use super::context::Context;
 use crate::aws::ec2::Ec2;
 use crate::aws::region::{RefreshError, Region};
-use crate::context::Context;
 use crate::endpoint::service;
 use crate::k8s::caches::Endpoint;
 
@@ -36,7 +36,7 @@ pub async fn observe(
             ec2,
             owner,
             (endpoint.as_ref(), group.as_ref()),
-            age.0.min(ctx.settings.resync_interval),
+            age.0.min(ctx.shared.settings.resync_interval),
         )
         .await
 }
@@ -60,7 +60,7 @@ pub fn found(
         group: group.as_ref(),
         wish: wish.as_ref(),
         object_since: object.creation_timestamp().map(|time| time.0.as_second()),
-        cluster_since: ctx.cluster_since,
+        cluster_since: ctx.shared.cluster_since,
     };
     let own = ownership::own(&claimant, found.endpoints, found.groups);
     Observed {
@@ -95,5 +95,5 @@ pub fn services(
         (memory.services.clone(), memory.corrections.changed.clone())
     });
     let names = names.into_iter().flatten();
-    service::facts(&ctx.caches, object, &written, changed.as_ref(), names)
+    service::facts(&ctx.shared.caches, object, &written, changed.as_ref(), names)
 }

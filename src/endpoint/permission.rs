@@ -16,7 +16,7 @@ impl Reconciliation<'_> {
     /// mapping, its guardrails or its tags, the next reconcile starts from it. So it does where the spec was edited: what is
     /// made for the former one may have to go, and another leader may look for it already.
     pub(super) fn permission(&self, spec: Option<&VPCEndpointSpec>, resolved: &Resolved) -> Permitted {
-        let ctx = self.ctx.clone();
+        let shared = self.ctx.shared.clone();
         let namespace = self.owner.namespace.clone();
         let resolved = resolved.clone();
         // What the spec says is not asked of where the object leaves.
@@ -27,15 +27,15 @@ impl Reconciliation<'_> {
         let object = ObjectRef::from_obj(&*self.object);
         let generation = self.object.metadata.generation;
         Arc::new(move || {
-            let newest = ctx.caches.endpoints.get(&object);
+            let newest = shared.caches.endpoints.get(&object);
             if newest.is_some_and(|newest| newest.metadata.generation > generation) {
                 return false;
             }
             let name = &resolved.binding.account;
-            let Some(found) = ctx.caches.accounts.get(&ObjectRef::new(name)) else {
+            let Some(found) = shared.caches.accounts.get(&ObjectRef::new(name)) else {
                 return false;
             };
-            let labels = ctx.caches.labels_of(&namespace);
+            let labels = shared.caches.labels_of(&namespace);
             let subject = Subject {
                 namespace: &namespace,
                 labels: labels.as_ref(),
@@ -43,7 +43,7 @@ impl Reconciliation<'_> {
                 account: account.as_deref(),
                 region: region.as_deref(),
                 deleting,
-                read_only: ctx.settings.mode == Mode::ReadOnly,
+                read_only: shared.settings.mode == Mode::ReadOnly,
             };
             let only = resolve::Account {
                 name,

@@ -8,13 +8,13 @@ use vpce_core::observed::Lookup;
 use vpce_core::plan::{Farewell, Step, simulate};
 use vpce_core::resolve::{Binding, Writes};
 
+use super::context::Context;
 use super::explain::explain;
 use super::observe::{self, Age, observe};
 use super::reconcile::{Reconciliation, farewell, is_legacy, not_ready};
 use super::status::{self, Standing};
 use crate::aws::ec2::Ec2;
 use crate::aws::region::{RefreshError, Region};
-use crate::context::Shared;
 use crate::k8s::caches::Endpoint;
 
 /// What would be done, and how things stand before.
@@ -38,7 +38,7 @@ pub struct Preview {
 ///
 /// # Errors
 /// What the object's condition would say where nothing can be planned.
-pub async fn preview(ctx: &Shared, object: Arc<Endpoint>) -> Result<Preview, Finding> {
+pub async fn preview(ctx: &Context, object: Arc<Endpoint>) -> Result<Preview, Finding> {
     let mut reconciliation = Reconciliation::new(ctx, object);
     if is_legacy(&reconciliation.object) {
         return Err(status::legacy_unsettled());

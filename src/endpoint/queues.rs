@@ -1,9 +1,53 @@
-//! What is gone, or has nothing to do in AWS any more, leaves every queue at once: its turns are those of others.
+//! What is put into the queue of VPCEndpoints. What is gone, or has nothing to do in AWS any more, leaves every queue at once: its turns are those of others.
 
 use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
 
-use crate::context::Context;
+use super::context::Context;
 use crate::k8s::caches::Endpoint;
+use crate::k8s::requeue::{ObjectKey, Request};
+
+/// The objects that a request is for; their waits end.
+pub fn requested(ctx: &Context, request: Request) -> Vec<ObjectRef<Endpoint>> {
+    let keys = match request {
+        Request::Requeue(key) => {
+            ctx.memories.forget_wait(&key.namespace, &key.name);
+            return vec![object_ref(&key)];
+        }
+        Request::Enqueue(key) => vec![key],
+        Request::AccountChanged(account) => affected(ctx, &account),
+        Request::NamespaceChanged(namespace) => {
+            let endpoints = ctx.shared.caches.endpoints.state();
+            let keys = endpoints.iter().map(|endpoint| ObjectKey::of(&**endpoint));
+            keys.filter(|key| key.namespace == namespace).collect()
+        }
+    };
+    for key in &keys {
+        ctx.memories.forget_waits(&key.namespace, &key.name);
+    }
+    keys.iter().map(object_ref).collect()
+}
+
+fn object_ref(key: &ObjectKey) -> ObjectRef<Endpoint> {
+    ObjectRef::new(&key.name).within(&key.namespace)
+}
+
+/// The objects that an AWSAccount matters to: those bound to it, and of those that are bound to none all but the ones that were last
+/// resolved to another AWSAccount, unless this one maps their namespace, too.
+fn affected(ctx: &Context, account: &str) -> Vec<ObjectKey> {
+    let caches = &ctx.shared.caches;
+    let is_affected = |endpoint: &Endpoint| match &endpoint.status.account {
+        Some(binding) => binding.name == account,
+        None => {
+            let resolved = ctx.memories.with(endpoint, |memory| memory.resolved_to.clone());
+            resolved.is_none_or(|resolved| resolved == account)
+                || caches.maps(account, &endpoint.namespace().unwrap_or_default())
+        }
+    };
+    let endpoints = caches.endpoints.state();
+    let affected = endpoints.iter().filter(|endpoint| is_affected(endpoint));
+    affected.map(|endpoint| ObjectKey::of(&**endpoint)).collect()
+}
 
 /// The object is gone: it leaves the gate of its AWS account and the lines of its region.
 pub fn leave(ctx: &Context, object: &Endpoint) {
@@ -25,7 +69,7 @@ pub fn is_being_deleted(ctx: &Context, object: &Endpoint) {
 
 fn leave_lines(ctx: &Context, object: &Endpoint, deleted: bool) {
     let key = ctx.memories.leave_lines(object, deleted);
-    if let Some(region) = key.and_then(|key| ctx.regions.find(&key)) {
+    if let Some(region) = key.and_then(|key| ctx.shared.regions.find(&key)) {
         region.cancel(&object.uid().unwrap_or_default());
     }
 }

@@ -17,6 +17,7 @@ use vpce_core::tags::Owner;
 
 use super::acknowledged::remove_finalizer;
 use super::bind::Move;
+use super::context::Context;
 use super::memory::PlannedChanges;
 use super::observe::{Age, observe};
 use super::queues;
@@ -25,7 +26,6 @@ use super::status::{self, Findings};
 use crate::aws::ec2::Ec2;
 use crate::aws::region::{AccountRegionKey, RefreshError, Region};
 use crate::aws::sessions::Refusal;
-use crate::context::Shared;
 use crate::k8s::caches::Endpoint;
 use crate::k8s::finalizer;
 use crate::settings::Mode;
@@ -66,7 +66,7 @@ pub(super) enum As {
 
 /// One object on its way.
 pub(super) struct Reconciliation<'a> {
-    pub(super) ctx: &'a Shared,
+    pub(super) ctx: &'a Context,
     pub(super) object: Arc<Endpoint>,
     pub(super) owner: Owner,
     pub(super) deleting: bool,
@@ -83,7 +83,7 @@ pub(super) struct Reconciliation<'a> {
 }
 
 /// Looks at an object and does what there is to do.
-pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube::Error> {
+pub async fn reconcile(ctx: &Context, object: Arc<Endpoint>) -> Result<Next, kube::Error> {
     let mut reconciliation = Reconciliation::new(ctx, object);
     if reconciliation.deleting
         && !finalizer::has(&*reconciliation.object, ENDPOINT_FINALIZER)
@@ -154,13 +154,13 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
     };
     if let Some(desired) = &desired {
         if !is_bound && resolved.account.max_endpoints.is_some() {
-            let age = ctx.settings.account_probe_interval;
+            let age = ctx.shared.settings.account_probe_interval;
             if let Err(error) = region.read_retained(&ec2, age).await {
                 return reconciliation.not_seen(&resolved, &ec2, error).await;
             }
         }
         if let Err(full) = reconciliation.admit(&resolved, false) {
-            crate::account::record_event(ctx, &resolved.binding.account, &full, "");
+            crate::account::record_event(&ctx.shared, &resolved.binding.account, &full, "");
             return reconciliation.report(Findings::account(full)).await;
         }
         if !reconciliation.was_ready && resolved.writes == Writes::Allowed {
@@ -205,11 +205,11 @@ pub async fn reconcile(ctx: &Shared, object: Arc<Endpoint>) -> Result<Next, kube
 }
 
 impl<'a> Reconciliation<'a> {
-    pub(super) fn new(ctx: &'a Shared, object: Arc<Endpoint>) -> Self {
+    pub(super) fn new(ctx: &'a Context, object: Arc<Endpoint>) -> Self {
         Self {
             ctx,
             owner: Owner {
-                cluster: ctx.clusters.clone(),
+                cluster: ctx.shared.clusters.clone(),
                 namespace: object.namespace().unwrap_or_default(),
                 name: object.name_any(),
                 uid: object.uid().unwrap_or_default(),
@@ -238,7 +238,7 @@ impl<'a> Reconciliation<'a> {
     }
 
     pub(super) fn resolve_as(&self, spec: Option<&VPCEndpointSpec>, how: As) -> Result<Resolved, Finding> {
-        let caches = &self.ctx.caches;
+        let caches = &self.ctx.shared.caches;
         let labels = caches.labels_of(&self.owner.namespace);
         let binding = status::binding(&self.object.status).filter(|_| how != As::New);
         let subject = Subject {
@@ -248,7 +248,7 @@ impl<'a> Reconciliation<'a> {
             account: spec.and_then(|spec| spec.account.as_deref()),
             region: spec.and_then(|spec| spec.region.as_deref()),
             deleting: self.deleting || how == As::Leaving,
-            read_only: self.ctx.settings.mode == Mode::ReadOnly,
+            read_only: self.ctx.shared.settings.mode == Mode::ReadOnly,
         };
         let accounts = caches.accounts.state();
         let names: Vec<String> = accounts.iter().map(|account| account.name_any()).collect();
@@ -276,8 +276,8 @@ impl<'a> Reconciliation<'a> {
     ) -> Result<(Desired, Result<(), Finding>), Finding> {
         let desired = desired::desired(spec, &self.owner, resolved)?;
         let keys = Allowed {
-            labels: &self.ctx.settings.service_labels,
-            annotations: &self.ctx.settings.service_annotations,
+            labels: &self.ctx.shared.settings.service_labels,
+            annotations: &self.ctx.shared.settings.service_annotations,
         };
         let allowed = authorize(spec, &desired, resolved, keys);
         Ok((desired, allowed))
@@ -295,16 +295,20 @@ impl<'a> Reconciliation<'a> {
     async fn remembered_refusal(&self, resolved: &Resolved) -> Option<Refusal> {
         let role = self
             .ctx
-            .role(&resolved.binding.account, &resolved.role, &resolved.account);
-        self.ctx.sessions.refusal(&role).await
+            .shared
+            .session_key(&resolved.binding.account, &resolved.role, &resolved.account);
+        self.ctx.shared.sessions.refusal(&role).await
     }
 
     /// The session of the account's role, and the region.
     pub(super) async fn open(&self, resolved: &Resolved) -> Result<(Arc<Region>, Ec2), Refusal> {
         let binding = &resolved.binding;
-        let role = self.ctx.role(&binding.account, &resolved.role, &resolved.account);
-        let session = self.ctx.sessions.get(&role).await?;
-        let region = self.ctx.regions.get(AccountRegionKey {
+        let role = self
+            .ctx
+            .shared
+            .session_key(&binding.account, &resolved.role, &resolved.account);
+        let session = self.ctx.shared.sessions.get(&role).await?;
+        let region = self.ctx.shared.regions.get(AccountRegionKey {
             partition: resolved.role.partition().to_owned(),
             account_id: binding.account_id.to_string(),
             region: binding.region.to_string(),
@@ -313,7 +317,7 @@ impl<'a> Reconciliation<'a> {
             client: session.ec2(binding.region.as_str()),
             account_id: binding.account_id.to_string(),
             region: binding.region.to_string(),
-            observer: self.ctx.observer.clone(),
+            observer: self.ctx.shared.observer.clone(),
         };
         Ok((region, ec2))
     }
@@ -324,10 +328,15 @@ impl<'a> Reconciliation<'a> {
             Some(most) if status::binding(&self.object.status).is_none() => {
                 let account = &resolved.binding.account;
                 let account_id = resolved.binding.account_id.as_str();
-                let without_object = self.ctx.regions.endpoints_without_object(account_id);
-                self.ctx
-                    .capacity
-                    .admit(&self.ctx.caches, &self.object, account, most, without_object, claim)
+                let without_object = self.ctx.shared.regions.endpoints_without_object(account_id);
+                self.ctx.capacity.admit(
+                    &self.ctx.shared.caches,
+                    &self.object,
+                    account,
+                    most,
+                    without_object,
+                    claim,
+                )
             }
             _ => Ok(()),
         }
@@ -350,7 +359,7 @@ impl<'a> Reconciliation<'a> {
         }
         // However often a spec is edited, AWS is asked once a poll interval for it.
         let now = Instant::now();
-        let poll = self.ctx.settings.poll_interval;
+        let poll = self.ctx.shared.settings.poll_interval;
         let asked = self.ctx.memories.with(&self.object, |memory| memory.groups_asked);
         if let Some(left) = asked.and_then(|asked| (asked + poll).checked_duration_since(now)) {
             return Err(RefreshError::Busy(left));
@@ -372,7 +381,7 @@ impl<'a> Reconciliation<'a> {
         if status::binding(status).is_some() {
             return Ok(());
         }
-        let age = Age(self.ctx.settings.resync_interval);
+        let age = Age(self.ctx.shared.settings.resync_interval);
         observe(self.ctx, region, ec2, &self.owner, status, age).await
     }
 
@@ -391,6 +400,7 @@ impl<'a> Reconciliation<'a> {
             .collect();
         let note = format!("{}; left as they are: {}", finding.message, ids.join(", "));
         self.ctx
+            .shared
             .events
             .publish(&*self.object, EventKind::Warning, "Released", "Release", &note);
     }
@@ -411,7 +421,7 @@ impl<'a> Reconciliation<'a> {
         );
         queues::leave(self.ctx, &self.object);
         if let Some(account) = account {
-            self.ctx.requeuer.account(&account);
+            self.ctx.shared.requeuer.account(&account);
         }
         Ok(Next::Gone)
     }

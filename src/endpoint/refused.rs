@@ -8,12 +8,12 @@ use vpce_core::ids::GroupId;
 use vpce_core::plan::{Fallbacks, Step, Undone};
 
 use super::apply::{ASK_AGAIN, Applier, Unfinished, action};
+use super::context::Context;
 use super::explain::{explain, is_in_use};
 use super::memory::{Tried, Wait};
 use crate::aws::ec2::Ec2;
 use crate::aws::error::CallError;
 use crate::aws::region::RefreshError;
-use crate::context::Context;
 use crate::k8s::error::{is_status, words};
 
 /// What an earlier create made and was not found in this many times the time that a change takes to settle was deleted before
@@ -57,7 +57,7 @@ impl Applier<'_> {
     }
 
     fn refused_for(&self, step: &Step, undone: Undone, finding: Option<Finding>, wait: Wait) -> Unfinished {
-        let resync = self.ctx.settings.resync_interval;
+        let resync = self.ctx.shared.settings.resync_interval;
         let memories = &self.ctx.memories;
         let tried = Tried::step(step);
         let retry = memories.refused_for(self.object, tried, undone, finding.clone(), resync, wait);
@@ -80,7 +80,7 @@ impl Applier<'_> {
         let since = self.ctx.memories.with(self.object, |memory| {
             *memory.made_unseen_since.get_or_insert_with(Instant::now)
         });
-        let patience = self.ctx.settings.settle * UNSEEN_SETTLES;
+        let patience = self.ctx.shared.settings.settle * UNSEEN_SETTLES;
         let is_gone = self.region.read_at().is_some_and(|read| read >= since + patience);
         if is_gone {
             self.ctx
@@ -157,7 +157,7 @@ impl Applier<'_> {
             finding.message = self.in_use(error, id).await;
         }
         let about = format!("{} {}", error.action, self.ec2.region);
-        crate::account::record_event(self.ctx, self.account, &finding, &about);
+        crate::account::record_event(&self.ctx.shared, self.account, &finding, &about);
         let undone = match error.class {
             Class::Throttled | Class::Transient | Class::Conflict => Undone::Postponed,
             Class::Denied | Class::Invalid | Class::NotFound | Class::Quota | Class::Unknown => Undone::Refused,
@@ -205,7 +205,7 @@ pub(super) async fn forget_session(ctx: &Context, account: &str, ec2: &Ec2) {
         account_id = ec2.account_id,
         "the session is no longer good; opening another"
     );
-    if let Some(role) = crate::account::role_of(ctx, account) {
-        ctx.sessions.forget(&role).await;
+    if let Some(role) = crate::account::role_of(&ctx.shared, account) {
+        ctx.shared.sessions.forget(&role).await;
     }
 }

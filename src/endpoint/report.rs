@@ -35,10 +35,10 @@ impl Reconciliation<'_> {
     pub(super) async fn refused(&mut self, resolved: &Resolved, refusal: &Refusal) -> Result<Next, kube::Error> {
         // The AWSAccount asks STS again, and wakes all who wait once it is let in.
         let account = &resolved.binding.account;
-        if crate::account::is_ready(self.ctx, account) {
-            self.ctx.requeuer.account(account);
+        if crate::account::is_ready(&self.ctx.shared, account) {
+            self.ctx.shared.requeuer.account(account);
         }
-        let resync = self.ctx.settings.resync_interval;
+        let resync = self.ctx.shared.settings.resync_interval;
         let wait = refusal.retry_after() + jitter(resync);
         // That STS does not answer for a moment concerns nobody who has what they want: the AWSAccount tells of it.
         let passes = matches!(refusal, Refusal::Unavailable { .. }) && self.was_ready && !self.deleting;
@@ -67,7 +67,7 @@ impl Reconciliation<'_> {
         }
         let passing = matches!(error.class, Class::Throttled | Class::Transient);
         let finding = explain(&error, resolved.role.as_str(), &ec2.account_id, &ec2.region);
-        crate::account::record_event(self.ctx, &resolved.binding.account, &finding, error.action);
+        crate::account::record_event(&self.ctx.shared, &resolved.binding.account, &finding, error.action);
         let next = self.backoff(&finding);
         if !(passing && self.was_ready && self.ctx.memories.failures(&self.object) < PATIENCE) {
             // Nothing is known that speaks against what was Ready.
@@ -86,7 +86,7 @@ impl Reconciliation<'_> {
     }
 
     pub(super) fn backoff(&self, finding: &Finding) -> Next {
-        let resync = self.ctx.settings.resync_interval;
+        let resync = self.ctx.shared.settings.resync_interval;
         match finding.reason.policy().retry {
             Retry::Resync => Next::NotBefore(jitter(resync)),
             Retry::Poll | Retry::RateLimit | Retry::Backoff => {
@@ -97,7 +97,7 @@ impl Reconciliation<'_> {
 
     /// When to look again at an object for which there is nothing to do now.
     pub(super) fn next(&self, region: &Region, seen: &Observed, plan: &Plan, resolved: &Resolved) -> Next {
-        let resync = self.ctx.settings.resync_interval;
+        let resync = self.ctx.shared.settings.resync_interval;
         let rest = resync + resync.mul_f64(0.1 * fastrand::f64());
         let now = Instant::now();
         let found = region.find(&self.owner, (None, None));
@@ -127,7 +127,7 @@ impl Reconciliation<'_> {
         if (at_work || polls || seen.group == Lookup::Unconfirmed) && !frozen {
             let seldom = pending_since.is_some_and(|since| since.elapsed() > POLL_OFTEN_FOR);
             let extra = if seldom {
-                self.ctx.settings.poll_interval * (POLL_SELDOM - 1)
+                self.ctx.shared.settings.poll_interval * (POLL_SELDOM - 1)
             } else {
                 Duration::ZERO
             };
@@ -146,7 +146,7 @@ impl Reconciliation<'_> {
         let (memories, tried) = (&self.ctx.memories, Tried::Part(part));
         let left = memories.refusal(&self.object, tried).map(|refusal| refusal.left());
         left.filter(|left| !left.is_zero()).unwrap_or_else(|| {
-            let resync = self.ctx.settings.resync_interval;
+            let resync = self.ctx.shared.settings.resync_interval;
             memories.refused(&self.object, tried, Undone::Refused, Some(finding.clone()), resync)
         })
     }
@@ -162,6 +162,7 @@ impl Reconciliation<'_> {
         if ready_for == generation && !repaired.is_empty() && !self.deleting {
             let note = format!("AWS or Kubernetes was not as specified; done: {}", repaired.join("; "));
             self.ctx
+                .shared
                 .events
                 .publish(&*self.object, EventKind::Normal, "DriftRepaired", "Repair", &note);
         }
@@ -233,9 +234,11 @@ impl Reconciliation<'_> {
             Retry::Backoff => Next::NotBefore(
                 self.ctx
                     .memories
-                    .failed(&self.object, self.ctx.settings.resync_interval),
+                    .failed(&self.object, self.ctx.shared.settings.resync_interval),
             ),
-            Retry::Resync | Retry::Poll | Retry::RateLimit => Next::After(jitter(self.ctx.settings.resync_interval)),
+            Retry::Resync | Retry::Poll | Retry::RateLimit => {
+                Next::After(jitter(self.ctx.shared.settings.resync_interval))
+            }
         })
     }
 
@@ -276,6 +279,7 @@ impl Reconciliation<'_> {
         if let Some(service) = changed_service.filter(|_| is_stored) {
             let reason = service.reason.as_str();
             self.ctx
+                .shared
                 .events
                 .publish(&*self.object, EventKind::Warning, reason, "Reconcile", &service.message);
         }
@@ -289,7 +293,7 @@ impl Reconciliation<'_> {
         // What AWS refused, and who found no room, was told where that came out.
         if matches!(summary.reason, Reason::MappingRevoked | Reason::AccountReplaced) {
             let paused = Finding::bad(summary.reason, summary.message.clone());
-            crate::account::record_event(self.ctx, &account, &paused, &self.owner.namespace);
+            crate::account::record_event(&self.ctx.shared, &account, &paused, &self.owner.namespace);
         }
         if !changed {
             return Ok(());
@@ -304,7 +308,7 @@ impl Reconciliation<'_> {
             condition_message = summary.message,
             "now"
         );
-        self.ctx.events.publish(
+        self.ctx.shared.events.publish(
             &*self.object,
             kind,
             summary.reason.as_str(),
@@ -320,7 +324,7 @@ impl Reconciliation<'_> {
             let created = self.object.meta().creation_timestamp.as_ref().map(|time| time.0);
             let now = k8s_openapi::jiff::Timestamp::now();
             let seconds = created.map_or(0.0, |created| now.duration_since(created).as_secs_f64());
-            self.ctx.metrics.time_to_ready(&account, "Interface", seconds);
+            self.ctx.shared.metrics.time_to_ready(&account, "Interface", seconds);
         }
         Ok(())
     }
@@ -347,7 +351,7 @@ impl Reconciliation<'_> {
         // After a restart the object is Ready for this generation already, and was told.
         if !told && !self.was_ready {
             for warning in &desired.warnings {
-                self.ctx.events.publish(
+                self.ctx.shared.events.publish(
                     &*self.object,
                     EventKind::Warning,
                     "SuspiciousRule",

@@ -15,7 +15,7 @@ use vpce_core::observed::{Lookup, Observed, State};
 use vpce_core::resolve::Binding;
 use vpce_core::tags::{DISPLAY_NAME, RESERVED_PREFIX};
 
-use crate::context::Context;
+use super::context::Context;
 use crate::k8s::caches::Endpoint;
 use crate::k8s::patch::replacing;
 use crate::k8s::writes::{Refused, Write};
@@ -340,12 +340,17 @@ pub async fn write(
     object: &Arc<Endpoint>,
     status: VPCEndpointStatus,
 ) -> Result<Arc<Endpoint>, kube::Error> {
-    if status == object.status || ctx.writes.would_be_changed_again(&**object, &object.status, &status) {
+    if status == object.status
+        || ctx
+            .shared
+            .writes
+            .would_be_changed_again(&**object, &object.status, &status)
+    {
         return Ok(object.clone());
     }
     let namespace = object.namespace().unwrap_or_default();
     let name = object.name_any();
-    let api: Api<Endpoint> = Api::namespaced(ctx.client.clone(), &namespace);
+    let api: Api<Endpoint> = Api::namespaced(ctx.shared.client.clone(), &namespace);
     let ours = |status: &VPCEndpointStatus| VPCEndpointStatus {
         create_fn: None,
         ..status.clone()
@@ -377,14 +382,15 @@ pub async fn write(
             format!("with another {}", fields.join(", "))
         })
     };
-    let most = ctx.settings.resync_interval;
+    let most = ctx.shared.settings.resync_interval;
     match ctx
+        .shared
         .writes
         .acknowledged(&**object, Write::Status, most, write, amiss)
         .await
     {
         Ok(stored) => {
-            if let Some(fields) = ctx.writes.compare(&**object, &status, &stored.status, most) {
+            if let Some(fields) = ctx.shared.writes.compare(&**object, &status, &stored.status, most) {
                 tell_of_change(ctx, object, &fields);
             }
             Ok(remember(ctx, stored))
@@ -411,7 +417,8 @@ fn tell_of_change(ctx: &Context, object: &Endpoint, fields: &[String]) {
         "the API server stored another status than the operator wrote, so what it says may not be so ({fields}): an admission controller \
          changes it"
     );
-    ctx.events
+    ctx.shared
+        .events
         .publish(object, EventKind::Warning, "StatusChanged", "Reconcile", &note);
 }
 
@@ -431,7 +438,8 @@ fn tell_of_refusal(ctx: &Context, object: &Endpoint, status: &VPCEndpointStatus,
             "the status cannot be written ({}), so it does not say what is so: {reason}: {message}",
             refused.words
         );
-        ctx.events
+        ctx.shared
+            .events
             .publish(object, EventKind::Warning, "StatusRefused", "Reconcile", &note);
     }
 }

@@ -72,3 +72,9 @@ impl CacheSync {
             .await;
     }
 }
+
+/// Whether an endpoint is bound to an AWSAccount.
+pub fn is_bound_to(endpoint: &Endpoint, account: &str) -> bool {
+    let binding = endpoint.status.account.as_ref();
+    binding.is_some_and(|binding| binding.name == account)
+}

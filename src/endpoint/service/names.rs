@@ -11,7 +11,9 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{Error, Event};
 use parking_lot::Mutex;
 
-use crate::context::Context;
+use crate::endpoint::context::Context;
+use crate::k8s::caches::Endpoint;
+use crate::k8s::requeue::ObjectKey;
 
 /// A namespace, and a name in it.
 type Key = (String, String);
@@ -77,7 +79,9 @@ impl NameWaiters {
 /// Wakes who waits for a name.
 pub fn wake(ctx: &Context, namespace: &str, service: &str) {
     for object in ctx.names.of(namespace, service) {
-        ctx.requeuer.endpoint(namespace, &object);
+        ctx.shared
+            .requeuer
+            .enqueue(ObjectKey::new::<Endpoint>(namespace, &object));
     }
 }
 
@@ -97,7 +101,9 @@ pub async fn follow(ctx: &Context, events: impl Stream<Item = Result<Event<Parti
                 // What went while nobody watched is told by no event.
                 Event::InitDone => {
                     for (namespace, object) in ctx.names.all() {
-                        ctx.requeuer.endpoint(&namespace, &object);
+                        ctx.shared
+                            .requeuer
+                            .enqueue(ObjectKey::new::<Endpoint>(&namespace, &object));
                     }
                 }
                 Event::Init | Event::InitApply(_) | Event::Apply(_) => {}

@@ -1,0 +1,78 @@
+//! What the watches of VPCEndpoints and Services tell.
+
+use std::future::ready;
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::Service;
+use kube::api::Api;
+use kube::core::PartialObjectMeta;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::watcher::Event;
+use kube::{Resource, ResourceExt};
+
+use super::context::Context;
+use super::service::{self, MANAGED_BY, names};
+use super::{capacity, queues};
+use crate::k8s::caches::Endpoint;
+use crate::k8s::pages;
+use crate::k8s::requeue::ObjectKey;
+use crate::k8s::watch::{marks, watch_kind};
+
+/// An endpoint that is bound, or gone, is counted by its account; one that is gone is forgotten.
+pub fn endpoint(ctx: &Context, event: &Event<Endpoint>) {
+    let (Event::Apply(endpoint) | Event::InitApply(endpoint) | Event::Delete(endpoint)) = event else {
+        return;
+    };
+    if let Some(account) = &endpoint.status.account {
+        ctx.shared.requeuer.account(&account.name);
+    }
+    if endpoint.metadata.deletion_timestamp.is_some() {
+        queues::is_being_deleted(ctx, endpoint);
+    }
+    if let Event::Delete(_) = event {
+        let (namespace, name) = (endpoint.namespace().unwrap_or_default(), endpoint.name_any());
+        queues::leave(ctx, endpoint);
+        ctx.memories.forget(&namespace, &name);
+        ctx.names.end(&namespace, &name);
+        ctx.shared.writes.forget(endpoint);
+        for (namespace, name) in capacity::waiting(&ctx.shared.caches) {
+            ctx.shared
+                .requeuer
+                .enqueue(ObjectKey::new::<Endpoint>(&namespace, &name));
+        }
+    }
+}
+
+/// A Service of ours that changed is put right.
+pub async fn services(ctx: Arc<Context>, writer: Writer<Service>) {
+    let api: Api<Service> = Api::all(ctx.shared.client.clone());
+    let config = pages::of_watches().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
+    watch_kind(&ctx.shared.metrics, "Service", api, config)
+        .modify(service::lean)
+        .reflect(writer)
+        .inspect_ok(marks(&ctx.shared.filled, "Service"))
+        .touched_objects()
+        .filter_map(|service| ready(service.ok()))
+        .for_each(|service| {
+            let namespace = service.namespace().unwrap_or_default();
+            for owner in service.owner_references() {
+                if owner.kind == Endpoint::kind(&()) && owner.controller == Some(true) {
+                    ctx.shared
+                        .requeuer
+                        .requeue(ObjectKey::new::<Endpoint>(&namespace, &owner.name));
+                }
+            }
+            names::wake(&ctx, &namespace, &service.name_any());
+            ready(())
+        })
+        .await;
+}
+
+/// Services of others, of which nothing is kept: only who waits for the name of one is interested.
+pub async fn names(ctx: Arc<Context>) {
+    let api: Api<PartialObjectMeta<Service>> = Api::all(ctx.shared.client.clone());
+    let config = pages::of_watches().labels(&format!("{}!={}", MANAGED_BY.0, MANAGED_BY.1));
+    names::follow(&ctx, watch_kind(&ctx.shared.metrics, "Service", api, config)).await;
+}

@@ -1,0 +1,53 @@
+//! Watches that go on after errors, and say when their first list is complete.
+
+use std::fmt::Debug;
+
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use kube::Resource;
+use kube::api::Api;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
+use serde::de::DeserializeOwned;
+
+use super::caches::CacheSync;
+use super::error::is_status;
+use crate::telemetry::Metrics;
+
+/// Marks a kind when its first list is complete.
+pub fn marks<K>(filled: &CacheSync, kind: &'static str) -> impl FnMut(&Event<K>) + Send + 'static + use<K> {
+    let filled = filled.clone();
+    move |event| {
+        if let Event::InitDone = event {
+            filled.mark(kind);
+        }
+    }
+}
+
+/// A watch that counts its errors and starts again after them: whoever reads it passes over them, and never ends.
+pub fn watch_kind<K>(
+    metrics: &Metrics,
+    kind: &'static str,
+    api: Api<K>,
+    config: watcher::Config,
+) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let metrics = metrics.clone();
+    let watching = move |watch: Option<BoxStream<'static, _>>| {
+        let mut watch = watch.unwrap_or_else(|| watcher(api.clone(), config.clone()).boxed());
+        async move {
+            let event = watch.next().await?;
+            // Told by an event that what it knows is compacted, kube's watcher lists anew; told by the HTTP status, it asks the same for ever.
+            let gone = matches!(&event, Err(watcher::Error::WatchStartFailed(error)) if is_status(error, 410));
+            Some((event, (!gone).then_some(watch)))
+        }
+    };
+    stream::unfold(None, watching)
+        .inspect_err(move |error| {
+            metrics.watch_error(kind);
+            tracing::warn!(kind, %error, "a watch broke; it starts again");
+        })
+        .default_backoff()
+}

@@ -1,0 +1,99 @@
+//! What all controllers share: clients, caches, sessions, regions, and the queues.
+
+use kube::Client;
+use vpce_core::api::{AWSAccountSpec, RESUME_CREATION};
+use vpce_core::ids::{AccountId, RoleArn};
+use vpce_core::tags::Clusters;
+
+use crate::aws::observer::Observer;
+use crate::aws::region::Regions;
+use crate::aws::sessions::{SessionKey, Sessions};
+use crate::k8s::caches::{CacheSync, Caches};
+use crate::k8s::events::Events;
+use crate::k8s::in_use::Protection;
+use crate::k8s::requeue::Requeuer;
+use crate::k8s::writes::Writes;
+use crate::settings::Settings;
+use crate::telemetry::Metrics;
+
+/// What all controllers share.
+pub struct Shared {
+    /// The API server.
+    pub client: Client,
+    /// As the user set them.
+    pub settings: Settings,
+    /// The cluster, and those that it takes over from.
+    pub clusters: Clusters,
+    /// When the cluster was made, in seconds since 1970.
+    pub cluster_since: Option<i64>,
+    /// What is watched.
+    pub caches: Caches,
+    /// Which of it is known in full.
+    pub filled: CacheSync,
+    /// Sessions of roles.
+    pub sessions: Sessions,
+    /// Accounts in regions.
+    pub regions: Regions,
+    /// Told about every call to AWS.
+    pub observer: Observer,
+    /// Counts.
+    pub metrics: Metrics,
+    /// Publishes events.
+    pub events: Events,
+    /// Writes to the API server that are in trouble.
+    pub writes: Writes,
+    /// Keeps AWSAccounts that are used from going.
+    pub protection: Protection,
+    /// Puts objects into their queues.
+    pub requeuer: Requeuer,
+}
+
+impl Shared {
+    /// The key of the session that an account's spec asks for.
+    pub fn session_key(&self, account: &str, role: &RoleArn, spec: &AWSAccountSpec) -> SessionKey {
+        session_key(&self.clusters.own, account, role, spec, self.settings.source_identity)
+    }
+
+    /// Whether a person has released this hold on any AWSAccount of the AWS account.
+    pub fn is_released(&self, account_id: &AccountId, hold: &str) -> bool {
+        self.caches.accounts.state().iter().any(|account| {
+            let annotations = account.metadata.annotations.as_ref();
+            let leads_there = |spec: &AWSAccountSpec| {
+                spec.role_arn
+                    .parse::<RoleArn>()
+                    .is_ok_and(|role| role.account() == account_id)
+            };
+            annotations
+                .and_then(|all| all.get(RESUME_CREATION))
+                .is_some_and(|id| id == hold)
+                && account.spec.as_ref().is_ok_and(leads_there)
+        })
+    }
+}
+
+/// The key of the session that an account's spec asks for.
+pub fn session_key(
+    cluster: &str,
+    account: &str,
+    role: &RoleArn,
+    spec: &AWSAccountSpec,
+    source_identity: bool,
+) -> SessionKey {
+    let session_name = session_name(cluster, account);
+    SessionKey {
+        arn: role.as_str().to_owned(),
+        account_id: role.account().to_string(),
+        partition: role.partition().to_owned(),
+        external_id: spec.external_id.clone(),
+        duration_seconds: u32::try_from(spec.session_duration_seconds).unwrap_or(3600),
+        tags: spec.session_tags.clone(),
+        source_identity: source_identity.then(|| session_name.clone()),
+        session_name,
+    }
+}
+
+/// What CloudTrail shows, as the session's name and as its source identity: which cluster, which AWSAccount. STS allows 2 to 64 of `[\w+=,.@-]`.
+fn session_name(cluster: &str, account: &str) -> String {
+    let name = format!("vpce-operator@{account}@{cluster}");
+    vpce_core::tags::shorten(&name, 64)
+}
