@@ -20,6 +20,9 @@
 //!
 //! # The map
 //!
+//! Each folder imports from those before it only: `backoff`, `telemetry`, `settings`, `k8s`, `aws`, `shared`, `account`, `endpoint`,
+//! `operator`, `cli`; a test (`layers`) keeps it so.
+//!
 //! - [`cli`]: the command line, a file for each subcommand: `run` starts the [`operator`]; `crds` and `iam-policy` print; `orphans` shows and
 //!   deletes what belongs to no object; `plan` shows what would be done for an object.
 //! - [`operator`]: what is started, and in which order it stops. [`settings`]: flags and environment.
@@ -40,6 +43,8 @@ pub mod backoff;
 pub mod cli;
 pub mod endpoint;
 pub mod k8s;
+#[cfg(test)]
+mod layers;
 pub mod operator;
 pub mod settings;
 pub mod shared;
