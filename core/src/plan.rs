@@ -116,8 +116,8 @@ pub fn held(hold: &str) -> Finding {
     Finding::bad(
         Reason::CreationPaused,
         format!(
-            "many endpoints of this region vanished at once, so nothing is made until someone of the platform team has \
-             looked, and releases hold {hold} on the AWSAccount (annotation {})",
+            "many endpoints of this region vanished at once, so creation is paused until the platform team has found the \
+             cause and resumes it with the annotation {} of the AWSAccount: resume id {hold}",
             crate::api::RESUME_CREATION
         ),
     )

@@ -101,7 +101,7 @@ pub async fn reconcile(ctx: &Context, account: Arc<Account>) -> Result<Option<Du
     if let Some(hold) = new_hold.filter(|_| written.is_stored) {
         ctx.shared
             .events
-            .publish(&*account, EventKind::Warning, HELD, "Hold", &hold);
+            .publish(&*account, EventKind::Warning, HELD, "PauseCreation", &hold);
     }
     let missing = insight.verification.filter(Verification::is_bad);
     if let Some(missing) = missing.filter(|missing| Some(missing) != permissions::current(&account).as_ref()) {
@@ -327,8 +327,8 @@ fn status(ctx: &Context, account: &Account, verdict: &Verdict, insight: &Insight
             .map(|(region, hold)| format!("{hold} in {region}"))
             .collect();
         let message = format!(
-            "many endpoints vanished at once, so nothing is made there until someone has looked: hold {}. To release it, \
-             annotate this object with {RESUME_CREATION}=<id>",
+            "many endpoints vanished at once, so creation is paused there until a person resumes it: resume id {}. Once the \
+             cause is known, annotate this object with {RESUME_CREATION}=<id>",
             places.join(", ")
         );
         conditions.push(condition(

@@ -402,7 +402,7 @@ impl<'a> Reconciliation<'a> {
         self.ctx
             .shared
             .events
-            .publish(&*self.object, EventKind::Warning, "Released", "Release", &note);
+            .publish(&*self.object, EventKind::Warning, "Abandoned", "Abandon", &note);
     }
 
     /// Nothing is left, or nothing was made: the object may go.

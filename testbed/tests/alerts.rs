@@ -41,12 +41,12 @@ const OF_ENDPOINTS: [&str; 5] = [
 
 /// What every runbook answers, in this order.
 const HEADINGS: [&str; 6] = [
-    "## What it means",
-    "## How bad it is",
-    "## What to look at",
-    "## Causes and what to do",
-    "## How to know that it is mended",
-    "## When to escalate",
+    "## Meaning",
+    "## Impact",
+    "## Diagnosis",
+    "## Mitigation",
+    "## Verify the fix",
+    "## Escalation",
 ];
 
 #[derive(Deserialize)]

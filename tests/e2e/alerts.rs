@@ -226,7 +226,7 @@ fn a_hold_is_told_of_until_it_is_released() {
     );
     let hold = world.eventually("the AWSAccount names the hold", || {
         let held = condition(&world.aws_account(&tenant.account)?, "CreationPaused")?;
-        Some(held.message.split("hold ").nth(1)?.split(' ').next()?.to_owned())
+        Some(held.message.split("resume id ").nth(1)?.split(' ').next()?.to_owned())
     });
     tenant.merge_account(json!({"metadata": {"annotations": {"silvermullet.com/resume-creation": hold}}}));
     watch.is_cleared("VPCECreationPaused", &labels);

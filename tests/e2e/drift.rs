@@ -397,7 +397,7 @@ fn when_many_endpoints_vanish_at_once_nothing_is_made_until_a_person_releases_th
         let held = condition(&account, "CreationPaused").filter(|held| held.status)?;
         let hold = held
             .message
-            .split_once("hold ")?
+            .split_once("resume id ")?
             .1
             .split_whitespace()
             .next()?

@@ -143,7 +143,7 @@ fn a_decommissioned_account_lets_go_without_a_call() {
     tenant.gone("left");
     assert_eq!(ec2_calls(&tenant), calls);
     assert_eq!(tenant.endpoints()[0].id, id, "it is left to the closed account");
-    assert!(tenant.event("left", "Released").contains(&id));
+    assert!(tenant.event("left", "Abandoned").contains(&id));
     tenant.world.eventually("the AWSAccount says so", || {
         let account = tenant.world.aws_account(&tenant.account)?;
         let ready = condition(&account, "Ready")?;

@@ -2,11 +2,11 @@
 
 mod accident;
 mod availability;
-mod hold;
 mod orphans;
 mod pages;
 mod python_operator;
 mod rebuild;
+mod resume_creation;
 mod runbooks;
 
 use std::fs;
@@ -226,11 +226,11 @@ fn a_team_is_offboarded_and_the_others_of_its_account_stay() {
     let goes = make(&tenant, "cards");
     make(&tenant, "fraud");
 
-    let printed = guide.follow("See what there is");
+    let printed = guide.follow("List the endpoints");
     for expected in ["cards", "fraud", &goes, r#"["payments","invoices"]"#] {
         assert!(printed.contains(expected), "{expected}: {printed}");
     }
-    guide.follow("Take the mapping away");
+    guide.follow("Revoke the mapping");
     for name in ["cards", "fraud"] {
         tenant.paused(name, "MappingRevoked");
     }
@@ -256,7 +256,7 @@ fn a_closed_account_is_let_go_and_what_could_be_deleted_is() {
     let monthly = make(&tenant, "monthly");
     let yearly = make(&tenant, "yearly");
 
-    let printed = guide.follow("See who uses it");
+    let printed = guide.follow("List its endpoints");
     for id in [&monthly, &yearly] {
         assert!(printed.contains(id.as_str()), "{printed}");
     }
@@ -264,13 +264,13 @@ fn a_closed_account_is_let_go_and_what_could_be_deleted_is() {
         printed.lines().all(|line| !line.contains("tenant-")),
         "only its own: {printed}"
     );
-    guide.follow("Let nobody new in");
+    guide.follow("Stop new endpoints");
     tenant.apply("new", tenant.spec(json!({})));
     tenant.not_ready("new", "AccountFull");
-    guide.follow("While the AWS account is open: delete");
+    guide.follow("Open AWS account: delete the endpoints");
     assert_eq!(in_aws(&tenant), [yearly.as_str()]);
     world.set_trust(&tenant.role_arn, false);
-    let printed = guide.follow("When the AWS account is closed: let go");
+    let printed = guide.follow("Closed AWS account: abandon the endpoints");
     assert!(printed.contains(&yearly), "an event names what is left: {printed}");
     assert_eq!(in_aws(&tenant), [yearly.as_str()], "it is left to the closed account");
     assert!(world.cluster.list(&cluster::endpoints(&tenant.namespace)).is_empty());
@@ -296,7 +296,7 @@ fn a_team_moves_to_another_account_and_its_service_is_there_all_the_time() {
 
     guide.follow("Register the new account");
     old.ready("warehouse");
-    guide.follow("Make the second endpoint");
+    guide.follow("Create the second endpoint");
     assert_eq!((in_aws(&old).len(), in_aws(&new).len()), (1, 1));
     guide.follow("Hand the Service over");
     let moved = new.ready("warehouse-new");
@@ -314,7 +314,7 @@ fn a_team_moves_to_another_account_and_its_service_is_there_all_the_time() {
     assert_eq!(in_aws(&old).len(), 1, "those who are connected stay so");
     guide.follow("Delete the old endpoint");
     assert_eq!((in_aws(&old).len(), old.groups().len()), (0, 0));
-    guide.follow("Take the old mapping away");
+    guide.follow("Remove the old mapping");
     assert!(world.aws_account("analytics").is_none());
     new.ready("warehouse-new");
     assert_eq!(service()["metadata"]["uid"], before["metadata"]["uid"]);

@@ -448,7 +448,7 @@ fn a_hold_forbids_creates_and_nothing_else() {
         assert_eq!(words(&found), [""; 0], "{name}");
         assert_eq!(found.endpoint.reason, Reason::CreationPaused, "{name}");
         assert!(
-            found.endpoint.message.contains("hold h-1 "),
+            found.endpoint.message.contains("resume id h-1"),
             "{name}: {}",
             found.endpoint.message
         );

@@ -28,17 +28,17 @@ fn what_was_deleted_is_named_made_again_and_taken_back_where_it_was_retained() {
     let told = delete("Deleted");
     assert!(told.contains(&first), "{told}");
     assert!(in_aws(&tenant).is_empty() && tenant.groups().is_empty());
-    let printed = guide.follow("See what is gone");
+    let printed = guide.follow("Find what was deleted");
     assert!(printed.contains(&first), "{printed}");
 
-    guide.follow("Make it again");
+    guide.follow("Recreate it");
     let object = tenant.ready("cards");
     let (second, dns_name) = (
         text(&object["status"]["vpc_endpoint_id"]),
         text(&object["status"]["dns_name"]),
     );
     assert_ne!(first, second);
-    guide.follow("Keep it from happening again");
+    guide.follow("Prevent accidental deletion");
 
     tenant.merge("cards", json!({"spec": {"deletion_policy": "Retain"}}));
     tenant.ready("cards");
@@ -63,7 +63,7 @@ fn what_was_deleted_is_named_made_again_and_taken_back_where_it_was_retained() {
         let taken = world.aws.delete_tag(account, region, id, "silvermullet.com/retained");
         taken.expect("it is there");
     }
-    guide.follow("Take back what was retained");
+    guide.follow("Recover retained resources");
     let object = tenant.ready("cards");
     let again = text(&object["status"]["vpc_endpoint_id"]);
     assert_eq!((again, text(&object["status"]["dns_name"])), (second.clone(), dns_name));

@@ -26,10 +26,10 @@ fn replicas_are_kept_apart_and_hand_over() {
             .metrics()
             .is_ok_and(|metrics| metrics.contains("\nvpce_leader 1\n"))
     };
-    let printed = guide.follow("See who works");
+    let printed = guide.follow("Find the leader");
     assert!(printed.contains("vpce-operator-0_") && !leads(), "{printed}");
 
-    guide.follow("Keep the replicas apart");
+    guide.follow("Spread the replicas");
     let pods = template(&world);
     let constraint = &pods["spec"]["topologySpreadConstraints"][0];
     assert_eq!(constraint["whenUnsatisfiable"], "DoNotSchedule", "{pods}");
@@ -50,12 +50,12 @@ fn replicas_are_kept_apart_and_hand_over() {
         "spec": {"containers": [{"name": "operator", "image": "vpce-operator"}]},
     });
     world.cluster.create(PODS, &pod, Run::Real).expect("a pod");
-    guide.follow("Hand over");
+    guide.follow("Change the leader");
     assert!(world.cluster.get(&format!("{PODS}/vpce-operator-0")).is_none());
     world.operator.terminate().expect("it was running");
     world.eventually("the second leads", || leads().then_some(()));
 
-    guide.follow("Wait longer");
+    guide.follow("Change the lease duration");
     let variables = template(&world)["spec"]["containers"][0]["env"].take();
     let mut variables = variables.as_array().expect("there are some").iter();
     let seconds = variables.find(|variable| variable["name"] == "VPCE_LEASE_DURATION_SECONDS");

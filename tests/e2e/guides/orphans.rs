@@ -35,9 +35,9 @@ fn orphans_are_found_taken_back_and_deleted() {
     orphan(&tenant, "ledger");
     counted(&tenant, 2);
 
-    let printed = guide.follow("See that there are some");
+    let printed = guide.follow("Detect orphans");
     assert!(printed.contains(&ledger) && !printed.contains(&kept), "{printed}");
-    let printed = guide.follow("Show whose they were");
+    let printed = guide.follow("List orphans");
     assert!(printed.contains(&format!("{ledger} (of billing/ledger)")), "{printed}");
     // In the pod, whose ServiceAccount has to do. There is no kubelet that could execute it.
     let blocks = guide.sections.iter().flat_map(|section| &section.blocks);
@@ -50,7 +50,7 @@ fn orphans_are_found_taken_back_and_deleted() {
     let (success, there, problem) = run(world, &guide.folder, &command, "");
     assert!(success && there == printed, "{there}{problem}");
 
-    guide.follow("Take them back");
+    guide.follow("Adopt them again");
     assert_eq!(tenant.ready("ledger")["status"]["vpc_endpoint_id"], ledger.as_str());
     counted(&tenant, 0);
     orphan(&tenant, "ledger");
@@ -78,7 +78,7 @@ fn a_stuck_deletion_is_mended_or_let_go_and_what_is_left_is_told() {
     };
 
     stuck();
-    let printed = guide.follow("See what it waits for");
+    let printed = guide.follow("Find what it waits for");
     assert!(printed.starts_with("Denied: ") && printed.contains(DELETE), "{printed}");
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -89,24 +89,24 @@ fn a_stuck_deletion_is_mended_or_let_go_and_what_is_left_is_told() {
             });
             world.aws.allow(&tenant.role_arn, DELETE);
         });
-        guide.follow("Mend the role");
+        guide.follow("Fix the role");
     });
     assert!(in_aws(&tenant).is_empty() && tenant.groups().is_empty());
 
     let retained = stuck();
-    guide.follow("Let it go, and keep what is in AWS");
+    guide.follow("Retain the AWS resources");
     assert_eq!(in_aws(&tenant), [retained.as_str()]);
     world.aws.allow(&tenant.role_arn, DELETE);
 
     let left = stuck();
-    let printed = guide.follow("When nothing else is left");
+    let printed = guide.follow("Remove the finalizer");
     assert!(
         printed.contains(&left) && printed.contains(&tenant.account_id),
         "{printed}"
     );
     tenant.gone("archive");
     counted(&tenant, 2);
-    let printed = guide.follow("Afterwards");
+    let printed = guide.follow("Clean up");
     assert!(printed.contains(&left) && !printed.contains(&retained), "{printed}");
     assert_eq!(in_aws(&tenant).len(), 2);
     guide.end();

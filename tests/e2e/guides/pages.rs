@@ -52,7 +52,7 @@ fn first_connection(identity: &str, other: &str) {
         "{said}"
     );
 
-    let said = guide.follow("Make an endpoint");
+    let said = guide.follow("Create an endpoint");
     assert!(said.contains("available") && said.contains("True"), "{said}");
     assert_eq!((in_aws(&tenant).len(), tenant.groups().len()), (1, 1));
     let said = guide.follow("Connect");
@@ -91,7 +91,7 @@ fn an_operator_is_upgraded_and_rolled_back_and_an_object_is_read_as_the_pages_sa
         "{said}"
     );
     page.follow("Roll back");
-    page.follow("Look, and change nothing");
+    page.follow("Read-only mode");
     let suspended = world.aws_account("payments").expect("there")["spec"]["suspended"].take();
     assert_ne!(suspended, json!(true));
     page.end();
@@ -114,7 +114,7 @@ fn an_operator_is_upgraded_and_rolled_back_and_an_object_is_read_as_the_pages_sa
         !said.contains("payments    card-processor   True"),
         "only what is not Ready: {said}"
     );
-    page.follow("Have it looked at now");
+    page.follow("Reconcile now");
     let asked =
         tenant.get("card-processor").expect("there")["metadata"]["annotations"]["silvermullet.com/reconcile-at"].take();
     assert!(asked.is_string(), "{asked}");

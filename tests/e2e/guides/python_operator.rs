@@ -51,7 +51,7 @@ fn a_cluster_that_has_the_python_operators_crd_is_taken_over_and_its_objects_sta
             .map(str::to_owned)
             .collect::<Vec<_>>()
     };
-    let printed = follow("See what is there");
+    let printed = follow("Check the CRD");
     assert_eq!(crd_in(&printed), ["<none>", "true", "<none>"]);
     assert!(printed.contains("ep-generated-1"), "{printed}");
     let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/vpce-operator");
@@ -66,12 +66,12 @@ fn a_cluster_that_has_the_python_operators_crd_is_taken_over_and_its_objects_sta
     let refused = cluster.plane.helm(&install).expect("helm runs");
     assert!(refused.stderr.contains("invalid ownership metadata"), "{refused:?}");
 
-    follow("Keep a copy");
+    follow("Back up");
     follow("Stop the Python operator");
-    follow("Replace the CRD and give it to helm");
+    follow("Replace the CRD");
     assert_eq!(now()["spec"], object["spec"]);
     follow("Install");
-    let printed = follow("Check");
+    let printed = follow("Verify");
     assert_eq!(crd_in(&printed), ["Helm", "<none>", "object"]);
     assert!(
         printed.contains("ep-generated-1") && printed.contains("STATUS: deployed"),

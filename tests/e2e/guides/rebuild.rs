@@ -126,12 +126,12 @@ fn a_cluster_that_was_lost_is_built_again_under_its_id_or_another_and_nothing_is
         assert!(writes.iter().all(|action| action == "CreateTags"), "{writes:?}");
         assert_eq!(ids(tenant), before);
     };
-    guide.follow("Before it is lost");
+    guide.follow("Prepare");
     old.operator.kill().expect("it was running");
 
     // Under the same id.
     let mut rebuilt = World::beside(&old, Setup::fast());
-    guide.follow_in(&rebuilt, "Install the operator under the old id", "");
+    guide.follow_in(&rebuilt, "Install the operator with the old id", "");
     roll_out(&mut rebuilt);
     let printed = guide.follow_in(&rebuilt, "Apply the manifests", "");
     assert!(printed.contains(&checkout), "{printed}");
@@ -141,11 +141,11 @@ fn a_cluster_that_was_lost_is_built_again_under_its_id_or_another_and_nothing_is
         let count = rebuilt.aws_account("orders")?["status"]["orphans"]["count"].as_i64();
         (count == Some(2)).then_some(())
     });
-    let printed = guide.follow_in(&rebuilt, "What has no manifest any more", "");
+    let printed = guide.follow_in(&rebuilt, "Find resources without a manifest", "");
     assert!(printed.lines().any(|line| line.ends_with(" 2")), "{printed}");
 
     restore(&here, "checkout");
-    guide.follow_in(&rebuilt, "From a backup", "");
+    guide.follow_in(&rebuilt, "Restore from a backup", "");
     assert_eq!(status(&here, "checkout"), checkout);
     only_tags(&here);
 
@@ -164,17 +164,17 @@ fn a_cluster_that_was_lost_is_built_again_under_its_id_or_another_and_nothing_is
     assert!(clusters(&there).values().all(|id| id == old.cluster_id()));
 
     // Taking over.
-    guide.follow_in(&rebuilt, "The old operator has to be gone", "");
+    guide.follow_in(&rebuilt, "Stop the old operator", "");
     rebuilt.operator.terminate().expect("it was running");
-    guide.follow_in(&moved, "The roles", "");
+    guide.follow_in(&moved, "Update the tenant roles", "");
     apply_policy(&guide, &there);
-    guide.follow_in(&moved, "The new operator", "");
+    guide.follow_in(&moved, "Install the new operator", "");
     roll_out(&mut moved);
     let there = seen_from(&tenant, &moved);
-    guide.follow_in(&moved, "The objects", "");
+    guide.follow_in(&moved, "Apply the objects", "");
     assert_eq!(status(&there, "checkout"), checkout);
     only_tags(&there);
-    let printed = guide.follow_in(&moved, "What was not taken over", "");
+    let printed = guide.follow_in(&moved, "Find what was not adopted", "");
     assert!(
         printed.contains(&forgotten) && !printed.contains(&checkout),
         "{printed}"
@@ -187,7 +187,7 @@ fn a_cluster_that_was_lost_is_built_again_under_its_id_or_another_and_nothing_is
         };
         assert_eq!(cluster, expected, "{id}");
     }
-    guide.follow_in(&moved, "When all is taken over", "");
+    guide.follow_in(&moved, "Finish the adoption", "");
     apply_policy(&guide, &there);
     roll_out(&mut moved);
     let there = seen_from(&tenant, &moved);

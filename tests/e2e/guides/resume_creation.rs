@@ -1,4 +1,4 @@
-//! The guide for a hold on creates.
+//! The guide for resuming creation.
 
 use serde_json::json;
 
@@ -35,7 +35,7 @@ fn a_hold_is_seen_and_released() {
     let old = vanished(&tenant, &names);
     let message = world.eventually("the AWSAccount tells of the hold", || {
         let held = condition(&world.aws_account("trading")?, "CreationPaused")?;
-        let id = held.message.split("hold ").nth(1)?.split(' ').next()?.to_owned();
+        let id = held.message.split("resume id ").nth(1)?.split(' ').next()?.to_owned();
         let all = names.iter().all(|name| {
             let ready = tenant.condition(name, "Ready");
             ready.is_some_and(|ready| ready.message.contains(&id))
@@ -45,13 +45,13 @@ fn a_hold_is_seen_and_released() {
     tenant.apply("new", tenant.spec(json!({})));
     tenant.not_ready("new", "CreationPaused");
 
-    let printed = guide.follow("See it");
+    let printed = guide.follow("Check the condition");
     assert!(printed.contains(&message), "{printed}");
     for name in names {
         assert!(printed.lines().any(|line| line.contains(name)), "{name}: {printed}");
     }
     assert!(in_aws(&tenant).is_empty());
-    guide.follow("Release it");
+    guide.follow("Resume it");
     let now = in_aws(&tenant);
     assert_eq!(now.len(), 5);
     assert!(old.iter().all(|id| !now.contains(id)));
