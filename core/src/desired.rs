@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 
 use crate::api::{SecurityGroupType, ServicePort, ServiceType, VPCEndpointSpec};
+use crate::attachment::{Attachment, Interface};
 use crate::conditions::{Finding, Reason};
-use crate::ids::{AccountId, GroupId, SubnetId, VpcId};
+use crate::ids::{AccountId, GroupId, VpcId};
 use crate::metadata::Metadata;
 use crate::resolve::Resolved;
 use crate::rules::{self, RuleSet};
 use crate::tags::{Owner, hex};
+use crate::target::Target;
 
 /// EC2 allows so many tags on a resource.
 pub(crate) const MAX_TAGS: usize = 50;
@@ -22,14 +24,10 @@ pub struct Desired {
     pub account_id: AccountId,
     /// The VPC.
     pub vpc: VpcId,
-    /// The service's full name.
-    pub service_name: String,
-    /// One network interface in each.
-    pub subnets: BTreeSet<SubnetId>,
-    /// The security groups.
-    pub groups: Groups,
-    /// Whether the service's own DNS name leads to the endpoint in the whole VPC.
-    pub private_dns: bool,
+    /// What it connects to.
+    pub target: Target,
+    /// How it is attached to the VPC.
+    pub attachment: Attachment<Groups>,
     /// All tags: the account's, the user's, the owner's.
     pub tags: BTreeMap<String, String>,
     /// The Kubernetes Service, if one is asked for.
@@ -167,10 +165,12 @@ pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Re
     Ok(Desired {
         account_id: resolved.binding.account_id.clone(),
         vpc: vpc_id.as_str().into(),
-        service_name: full_service_name(vpc_endpoint_service_id, resolved.binding.region.as_str()),
-        subnets: subnet_ids.iter().map(|id| id.as_str().into()).collect(),
-        groups,
-        private_dns: *private_dns_enabled,
+        target: Target::service(vpc_endpoint_service_id, resolved.binding.region.as_str()),
+        attachment: Attachment::Interface(Interface {
+            subnets: subnet_ids.iter().map(|id| id.as_str().into()).collect(),
+            groups,
+            private_dns: *private_dns_enabled,
+        }),
         tags: all_tags,
         service: (service.type_ == ServiceType::ExternalName).then(|| DesiredService {
             name: service.name.unwrap_or_else(|| owner.name.clone()),
@@ -200,33 +200,21 @@ fn warnings(group: &OwnGroup) -> Vec<String> {
     nobody.into_iter().chain(port_zero).collect()
 }
 
-/// Completes a bare `vpce-svc-...` with its region; other names are whole.
-pub fn full_service_name(given: &str, region: &str) -> String {
-    if !given.starts_with("vpce-svc-") {
-        return given.to_owned();
-    }
-    let prefix = if region.starts_with("cn-") {
-        "cn.com.amazonaws"
-    } else {
-        "com.amazonaws"
-    };
-    format!("{prefix}.vpce.{region}.{given}")
-}
-
 /// The ClientToken of CreateVpcEndpoint: the same for as long as the same endpoint is meant, whatever crashes when.
 /// Made from the UID, from what AWS fixes at creation, and from the incarnation, which grows only after a confirmed
 /// deletion. EC2 allows 64 ASCII characters, which is what SHA-256 has in hexadecimal.
 pub fn client_token(owner: &Owner, desired: &Desired, resolved: &Resolved, incarnation: i64) -> String {
     let mut hash = Sha256::new();
-    for part in [
+    let parts = [
         owner.cluster.own.as_str(),
         &owner.uid,
         resolved.binding.account_id.as_str(),
         resolved.binding.region.as_str(),
         desired.vpc.as_str(),
-        &desired.service_name,
+        desired.target.token_part(),
         &incarnation.to_string(),
-    ] {
+    ];
+    for part in parts.into_iter().chain(desired.attachment.token_part()) {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
@@ -278,15 +266,7 @@ mod tests {
     #[test]
     fn a_bare_service_is_completed_with_the_region() {
         let found = desired(&spec(json!({})), &owner(), &resolved()).expect("valid");
-        assert_eq!(found.service_name, "com.amazonaws.vpce.eu-west-1.vpce-svc-1");
-        assert_eq!(
-            full_service_name("com.amazonaws.eu-west-1.s3", "x"),
-            "com.amazonaws.eu-west-1.s3"
-        );
-        assert_eq!(
-            full_service_name("vpce-svc-1", "cn-north-1"),
-            "cn.com.amazonaws.vpce.cn-north-1.vpce-svc-1"
-        );
+        assert_eq!(found.target.to_string(), "com.amazonaws.vpce.eu-west-1.vpce-svc-1");
     }
 
     #[test]
@@ -314,9 +294,12 @@ mod tests {
 
     #[test]
     fn egress_is_open_unless_given() {
-        let egress = |extra| match desired(&spec(extra), &owner(), &resolved()).expect("valid").groups {
-            Groups::Own(group) => (group.egress.len(), group.open_egress),
-            Groups::Provided(_) => panic!("custom groups are our own"),
+        let egress = |extra| match desired(&spec(extra), &owner(), &resolved()).expect("valid").attachment {
+            Attachment::Interface(Interface {
+                groups: Groups::Own(group),
+                ..
+            }) => (group.egress.len(), group.open_egress),
+            Attachment::Interface(_) => panic!("custom groups are our own"),
         };
         assert_eq!(egress(json!({"security_group_type": "generated"})), (1, true));
         assert_eq!(egress(json!({"security_group_type": "custom"})), (1, true));
@@ -366,5 +349,16 @@ mod tests {
             client_token(&owner, &one, &resolved, 1)
         );
         assert_eq!(client_token(&owner, &one, &resolved, 0).len(), 64);
+    }
+
+    /// EC2 knows a create by it: another release must not make the same endpoint under another.
+    #[test]
+    fn the_token_of_an_interface_endpoint_for_a_service_stays_what_it_is() {
+        let (owner, resolved) = (owner(), resolved());
+        let found = desired(&spec(json!({})), &owner, &resolved).expect("valid");
+        assert_eq!(
+            client_token(&owner, &found, &resolved, 0),
+            "80390d16cf291257a66eb440d096cd773cd48187684119f4ef2d63b5630c7855"
+        );
     }
 }

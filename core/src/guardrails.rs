@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 
 use crate::allow_list::{matches, way_out};
 use crate::api::{AWSAccountSpec, DeletionPolicy};
+use crate::attachment::{Attachment, Interface};
 use crate::conditions::{Finding, Reason};
 use crate::desired::{Desired, Groups};
 use crate::ids::{GroupId, Region};
 use crate::observed::ObservedGroup;
 use crate::rules::{Peer, RuleSet};
 use crate::tags::{Claim, Owner};
+use crate::target::Target;
 
 /// Checks what is desired against the guardrails of the account. An absent one allows all, an empty one nothing.
 pub(crate) fn check(account: &str, spec: &AWSAccountSpec, region: &Region, desired: &Desired) -> Result<(), Finding> {
@@ -36,36 +38,47 @@ pub(crate) fn check(account: &str, spec: &AWSAccountSpec, region: &Region, desir
     if let Some(allowed) = missing(&spec.allowed_vpc_ids, desired.vpc.as_str()) {
         return Err(refused(&format!("vpc_id {}", desired.vpc), "allowed_vpc_ids", &allowed));
     }
-    for subnet in &desired.subnets {
-        if let Some(allowed) = missing(&spec.allowed_subnet_ids, subnet.as_str()) {
-            return Err(refused(
-                &format!("subnet_ids: {subnet}"),
-                "allowed_subnet_ids",
-                &allowed,
-            ));
+    match &desired.attachment {
+        Attachment::Interface(Interface {
+            subnets,
+            groups: _,
+            private_dns,
+        }) => {
+            for subnet in subnets {
+                if let Some(allowed) = missing(&spec.allowed_subnet_ids, subnet.as_str()) {
+                    return Err(refused(
+                        &format!("subnet_ids: {subnet}"),
+                        "allowed_subnet_ids",
+                        &allowed,
+                    ));
+                }
+            }
+            for group in named_groups(desired) {
+                if let Some(allowed) = missing(&spec.allowed_security_group_ids, group.as_str()) {
+                    return Err(refused(
+                        &format!("security group {group}"),
+                        "allowed_security_group_ids",
+                        &allowed,
+                    ));
+                }
+            }
+            if *private_dns && !spec.allow_private_dns {
+                return Err(refused("private_dns_enabled: true", "allow_private_dns", &[]));
+            }
         }
     }
-    for group in named_groups(&desired.groups) {
-        if let Some(allowed) = missing(&spec.allowed_security_group_ids, group.as_str()) {
-            return Err(refused(
-                &format!("security group {group}"),
-                "allowed_security_group_ids",
-                &allowed,
-            ));
+    match &desired.target {
+        Target::Service { name } => {
+            if let Some(patterns) = &spec.allowed_services
+                && !patterns.iter().any(|pattern| matches(pattern, name))
+            {
+                return Err(refused(
+                    &format!("vpc_endpoint_service_id: {name}"),
+                    "allowed_services",
+                    patterns,
+                ));
+            }
         }
-    }
-    let service = desired.service_name.as_str();
-    if let Some(patterns) = &spec.allowed_services
-        && !patterns.iter().any(|pattern| matches(pattern, service))
-    {
-        return Err(refused(
-            &format!("vpc_endpoint_service_id: {service}"),
-            "allowed_services",
-            patterns,
-        ));
-    }
-    if desired.private_dns && !spec.allow_private_dns {
-        return Err(refused("private_dns_enabled: true", "allow_private_dns", &[]));
     }
     Ok(())
 }
@@ -100,13 +113,14 @@ pub fn check_groups(owner: &Owner, groups: &[ObservedGroup]) -> Result<(), Findi
 }
 
 /// The groups of others that an endpoint uses: as its own, or in rules.
-pub fn named_groups(groups: &Groups) -> BTreeSet<&GroupId> {
+pub fn named_groups(desired: &Desired) -> BTreeSet<&GroupId> {
     fn peers(rules: &RuleSet) -> impl Iterator<Item = &GroupId> {
         rules.keys().filter_map(|rule| match &rule.peer {
             Peer::Group(id) => Some(id),
             Peer::Cidr(_) | Peer::PrefixList(_) => None,
         })
     }
+    let Attachment::Interface(Interface { groups, .. }) = &desired.attachment;
     match groups {
         Groups::Provided(ids) => ids.iter().collect(),
         Groups::Own(own) => peers(&own.ingress).chain(peers(&own.egress)).collect(),

@@ -1,12 +1,14 @@
 //! What AWS and Kubernetes hold for an object, in lean types of our own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::api::ServicePort;
-use crate::ids::{EndpointId, GroupId, SubnetId, VpcId};
+use crate::attachment::{Attachment, Interface, ObservedAttachment};
+use crate::ids::{EndpointId, GroupId, VpcId};
 use crate::metadata::Metadata;
 use crate::rules::{self, Direction, RuleSet};
+use crate::target::Target;
 
 /// The state of an endpoint. EC2's wire spells it in lower camel case (`pendingAcceptance`), its reference in Pascal
 /// case: compared ignoring case.
@@ -77,33 +79,11 @@ impl fmt::Display for State {
     }
 }
 
-/// Which type AWS says an endpoint has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EndpointType {
-    /// With network interfaces in subnets: what the operator makes.
-    Interface,
-    /// Another, as EC2 spells it.
-    Other(String),
-}
-
-impl EndpointType {
-    /// Reads what EC2 says.
-    pub fn parse(text: &str) -> Self {
-        if text.eq_ignore_ascii_case("interface") {
-            Self::Interface
-        } else {
-            Self::Other(text.to_owned())
-        }
-    }
-}
-
 /// A VPC endpoint as EC2 describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedEndpoint {
     /// Its id.
     pub id: EndpointId,
-    /// Its type.
-    pub type_: EndpointType,
     /// Whether an AWS service made it for itself.
     pub requester_managed: bool,
     /// When it was made, in seconds since 1970.
@@ -112,14 +92,10 @@ pub struct ObservedEndpoint {
     pub state: State,
     /// Its VPC.
     pub vpc: VpcId,
-    /// The service's full name.
-    pub service_name: String,
-    /// Its subnets.
-    pub subnets: BTreeSet<SubnetId>,
-    /// Its security groups.
-    pub groups: BTreeSet<GroupId>,
-    /// Whether private DNS is on.
-    pub private_dns: bool,
+    /// What it connects to; none where that is nothing that the operator knows.
+    pub target: Option<Target>,
+    /// How it is attached to the VPC.
+    pub attachment: ObservedAttachment,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
     /// Its DNS names; their order means nothing.
@@ -135,27 +111,36 @@ impl ObservedEndpoint {
     pub fn created(
         id: EndpointId,
         vpc: &VpcId,
-        service_name: &str,
-        subnets: &BTreeSet<SubnetId>,
-        groups: &BTreeSet<GroupId>,
+        target: &Target,
+        attachment: &Attachment,
         tags: &BTreeMap<String, String>,
     ) -> Self {
         Self {
             id,
-            type_: EndpointType::Interface,
             requester_managed: false,
             created: None,
             state: State::Pending,
             vpc: vpc.clone(),
-            service_name: service_name.to_owned(),
-            subnets: subnets.clone(),
-            groups: groups.clone(),
-            private_dns: false,
+            target: Some(target.clone()),
+            attachment: attachment.clone().into(),
             tags: tags.clone(),
             dns_names: Vec::new(),
             interfaces: Vec::new(),
             last_error: None,
         }
+    }
+
+    /// Its network interfaces' subnets, groups and private DNS, where it has any.
+    pub fn interface(&self) -> Option<&Interface> {
+        match &self.attachment {
+            ObservedAttachment::Interface(interface) => Some(interface),
+            ObservedAttachment::Other(_) => None,
+        }
+    }
+
+    /// Whether it has this security group.
+    pub fn has_group(&self, id: &GroupId) -> bool {
+        self.interface().is_some_and(|interface| interface.groups.contains(id))
     }
 
     /// The regional DNS name: its first label is the id and one more part, where a zonal name has the zone too.
@@ -182,8 +167,10 @@ impl ObservedEndpoint {
         let name = self.regional_dns_name()?;
         match name.strip_prefix("*.") {
             None => Some(name.to_owned()),
-            Some(rest) if self.service_name.ends_with(".s3") => Some(format!("bucket.{rest}")),
-            Some(_) => None,
+            Some(rest) => {
+                let label = self.target.as_ref()?.wildcard_label()?;
+                Some(format!("{label}.{rest}"))
+            }
         }
     }
 }
@@ -430,15 +417,12 @@ mod tests {
     fn endpoint(service: &str, names: &[&str]) -> ObservedEndpoint {
         ObservedEndpoint {
             id: "vpce-0ab".into(),
-            type_: EndpointType::Interface,
             requester_managed: false,
             created: None,
             state: State::Available,
             vpc: "vpc-1".into(),
-            service_name: service.into(),
-            subnets: BTreeSet::new(),
-            groups: BTreeSet::new(),
-            private_dns: false,
+            target: Some(Target::Service { name: service.into() }),
+            attachment: ObservedAttachment::Other("Interface".into()),
             tags: BTreeMap::new(),
             dns_names: names.iter().map(ToString::to_string).collect(),
             interfaces: Vec::new(),

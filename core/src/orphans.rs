@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::attachment::{Interface, ObservedAttachment};
 use crate::ids::GroupId;
-use crate::observed::{Doubt, EndpointType, ObservedEndpoint, ObservedGroup, State};
+use crate::observed::{Doubt, ObservedEndpoint, ObservedGroup, State};
 use crate::ownership::Proof;
 use crate::tags::{self, Clusters, Owner};
 
@@ -69,12 +70,15 @@ impl Unclaimed {
         if fact.state == State::Deleted {
             return None;
         }
-        let doubt = match fact.type_ {
-            _ if fact.requester_managed => Some(Doubt::RequesterManaged),
-            EndpointType::Other(_) => Some(Doubt::Type),
-            EndpointType::Interface => None,
+        let (groups, doubt) = match &fact.attachment {
+            ObservedAttachment::Interface(Interface { groups, .. }) => (Some(groups), None),
+            ObservedAttachment::Other(_) => (None, Some(Doubt::Type)),
         };
-        let groups = fact.groups.iter().take(GROUPS_KEPT).cloned().collect();
+        let groups = groups.into_iter().flatten().take(GROUPS_KEPT).cloned().collect();
+        let doubt = match fact.requester_managed {
+            true => Some(Doubt::RequesterManaged),
+            false => doubt,
+        };
         let leaving = fact.state == State::Deleting;
         let evidence = Evidence::Endpoint { groups, doubt, leaving };
         Some(Self::new(clusters, &fact.tags, evidence))
@@ -247,15 +251,16 @@ mod tests {
     fn endpoint(id: &str, name: &str, group: &str) -> ObservedEndpoint {
         ObservedEndpoint {
             id: id.into(),
-            type_: EndpointType::Interface,
             requester_managed: false,
             created: None,
             state: State::Available,
             vpc: "vpc-1".into(),
-            service_name: "s".into(),
-            subnets: BTreeSet::new(),
-            groups: BTreeSet::from(["sg-a".into(), group.into()]),
-            private_dns: false,
+            target: None,
+            attachment: ObservedAttachment::Interface(Interface {
+                subnets: BTreeSet::new(),
+                groups: BTreeSet::from(["sg-a".into(), group.into()]),
+                private_dns: false,
+            }),
             tags: owner("c", name).tags(),
             dns_names: Vec::new(),
             interfaces: Vec::new(),
@@ -285,7 +290,7 @@ mod tests {
             evil,
         ];
         let mut gateway = endpoint("vpce-gateway", "gone", "sg-orphan");
-        gateway.type_ = EndpointType::Other("Gateway".into());
+        gateway.attachment = ObservedAttachment::Other("Gateway".into());
         let mut deleted = endpoint("vpce-deleted", "gone", "sg-orphan");
         deleted.state = State::Deleted;
         let mut deleting = endpoint("vpce-deleting", "gone", "sg-orphan");

@@ -13,10 +13,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::api::{SecurityGroupType, VPCEndpointSpec, VPCEndpointStatus};
-use crate::desired::full_service_name;
+use crate::attachment::ObservedAttachment;
 use crate::ids::{EndpointId, GroupId, VpcId};
-use crate::observed::{Doubt, EndpointType, Lookup, ObservedEndpoint, ObservedGroup};
+use crate::observed::{Doubt, Lookup, ObservedEndpoint, ObservedGroup};
 use crate::tags::{self, Claim, Owner};
+use crate::target::Target;
 
 /// How far the clocks of AWS and of the API server may be apart, in seconds. Kubernetes cuts off fractions of a second, so that of two
 /// that agree the API server's is behind.
@@ -44,8 +45,8 @@ pub struct Claimant<'a> {
 pub struct Wish {
     /// The VPC.
     pub vpc: VpcId,
-    /// The service's full name.
-    pub service_name: String,
+    /// What it connects to.
+    pub target: Target,
     /// The groups that are `provided`; none where the operator makes one.
     pub provided: Option<BTreeSet<GroupId>>,
 }
@@ -59,7 +60,10 @@ impl Wish {
         let service = status.vpc_endpoint_service_id.clone();
         Self {
             vpc: vpc.as_str().into(),
-            service_name: service.unwrap_or_else(|| full_service_name(&spec.vpc_endpoint_service_id, region)),
+            target: match service {
+                Some(name) => Target::Service { name },
+                None => Target::service(&spec.vpc_endpoint_service_id, region),
+            },
             provided: provided.then(|| ids().collect()),
         }
     }
@@ -120,18 +124,19 @@ pub fn prove(claimant: &Claimant<'_>, found: Found<'_>) -> Result<Proof, Doubt> 
     if fact.requester_managed {
         return Err(Doubt::RequesterManaged);
     }
-    if fact.type_ != EndpointType::Interface {
-        return Err(Doubt::Type);
-    }
+    let groups = match &fact.attachment {
+        ObservedAttachment::Interface(interface) => &interface.groups,
+        ObservedAttachment::Other(_) => return Err(Doubt::Type),
+    };
     if claimant.endpoint == Some(&fact.id) {
         return Ok(Proof::Acknowledged);
     }
-    if let Some(id) = fact.groups.iter().find(|id| own_groups.contains(id)) {
+    if let Some(id) = groups.iter().find(|id| own_groups.contains(id)) {
         return Ok(Proof::OwnGroup(id.clone()));
     }
     let Some(Wish {
         vpc,
-        service_name,
+        target,
         provided: Some(provided),
     }) = claimant.wish
     else {
@@ -140,12 +145,12 @@ pub fn prove(claimant: &Claimant<'_>, found: Found<'_>) -> Result<Proof, Doubt> 
     if fact.vpc != *vpc {
         return Err(Doubt::Vpc);
     }
-    if fact.service_name != *service_name {
+    if fact.target.as_ref() != Some(target) {
         return Err(Doubt::Service);
     }
     let is_of_own_uid = fact.tags.get(tags::UID) == Some(&owner.uid);
     // Those of an endpoint whose answer was lost may be what the spec said before an edit.
-    if fact.groups != *provided && !is_of_own_uid {
+    if groups != provided && !is_of_own_uid {
         return Err(Doubt::Groups);
     }
     // A former cluster is one that the platform team has named.
@@ -309,6 +314,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::attachment::Interface;
     use crate::observed::State;
     use crate::rules::RuleSet;
     use crate::tags::Clusters;
@@ -328,10 +334,21 @@ mod tests {
         }
     }
 
+    fn service(name: &str) -> Target {
+        Target::Service { name: name.to_owned() }
+    }
+
+    fn interface(fact: &mut ObservedEndpoint) -> &mut Interface {
+        match &mut fact.attachment {
+            ObservedAttachment::Interface(interface) => interface,
+            ObservedAttachment::Other(type_) => panic!("of type {type_}"),
+        }
+    }
+
     fn wish(provided: Option<&[&str]>) -> Wish {
         Wish {
             vpc: "vpc-1".into(),
-            service_name: "sts".into(),
+            target: service("sts"),
             provided: provided.map(|ids| ids.iter().map(|id| GroupId::from(*id)).collect()),
         }
     }
@@ -339,15 +356,16 @@ mod tests {
     fn endpoint() -> ObservedEndpoint {
         ObservedEndpoint {
             id: "vpce-1".into(),
-            type_: EndpointType::Interface,
             requester_managed: false,
             created: Some(OBJECT + 1),
             state: State::Available,
             vpc: "vpc-1".into(),
-            service_name: "sts".into(),
-            subnets: BTreeSet::new(),
-            groups: BTreeSet::from(["sg-given".into()]),
-            private_dns: false,
+            target: Some(service("sts")),
+            attachment: ObservedAttachment::Interface(Interface {
+                subnets: BTreeSet::new(),
+                groups: BTreeSet::from(["sg-given".into()]),
+                private_dns: false,
+            }),
             tags: owner().tags(),
             dns_names: Vec::new(),
             interfaces: Vec::new(),
@@ -488,7 +506,7 @@ mod tests {
             (
                 "acknowledged by a status that somebody forged",
                 Status,
-                |fact| fact.type_ = EndpointType::Other("Gateway".into()),
+                |fact| fact.attachment = ObservedAttachment::Other("Gateway".into()),
                 Err(Doubt::Type),
             ),
             ("with the owner's group", OwnGroup, |_| {}, with_group()),
@@ -520,13 +538,13 @@ mod tests {
             (
                 "a stranger's gateway endpoint",
                 Generated,
-                |fact| fact.type_ = EndpointType::Other("Gateway".into()),
+                |fact| fact.attachment = ObservedAttachment::Other("Gateway".into()),
                 Err(Doubt::Type),
             ),
             (
                 "one whose type is not told",
                 GIVEN,
-                |fact| fact.type_ = EndpointType::parse(""),
+                |fact| fact.attachment = ObservedAttachment::Other(String::new()),
                 Err(Doubt::Type),
             ),
             (
@@ -592,7 +610,7 @@ mod tests {
             (
                 "of another service",
                 GIVEN,
-                |fact| fact.service_name = "s3".into(),
+                |fact| fact.target = Some(service("s3")),
                 Err(Doubt::Service),
             ),
             (
@@ -614,7 +632,7 @@ mod tests {
             spoil(&mut fact);
             let mut own_groups = BTreeSet::new();
             if let OwnGroup = beside {
-                fact.groups.insert("sg-own".into());
+                interface(&mut fact).groups.insert("sg-own".into());
                 own_groups.insert(GroupId::from("sg-own"));
             }
             let wish = match beside {
@@ -650,7 +668,7 @@ mod tests {
     fn what_is_proven_comes_first_and_what_is_not_stays_where_it_is() {
         let (owner, wish) = (owner(), wish(None));
         let mut own_endpoint = other("vpce-own");
-        own_endpoint.groups.insert("sg-own".into());
+        interface(&mut own_endpoint).groups.insert("sg-own".into());
         let planted_group = ObservedGroup {
             id: "sg-0".into(),
             name: "database".into(),
@@ -678,7 +696,7 @@ mod tests {
 
         // What certainly is not its own does not even keep it waiting.
         let gateway = ObservedEndpoint {
-            type_: EndpointType::Other("Gateway".into()),
+            attachment: ObservedAttachment::Other("Gateway".into()),
             ..endpoint()
         };
         let found = own(&unnamed, seen(Named::None, vec![gateway]), planted());
@@ -722,7 +740,7 @@ mod tests {
             ..other("vpce-9")
         };
         let mut own_endpoint = endpoint();
-        own_endpoint.groups.insert("sg-own".into());
+        interface(&mut own_endpoint).groups.insert("sg-own".into());
         let claimant = Claimant {
             endpoint: Some(&forged),
             ..claimant(&owner, Some(&wish))

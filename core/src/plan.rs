@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::attachment::{Attachment, Interface};
 use crate::conditions::{Finding, Reason};
 use crate::desired::{Desired, Groups};
 use crate::observed::{Doubt, Lookup, Observed};
@@ -57,9 +58,14 @@ pub fn plan(owner: &Owner, desired: &Desired, observed: &Observed, memory: Memor
         Ok(groups) => plan_endpoint(owner, desired, observed, groups, memory, &mut steps),
         Err(finding) => finding,
     };
-    if let (Groups::Provided(provided), Some(group)) = (&desired.groups, observed.group.owned()) {
+    let Attachment::Interface(Interface { groups, .. }) = &desired.attachment;
+    if let (Groups::Provided(provided), Some(group)) = (groups, observed.group.owned()) {
         let attached = match &observed.endpoint {
-            Lookup::Owned(fact) | Lookup::Unowned(fact) | Lookup::Unproven(fact, _) => fact.groups.contains(&group.id),
+            Lookup::Owned(fact) | Lookup::Unowned(fact) | Lookup::Unproven(fact, _) => {
+                // One of another type may have it.
+                let interface = fact.interface();
+                interface.is_none_or(|interface| interface.groups.contains(&group.id))
+            }
             Lookup::Unconfirmed => true,
             Lookup::Absent | Lookup::Deleted => false,
         };

@@ -8,10 +8,10 @@ use kube::ResourceExt;
 use parking_lot::Mutex;
 use vpce_core::api::{AWSAccountSpec, RECONCILE_AT};
 use vpce_core::conditions::AccountReason as Reason;
-use vpce_core::desired::full_service_name;
 use vpce_core::error::Class;
 use vpce_core::rate::Decision;
 use vpce_core::tags;
+use vpce_core::target::full_service_name;
 
 use super::context::Context;
 use crate::aws::dry_run::{ACTIONS, Answer, Example, Probe};

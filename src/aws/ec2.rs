@@ -7,10 +7,12 @@ use aws_sdk_ec2::types::{
     VpcEndpointType,
 };
 use aws_types::request_id::RequestId;
-use vpce_core::ids::{EndpointId, GroupId, SubnetId, VpcId};
-use vpce_core::observed::{EndpointType, ObservedEndpoint, ObservedGroup, State};
+use vpce_core::attachment::{Attachment, AttachmentChange, Interface, ObservedAttachment};
+use vpce_core::ids::{EndpointId, GroupId, VpcId};
+use vpce_core::observed::{ObservedEndpoint, ObservedGroup, State};
 use vpce_core::plan::ResourceId;
 use vpce_core::rules::{self, Direction, Peer, Rule, RuleSet};
+use vpce_core::target::Target;
 
 use super::error::CallError;
 use super::observer::{Call, Observer, observed};
@@ -247,25 +249,32 @@ impl Ec2 {
         }
     }
 
-    /// EC2 CreateVpcEndpoint, with private DNS off: that is sent, since leaving it out turns it on for services of AWS.
+    /// EC2 CreateVpcEndpoint. Whether private DNS is on is sent even where it is off, since leaving it out turns it on for
+    /// services of AWS.
     pub async fn create_endpoint(&self, new: &NewEndpoint<'_>) -> Result<Done<ObservedEndpoint>, CallError> {
         let NewEndpoint {
             vpc,
-            service_name,
-            subnets,
-            groups,
+            target,
+            attachment,
             tags,
             client_token,
         } = new;
-        let request = self
-            .client
-            .create_vpc_endpoint()
-            .vpc_endpoint_type(VpcEndpointType::Interface)
-            .vpc_id(vpc.as_str())
-            .service_name(*service_name)
-            .set_subnet_ids(Some(strings(subnets.iter())))
-            .set_security_group_ids(Some(strings(groups.iter())))
-            .private_dns_enabled(false)
+        let request = self.client.create_vpc_endpoint().vpc_id(vpc.as_str());
+        let request = match target {
+            Target::Service { name } => request.service_name(name),
+        };
+        let request = match attachment {
+            Attachment::Interface(Interface {
+                subnets,
+                groups,
+                private_dns,
+            }) => request
+                .vpc_endpoint_type(VpcEndpointType::Interface)
+                .set_subnet_ids(Some(strings(subnets.iter())))
+                .set_security_group_ids(Some(strings(groups.iter())))
+                .private_dns_enabled(*private_dns),
+        };
+        let request = request
             .client_token(*client_token)
             .tag_specifications(tag_specification(ResourceType::VpcEndpoint, tags));
         let answer = observed(&self.observer, self.call("CreateVpcEndpoint"), request.send()).await?;
@@ -277,25 +286,19 @@ impl Ec2 {
     }
 
     /// EC2 ModifyVpcEndpoint, with all changes in one call.
-    pub async fn modify_endpoint(
-        &self,
-        id: &EndpointId,
-        subnets: (&BTreeSet<SubnetId>, &BTreeSet<SubnetId>),
-        groups: (&BTreeSet<GroupId>, &BTreeSet<GroupId>),
-        private_dns: Option<bool>,
-    ) -> Result<Done<()>, CallError> {
+    pub async fn modify_endpoint(&self, id: &EndpointId, change: &AttachmentChange) -> Result<Done<()>, CallError> {
         fn some<'a, T: ToString + 'a>(ids: impl IntoIterator<Item = &'a T>) -> Option<Vec<String>> {
             Some(strings(ids)).filter(|ids| !ids.is_empty())
         }
-        let request = self
-            .client
-            .modify_vpc_endpoint()
-            .vpc_endpoint_id(id.as_str())
-            .set_add_subnet_ids(some(subnets.0))
-            .set_remove_subnet_ids(some(subnets.1))
-            .set_add_security_group_ids(some(groups.0))
-            .set_remove_security_group_ids(some(groups.1))
-            .set_private_dns_enabled(private_dns);
+        let request = self.client.modify_vpc_endpoint().vpc_endpoint_id(id.as_str());
+        let request = match change {
+            AttachmentChange::Interface(change) => request
+                .set_add_subnet_ids(some(&change.add_subnets))
+                .set_remove_subnet_ids(some(&change.remove_subnets))
+                .set_add_security_group_ids(some(&change.add_groups))
+                .set_remove_security_group_ids(some(&change.remove_groups))
+                .set_private_dns_enabled(change.private_dns),
+        };
         let answer = observed(&self.observer, self.call("ModifyVpcEndpoint"), request.send()).await?;
         Ok(Done::new(&answer, ()))
     }
@@ -348,12 +351,10 @@ impl Ec2 {
 pub struct NewEndpoint<'a> {
     /// The VPC.
     pub vpc: &'a VpcId,
-    /// The service's full name.
-    pub service_name: &'a str,
-    /// The subnets.
-    pub subnets: &'a BTreeSet<SubnetId>,
-    /// The groups.
-    pub groups: &'a BTreeSet<GroupId>,
+    /// What it connects to.
+    pub target: &'a Target,
+    /// How it is attached.
+    pub attachment: &'a Attachment,
     /// The tags.
     pub tags: &'a BTreeMap<String, String>,
     /// The same for as long as the same endpoint is meant.
@@ -477,14 +478,7 @@ fn endpoint_fact(endpoint: aws_sdk_ec2::types::VpcEndpoint) -> Option<ObservedEn
         (Some(code), Some(message)) => Some(format!("{code}: {message}")),
         (code, message) => code.or(message),
     });
-    Some(ObservedEndpoint {
-        id: endpoint.vpc_endpoint_id?.into(),
-        type_: EndpointType::parse(endpoint.vpc_endpoint_type.as_ref().map_or("", |type_| type_.as_str())),
-        requester_managed: endpoint.requester_managed.unwrap_or(false),
-        created: endpoint.creation_timestamp.map(|time| time.secs()),
-        state: State::parse(endpoint.state.as_ref().map_or("", |state| state.as_str())),
-        vpc: endpoint.vpc_id.unwrap_or_default().into(),
-        service_name: endpoint.service_name.unwrap_or_default(),
+    let interface = Interface {
         subnets: endpoint
             .subnet_ids
             .unwrap_or_default()
@@ -498,6 +492,16 @@ fn endpoint_fact(endpoint: aws_sdk_ec2::types::VpcEndpoint) -> Option<ObservedEn
             .filter_map(|group| group.group_id.map(Into::into))
             .collect(),
         private_dns: endpoint.private_dns_enabled.unwrap_or(false),
+    };
+    let type_ = endpoint.vpc_endpoint_type.as_ref().map_or("", |type_| type_.as_str());
+    Some(ObservedEndpoint {
+        id: endpoint.vpc_endpoint_id?.into(),
+        requester_managed: endpoint.requester_managed.unwrap_or(false),
+        created: endpoint.creation_timestamp.map(|time| time.secs()),
+        state: State::parse(endpoint.state.as_ref().map_or("", |state| state.as_str())),
+        vpc: endpoint.vpc_id.unwrap_or_default().into(),
+        target: endpoint.service_name.map(|name| Target::Service { name }),
+        attachment: ObservedAttachment::parse(type_, interface),
         tags: tag_map(endpoint.tags),
         dns_names: endpoint
             .dns_entries

@@ -737,15 +737,12 @@ mod tests {
     fn facts(ids: &[EndpointId], state: &State) -> Vec<ObservedEndpoint> {
         let fact = |id: &EndpointId| ObservedEndpoint {
             id: id.clone(),
-            type_: vpce_core::observed::EndpointType::Interface,
             requester_managed: false,
             created: None,
             state: state.clone(),
             vpc: "vpc-1".into(),
-            service_name: "s".into(),
-            subnets: BTreeSet::new(),
-            groups: BTreeSet::new(),
-            private_dns: false,
+            target: None,
+            attachment: vpce_core::attachment::ObservedAttachment::Other("Interface".into()),
             tags: BTreeMap::new(),
             dns_names: Vec::new(),
             interfaces: Vec::new(),

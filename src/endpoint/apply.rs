@@ -272,9 +272,8 @@ impl Applier<'_> {
             }
             Step::CreateEndpoint {
                 vpc,
-                service_name,
-                subnets,
-                groups,
+                target,
+                attachment,
                 tags,
             } => {
                 self.ctx
@@ -282,9 +281,8 @@ impl Applier<'_> {
                     .with(self.object, |memory| memory.nothing_made = false);
                 let new = NewEndpoint {
                     vpc,
-                    service_name,
-                    subnets,
-                    groups,
+                    target,
+                    attachment,
                     tags,
                     client_token: self.client_token.unwrap_or_default(),
                 };
@@ -299,19 +297,8 @@ impl Applier<'_> {
                     .memories
                     .with(self.object, |memory| memory.made_unseen_since = None);
             }
-            Step::ModifyEndpoint {
-                id,
-                add_subnets,
-                remove_subnets,
-                add_groups,
-                remove_groups,
-                private_dns,
-            } => {
-                let subnets = (add_subnets, remove_subnets);
-                let made = self
-                    .ec2
-                    .modify_endpoint(id, subnets, (add_groups, remove_groups), *private_dns)
-                    .await?;
+            Step::ModifyEndpoint { id, change } => {
+                let made = self.ec2.modify_endpoint(id, change).await?;
                 self.log_write("ModifyVpcEndpoint", &made.request_id, id.as_str());
                 self.record(step, Outcome::Done);
             }

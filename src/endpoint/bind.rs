@@ -14,6 +14,7 @@ use vpce_core::api::{ENDPOINT_FINALIZER, NetworkStatus, VPCEndpointSpec};
 use vpce_core::conditions::{Finding, Reason};
 use vpce_core::desired::Desired;
 use vpce_core::resolve::{Binding, Resolved};
+use vpce_core::target::Target;
 
 use super::acknowledged::add_finalizer;
 use super::reconcile::{As, Next, Reconciliation};
@@ -187,7 +188,7 @@ impl Reconciliation<'_> {
                 status.network.get_or_insert_with(|| status::network(desired));
                 status
                     .vpc_endpoint_service_id
-                    .get_or_insert_with(|| desired.service_name.clone());
+                    .get_or_insert_with(|| desired.target.to_string());
                 self.object = status::write(self.ctx, &self.object, status).await?;
             }
             return Ok(true);
@@ -285,6 +286,10 @@ fn differences(
 ) -> Vec<Difference> {
     let network = network.map(|network| network.vpc_id.as_str());
     let binding = &anew.binding;
+    let target = desired.target.to_string();
+    let field = match &desired.target {
+        Target::Service { .. } => "vpc_endpoint_service_id",
+    };
     [
         ("account", Some(former.account.as_str()), binding.account.as_str()),
         (
@@ -294,7 +299,7 @@ fn differences(
         ),
         ("region", Some(former.region.as_str()), binding.region.as_str()),
         ("vpc_id", network, desired.vpc.as_str()),
-        ("vpc_endpoint_service_id", service, desired.service_name.as_str()),
+        (field, service, target.as_str()),
     ]
     .into_iter()
     .filter_map(|(field, bound, wanted)| {

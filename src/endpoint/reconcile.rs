@@ -350,7 +350,7 @@ impl<'a> Reconciliation<'a> {
         desired: Option<&Desired>,
     ) -> Result<Result<(), Finding>, RefreshError> {
         let ids: Vec<GroupId> = desired
-            .map(|desired| guardrails::named_groups(&desired.groups).into_iter().cloned().collect())
+            .map(|desired| guardrails::named_groups(desired).into_iter().cloned().collect())
             .unwrap_or_default();
         let generation = self.object.metadata.generation;
         let checked = self.ctx.memories.with(&self.object, |memory| memory.groups_checked);

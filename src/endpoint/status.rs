@@ -9,6 +9,7 @@ use kube::ResourceExt;
 use kube::api::{Api, Patch};
 use serde_json::json;
 use vpce_core::api::{AccountBinding, NetworkStatus, PublishedService, VPCEndpointStatus};
+use vpce_core::attachment::{Attachment, Interface};
 use vpce_core::conditions::{ConditionType, EventKind, Finding, Reason};
 use vpce_core::desired::{Desired, Groups};
 use vpce_core::observed::{Lookup, Observed, State};
@@ -115,7 +116,7 @@ pub fn bind(status: &mut VPCEndpointStatus, binding: &Binding, desired: &Desired
     });
     status.region = Some(binding.region.to_string());
     status.network = Some(network(desired));
-    status.vpc_endpoint_service_id = Some(desired.service_name.clone());
+    status.vpc_endpoint_service_id = Some(desired.target.to_string());
     status.incarnation.get_or_insert(0);
 }
 
@@ -123,7 +124,9 @@ pub fn bind(status: &mut VPCEndpointStatus, binding: &Binding, desired: &Desired
 pub fn network(desired: &Desired) -> NetworkStatus {
     NetworkStatus {
         vpc_id: desired.vpc.to_string(),
-        subnet_ids: desired.subnets.iter().map(ToString::to_string).collect(),
+        subnet_ids: match &desired.attachment {
+            Attachment::Interface(Interface { subnets, .. }) => subnets.iter().map(ToString::to_string).collect(),
+        },
     }
 }
 
@@ -170,15 +173,18 @@ pub fn take_over(
         status.dns_entries = names;
         status.network_interface_ids = interfaces;
         // What AWS has fixed is what the schema holds the spec to from now on.
+        let subnets_there = || {
+            let interface = fact.interface().into_iter();
+            let subnets = interface.flat_map(|interface| &interface.subnets);
+            subnets.map(ToString::to_string).collect()
+        };
         status.network = Some(NetworkStatus {
             vpc_id: fact.vpc.to_string(),
-            subnet_ids: desired
-                .map_or(&fact.subnets, |desired| &desired.subnets)
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            subnet_ids: desired.map_or_else(subnets_there, |desired| network(desired).subnet_ids),
         });
-        status.vpc_endpoint_service_id = Some(fact.service_name.clone());
+        if let Some(target) = &fact.target {
+            status.vpc_endpoint_service_id = Some(target.to_string());
+        }
     }
     match &observed.group {
         Lookup::Owned(fact) => status.security_group_id = Some(fact.id.to_string()),
@@ -190,7 +196,8 @@ pub fn take_over(
     };
     // A key that is no longer wanted is forgotten when no tag has it any more: taking it away may have failed, or waits.
     // What is not in lookup may have it, and what was tagged just now may be shown without.
-    let own_group = matches!(&desired.groups, Groups::Own(_));
+    let Attachment::Interface(Interface { groups, .. }) = &desired.attachment;
+    let own_group = matches!(groups, Groups::Own(_));
     let in_sight = observed.endpoint.owned().is_some() && (observed.group.owned().is_some() || !own_group);
     let mut keys = tag_keys(desired);
     let is_left = |key: &&String| {

@@ -52,24 +52,9 @@ impl Step {
             (Outcome::Done, Step::CreateEndpoint { .. } | Step::CreateGroup { .. } | Step::PublishService { .. }) => {
                 Effect::Unknown
             }
-            (
-                Outcome::Done,
-                Step::ModifyEndpoint {
-                    id,
-                    add_subnets,
-                    remove_subnets,
-                    add_groups,
-                    remove_groups,
-                    private_dns,
-                },
-            ) => changed_endpoint(id, |endpoint| {
-                endpoint.subnets.extend(add_subnets.iter().cloned());
-                endpoint.subnets.retain(|id| !remove_subnets.contains(id));
-                endpoint.groups.extend(add_groups.iter().cloned());
-                endpoint.groups.retain(|id| !remove_groups.contains(id));
-                endpoint.private_dns = private_dns.unwrap_or(endpoint.private_dns);
-                // AWS is at work while subnets change, and takes no other change meanwhile.
-                if !add_subnets.is_empty() || !remove_subnets.is_empty() {
+            (Outcome::Done, Step::ModifyEndpoint { id, change }) => changed_endpoint(id, |endpoint| {
+                endpoint.attachment.modify(change);
+                if change.takes_time() {
                     endpoint.state = State::Pending;
                 }
             }),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::endpoint::is_for;
 use super::{Memory, ResourceId, Step, lost, plan_tags, unproven};
+use crate::attachment::{Attachment, Interface};
 use crate::conditions::Finding;
 use crate::desired::{Desired, Groups, OwnGroup};
 use crate::ids::GroupId;
@@ -20,7 +21,8 @@ pub(super) fn plan_group(
     memory: Memory<'_>,
     steps: &mut Vec<Step>,
 ) -> Result<Option<BTreeSet<GroupId>>, Finding> {
-    let own = match &desired.groups {
+    let Attachment::Interface(Interface { groups, .. }) = &desired.attachment;
+    let own = match groups {
         Groups::Provided(ids) => return Ok(Some(ids.clone())),
         Groups::Own(own) => own,
     };

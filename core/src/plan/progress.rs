@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{Plan, ResourceId, Step};
+use crate::attachment::AttachmentChange;
 use crate::conditions::{Finding, Reason};
 use crate::error::Class;
 use crate::rules::{Peer, RuleSet};
@@ -123,12 +124,11 @@ impl Step {
             // The group that takes the place of others lets in whom they let in.
             (
                 Step::ModifyEndpoint {
-                    add_groups,
-                    remove_groups,
+                    change: AttachmentChange::Interface(change),
                     ..
                 },
                 Step::Authorize(group, ..),
-            ) => add_groups.contains(group) && !remove_groups.is_empty(),
+            ) => change.add_groups.contains(group) && !change.remove_groups.is_empty(),
             // AWS changes one thing of an endpoint at a time.
             (Step::ModifyEndpoint { id, .. }, Step::ModifyEndpoint { id: other, .. }) => {
                 undone == Undone::Postponed && id == other
@@ -146,36 +146,12 @@ impl Step {
         self.parts().len() > 1
     }
 
-    /// The same in calls that AWS may refuse one without another. Of an endpoint: groups, private DNS, and subnets, last
-    /// since AWS takes its time for them. Of rules: address blocks, and each group and prefix list.
+    /// The same in calls that AWS may refuse one without another. Of rules: address blocks, and each group and prefix list.
     pub(super) fn parts(&self) -> Vec<Step> {
         match self {
-            Step::ModifyEndpoint {
-                id,
-                add_subnets,
-                remove_subnets,
-                add_groups,
-                remove_groups,
-                private_dns,
-            } => {
-                let part = |subnets: bool, groups: bool, private_dns: Option<bool>| Step::ModifyEndpoint {
-                    id: id.clone(),
-                    add_subnets: add_subnets.iter().filter(|_| subnets).cloned().collect(),
-                    remove_subnets: remove_subnets.iter().filter(|_| subnets).cloned().collect(),
-                    add_groups: add_groups.iter().filter(|_| groups).cloned().collect(),
-                    remove_groups: remove_groups.iter().filter(|_| groups).cloned().collect(),
-                    private_dns,
-                };
-                let groups = !add_groups.is_empty() || !remove_groups.is_empty();
-                let subnets = !add_subnets.is_empty() || !remove_subnets.is_empty();
-                [
-                    groups.then(|| part(false, true, None)),
-                    private_dns.is_some().then(|| part(false, false, *private_dns)),
-                    subnets.then(|| part(true, false, None)),
-                ]
-                .into_iter()
-                .flatten()
-                .collect()
+            Step::ModifyEndpoint { id, change } => {
+                let step = |change| Step::ModifyEndpoint { id: id.clone(), change };
+                change.parts().into_iter().map(step).collect()
             }
             Step::Authorize(id, direction, rules) => {
                 let mut portions: BTreeMap<Option<&Peer>, RuleSet> = BTreeMap::new();
@@ -208,13 +184,12 @@ impl Fallbacks {
         let before = *self;
         match refused {
             Step::ModifyEndpoint {
-                add_subnets,
-                remove_subnets,
+                change: AttachmentChange::Interface(change),
                 ..
             } if code == "DuplicateSubnetsInSameZone"
                 && !self.swap_subnets_apart
-                && !add_subnets.is_empty()
-                && !remove_subnets.is_empty() =>
+                && !change.add_subnets.is_empty()
+                && !change.remove_subnets.is_empty() =>
             {
                 self.swap_subnets_apart = true;
             }

@@ -54,16 +54,14 @@ fn expected_outcome(step: &Step) -> Outcome {
         } => Outcome::Group(ObservedGroup::created(NEW_GROUP.into(), name, description, vpc, tags)),
         Step::CreateEndpoint {
             vpc,
-            service_name,
-            subnets,
-            groups,
+            target,
+            attachment,
             tags,
         } => Outcome::Endpoint(ObservedEndpoint::created(
             NEW_ENDPOINT.into(),
             vpc,
-            service_name,
-            subnets,
-            groups,
+            target,
+            attachment,
             tags,
         )),
         Step::PublishService {
@@ -105,9 +103,13 @@ fn end_of_wait(seen: &mut Observed) -> bool {
         State::Pending => {
             endpoint.state = State::Available;
             let interface = |subnet| format!("eni-new-in-{subnet}");
-            endpoint.interfaces = endpoint.subnets.iter().map(interface).collect();
-            if endpoint.dns_names.is_empty() {
-                endpoint.dns_names = vec![format!("{}-dns.{}", endpoint.id, endpoint.service_name)];
+            let subnets = endpoint
+                .interface()
+                .into_iter()
+                .flat_map(|interface| &interface.subnets);
+            endpoint.interfaces = subnets.map(interface).collect();
+            if let (true, Some(target)) = (endpoint.dns_names.is_empty(), &endpoint.target) {
+                endpoint.dns_names = vec![format!("{}-dns.{target}", endpoint.id)];
             }
             true
         }

@@ -5,9 +5,11 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::api::ServicePort;
-use crate::ids::{EndpointId, GroupId, SubnetId, VpcId};
+use crate::attachment::{Attachment, AttachmentChange};
+use crate::ids::{EndpointId, GroupId, VpcId};
 use crate::metadata::Metadata;
 use crate::rules::{Direction, RuleSet};
+use crate::target::Target;
 
 /// One change in AWS or Kubernetes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -34,12 +36,10 @@ pub enum Step {
     CreateEndpoint {
         /// The VPC.
         vpc: VpcId,
-        /// The service's full name.
-        service_name: String,
-        /// The subnets.
-        subnets: BTreeSet<SubnetId>,
-        /// The groups.
-        groups: BTreeSet<GroupId>,
+        /// What it connects to.
+        target: Target,
+        /// How it is attached.
+        attachment: Attachment,
         /// The tags.
         tags: BTreeMap<String, String>,
     },
@@ -47,16 +47,8 @@ pub enum Step {
     ModifyEndpoint {
         /// The endpoint.
         id: EndpointId,
-        /// Subnets to add.
-        add_subnets: BTreeSet<SubnetId>,
-        /// Subnets to remove.
-        remove_subnets: BTreeSet<SubnetId>,
-        /// Groups to attach.
-        add_groups: BTreeSet<GroupId>,
-        /// Groups to detach.
-        remove_groups: BTreeSet<GroupId>,
-        /// Private DNS turned on or off.
-        private_dns: Option<bool>,
+        /// What changes.
+        change: AttachmentChange,
     },
     /// EC2 CreateTags.
     Tag(ResourceId, BTreeMap<String, String>),
@@ -160,22 +152,18 @@ impl fmt::Display for Step {
             Step::UpdateRuleDescriptions(id, direction, rules) => {
                 write!(f, "describe {direction} rules of {id} anew: {}", list(rules.keys()))
             }
-            Step::CreateEndpoint { service_name, .. } => write!(f, "create an endpoint for {service_name}"),
+            Step::CreateEndpoint { target, .. } => write!(f, "create an endpoint for {target}"),
             Step::ModifyEndpoint {
                 id,
-                add_subnets,
-                remove_subnets,
-                add_groups,
-                remove_groups,
-                private_dns,
+                change: AttachmentChange::Interface(change),
             } => {
                 let switch = |on: bool| if on { "on" } else { "off" };
                 let parts = [
-                    ("attach ", list(add_groups)),
-                    ("detach ", list(remove_groups)),
-                    ("add ", list(add_subnets)),
-                    ("remove ", list(remove_subnets)),
-                    ("turn private DNS ", list(private_dns.map(switch))),
+                    ("attach ", list(&change.add_groups)),
+                    ("detach ", list(&change.remove_groups)),
+                    ("add ", list(&change.add_subnets)),
+                    ("remove ", list(&change.remove_subnets)),
+                    ("turn private DNS ", list(change.private_dns.map(switch))),
                 ];
                 let parts = parts.iter().filter(|(_, ids)| !ids.is_empty());
                 write!(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use vpce_core::attachment::{Attachment, AttachmentChange, Interface};
 use vpce_core::conditions::Reason;
 use vpce_core::desired::{Desired, Groups};
 use vpce_core::observed::{Lookup, Observed, State};
@@ -46,7 +47,12 @@ fn what_is_made_carries_the_owner_tags_from_the_first() {
     };
     assert_eq!(tags, desired.tags);
     observed.group = settled(&desired).group;
-    let Some(Step::CreateEndpoint { tags, groups, .. }) = planned(&desired, &observed).steps.pop() else {
+    let Some(Step::CreateEndpoint {
+        tags,
+        attachment: Attachment::Interface(Interface { groups, .. }),
+        ..
+    }) = planned(&desired, &observed).steps.pop()
+    else {
         panic!("no endpoint");
     };
     assert_eq!(tags, desired.tags);
@@ -86,22 +92,22 @@ fn drift_of_every_kind_is_put_right_by_no_more_than_the_difference() {
         ),
         (
             "a description taken away in the spec",
-            |desired, _| desired.groups = own(tcp(&[(443, None)]), rules::open()),
+            |desired, _| asked_mut(desired).groups = own(tcp(&[(443, None)]), rules::open()),
             &["describe ingress rules of sg-own anew: tcp 443 10.0.0.0/8"],
         ),
         (
             "our group detached",
-            |_, observed| endpoint(observed).groups.clear(),
+            |_, observed| attached_mut(endpoint(observed)).groups.clear(),
             &["change vpce-1: attach sg-own"],
         ),
         (
             "another group attached",
-            |_, observed| _ = endpoint(observed).groups.insert("sg-else".into()),
+            |_, observed| _ = attached_mut(endpoint(observed)).groups.insert("sg-else".into()),
             &["change vpce-1: detach sg-else"],
         ),
         (
             "subnets changed, in one call",
-            |desired, _| desired.subnets = ["subnet-b1".into(), "subnet-c1".into()].into(),
+            |desired, _| asked_mut(desired).subnets = ["subnet-b1".into(), "subnet-c1".into()].into(),
             &["change vpce-1: add subnet-c1, remove subnet-a1"],
         ),
         (
@@ -212,7 +218,7 @@ fn each_state_of_an_endpoint_has_its_reason_and_only_an_available_one_is_modifie
             fact.state = State::parse(state);
             fact.last_error = Some("no capacity".into());
             fact.tags.remove("cost");
-            fact.groups.clear();
+            attached_mut(fact).groups.clear();
         });
         let found = planned(&desired, &observed);
         assert_eq!(words(&found), *expected, "{state}");
@@ -267,7 +273,7 @@ fn what_lost_its_owner_tags_is_neither_changed_nor_replaced() {
     let (desired, mut observed) = spoiled(|_, observed| {
         let mut fact = endpoint(observed).clone();
         fact.tags.remove(tags::CLUSTER);
-        fact.groups.clear();
+        attached_mut(&mut fact).groups.clear();
         observed.endpoint = Lookup::Unowned(fact);
     });
     let found = planned(&desired, &observed);
@@ -312,7 +318,7 @@ fn without_a_network_interface_an_endpoint_is_not_called_available() {
 fn an_endpoint_for_something_else_is_left_as_it_is() {
     let cases: [fn(&mut Desired); 2] = [
         |desired| desired.vpc = "vpc-2".into(),
-        |desired| desired.service_name = "com.amazonaws.eu-west-1.s3".into(),
+        |desired| desired.target = service("com.amazonaws.eu-west-1.s3"),
     ];
     for edit in cases {
         for group in [Lookup::Absent, settled(&desired(generated())).group] {
@@ -344,7 +350,7 @@ fn between_generated_and_custom_the_rules_change_in_place() {
         ]
     );
     let observed = settled(&wanted);
-    wanted.groups = generated();
+    asked_mut(&mut wanted).groups = generated();
     assert_eq!(
         words(&planned(&wanted, &observed)),
         [
@@ -367,7 +373,7 @@ fn to_provided_groups_in_one_modify_and_only_then_the_old_group_goes() {
     assert_eq!(words(&planned(&wanted, &observed)), [""; 0]);
 
     endpoint(&mut observed).state = State::Available;
-    endpoint(&mut observed).groups = ["sg-p1".into(), "sg-p2".into()].into();
+    attached_mut(endpoint(&mut observed)).groups = ["sg-p1".into(), "sg-p2".into()].into();
     let found = planned(&wanted, &observed);
     assert_eq!(words(&found), ["delete security group sg-own"]);
     assert_eq!(found.endpoint.reason, Reason::Updating);
@@ -438,9 +444,9 @@ fn a_hold_forbids_creates_and_nothing_else() {
         }),
         ("the group gone", |_, observed| observed.group = Lookup::Deleted),
         ("provided groups no longer wanted", |desired, observed| {
-            let wanted = std::mem::replace(&mut desired.groups, provided(&["sg-p1"]));
+            let wanted = std::mem::replace(&mut asked_mut(desired).groups, provided(&["sg-p1"]));
             *observed = settled(desired);
-            desired.groups = wanted;
+            asked_mut(desired).groups = wanted;
         }),
     ];
     for (name, spoil) in creates {
@@ -453,7 +459,7 @@ fn a_hold_forbids_creates_and_nothing_else() {
             found.endpoint.message
         );
     }
-    let changed = held(|_, observed| endpoint(observed).groups.clear());
+    let changed = held(|_, observed| attached_mut(endpoint(observed)).groups.clear());
     assert_eq!(words(&changed), ["change vpce-1: attach sg-own"]);
     let unseen = held(|_, observed| observed.endpoint = Lookup::Unconfirmed);
     assert_eq!(unseen.endpoint.reason, Reason::DeletedInAWS);
@@ -462,8 +468,8 @@ fn a_hold_forbids_creates_and_nothing_else() {
 #[test]
 fn a_swap_of_subnets_in_one_zone_removes_first_and_adds_afterwards() {
     let (desired, mut observed) = spoiled(|desired, observed| {
-        desired.subnets = ["subnet-a2".into(), "subnet-b1".into()].into();
-        endpoint(observed).groups.clear();
+        asked_mut(desired).subnets = ["subnet-a2".into(), "subnet-b1".into()].into();
+        attached_mut(endpoint(observed)).groups.clear();
     });
     let memory = Memory {
         fallbacks: Fallbacks {
@@ -476,8 +482,8 @@ fn a_swap_of_subnets_in_one_zone_removes_first_and_adds_afterwards() {
         words(&plan(&owner(), &desired, &observed, memory)),
         ["change vpce-1: attach sg-own, remove subnet-a1"]
     );
-    endpoint(&mut observed).groups = [OWN_GROUP.into()].into();
-    endpoint(&mut observed).subnets = ["subnet-b1".into()].into();
+    attached_mut(endpoint(&mut observed)).groups = [OWN_GROUP.into()].into();
+    attached_mut(endpoint(&mut observed)).subnets = ["subnet-b1".into()].into();
     assert_eq!(
         words(&plan(&owner(), &desired, &observed, memory)),
         ["change vpce-1: add subnet-a2"]
@@ -489,7 +495,7 @@ fn a_further_endpoint_with_our_tags_is_left_alone_while_the_object_lives() {
     let (desired, observed) = spoiled(|desired, observed| {
         let mut spare = endpoint_fact(desired);
         spare.id = "vpce-spare".into();
-        spare.groups.clear();
+        attached_mut(&mut spare).groups.clear();
         observed.spare_endpoints.push(spare);
     });
     assert_eq!(words(&planned(&desired, &observed)), [""; 0]);
@@ -499,34 +505,33 @@ fn a_further_endpoint_with_our_tags_is_left_alone_while_the_object_lives() {
 fn provided_groups_are_attached_and_nothing_else_happens_to_them() {
     let wanted = desired(provided(&["sg-p1"]));
     let mut observed = settled(&wanted);
-    let Groups::Provided(ids) = &wanted.groups else {
+    let Groups::Provided(ids) = &asked(&wanted).groups else {
         panic!("provided");
     };
-    endpoint(&mut observed).groups = ["sg-p2".into()].into();
+    attached_mut(endpoint(&mut observed)).groups = ["sg-p2".into()].into();
     let steps = planned(&wanted, &observed).steps;
     let [
         Step::ModifyEndpoint {
-            add_groups,
-            remove_groups,
+            change: AttachmentChange::Interface(change),
             ..
         },
     ] = &steps[..]
     else {
         panic!("{steps:?}");
     };
-    assert_eq!(add_groups, ids);
-    assert_eq!(*remove_groups, ["sg-p2".into()].into());
+    assert_eq!(change.add_groups, *ids);
+    assert_eq!(change.remove_groups, ["sg-p2".into()].into());
 }
 
 #[test]
 fn private_dns_waits_until_the_endpoint_is_available() {
     for service in [SERVICE, "com.amazonaws.eu-west-1.sqs"] {
         let mut wanted = desired(provided(&["sg-p1"]));
-        wanted.private_dns = true;
-        wanted.service_name = service.into();
+        asked_mut(&mut wanted).private_dns = true;
+        wanted.target = self::service(service);
         let mut observed = settled(&wanted);
         assert_eq!(words(&planned(&wanted, &observed)), [""; 0]);
-        endpoint(&mut observed).private_dns = false;
+        attached_mut(endpoint(&mut observed)).private_dns = false;
         assert_eq!(
             words(&planned(&wanted, &observed)),
             ["change vpce-1: turn private DNS on"]

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use vpce_core::attachment::{Attachment, AttachmentChange, ObservedAttachment};
 use vpce_core::ids::{EndpointId, GroupId, SubnetId};
-use vpce_core::observed::{EndpointType, Lookup, Observed, ObservedEndpoint, ObservedGroup, ObservedService, State};
+use vpce_core::observed::{Lookup, Observed, ObservedEndpoint, ObservedGroup, ObservedService, State};
 use vpce_core::plan::{Outcome, ResourceId, Step};
 use vpce_core::rules::{self, Direction, Peer, Rule, RuleSet};
 use vpce_core::tags::{Claim, Owner};
 
-use crate::observations::{dns_name, rules_of};
+use crate::observations::{attached, attached_mut, dns_name, rules_of};
 
 /// EC2 allows so many tags on a resource.
 const MAX_TAGS: usize = 50;
@@ -115,13 +116,15 @@ impl World {
         for fact in self.endpoints.values_mut().filter(|fact| fact.state == State::Pending) {
             fact.state = State::Available;
             fact.dns_names = vec![dns_name(&fact.id)];
-            fact.interfaces = fact.subnets.iter().map(|subnet| format!("eni-in-{subnet}")).collect();
+            let subnets = attached(fact).subnets.iter();
+            fact.interfaces = subnets.map(|subnet| format!("eni-in-{subnet}")).collect();
         }
         let (gone, rest) = std::mem::take(&mut self.endpoints)
             .into_iter()
             .partition(|(_, fact)| fact.state == State::Deleting);
         self.endpoints = rest;
-        self.lingering.extend(gone.into_values().flat_map(|fact| fact.groups));
+        self.lingering
+            .extend(gone.into_values().flat_map(|fact| attached(&fact).groups.clone()));
         *self != before
     }
 
@@ -184,28 +187,25 @@ impl World {
             }
             Step::CreateEndpoint {
                 vpc,
-                service_name,
-                subnets,
-                groups,
+                target,
+                attachment: Attachment::Interface(asked),
                 tags,
             } => {
-                assert!(one_a_zone(subnets), "DuplicateSubnetsInSameZone");
-                for id in groups {
+                assert!(one_a_zone(&asked.subnets), "DuplicateSubnetsInSameZone");
+                for id in &asked.groups {
                     assert_eq!(self.group(id).vpc, *vpc, "InvalidParameter");
                 }
+                assert!(!asked.private_dns, "a name leads to what does not answer yet");
                 self.made += 1;
                 let id = EndpointId::from(format!("vpce-made{}", self.made));
                 let fact = ObservedEndpoint {
                     id: id.clone(),
-                    type_: EndpointType::Interface,
                     requester_managed: false,
                     created: None,
                     state: State::Pending,
                     vpc: vpc.clone(),
-                    service_name: service_name.clone(),
-                    subnets: subnets.clone(),
-                    groups: groups.clone(),
-                    private_dns: false,
+                    target: Some(target.clone()),
+                    attachment: ObservedAttachment::Interface(asked.clone()),
                     tags: tags.clone(),
                     dns_names: Vec::new(),
                     interfaces: Vec::new(),
@@ -215,32 +215,32 @@ impl World {
             }
             Step::ModifyEndpoint {
                 id,
-                add_subnets,
-                remove_subnets,
-                add_groups,
-                remove_groups,
-                private_dns,
+                change: AttachmentChange::Interface(change),
             } => {
-                for id in add_groups {
+                for id in &change.add_groups {
                     self.group(id);
                 }
                 let fact = self.endpoint(id);
                 assert_eq!(fact.state, State::Available, "IncorrectState");
+                let there = attached_mut(fact);
                 // EC2 looks at the zones before it removes.
-                if !one_a_zone(&fact.subnets.union(add_subnets).cloned().collect()) {
+                if !one_a_zone(&there.subnets.union(&change.add_subnets).cloned().collect()) {
                     return Err(Refusal::SameZone);
                 }
-                assert!(remove_subnets.is_subset(&fact.subnets), "InvalidSubnetId.NotFound");
-                assert!(remove_groups.is_subset(&fact.groups), "InvalidGroup.NotFound");
-                fact.subnets = fact.subnets.union(add_subnets).cloned().collect();
-                fact.subnets.retain(|id| !remove_subnets.contains(id));
-                fact.groups = fact.groups.union(add_groups).cloned().collect();
-                fact.groups.retain(|id| !remove_groups.contains(id));
-                fact.private_dns = private_dns.unwrap_or(fact.private_dns);
-                if !add_subnets.is_empty() || !remove_subnets.is_empty() {
+                assert!(
+                    change.remove_subnets.is_subset(&there.subnets),
+                    "InvalidSubnetId.NotFound"
+                );
+                assert!(change.remove_groups.is_subset(&there.groups), "InvalidGroup.NotFound");
+                there.subnets = there.subnets.union(&change.add_subnets).cloned().collect();
+                there.subnets.retain(|id| !change.remove_subnets.contains(id));
+                there.groups = there.groups.union(&change.add_groups).cloned().collect();
+                there.groups.retain(|id| !change.remove_groups.contains(id));
+                there.private_dns = change.private_dns.unwrap_or(there.private_dns);
+                if !change.add_subnets.is_empty() || !change.remove_subnets.is_empty() {
                     fact.state = State::Pending;
                 }
-                self.lingering.extend(remove_groups.iter().cloned());
+                self.lingering.extend(change.remove_groups.iter().cloned());
             }
             Step::Tag(id, tags) => {
                 let there = self.tags(id);
@@ -251,7 +251,7 @@ impl World {
             Step::DeleteEndpoint(id) => self.endpoint(id).state = State::Deleting,
             Step::DeleteGroup(id) => {
                 self.group(id);
-                let mut attached = self.endpoints.values().flat_map(|fact| &fact.groups);
+                let mut attached = self.endpoints.values().flat_map(|fact| &attached(fact).groups);
                 if attached.any(|group| group == id) || self.lingering.contains(id) {
                     return Err(Refusal::InUse);
                 }

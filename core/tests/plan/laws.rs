@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use vpce_core::attachment::{Attachment, AttachmentChange, Interface};
 use vpce_core::conditions::Reason;
 use vpce_core::desired::{Desired, Groups};
 use vpce_core::ids::GroupId;
@@ -12,7 +13,7 @@ use vpce_core::rules;
 use vpce_core::tags::{self, Claim};
 
 use crate::ec2::{Refusal, World};
-use crate::observations::{ENDPOINT, OWN_GROUP, group, owner};
+use crate::observations::*;
 use crate::scenario::{Scenario, scenario};
 
 /// So many rounds of planning and applying are few: made anew, waited for, swapped, detached, cleaned up.
@@ -63,35 +64,40 @@ pub(crate) fn check_steps(plan: &Plan, seen: &Observed, desired: &Desired, memor
         ResourceId::Group(id) => group.is_some_and(|fact| fact.id == *id),
     };
     let own_group = |id: &GroupId| is_ours(&ResourceId::Group(id.clone()));
-    let may_attach = |id: &GroupId| match &desired.groups {
+    let may_attach = |id: &GroupId| match &asked(desired).groups {
         Groups::Own(_) => own_group(id),
         Groups::Provided(ids) => ids.contains(id),
     };
     for step in &plan.steps {
         match step {
             Step::CreateGroup { name, tags, .. } => {
-                assert!(matches!(&desired.groups, Groups::Own(own) if own.name == *name));
+                assert!(matches!(&asked(desired).groups, Groups::Own(own) if own.name == *name));
                 assert!(group.is_none() && memory.held.is_none());
                 assert_eq!(*tags, desired.tags);
             }
             Step::Authorize(id, ..) | Step::Revoke(id, ..) | Step::UpdateRuleDescriptions(id, ..) => {
-                assert!(own_group(id) && matches!(desired.groups, Groups::Own(_)), "{step}");
+                assert!(
+                    own_group(id) && matches!(asked(desired).groups, Groups::Own(_)),
+                    "{step}"
+                );
             }
-            Step::CreateEndpoint { groups, tags, .. } => {
+            Step::CreateEndpoint {
+                attachment: Attachment::Interface(Interface { groups, .. }),
+                tags,
+                ..
+            } => {
                 assert!(seen.endpoint == Lookup::Absent && memory.held.is_none());
                 assert!(groups.iter().all(may_attach), "{groups:?}");
                 assert_eq!(*tags, desired.tags);
             }
             Step::ModifyEndpoint {
                 id,
-                add_groups,
-                remove_groups,
-                ..
+                change: AttachmentChange::Interface(change),
             } => {
                 let fact = endpoint.filter(|fact| fact.id == *id).expect("ours");
                 assert_eq!(fact.state, State::Available);
-                assert!(add_groups.iter().all(may_attach), "{add_groups:?}");
-                assert!(remove_groups.is_subset(&fact.groups));
+                assert!(change.add_groups.iter().all(may_attach), "{change:?}");
+                assert!(change.remove_groups.is_subset(&attached(fact).groups));
             }
             Step::Tag(id, tags) => {
                 assert!(is_ours(id), "{step}");
@@ -109,7 +115,7 @@ pub(crate) fn check_steps(plan: &Plan, seen: &Observed, desired: &Desired, memor
             Step::DeleteEndpoint(id) => panic!("a living object's endpoint {id} is deleted"),
             Step::DeleteGroup(id) => {
                 assert!(own_group(id), "{step}");
-                assert!(matches!(&desired.groups, Groups::Provided(ids) if !ids.contains(id)));
+                assert!(matches!(&asked(desired).groups, Groups::Provided(ids) if !ids.contains(id)));
             }
             Step::PublishService { name, exists, .. } => {
                 let there = seen.services.iter().find(|service| service.name == *name);
@@ -136,19 +142,19 @@ pub(crate) fn check_fulfilled(world: &World, scenario: &Scenario) {
     let id = world.known_endpoint.as_ref().expect("a known endpoint");
     let endpoint = &world.endpoints[id];
     assert_eq!(endpoint.state, State::Available);
-    assert_eq!(endpoint.subnets, desired.subnets);
+    assert_eq!(attached(endpoint).subnets, asked(desired).subnets);
     let own: Vec<_> = world
         .groups
         .values()
         .filter(|fact| owner().claim(&fact.tags) == Claim::Ours)
         .collect();
     let mut tagged = vec![(&endpoint.tags, before.endpoints.get(id).map(|fact| &fact.tags))];
-    match &desired.groups {
+    match &asked(desired).groups {
         Groups::Own(wanted) => {
             let [group] = own[..] else {
                 panic!("one group: {own:?}");
             };
-            assert_eq!(endpoint.groups, [group.id.clone()].into());
+            assert_eq!(attached(endpoint).groups, [group.id.clone()].into());
             assert_eq!(group.ingress, wanted.ingress);
             let mut egress = group.egress.clone();
             if wanted.open_egress {
@@ -158,7 +164,7 @@ pub(crate) fn check_fulfilled(world: &World, scenario: &Scenario) {
             tagged.push((&group.tags, before.groups.get(&group.id).map(|fact| &fact.tags)));
         }
         Groups::Provided(wanted) => {
-            assert_eq!(endpoint.groups, *wanted);
+            assert_eq!(attached(endpoint).groups, *wanted);
             assert!(own.iter().all(|group| wanted.contains(&group.id)), "{own:?}");
         }
     }
@@ -201,7 +207,7 @@ pub(crate) fn obstacles(scenario: &Scenario) -> BTreeSet<Reason> {
     let ours = |tags| owner().claim(tags) == Claim::Ours;
     let endpoint = endpoint.or_else(|| world.endpoints.values().find(|fact| ours(&fact.tags)));
     let group = world.known_group.as_ref().and_then(|id| world.groups.get(id));
-    let lost_group = matches!(desired.groups, Groups::Own(_)) && group.is_some_and(|fact| !ours(&fact.tags));
+    let lost_group = matches!(asked(desired).groups, Groups::Own(_)) && group.is_some_and(|fact| !ours(&fact.tags));
     if lost_group || endpoint.is_some_and(|fact| !ours(&fact.tags)) {
         reasons.insert(Reason::OwnershipLost);
     }
@@ -211,7 +217,7 @@ pub(crate) fn obstacles(scenario: &Scenario) -> BTreeSet<Reason> {
         reasons.insert(Reason::DeletedInAWS);
     }
     if let Some(fact) = endpoint {
-        if fact.service_name != desired.service_name {
+        if fact.target.as_ref() != Some(&desired.target) {
             reasons.insert(Reason::BindingConflict);
         }
         match fact.state {
@@ -347,9 +353,9 @@ fn without_names(observed: &Observed) -> Observed {
     {
         self::group(&mut observed).id = group.clone();
         if let Lookup::Owned(fact) = &mut observed.endpoint
-            && fact.groups.remove(&id)
+            && attached_mut(fact).groups.remove(&id)
         {
-            fact.groups.insert(group);
+            attached_mut(fact).groups.insert(group);
         }
     }
     if let Lookup::Owned(fact) = &mut observed.endpoint {

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use vpce_core::attachment::{Attachment, Interface, ObservedAttachment};
 use vpce_core::desired::{Desired, DesiredService, Groups, OwnGroup};
 use vpce_core::ids::{EndpointId, GroupId};
 use vpce_core::metadata::Metadata;
-use vpce_core::observed::{EndpointType, Lookup, Observed, ObservedEndpoint, ObservedGroup, ObservedService, State};
+use vpce_core::observed::{Lookup, Observed, ObservedEndpoint, ObservedGroup, ObservedService, State};
 use vpce_core::plan::{Fallbacks, Memory, Plan, plan};
 use vpce_core::rules::{self, Direction, RuleSet};
 use vpce_core::tags::Owner;
+use vpce_core::target::Target;
 
 pub(crate) const VPC: &str = "vpc-1";
 pub(crate) const SERVICE: &str = "com.amazonaws.vpce.eu-west-1.vpce-svc-1";
@@ -86,10 +88,12 @@ pub(crate) fn desired(groups: Groups) -> Desired {
     Desired {
         account_id: "222222222222".parse().expect("an id"),
         vpc: VPC.into(),
-        service_name: SERVICE.into(),
-        subnets: ["subnet-a1".into(), "subnet-b1".into()].into(),
-        groups,
-        private_dns: false,
+        target: service(SERVICE),
+        attachment: Attachment::Interface(Interface {
+            subnets: ["subnet-a1".into(), "subnet-b1".into()].into(),
+            groups,
+            private_dns: false,
+        }),
         tags,
         service: Some(DesiredService {
             name: "db".into(),
@@ -100,32 +104,57 @@ pub(crate) fn desired(groups: Groups) -> Desired {
     }
 }
 
+pub(crate) fn service(name: &str) -> Target {
+    Target::Service { name: name.into() }
+}
+
+/// How the desired endpoint is attached.
+pub(crate) fn asked(desired: &Desired) -> &Interface<Groups> {
+    let Attachment::Interface(wanted) = &desired.attachment;
+    wanted
+}
+
+pub(crate) fn asked_mut(desired: &mut Desired) -> &mut Interface<Groups> {
+    let Attachment::Interface(wanted) = &mut desired.attachment;
+    wanted
+}
+
+/// How an endpoint is attached.
+pub(crate) fn attached(fact: &ObservedEndpoint) -> &Interface {
+    fact.interface().expect("an interface endpoint")
+}
+
+pub(crate) fn attached_mut(fact: &mut ObservedEndpoint) -> &mut Interface {
+    match &mut fact.attachment {
+        ObservedAttachment::Interface(interface) => interface,
+        ObservedAttachment::Other(type_) => panic!("of type {type_}"),
+    }
+}
+
 pub(crate) fn dns_name(id: &EndpointId) -> String {
     format!("{id}-x1y2.vpce-svc-1.eu-west-1.vpce.amazonaws.com")
 }
 
 pub(crate) fn endpoint_fact(desired: &Desired) -> ObservedEndpoint {
     let id = EndpointId::from(ENDPOINT);
+    let asked = asked(desired);
     ObservedEndpoint {
-        type_: EndpointType::Interface,
         requester_managed: false,
         created: None,
         state: State::Available,
         vpc: desired.vpc.clone(),
-        service_name: desired.service_name.clone(),
-        subnets: desired.subnets.clone(),
-        groups: match &desired.groups {
-            Groups::Own(_) => [OWN_GROUP.into()].into(),
-            Groups::Provided(ids) => ids.clone(),
-        },
-        private_dns: desired.private_dns,
+        target: Some(desired.target.clone()),
+        attachment: ObservedAttachment::Interface(Interface {
+            subnets: asked.subnets.clone(),
+            groups: match &asked.groups {
+                Groups::Own(_) => [OWN_GROUP.into()].into(),
+                Groups::Provided(ids) => ids.clone(),
+            },
+            private_dns: asked.private_dns,
+        }),
         tags: desired.tags.clone(),
         dns_names: vec![dns_name(&id)],
-        interfaces: desired
-            .subnets
-            .iter()
-            .map(|subnet| format!("eni-in-{subnet}"))
-            .collect(),
+        interfaces: asked.subnets.iter().map(|subnet| format!("eni-in-{subnet}")).collect(),
         last_error: None,
         id,
     }
@@ -162,7 +191,7 @@ pub(crate) fn settled(desired: &Desired) -> Observed {
     Observed {
         endpoint: Lookup::Owned(endpoint_fact(desired)),
         spare_endpoints: Vec::new(),
-        group: match &desired.groups {
+        group: match &asked(desired).groups {
             Groups::Own(own) => Lookup::Owned(group_fact(&desired.tags, own.ingress.clone(), own.egress.clone())),
             Groups::Provided(_) => Lookup::Absent,
         },

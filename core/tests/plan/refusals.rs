@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::collection::btree_map;
 use proptest::prelude::*;
 use proptest::sample::select;
+use vpce_core::attachment::AttachmentChange;
 use vpce_core::conditions::{Finding, Reason, reason_of};
 use vpce_core::desired::{Desired, Groups};
 use vpce_core::error::{Class, classify};
@@ -17,7 +18,7 @@ use vpce_core::tags::{self, Claim};
 
 use crate::ec2::{Refusal, World, exceeds};
 use crate::laws::{check_fulfilled, check_steps, config, foreign_service, obstacles};
-use crate::observations::{USUAL, owner, rules_of};
+use crate::observations::{USUAL, asked, attached, owner, rules_of};
 use crate::scenario::{Scenario, scenario};
 
 /// Made, waited for, swapped, tried apart, detached, cleaned up, with something refused in between.
@@ -89,16 +90,12 @@ fn things(step: &Step) -> Vec<Thing> {
         Step::UpdateRuleDescriptions(_, direction, _) => vec![Describe(*direction)],
         Step::CreateEndpoint { .. } => vec![MakeEndpoint],
         Step::ModifyEndpoint {
-            add_subnets,
-            remove_subnets,
-            add_groups,
-            remove_groups,
-            private_dns,
+            change: AttachmentChange::Interface(change),
             ..
         } => [
-            (!add_subnets.is_empty() || !remove_subnets.is_empty(), Subnets),
-            (!add_groups.is_empty() || !remove_groups.is_empty(), Thing::Groups),
-            (private_dns.is_some(), PrivateDNS),
+            (change.changes_subnets(), Subnets),
+            (change.changes_groups(), Thing::Groups),
+            (change.private_dns.is_some(), PrivateDNS),
         ]
         .into_iter()
         .filter_map(|(is_in, thing)| is_in.then_some(thing))
@@ -191,7 +188,7 @@ fn own_group(world: &World) -> Option<&ObservedGroup> {
 /// The room that rules have: as little as what was there and what is wanted allow.
 fn tight_quota(scenario: &Scenario) -> usize {
     let there = own_group(&scenario.world).map(|fact| fact.ingress.len().max(fact.egress.len()));
-    let wanted = match &scenario.desired.groups {
+    let wanted = match &asked(&scenario.desired).groups {
         Groups::Own(own) => own.ingress.len().max(own.egress.len()),
         Groups::Provided(_) => 0,
     };
@@ -200,7 +197,7 @@ fn tight_quota(scenario: &Scenario) -> usize {
 }
 
 fn check_rules(group: &ObservedGroup, desired: &Desired, refused: &Refused, quota: usize) {
-    let Groups::Own(own) = &desired.groups else {
+    let Groups::Own(own) = &asked(desired).groups else {
         return;
     };
     for (direction, wanted) in [(Direction::Ingress, &own.ingress), (Direction::Egress, &own.egress)] {
@@ -257,7 +254,7 @@ fn check_independent(world: &World, scenario: &Scenario, refused: &Refused, quot
     } = scenario;
     let may = |thing| !refused.contains_key(&thing);
     let group = own_group(world);
-    let wants_group = matches!(desired.groups, Groups::Own(_));
+    let wants_group = matches!(asked(desired).groups, Groups::Own(_));
     let had_endpoint = own_endpoint(before).is_some_and(|fact| fact.state != State::Deleting);
     if wants_group && (own_group(before).is_some() || may(MakeGroup)) {
         assert!(group.is_some(), "the group is not made");
@@ -277,10 +274,10 @@ fn check_independent(world: &World, scenario: &Scenario, refused: &Refused, quot
     assert_eq!(endpoint.state, State::Available);
     check_tags(Part::Endpoint, &endpoint.tags, scenario, refused);
     if may(Subnets) {
-        assert_eq!(endpoint.subnets, desired.subnets);
+        assert_eq!(attached(endpoint).subnets, asked(desired).subnets);
     }
     if may(PrivateDNS) {
-        assert_eq!(endpoint.private_dns, desired.private_dns);
+        assert_eq!(attached(endpoint).private_dns, asked(desired).private_dns);
     }
     let rules = [Direction::Ingress, Direction::Egress];
     let lets_in = !wants_group
@@ -288,12 +285,12 @@ fn check_independent(world: &World, scenario: &Scenario, refused: &Refused, quot
             .iter()
             .all(|direction| may(Open(*direction)) && may(Close(*direction)));
     if may(Thing::Groups) && has_groups && lets_in {
-        let wanted = match &desired.groups {
+        let wanted = match &asked(desired).groups {
             Groups::Own(_) => group.into_iter().map(|group| group.id.clone()).collect(),
             Groups::Provided(ids) => ids.clone(),
         };
-        assert_eq!(endpoint.groups, wanted);
-        if let (Groups::Provided(ids), Some(group)) = (&desired.groups, group) {
+        assert_eq!(attached(endpoint).groups, wanted);
+        if let (Groups::Provided(ids), Some(group)) = (&asked(desired).groups, group) {
             assert!(ids.contains(&group.id) || !may(DropGroup), "the group is left over");
         }
     }
@@ -334,12 +331,12 @@ fn check_told(told: &Plan, world: &World, scenario: &Scenario) {
         let endpoint = own_endpoint(world).expect("told to be available");
         assert_eq!(endpoint.state, State::Available);
         assert_eq!(
-            (&endpoint.subnets, endpoint.private_dns),
-            (&desired.subnets, desired.private_dns)
+            (&attached(endpoint).subnets, attached(endpoint).private_dns),
+            (&asked(desired).subnets, asked(desired).private_dns)
         );
-        if let Groups::Own(own) = &desired.groups {
+        if let Groups::Own(own) = &asked(desired).groups {
             let group = own_group(world).expect("told to be there");
-            assert_eq!(endpoint.groups, [group.id.clone()].into());
+            assert_eq!(attached(endpoint).groups, [group.id.clone()].into());
             check_rules(group, desired, &Refused::new(), usize::MAX);
             assert_eq!(group.ingress, own.ingress);
         }

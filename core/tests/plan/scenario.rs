@@ -97,9 +97,9 @@ fn wish() -> impl Strategy<Value = Desired> {
     (groups(), subnets(), user_tags(), private_dns, service).prop_map(
         |(groups, subnets, user_tags, private_dns, service)| {
             let mut wish = desired(groups);
-            wish.private_dns = private_dns;
+            asked_mut(&mut wish).private_dns = private_dns;
             wish.tags.extend(user_tags);
-            wish.subnets = subnets.into_iter().collect();
+            asked_mut(&mut wish).subnets = subnets.into_iter().collect();
             wish.service = service;
             wish
         },
@@ -290,7 +290,7 @@ fn arrange(
     } else {
         world.known_group = gone.0.then(|| "sg-gone".into());
         // Only what is there can be provided.
-        if let Groups::Provided(ids) = &mut desired.groups {
+        if let Groups::Provided(ids) = &mut asked_mut(&mut desired).groups {
             ids.remove(&OWN_GROUP.into());
             ids.insert("sg-p1".into());
         }
@@ -299,15 +299,15 @@ fn arrange(
         let mut fact = endpoint_fact(&desired);
         fact.tags = made.tagged.apply(&desired);
         fact.state = made.state;
-        fact.private_dns = made.private_dns;
-        fact.subnets = made.subnets.into_iter().collect();
-        fact.groups = made
+        attached_mut(&mut fact).private_dns = made.private_dns;
+        attached_mut(&mut fact).subnets = made.subnets.into_iter().collect();
+        attached_mut(&mut fact).groups = made
             .groups
             .into_iter()
             .filter(|id| world.groups.contains_key(id))
             .collect();
         if made.another_service {
-            fact.service_name = "com.amazonaws.eu-west-1.s3".into();
+            fact.target = Some(service("com.amazonaws.eu-west-1.s3"));
         }
         // Lost and unknown would be somebody else's, and those do not use our group.
         world.known_endpoint = (made.tagged.known || made.tagged.lost.is_some()).then(|| fact.id.clone());

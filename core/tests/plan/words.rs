@@ -21,8 +21,8 @@ fn ready_says_how_to_connect_and_under_which_name_a_certificate_fits() {
     // The owner of a private name has proved that it is theirs.
     assert_eq!(
         says(&|desired, fact| {
-            desired.private_dns = true;
-            fact.private_dns = true;
+            asked_mut(desired).private_dns = true;
+            attached_mut(fact).private_dns = true;
             fact.dns_names.push("*.api.example.com".into());
         }),
         format!(
@@ -32,8 +32,8 @@ fn ready_says_how_to_connect_and_under_which_name_a_certificate_fits() {
     let own = "com.amazonaws.eu-west-1.ecr.api";
     let regional = "vpce-1-x1y2.api.ecr.eu-west-1.vpce.amazonaws.com";
     let aws = |desired: &mut Desired, fact: &mut ObservedEndpoint| {
-        desired.service_name = own.into();
-        fact.service_name = own.into();
+        desired.target = service(own);
+        fact.target = Some(service(own));
         fact.dns_names = vec![regional.into()];
     };
     assert_eq!(

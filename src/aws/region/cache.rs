@@ -94,7 +94,8 @@ impl Resource for ObservedEndpoint {
 
     fn merge_inconsistent(&mut self, read: Self) {
         // While AWS adds or removes subnets, the endpoint is pending: a read without our change may call it available.
-        let knows_our_change = self.state != State::Deleting && self.subnets == read.subnets;
+        let subnets = |fact: &Self| fact.interface().map(|interface| interface.subnets.clone());
+        let knows_our_change = self.state != State::Deleting && subnets(self) == subnets(&read);
         if knows_our_change || matches!(read.state, State::Deleting | State::Deleted) {
             self.state = read.state;
         }
@@ -513,7 +514,8 @@ impl<R: Resource> ResourceCache<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vpce_core::observed::{EndpointType, Lookup};
+    use vpce_core::attachment::{Interface, ObservedAttachment};
+    use vpce_core::observed::Lookup;
     use vpce_core::ownership::{self, Claimant};
 
     const SETTLE: Duration = Duration::from_secs(10);
@@ -583,19 +585,27 @@ mod tests {
     fn endpoint(state: State) -> ObservedEndpoint {
         ObservedEndpoint {
             id: "vpce-1".into(),
-            type_: EndpointType::Interface,
             requester_managed: false,
             created: None,
             state,
             vpc: "vpc-1".into(),
-            service_name: "s".into(),
-            subnets: BTreeSet::new(),
-            groups: BTreeSet::new(),
-            private_dns: false,
+            target: None,
+            attachment: ObservedAttachment::Interface(Interface {
+                subnets: BTreeSet::new(),
+                groups: BTreeSet::new(),
+                private_dns: false,
+            }),
             tags: owner().tags(),
             dns_names: Vec::new(),
             interfaces: Vec::new(),
             last_error: None,
+        }
+    }
+
+    fn interface(fact: &mut ObservedEndpoint) -> &mut Interface {
+        match &mut fact.attachment {
+            ObservedAttachment::Interface(interface) => interface,
+            ObservedAttachment::Other(type_) => panic!("of type {type_}"),
         }
     }
 
@@ -621,22 +631,25 @@ mod tests {
         let (mut cache, start) = cache();
         read_all(&mut cache, vec![endpoint(State::Available)], start, &KNOWN);
         let id = EndpointId::from("vpce-1");
-        cache.changed(&id, start, |fact| fact.groups = BTreeSet::from(["sg-1".into()]));
+        cache.changed(&id, start, |fact| {
+            interface(fact).groups = BTreeSet::from(["sg-1".into()])
+        });
         read_all(
             &mut cache,
             vec![endpoint(State::Pending)],
             start + Duration::from_secs(1),
             &KNOWN,
         );
+        let groups = |fact: &ObservedEndpoint| fact.interface().expect("of this type").groups.len();
         let fact = cache.get(&id).expect("there");
-        assert_eq!((fact.groups.len(), &fact.state), (1, &State::Pending));
+        assert_eq!((groups(fact), &fact.state), (1, &State::Pending));
         assert_eq!(
             cache.to_read(&owner(), None, start + SETTLE).len(),
             1,
             "consistent_at: look again"
         );
         read_all(&mut cache, vec![endpoint(State::Available)], start + SETTLE, &KNOWN);
-        assert_eq!(cache.get(&id).expect("there").groups.len(), 0);
+        assert_eq!(groups(cache.get(&id).expect("there")), 0);
         assert!(cache.to_read(&owner(), None, start + SETTLE * 2).is_empty());
     }
 
@@ -648,13 +661,13 @@ mod tests {
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         cache.found(vec![endpoint(State::Available)], at(0));
         cache.changed(&id, at(0), |fact| {
-            fact.subnets = subnets.clone();
+            interface(fact).subnets = subnets.clone();
             fact.state = State::Pending;
         });
         cache.found(vec![endpoint(State::Available)], at(1));
         assert_eq!(cache.get(&id).expect("there").state, State::Pending);
         let mut done = endpoint(State::Available);
-        done.subnets = subnets;
+        interface(&mut done).subnets = subnets;
         cache.found(vec![done], at(2));
         assert_eq!(cache.get(&id).expect("there").state, State::Available);
     }
