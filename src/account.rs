@@ -7,7 +7,6 @@ pub mod permissions;
 pub mod reconcile;
 mod trust;
 
-use kube::runtime::reflector::ObjectRef;
 use vpce_core::conditions::Finding;
 use vpce_core::ids::RoleArn;
 
@@ -17,13 +16,13 @@ use crate::shared::Shared;
 
 /// The session that an AWSAccount asks for, if it is there and its spec parses.
 pub fn role_of(shared: &Shared, name: &str) -> Option<SessionKey> {
-    let account = shared.caches.accounts.get(&ObjectRef::new(name))?;
+    let account = shared.caches.account(name)?;
     role(shared, &account)
 }
 
 /// Whether an AWSAccount says that its role can be assumed.
 pub fn is_ready(shared: &Shared, name: &str) -> bool {
-    let account = shared.caches.accounts.get(&ObjectRef::new(name));
+    let account = shared.caches.account(name);
     account.is_some_and(|account| {
         let mut conditions = account.status.conditions.iter();
         conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
@@ -37,7 +36,7 @@ pub fn record_event(shared: &Shared, name: &str, finding: &Finding, about: &str)
     if finding.ok || !finding.reason.concerns_account() {
         return;
     }
-    if let Some(account) = shared.caches.accounts.get(&ObjectRef::new(name)) {
+    if let Some(account) = shared.caches.account(name) {
         let note = format!("a VPCEndpoint that uses this AWSAccount: {}", finding.message);
         shared
             .events

@@ -6,6 +6,7 @@ pub mod events;
 pub mod finalizer;
 pub mod in_use;
 pub mod lease;
+pub mod object_key;
 pub mod pages;
 pub mod patch;
 pub mod requeue;

@@ -13,8 +13,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::Api;
 use kube::client::ClientBuilder;
 use kube::core::{ObjectMeta, PartialObjectMeta};
-use kube::runtime::reflector::store::Writer;
-use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, reflector};
+use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates};
 use kube::{Client, Config, ResourceExt};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,12 +32,13 @@ use crate::endpoint;
 use crate::endpoint::memory::{Memories, PlannedChanges};
 use crate::endpoint::status::binding;
 use crate::endpoint::watches;
-use crate::k8s::caches::{Account, CacheSync, Caches, Endpoint};
+use crate::k8s::caches::{Account, CacheSync, CacheWriter, CacheWriters, Caches, Endpoint, NamespaceMeta};
 use crate::k8s::events::Events;
 use crate::k8s::in_use::Protection;
 use crate::k8s::lease::{self, Leadership, LeaseConfig, Lost};
+use crate::k8s::object_key::ObjectKey;
 use crate::k8s::pages;
-use crate::k8s::requeue::{ObjectKey, Requeuer};
+use crate::k8s::requeue::Requeuer;
 use crate::k8s::watch::{marks, watch_kind};
 use crate::k8s::writes::Writes;
 use crate::settings::Settings;
@@ -319,16 +319,13 @@ async fn start(
     stopped: watch::Receiver<bool>,
     ready_tx: watch::Sender<bool>,
 ) -> anyhow::Result<impl Future<Output = ()>> {
-    let (endpoints, endpoint_writer) = reflector::store();
-    let (accounts, account_writer) = reflector::store();
-    let (namespaces, namespace_writer) = reflector::store();
-    let (services, service_writer) = reflector::store();
-    let caches = Caches {
-        endpoints,
-        accounts,
-        namespaces,
-        services,
-    };
+    let (caches, writers) = Caches::new();
+    let CacheWriters {
+        endpoints: mut endpoint_writer,
+        accounts: mut account_writer,
+        namespaces: namespace_writer,
+        services: service_writer,
+    } = writers;
     let shared = Arc::new(shared(settings, client.clone(), clusters, caches, metrics).await);
     let filled = shared.filled.clone();
     let endpoint_ctx = Arc::new(endpoint::context::Context::new(shared.clone()));
@@ -341,7 +338,7 @@ async fn start(
         let ctx = endpoint_ctx.clone();
         let api: Api<Endpoint> = Api::all(client.clone());
         watch_kind(metrics, "VPCEndpoint", api, pages::of_watches())
-            .reflect(endpoint_writer)
+            .inspect_ok(move |event| endpoint_writer.apply(event))
             .inspect_ok(marks(&filled, "VPCEndpoint"))
             .inspect_ok(move |event| watches::endpoint(&ctx, event))
             .touched_objects()
@@ -356,7 +353,7 @@ async fn start(
         let requeuer = shared.requeuer.clone();
         let api: Api<Account> = Api::all(client.clone());
         watch_kind(metrics, "AWSAccount", api, pages::of_watches())
-            .reflect(account_writer)
+            .inspect_ok(move |event| account_writer.apply(event))
             .inspect_ok(marks(&filled, "AWSAccount"))
             .touched_objects()
             .predicate_filter(
@@ -404,8 +401,8 @@ async fn start(
 }
 
 /// A namespace whose labels changed may be mapped otherwise.
-async fn watch_namespaces(shared: Arc<Shared>, writer: Writer<PartialObjectMeta<Namespace>>) {
-    let api: Api<PartialObjectMeta<Namespace>> = Api::all(shared.client.clone());
+async fn watch_namespaces(shared: Arc<Shared>, mut writer: CacheWriter<NamespaceMeta>) {
+    let api: Api<NamespaceMeta> = Api::all(shared.client.clone());
     watch_kind(&shared.metrics, "Namespace", api, pages::of_watches())
         .modify(|namespace| {
             let ObjectMeta {
@@ -423,7 +420,7 @@ async fn watch_namespaces(shared: Arc<Shared>, writer: Writer<PartialObjectMeta<
                 ..ObjectMeta::default()
             };
         })
-        .reflect(writer)
+        .inspect_ok(move |event| writer.apply(event))
         .inspect_ok(marks(&shared.filled, "Namespace"))
         .touched_objects()
         .predicate_filter(predicates::labels, PredicateConfig::default())
@@ -499,7 +496,8 @@ fn known_endpoints(caches: &Caches, key: &AccountRegionKey) -> Vec<EndpointId> {
         let namespace = endpoint.metadata.namespace.as_deref().unwrap_or_default();
         (here && stays && caches.maps(&binding.account, namespace)).then(|| id.into())
     };
-    caches.endpoints.state().iter().filter_map(of_region).collect()
+    let bound = caches.bound_to_account_id(&key.account_id);
+    bound.iter().filter_map(of_region).collect()
 }
 
 fn sources(shared: &Arc<Shared>, memories: Memories) -> Sources {
@@ -514,8 +512,14 @@ fn sources(shared: &Arc<Shared>, memories: Memories) -> Sources {
             };
             memories.planned_changes().into_iter().flat_map(steps).collect()
         }),
-        endpoints: shared.caches.endpoints.clone(),
-        accounts: shared.caches.accounts.clone(),
+        endpoints: {
+            let caches = shared.caches.clone();
+            Arc::new(move || caches.endpoints())
+        },
+        accounts: {
+            let caches = shared.caches.clone();
+            Arc::new(move || caches.accounts())
+        },
         regions: Arc::new(move || {
             let gauges = |region: &Arc<aws::region::Region>| {
                 let gauges = region.gauges();
@@ -543,7 +547,7 @@ fn sources(shared: &Arc<Shared>, memories: Memories) -> Sources {
                 let role = account::role(&sessions, account)?;
                 Some((account.name_any(), sessions.sessions.expiration(&role)?))
             };
-            sessions.caches.accounts.state().iter().filter_map(expiration).collect()
+            sessions.caches.accounts().iter().filter_map(expiration).collect()
         }),
     }
 }

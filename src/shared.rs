@@ -56,17 +56,11 @@ impl Shared {
 
     /// Whether a person has released this hold on any AWSAccount of the AWS account.
     pub fn is_released(&self, account_id: &AccountId, hold: &str) -> bool {
-        self.caches.accounts.state().iter().any(|account| {
+        self.caches.accounts_of(account_id.as_str()).iter().any(|account| {
             let annotations = account.metadata.annotations.as_ref();
-            let leads_there = |spec: &AWSAccountSpec| {
-                spec.role_arn
-                    .parse::<RoleArn>()
-                    .is_ok_and(|role| role.account() == account_id)
-            };
             annotations
                 .and_then(|all| all.get(RESUME_CREATION))
                 .is_some_and(|id| id == hold)
-                && account.spec.as_ref().is_ok_and(leads_there)
         })
     }
 }

@@ -39,7 +39,7 @@ pub async fn run(
     let config = controller::Config::default()
         .concurrency(CONCURRENCY)
         .debounce(DEBOUNCE);
-    Controller::for_stream(objects, ctx.shared.caches.accounts.clone())
+    Controller::for_stream(objects, ctx.shared.caches.account_store())
         .with_config(config)
         .reconcile_on(requests.filter_map(|request| ready(requested(request))))
         .graceful_shutdown_on(stop)

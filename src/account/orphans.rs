@@ -63,11 +63,8 @@ pub async fn look(
 
 /// The regions in which something of ours may be.
 pub fn places(shared: &Shared, account: &str, spec: &AWSAccountSpec) -> BTreeSet<String> {
-    let endpoints = shared.caches.endpoints.state();
-    let used = endpoints.iter().filter_map(|endpoint| {
-        let is_user = endpoint.status.account.as_ref()?.name == account;
-        is_user.then(|| endpoint.status.region.clone())?
-    });
+    let users = shared.caches.bound_to(account);
+    let used = users.iter().filter_map(|endpoint| endpoint.status.region.clone());
     let named = spec
         .default_region
         .iter()

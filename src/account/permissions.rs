@@ -318,20 +318,12 @@ fn sum_up(found: &BTreeMap<&'static str, Found>, role: &SessionKey, region: &Reg
 
 /// The endpoints that are bound to an AWSAccount, in the AWS account that it leads to, in order of their names.
 fn users(ctx: &Context, account: &str, role: &SessionKey) -> Vec<Arc<Endpoint>> {
-    let is_user = |endpoint: &Arc<Endpoint>| {
+    let leads_there = |endpoint: &Arc<Endpoint>| {
         let binding = endpoint.status.account.as_ref();
-        binding.is_some_and(|binding| binding.name == account && binding.account_id == role.account_id)
+        binding.is_some_and(|binding| binding.account_id == role.account_id)
     };
-    let mut users: Vec<_> = ctx
-        .shared
-        .caches
-        .endpoints
-        .state()
-        .into_iter()
-        .filter(is_user)
-        .collect();
-    users.sort_by_key(|endpoint| (endpoint.namespace(), endpoint.name_any()));
-    users
+    let users = ctx.shared.caches.bound_to(account).into_iter();
+    users.filter(leads_there).collect()
 }
 
 fn region_of(spec: &AWSAccountSpec, users: &[Arc<Endpoint>]) -> Option<String> {

@@ -17,7 +17,7 @@ use super::permissions::{self, Outcome, Verification};
 use super::{orphans, role, trust};
 use crate::aws::sessions::{Cause, Refusal, SessionKey};
 use crate::backoff::jitter;
-use crate::k8s::caches::{Account, is_bound_to};
+use crate::k8s::caches::{Account, Endpoint};
 use crate::k8s::patch::replacing;
 use crate::k8s::writes::{Refused, Write};
 
@@ -278,11 +278,9 @@ async fn let_go_of_former(ctx: &Context, account: &Account, role: &SessionKey) {
 
 /// The VPCEndpoints that are bound to an AWSAccount, as `namespace/name`.
 fn users(ctx: &Context, account: &str) -> Vec<String> {
-    let endpoints = ctx.shared.caches.endpoints.state();
-    let bound = endpoints.iter().filter(|endpoint| is_bound_to(endpoint, account));
-    let mut names: Vec<String> = bound
-        .map(|endpoint| format!("{}/{}", endpoint.namespace().unwrap_or_default(), endpoint.name_any()))
-        .collect();
+    let users = ctx.shared.caches.bound_to(account);
+    let name = |user: &Arc<Endpoint>| format!("{}/{}", user.namespace().unwrap_or_default(), user.name_any());
+    let mut names: Vec<String> = users.iter().map(name).collect();
     names.sort();
     names
 }

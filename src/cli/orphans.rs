@@ -20,7 +20,7 @@ use crate::aws::region::delete_batch::Requester;
 use crate::aws::region::limiter::Caller;
 use crate::aws::region::orphans::Present;
 use crate::aws::region::{AccountRegionKey, RefreshError, Region};
-use crate::cli::plan::{listed, stored};
+use crate::cli::plan::listed;
 use crate::k8s::caches::{Account, Caches};
 use crate::operator;
 use crate::settings::Settings;
@@ -118,17 +118,19 @@ async fn show(asked: &Orphans, answers: impl BufRead, out: &mut impl Write) -> a
 
 /// The objects that there are now.
 async fn caches(client: &Client) -> anyhow::Result<Caches> {
-    Ok(Caches {
-        endpoints: listed(Api::all(client.clone()), "VPCEndpoints").await?,
-        accounts: listed(Api::all(client.clone()), "AWSAccounts").await?,
-        namespaces: stored([]),
-        services: stored([]),
-    })
+    let (caches, mut writers) = Caches::new();
+    writers
+        .endpoints
+        .fill(listed(Api::all(client.clone()), "VPCEndpoints").await?);
+    writers
+        .accounts
+        .fill(listed(Api::all(client.clone()), "AWSAccounts").await?);
+    Ok(caches)
 }
 
 /// All orphans, by AWS account and region; and what could not be read.
 async fn find(asked: &Orphans, shared: &Shared) -> anyhow::Result<(Vec<Place>, Vec<String>)> {
-    let mut accounts = shared.caches.accounts.state();
+    let mut accounts = shared.caches.accounts();
     accounts.sort_by_key(|account| account.name_any());
     for name in &asked.accounts {
         ensure!(

@@ -1,25 +1,21 @@
 //! The subcommand `plan`: shows what the operator would do for a VPCEndpoint as it is now, and does nothing.
 
 use std::fmt::Debug;
-use std::hash::Hash;
 use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 use k8s_openapi::api::core::v1::{Namespace, Service};
+use kube::Client;
 use kube::api::Api;
-use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::watcher::Event;
-use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use vpce_core::conditions::Finding;
 use vpce_core::plan::Step;
 
 use crate::endpoint::context::Context;
 use crate::endpoint::preview;
-use crate::k8s::caches::{Account, Caches, Endpoint};
+use crate::k8s::caches::{Caches, NamespaceMeta};
 use crate::k8s::pages;
 use crate::operator;
 use crate::settings::{Mode, Settings};
@@ -78,13 +74,17 @@ async fn show(asked: Preview, out: &mut impl Write) -> anyhow::Result<()> {
     });
     let client = operator::kubernetes(&metrics).await?;
     let clusters = operator::clusters(&settings, &client).await?;
-    let caches = Caches {
-        endpoints: listed::<Endpoint>(Api::all(client.clone()), "VPCEndpoints").await?,
-        accounts: listed::<Account>(Api::all(client.clone()), "AWSAccounts").await?,
-        namespaces: namespace_alone(&client, &namespace).await?,
-        services: listed::<Service>(Api::namespaced(client.clone(), &namespace), "Services").await?,
-    };
-    let found = caches.endpoints.get(&ObjectRef::new(&name).within(&namespace));
+    let (caches, mut writers) = Caches::new();
+    writers
+        .endpoints
+        .fill(listed(Api::all(client.clone()), "VPCEndpoints").await?);
+    writers
+        .accounts
+        .fill(listed(Api::all(client.clone()), "AWSAccounts").await?);
+    writers.namespaces.fill(namespace_alone(&client, &namespace).await?);
+    let services: Api<Service> = Api::namespaced(client.clone(), &namespace);
+    writers.services.fill(listed(services, "Services").await?);
+    let found = caches.endpoint(&namespace, &name);
     let object = found.with_context(|| format!("there is no VPCEndpoint {namespace}/{name}"))?;
     let shared = operator::shared(settings, client, clusters, caches, &metrics).await;
     let ctx = Context::new(Arc::new(shared));
@@ -124,35 +124,18 @@ fn list(steps: &[Step], out: &mut impl Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// All objects of a kind, as a watch would keep them.
-pub(crate) async fn listed<K>(api: Api<K>, kinds: &str) -> anyhow::Result<Store<K>>
+/// All objects of a kind.
+pub(crate) async fn listed<K>(api: Api<K>, kinds: &str) -> anyhow::Result<Vec<K>>
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-    K::DynamicType: Eq + Hash,
+    K: Clone + DeserializeOwned + Debug,
 {
     let listed = pages::all(&api).await;
-    Ok(stored(listed.with_context(|| format!("cannot list {kinds}"))?))
+    listed.with_context(|| format!("cannot list {kinds}"))
 }
 
 /// The one namespace that the object is in, with its labels.
-async fn namespace_alone(client: &Client, name: &str) -> anyhow::Result<Store<PartialObjectMeta<Namespace>>> {
+async fn namespace_alone(client: &Client, name: &str) -> anyhow::Result<Option<NamespaceMeta>> {
     let api: Api<Namespace> = Api::all(client.clone());
     let found = api.get_metadata_opt(name).await;
-    Ok(stored(
-        found.with_context(|| format!("cannot read the namespace {name}"))?,
-    ))
-}
-
-/// A store that holds these objects.
-pub(crate) fn stored<K>(objects: impl IntoIterator<Item = K>) -> Store<K>
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-{
-    let (store, mut writer) = reflector::store();
-    writer.apply_watcher_event(&Event::Init);
-    for object in objects {
-        writer.apply_watcher_event(&Event::InitApply(object));
-    }
-    writer.apply_watcher_event(&Event::InitDone);
-    store
+    found.with_context(|| format!("cannot read the namespace {name}"))
 }

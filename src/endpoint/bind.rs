@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use kube::runtime::reflector::ObjectRef;
 use vpce_core::api::{ENDPOINT_FINALIZER, NetworkStatus, VPCEndpointSpec};
 use vpce_core::conditions::{Finding, Reason};
 use vpce_core::desired::Desired;
@@ -196,12 +195,7 @@ impl Reconciliation<'_> {
         // Reading AWS took its time: meanwhile the AWSAccount may have been deleted, suspended, or mapped to others.
         let _no_account_goes = self.ctx.shared.protection.while_binding().await;
         let still = self.resolve(spec).is_ok_and(|now| now == *resolved);
-        let account = self
-            .ctx
-            .shared
-            .caches
-            .accounts
-            .get(&ObjectRef::new(&resolved.binding.account));
+        let account = self.ctx.shared.caches.account(&resolved.binding.account);
         let Some(account) = account.filter(|_| still) else {
             return Ok(false);
         };

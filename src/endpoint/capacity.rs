@@ -1,6 +1,6 @@
 //! Who may be bound to an AWSAccount that allows only so many endpoints: who is bound keeps its place, then the oldest.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use kube::ResourceExt;
@@ -8,12 +8,13 @@ use parking_lot::Mutex;
 use vpce_core::conditions::{Finding, Reason};
 
 use super::status::READY;
-use crate::k8s::caches::{Caches, Endpoint, is_bound_to};
+use crate::k8s::caches::{Caches, Endpoint};
+use crate::k8s::object_key::ObjectKey;
 
-/// Bindings that were let through and that the cache does not show yet, by AWSAccount: the UIDs of the objects.
+/// Bindings that were let through and that the cache does not show yet, by AWSAccount: the objects, by UID.
 #[derive(Clone, Default)]
 pub struct CapacityReservations {
-    let_through: Arc<Mutex<HashMap<String, HashSet<String>>>>,
+    let_through: Arc<Mutex<HashMap<String, HashMap<String, ObjectKey>>>>,
 }
 
 impl CapacityReservations {
@@ -41,23 +42,21 @@ impl CapacityReservations {
         let most = usize::try_from(most).unwrap_or(0);
         let uid = object.uid().unwrap_or_default();
         let mut all = self.let_through.lock();
-        let endpoints = caches.endpoints.state();
         let let_through = all.entry(account.to_owned()).or_default();
         // Bound meanwhile, or gone: the cache has the word again.
-        let_through.retain(|uid| {
-            endpoints
-                .iter()
-                .any(|endpoint| endpoint.uid().as_ref() == Some(uid) && endpoint.status.account.is_none())
+        let_through.retain(|uid, key| {
+            let endpoint = caches.endpoint(&key.namespace, &key.name);
+            endpoint.is_some_and(|endpoint| endpoint.uid().as_ref() == Some(uid) && endpoint.status.account.is_none())
         });
-        let bound = endpoints.iter().filter(|endpoint| is_bound_to(endpoint, account));
-        let room = most.saturating_sub(bound.count() + let_through.len() + without_object);
-        let older = endpoints
+        let room = most.saturating_sub(caches.count_bound_to(account) + let_through.len() + without_object);
+        let older = caches
+            .waiting_for_room()
             .iter()
             .filter(|endpoint| waits(caches, endpoint, account))
-            .filter(|endpoint| !let_through.contains(&endpoint.uid().unwrap_or_default()))
+            .filter(|endpoint| !let_through.contains_key(&endpoint.uid().unwrap_or_default()))
             .filter(|endpoint| age(endpoint) < age(object))
             .count();
-        if let_through.contains(&uid) {
+        if let_through.contains_key(&uid) {
             return Ok(());
         }
         if older >= room {
@@ -74,21 +73,10 @@ impl CapacityReservations {
             ));
         }
         if claim {
-            let_through.insert(uid);
+            let_through.insert(uid, ObjectKey::of(object));
         }
         Ok(())
     }
-}
-
-/// The objects that wait for room, in any account, as namespace and name.
-pub fn waiting(caches: &Caches) -> Vec<(String, String)> {
-    let endpoints = caches.endpoints.state();
-    let full = |endpoint: &&Arc<Endpoint>| {
-        let mut conditions = endpoint.status.conditions.iter();
-        conditions.any(|condition| condition.reason == Reason::AccountFull.as_str())
-    };
-    let key = |endpoint: &Arc<Endpoint>| (endpoint.namespace().unwrap_or_default(), endpoint.name_any());
-    endpoints.iter().filter(full).map(key).collect()
 }
 
 /// Whether an object waits for room in an account: it waits for room, and of those that are bound to none the account is the only one
@@ -116,23 +104,14 @@ fn age(endpoint: &Endpoint) -> (Option<k8s_openapi::jiff::Timestamp>, Option<Str
 
 #[cfg(test)]
 mod tests {
-    use kube::runtime::reflector::{Lookup, Store, store};
-    use kube::runtime::watcher::Event;
     use serde::de::DeserializeOwned;
     use serde_json::{Value, json};
 
     use super::*;
 
-    fn stored<K>(objects: Vec<Value>) -> Store<K>
-    where
-        K: Lookup<DynamicType = ()> + Clone + DeserializeOwned + 'static,
-    {
-        let (reader, mut writer) = store();
-        for object in objects {
-            let object = serde_json::from_value(object).expect("an object");
-            writer.apply_watcher_event(&Event::Apply(object));
-        }
-        reader
+    fn parsed<K: DeserializeOwned>(objects: Vec<Value>) -> impl Iterator<Item = K> {
+        let objects = objects.into_iter();
+        objects.map(|object| serde_json::from_value(object).expect("an object"))
     }
 
     fn endpoint(namespace: &str, name: &str, created: &str, status: Value) -> Value {
@@ -166,21 +145,21 @@ mod tests {
     #[test]
     fn the_oldest_that_waits_for_this_account_goes_first_whatever_its_condition_says_in_words() {
         let younger = endpoint("blue", "younger", "2026-01-03T00:00:00Z", json!({}));
-        let caches = |others: Vec<Value>| Caches {
-            endpoints: stored([others, vec![younger.clone()]].concat()),
-            accounts: stored(vec![account("one", "blue"), account("two", "red")]),
-            namespaces: stored(vec![
+        let caches = |others: Vec<Value>| {
+            let (caches, mut writers) = Caches::new();
+            writers.endpoints.fill(parsed([others, vec![younger.clone()]].concat()));
+            writers
+                .accounts
+                .fill(parsed(vec![account("one", "blue"), account("two", "red")]));
+            writers.namespaces.fill(parsed(vec![
                 json!({"metadata": {"name": "blue"}}),
                 json!({"metadata": {"name": "red"}}),
-            ]),
-            services: stored(Vec::new()),
+            ]));
+            caches
         };
         let admitted = |others: Vec<Value>| {
             let caches = caches(others);
-            let younger = caches
-                .endpoints
-                .find(|endpoint| endpoint.name_any() == "younger")
-                .expect("stored");
+            let younger = caches.endpoint("blue", "younger").expect("stored");
             CapacityReservations::default()
                 .admit(&caches, &younger, "one", 1, 0, true)
                 .is_ok()

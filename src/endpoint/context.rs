@@ -7,7 +7,7 @@ use super::memory::Memories;
 use super::semaphore::AccountSemaphore;
 use super::service::names::NameWaiters;
 use crate::k8s::caches::Endpoint;
-use crate::k8s::requeue::ObjectKey;
+use crate::k8s::object_key::ObjectKey;
 use crate::shared::Shared;
 
 /// What the VPCEndpoint controller works with.

@@ -44,7 +44,7 @@ pub async fn run(
         let ctx = ctx.clone();
         requests.flat_map(move |request| stream::iter(queues::requested(&ctx, request)))
     };
-    Controller::for_stream(objects, ctx.shared.caches.endpoints.clone())
+    Controller::for_stream(objects, ctx.shared.caches.endpoint_store())
         .with_config(config)
         .reconcile_on(objects_requested)
         .graceful_shutdown_on(stop)

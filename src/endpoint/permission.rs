@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use kube::runtime::reflector::ObjectRef;
 use vpce_core::api::VPCEndpointSpec;
 use vpce_core::resolve::{self, Resolved, Subject};
 
@@ -24,15 +23,15 @@ impl Reconciliation<'_> {
         let account = spec.and_then(|spec| spec.account.clone());
         let region = spec.and_then(|spec| spec.region.clone());
         let deleting = self.leaves();
-        let object = ObjectRef::from_obj(&*self.object);
+        let object_name = self.owner.name.clone();
         let generation = self.object.metadata.generation;
         Arc::new(move || {
-            let newest = shared.caches.endpoints.get(&object);
+            let newest = shared.caches.endpoint(&namespace, &object_name);
             if newest.is_some_and(|newest| newest.metadata.generation > generation) {
                 return false;
             }
             let name = &resolved.binding.account;
-            let Some(found) = shared.caches.accounts.get(&ObjectRef::new(name)) else {
+            let Some(found) = shared.caches.account(name) else {
                 return false;
             };
             let labels = shared.caches.labels_of(&namespace);

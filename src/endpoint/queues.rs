@@ -1,11 +1,14 @@
 //! What is put into the queue of VPCEndpoints. What is gone, or has nothing to do in AWS any more, leaves every queue at once: its turns are those of others.
 
+use std::sync::Arc;
+
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
 use super::context::Context;
 use crate::k8s::caches::Endpoint;
-use crate::k8s::requeue::{ObjectKey, Request};
+use crate::k8s::object_key::ObjectKey;
+use crate::k8s::requeue::Request;
 
 /// The objects that a request is for; their waits end.
 pub fn requested(ctx: &Context, request: Request) -> Vec<ObjectRef<Endpoint>> {
@@ -16,11 +19,7 @@ pub fn requested(ctx: &Context, request: Request) -> Vec<ObjectRef<Endpoint>> {
         }
         Request::Enqueue(key) => vec![key],
         Request::AccountChanged(account) => affected(ctx, &account),
-        Request::NamespaceChanged(namespace) => {
-            let endpoints = ctx.shared.caches.endpoints.state();
-            let keys = endpoints.iter().map(|endpoint| ObjectKey::of(&**endpoint));
-            keys.filter(|key| key.namespace == namespace).collect()
-        }
+        Request::NamespaceChanged(namespace) => keys(&ctx.shared.caches.in_namespace(&namespace)),
     };
     for key in &keys {
         ctx.memories.forget_waits(&key.namespace, &key.name);
@@ -36,17 +35,18 @@ fn object_ref(key: &ObjectKey) -> ObjectRef<Endpoint> {
 /// resolved to another AWSAccount, unless this one maps their namespace, too.
 fn affected(ctx: &Context, account: &str) -> Vec<ObjectKey> {
     let caches = &ctx.shared.caches;
-    let is_affected = |endpoint: &Endpoint| match &endpoint.status.account {
-        Some(binding) => binding.name == account,
-        None => {
-            let resolved = ctx.memories.with(endpoint, |memory| memory.resolved_to.clone());
-            resolved.is_none_or(|resolved| resolved == account)
-                || caches.maps(account, &endpoint.namespace().unwrap_or_default())
-        }
-    };
-    let endpoints = caches.endpoints.state();
-    let affected = endpoints.iter().filter(|endpoint| is_affected(endpoint));
-    affected.map(|endpoint| ObjectKey::of(&**endpoint)).collect()
+    let mut affected = caches.unbound();
+    affected.retain(|endpoint| {
+        let resolved = ctx.memories.with(endpoint, |memory| memory.resolved_to.clone());
+        resolved.is_none_or(|resolved| resolved == account)
+            || caches.maps(account, &endpoint.namespace().unwrap_or_default())
+    });
+    affected.extend(caches.bound_to(account));
+    keys(&affected)
+}
+
+fn keys(endpoints: &[Arc<Endpoint>]) -> Vec<ObjectKey> {
+    endpoints.iter().map(|endpoint| ObjectKey::of(&**endpoint)).collect()
 }
 
 /// The object is gone: it leaves the gate of its AWS account and the lines of its region.

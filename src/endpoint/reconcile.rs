@@ -250,16 +250,19 @@ impl<'a> Reconciliation<'a> {
             deleting: self.deleting || how == As::Leaving,
             read_only: self.ctx.shared.settings.mode == Mode::ReadOnly,
         };
-        let accounts = caches.accounts.state();
+        let accounts = match &binding {
+            Some(binding) => caches.account(&binding.account).into_iter().collect(),
+            None => {
+                let mut mapping = caches.accounts_mapping(&self.owner.namespace);
+                // One that is being deleted takes nobody new.
+                mapping.retain(|account| account.metadata.deletion_timestamp.is_none());
+                mapping
+            }
+        };
         let names: Vec<String> = accounts.iter().map(|account| account.name_any()).collect();
         let views: Vec<resolve::Account<'_>> = accounts
             .iter()
             .zip(&names)
-            // One that is being deleted takes nobody new.
-            .filter(|(account, name)| {
-                let bound_here = binding.as_ref().is_some_and(|binding| binding.account == **name);
-                account.metadata.deletion_timestamp.is_none() || bound_here
-            })
             .map(|(account, name)| resolve::Account {
                 name,
                 spec: account.spec.as_ref().map_err(|unparsed| unparsed.error.as_str()),

@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::runtime::reflector::ObjectRef;
 use kube::{Client, Resource, ResourceExt};
 use serde_json::{Map, Value, json};
 use vpce_core::api::{APPLIED_METADATA, FIELD_MANAGER, ServicePort, ServiceProtocol};
@@ -76,16 +75,16 @@ pub fn facts<'a>(
 ) -> Vec<ObservedService> {
     let namespace = object.namespace().unwrap_or_default();
     let uid = object.uid().unwrap_or_default();
-    let cached = caches.services.state();
+    let own = caches.services_owned_by(&uid);
     // No status may name a Service that is there: an edit, or our end, can come between making it and saying so.
-    let own = cached
+    let own = own
         .iter()
-        .filter(|service| service.metadata.namespace.as_ref() == Some(&namespace) && is_controlled_by(service, &uid));
+        .filter(|service| service.metadata.namespace.as_ref() == Some(&namespace));
     let mut names: BTreeSet<String> = names.map(str::to_owned).collect();
     names.extend(own.map(|service| service.name_any()));
     names.extend(written.keys().cloned());
     let look_up = |name: &str| {
-        let cached = caches.services.get(&ObjectRef::new(name).within(&namespace));
+        let cached = caches.service(&namespace, name);
         match written.get(name) {
             Some((version, fact)) if cached.as_ref().is_none_or(|cached| version_of(&**cached) <= *version) => {
                 fact.clone()
@@ -268,7 +267,7 @@ fn without_nulls(object: Value) -> Map<String, Value> {
 pub async fn delete(client: &Client, caches: &Caches, object: &Endpoint, name: &str) -> Result<u64, kube::Error> {
     let namespace = object.namespace().unwrap_or_default();
     let api: Api<Service> = Api::namespaced(client.clone(), &namespace);
-    let known = caches.services.get(&ObjectRef::new(name).within(&namespace));
+    let known = caches.service(&namespace, name);
     let version = known.as_ref().map_or(0, |known| version_of(&**known));
     let params = DeleteParams {
         preconditions: Some(Preconditions {

@@ -8,16 +8,15 @@ use k8s_openapi::api::core::v1::Service;
 use kube::api::Api;
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 
 use super::context::Context;
+use super::queues;
 use super::service::{self, MANAGED_BY, names};
-use super::{capacity, queues};
-use crate::k8s::caches::Endpoint;
+use crate::k8s::caches::{CacheWriter, Endpoint};
+use crate::k8s::object_key::ObjectKey;
 use crate::k8s::pages;
-use crate::k8s::requeue::ObjectKey;
 use crate::k8s::watch::{marks, watch_kind};
 
 /// An endpoint that is bound, or gone, is counted by its account; one that is gone is forgotten.
@@ -37,21 +36,19 @@ pub fn endpoint(ctx: &Context, event: &Event<Endpoint>) {
         ctx.memories.forget(&namespace, &name);
         ctx.names.end(&namespace, &name);
         ctx.shared.writes.forget(endpoint);
-        for (namespace, name) in capacity::waiting(&ctx.shared.caches) {
-            ctx.shared
-                .requeuer
-                .enqueue(ObjectKey::new::<Endpoint>(&namespace, &name));
+        for waiting in ctx.shared.caches.waiting_for_room() {
+            ctx.shared.requeuer.enqueue(ObjectKey::of(&*waiting));
         }
     }
 }
 
 /// A Service of ours that changed is put right.
-pub async fn services(ctx: Arc<Context>, writer: Writer<Service>) {
+pub async fn services(ctx: Arc<Context>, mut writer: CacheWriter<Service>) {
     let api: Api<Service> = Api::all(ctx.shared.client.clone());
     let config = pages::of_watches().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
     watch_kind(&ctx.shared.metrics, "Service", api, config)
         .modify(service::lean)
-        .reflect(writer)
+        .inspect_ok(move |event| writer.apply(event))
         .inspect_ok(marks(&ctx.shared.filled, "Service"))
         .touched_objects()
         .filter_map(|service| ready(service.ok()))

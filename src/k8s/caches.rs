@@ -1,47 +1,277 @@
-//! The objects that are watched, as the API server last told of them.
+//! The objects that are watched, as the API server last told of them, and the questions that are asked about them: each is answered from an
+//! index, never by going through all objects.
+
+mod indexed;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Service};
+use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::Store;
 use tokio::sync::watch;
 use vpce_core::api::{AWSAccount, VPCEndpoint, Watched};
+use vpce_core::conditions::Reason;
+use vpce_core::ids::RoleArn;
 use vpce_core::tenancy;
+
+pub use self::indexed::CacheWriter;
+use self::indexed::{Cache, Indexed};
 
 /// A VPCEndpoint as it is watched.
 pub type Endpoint = Watched<VPCEndpoint>;
 /// An AWSAccount as it is watched.
 pub type Account = Watched<AWSAccount>;
 
-/// The objects that are watched, as the API server last told of them.
+/// A Namespace as it is watched.
+pub type NamespaceMeta = PartialObjectMeta<Namespace>;
+
+/// What VPCEndpoints are found by.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub enum EndpointTerm {
+    /// The namespace.
+    Namespace(String),
+    /// The AWSAccount that it is bound to; none before it is bound.
+    Account(Option<String>),
+    /// The AWS account that it is bound to.
+    AccountId(String),
+    /// It waits for room in its AWSAccount.
+    WaitsForRoom,
+}
+
+impl Indexed for Endpoint {
+    type Term = EndpointTerm;
+
+    fn terms(&self) -> Vec<EndpointTerm> {
+        let binding = self.status.account.as_ref();
+        let mut terms = vec![
+            EndpointTerm::Namespace(self.namespace().unwrap_or_default()),
+            EndpointTerm::Account(binding.map(|binding| binding.name.clone())),
+        ];
+        terms.extend(binding.map(|binding| EndpointTerm::AccountId(binding.account_id.clone())));
+        let mut conditions = self.status.conditions.iter();
+        if conditions.any(|condition| condition.reason == Reason::AccountFull.as_str()) {
+            terms.push(EndpointTerm::WaitsForRoom);
+        }
+        terms
+    }
+}
+
+/// What AWSAccounts are found by.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub enum AccountTerm {
+    /// The AWS account that its role is in.
+    AccountId(String),
+    /// A namespace that it names.
+    Namespace(String),
+    /// A label without which its selector selects no namespace.
+    Label(String, String),
+    /// It has a selector that no single label decides.
+    Selector,
+}
+
+impl Indexed for Account {
+    type Term = AccountTerm;
+
+    fn terms(&self) -> Vec<AccountTerm> {
+        let Ok(spec) = &self.spec else {
+            return Vec::new();
+        };
+        let role = spec.role_arn.parse::<RoleArn>().ok();
+        let mut terms: Vec<AccountTerm> = role
+            .map(|role| AccountTerm::AccountId(role.account().to_string()))
+            .into_iter()
+            .chain(spec.namespaces.iter().cloned().map(AccountTerm::Namespace))
+            .collect();
+        if let Some(selector) = &spec.namespace_selector {
+            let label = selector.match_labels.iter().flatten().next();
+            terms.push(match label {
+                Some((key, value)) => AccountTerm::Label(key.clone(), value.clone()),
+                None => AccountTerm::Selector,
+            });
+        }
+        terms
+    }
+}
+
+impl Indexed for NamespaceMeta {
+    type Term = ();
+
+    fn terms(&self) -> Vec<()> {
+        Vec::new()
+    }
+}
+
+/// What Services are found by: the UID of the object that controls them.
+impl Indexed for Service {
+    type Term = String;
+
+    fn terms(&self) -> Vec<String> {
+        let owners = self.owner_references().iter();
+        let controllers = owners.filter(|owner| owner.controller == Some(true));
+        controllers.map(|owner| owner.uid.clone()).collect()
+    }
+}
+
+/// The objects that are watched.
 #[derive(Clone)]
 pub struct Caches {
+    endpoints: Cache<Endpoint>,
+    accounts: Cache<Account>,
+    namespaces: Cache<NamespaceMeta>,
+    services: Cache<Service>,
+}
+
+/// What fills the caches.
+pub struct CacheWriters {
     /// VPCEndpoints.
-    pub endpoints: Store<Endpoint>,
+    pub endpoints: CacheWriter<Endpoint>,
     /// AWSAccounts.
-    pub accounts: Store<Account>,
+    pub accounts: CacheWriter<Account>,
     /// Namespaces, as metadata.
-    pub namespaces: Store<PartialObjectMeta<Namespace>>,
+    pub namespaces: CacheWriter<NamespaceMeta>,
     /// Services with our label.
-    pub services: Store<Service>,
+    pub services: CacheWriter<Service>,
 }
 
 impl Caches {
+    /// Empty caches, and what fills them.
+    pub fn new() -> (Self, CacheWriters) {
+        let (endpoints, endpoint_writer) = Cache::new();
+        let (accounts, account_writer) = Cache::new();
+        let (namespaces, namespace_writer) = Cache::new();
+        let (services, service_writer) = Cache::new();
+        let caches = Self {
+            endpoints,
+            accounts,
+            namespaces,
+            services,
+        };
+        let writers = CacheWriters {
+            endpoints: endpoint_writer,
+            accounts: account_writer,
+            namespaces: namespace_writer,
+            services: service_writer,
+        };
+        (caches, writers)
+    }
+
+    /// VPCEndpoints, for their controller.
+    pub fn endpoint_store(&self) -> Store<Endpoint> {
+        self.endpoints.store()
+    }
+
+    /// AWSAccounts, for their controller.
+    pub fn account_store(&self) -> Store<Account> {
+        self.accounts.store()
+    }
+
+    /// A VPCEndpoint.
+    pub fn endpoint(&self, namespace: &str, name: &str) -> Option<Arc<Endpoint>> {
+        self.endpoints.get(namespace, name)
+    }
+
+    /// An AWSAccount.
+    pub fn account(&self, name: &str) -> Option<Arc<Account>> {
+        self.accounts.get("", name)
+    }
+
+    /// A Service with our label.
+    pub fn service(&self, namespace: &str, name: &str) -> Option<Arc<Service>> {
+        self.services.get(namespace, name)
+    }
+
+    /// All VPCEndpoints, for what tells of each.
+    pub fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        self.endpoints.all()
+    }
+
+    /// All AWSAccounts, for what tells of each.
+    pub fn accounts(&self) -> Vec<Arc<Account>> {
+        self.accounts.all()
+    }
+
+    /// The VPCEndpoints in a namespace.
+    pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<Endpoint>> {
+        self.endpoints.by(&EndpointTerm::Namespace(namespace.to_owned()))
+    }
+
+    /// The VPCEndpoints that are bound to an AWSAccount, in order of namespace and name.
+    pub fn bound_to(&self, account: &str) -> Vec<Arc<Endpoint>> {
+        self.endpoints.by(&EndpointTerm::Account(Some(account.to_owned())))
+    }
+
+    /// How many VPCEndpoints are bound to an AWSAccount.
+    pub fn count_bound_to(&self, account: &str) -> usize {
+        self.endpoints.count(&EndpointTerm::Account(Some(account.to_owned())))
+    }
+
+    /// The VPCEndpoints that are bound to an AWS account, by whichever AWSAccount.
+    pub fn bound_to_account_id(&self, account_id: &str) -> Vec<Arc<Endpoint>> {
+        self.endpoints.by(&EndpointTerm::AccountId(account_id.to_owned()))
+    }
+
+    /// The VPCEndpoints that are bound to no AWSAccount.
+    pub fn unbound(&self) -> Vec<Arc<Endpoint>> {
+        self.endpoints.by(&EndpointTerm::Account(None))
+    }
+
+    /// The VPCEndpoints that wait for room in an AWSAccount.
+    pub fn waiting_for_room(&self) -> Vec<Arc<Endpoint>> {
+        self.endpoints.by(&EndpointTerm::WaitsForRoom)
+    }
+
+    /// The Services that an object controls, by its UID.
+    pub fn services_owned_by(&self, uid: &str) -> Vec<Arc<Service>> {
+        self.services.by(&uid.to_owned())
+    }
+
+    /// The AWSAccounts whose role is in an AWS account.
+    pub fn accounts_of(&self, account_id: &str) -> Vec<Arc<Account>> {
+        self.accounts.by(&AccountTerm::AccountId(account_id.to_owned()))
+    }
+
+    /// The AWSAccounts that map a namespace, in order of their names.
+    pub fn accounts_mapping(&self, namespace: &str) -> Vec<Arc<Account>> {
+        let Some(labels) = self.labels_of(namespace) else {
+            return Vec::new();
+        };
+        let by_label = labels
+            .iter()
+            .map(|(key, value)| AccountTerm::Label(key.clone(), value.clone()));
+        let terms = [AccountTerm::Namespace(namespace.to_owned()), AccountTerm::Selector];
+        let candidates = terms
+            .into_iter()
+            .chain(by_label)
+            .flat_map(|term| self.accounts.by(&term));
+        let mapping: BTreeMap<String, Arc<Account>> = candidates
+            .filter(|account| maps(account, namespace, &labels))
+            .map(|account| (account.name_any(), account))
+            .collect();
+        mapping.into_values().collect()
+    }
+
     /// The labels of a Namespace; none where it is not known.
     pub fn labels_of(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
-        let namespace = self.namespaces.get(&ObjectRef::new(namespace))?;
+        let namespace = self.namespaces.get("", namespace)?;
         Some(namespace.metadata.labels.clone().unwrap_or_default())
     }
 
     /// Whether an AWSAccount maps a namespace.
     pub fn maps(&self, account: &str, namespace: &str) -> bool {
-        let labels = self.labels_of(namespace);
-        let account = self.accounts.get(&ObjectRef::new(account));
-        let spec = account.as_ref().and_then(|account| account.spec.as_ref().ok());
-        spec.is_some_and(|spec| tenancy::maps(spec, namespace, labels.as_ref()))
+        let (account, labels) = (self.account(account), self.labels_of(namespace));
+        account
+            .zip(labels)
+            .is_some_and(|(account, labels)| maps(&account, namespace, &labels))
     }
+}
+
+fn maps(account: &Account, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
+    let spec = account.spec.as_ref().ok();
+    spec.is_some_and(|spec| tenancy::maps(spec, namespace, Some(labels)))
 }
 
 /// The kinds whose caches have been filled once. (A store's own `wait_until_ready` wakes only one of those who wait.)

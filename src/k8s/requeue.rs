@@ -5,38 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::{Stream, stream};
-use kube::{Resource, ResourceExt};
+use kube::Resource;
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::caches::Account;
-
-/// An object of a kind that is reconciled.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ObjectKey {
-    /// The kind, as in `VPCEndpoint`.
-    pub kind: Cow<'static, str>,
-    /// The namespace; empty for kinds that are in none.
-    pub namespace: String,
-    /// The name.
-    pub name: String,
-}
-
-impl ObjectKey {
-    /// The key of an object.
-    pub fn of<K: Resource<DynamicType = ()>>(object: &K) -> Self {
-        Self::new::<K>(&object.namespace().unwrap_or_default(), &object.name_any())
-    }
-
-    /// The key of an object of this kind.
-    pub fn new<K: Resource<DynamicType = ()>>(namespace: &str, name: &str) -> Self {
-        Self {
-            kind: K::kind(&()),
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        }
-    }
-}
+use super::object_key::ObjectKey;
 
 /// Puts an object into its queue, by namespace and name.
 pub type Enqueue = Arc<dyn Fn(&str, &str) + Send + Sync>;

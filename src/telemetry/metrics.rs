@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
-use kube::runtime::reflector::Store;
 use parking_lot::Mutex;
 use prometheus::core::{Collector, Desc, MetricVec, MetricVecBuilder};
 use prometheus::process_collector::ProcessCollector;
@@ -11,9 +10,9 @@ use prometheus::proto::MetricType;
 use prometheus::{
     Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
-use vpce_core::api::{AWSAccount, Watched};
+use vpce_core::api::AWSAccount;
 
-use super::objects::{self, ObjectSeries, Sources};
+use super::objects::{self, ObjectSeries, Objects, Sources};
 
 /// Upper edges for one AWS call, in seconds. EC2 answers a describe in some 50 ms and a create in a second or two; beyond
 /// ten seconds a call is about to run into its timeout.
@@ -133,7 +132,7 @@ struct Inner {
     per_object: bool,
     /// The regions that calls were counted in, by AWS account.
     regions: Mutex<HashMap<String, BTreeSet<String>>>,
-    accounts: OnceLock<Store<Watched<AWSAccount>>>,
+    accounts: OnceLock<Objects<AWSAccount>>,
     aws_requests: IntCounterVec,
     aws_request_duration: HistogramVec,
     aws_queue_wait: HistogramVec,
@@ -345,7 +344,7 @@ impl Metrics {
         let Some(accounts) = inner.accounts.get() else {
             return;
         };
-        let accounts = accounts.state();
+        let accounts = accounts();
         let names: BTreeSet<&str> = accounts
             .iter()
             .filter_map(|account| account.metadata.name.as_deref())

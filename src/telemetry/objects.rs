@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::runtime::reflector::Store;
 use prometheus::IntGauge;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto;
@@ -14,13 +13,16 @@ use vpce_core::api::{AWSAccount, VPCEndpoint, Watched};
 use vpce_core::ids::RoleArn;
 use vpce_core::orphans::Kind;
 
+/// Gives all objects of a kind.
+pub(super) type Objects<K> = Arc<dyn Fn() -> Vec<Arc<Watched<K>>> + Send + Sync>;
+
 /// Where the series come from.
 #[derive(Clone)]
 pub struct Sources {
     /// All VPCEndpoints.
-    pub endpoints: Store<Watched<VPCEndpoint>>,
+    pub endpoints: Objects<VPCEndpoint>,
     /// All AWSAccounts.
-    pub accounts: Store<Watched<AWSAccount>>,
+    pub accounts: Objects<AWSAccount>,
     /// The regions in which the operator works.
     pub regions: Arc<dyn Fn() -> Vec<RegionGauges> + Send + Sync>,
     /// What is held back while nothing may be changed: AWSAccount and action of every step.
@@ -274,8 +276,8 @@ impl Collector for ObjectSeries {
         if self.leader.get() == 0 {
             return Vec::new();
         }
-        let endpoints = self.sources.endpoints.state();
-        let accounts = self.sources.accounts.state();
+        let endpoints = (self.sources.endpoints)();
+        let accounts = (self.sources.accounts)();
         let names: BTreeSet<&str> = accounts
             .iter()
             .filter_map(|account| account.metadata.name.as_deref())

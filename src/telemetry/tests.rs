@@ -6,11 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use kube::runtime::reflector::{Store, store};
-use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 use vpce_core::api::{Kind, Watched};
 
+use super::objects::Objects;
 use super::*;
 
 /// Whether a series is of one object, and left out without `per_object`.
@@ -57,16 +56,13 @@ const PROMISED: &[(&str, &str, &[&str], Of)] = &[
     ("vpce_build_info", "gauge", &["version", "revision"], Of::All),
 ];
 
-fn caches<K: Kind>(objects: &[Value]) -> Store<Watched<K>>
+fn caches<K: Kind>(objects: &[Value]) -> Objects<K>
 where
-    Watched<K>: kube::runtime::reflector::Lookup<DynamicType = ()>,
+    Watched<K>: Send + Sync + 'static,
 {
-    let (reader, mut writer) = store();
-    for object in objects {
-        let object: Watched<K> = serde_json::from_value(object.clone()).unwrap();
-        writer.apply_watcher_event(&Event::Apply(object));
-    }
-    reader
+    let parsed = |object: &Value| Arc::new(serde_json::from_value(object.clone()).unwrap());
+    let objects: Vec<Arc<Watched<K>>> = objects.iter().map(parsed).collect();
+    Arc::new(move || objects.clone())
 }
 
 fn condition(type_: &str, status: &str, reason: &str, seconds: u32) -> Value {

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use kube::runtime::reflector::ObjectRef;
 use vpce_core::observed::{ObservedEndpoint, State};
 use vpce_core::orphans::{Kind, Objects, Orphan, orphans};
 use vpce_core::plan::ResourceId;
@@ -58,12 +57,8 @@ pub struct Present {
 impl Present {
     /// Those of the caches, which must have been filled, for an AWS account.
     pub fn of(caches: &Caches, account_id: &str) -> Self {
-        let endpoints = caches.endpoints.state();
-        let here = endpoints.iter().filter(|endpoint| {
-            let account = endpoint.status.account.as_ref();
-            account.is_some_and(|account| account.account_id == account_id)
-        });
-        let ids = here.flat_map(|endpoint| {
+        let here = caches.bound_to_account_id(account_id);
+        let ids = here.iter().flat_map(|endpoint| {
             let status = &endpoint.status;
             [status.vpc_endpoint_id.clone(), status.security_group_id.clone()]
         });
@@ -76,7 +71,7 @@ impl Present {
 
 impl Objects for Present {
     fn lacks(&self, namespace: &str, name: &str, kind: Kind) -> bool {
-        let object = self.caches.endpoints.get(&ObjectRef::new(name).within(namespace));
+        let object = self.caches.endpoint(namespace, name);
         object.is_some_and(|object| match kind {
             Kind::Endpoint => object.status.vpc_endpoint_id.is_none(),
             Kind::Group => object.status.security_group_id.is_none(),

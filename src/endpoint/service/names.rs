@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::endpoint::context::Context;
 use crate::k8s::caches::Endpoint;
-use crate::k8s::requeue::ObjectKey;
+use crate::k8s::object_key::ObjectKey;
 
 /// A namespace, and a name in it.
 type Key = (String, String);
