@@ -5,7 +5,7 @@
 //! [`check_groups`](crate::guardrails::check_groups) decides.
 
 use crate::api::{DeletionPolicy, VPCEndpointSpec};
-use crate::conditions::Finding;
+use crate::conditions::{Finding, Reason};
 use crate::desired::Desired;
 use crate::metadata::Allowed;
 use crate::resolve::Resolved;
@@ -33,10 +33,34 @@ pub fn authorize(
         .map_or(Ok(()), |service| service_keys.check(&service.metadata))
 }
 
+/// What becomes of the AWS resources of an object that is deleted. Nobody walks away with an endpoint: what is retained has to
+/// be allowed, and not while the mapping is revoked.
+///
+/// # Errors
+/// Why it is not done as the object, or its AWSAccount, asks for.
+pub fn authorize_deletion(
+    policy: Option<DeletionPolicy>,
+    resolved: &Resolved,
+    namespace: &str,
+) -> Result<DeletionPolicy, Finding> {
+    let name = &resolved.binding.account;
+    let policy = DeletionPolicy::of(policy, &resolved.account);
+    guardrails::check_deletion_policy(name, &resolved.account, policy)?;
+    match policy {
+        DeletionPolicy::Retain if !resolved.mapped => Err(Finding::bad(
+            Reason::MappingRevoked,
+            format!(
+                "AWSAccount {name} no longer maps the namespace {namespace}, and nothing is retained meanwhile: set \
+                 deletion_policy to Delete, or ask your platform team to map it again; what is in AWS stays until then"
+            ),
+        )),
+        DeletionPolicy::Retain | DeletionPolicy::Delete => Ok(policy),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conditions::Reason;
     use crate::desired::desired;
     use crate::resolve::{Binding, Writes};
     use crate::tags::Owner;

@@ -84,7 +84,11 @@ pub(crate) fn check(account: &str, spec: &AWSAccountSpec, region: &Region, desir
 }
 
 /// Checks whether an endpoint may outlive its object, where it asks for that.
-pub fn check_deletion_policy(account: &str, spec: &AWSAccountSpec, policy: DeletionPolicy) -> Result<(), Finding> {
+pub(crate) fn check_deletion_policy(
+    account: &str,
+    spec: &AWSAccountSpec,
+    policy: DeletionPolicy,
+) -> Result<(), Finding> {
     match policy {
         DeletionPolicy::Retain if !spec.allow_retain => Err(Finding::bad(
             Reason::NotAllowed,

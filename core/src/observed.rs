@@ -251,7 +251,7 @@ pub enum Lookup<T> {
     /// There, under the id that status names, without the owner's tags.
     Unowned(T),
     /// There, with the owner's tags, and nothing else shows that it is the owner's.
-    Unproven(T, Doubt),
+    Unproven(T, UnprovenReason),
 }
 
 impl<T> Lookup<T> {
@@ -266,7 +266,7 @@ impl<T> Lookup<T> {
 
 /// Why something is not proven to be the claimant's, whatever its tags say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Doubt {
+pub enum UnprovenReason {
     /// Its tags do not name the claimant.
     Tags,
     /// An AWS service made it for itself.
@@ -290,7 +290,7 @@ pub enum Doubt {
     Several,
 }
 
-impl Doubt {
+impl UnprovenReason {
     /// Whether it certainly is not the claimant's. An endpoint whose groups somebody changed may be.
     pub fn is_certain(self) -> bool {
         match self {
@@ -300,7 +300,7 @@ impl Doubt {
     }
 }
 
-impl fmt::Display for Doubt {
+impl fmt::Display for UnprovenReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Tags => "its tags do not name the object",
@@ -402,7 +402,7 @@ impl ObservedService {
 pub struct Observed {
     /// The endpoint.
     pub endpoint: Lookup<ObservedEndpoint>,
-    /// Further endpoints that are the owner's beyond doubt; there are none unless a person copied tags.
+    /// Further endpoints that are the owner's, as is proven; there are none unless a person copied tags.
     pub spare_endpoints: Vec<ObservedEndpoint>,
     /// The generated or custom group.
     pub group: Lookup<ObservedGroup>,

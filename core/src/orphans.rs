@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::attachment::{Interface, ObservedAttachment};
 use crate::ids::GroupId;
-use crate::observed::{Doubt, ObservedEndpoint, ObservedGroup, State};
+use crate::observed::{ObservedEndpoint, ObservedGroup, State, UnprovenReason};
 use crate::ownership::Proof;
 use crate::tags::{self, Clusters, Owner};
 
@@ -51,7 +51,7 @@ enum Evidence {
         /// Its first few groups.
         groups: Vec<GroupId>,
         /// Whether the operator makes such endpoints at all.
-        doubt: Option<Doubt>,
+        unproven: Option<UnprovenReason>,
         /// Whether AWS is deleting it.
         leaving: bool,
     },
@@ -70,17 +70,21 @@ impl Unclaimed {
         if fact.state == State::Deleted {
             return None;
         }
-        let (groups, doubt) = match &fact.attachment {
+        let (groups, unproven) = match &fact.attachment {
             ObservedAttachment::Interface(Interface { groups, .. }) => (Some(groups), None),
-            ObservedAttachment::Other(_) => (None, Some(Doubt::Type)),
+            ObservedAttachment::Other(_) => (None, Some(UnprovenReason::Type)),
         };
         let groups = groups.into_iter().flatten().take(GROUPS_KEPT).cloned().collect();
-        let doubt = match fact.requester_managed {
-            true => Some(Doubt::RequesterManaged),
-            false => doubt,
+        let unproven = match fact.requester_managed {
+            true => Some(UnprovenReason::RequesterManaged),
+            false => unproven,
         };
         let leaving = fact.state == State::Deleting;
-        let evidence = Evidence::Endpoint { groups, doubt, leaving };
+        let evidence = Evidence::Endpoint {
+            groups,
+            unproven,
+            leaving,
+        };
         Some(Self::new(clusters, &fact.tags, evidence))
     }
 
@@ -104,7 +108,7 @@ impl Unclaimed {
     pub fn may_be_own(&self) -> bool {
         match &self.evidence {
             Evidence::Group { named } => *named,
-            Evidence::Endpoint { doubt, .. } => doubt.is_none(),
+            Evidence::Endpoint { unproven, .. } => unproven.is_none(),
         }
     }
 
@@ -181,7 +185,7 @@ pub fn orphans<'a>(objects: &impl Objects, found: impl Iterator<Item = (&'a str,
         .collect();
     let proof = |thing: &Unclaimed| match &thing.evidence {
         Evidence::Group { named } => named.then_some(Proof::Named),
-        Evidence::Endpoint { doubt: Some(_), .. } => None,
+        Evidence::Endpoint { unproven: Some(_), .. } => None,
         Evidence::Endpoint { groups, .. } => groups
             .iter()
             .find(|id| own_groups.get(id.as_str()) == Some(&thing.object()))

@@ -7,7 +7,7 @@
 //! | an endpoint, by the owner's tags | it has such a group | no |
 //! | an endpoint to `provided` groups, by the owner's tags | VPC, service and groups are those of the spec, and its age fits the tags | no, but who may also apply the object can choose the spec |
 //!
-//! The last is all that there is to go by where the operator made no group: see [`Doubt::Age`].
+//! The last is all that there is to go by where the operator made no group: see [`UnprovenReason::Age`].
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,7 +15,7 @@ use std::fmt;
 use crate::api::{SecurityGroupType, VPCEndpointSpec, VPCEndpointStatus};
 use crate::attachment::ObservedAttachment;
 use crate::ids::{EndpointId, GroupId, VpcId};
-use crate::observed::{Doubt, Lookup, ObservedEndpoint, ObservedGroup};
+use crate::observed::{Lookup, ObservedEndpoint, ObservedGroup, UnprovenReason};
 use crate::tags::{self, Claim, Owner};
 use crate::target::Target;
 
@@ -106,27 +106,27 @@ impl fmt::Display for Proof {
 ///
 /// # Errors
 /// Why it is not proven.
-pub fn prove(claimant: &Claimant<'_>, found: Found<'_>) -> Result<Proof, Doubt> {
+pub fn prove(claimant: &Claimant<'_>, found: Found<'_>) -> Result<Proof, UnprovenReason> {
     let owner = claimant.owner;
     let tags = match found {
         Found::Endpoint(fact, _) => &fact.tags,
         Found::Group(fact) => &fact.tags,
     };
     if owner.claim(tags) != Claim::Ours {
-        return Err(Doubt::Tags);
+        return Err(UnprovenReason::Tags);
     }
     let (fact, own_groups) = match found {
         Found::Group(fact) if claimant.group == Some(&fact.id) => return Ok(Proof::Acknowledged),
         Found::Group(fact) if owner.named_group(&fact.name, &fact.description) => return Ok(Proof::Named),
-        Found::Group(_) => return Err(Doubt::Name),
+        Found::Group(_) => return Err(UnprovenReason::Name),
         Found::Endpoint(fact, own_groups) => (fact, own_groups),
     };
     if fact.requester_managed {
-        return Err(Doubt::RequesterManaged);
+        return Err(UnprovenReason::RequesterManaged);
     }
     let groups = match &fact.attachment {
         ObservedAttachment::Interface(interface) => &interface.groups,
-        ObservedAttachment::Other(_) => return Err(Doubt::Type),
+        ObservedAttachment::Other(_) => return Err(UnprovenReason::Type),
     };
     if claimant.endpoint == Some(&fact.id) {
         return Ok(Proof::Acknowledged);
@@ -140,18 +140,18 @@ pub fn prove(claimant: &Claimant<'_>, found: Found<'_>) -> Result<Proof, Doubt> 
         provided: Some(provided),
     }) = claimant.wish
     else {
-        return Err(Doubt::NoOwnGroup);
+        return Err(UnprovenReason::NoOwnGroup);
     };
     if fact.vpc != *vpc {
-        return Err(Doubt::Vpc);
+        return Err(UnprovenReason::Vpc);
     }
     if fact.target.as_ref() != Some(target) {
-        return Err(Doubt::Service);
+        return Err(UnprovenReason::Service);
     }
     let is_of_own_uid = fact.tags.get(tags::UID) == Some(&owner.uid);
     // Those of an endpoint whose answer was lost may be what the spec said before an edit.
     if groups != provided && !is_of_own_uid {
-        return Err(Doubt::Groups);
+        return Err(UnprovenReason::Groups);
     }
     // A former cluster is one that the platform team has named.
     let is_of_own_cluster = fact.tags.get(tags::CLUSTER) == Some(&owner.cluster.own);
@@ -164,7 +164,11 @@ pub fn prove(claimant: &Claimant<'_>, found: Found<'_>) -> Result<Proof, Doubt> 
         let both = fact.created.zip(claimant.cluster_since);
         both.is_some_and(|(created, since)| created < since)
     };
-    if is_of_age { Ok(Proof::Fits) } else { Err(Doubt::Age) }
+    if is_of_age {
+        Ok(Proof::Fits)
+    } else {
+        Err(UnprovenReason::Age)
+    }
 }
 
 /// What a look found of one kind for an object.
@@ -194,7 +198,7 @@ pub enum Named<R> {
 pub struct Own {
     /// The endpoint.
     pub endpoint: Lookup<ObservedEndpoint>,
-    /// Further endpoints that are its own beyond doubt.
+    /// Further endpoints that are proven to be its own.
     pub spare_endpoints: Vec<ObservedEndpoint>,
     /// The group.
     pub group: Lookup<ObservedGroup>,
@@ -209,19 +213,19 @@ pub fn own(claimant: &Claimant<'_>, endpoints: Seen<ObservedEndpoint>, groups: S
     if let (Lookup::Deleted, Some((_, next))) = (&group, further_groups.into_iter().next()) {
         group = Lookup::Owned(next);
     }
-    let (mut proven, mut doubtful) = sorted(endpoints.tagged, |fact| {
+    let (mut proven, mut unproven) = sorted(endpoints.tagged, |fact| {
         prove(claimant, Found::Endpoint(fact, &own_groups))
     });
     let fitting = proven.iter().filter(|(proof, _)| *proof == Proof::Fits).count();
     if proven.first().is_some_and(|(proof, _)| *proof == Proof::Fits) && fitting > 1 {
-        doubtful.extend(proven.drain(..).map(|(_, fact)| (Doubt::Several, fact)));
+        unproven.extend(proven.drain(..).map(|(_, fact)| (UnprovenReason::Several, fact)));
     }
     let is_named = endpoints.named != Named::None;
     let (mut endpoint, mut spare) = lookup(claimant, endpoints.named, proven);
     if endpoint == Lookup::Absent
-        && let Some((doubt, fact)) = doubtful.into_iter().find(|(doubt, _)| !doubt.is_certain())
+        && let Some((reason, fact)) = unproven.into_iter().find(|(reason, _)| !reason.is_certain())
     {
-        endpoint = Lookup::Unproven(fact, doubt);
+        endpoint = Lookup::Unproven(fact, reason);
     }
     // Where another is acknowledged, the operator has made none for this spec beside it.
     let is_settled = is_named || endpoint.owned().is_some();
@@ -234,18 +238,18 @@ pub fn own(claimant: &Claimant<'_>, endpoints: Seen<ObservedEndpoint>, groups: S
 }
 
 /// What is proven, the best first, and what is not.
-type Sorted<R> = (Vec<(Proof, R)>, Vec<(Doubt, R)>);
+type Sorted<R> = (Vec<(Proof, R)>, Vec<(UnprovenReason, R)>);
 
-fn sorted<R>(tagged: Vec<R>, prove: impl Fn(&R) -> Result<Proof, Doubt>) -> Sorted<R> {
-    let (mut proven, mut doubtful) = (Vec::new(), Vec::new());
+fn sorted<R>(tagged: Vec<R>, prove: impl Fn(&R) -> Result<Proof, UnprovenReason>) -> Sorted<R> {
+    let (mut proven, mut unproven) = (Vec::new(), Vec::new());
     for fact in tagged {
         match prove(&fact) {
             Ok(proof) => proven.push((proof, fact)),
-            Err(doubt) => doubtful.push((doubt, fact)),
+            Err(reason) => unproven.push((reason, fact)),
         }
     }
     proven.sort_by(|(a, _), (b, _)| a.cmp(b));
-    (proven, doubtful)
+    (proven, unproven)
 }
 
 /// What can be an object's.
@@ -405,7 +409,12 @@ mod tests {
 
     #[test]
     fn a_group_is_proven_by_status_or_by_what_aws_fixes() {
-        type Case = (&'static str, bool, fn(&mut ObservedGroup), Result<Proof, Doubt>);
+        type Case = (
+            &'static str,
+            bool,
+            fn(&mut ObservedGroup),
+            Result<Proof, UnprovenReason>,
+        );
         let cases: [Case; 9] = [
             ("as it was made", false, |_| {}, Ok(Proof::Named)),
             ("acknowledged", true, |_| {}, Ok(Proof::Acknowledged)),
@@ -419,13 +428,13 @@ mod tests {
                 "acknowledged, and its tags name another",
                 true,
                 |fact| fact.tags = tagged(tags::NAME, "other"),
-                Err(Doubt::Tags),
+                Err(UnprovenReason::Tags),
             ),
             (
                 "acknowledged, and its tags are lost",
                 true,
                 |fact| fact.tags.clear(),
-                Err(Doubt::Tags),
+                Err(UnprovenReason::Tags),
             ),
             (
                 "restored: under another UID",
@@ -446,13 +455,13 @@ mod tests {
                 "of another cluster, and tagged as this one's",
                 false,
                 |fact| fact.description = "VPC endpoint ns/db of cluster other".into(),
-                Err(Doubt::Name),
+                Err(UnprovenReason::Name),
             ),
             (
                 "a stranger's, with planted tags",
                 false,
                 |fact| (fact.name, fact.description) = ("database".into(), "payments".into()),
-                Err(Doubt::Name),
+                Err(UnprovenReason::Name),
             ),
         ];
         let (owner, wish) = (owner(), wish(None));
@@ -487,7 +496,12 @@ mod tests {
     fn an_endpoint_is_proven_by_status_by_its_group_or_by_a_spec_that_fits_at_the_right_time() {
         use Beside::{Generated, Nothing, OwnGroup, Provided, Status};
         const GIVEN: Beside = Provided(&["sg-given"]);
-        type Case = (&'static str, Beside, fn(&mut ObservedEndpoint), Result<Proof, Doubt>);
+        type Case = (
+            &'static str,
+            Beside,
+            fn(&mut ObservedEndpoint),
+            Result<Proof, UnprovenReason>,
+        );
         let with_group = || Ok(Proof::OwnGroup("sg-own".into()));
         let cases: [Case; 25] = [
             ("acknowledged", Status, |_| {}, Ok(Proof::Acknowledged)),
@@ -495,19 +509,19 @@ mod tests {
                 "acknowledged, and its tags name another",
                 Status,
                 |fact| fact.tags = tagged(tags::NAMESPACE, "other"),
-                Err(Doubt::Tags),
+                Err(UnprovenReason::Tags),
             ),
             (
                 "acknowledged, and its tags are lost",
                 Status,
                 |fact| fact.tags.clear(),
-                Err(Doubt::Tags),
+                Err(UnprovenReason::Tags),
             ),
             (
                 "acknowledged by a status that somebody forged",
                 Status,
                 |fact| fact.attachment = ObservedAttachment::Other("Gateway".into()),
-                Err(Doubt::Type),
+                Err(UnprovenReason::Type),
             ),
             ("with the owner's group", OwnGroup, |_| {}, with_group()),
             (
@@ -526,32 +540,37 @@ mod tests {
                 "with the owner's group, of a service of AWS",
                 OwnGroup,
                 |fact| fact.requester_managed = true,
-                Err(Doubt::RequesterManaged),
+                Err(UnprovenReason::RequesterManaged),
             ),
             (
                 "a stranger's, with planted tags",
                 Generated,
                 |_| {},
-                Err(Doubt::NoOwnGroup),
+                Err(UnprovenReason::NoOwnGroup),
             ),
-            ("a stranger's, for no spec", Nothing, |_| {}, Err(Doubt::NoOwnGroup)),
+            (
+                "a stranger's, for no spec",
+                Nothing,
+                |_| {},
+                Err(UnprovenReason::NoOwnGroup),
+            ),
             (
                 "a stranger's gateway endpoint",
                 Generated,
                 |fact| fact.attachment = ObservedAttachment::Other("Gateway".into()),
-                Err(Doubt::Type),
+                Err(UnprovenReason::Type),
             ),
             (
                 "one whose type is not told",
                 GIVEN,
                 |fact| fact.attachment = ObservedAttachment::Other(String::new()),
-                Err(Doubt::Type),
+                Err(UnprovenReason::Type),
             ),
             (
                 "one that a service of AWS made for itself",
                 GIVEN,
                 |fact| fact.requester_managed = true,
-                Err(Doubt::RequesterManaged),
+                Err(UnprovenReason::RequesterManaged),
             ),
             (
                 "made by the object, and its answer was lost",
@@ -569,13 +588,13 @@ mod tests {
                 "older than the object, with its UID planted",
                 GIVEN,
                 |fact| fact.created = Some(OBJECT - 3),
-                Err(Doubt::Age),
+                Err(UnprovenReason::Age),
             ),
             (
                 "of no age, with its UID planted",
                 GIVEN,
                 |fact| fact.created = None,
-                Err(Doubt::Age),
+                Err(UnprovenReason::Age),
             ),
             (
                 "rebuilt: under another UID, older than the cluster",
@@ -587,13 +606,13 @@ mod tests {
                 "under another UID, younger than the cluster",
                 GIVEN,
                 |fact| fact.tags = tagged(tags::UID, "another"),
-                Err(Doubt::Age),
+                Err(UnprovenReason::Age),
             ),
             (
                 "under no UID, younger than the cluster",
                 GIVEN,
                 |fact| _ = fact.tags.remove(tags::UID),
-                Err(Doubt::Age),
+                Err(UnprovenReason::Age),
             ),
             (
                 "of a cluster that is taken over",
@@ -605,19 +624,19 @@ mod tests {
                 "in another VPC",
                 GIVEN,
                 |fact| fact.vpc = "vpc-2".into(),
-                Err(Doubt::Vpc),
+                Err(UnprovenReason::Vpc),
             ),
             (
                 "of another service",
                 GIVEN,
                 |fact| fact.target = Some(service("s3")),
-                Err(Doubt::Service),
+                Err(UnprovenReason::Service),
             ),
             (
                 "rebuilt, with other groups",
                 Provided(&["sg-given", "sg-2"]),
                 |fact| (fact.tags, fact.created) = (tagged(tags::UID, "another"), Some(CLUSTER - 1)),
-                Err(Doubt::Groups),
+                Err(UnprovenReason::Groups),
             ),
             (
                 "made by the object before its groups were edited",
@@ -688,7 +707,10 @@ mod tests {
         );
 
         let found = own(&unnamed, seen(Named::None, vec![other("vpce-0")]), groups());
-        assert_eq!(found.endpoint, Lookup::Unproven(other("vpce-0"), Doubt::NoOwnGroup));
+        assert_eq!(
+            found.endpoint,
+            Lookup::Unproven(other("vpce-0"), UnprovenReason::NoOwnGroup)
+        );
 
         let planted = || seen(Named::None, vec![planted_group.clone()]);
         let found = own(&unnamed, seen(Named::None, Vec::new()), planted());
@@ -710,7 +732,10 @@ mod tests {
         let nothing = || seen(Named::None, Vec::new());
         let unnamed = claimant(&owner, Some(&wish));
         let found = own(&unnamed, seen(Named::None, both()), nothing());
-        assert_eq!(found.endpoint, Lookup::Unproven(other("vpce-0"), Doubt::Several));
+        assert_eq!(
+            found.endpoint,
+            Lookup::Unproven(other("vpce-0"), UnprovenReason::Several)
+        );
         let id = EndpointId::from("vpce-1");
         let named = Claimant {
             endpoint: Some(&id),

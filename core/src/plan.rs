@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::attachment::{Attachment, Interface};
 use crate::conditions::{Finding, Reason};
 use crate::desired::{Desired, Groups};
-use crate::observed::{Doubt, Lookup, Observed};
+use crate::observed::{Lookup, Observed, UnprovenReason};
 use crate::tags::{self, Claim, Owner};
 
-mod absence;
+mod deletion;
 mod effect;
 mod endpoint;
 mod group;
@@ -21,7 +21,7 @@ use endpoint::plan_endpoint;
 use group::plan_group;
 use service::plan_service;
 
-pub use absence::{Farewell, plan_deletion};
+pub use deletion::plan_deletion;
 pub use effect::{Change, Effect, Outcome};
 pub use progress::{Fallbacks, Left, Part, Progress, Undone};
 pub use service::service_conflict;
@@ -41,21 +41,21 @@ pub struct Plan {
 
 /// What planning needs beside what is desired and what is there.
 #[derive(Debug, Clone, Copy)]
-pub struct Memory<'a> {
+pub struct PlanContext<'a> {
     /// The keys of the tags that we set for the user, from status.
     pub tag_keys: &'a [String],
-    /// The id of the hold that forbids creates in this region, if one does.
-    pub held: Option<&'a str>,
+    /// The id that resumes creation in this region, where it is paused.
+    pub paused: Option<&'a str>,
     /// What AWS refused in the usual way.
     pub fallbacks: Fallbacks,
 }
 
 /// Plans towards what is desired.
-pub fn plan(owner: &Owner, desired: &Desired, observed: &Observed, memory: Memory<'_>) -> Plan {
+pub fn plan(owner: &Owner, desired: &Desired, observed: &Observed, context: PlanContext<'_>) -> Plan {
     let mut steps = Vec::new();
-    let group = plan_group(owner, desired, &observed.group, &observed.endpoint, memory, &mut steps);
+    let group = plan_group(owner, desired, &observed.group, &observed.endpoint, context, &mut steps);
     let mut endpoint = match group {
-        Ok(groups) => plan_endpoint(owner, desired, observed, groups, memory, &mut steps),
+        Ok(groups) => plan_endpoint(owner, desired, observed, groups, context, &mut steps),
         Err(finding) => finding,
     };
     let Attachment::Interface(Interface { groups, .. }) = &desired.attachment;
@@ -92,7 +92,7 @@ fn plan_tags(
     id: ResourceId,
     desired: &Desired,
     there: &BTreeMap<String, String>,
-    memory: Memory<'_>,
+    context: PlanContext<'_>,
     steps: &mut Vec<Step>,
 ) {
     let missing: BTreeMap<String, String> = desired
@@ -101,7 +101,7 @@ fn plan_tags(
         .filter(|(key, value)| there.get(*key) != Some(value))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
-    let surplus: BTreeSet<String> = memory
+    let surplus: BTreeSet<String> = context
         .tag_keys
         .iter()
         .filter(|key| there.contains_key(*key) && !desired.tags.contains_key(*key))
@@ -117,24 +117,24 @@ fn plan_tags(
     }
 }
 
-/// What the condition says while a hold forbids creates.
-pub fn held(hold: &str) -> Finding {
+/// What the condition says while creation is paused.
+fn creation_paused(id: &str) -> Finding {
     Finding::bad(
         Reason::CreationPaused,
         format!(
             "many endpoints of this region vanished at once, so creation is paused until the platform team has found the \
-             cause and resumes it with the annotation {} of the AWSAccount: resume id {hold}",
+             cause and resumes it with the annotation {} of the AWSAccount: resume id {id}",
             crate::api::RESUME_CREATION
         ),
     )
 }
 
 /// What the condition says of what carries the object's tags and nothing else that proves it.
-fn unproven(kind: &str, id: &str, doubt: Doubt) -> Finding {
+fn unproven(kind: &str, id: &str, reason: UnprovenReason) -> Finding {
     Finding::bad(
         Reason::OwnershipLost,
         format!(
-            "{kind} {id} carries the tags of this object, but {doubt}, and whoever may tag in the AWS account can set tags: it is neither \
+            "{kind} {id} carries the tags of this object, but {reason}, and whoever may tag in the AWS account can set tags: it is neither \
              changed nor deleted, and nothing is made in its place. Ask your platform team: if it is not this object's, its tags {}* have \
              to go",
             tags::RESERVED_PREFIX
@@ -142,7 +142,7 @@ fn unproven(kind: &str, id: &str, doubt: Doubt) -> Finding {
     )
 }
 
-fn lost(owner: &Owner, kind: &str, id: &str, there: &BTreeMap<String, String>) -> Finding {
+fn ownership_lost(owner: &Owner, kind: &str, id: &str, there: &BTreeMap<String, String>) -> Finding {
     if owner.claim(there) == Claim::Another {
         return Finding::bad(
             Reason::OwnershipLost,

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use vpce_core::api::VPCEndpointSpec;
+use vpce_core::api::{DeletionPolicy, VPCEndpointSpec};
 use vpce_core::conditions::{EventKind, Finding, Reason};
 use vpce_core::desired::{self, Desired};
 use vpce_core::observed::{Lookup, Observed};
-use vpce_core::plan::{self, Farewell, Memory, Plan, Step, simulate};
+use vpce_core::plan::{self, Plan, PlanContext, Step, simulate};
 use vpce_core::resolve::{Resolved, Writes};
 use vpce_core::tags::{self, Owner};
 
@@ -32,7 +32,7 @@ impl Reconciliation<'_> {
         spec: Option<&VPCEndpointSpec>,
         resolved: &Resolved,
         desired: Option<&Desired>,
-        farewell: Farewell<'_>,
+        policy: Result<DeletionPolicy, &Finding>,
         region: &Arc<Region>,
         ec2: &Ec2,
     ) -> Result<Next, kube::Error> {
@@ -103,11 +103,9 @@ impl Reconciliation<'_> {
                     .conclude(resolved, desired, &seen, absence_unconfirmed(), Next::After(wait))
                     .await;
             }
-            let mut plan = self.plan(desired, farewell, &seen, held.as_deref());
+            let mut plan = self.plan(desired, policy, &seen, held.as_deref());
             if let Writes::Frozen(finding) = &resolved.writes {
-                let simulated = simulate(&seen, desired, |seen| {
-                    self.plan(desired, farewell, seen, held.as_deref())
-                });
+                let simulated = simulate(&seen, desired, |seen| self.plan(desired, policy, seen, held.as_deref()));
                 self.hold_back(resolved, finding, &simulated.steps, &mut plan);
             }
             if held.is_some() {
@@ -154,7 +152,7 @@ impl Reconciliation<'_> {
                 if self.moving.is_some() {
                     return self.unbind().await;
                 }
-                self.record_deletion(farewell, &seen);
+                self.record_deletion(policy, &seen);
                 return self.remove_finalizer().await;
             }
             if nothing_to_do && plan.endpoint.ok {
@@ -209,19 +207,19 @@ impl Reconciliation<'_> {
     pub(super) fn plan(
         &self,
         desired: Option<&Desired>,
-        farewell: Farewell<'_>,
+        policy: Result<DeletionPolicy, &Finding>,
         seen: &Observed,
         held: Option<&str>,
     ) -> Plan {
         let Some(desired) = desired else {
-            return plan::plan_deletion(&self.owner, seen, farewell);
+            return plan::plan_deletion(&self.owner, seen, policy);
         };
-        let memory = Memory {
+        let context = PlanContext {
             tag_keys: &self.object.status.tag_keys,
-            held,
+            paused: held,
             fallbacks: self.ctx.memories.with(&self.object, |memory| memory.fallbacks),
         };
-        plan::plan(&self.owner, desired, seen, memory)
+        plan::plan(&self.owner, desired, seen, context)
     }
 
     /// Whether something was made for another object of this name, and this one finds it for the first time.

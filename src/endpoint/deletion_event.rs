@@ -1,9 +1,8 @@
 //! The event that says, when an object goes, what was deleted in AWS for it, or stays there.
 
-use vpce_core::api::VPCEndpointStatus;
-use vpce_core::conditions::EventKind;
+use vpce_core::api::{DeletionPolicy, VPCEndpointStatus};
+use vpce_core::conditions::{EventKind, Finding};
 use vpce_core::observed::{Lookup, Observed};
-use vpce_core::plan::Farewell;
 use vpce_core::tags::RETAINED;
 
 use super::reconcile::Reconciliation;
@@ -11,24 +10,24 @@ use super::status;
 
 impl Reconciliation<'_> {
     /// Tells it while the object is still there to tell it on.
-    pub(super) fn record_deletion(&self, farewell: Farewell<'_>, seen: &Observed) {
+    pub(super) fn record_deletion(&self, policy: Result<DeletionPolicy, &Finding>, seen: &Observed) {
         let status = &self.object.status;
         let Some(binding) = status::binding(status) else {
             return;
         };
-        let (reason, resources, what) = match farewell {
-            Farewell::Delete => (
+        let (reason, resources, what) = match policy {
+            Ok(DeletionPolicy::Delete) => (
                 "Deleted",
                 deleted(status),
                 "deleted; an object that is applied again gets another endpoint, with another DNS name",
             ),
-            Farewell::Retain => (
+            Ok(DeletionPolicy::Retain) => (
                 "Retained",
                 retained(seen),
                 "retained: no object stands for it any more, and it costs on (docs/guides/deleted-by-accident.md)",
             ),
             // Nothing was left, or the object would have stayed.
-            Farewell::Refused(_) => return,
+            Err(_) => return,
         };
         if resources.is_empty() {
             return;

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use vpce_core::authorize::authorize_deletion;
 use vpce_core::conditions::{Finding, Reason};
 use vpce_core::observed::Lookup;
-use vpce_core::plan::{Farewell, Step, simulate};
+use vpce_core::plan::{Step, simulate};
 use vpce_core::resolve::{Binding, Writes};
 
 use super::context::Context;
 use super::explain::explain;
 use super::observe::{self, Age, observe};
-use super::reconcile::{Reconciliation, farewell, is_legacy, not_ready};
+use super::reconcile::{Reconciliation, is_legacy, not_ready};
 use super::status::{self, Standing};
 use crate::aws::ec2::Ec2;
 use crate::aws::region::{RefreshError, Region};
@@ -87,17 +88,11 @@ pub async fn preview(ctx: &Context, object: Arc<Endpoint>) -> Result<Preview, Fi
         known,
         desired.as_ref(),
     );
-    let refused;
-    let farewell = match farewell(policy, &resolved, &reconciliation.owner.namespace) {
-        Ok(farewell) => farewell,
-        Err(why) => {
-            refused = why;
-            Farewell::Refused(&refused)
-        }
-    };
-    let now = reconciliation.plan(desired.as_ref(), farewell, &seen, None);
+    let policy = authorize_deletion(policy, &resolved, &reconciliation.owner.namespace);
+    let policy = policy.as_ref().copied();
+    let now = reconciliation.plan(desired.as_ref(), policy, &seen, None);
     let simulated = simulate(&seen, desired.as_ref(), |seen| {
-        reconciliation.plan(desired.as_ref(), farewell, seen, None)
+        reconciliation.plan(desired.as_ref(), policy, seen, None)
     });
     let mut unconfirmed = Vec::new();
     if seen.endpoint == Lookup::Unconfirmed {

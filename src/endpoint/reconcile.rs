@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 use vpce_core::api::{DeletionPolicy, ENDPOINT_FINALIZER, KOPF_ANNOTATION_PREFIX, KOPF_FINALIZER, VPCEndpointSpec};
-use vpce_core::authorize::authorize;
+use vpce_core::authorize::{authorize, authorize_deletion};
 use vpce_core::conditions::{EventKind, Finding, Reason};
 use vpce_core::desired::{self, Desired};
 use vpce_core::guardrails;
 use vpce_core::ids::GroupId;
 use vpce_core::metadata::Allowed;
-use vpce_core::plan::Farewell;
 use vpce_core::resolve::{self, Resolved, Subject, Writes};
 use vpce_core::tags::Owner;
 
@@ -186,21 +185,21 @@ pub async fn reconcile(ctx: &Context, object: Arc<Endpoint>) -> Result<Next, kub
             }
         }
     }
-    let refused;
-    let farewell = match (
-        reconciliation.moving.is_some(),
-        farewell(deletion_policy, &resolved, &reconciliation.owner.namespace),
-    ) {
+    let policy = if reconciliation.moving.is_some() {
         // It was never Ready, so nobody can want it retained.
-        (true, _) => Farewell::Delete,
-        (false, Ok(farewell)) => farewell,
-        (false, Err(why)) => {
-            refused = why;
-            Farewell::Refused(&refused)
-        }
+        Ok(DeletionPolicy::Delete)
+    } else {
+        authorize_deletion(deletion_policy, &resolved, &reconciliation.owner.namespace)
     };
     reconciliation
-        .converge(spec.as_ref(), &resolved, desired.as_ref(), farewell, &region, &ec2)
+        .converge(
+            spec.as_ref(),
+            &resolved,
+            desired.as_ref(),
+            policy.as_ref().copied(),
+            &region,
+            &ec2,
+        )
         .await
 }
 
@@ -427,29 +426,6 @@ impl<'a> Reconciliation<'a> {
             self.ctx.shared.requeuer.account(&account);
         }
         Ok(Next::Gone)
-    }
-}
-
-/// What becomes of the AWS resources of an object that is deleted; or why that which it asks for is not done. Nobody walks away with an
-/// endpoint: what is retained has to be allowed, and not while the mapping is gone.
-pub(super) fn farewell(
-    policy: Option<DeletionPolicy>,
-    resolved: &Resolved,
-    namespace: &str,
-) -> Result<Farewell<'static>, Finding> {
-    let account = &resolved.binding.account;
-    let policy = DeletionPolicy::of(policy, &resolved.account);
-    guardrails::check_deletion_policy(account, &resolved.account, policy)?;
-    match policy {
-        DeletionPolicy::Delete => Ok(Farewell::Delete),
-        DeletionPolicy::Retain if resolved.mapped => Ok(Farewell::Retain),
-        DeletionPolicy::Retain => Err(Finding::bad(
-            Reason::MappingRevoked,
-            format!(
-                "AWSAccount {account} no longer maps the namespace {namespace}, and nothing is retained meanwhile: set \
-                 deletion_policy to Delete, or ask your platform team to map it again; what is in AWS stays until then"
-            ),
-        )),
     }
 }
 

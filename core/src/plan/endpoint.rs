@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Memory, ResourceId, Step, held, lost, plan_tags, unproven};
+use super::{PlanContext, ResourceId, Step, creation_paused, ownership_lost, plan_tags, unproven};
 use crate::attachment::{Attachment, AttachmentChange, Interface, InterfaceChange, ObservedAttachment};
 use crate::conditions::{Finding, Reason};
 use crate::desired::{Desired, Groups};
@@ -15,11 +15,11 @@ pub(super) fn plan_endpoint(
     desired: &Desired,
     observed: &Observed,
     groups: Option<BTreeSet<GroupId>>,
-    memory: Memory<'_>,
+    context: PlanContext<'_>,
     steps: &mut Vec<Step>,
 ) -> Finding {
     match &observed.endpoint {
-        Lookup::Absent | Lookup::Deleted if let Some(hold) = memory.held => held(hold),
+        Lookup::Absent | Lookup::Deleted if let Some(id) = context.paused => creation_paused(id),
         Lookup::Absent => {
             steps.extend(groups.map(|groups| create(desired, groups)));
             Finding::bad(Reason::Creating, "the endpoint is being made")
@@ -32,14 +32,14 @@ pub(super) fn plan_endpoint(
             Reason::DeletedInAWS,
             "AWS does not know the endpoint any more; asking again before it is believed gone",
         ),
-        Lookup::Unowned(fact) => lost(owner, "endpoint", fact.id.as_str(), &fact.tags),
-        Lookup::Unproven(fact, doubt) => unproven("endpoint", fact.id.as_str(), *doubt),
+        Lookup::Unowned(fact) => ownership_lost(owner, "endpoint", fact.id.as_str(), &fact.tags),
+        Lookup::Unproven(fact, reason) => unproven("endpoint", fact.id.as_str(), *reason),
         Lookup::Owned(fact) => match obstacle(fact, desired) {
             Some(finding) => finding,
             None => {
                 let id = ResourceId::Endpoint(fact.id.clone());
-                plan_tags(id, desired, &fact.tags, memory, steps);
-                plan_changes(owner, desired, fact, &observed.group, groups, memory, steps)
+                plan_tags(id, desired, &fact.tags, context, steps);
+                plan_changes(owner, desired, fact, &observed.group, groups, context, steps)
             }
         },
     }
@@ -124,7 +124,7 @@ fn plan_changes(
     fact: &ObservedEndpoint,
     group: &Lookup<ObservedGroup>,
     groups: Option<BTreeSet<GroupId>>,
-    memory: Memory<'_>,
+    context: PlanContext<'_>,
     steps: &mut Vec<Step>,
 ) -> Finding {
     let id = &fact.id;
@@ -143,15 +143,15 @@ fn plan_changes(
         State::Available => {
             let Some(groups) = groups else {
                 // AWS does not make the group: what the endpoint needs besides does not wait for it.
-                if memory.fallbacks.parts_apart {
-                    steps.extend(plan_modify(fact, desired, None, memory));
+                if context.fallbacks.parts_apart {
+                    steps.extend(plan_modify(fact, desired, None, context));
                 }
-                return match (memory.held, group) {
-                    (Some(hold), Lookup::Absent | Lookup::Deleted) => held(hold),
+                return match (context.paused, group) {
+                    (Some(id), Lookup::Absent | Lookup::Deleted) => creation_paused(id),
                     _ => Finding::bad(Reason::Updating, "the endpoint's security group is being made"),
                 };
             };
-            steps.extend(plan_modify(fact, desired, Some(&groups), memory));
+            steps.extend(plan_modify(fact, desired, Some(&groups), context));
             if fact.interfaces.is_empty() {
                 return Finding::bad(
                     Reason::Partial,
@@ -183,12 +183,12 @@ fn plan_modify(
     fact: &ObservedEndpoint,
     desired: &Desired,
     groups: Option<&BTreeSet<GroupId>>,
-    memory: Memory<'_>,
+    context: PlanContext<'_>,
 ) -> Vec<Step> {
     let change = match (&fact.attachment, &desired.attachment) {
         (ObservedAttachment::Interface(there), Attachment::Interface(desired)) => {
             let mut change = InterfaceChange::between(there, desired, groups.unwrap_or(&there.groups));
-            if memory.fallbacks.swap_subnets_apart && !change.remove_subnets.is_empty() {
+            if context.fallbacks.swap_subnets_apart && !change.remove_subnets.is_empty() {
                 change.add_subnets.clear();
             }
             AttachmentChange::Interface(change)
@@ -201,7 +201,7 @@ fn plan_modify(
         change,
     };
     let parts = all.parts();
-    if memory.fallbacks.parts_apart || parts.is_empty() {
+    if context.fallbacks.parts_apart || parts.is_empty() {
         return parts;
     }
     vec![all]

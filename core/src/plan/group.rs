@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::endpoint::is_for;
-use super::{Memory, ResourceId, Step, lost, plan_tags, unproven};
+use super::{PlanContext, ResourceId, Step, ownership_lost, plan_tags, unproven};
 use crate::attachment::{Attachment, Interface};
 use crate::conditions::Finding;
 use crate::desired::{Desired, Groups, OwnGroup};
@@ -18,7 +18,7 @@ pub(super) fn plan_group(
     desired: &Desired,
     group: &Lookup<ObservedGroup>,
     endpoint: &Lookup<ObservedEndpoint>,
-    memory: Memory<'_>,
+    context: PlanContext<'_>,
     steps: &mut Vec<Step>,
 ) -> Result<Option<BTreeSet<GroupId>>, Finding> {
     let Attachment::Interface(Interface { groups, .. }) = &desired.attachment;
@@ -28,12 +28,12 @@ pub(super) fn plan_group(
     };
     match group {
         Lookup::Owned(fact) => {
-            plan_rules(own, fact, memory, steps);
-            plan_tags(ResourceId::Group(fact.id.clone()), desired, &fact.tags, memory, steps);
+            plan_rules(own, fact, context, steps);
+            plan_tags(ResourceId::Group(fact.id.clone()), desired, &fact.tags, context, steps);
             Ok(Some(BTreeSet::from([fact.id.clone()])))
         }
-        Lookup::Unowned(fact) => Err(lost(owner, "security group", fact.id.as_str(), &fact.tags)),
-        Lookup::Unproven(fact, doubt) => Err(unproven("security group", fact.id.as_str(), *doubt)),
+        Lookup::Unowned(fact) => Err(ownership_lost(owner, "security group", fact.id.as_str(), &fact.tags)),
+        Lookup::Unproven(fact, reason) => Err(unproven("security group", fact.id.as_str(), *reason)),
         Lookup::Unconfirmed => Ok(None),
         Lookup::Absent | Lookup::Deleted => {
             // Nothing is made for an endpoint that will not be made or that is not ours to change.
@@ -42,7 +42,7 @@ pub(super) fn plan_group(
                 Lookup::Owned(fact) => fact.state == State::Available && is_for(fact, desired),
                 Lookup::Unconfirmed | Lookup::Deleted | Lookup::Unowned(_) | Lookup::Unproven(..) => false,
             };
-            if wanted && memory.held.is_none() {
+            if wanted && context.paused.is_none() {
                 steps.push(Step::CreateGroup {
                     name: own.name.clone(),
                     description: own.description.clone(),
@@ -55,7 +55,7 @@ pub(super) fn plan_group(
     }
 }
 
-fn plan_rules(own: &OwnGroup, fact: &ObservedGroup, memory: Memory<'_>, steps: &mut Vec<Step>) {
+fn plan_rules(own: &OwnGroup, fact: &ObservedGroup, context: PlanContext<'_>, steps: &mut Vec<Step>) {
     let both = [
         (Direction::Ingress, &own.ingress, &fact.ingress),
         (Direction::Egress, &own.egress, &fact.egress),
@@ -90,14 +90,14 @@ fn plan_rules(own: &OwnGroup, fact: &ObservedGroup, memory: Memory<'_>, steps: &
             }
         }
         let all = Step::Authorize(group(), direction, missing);
-        authorize.extend(match memory.fallbacks.parts_apart {
+        authorize.extend(match context.fallbacks.parts_apart {
             true => all.parts(),
             false => vec![all],
         });
         revoke.push(Step::Revoke(group(), direction, surplus));
         let mut describe = vec![Step::UpdateRuleDescriptions(group(), direction, described_otherwise)];
         // Authorize first: what is allowed before and after stays allowed in between.
-        let in_order = match memory.fallbacks.revoke_first {
+        let in_order = match context.fallbacks.revoke_first {
             false => [&mut authorize, &mut describe, &mut revoke],
             true => [&mut revoke, &mut describe, &mut authorize],
         };

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use vpce_core::api::DeletionPolicy;
 use vpce_core::attachment::{Attachment, AttachmentChange, Interface};
 use vpce_core::conditions::Reason;
 use vpce_core::desired::{Desired, Groups};
 use vpce_core::observed::{Lookup, Observed, State};
-use vpce_core::plan::{Fallbacks, Farewell, Memory, Step, plan, plan_deletion};
+use vpce_core::plan::{Fallbacks, PlanContext, Step, plan, plan_deletion};
 use vpce_core::{rules, tags};
 
 use crate::observations::*;
@@ -169,12 +170,12 @@ fn a_tag_taken_out_of_the_spec_is_removed_if_we_set_it() {
     drifted(&mut endpoint(&mut observed).tags);
     drifted(&mut group(&mut observed).tags);
     let keys = ["old", "cost", tags::UID, tags::NAME].map(str::to_owned);
-    let memory = Memory {
+    let context = PlanContext {
         tag_keys: &keys,
         ..NOTHING
     };
     assert_eq!(
-        words(&plan(&owner(), &desired, &observed, memory)),
+        words(&plan(&owner(), &desired, &observed, context)),
         [
             "remove tags of sg-own: old",
             "set tags of sg-own: cost",
@@ -189,11 +190,11 @@ fn owner_tags_are_never_removed_by_a_plan() {
     let (mut desired, observed) = spoiled(|_, _| ());
     desired.tags.remove(tags::UID);
     let keys = [tags::UID.to_owned()];
-    let memory = Memory {
+    let context = PlanContext {
         tag_keys: &keys,
         ..NOTHING
     };
-    assert_eq!(words(&plan(&owner(), &desired, &observed, memory)), [""; 0]);
+    assert_eq!(words(&plan(&owner(), &desired, &observed, context)), [""; 0]);
 }
 
 #[test]
@@ -427,14 +428,14 @@ fn a_generated_group_that_is_provided_afterwards_is_kept() {
 }
 
 #[test]
-fn a_hold_forbids_creates_and_nothing_else() {
-    let memory = Memory {
-        held: Some("h-1"),
+fn paused_creation_forbids_creates_and_nothing_else() {
+    let context = PlanContext {
+        paused: Some("h-1"),
         ..NOTHING
     };
-    let held = |spoil: Spoil| {
+    let paused = |spoil: Spoil| {
         let (desired, observed) = spoiled(spoil);
-        plan(&owner(), &desired, &observed, memory)
+        plan(&owner(), &desired, &observed, context)
     };
     let creates: [(&str, Spoil); 5] = [
         ("nothing there", |_, observed| *observed = nothing()),
@@ -450,7 +451,7 @@ fn a_hold_forbids_creates_and_nothing_else() {
         }),
     ];
     for (name, spoil) in creates {
-        let found = held(spoil);
+        let found = paused(spoil);
         assert_eq!(words(&found), [""; 0], "{name}");
         assert_eq!(found.endpoint.reason, Reason::CreationPaused, "{name}");
         assert!(
@@ -459,9 +460,9 @@ fn a_hold_forbids_creates_and_nothing_else() {
             found.endpoint.message
         );
     }
-    let changed = held(|_, observed| attached_mut(endpoint(observed)).groups.clear());
+    let changed = paused(|_, observed| attached_mut(endpoint(observed)).groups.clear());
     assert_eq!(words(&changed), ["change vpce-1: attach sg-own"]);
-    let unseen = held(|_, observed| observed.endpoint = Lookup::Unconfirmed);
+    let unseen = paused(|_, observed| observed.endpoint = Lookup::Unconfirmed);
     assert_eq!(unseen.endpoint.reason, Reason::DeletedInAWS);
 }
 
@@ -471,7 +472,7 @@ fn a_swap_of_subnets_in_one_zone_removes_first_and_adds_afterwards() {
         asked_mut(desired).subnets = ["subnet-a2".into(), "subnet-b1".into()].into();
         attached_mut(endpoint(observed)).groups.clear();
     });
-    let memory = Memory {
+    let context = PlanContext {
         fallbacks: Fallbacks {
             swap_subnets_apart: true,
             ..USUAL
@@ -479,13 +480,13 @@ fn a_swap_of_subnets_in_one_zone_removes_first_and_adds_afterwards() {
         ..NOTHING
     };
     assert_eq!(
-        words(&plan(&owner(), &desired, &observed, memory)),
+        words(&plan(&owner(), &desired, &observed, context)),
         ["change vpce-1: attach sg-own, remove subnet-a1"]
     );
     attached_mut(endpoint(&mut observed)).groups = [OWN_GROUP.into()].into();
     attached_mut(endpoint(&mut observed)).subnets = ["subnet-b1".into()].into();
     assert_eq!(
-        words(&plan(&owner(), &desired, &observed, memory)),
+        words(&plan(&owner(), &desired, &observed, context)),
         ["change vpce-1: add subnet-a2"]
     );
 }
@@ -583,7 +584,7 @@ fn what_anothers_tags_name_is_nobodys_to_take_back() {
     fact.tags.insert(tags::NAME.into(), "another".into());
     observed.endpoint = Lookup::Unowned(fact);
     let living = planned(&desired, &observed);
-    let leaving = plan_deletion(&owner(), &observed, Farewell::Delete);
+    let leaving = plan_deletion(&owner(), &observed, Ok(DeletionPolicy::Delete));
     for found in [living, leaving] {
         assert_eq!(found.endpoint.reason, Reason::OwnershipLost);
         let message = found.endpoint.message;

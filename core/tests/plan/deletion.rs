@@ -1,18 +1,19 @@
 //! Tables of cases of planning towards nothing.
 
+use vpce_core::api::DeletionPolicy;
 use vpce_core::conditions::{Finding, Reason};
 use vpce_core::observed::{Lookup, Observed, State};
-use vpce_core::plan::{Farewell, Plan, plan_deletion};
+use vpce_core::plan::{Plan, plan_deletion};
 use vpce_core::tags;
 
 use crate::observations::*;
 
 fn delete(observed: &Observed) -> Plan {
-    plan_deletion(&owner(), observed, Farewell::Delete)
+    plan_deletion(&owner(), observed, Ok(DeletionPolicy::Delete))
 }
 
 fn retain(observed: &Observed) -> Plan {
-    plan_deletion(&owner(), observed, Farewell::Retain)
+    plan_deletion(&owner(), observed, Ok(DeletionPolicy::Retain))
 }
 
 #[test]
@@ -85,7 +86,7 @@ fn a_further_endpoint_with_our_tags_goes_before_the_group() {
 #[test]
 fn what_may_not_be_retained_stays_as_it_is_until_nothing_is_left() {
     let why = Finding::bad(Reason::NotAllowed, "ask your platform team");
-    let refused = |observed: &Observed| plan_deletion(&owner(), observed, Farewell::Refused(&why));
+    let refused = |observed: &Observed| plan_deletion(&owner(), observed, Err(&why));
     let mut observed = settled(&desired(generated()));
     let found = refused(&observed);
     assert_eq!(
@@ -111,10 +112,10 @@ fn what_may_not_be_retained_stays_as_it_is_until_nothing_is_left() {
 
 #[test]
 fn a_strangers_service_stays() {
-    for farewell in [Farewell::Delete, Farewell::Retain] {
+    for policy in [Ok(DeletionPolicy::Delete), Ok(DeletionPolicy::Retain)] {
         let mut observed = nothing();
         observed.services = vec![service_fact("db", false), service_fact("old", true)];
-        let found = plan_deletion(&owner(), &observed, farewell);
+        let found = plan_deletion(&owner(), &observed, policy);
         assert_eq!(words(&found), ["delete Service old"]);
     }
 }

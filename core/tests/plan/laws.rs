@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use vpce_core::api::DeletionPolicy;
 use vpce_core::attachment::{Attachment, AttachmentChange, Interface};
 use vpce_core::conditions::Reason;
 use vpce_core::desired::{Desired, Groups};
 use vpce_core::ids::GroupId;
 use vpce_core::observed::{Lookup, Observed, State};
-use vpce_core::plan::{Fallbacks, Farewell, Memory, Plan, ResourceId, Step, plan, plan_deletion, simulate};
+use vpce_core::plan::{Fallbacks, Plan, PlanContext, ResourceId, Step, plan, plan_deletion, simulate};
 use vpce_core::rules;
 use vpce_core::tags::{self, Claim};
 
@@ -56,7 +57,7 @@ fn converge(
 }
 
 /// What every single plan keeps to, towards what is desired.
-pub(crate) fn check_steps(plan: &Plan, seen: &Observed, desired: &Desired, memory: Memory<'_>) {
+pub(crate) fn check_steps(plan: &Plan, seen: &Observed, desired: &Desired, context: PlanContext<'_>) {
     let endpoint = seen.endpoint.owned();
     let group = seen.group.owned();
     let is_ours = |id: &ResourceId| match id {
@@ -72,7 +73,7 @@ pub(crate) fn check_steps(plan: &Plan, seen: &Observed, desired: &Desired, memor
         match step {
             Step::CreateGroup { name, tags, .. } => {
                 assert!(matches!(&asked(desired).groups, Groups::Own(own) if own.name == *name));
-                assert!(group.is_none() && memory.held.is_none());
+                assert!(group.is_none() && context.paused.is_none());
                 assert_eq!(*tags, desired.tags);
             }
             Step::Authorize(id, ..) | Step::Revoke(id, ..) | Step::UpdateRuleDescriptions(id, ..) => {
@@ -86,7 +87,7 @@ pub(crate) fn check_steps(plan: &Plan, seen: &Observed, desired: &Desired, memor
                 tags,
                 ..
             } => {
-                assert!(seen.endpoint == Lookup::Absent && memory.held.is_none());
+                assert!(seen.endpoint == Lookup::Absent && context.paused.is_none());
                 assert!(groups.iter().all(may_attach), "{groups:?}");
                 assert_eq!(*tags, desired.tags);
             }
@@ -108,7 +109,7 @@ pub(crate) fn check_steps(plan: &Plan, seen: &Observed, desired: &Desired, memor
             Step::Untag(id, keys) => {
                 assert!(is_ours(id), "{step}");
                 for key in keys {
-                    assert!(memory.tag_keys.contains(key), "{key} is not ours to remove");
+                    assert!(context.tag_keys.contains(key), "{key} is not ours to remove");
                     assert!(!desired.tags.contains_key(key) && !key.starts_with(tags::RESERVED_PREFIX));
                 }
             }
@@ -200,7 +201,7 @@ pub(crate) fn check_fulfilled(world: &World, scenario: &Scenario) {
 /// Why this world cannot be made as desired without a person, if that is so.
 pub(crate) fn obstacles(scenario: &Scenario) -> BTreeSet<Reason> {
     let Scenario {
-        desired, world, held, ..
+        desired, world, paused, ..
     } = scenario;
     let mut reasons = BTreeSet::new();
     let endpoint = world.known_endpoint.as_ref().and_then(|id| world.endpoints.get(id));
@@ -211,7 +212,7 @@ pub(crate) fn obstacles(scenario: &Scenario) -> BTreeSet<Reason> {
     if lost_group || endpoint.is_some_and(|fact| !ours(&fact.tags)) {
         reasons.insert(Reason::OwnershipLost);
     }
-    if *held {
+    if *paused {
         reasons.insert(Reason::CreationPaused);
         // Held, it is not made again.
         reasons.insert(Reason::DeletedInAWS);
@@ -253,16 +254,16 @@ proptest! {
 
     #[test]
     fn planning_and_applying_ends_in_what_is_desired_and_touches_nothing_else(scenario in scenario()) {
-        let Scenario { desired, world: before, tag_keys, held, kills } = &scenario;
+        let Scenario { desired, world: before, tag_keys, paused, kills } = &scenario;
         let mut world = before.clone();
-        let held = held.then_some("h-1");
+        let paused = paused.then_some("h-1");
         let mut step_towards = |seen: &Observed, fallbacks| {
-            let memory = Memory { tag_keys, held, fallbacks };
-            let found = plan(&owner(), desired, seen, memory);
-            check_steps(&found, seen, desired, memory);
+            let context = PlanContext { tag_keys, paused, fallbacks };
+            let found = plan(&owner(), desired, seen, context);
+            check_steps(&found, seen, desired, context);
             found
         };
-        let last = converge(&mut world, kills, &mut step_towards, held.is_none());
+        let last = converge(&mut world, kills, &mut step_towards, paused.is_none());
 
         prop_assert_eq!(world.others(&owner()), left_alone(before).others(&owner()));
         let spare = |world: &World| world.endpoints.get(&"vpce-spare".into()).cloned();
@@ -282,7 +283,7 @@ proptest! {
             check_fulfilled(&world, &scenario);
         }
         // What is settled stays settled.
-        let again = converge(&mut world.clone(), &[], &mut step_towards, held.is_none());
+        let again = converge(&mut world.clone(), &[], &mut step_towards, paused.is_none());
         prop_assert_eq!(again, last);
     }
 
@@ -290,8 +291,8 @@ proptest! {
     fn a_deleted_object_leaves_nothing_behind_and_touches_nothing_else(scenario in scenario(), retain in any::<bool>()) {
         let Scenario { world: before, kills, .. } = &scenario;
         let mut world = before.clone();
-        let farewell = if retain { Farewell::Retain } else { Farewell::Delete };
-        let mut step_away = |seen: &Observed, _| plan_deletion(&owner(), seen, farewell);
+        let policy = if retain { Ok(DeletionPolicy::Retain) } else { Ok(DeletionPolicy::Delete) };
+        let mut step_away = |seen: &Observed, _| plan_deletion(&owner(), seen, policy);
         let last = converge(&mut world, kills, &mut step_away, false);
 
         let ours = |tags| owner().claim(tags) == Claim::Ours;
@@ -399,16 +400,16 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn what_is_simulated_is_what_is_then_done(scenario in scenario(), farewell in any::<Option<bool>>()) {
+    fn what_is_simulated_is_what_is_then_done(scenario in scenario(), policy in any::<Option<bool>>()) {
         let Scenario { desired, world, tag_keys, .. } = &scenario;
-        let memory = Memory { tag_keys, held: None, fallbacks: Fallbacks::default() };
-        let farewell = farewell.map(|retain| if retain { Farewell::Retain } else { Farewell::Delete });
-        let planned = |seen: &Observed| match farewell {
-            None => plan(&owner(), desired, seen, memory),
-            Some(farewell) => plan_deletion(&owner(), seen, farewell),
+        let context = PlanContext { tag_keys, paused: None, fallbacks: Fallbacks::default() };
+        let policy = policy.map(|retain| if retain { Ok(DeletionPolicy::Retain) } else { Ok(DeletionPolicy::Delete) });
+        let planned = |seen: &Observed| match policy {
+            None => plan(&owner(), desired, seen, context),
+            Some(policy) => plan_deletion(&owner(), seen, policy),
         };
         let seen = world.clone().look(&owner());
-        let simulated = simulate(&seen, farewell.is_none().then_some(desired), planned);
+        let simulated = simulate(&seen, policy.is_none().then_some(desired), planned);
         if let Some((done, reached)) = carried_out(world, planned) {
             prop_assert_eq!(simulated.steps.iter().map(Step::action).collect::<Vec<_>>(), done);
             prop_assert_eq!(without_names(&simulated.reached), without_names(&reached));
@@ -416,21 +417,21 @@ proptest! {
     }
 
     #[test]
-    fn what_is_recorded_of_a_step_is_what_ec2_then_shows(scenario in scenario(), farewell in any::<Option<bool>>()) {
+    fn what_is_recorded_of_a_step_is_what_ec2_then_shows(scenario in scenario(), policy in any::<Option<bool>>()) {
         let Scenario { desired, world, tag_keys, .. } = &scenario;
-        let memory = Memory { tag_keys, held: None, fallbacks: Fallbacks::default() };
-        let farewell = farewell.map(|retain| if retain { Farewell::Retain } else { Farewell::Delete });
+        let context = PlanContext { tag_keys, paused: None, fallbacks: Fallbacks::default() };
+        let policy = policy.map(|retain| if retain { Ok(DeletionPolicy::Retain) } else { Ok(DeletionPolicy::Delete) });
         let mut world = world.clone();
         for _ in 0..FEW {
             let mut seen = world.look_twice(&owner());
-            if farewell.is_none() && seen.endpoint == Lookup::Deleted {
+            if policy.is_none() && seen.endpoint == Lookup::Deleted {
                 world.known_endpoint = None;
                 seen = world.look_twice(&owner());
             }
             world.remember(&seen);
-            let plan = match farewell {
-                None => plan(&owner(), desired, &seen, memory),
-                Some(farewell) => plan_deletion(&owner(), &seen, farewell),
+            let plan = match policy {
+                None => plan(&owner(), desired, &seen, context),
+                Some(policy) => plan_deletion(&owner(), &seen, policy),
             };
             for step in &plan.steps {
                 if world.apply(step).is_err() {

@@ -7,7 +7,7 @@ use vpce_core::desired::{Desired, DesiredService, Groups, OwnGroup};
 use vpce_core::ids::{EndpointId, GroupId};
 use vpce_core::metadata::Metadata;
 use vpce_core::observed::{Lookup, Observed, ObservedEndpoint, ObservedGroup, ObservedService, State};
-use vpce_core::plan::{Fallbacks, Memory, Plan, plan};
+use vpce_core::plan::{Fallbacks, Plan, PlanContext, plan};
 use vpce_core::rules::{self, Direction, RuleSet};
 use vpce_core::tags::Owner;
 use vpce_core::target::Target;
@@ -25,9 +25,9 @@ pub(crate) const USUAL: Fallbacks = Fallbacks {
 };
 
 /// Nothing remembered.
-pub(crate) const NOTHING: Memory<'_> = Memory {
+pub(crate) const NOTHING: PlanContext<'_> = PlanContext {
     tag_keys: &[],
-    held: None,
+    paused: None,
     fallbacks: USUAL,
 };
 

@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use proptest::collection::btree_map;
 use proptest::prelude::*;
 use proptest::sample::select;
+use vpce_core::api::DeletionPolicy;
 use vpce_core::attachment::AttachmentChange;
 use vpce_core::conditions::{Finding, Reason, reason_of};
 use vpce_core::desired::{Desired, Groups};
 use vpce_core::error::{Class, classify};
 use vpce_core::observed::{Lookup, Observed, ObservedEndpoint, ObservedGroup, State};
-use vpce_core::plan::{
-    Fallbacks, Farewell, Memory, Part, Plan, Progress, ResourceId, Step, Undone, plan, plan_deletion,
-};
+use vpce_core::plan::{Fallbacks, Part, Plan, PlanContext, Progress, ResourceId, Step, Undone, plan, plan_deletion};
 use vpce_core::rules::{self, Direction};
 use vpce_core::tags::{self, Claim};
 
@@ -358,9 +357,9 @@ proptest! {
         prop_assume!(obstacles(&scenario).is_empty() && !foreign_service(&scenario));
         let Scenario { desired, world: before, tag_keys, .. } = &scenario;
         let planned = |seen: &Observed, fallbacks| {
-            let memory = Memory { tag_keys, held: None, fallbacks };
-            let found = plan(&owner(), desired, seen, memory);
-            check_steps(&found, seen, desired, memory);
+            let context = PlanContext { tag_keys, paused: None, fallbacks };
+            let found = plan(&owner(), desired, seen, context);
+            check_steps(&found, seen, desired, context);
             found
         };
         let mut world = before.clone();
@@ -382,8 +381,8 @@ proptest! {
         retain in any::<bool>(),
     ) {
         prop_assume!(obstacles(&scenario).is_empty());
-        let farewell = if retain { Farewell::Retain } else { Farewell::Delete };
-        let planned = |seen: &Observed, _| plan_deletion(&owner(), seen, farewell);
+        let policy = if retain { Ok(DeletionPolicy::Retain) } else { Ok(DeletionPolicy::Delete) };
+        let planned = |seen: &Observed, _| plan_deletion(&owner(), seen, policy);
         let mut world = scenario.world.clone();
         let told = carry_out(&mut world, &refused, planned);
         let ours = |tags: &BTreeMap<String, String>| owner().claim(tags) == Claim::Ours;
@@ -427,7 +426,7 @@ fn a_refusal_is_told_in_the_words_of_all_that_were_refused_and_who_has_to_act_co
     progress.leave(&steps[0], Undone::Postponed, said(Class::Conflict, "in the way"));
     progress.leave(&steps[1], Undone::Refused, said(Class::Invalid, "wrong"));
     progress.leave(&steps[2], Undone::Postponed, None);
-    let mut plan = plan_deletion(&owner(), &crate::observations::nothing(), Farewell::Delete);
+    let mut plan = plan_deletion(&owner(), &crate::observations::nothing(), Ok(DeletionPolicy::Delete));
     let service = plan.service.clone();
     progress.tell(&mut plan);
     assert_eq!(

@@ -24,7 +24,7 @@ pub(crate) struct Scenario {
     pub(crate) world: World,
     /// The keys of the tags that we set for the user.
     pub(crate) tag_keys: Vec<String>,
-    pub(crate) held: bool,
+    pub(crate) paused: bool,
     /// After how many steps of each plan the operator is killed.
     pub(crate) kills: Vec<usize>,
 }
@@ -248,8 +248,8 @@ pub(crate) fn scenario() -> impl Strategy<Value = Scenario> {
         vec(0..4_usize, 0..4),
     )
         .prop_map(
-            |(desired, group, made, services, copied, gone, tag_keys, held, kills)| {
-                arrange(desired, group, made, services, copied, gone, tag_keys, held, kills)
+            |(desired, group, made, services, copied, gone, tag_keys, paused, kills)| {
+                arrange(desired, group, made, services, copied, gone, tag_keys, paused, kills)
             },
         )
 }
@@ -263,7 +263,7 @@ fn arrange(
     copied: bool,
     gone: (bool, bool),
     tag_keys: Vec<String>,
-    held: bool,
+    paused: bool,
     kills: Vec<usize>,
 ) -> Scenario {
     let mut world = World::default();
@@ -327,7 +327,7 @@ fn arrange(
         desired,
         world,
         tag_keys,
-        held,
+        paused,
         kills,
     }
 }

@@ -3,26 +3,17 @@
 use std::collections::BTreeMap;
 
 use super::{Plan, ResourceId, Step};
+use crate::api::DeletionPolicy;
 use crate::conditions::{Finding, Reason};
 use crate::desired::MAX_TAGS;
 use crate::observed::{Lookup, Observed, ObservedEndpoint, State};
 use crate::tags::{self, Claim, Owner};
 
-/// What becomes of the AWS resources of an object that is deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Farewell<'a> {
-    /// They are deleted.
-    Delete,
-    /// They stay, marked as retained.
-    Retain,
-    /// They are to be retained, and may not be: what there is stays as it is, and so does the object, which says this.
-    Refused(&'a Finding),
-}
-
 /// Plans towards nothing: the Service, then the endpoint, then the group. No steps and a finding that is `ok` mean
-/// that nothing is left.
-pub fn plan_deletion(owner: &Owner, observed: &Observed, farewell: Farewell<'_>) -> Plan {
-    if let Farewell::Refused(why) = farewell
+/// that nothing is left. While the deletion policy is not allowed, what there is stays as it is, and so does the object,
+/// which says why.
+pub fn plan_deletion(owner: &Owner, observed: &Observed, policy: Result<DeletionPolicy, &Finding>) -> Plan {
+    if let Err(why) = policy
         && is_anything_left(observed)
     {
         return Plan {
@@ -42,9 +33,9 @@ pub fn plan_deletion(owner: &Owner, observed: &Observed, farewell: Farewell<'_>)
     } else {
         Finding::bad(Reason::Deleting, "the Service is being deleted")
     };
-    let endpoint = match farewell {
-        Farewell::Retain => plan_release(observed, &mut steps),
-        Farewell::Delete | Farewell::Refused(_) => plan_delete(owner, observed, &mut steps),
+    let endpoint = match policy {
+        Ok(DeletionPolicy::Retain) => plan_retain(observed, &mut steps),
+        Ok(DeletionPolicy::Delete) | Err(_) => plan_delete(owner, observed, &mut steps),
     };
     Plan {
         steps,
@@ -65,7 +56,7 @@ fn is_anything_left(observed: &Observed) -> bool {
     endpoint || group || observed.spare_endpoints.iter().any(is_there)
 }
 
-fn plan_release(observed: &Observed, steps: &mut Vec<Step>) -> Finding {
+fn plan_retain(observed: &Observed, steps: &mut Vec<Step>) -> Finding {
     let endpoints = observed.endpoint.owned().into_iter().chain(&observed.spare_endpoints);
     let endpoints = endpoints.filter(|fact| fact.state != State::Deleted);
     let resources = endpoints
@@ -102,7 +93,7 @@ fn plan_release(observed: &Observed, steps: &mut Vec<Step>) -> Finding {
     if observed.endpoint == Lookup::Unconfirmed || observed.group == Lookup::Unconfirmed {
         return Finding::bad(
             Reason::Deleting,
-            "AWS does not know all that is to be retained; asking again before it is let go",
+            "AWS does not know all that is to be retained; asking again before the finalizer is removed",
         );
     }
     if steps.iter().any(Step::is_in_aws) {
@@ -113,7 +104,7 @@ fn plan_release(observed: &Observed, steps: &mut Vec<Step>) -> Finding {
 
 fn plan_delete(owner: &Owner, observed: &Observed, steps: &mut Vec<Step>) -> Finding {
     match &observed.endpoint {
-        Lookup::Unowned(fact) => return lost_for_good(owner, "endpoint", fact.id.as_str(), &fact.tags),
+        Lookup::Unowned(fact) => return ownership_lost_on_deletion(owner, "endpoint", fact.id.as_str(), &fact.tags),
         Lookup::Unconfirmed => {
             return Finding::bad(
                 Reason::Deleting,
@@ -139,7 +130,7 @@ fn plan_delete(owner: &Owner, observed: &Observed, steps: &mut Vec<Step>) -> Fin
         return Finding::bad(Reason::Deleting, format!("endpoint {} is being deleted", fact.id));
     }
     match &observed.group {
-        Lookup::Unowned(fact) => lost_for_good(owner, "security group", fact.id.as_str(), &fact.tags),
+        Lookup::Unowned(fact) => ownership_lost_on_deletion(owner, "security group", fact.id.as_str(), &fact.tags),
         Lookup::Unconfirmed => Finding::bad(
             Reason::Deleting,
             "AWS does not know the security group; asking again before it is believed gone",
@@ -154,13 +145,13 @@ fn plan_delete(owner: &Owner, observed: &Observed, steps: &mut Vec<Step>) -> Fin
     }
 }
 
-fn lost_for_good(owner: &Owner, kind: &str, id: &str, there: &BTreeMap<String, String>) -> Finding {
+fn ownership_lost_on_deletion(owner: &Owner, kind: &str, id: &str, there: &BTreeMap<String, String>) -> Finding {
     if owner.claim(there) == Claim::Another {
         return Finding::bad(
             Reason::OwnershipLost,
             format!(
                 "{kind} {id}, which the status names, belongs to another VPCEndpoint by its tags, so it is not deleted: set \
-                 deletion_policy to Retain to let this object go without it"
+                 deletion_policy to Retain to delete this object without it"
             ),
         );
     }
