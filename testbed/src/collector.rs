@@ -1,13 +1,10 @@
 //! A collector of OpenTelemetry traces: takes OTLP over HTTP and keeps the spans, or refuses, or says nothing.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::future::pending;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State as Shared;
@@ -18,7 +15,8 @@ use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode as Ended;
 use parking_lot::Mutex;
 use prost::Message as _;
-use tokio::sync::oneshot;
+
+use crate::server::Server;
 
 /// What the collector does with what it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,19 +71,7 @@ struct State {
 /// A running collector. It ends with this value.
 pub struct Collector {
     state: Arc<Mutex<State>>,
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<Infallible>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for Collector {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // It has panicked at worst, and then it has ended too.
-            let _ = thread.join();
-        }
-    }
+    server: Server,
 }
 
 impl Collector {
@@ -94,34 +80,20 @@ impl Collector {
     /// # Errors
     /// When it cannot listen.
     pub fn start() -> Result<Self> {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("cannot listen for traces")?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
         let state = Arc::<Mutex<State>>::default();
-        let (stop, stopped) = oneshot::channel::<Infallible>();
         let routes = Router::new().route("/v1/traces", post(take)).with_state(state.clone());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let thread = thread::Builder::new().name("collector".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                let listener = tokio::net::TcpListener::from_std(listener).expect("the runtime has IO enabled");
-                tokio::select! {
-                    _ = axum::serve(listener, routes) => {}
-                    _ = stopped => {}
-                }
-            });
+        let server = Server::start("collector", |listener| {
+            Ok(async {
+                let _ = axum::serve(listener, routes).await;
+            })
         })?;
-        Ok(Self {
-            state,
-            address,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        Ok(Self { state, server })
     }
 
     /// For `OTEL_EXPORTER_OTLP_ENDPOINT`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.server.address)
     }
 
     /// Behaves so from now on.

@@ -19,5 +19,6 @@ pub mod promql;
 pub mod python;
 pub mod scenario;
 pub mod schemas;
+mod server;
 pub mod tools;
 pub mod webhook;

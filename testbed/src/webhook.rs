@@ -1,31 +1,25 @@
 //! Admission webhooks: a TLS server that the API server asks before it stores what is written, and that refuses or changes it on demand.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::fs;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, Result};
 use base64::engine::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::control_plane::ControlPlane;
+use crate::server::{Server, accept, answer_all};
 
 /// Nobody listens there: the API server answers 500 to what it cannot ask about.
 const NOWHERE: &str = "https://127.0.0.1:1/";
@@ -48,21 +42,9 @@ type Verdicts = Arc<Mutex<HashMap<String, Arc<Verdict>>>>;
 /// A running server of webhooks. It ends with this value.
 pub struct Webhooks {
     verdicts: Verdicts,
-    address: SocketAddr,
+    server: Server,
     /// In base64, as `caBundle` has it.
     certificate: String,
-    stop: Option<oneshot::Sender<Infallible>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for Webhooks {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // It has panicked at worst, and then it has ended too.
-            let _ = thread.join();
-        }
-    }
 }
 
 impl Webhooks {
@@ -74,29 +56,17 @@ impl Webhooks {
         let certificate = fs::read(plane.certificate()).context("the API server has no certificate")?;
         let key = fs::read(plane.certificate().with_extension("key")).context("the API server has no key")?;
         let tls = tls(&certificate, &key).context("the API server's certificate is not for us")?;
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("cannot listen for webhooks")?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
         let verdicts = Verdicts::default();
-        let (stop, stopped) = oneshot::channel::<Infallible>();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let thread = thread::Builder::new().name("webhooks".to_owned()).spawn({
+        let server = Server::start("webhooks", |listener| {
             let verdicts = verdicts.clone();
-            move || {
-                runtime.block_on(async {
-                    tokio::select! {
-                        () = serve(listener, tls, verdicts) => {}
-                        _ = stopped => {}
-                    }
-                });
-            }
+            Ok(accept(listener, move |stream| {
+                serve(stream, tls.clone(), verdicts.clone())
+            }))
         })?;
         Ok(Self {
             verdicts,
-            address,
+            server,
             certificate: BASE64.encode(certificate),
-            stop: Some(stop),
-            thread: Some(thread),
         })
     }
 
@@ -104,7 +74,7 @@ impl Webhooks {
     /// verdict.
     pub fn entry(&self, name: &str, rules: &Value, verdict: Verdict) -> Value {
         self.verdicts.lock().insert(name.to_owned(), Arc::new(verdict));
-        let url = format!("https://{}/{name}", self.address);
+        let url = format!("https://{}/{name}", self.server.address);
         entry(name, rules, json!({"url": url, "caBundle": self.certificate}))
     }
 
@@ -139,23 +109,9 @@ fn tls(certificate: &[u8], key: &[u8]) -> Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-async fn serve(listener: std::net::TcpListener, tls: TlsAcceptor, verdicts: Verdicts) {
-    let listener = TcpListener::from_std(listener).expect("the runtime has IO enabled");
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            continue;
-        };
-        let (tls, verdicts) = (tls.clone(), verdicts.clone());
-        tokio::spawn(async move {
-            let Ok(stream) = tls.accept(stream).await else {
-                return;
-            };
-            let service = service_fn(move |request| answer(verdicts.clone(), request));
-            // An error here is a connection that the API server gave up.
-            let _ = http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-        });
+async fn serve(stream: TcpStream, tls: TlsAcceptor, verdicts: Verdicts) {
+    if let Ok(stream) = tls.accept(stream).await {
+        answer_all(stream, move |request| answer(verdicts.clone(), request)).await;
     }
 }
 

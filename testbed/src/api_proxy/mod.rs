@@ -18,10 +18,10 @@ use hyper::body::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::control_plane::ControlPlane;
+use crate::server::Server;
 use fault::Faults;
 pub use fault::{Fault, FaultKind};
 pub use request::Seen;
-use server::Server;
 use watches::Watches;
 pub use watches::{Ending, Lag};
 
@@ -64,7 +64,7 @@ impl ApiProxy {
         config.root_cert = Some(certificates.into_iter().map(pem::Pem::into_contents).collect());
         config.default_retry = false; // what the API server says is for the operator
         let shared = Shared(Arc::default());
-        let server = Server::start(config, shared.clone())?;
+        let server = server::start(config, shared.clone())?;
         Ok(Self { shared, server })
     }
 

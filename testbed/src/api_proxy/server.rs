@@ -1,102 +1,32 @@
-//! HTTP: a listener of its own thread, and the way of one request to the API server and back.
+//! HTTP: the way of one request to the API server and back.
 
-use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use anyhow::Context as _;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, RETRY_AFTER, TRANSFER_ENCODING};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use kube::client::Client;
-use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::Shared;
 use super::fault::{FaultKind, refusal};
 use super::request::{Asked, Seen};
 use super::watches::Piece;
+use crate::server::{Hangup, Server, accept, answer_all};
 
-/// The running server; it ends when this is dropped.
-pub(super) struct Server {
-    pub(super) address: SocketAddr,
-    stop: Option<oneshot::Sender<Infallible>>,
-    thread: Option<JoinHandle<()>>,
+/// Listens for clients of the API server.
+pub(super) fn start(config: kube::Config, shared: Shared) -> anyhow::Result<Server> {
+    Server::start("api-proxy", |listener| {
+        let client = Client::try_from(config)?;
+        Ok(accept(listener, move |stream| {
+            let (client, shared) = (client.clone(), shared.clone());
+            answer_all(stream, move |request| answer(client.clone(), shared.clone(), request))
+        }))
+    })
 }
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // It has panicked at worst, and then it has ended too.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Server {
-    /// Listens on a free port of the loopback interface, on a thread and a runtime of its own.
-    pub(super) fn start(config: kube::Config, shared: Shared) -> anyhow::Result<Self> {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("cannot listen for the API server")?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let (stop, stopped) = oneshot::channel::<Infallible>();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let client = {
-            let _inside = runtime.enter();
-            Client::try_from(config)?
-        };
-        let thread = thread::Builder::new().name("api-proxy".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    () = serve(listener, client, shared) => {}
-                    _ = stopped => {}
-                }
-            });
-        })?;
-        Ok(Self {
-            address,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
-    }
-}
-
-async fn serve(listener: std::net::TcpListener, client: Client, shared: Shared) {
-    let listener = TcpListener::from_std(listener).expect("the runtime has IO enabled");
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            continue;
-        };
-        let (client, shared) = (client.clone(), shared.clone());
-        tokio::spawn(async move {
-            let service = service_fn(move |request| answer(client.clone(), shared.clone(), request));
-            // An error here is a connection that either side gave up.
-            let _ = http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-        });
-    }
-}
-
-/// The connection shall be closed.
-#[derive(Debug)]
-pub(super) struct Hangup;
-
-impl std::fmt::Display for Hangup {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the connection is broken on purpose, or the API server is gone")
-    }
-}
-
-impl std::error::Error for Hangup {}
 
 async fn answer(client: Client, shared: Shared, request: Request<Incoming>) -> Result<Response<Reply>, Hangup> {
     let asked = Asked::of(request.method(), request.uri().path(), request.uri().query());

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
 use super::fault::refusal;
-use super::server::Hangup;
+use crate::server::Hangup;
 
 /// How a watch ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

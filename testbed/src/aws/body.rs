@@ -7,7 +7,7 @@ use std::time::Duration;
 use hyper::body::{Body, Bytes, Frame};
 use tokio::time::Sleep;
 
-use super::server::Hangup;
+use crate::server::Hangup;
 
 /// Time for what was written to leave, before the connection goes down with it.
 const FLUSH: Duration = Duration::from_millis(20);

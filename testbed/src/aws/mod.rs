@@ -63,8 +63,10 @@ pub use weather::Weather;
 use ec2::groups::new_group;
 use ec2::network;
 use ec2::region::Subnet;
-use server::{Server, Shared};
+use server::Shared;
 use world::World;
+
+use crate::server::Server;
 
 /// A handle on a running simulator, which ends with the last one.
 #[derive(Clone)]
@@ -80,7 +82,7 @@ impl Simulator {
             bail!("time_scale must be a positive number, not {}", config.time_scale);
         }
         let shared = Shared::new(World::new(config));
-        let server = Server::start(shared.clone())?;
+        let server = server::start(shared.clone())?;
         Ok(Self {
             shared,
             server: Arc::new(server),

@@ -1,27 +1,19 @@
-//! HTTP: a listener of its own thread, and the way of one request through faults and gates.
+//! HTTP: the way of one request through faults and gates.
 
-use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 
-use anyhow::Context as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Method, Response};
-use hyper_util::rt::TokioIo;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
 use super::body::Text;
 use super::clock;
 use super::fault::Delivery;
 use super::query::Form;
 use super::world::{Answer, Request, Service, World};
+use crate::server::{Hangup, Server, accept, answer_all};
 
 /// The world, shared between the server and the handles.
 #[derive(Clone)]
@@ -37,75 +29,15 @@ impl Shared {
     }
 }
 
-/// The running server; it ends when this is dropped.
-pub(crate) struct Server {
-    pub(crate) address: SocketAddr,
-    stop: Option<oneshot::Sender<Infallible>>,
-    thread: Option<JoinHandle<()>>,
+/// Listens for AWS clients.
+pub(crate) fn start(shared: Shared) -> anyhow::Result<Server> {
+    Server::start("aws-simulator", |listener| {
+        Ok(accept(listener, move |stream| {
+            let shared = shared.clone();
+            answer_all(stream, move |request| answer(shared.clone(), request))
+        }))
+    })
 }
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // It has panicked at worst, and then it has ended too.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Server {
-    /// Listens on a free port of the loopback interface, on a thread and a runtime of its own.
-    pub(crate) fn start(shared: Shared) -> anyhow::Result<Self> {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("cannot listen for the AWS simulator")?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let (stop, stopped) = oneshot::channel::<Infallible>();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let thread = thread::Builder::new().name("aws-simulator".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    () = serve(listener, shared) => {}
-                    _ = stopped => {}
-                }
-            });
-        })?;
-        Ok(Self {
-            address,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
-    }
-}
-
-async fn serve(listener: std::net::TcpListener, shared: Shared) {
-    let listener = TcpListener::from_std(listener).expect("the runtime has IO enabled");
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            continue;
-        };
-        let shared = shared.clone();
-        tokio::spawn(async move {
-            let service = service_fn(move |request| answer(shared.clone(), request));
-            // An error here is a connection that either side gave up.
-            let _ = http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-        });
-    }
-}
-
-/// The connection shall be closed without an answer.
-#[derive(Debug)]
-pub(crate) struct Hangup;
-
-impl std::fmt::Display for Hangup {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a fault withholds the answer")
-    }
-}
-
-impl std::error::Error for Hangup {}
 
 async fn answer(shared: Shared, request: hyper::Request<Incoming>) -> Result<Response<Text>, Hangup> {
     let (head, body) = request.into_parts();
