@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use vpce_testbed::api_proxy::{ApiProxy, Ending, Fault, FaultKind, Seen};
 use vpce_testbed::aws::PausePoint;
 
-use crate::cluster::{self, ACCOUNTS, NAMESPACES};
+use crate::cluster::{self, ACCOUNTS};
 use crate::leaders::LEASE;
 use crate::tenant::Tenant;
 use crate::world::{Setup, WITHIN, World, condition, text};
@@ -195,7 +195,7 @@ fn renewals_that_fail_in_passing_lose_no_lease() {
 fn told_by_watch(tenant: &Tenant<'_>, resource: &str) {
     let world = tenant.world;
     let label = |value: Value| {
-        let namespace = format!("{NAMESPACES}/{}", tenant.namespace);
+        let namespace = tenant.namespace_path();
         let labels = json!({"metadata": {"labels": {"tenant": value}}});
         world.cluster.merge(&namespace, &labels).expect("labelled");
     };

@@ -128,6 +128,13 @@ fn start(world: &World) {
     world.operator.start().expect("it starts again");
 }
 
+/// Kills the operator while a right is withheld, and starts it again with that right.
+fn crash_without(world: &World, withheld: Withheld<'_>) {
+    kill(world);
+    drop(withheld);
+    start(world);
+}
+
 /// Kills the operator while a call stands at the gate, and starts it again.
 fn crash_at(world: &World, gate: Gate, what: &str) {
     assert!(gate.wait_reached(WITHIN), "it never comes to {what}");
@@ -206,9 +213,7 @@ fn a_crash_at_any_write_makes_nothing_twice_and_leaves_nothing() {
             usize::from(bound),
             "nothing is made before it is bound"
         );
-        kill(&world);
-        drop(withheld);
-        start(&world);
+        crash_without(&world, withheld);
         exactly_one(&tenant, "api", &what);
         tenant.delete("api");
         nothing_left(&tenant, "api", &what);
@@ -223,9 +228,7 @@ fn a_crash_at_any_write_makes_nothing_twice_and_leaves_nothing() {
     gate.release();
     withheld.wait_reached();
     assert!(tenant.get("api").expect("it is there")["status"]["vpc_endpoint_id"].is_null());
-    kill(&world);
-    drop(withheld);
-    start(&world);
+    crash_without(&world, withheld);
     exactly_one(&tenant, "api", what);
     tenant.delete("api");
     nothing_left(&tenant, "api", what);
@@ -239,18 +242,12 @@ fn a_crash_at_any_write_makes_nothing_twice_and_leaves_nothing() {
     tenant.apply("api", tenant.spec(json!({"vpc_endpoint_service_id": service})));
     tenant.not_ready("api", "PendingAcceptance");
     let withheld = Withheld::new(&world, "patch", "vpcendpoints/status");
-    let id = tenant.endpoints()[0].id.clone();
-    world
-        .aws
-        .accept(&tenant.account_id, &tenant.region, &id)
-        .expect("it waits for that");
+    tenant.accept();
     withheld.wait_reached();
     tenant.eventually("api", "the Service comes before the status", || {
         tenant.kubernetes_service("api").map(drop)
     });
-    kill(&world);
-    drop(withheld);
-    start(&world);
+    crash_without(&world, withheld);
     exactly_one(&tenant, "api", what);
 
     // The deletion of the Service; then the finalizer again.
@@ -258,9 +255,7 @@ fn a_crash_at_any_write_makes_nothing_twice_and_leaves_nothing() {
     tenant.delete("api");
     withheld.wait_reached();
     assert_eq!(tenant.endpoints().len(), 1, "nobody is led to an endpoint that goes");
-    kill(&world);
-    drop(withheld);
-    start(&world);
+    crash_without(&world, withheld);
     nothing_left(&tenant, "api", "before the Service is deleted");
     tenant.apply("api", tenant.spec(json!({})));
     tenant.ready("api");
@@ -273,9 +268,7 @@ fn a_crash_at_any_write_makes_nothing_twice_and_leaves_nothing() {
         "the finalizer goes last"
     );
     assert!(tenant.get("api").is_some());
-    kill(&world);
-    drop(withheld);
-    start(&world);
+    crash_without(&world, withheld);
     nothing_left(&tenant, "api", "before the finalizer goes");
 }
 
@@ -477,11 +470,7 @@ fn a_service_that_no_status_names_goes_when_another_name_is_wanted() {
     tenant.apply("api", named("former"));
     tenant.not_ready("api", "PendingAcceptance");
     let withheld = Withheld::new(&world, "patch", "vpcendpoints/status");
-    let id = tenant.endpoints()[0].id.clone();
-    world
-        .aws
-        .accept(&tenant.account_id, &tenant.region, &id)
-        .expect("it waits for that");
+    tenant.accept();
     tenant.eventually("api", "the Service comes before the status", || {
         tenant.kubernetes_service("former").map(drop)
     });

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use vpce_testbed::api_proxy::{ApiProxy, Seen};
 use vpce_testbed::aws::{Call, RoleSpec};
 
-use crate::cluster::{self, NAMESPACES};
+use crate::cluster;
 use crate::tenant::Tenant;
 use crate::world::{Setup, World, condition, id, text};
 
@@ -135,13 +135,7 @@ fn a_namespace_with_a_hundred_endpoints_is_deleted_and_leaves_nothing() {
     let tenant = world.tenant("crowded");
     settle(&tenant, OF_NAMESPACE);
     world.kubectl(&["delete", "namespace", &tenant.namespace, "--wait=false"]);
-    world.eventually("the namespace is gone", || {
-        world
-            .cluster
-            .get(&format!("{NAMESPACES}/{}", tenant.namespace))
-            .is_none()
-            .then_some(())
-    });
+    tenant.namespace_gone();
     assert_eq!((tenant.endpoints().len(), tenant.groups().len()), (0, 0));
     let deletes = tenant
         .writes()

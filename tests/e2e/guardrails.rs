@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use crate::cluster::NAMESPACES;
 use crate::tenant::Tenant;
 use crate::world::{World, condition, text};
 
@@ -249,7 +248,7 @@ fn tags_that_the_account_requires_win_and_follow_the_namespace() {
     let found = tags(&tenant);
     assert_eq!((found["stage"].as_str(), found["cost"].as_str()), ("mine", "platform"));
     assert_eq!(found["tenant"], tenant.namespace);
-    let namespace = format!("{NAMESPACES}/{}", tenant.namespace);
+    let namespace = tenant.namespace_path();
     let relabelled = tenant
         .world
         .cluster

@@ -130,12 +130,7 @@ fn of_an_endpoint_service_it_waits_for_acceptance() {
         tenant.spec(json!({"vpc_endpoint_service_id": service, "private_dns_enabled": true})),
     );
     tenant.not_ready("api", "PendingAcceptance");
-    let id = tenant.endpoints()[0].id.clone();
-    tenant
-        .world
-        .aws
-        .accept(&tenant.account_id, &tenant.region, &id)
-        .expect("accepted");
+    tenant.accept();
     tenant.ready("api");
     assert!(is_on(&tenant));
 }

@@ -443,14 +443,8 @@ fn nobody_but_the_operator_removes_its_finalizers_or_whoever_has_the_verb_for_it
     }
 
     // Neither does the deletion of a whole namespace.
-    world.cluster.delete(&format!("{NAMESPACES}/{}", tenant.namespace));
-    world.eventually("the namespace is gone", || {
-        world
-            .cluster
-            .get(&format!("{NAMESPACES}/{}", tenant.namespace))
-            .is_none()
-            .then_some(())
-    });
+    world.cluster.delete(&tenant.namespace_path());
+    tenant.namespace_gone();
     assert!(tenant.groups().is_empty(), "what it had in AWS was deleted first");
 }
 
@@ -618,7 +612,7 @@ fn the_label_that_selectors_use_is_guarded_where_the_sample_is_applied() {
     bind(world, &platform, &role);
     let platform = bind(world, &platform, "vpce-operator-platform");
 
-    let namespace = format!("{NAMESPACES}/{}", tenant.namespace);
+    let namespace = tenant.namespace_path();
     let status = format!("{namespace}/status");
     let finalize = format!("{namespace}/finalize");
     let labels = |labels: Value| json!({"metadata": {"labels": labels}});

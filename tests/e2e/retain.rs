@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cluster::{ACCOUNTS, NAMESPACES};
+use crate::cluster::ACCOUNTS;
 use crate::tenant::Tenant;
 use crate::world::{Setup, World, text};
 
@@ -160,14 +160,8 @@ fn an_account_that_retains_by_default_has_to_allow_it() {
     tenant.apply("api", tenant.spec(json!({})));
     tenant.ready("api");
     // A namespace that goes keeps what its account says.
-    tenant
-        .world
-        .cluster
-        .delete(&format!("{NAMESPACES}/{}", tenant.namespace));
-    tenant.world.eventually("the namespace is gone", || {
-        let path = format!("{NAMESPACES}/{}", tenant.namespace);
-        tenant.world.cluster.get(&path).is_none().then_some(())
-    });
+    tenant.world.cluster.delete(&tenant.namespace_path());
+    tenant.namespace_gone();
     let left = left(&tenant);
     assert!(left.len() == 1 && left[0].1, "{left:?}");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use vpce_testbed::aws::Call;
 
-use crate::cluster::{ACCOUNTS, NAMESPACES, Run};
+use crate::cluster::{ACCOUNTS, Run};
 use crate::tenant::Tenant;
 use crate::world::{World, condition};
 
@@ -37,7 +37,7 @@ fn delete_account(tenant: &Tenant<'_>, name: &str) {
 
 /// Sets a label of the tenant's namespace; null takes it away.
 fn label(tenant: &Tenant<'_>, key: &str, value: Value) {
-    let path = format!("{NAMESPACES}/{}", tenant.namespace);
+    let path = tenant.namespace_path();
     tenant
         .world
         .cluster

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use vpce_testbed::aws::{Call, EndpointView, GroupView, ServiceSpec};
 
-use crate::cluster::{self, ACCOUNTS, Refusal, Run};
+use crate::cluster::{self, ACCOUNTS, NAMESPACES, Refusal, Run};
 use crate::world::{
     Condition, LOG_LINES, WITHIN, World, condition, end_of, endpoint, eventually, home, id, merged, number, text,
 };
@@ -266,6 +266,30 @@ impl Tenant<'_> {
     pub(crate) fn writes(&self) -> Vec<String> {
         let writes = self.calls().into_iter().filter(Call::mutating);
         writes.map(|call| call.action).collect()
+    }
+
+    /// Accepts its only endpoint, as whoever offers the service does.
+    #[track_caller]
+    pub(crate) fn accept(&self) {
+        let endpoints = self.endpoints();
+        let [endpoint] = &endpoints[..] else {
+            panic!("{} endpoints: {endpoints:#?}", endpoints.len());
+        };
+        let accepted = self.world.aws.accept(&self.account_id, &self.region, &endpoint.id);
+        accepted.expect("it waits for that");
+    }
+
+    /// Where its Namespace is.
+    pub(crate) fn namespace_path(&self) -> String {
+        format!("{NAMESPACES}/{}", self.namespace)
+    }
+
+    /// Waits until its namespace is no more.
+    #[track_caller]
+    pub(crate) fn namespace_gone(&self) {
+        self.world.eventually("the namespace is gone", || {
+            self.world.cluster.get(&self.namespace_path()).is_none().then_some(())
+        });
     }
 
     /// Adds a subnet to its VPC, in the zone of this letter.

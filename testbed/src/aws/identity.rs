@@ -68,6 +68,21 @@ pub(crate) struct Principal {
 }
 
 impl Principal {
+    /// A user of an account.
+    fn user(partition: &str, account: &str, name: &str) -> Self {
+        let arn = format!("arn:{partition}:iam::{account}:user/{name}");
+        Self {
+            account: account.to_owned(),
+            arn: arn.clone(),
+            user_id: random_id("AIDA", 17, ID_CHARS),
+            role: arn,
+            session: false,
+            tags: Tags::new(),
+            transitive: BTreeSet::new(),
+            source_identity: None,
+        }
+    }
+
     /// The name that its session was given; empty if it is none.
     pub(crate) fn session_name(&self) -> &str {
         let name = self.arn.rsplit('/').next().unwrap_or_default();
@@ -135,17 +150,7 @@ impl Identities {
                 source_identity: None,
             }
         } else {
-            let arn = format!("arn:{partition}:iam::{BASE_ACCOUNT}:user/vpce-operator");
-            Principal {
-                account: BASE_ACCOUNT.to_owned(),
-                arn: arn.clone(),
-                user_id: random_id("AIDA", 17, ID_CHARS),
-                role: arn,
-                session: false,
-                tags: Tags::new(),
-                transitive: BTreeSet::new(),
-                source_identity: None,
-            }
+            Principal::user(partition, BASE_ACCOUNT, "vpce-operator")
         };
         let key = Key {
             principal,
@@ -211,19 +216,8 @@ impl Identities {
         self.add_account(account);
         let key_id = random_id("AKIA", 16, ID_CHARS);
         let secret = random_id("", 40, SECRET_CHARS);
-        let arn = format!("arn:{partition}:iam::{account}:user/administrator");
-        let principal = Principal {
-            account: account.to_owned(),
-            arn: arn.clone(),
-            user_id: random_id("AIDA", 17, ID_CHARS),
-            role: arn,
-            session: false,
-            tags: Tags::new(),
-            transitive: BTreeSet::new(),
-            source_identity: None,
-        };
         let key = Key {
-            principal,
+            principal: Principal::user(partition, account, "administrator"),
             token: None,
             expires: None,
         };

@@ -91,8 +91,7 @@ fn seed(bed: &Bed) -> Result<Vec<Network>> {
         .iter()
         .map(|account| format!("team-{}", &account[..1]))
         .collect();
-    bed.objects
-        .create_namespaces(&teams.iter().map(String::as_str).collect::<Vec<_>>())?;
+    bed.objects.create_namespaces(&teams)?;
     let mut networks = Vec::new();
     let mut specs = Vec::new();
     for (number, (account, team)) in ACCOUNTS.iter().zip(&teams).enumerate() {

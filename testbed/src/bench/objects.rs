@@ -41,15 +41,15 @@ impl Objects {
     }
 
     /// Creates Namespaces.
-    pub(super) fn create_namespaces(&self, names: &[&str]) -> Result<()> {
+    pub(super) fn create_namespaces(&self, names: &[impl AsRef<str>]) -> Result<()> {
         let api = Api::all_with(self.client.clone(), &kind("", "v1", "Namespace"));
-        let namespace = |name: &&str| {
+        let namespace = |name: &str| {
             (
                 api.clone(),
                 json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}),
             )
         };
-        self.create_all(names.iter().map(namespace))
+        self.create_all(names.iter().map(|name| namespace(name.as_ref())))
     }
 
     /// Creates AWSAccounts of these names and specs.

@@ -34,8 +34,7 @@ pub(super) fn run(binary: &Path) -> Result<Report> {
     bed.aws.add_service(REGION, &service(), ServiceSpec::default());
     let accounts: Vec<String> = (1..=ACCOUNTS).map(|number| format!("1{number:011}")).collect();
     let teams: Vec<String> = (1..=ACCOUNTS).map(|number| format!("team-{number}")).collect();
-    bed.objects
-        .create_namespaces(&teams.iter().map(String::as_str).collect::<Vec<_>>())?;
+    bed.objects.create_namespaces(&teams)?;
     let mut specs = Vec::new();
     let mut endpoints = Vec::new();
     for (number, (account, team)) in accounts.iter().zip(&teams).enumerate() {

@@ -78,6 +78,16 @@ impl Client {
         self.try_ec2(action, params).expect("an answer")
     }
 
+    /// Has an Interface endpoint made in the VPC of [`simulator`](crate::simulator), with more parameters.
+    pub(crate) fn create_endpoint(&self, service: &str, more: &[(&str, &str)]) -> Answer {
+        let base = [
+            ("VpcEndpointType", "Interface"),
+            ("VpcId", "vpc-1"),
+            ("ServiceName", service),
+        ];
+        self.ec2("CreateVpcEndpoint", &[&base, more].concat())
+    }
+
     /// Calls EC2; `None` if the connection is closed without an answer.
     pub(crate) fn try_ec2(&self, action: &str, params: &[(&str, &str)]) -> Option<Answer> {
         self.call("ec2", "2016-11-15", action, params)

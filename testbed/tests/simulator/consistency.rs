@@ -17,15 +17,7 @@ fn lagging(seed: u64) -> (Simulator, Client) {
 }
 
 fn create(client: &Client) -> String {
-    let params = [
-        ("VpcEndpointType", "Interface"),
-        ("VpcId", "vpc-1"),
-        ("ServiceName", SERVICE),
-    ];
-    client
-        .ec2("CreateVpcEndpoint", &params)
-        .succeeded()
-        .text("vpcEndpointId")
+    client.create_endpoint(SERVICE, &[]).succeeded().text("vpcEndpointId")
 }
 
 /// Deletes the endpoints, and gives those that the call did not know.

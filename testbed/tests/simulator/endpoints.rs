@@ -3,15 +3,10 @@
 use vpce_testbed::aws::{Config, EndpointState, LastError, ServiceSpec, Simulator};
 
 use crate::client::{Answer, Client};
-use crate::{ACCOUNT, REGION, SERVICE, simulator};
+use crate::{ACCOUNT, REGION, SERVICE, simulator, unthrottled};
 
 fn create(client: &Client, more: &[(&str, &str)]) -> Answer {
-    let base = [
-        ("VpcEndpointType", "Interface"),
-        ("VpcId", "vpc-1"),
-        ("ServiceName", SERVICE),
-    ];
-    client.ec2("CreateVpcEndpoint", &[&base, more].concat())
+    client.create_endpoint(SERVICE, more)
 }
 
 fn modify(client: &Client, id: &str, more: &[(&str, &str)]) -> Answer {
@@ -29,13 +24,6 @@ fn available(simulator: &Simulator, client: &Client) -> String {
     let id = create(client, &params).succeeded().text("vpcEndpointId");
     simulator.advance(61.0);
     id
-}
-
-fn unthrottled() -> Config {
-    Config {
-        throttle: false,
-        ..Config::default()
-    }
 }
 
 #[test]

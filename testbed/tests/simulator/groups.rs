@@ -114,15 +114,9 @@ fn a_description_changes_without_the_rule() {
 fn a_group_stays_while_an_interface_or_a_rule_uses_it() {
     let (simulator, client) = simulator(Config::default());
     let delete = || client.ec2("DeleteSecurityGroup", &[("GroupId", "sg-1")]);
-    let params = [
-        ("VpcEndpointType", "Interface"),
-        ("VpcId", "vpc-1"),
-        ("ServiceName", SERVICE),
-        ("SubnetId.1", "subnet-a"),
-        ("SecurityGroupId.1", "sg-1"),
-    ];
+    let placed = [("SubnetId.1", "subnet-a"), ("SecurityGroupId.1", "sg-1")];
     let id = client
-        .ec2("CreateVpcEndpoint", &params)
+        .create_endpoint(SERVICE, &placed)
         .succeeded()
         .text("vpcEndpointId");
     delete().refused("DependencyViolation");

@@ -61,6 +61,14 @@ fn simulator(config: Config) -> (Simulator, Client) {
     (simulator, client)
 }
 
+/// Whose calls nobody throttles.
+fn unthrottled() -> Config {
+    Config {
+        throttle: false,
+        ..Config::default()
+    }
+}
+
 #[test]
 fn boto3_understands_it() {
     let simulator = Simulator::start(Config {

@@ -4,16 +4,9 @@ use serde_json::{Value, json};
 use vpce_testbed::aws::{BASE_ACCOUNT, Config, RoleSpec, Simulator};
 
 use crate::client::{Answer, Client};
-use crate::{ACCOUNT, REGION, ROLE, SERVICE, simulator};
+use crate::{ACCOUNT, REGION, ROLE, SERVICE, simulator, unthrottled};
 
 const OTHER_ACCOUNT: &str = "222222222222";
-
-fn unthrottled() -> Config {
-    Config {
-        throttle: false,
-        ..Config::default()
-    }
-}
 
 fn document(statements: Value) -> Option<String> {
     Some(json!({"Version": "2012-10-17", "Statement": statements}).to_string())
@@ -174,14 +167,8 @@ fn an_endpoint_is_checked_with_all_that_it_is_put_into() {
                "Condition": {"StringEquals": {"ec2:CreateAction": "CreateVpcEndpoint"}}}),
     ];
     let create = |service: &str, tags: &[(&str, &str)]| {
-        let base = [
-            ("VpcEndpointType", "Interface"),
-            ("VpcId", "vpc-1"),
-            ("ServiceName", service),
-            ("SubnetId.1", "subnet-a"),
-            ("SecurityGroupId.1", "sg-1"),
-        ];
-        client.ec2("CreateVpcEndpoint", &[&base, tags].concat())
+        let base = [("SubnetId.1", "subnet-a"), ("SecurityGroupId.1", "sg-1")];
+        client.create_endpoint(service, &[&base, tags].concat())
     };
     let tags = [
         ("TagSpecification.1.ResourceType", "vpc-endpoint"),
@@ -227,17 +214,7 @@ fn an_endpoint_is_checked_with_all_that_it_is_put_into() {
 #[test]
 fn endpoints_are_deleted_one_by_one() {
     let (simulator, client) = simulator(unthrottled());
-    let create = || {
-        let params = [
-            ("VpcEndpointType", "Interface"),
-            ("VpcId", "vpc-1"),
-            ("ServiceName", SERVICE),
-        ];
-        client
-            .ec2("CreateVpcEndpoint", &params)
-            .succeeded()
-            .text("vpcEndpointId")
-    };
+    let create = || client.create_endpoint(SERVICE, &[]).succeeded().text("vpcEndpointId");
     let (mine, other) = (create(), create());
     simulator.set_tag(ACCOUNT, REGION, &mine, "team", "blue").unwrap();
     for key in ["aws:ResourceTag/team", "ec2:ResourceTag/team"] {
@@ -269,16 +246,13 @@ fn endpoints_are_deleted_one_by_one() {
 #[test]
 fn a_modification_needs_what_it_adds_and_what_it_removes() {
     let (simulator, client) = simulator(unthrottled());
-    let params = [
-        ("VpcEndpointType", "Interface"),
-        ("VpcId", "vpc-1"),
-        ("ServiceName", SERVICE),
+    let placed = [
         ("SubnetId.1", "subnet-a"),
         ("SubnetId.2", "subnet-b"),
         ("SecurityGroupId.1", "sg-1"),
     ];
     let id = client
-        .ec2("CreateVpcEndpoint", &params)
+        .create_endpoint(SERVICE, &placed)
         .succeeded()
         .text("vpcEndpointId");
     simulator.advance(61.0);

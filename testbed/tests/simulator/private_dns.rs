@@ -1,32 +1,19 @@
 //! Private DNS: when it can be on, what it takes, and what it shows.
 
 use serde_json::json;
-use vpce_testbed::aws::{Config, RoleSpec, ServiceSpec, Simulator};
+use vpce_testbed::aws::{RoleSpec, ServiceSpec, Simulator};
 
 use crate::client::{Answer, Client};
-use crate::{ACCOUNT, REGION, ROLE, SERVICE, simulator};
+use crate::{ACCOUNT, REGION, ROLE, SERVICE, simulator, unthrottled};
 
 const KMS: &str = "com.amazonaws.us-west-2.kms";
 const KMS_NAME: &str = "kms.us-west-2.amazonaws.com";
 const ON: (&str, &str) = ("PrivateDnsEnabled", "true");
 const OFF: (&str, &str) = ("PrivateDnsEnabled", "false");
 
-fn unthrottled() -> (Simulator, Client) {
-    simulator(Config {
-        throttle: false,
-        ..Config::default()
-    })
-}
-
 fn create(client: &Client, service: &str, more: &[(&str, &str)]) -> Answer {
-    let base = [
-        ("VpcEndpointType", "Interface"),
-        ("VpcId", "vpc-1"),
-        ("ServiceName", service),
-        ("SubnetId.1", "subnet-a"),
-        ("SecurityGroupId.1", "sg-1"),
-    ];
-    client.ec2("CreateVpcEndpoint", &[&base, more].concat())
+    let base = [("SubnetId.1", "subnet-a"), ("SecurityGroupId.1", "sg-1")];
+    client.create_endpoint(service, &[&base, more].concat())
 }
 
 fn created(client: &Client, service: &str, more: &[(&str, &str)]) -> String {
@@ -59,7 +46,7 @@ fn shared(simulator: &Simulator, acceptance_required: bool) {
 
 #[test]
 fn it_is_turned_on_and_off_in_place() {
-    let (simulator, client) = unthrottled();
+    let (simulator, client) = simulator(unthrottled());
     let id = created(&client, KMS, &[OFF]);
     modify(&client, &id, ON).refused("IncorrectState");
     simulator.advance(61.0);
@@ -75,7 +62,7 @@ fn it_is_turned_on_and_off_in_place() {
 
 #[test]
 fn left_out_at_creation_it_is_on_where_the_service_has_a_name() {
-    let (simulator, client) = unthrottled();
+    let (simulator, client) = simulator(unthrottled());
     let made = create(&client, KMS, &[]).succeeded();
     assert_eq!(made.text("privateDnsEnabled"), "true");
     let made = create(&client, SERVICE, &[]).succeeded();
@@ -87,7 +74,7 @@ fn left_out_at_creation_it_is_on_where_the_service_has_a_name() {
 
 #[test]
 fn a_service_without_a_private_name_cannot_have_it() {
-    let (simulator, client) = unthrottled();
+    let (simulator, client) = simulator(unthrottled());
     let nameless =
         format!("Private DNS can't be enabled because the service {SERVICE} does not provide a private DNS name.");
     says(&create(&client, SERVICE, &[ON]), &nameless);
@@ -98,7 +85,7 @@ fn a_service_without_a_private_name_cannot_have_it() {
 
 #[test]
 fn both_dns_attributes_of_the_vpc_have_to_be_on() {
-    let (simulator, client) = unthrottled();
+    let (simulator, client) = simulator(unthrottled());
     let id = created(&client, KMS, &[OFF]);
     simulator.advance(61.0);
     for (support, hostnames) in [(false, true), (true, false), (false, false)] {
@@ -118,7 +105,7 @@ fn both_dns_attributes_of_the_vpc_have_to_be_on() {
 
 #[test]
 fn one_name_leads_to_one_endpoint_of_a_vpc() {
-    let (simulator, client) = unthrottled();
+    let (simulator, client) = simulator(unthrottled());
     simulator.add_vpc(ACCOUNT, REGION, "vpc-2", "10.1.0.0/16").unwrap();
     let first = created(&client, KMS, &[ON]);
     let second = created(&client, KMS, &[OFF]);
@@ -150,7 +137,7 @@ fn one_name_leads_to_one_endpoint_of_a_vpc() {
 
 #[test]
 fn it_waits_for_acceptance() {
-    let (simulator, client) = unthrottled();
+    let (simulator, client) = simulator(unthrottled());
     shared(&simulator, true);
     says(
         &create(&client, SERVICE, &[ON]),
@@ -172,7 +159,7 @@ fn it_waits_for_acceptance() {
 
 #[test]
 fn it_needs_leave_to_join_the_vpc_to_the_zone() {
-    let (simulator, client) = unthrottled();
+    let (simulator, client) = simulator(unthrottled());
     let restrict = |more: serde_json::Value| {
         let ec2 = json!({"Effect": "Allow", "Action": "ec2:*", "Resource": "*"});
         let policy = json!({"Version": "2012-10-17", "Statement": [ec2, more]});

@@ -23,16 +23,9 @@ fn asking() -> (Simulator, Client) {
 }
 
 fn create(client: &Client, service: &str) -> String {
-    let params = [
-        ("VpcEndpointType", "Interface"),
-        ("VpcId", "vpc-1"),
-        ("ServiceName", service),
-        ("PrivateDnsEnabled", "false"),
-    ];
-    client
-        .ec2("CreateVpcEndpoint", &params)
-        .succeeded()
-        .text("vpcEndpointId")
+    let without_names = [("PrivateDnsEnabled", "false")];
+    let made = client.create_endpoint(service, &without_names).succeeded();
+    made.text("vpcEndpointId")
 }
 
 fn state(client: &Client, id: &str) -> String {

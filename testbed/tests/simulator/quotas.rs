@@ -6,12 +6,7 @@ use crate::client::{Answer, Client};
 use crate::{ACCOUNT, REGION, SERVICE, simulator};
 
 fn create(client: &Client, more: &[(&str, &str)]) -> Answer {
-    let base = [
-        ("VpcEndpointType", "Interface"),
-        ("VpcId", "vpc-1"),
-        ("ServiceName", SERVICE),
-    ];
-    client.ec2("CreateVpcEndpoint", &[&base, more].concat())
+    client.create_endpoint(SERVICE, more)
 }
 
 #[test]

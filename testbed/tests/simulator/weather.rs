@@ -2,17 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use vpce_testbed::aws::{Config, Fault, FaultKind, Simulator, Weather};
+use vpce_testbed::aws::{Fault, FaultKind, Weather};
 
 use crate::client::{Answer, Client};
-use crate::{ACCOUNT, REGION, ROLE, SERVICE, simulator};
-
-fn unthrottled() -> (Simulator, Client) {
-    simulator(Config {
-        throttle: false,
-        ..Config::default()
-    })
-}
+use crate::{ACCOUNT, REGION, ROLE, SERVICE, simulator, unthrottled};
 
 fn group(client: &Client, name: &str) -> Option<Answer> {
     let params = [("GroupName", name), ("GroupDescription", "a test"), ("VpcId", "vpc-1")];
@@ -20,15 +13,7 @@ fn group(client: &Client, name: &str) -> Option<Answer> {
 }
 
 fn endpoint(client: &Client) -> String {
-    let params = [
-        ("VpcEndpointType", "Interface"),
-        ("VpcId", "vpc-1"),
-        ("ServiceName", SERVICE),
-    ];
-    client
-        .ec2("CreateVpcEndpoint", &params)
-        .succeeded()
-        .text("vpcEndpointId")
+    client.create_endpoint(SERVICE, &[]).succeeded().text("vpcEndpointId")
 }
 
 fn delete(client: &Client, ids: &[&str]) -> Answer {
@@ -51,7 +36,7 @@ fn the_same_seed_brings_the_same_weather_to_the_same_calls() {
     };
     let mut runs = Vec::new();
     for _ in 0..2 {
-        let (simulator, client) = unthrottled();
+        let (simulator, client) = simulator(unthrottled());
         simulator.set_weather(Some(storm.clone()));
         simulator.clear_calls();
         for n in 0..40 {
@@ -89,7 +74,7 @@ fn the_same_seed_brings_the_same_weather_to_the_same_calls() {
 
 #[test]
 fn a_describe_may_come_back_empty() {
-    let (simulator, client) = unthrottled();
+    let (simulator, client) = simulator(unthrottled());
     let id = endpoint(&client);
     simulator.set_weather([Weather {
         actions: vec!["Describe*".to_owned()],
@@ -111,7 +96,7 @@ fn a_describe_may_come_back_empty() {
 
 #[test]
 fn a_batch_may_succeed_in_part() {
-    let (simulator, client) = unthrottled();
+    let (simulator, client) = simulator(unthrottled());
     let (one, two) = (endpoint(&client), endpoint(&client));
     let denied = FaultKind::Unsuccessful {
         code: "UnauthorizedOperation".to_owned(),
@@ -146,7 +131,7 @@ fn a_batch_may_succeed_in_part() {
 
 #[test]
 fn one_id_in_a_batch_may_be_denied_and_refuse_the_whole() {
-    let (simulator, client) = unthrottled();
+    let (simulator, client) = simulator(unthrottled());
     let (one, two) = (endpoint(&client), endpoint(&client));
     let denied = FaultKind::refuse(
         403,
@@ -171,7 +156,7 @@ fn one_id_in_a_batch_may_be_denied_and_refuse_the_whole() {
 
 #[test]
 fn a_session_may_end_in_the_middle() {
-    let (simulator, client) = unthrottled();
+    let (simulator, client) = simulator(unthrottled());
     simulator.fault(Fault::once("DescribeVpcs", FaultKind::ExpireCredentials));
     client.ec2("DescribeSubnets", &[]).succeeded();
     client.ec2("DescribeVpcs", &[]).refused("RequestExpired");
@@ -183,7 +168,7 @@ fn a_session_may_end_in_the_middle() {
 
 #[test]
 fn what_never_arrives_is_not_carried_out() {
-    let (simulator, client) = unthrottled();
+    let (simulator, client) = simulator(unthrottled());
     simulator.clear_calls();
     simulator.fault(Fault::once("CreateSecurityGroup", FaultKind::Unreachable));
     assert!(group(&client, "one").is_none());
@@ -193,7 +178,7 @@ fn what_never_arrives_is_not_carried_out() {
 
 #[test]
 fn calls_may_be_slow() {
-    let (simulator, client) = unthrottled();
+    let (simulator, client) = simulator(unthrottled());
     simulator.set_weather([Weather {
         slow: 1.0,
         slow_by: Duration::from_millis(200),
@@ -213,7 +198,7 @@ fn calls_may_be_slow() {
 
 #[test]
 fn sts_may_be_down_while_ec2_goes_on() {
-    let (simulator, client) = unthrottled();
+    let (simulator, client) = simulator(unthrottled());
     simulator.set_sts_down(true);
     let down = client.sts("GetCallerIdentity", &[]);
     down.refused("ServiceUnavailable");
@@ -225,7 +210,7 @@ fn sts_may_be_down_while_ec2_goes_on() {
 
 #[test]
 fn a_region_may_be_disabled_in_one_account() {
-    let (simulator, client) = unthrottled();
+    let (simulator, client) = simulator(unthrottled());
     let other_role = "arn:aws:iam::222222222222:role/team";
     simulator.add_role(other_role, Default::default()).unwrap();
     let base = Client::base(&simulator, REGION);

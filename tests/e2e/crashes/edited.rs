@@ -86,6 +86,18 @@ fn edit_at(world: &World, all: &[Places<'_>], gates: Vec<Gate>, crash: bool, tur
     }
 }
 
+/// Edits all while a right is withheld; the operator may be killed first, and starts again with that right.
+fn edit_without(world: &World, all: &[Places<'_>], withheld: Withheld<'_>, crash: bool, turn: usize) {
+    if crash {
+        kill(world);
+    }
+    edit(all, turn);
+    drop(withheld);
+    if crash {
+        start(world);
+    }
+}
+
 #[test]
 fn an_edit_between_any_two_writes_of_a_create_ends_in_what_it_says() {
     let world = World::own(Setup::fast());
@@ -109,14 +121,7 @@ fn an_edit_between_any_two_writes_of_a_create_ends_in_what_it_says() {
             let withheld = Withheld::new(&world, "patch", resource);
             apply_first(&all);
             withheld.wait_reached();
-            if crash {
-                kill(&world);
-            }
-            edit(&all, 0);
-            drop(withheld);
-            if crash {
-                start(&world);
-            }
+            edit_without(&world, &all, withheld, crash, 0);
             each_is_there_alone(&all, 0, &what);
         }
         // The status that first names the endpoint: it is there, and nobody knows but AWS.
@@ -127,14 +132,7 @@ fn an_edit_between_any_two_writes_of_a_create_ends_in_what_it_says() {
         let withheld = Withheld::new(&world, "patch", "vpcendpoints/status");
         gates.into_iter().for_each(Gate::release);
         withheld.wait_reached();
-        if crash {
-            kill(&world);
-        }
-        edit(&all, 0);
-        drop(withheld);
-        if crash {
-            start(&world);
-        }
+        edit_without(&world, &all, withheld, crash, 0);
         each_is_there_alone(&all, 0, &what);
     }
 }
@@ -170,14 +168,7 @@ fn an_edit_between_any_two_writes_of_a_move_ends_in_what_it_says() {
         let withheld = Withheld::new(&world, "patch", "vpcendpoints/status");
         gates.into_iter().for_each(Gate::release);
         withheld.wait_reached();
-        if crash {
-            kill(&world);
-        }
-        edit(&all, 1);
-        drop(withheld);
-        if crash {
-            start(&world);
-        }
+        edit_without(&world, &all, withheld, crash, 1);
         each_is_there_alone(&all, 1, &what);
     }
     // Back to what it was.

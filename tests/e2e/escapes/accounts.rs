@@ -46,7 +46,7 @@ fn an_app_team_cannot_label_its_namespace_into_a_selector() {
     tenant.register(json!({"namespaces": [], "namespace_selector": selector}));
     tenant.apply("api", tenant.spec(json!({})));
     tenant.not_ready("api", "NoAccount");
-    let namespace = format!("{NAMESPACES}/{}", tenant.namespace);
+    let namespace = tenant.namespace_path();
     let labels = json!({"vpce.example.com/account": tenant.account});
     let labelled = json!({"metadata": {"labels": labels}});
     let new = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "of-its-own", "labels": labels}});

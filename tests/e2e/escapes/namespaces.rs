@@ -21,18 +21,8 @@ fn selected(name: &str) -> Tenant<'static> {
 
 fn label(tenant: &Tenant<'_>) {
     let labels = json!({"metadata": {"labels": {LABEL: tenant.account}}});
-    let labelled = tenant.world.cluster.merge(&path(tenant), &labels);
+    let labelled = tenant.world.cluster.merge(&tenant.namespace_path(), &labels);
     labelled.unwrap_or_else(|refusal| panic!("{}", refusal.message));
-}
-
-fn path(tenant: &Tenant<'_>) -> String {
-    format!("{NAMESPACES}/{}", tenant.namespace)
-}
-
-fn namespace_is_gone(tenant: &Tenant<'_>) {
-    tenant.world.eventually("the namespace is gone", || {
-        tenant.world.cluster.get(&path(tenant)).is_none().then_some(())
-    });
 }
 
 #[test]
@@ -43,8 +33,8 @@ fn a_namespace_made_again_by_another_team_has_nothing_of_the_first() {
     tenant.apply("api", tenant.spec(json!({})));
     let kept = tenant.ready("kept")["status"].take();
     tenant.ready("api");
-    tenant.world.cluster.delete(&path(&tenant));
-    namespace_is_gone(&tenant);
+    tenant.world.cluster.delete(&tenant.namespace_path());
+    tenant.namespace_gone();
     let left = (tenant.endpoints(), tenant.groups());
     assert_eq!((left.0.len(), left.1.len()), (1, 1), "what was to be kept");
     assert_eq!(left.0[0].id, text(&kept["vpc_endpoint_id"]));
@@ -82,7 +72,7 @@ fn while_a_namespace_is_being_deleted_nobody_gets_in() {
     tenant.apply("api", tenant.spec(json!({})));
     tenant.ready("api");
     tenant.world.aws.deny(&tenant.role_arn, "ec2:DeleteVpcEndpoints");
-    tenant.world.cluster.delete(&path(&tenant));
+    tenant.world.cluster.delete(&tenant.namespace_path());
     tenant.eventually("api", "AWS refuses its deletion", || {
         let refused = tenant
             .calls()
@@ -111,10 +101,10 @@ fn while_a_namespace_is_being_deleted_nobody_gets_in() {
     tenant
         .world
         .cluster
-        .merge(&path(&tenant), &unlabelled)
+        .merge(&tenant.namespace_path(), &unlabelled)
         .expect("unlabelled");
     tenant.world.aws.allow(&tenant.role_arn, "ec2:DeleteVpcEndpoints");
-    namespace_is_gone(&tenant);
+    tenant.namespace_gone();
     assert!(tenant.endpoints().is_empty() && tenant.groups().is_empty());
 
     tenant.world.cluster.create_namespace(&tenant.namespace, json!({}));

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::{Belongings, neighbours, rest};
-use crate::cluster::NAMESPACES;
 use crate::tenant::Tenant;
 
 /// Checks that the tags by which an owner is known are the tenant's own on all that it has.
@@ -127,7 +126,7 @@ fn labels_of_a_namespace_claim_nothing() {
         "silvermullet.com/cluster": attacker.world.cluster_id(), "silvermullet.com/namespace": victim.namespace,
         "silvermullet.com/name": "api", "Name": "api", "team": victim.namespace,
     });
-    let namespace = format!("{NAMESPACES}/{}", attacker.namespace);
+    let namespace = attacker.namespace_path();
     let labelled = attacker
         .world
         .cluster
