@@ -27,7 +27,7 @@ from .panels import (
 READY = 'condition="Ready"'
 AVAILABLE = 'condition="EndpointAvailable"'
 ACCEPTANCE = 'reason="PendingAcceptance"'
-IN_LINE = 'reason="RateLimited"'
+RATE_LIMITED = 'reason="RateLimited"'
 NOT_OK = 'result!="ok"'
 DENIED = 'result="denied"'
 TRUE = 'status="True"'
@@ -65,7 +65,7 @@ def condition(*matchers):
 
 
 def summary():
-    """How does it stand?"""
+    """The state of the endpoints in single numbers."""
     known = f"count({condition(READY)})"
     limit = select("vpce_account_endpoints_limit", ACCOUNT)
     bound = select("vpce_account_endpoints", ACCOUNT)
@@ -81,7 +81,7 @@ def summary():
         ),
         stat(
             "Waiting for acceptance",
-            "VPCEndpoints that the owner of the service has to accept. Ask them.",
+            "VPCEndpoints that the owner of the service has to accept.",
             f"sum({condition(READY, ACCEPTANCE)}) or 0 * {known}",
             thresholds=FEW_ARE_FINE,
             no_value="no endpoints",
@@ -94,7 +94,7 @@ def summary():
         ),
         stat(
             "Quota left",
-            "How many more VPCEndpoints the AWSAccount allows (max_endpoints): the account that has the fewest left.",
+            "How many more VPCEndpoints the AWSAccount allows (max_endpoints): the account with the fewest left.",
             f"min({limit} - on (cluster, account) {bound})",
             thresholds=steps(BAD, (1, WARN), (3, FINE)),
             no_value="no limit",
@@ -107,15 +107,15 @@ def summary():
             decimals=2,
         ),
         stat(
-            "In line",
-            "My endpoints that wait for their turn at AWS's rate. Nobody has to do anything: each has its place.",
-            f"sum({condition(READY, IN_LINE)}) or 0 * {known}",
+            "Rate limited",
+            "Endpoints that wait in the queue of the operator's rate limiter. No action is needed.",
+            f"sum({condition(READY, RATE_LIMITED)}) or 0 * {known}",
             width=3,
             thresholds=FEW_ARE_FINE,
             no_value="no endpoints",
         ),
         table(
-            "The account's condition",
+            "Account conditions",
             "The conditions of the AWSAccount. Not Ready: the platform team sees why with kubectl describe awsaccount NAME.",
             [f"max by (account, condition, status, reason) ({select('vpce_account_status_condition', ACCOUNT)})"],
             {"account": "Account", "condition": "Condition", "status": "Status", "reason": "Reason"},
@@ -159,7 +159,7 @@ def endpoints():
         ),
         timeline(
             "Readiness over time",
-            "Every VPCEndpoint: Ready or not. A gap: it was not there.",
+            "Every VPCEndpoint: Ready or not. A gap: it did not exist.",
             [
                 target(
                     f"max by (namespace, name) ({condition(READY, TRUE)}) or 0 * max by (namespace, name) ({condition(READY, NOT_TRUE)})",
@@ -192,7 +192,7 @@ def calls():
     return [
         lines(
             "AWS writes",
-            "Calls a minute that change something in the AWS account, by result.",
+            "Calls per minute that change something in the AWS account, by result.",
             [target(f"60 * sum by (result) ({of_account(writes)})", "{{result}}")],
             unit="cpm",
             width=8,
@@ -200,7 +200,7 @@ def calls():
         ),
         lines(
             "AWS errors by class",
-            "Calls a minute that AWS refused or that failed: denied (a policy lacks the action), throttled (AWS's rate), invalid, quota, conflict, "
+            "Calls per minute that AWS refused or that failed: denied (a policy lacks the action), throttled (AWS's rate), invalid, quota, conflict, "
             "not_found, transient, unknown.",
             [target(f"60 * sum by (result) ({of_account(errors)})", "{{result}}")],
             unit="cpm",
@@ -209,31 +209,31 @@ def calls():
         ),
         lines(
             "Denials by action",
-            "Calls a minute that AWS denied to the account's role. The condition of the object names the action, the role and the policy to change.",
+            "Calls per minute that AWS denied to the account's role. The condition of the object names the action, the role and the policy to change.",
             [target(f"60 * sum by (action) ({of_account(denied)})", "{{action}}")],
             unit="cpm",
             width=8,
             color=BAD,
         ),
         lines(
-            "The lines of the account",
-            "Objects of all namespaces that wait for a call in the AWS account. Turns go round by namespace. Nothing is shown where nobody waits.",
+            "Rate-limiter queue",
+            "Objects of all namespaces that wait for a call in the AWS account. The queue is fair by namespace. Empty queues are not shown.",
             [target(f"max by (action, region) ({of_account(line)}) > 0", "{{action}} {{region}}")],
             unit="short",
             width=8,
             color=ORANGE,
         ),
         lines(
-            "The buckets of the account",
-            "Calls of an action that could be made at once. AWS fills them up at a fixed rate; at none, objects wait in the rate limiter's queue.",
+            "Rate-limiter tokens",
+            "Calls of an action that could be made now. Tokens are refilled at a fixed rate; at zero, objects wait in the rate limiter's queue.",
             [target(f"min by (action) ({of_account(tokens)})", "{{action}}")],
             unit="short",
             width=8,
             overrides=ACTIONS,
         ),
         lines(
-            "Wait in line",
-            "How long calls of all accounts waited for their token: the 95th percentile by action.",
+            "Queue wait",
+            "How long calls of all accounts waited in the rate limiter's queue: the 95th percentile by action.",
             quantiles("vpce_aws_rate_limiter_wait_seconds", ["action"], "{{action}}", which=(95,)),
             unit="s",
             width=8,
@@ -265,7 +265,7 @@ def dashboard():
                 [
                     text(
                         "Ready but cannot connect?",
-                        "What to look at when an endpoint is Ready and a client still gets no answer.",
+                        "What to check when an endpoint is Ready and a client still gets no answer.",
                         CONNECT,
                         height=9,
                     )

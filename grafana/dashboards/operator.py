@@ -1,4 +1,4 @@
-"""For who runs the operator: its processes, its controllers, its API-server calls, its sessions and caches."""
+"""The operator itself: its processes, its controllers, its API-server calls, its sessions and caches."""
 
 from . import shared
 from .looks import (
@@ -39,33 +39,33 @@ VERBS = [
 
 
 def build():
-    """What runs, and which of it works."""
+    """What runs, and which replica leads."""
     return [
         shared.leader(),
         shared.version(6),
         stat(
             "Replicas",
-            "Processes that are scraped, the leader and those that stand by.",
+            "Scraped processes: the leader and standby replicas.",
             f"count({select('vpce_build_info')})",
             no_value="none",
         ),
         stat(
             "Youngest process",
-            "How long ago the last process started. A short time, again and again: it ends and is started again.",
+            "How long ago the last process started. If it stays short, the process restarts repeatedly.",
             f"time() - max({of_process(select('process_start_time_seconds'))})",
             unit="dtdurations",
             thresholds=steps(WARN, (600, FINE)),
         ),
         stat(
-            "Do not parse",
+            "Unparseable objects",
             "Objects whose spec does not parse under the installed schema. Each has a condition that says why.",
             f"sum({select('vpce_unparseable_objects')})",
             width=6,
             thresholds=NONE_IS_FINE,
         ),
         timeline(
-            "Who leads",
-            "Which process acts. Two at once in one cluster must not be; a gap of the length of the Lease is a failover.",
+            "Leader over time",
+            "Which process is the leader. There must not be two at once in one cluster; a gap of the lease duration is a failover.",
             [target(f"max by (cluster, instance) ({select('vpce_leader')})", "{{cluster}} {{instance}}")],
             [(1, "● leads", FINE), (0, "○ stands by", GREY)],
             height=5,
@@ -83,7 +83,7 @@ def controllers():
         shared.work(),
         lines(
             "Reconciles by account",
-            "Finished reconciles a second: the ten busiest AWSAccounts. One that stands out has something that is tried again and again.",
+            "Finished reconciles per second: the ten busiest AWSAccounts. An outlier retries something repeatedly.",
             [target(f"topk(10, {by_account})", "{{account}}")],
             unit="ops",
             width=8,
@@ -93,28 +93,28 @@ def controllers():
 
 
 def api_server():
-    """What it asks of Kubernetes."""
+    """Requests to the Kubernetes API server."""
     rate = f"rate({select(KUBERNETES)}[$__rate_interval])"
     writes = f"rate({select(KUBERNETES, WRITE)}[$__rate_interval])"
     failed = f"rate({select(KUBERNETES, FAILED)}[$__rate_interval])"
     return [
         lines(
             "API-server calls",
-            "Requests a second to the Kubernetes API server, by verb and resource. At rest: watches that are renewed, and the Lease.",
+            "Requests per second to the Kubernetes API server, by verb and resource. At rest: renewed watches, and the Lease.",
             [target(f"sum by (verb, resource) ({rate})", "{{verb}} {{resource}}")],
             unit="reqps",
             overrides=VERBS,
         ),
         lines(
             "API-server writes",
-            "Requests a second that write. At rest only the Lease is written; anything else for long is a loop.",
+            "Write requests per second. At rest only the Lease is written; anything else over a long time is a loop.",
             [target(f"sum by (verb, resource) ({writes})", "{{verb}} {{resource}}")],
             unit="reqps",
             overrides=VERBS,
         ),
         lines(
             "API-server errors",
-            "Requests a second that were refused or got no answer, by HTTP status. 404 and 409 belong to the work: something is gone, or is there "
+            "Requests per second that were refused or got no answer, by HTTP status. 404 and 409 are normal: something is gone, or exists "
             "already.",
             [target(f"sum by (code, verb, resource) ({failed})", "{{code}} {{verb}} {{resource}}")],
             unit="reqps",
@@ -122,7 +122,7 @@ def api_server():
         ),
         lines(
             "Watch errors",
-            "Watches of the API server that failed and were started again, a second.",
+            "Failed and restarted watches of the API server per second.",
             [target(f"sum by (kind) (rate({select('vpce_watch_errors_total')}[$__rate_interval]))", "{{kind}}")],
             unit="ops",
             overrides=[
@@ -142,7 +142,7 @@ def aws_sessions():
     return [
         lines(
             "Time left in sessions",
-            "How long the sessions of the accounts' roles are still good: the ten shortest. They are renewed ten minutes before the end (a session of "
+            "Time until the sessions of the accounts' roles expire: the ten shortest. They are renewed ten minutes before they expire (a session of "
             "fifteen minutes after about half of it); under five minutes, renewing fails.",
             [target(f"bottomk(10, {left})", "{{account}}")],
             unit="s",
@@ -151,7 +151,7 @@ def aws_sessions():
         ),
         lines(
             "Calls to STS",
-            "AssumeRole and GetCallerIdentity a minute, by result: each new session is verified once.",
+            "AssumeRole and GetCallerIdentity calls per minute, by result: each new session is verified once.",
             [target(f"60 * sum by (result, action) ({rate})", "{{result}}: {{action}}")],
             unit="cpm",
             width=8,
@@ -169,12 +169,12 @@ def aws_sessions():
 
 
 def caches():
-    """What it holds in memory."""
+    """What it keeps in memory."""
     reads = f"rate({select('vpce_aws_requests_total', READS)}[$__rate_interval])"
     return [
         lines(
             "Objects in the caches",
-            "VPCEndpoints and AWSAccounts that are watched, and regions of AWS accounts that are kept as snapshots. Memory grows with them.",
+            "Watched VPCEndpoints and AWSAccounts, and cached regions of AWS accounts. Memory grows with them.",
             [
                 target(f"sum({select('vpce_endpoints')})", "VPCEndpoints"),
                 target(f"count({select('vpce_account_info')})", "AWSAccounts"),
@@ -187,7 +187,7 @@ def caches():
         shared.snapshot_age(str),
         lines(
             "Reads that fill the snapshots",
-            "Describe calls a minute, in all accounts. At rest each region is read once in a resync interval; while something is pending, once in a "
+            "Describe calls per minute, in all accounts. At rest each region is read once in a resync interval; while something is pending, once in a "
             "poll interval, however many objects wait.",
             [target(f"60 * sum by (action) ({reads})", "{{action}}")],
             unit="cpm",
@@ -221,7 +221,7 @@ def dashboard():
     return whole(
         "vpce-operator",
         "VPC endpoints / Operator",
-        "For who runs the operator: its processes, controllers, API-server calls, sessions, caches and memory.",
+        "The operator itself: processes, controllers, API-server calls, sessions, caches and memory.",
         [*targets_variables(), docs()],
         [
             ("Build and leader", build()),

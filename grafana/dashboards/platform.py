@@ -60,12 +60,12 @@ def condition(*matchers):
 
 
 def or_zero(expr, of):
-    """Zero where there is nothing to sum, and nothing where not even `of` is there: then nobody knows."""
+    """Zero where there is nothing to sum, and nothing where `of` is absent too: then it is unknown."""
     return f"{expr} or 0 * {of}"
 
 
 def glance():
-    """Is it well?"""
+    """The state of everything in single numbers."""
     known = f"count({condition(READY)})"
     suspended = f"sum({select('vpce_account_suspended', ACCOUNT)})"
     return [
@@ -82,7 +82,7 @@ def glance():
         ),
         stat(
             "Stalled",
-            "VPCEndpoints that will not move until someone edits them or what they have in AWS.",
+            "VPCEndpoints that cannot make progress until they or their AWS resources are edited.",
             or_zero(f"sum({condition(STALLED, TRUE)})", known),
             width=3,
             thresholds=FEW_ARE_FINE,
@@ -97,9 +97,9 @@ def glance():
             no_value="no accounts",
         ),
         stat(
-            "Regions held",
-            "Regions in which nothing is made because many endpoints vanished at once. A person looks, and releases the hold with the annotation "
-            "silvermullet.com/resume-creation on the AWSAccount.",
+            "Creation paused",
+            "Regions in which creation is paused because many endpoints vanished at once. A person finds the cause, and resumes creation with the "
+            "annotation silvermullet.com/resume-creation on the AWSAccount.",
             f"sum({of_account(select('vpce_creation_paused', REGION))})",
             width=3,
             thresholds=NONE_IS_FINE,
@@ -107,15 +107,15 @@ def glance():
         ),
         stat(
             "Orphans",
-            "Endpoints and security groups with this cluster's tag that belong to no object. `vpce-operator orphans` shows them, and deletes them "
-            "when told to.",
+            "Endpoints and security groups with this cluster's tag that belong to no object. `vpce-operator orphans` lists them, and deletes them "
+            "on request.",
             f"sum({of_account(select('vpce_orphans', REGION, RETAINED))})",
             width=3,
             thresholds=FEW_ARE_FINE,
             no_value="no regions",
         ),
         stat(
-            "Do not parse",
+            "Unparseable objects",
             "Objects whose spec does not parse under the installed schema. Each has a condition that says why.",
             f"sum({select('vpce_unparseable_objects')})",
             width=3,
@@ -124,9 +124,9 @@ def glance():
         shared.version(3),
         alerts(width=16, height=9),
         text(
-            "Where to go from here",
-            "Where the other dashboards, the runbooks and the docs are.",
-            "**One team**: a click on its account in the table below.  \n"
+            "Links",
+            "Links to the other dashboards, the runbooks and the docs.",
+            "**One team**: click on its account in the table below.  \n"
             "**The process itself**: the dashboard *VPC endpoints / Operator*, linked above.  \n"
             "**An alert**: [its runbook](${docs}/runbooks/), `docs/runbooks/` in the repository.  \n"
             "**A reason of a condition**: [its paragraph](${docs}/troubleshooting.md), or `kubectl describe`.  \n"
@@ -139,7 +139,7 @@ def glance():
 
 
 def accounts():
-    """Who has which AWS account, and how that stands."""
+    """The AWSAccounts and their state."""
     leads_to = f"max by (cluster, account, account_id) ({select('vpce_account_info', ACCOUNT)})"
 
     def calls(result):
@@ -152,9 +152,9 @@ def accounts():
     return [
         table(
             "Accounts",
-            "Every AWSAccount: the AWS account that it leads to, whether it is Ready and why not, how many VPCEndpoints are bound to it and how many "
-            "may be, calls that AWS denied or throttled in the chosen time (of the AWS account, whoever made them), and when the session of its "
-            "role expires (it is renewed minutes before). A click on the account leads to its dashboard. Not Ready: kubectl describe awsaccount "
+            "Every AWSAccount: its AWS account, whether it is Ready and why not, how many VPCEndpoints are bound to it and its limit, "
+            "calls that AWS denied or throttled in the time range (of the AWS account, through any AWSAccount), and when the session of its "
+            "role expires (it is renewed minutes before). Click on the account for its dashboard. Not Ready: kubectl describe awsaccount "
             "NAME says what to do.",
             [
                 leads_to,
@@ -202,7 +202,7 @@ def endpoints():
     return [
         lines(
             "Endpoints by state",
-            "VPCEndpoints by the state that AWS gives their endpoint. none: not made yet, or gone.",
+            "VPCEndpoints by the state of their endpoint in AWS. none: not created yet, or gone.",
             [target(f"sum by (state) ({select('vpce_endpoints', ACCOUNT, REGION)})", "{{state}}")],
             unit="short",
             stacked=True,
@@ -221,7 +221,7 @@ def endpoints():
         lines(
             "Deletions in progress by age",
             "Objects that are being deleted: for less than ten minutes, for less than an hour, for longer. AWS takes minutes; an hour means that "
-            "something is in the way.",
+            "something blocks the deletion.",
             [
                 target(or_zero(f"count({age} < 600)", known), "under 10 min"),
                 target(or_zero(f"count({age} >= 600 < 3600)", known), "10 min to 1 h"),
@@ -242,10 +242,10 @@ def endpoints():
             no_value="none",
         ),
         lines(
-            "Steps that are held back",
-            "What a read-only operator, or one whose AWSAccount is suspended, would do if it were let: steps by account. `vpce-operator plan "
-            "NAMESPACE/NAME` shows those of one object.",
-            [target(f"sum by (account, step) ({select('vpce_planned_changes', ACCOUNT)})", "{{account}}: {{step}}")],
+            "Planned changes",
+            "Changes that are planned and not made, because the operator is read-only, the AWSAccount is suspended or the endpoint is frozen, by "
+            "account and action. `vpce-operator plan NAMESPACE/NAME` shows those of one object.",
+            [target(f"sum by (account, action) ({select('vpce_planned_changes', ACCOUNT)})", "{{account}}: {{action}}")],
             unit="short",
             width=24,
             height=7,
@@ -292,7 +292,7 @@ def cost():
 
 
 def aws():
-    """The calls, and the lines in front of them."""
+    """The calls, and the rate limiter's queues."""
     rate = f"rate({select(REQUESTS, REGION)}[$__rate_interval])"
     errors = f"rate({select(REQUESTS, REGION, NOT_OK)}[$__rate_interval])"
     tokens = of_account(select("vpce_aws_rate_limiter_tokens", REGION))
@@ -300,14 +300,14 @@ def aws():
     return [
         lines(
             "Calls by action",
-            "Calls to EC2 and STS a minute. Full lines change something, light ones read.",
+            "Calls to EC2 and STS per minute. Solid lines are writes, light ones reads.",
             [target(f"60 * sum by (action) ({of_account(rate)})", "{{action}}")],
             unit="cpm",
             overrides=ACTIONS,
         ),
         lines(
             "Errors by result",
-            "Calls a minute that AWS refused or that failed, by class of error: denied (a policy lacks the action), throttled (a bucket is empty), "
+            "Calls per minute that AWS refused or that failed, by class of error: denied (a policy lacks the action), throttled (AWS's rate limit), "
             "invalid, quota, conflict, not_found, transient, unknown.",
             [target(f"60 * sum by (result, action) ({of_account(errors)})", "{{result}}: {{action}}")],
             unit="cpm",
@@ -323,23 +323,23 @@ def aws():
         shared.sessions(),
         lines(
             "Tokens left",
-            "Calls of an action that could be made at once, of the accounts and regions the one that has the fewest. At none, objects wait in the rate limiter's queue.",
+            "Calls of an action that could be made now, in the account and region with the fewest. At zero, objects wait in the rate limiter's queue.",
             [target(f"min by (action) ({tokens})", "{{action}}")],
             unit="short",
             width=8,
             overrides=ACTIONS,
         ),
         lines(
-            "In line",
-            "Objects that wait for a token: the ten longest lines. Nothing is shown where nobody waits.",
+            "Rate-limiter queue",
+            "Objects that wait for a token of the operator's rate limiter: the ten longest queues. Empty queues are not shown.",
             [target(f"topk(10, max by (account_id, region, action) ({length}) > 0)", "{{action}} {{account_id}} {{region}}")],
             unit="short",
             width=8,
         ),
         lines(
-            "Wait in line",
-            "How long calls waited for their token, in all accounts: the median and the 95th percentile (dashed) by action. Ten minutes and more is "
-            "worth asking AWS for a higher rate.",
+            "Queue wait",
+            "How long calls waited in the rate limiter's queue, in all accounts: the median and the 95th percentile (dashed) by action. If it is ten "
+            "minutes or more, ask AWS for a higher rate.",
             quantiles("vpce_aws_rate_limiter_wait_seconds", ["action"], "{{action}}"),
             unit="s",
             width=8,

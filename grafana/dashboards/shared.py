@@ -1,4 +1,4 @@
-"""Panels that stand on more than one dashboard."""
+"""Panels of more than one dashboard."""
 
 from .looks import BAD, CONTROLLER_RESULTS, CONTROLLERS, DASHED, FINE, QUANTILES, RESULTS, WARN, steps
 from .panels import lines, of_account, quantiles, select, stat, target
@@ -10,7 +10,7 @@ def version(width=4):
     """Which builds run."""
     return stat(
         "Version",
-        "The builds that run. Two of them: an update is under way.",
+        "The running builds. Two of them: an upgrade is in progress.",
         f"count by (version, revision) ({select('vpce_build_info')})",
         legend="{{version}} ({{revision}})",
         text="name",
@@ -20,10 +20,10 @@ def version(width=4):
 
 
 def leader(width=4):
-    """Whether somebody works."""
+    """Whether there is a leader."""
     return stat(
         "Leader",
-        "How many processes act: one in each cluster. None: nothing is reconciled, and no series of objects are exported.",
+        "Number of leaders: one in each cluster. None: nothing is reconciled, and no series of objects are exported.",
         f"sum({select('vpce_leader')})",
         mappings=[{"type": "value", "options": {"0": {"text": "✗ none", "color": BAD, "index": 0}}}],
         thresholds=steps(BAD, (1, FINE)),
@@ -37,7 +37,7 @@ def sessions(width=12):
     rate = f"rate({select('vpce_aws_requests_total', ASSUME_ROLE)}[$__rate_interval])"
     return lines(
         "Sessions: AssumeRole",
-        "AssumeRole calls a minute by result: about one for each account in a session's lifetime. A refused role is tried a few times a "
+        "AssumeRole calls per minute by result: about one for each account in a session's lifetime. A refused role is tried a few times a "
         "minute at most.",
         [target(f"60 * sum by (result) ({of_account(rate)})", "{{result}}")],
         unit="cpm",
@@ -64,7 +64,7 @@ def reconciles(width=8):
     """How many end how."""
     return lines(
         "Reconciles by result",
-        "Finished reconciles a second. At rest there are few: a look at every object in each resync interval.",
+        "Finished reconciles per second. At rest there are few: one of every object in each resync interval.",
         [target(f"sum by (controller, result) (rate({select('vpce_reconciles_total')}[$__rate_interval]))", "{{controller}}: {{result}}")],
         unit="ops",
         width=width,
@@ -78,7 +78,7 @@ def reconcile_errors(width=8):
     failed = select("vpce_reconciles_total", 'result=~"error|panic|timeout"')
     return lines(
         "Reconciles that fail",
-        "The share of reconciles that the API server refused, that took too long, or that panicked; they are tried again. What AWS refuses is a "
+        "The share of reconciles that the API server refused, that timed out, or that panicked; they are retried. What AWS refuses is a "
         "condition of the object and does not count here.",
         [
             target(
@@ -110,7 +110,7 @@ def work(width=8):
     """What runs and what waits."""
     return lines(
         "Running and waiting",
-        "Reconciles that run, and (dashed) objects that wait for room among those of their AWS account.",
+            "Running reconciles, and (dashed) objects that wait because of the maximum concurrent reconciles of their AWS account.",
         [
             target(f"sum by (controller) ({select('vpce_reconciles_in_flight')})", "running: {{controller}}"),
             target(f"sum by (controller) ({select('vpce_queue_depth')})", "waiting: {{controller}}"),

@@ -16,18 +16,18 @@ pub(super) struct Label {
 
 /// Which values a label can have.
 pub(super) enum Values {
-    /// These, whatever anybody writes into an object.
+    /// These, whatever objects contain.
     Closed(Vec<&'static str>),
     /// As many as there are of something.
     Each(String),
 }
 
-/// A label; `None` for one that nobody has described.
+/// A label; `None` for one without a description.
 pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
     let (meaning, values) = match (metric, name) {
         (_, "account") => (
-            "the AWSAccount's name; empty for what no AWSAccount counts as its own",
-            each("one for each AWSAccount, and one: a name that somebody made up is none"),
+            "the AWSAccount's name; empty for what belongs to no AWSAccount",
+            each("one for each AWSAccount, and the empty one: names of AWSAccounts that do not exist do not count"),
         ),
         (_, "account_id") => (
             "the AWS account's id",
@@ -59,7 +59,7 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
         ),
         (_, "type") => ("the endpoint type", closed(&["Interface"])),
         (_, "state") => (
-            "the state that AWS gives, or `none` where nothing is made yet",
+            "the state of the endpoint in AWS, or `none` where nothing is created yet",
             each("those that EC2 has: nine are documented"),
         ),
         ("vpce_account_status_condition", "condition") => (
@@ -89,20 +89,21 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
             )),
         ),
         (_, "service") => ("the AWS service", closed(&["ec2", "sts"])),
+        ("vpce_planned_changes", "action") => (
+            "the planned EC2 action, or `PublishService` or `DeleteService`",
+            each("those that change something, of which 15 are fixed in the code"),
+        ),
         (_, "action") => (
             "the action as AWS spells it",
             each("those that the operator calls, which are fixed in the code and are those of its IAM policies"),
         ),
-        (_, "step") => (
-            "what would be done: the EC2 action, or `PublishService` or `DeleteService`",
-            each("those that change something, of which 15 are fixed in the code"),
-        ),
+
         ("vpce_aws_requests_total", "result") => (
             "`ok`, or the class of the error",
             closed(&["ok"]).and(Class::ALL.map(Class::as_str)),
         ),
         (_, "result") => (
-            "how it ended; what a condition tells of, as a refusal of AWS, is `ok`",
+            "how it ended; what a condition reports, such as a refusal of AWS, is `ok`",
             closed(&Outcome::ALL.map(Outcome::as_str)),
         ),
         (_, "controller") => ("the kind of object that is reconciled", closed(CONTROLLERS)),
@@ -115,7 +116,7 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
             each("those that the operator asks for, which its ClusterRole lists"),
         ),
         (_, "code") => (
-            "the HTTP status, or `error` where no answer came",
+            "the HTTP status, or `error` where there was no response",
             each("those that the API server gives"),
         ),
         ("vpce_orphans", "kind") => (
@@ -125,7 +126,7 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
         ("vpce_unparseable_objects", "kind") => ("the kind of object", closed(&["AWSAccount", "VPCEndpoint"])),
         ("vpce_watch_errors_total", "kind") => ("the kind that is watched", closed(WATCHED_KINDS)),
         (_, "retained") => (
-            "whether it is left over on purpose, by `deletion_policy: Retain`",
+            "whether it was retained on purpose, by `deletion_policy: Retain`",
             closed(&["true", "false"]),
         ),
         (_, "version") => ("the operator's version", each("one")),

@@ -107,7 +107,7 @@ impl<const N: usize> Series<N> {
 
 const ENDPOINTS: Series<4> = Series {
     name: "vpce_endpoints",
-    help: "VPCEndpoints, by the state that AWS gives; none: not made yet.",
+    help: "Number of VPCEndpoints, by the state of the endpoint in AWS; none: not created yet.",
     labels: ["account", "region", "type", "state"],
 };
 const ENDPOINT_INFO: Series<7> = Series {
@@ -125,28 +125,28 @@ const ENDPOINT_INFO: Series<7> = Series {
 };
 const ENDPOINT_CONDITION: Series<6> = Series {
     name: "vpce_endpoint_status_condition",
-    help: "A condition of a VPCEndpoint as it is now; always 1.",
+    help: "The current conditions of a VPCEndpoint; always 1.",
     labels: ["namespace", "name", "account", "condition", "status", "reason"],
 };
 const ENDPOINT_TRANSITION: Series<4> = Series {
     name: "vpce_endpoint_last_transition_timestamp_seconds",
-    help: "When the status of a condition of a VPCEndpoint last changed.",
+    help: "Unix time at which the status of a condition of a VPCEndpoint last changed.",
     labels: ["namespace", "name", "account", "condition"],
 };
 const ENDPOINT_DELETION: Series<3> = Series {
     name: "vpce_endpoint_deletion_timestamp_seconds",
-    help: "When the deletion of a VPCEndpoint was asked for; absent otherwise.",
+    help: "Unix time at which the deletion of a VPCEndpoint was requested; absent otherwise.",
     labels: ["namespace", "name", "account"],
 };
 const NETWORK_INTERFACES: Series<3> = Series {
     name: "vpce_endpoint_network_interfaces",
-    help: "Network interfaces of endpoints, which is what AWS charges for by the hour.",
+    help: "Number of network interfaces of endpoints, which AWS charges for by the hour.",
     labels: ["account", "namespace", "type"],
 };
 const PLANNED_CHANGES: Series<2> = Series {
     name: "vpce_planned_changes",
-    help: "Steps that are held back while the operator is read-only, an AWSAccount is suspended, or an endpoint is frozen.",
-    labels: ["account", "step"],
+    help: "Number of changes that are planned and not made, because the operator is read-only, an AWSAccount is suspended or an endpoint is frozen.",
+    labels: ["account", "action"],
 };
 const ACCOUNT_INFO: Series<2> = Series {
     name: "vpce_account_info",
@@ -155,62 +155,62 @@ const ACCOUNT_INFO: Series<2> = Series {
 };
 const ACCOUNT_CONDITION: Series<4> = Series {
     name: "vpce_account_status_condition",
-    help: "A condition of an AWSAccount as it is now; always 1.",
+    help: "The current conditions of an AWSAccount; always 1.",
     labels: ["account", "condition", "status", "reason"],
 };
 const ACCOUNT_ENDPOINTS: Series<1> = Series {
     name: "vpce_account_endpoints",
-    help: "VPCEndpoints that are bound to an AWSAccount.",
+    help: "Number of VPCEndpoints that are bound to an AWSAccount.",
     labels: ["account"],
 };
 const ACCOUNT_LIMIT: Series<1> = Series {
     name: "vpce_account_endpoints_limit",
-    help: "How many VPCEndpoints an AWSAccount allows; absent where it sets no limit.",
+    help: "Maximum number of VPCEndpoints of an AWSAccount (max_endpoints); absent without a limit.",
     labels: ["account"],
 };
 const ACCOUNT_SUSPENDED: Series<1> = Series {
     name: "vpce_account_suspended",
-    help: "Whether an AWSAccount is suspended, so that nothing is changed in AWS.",
+    help: "Whether an AWSAccount is suspended (1) or not (0).",
     labels: ["account"],
 };
 const SESSION_EXPIRATION: Series<1> = Series {
     name: "vpce_account_session_expiration_timestamp_seconds",
-    help: "When the session of an AWSAccount's role expires.",
+    help: "Unix time at which the session of an AWSAccount's role expires.",
     labels: ["account"],
 };
 const ORPHANS: Series<4> = Series {
     name: "vpce_orphans",
-    help: "What carries this cluster's tag in AWS, or was retained by it, and belongs to no object.",
+    help: "Number of AWS resources that carry this cluster's tag, or were retained by it, and belong to no object.",
     labels: ["account_id", "region", "kind", "retained"],
 };
 const RETAINED: Series<2> = Series {
     name: "vpce_retained",
-    help: "Endpoints in AWS that outlive their object, by deletion_policy Retain.",
+    help: "Number of endpoints in AWS that were retained when their object was deleted (deletion_policy Retain).",
     labels: ["account_id", "region"],
 };
 const CREATION_PAUSED: Series<2> = Series {
     name: "vpce_creation_paused",
-    help: "Whether nothing is made in a region because many endpoints vanished from it at once.",
+    help: "Whether creation is paused in a region because many endpoints vanished at once (1) or not (0).",
     labels: ["account_id", "region"],
 };
 const SNAPSHOT: Series<2> = Series {
     name: "vpce_snapshot_timestamp_seconds",
-    help: "When a region was last read as a whole.",
+    help: "Unix time at which a region was last read as a whole.",
     labels: ["account_id", "region"],
 };
 const BUCKET_TOKENS: Series<3> = Series {
     name: "vpce_aws_rate_limiter_tokens",
-    help: "Calls of an action that could be made at once.",
+    help: "Tokens of an action in the rate limiter, which are the calls that could be made now.",
     labels: ["account_id", "region", "action"],
 };
 const QUEUE_LENGTH: Series<3> = Series {
     name: "vpce_aws_rate_limiter_queue_length",
-    help: "Objects in line for a call of an action.",
+    help: "Number of objects in the rate limiter's queue for an action.",
     labels: ["account_id", "region", "action"],
 };
 const UNPARSEABLE: Series<1> = Series {
     name: "vpce_unparseable_objects",
-    help: "Objects whose spec does not parse.",
+    help: "Number of objects whose spec does not parse.",
     labels: ["kind"],
 };
 

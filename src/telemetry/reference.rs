@@ -10,33 +10,33 @@ use super::labels::label;
 use super::{Described, Metrics, MetricsOptions};
 
 const HEAD: &str = "\
-<!-- Printed by `vpce-operator metrics`; `make generate` writes it anew. -->
+<!-- Printed by `vpce-operator metrics`; `make generate` updates it. -->
 
 # Metrics
 
-`/metrics` serves these in Prometheus' text format over HTTPS, at `--metrics-address`, to whom the API server lets get `/metrics`:
-[Monitoring](operating.md#metrics). Series of objects, accounts and regions are made from the caches at each scrape, by the leader alone, and
-vanish with what they speak of; counters of an AWSAccount vanish with it too. Scrapes within a second of each other get the same text.
+`/metrics` serves these in Prometheus' text format over HTTPS, at `--metrics-address`, to clients that the API server allows to get `/metrics`:
+[Monitoring](operating.md#metrics). Series of objects, accounts and regions are computed from the caches at each scrape, by the leader only, and
+disappear with the object; counters of an AWSAccount disappear with it too. Scrapes within a second share one response.
 
-`*` marks those that every VPCEndpoint has of its own. `--metrics-per-object=false` leaves them out.
+`*` marks metrics with one or more series per VPCEndpoint. `--metrics-per-object=false` turns them off.
 
-| metric | type | labels | what it tells |
+| metric | type | labels | help |
 |---|---|---|---|
 ";
 
 const LABELS: &str = "
 ## Labels
 
-What can be in a label, and how many series that can make. No label has a value that whoever may only write VPCEndpoints can make up, but
-for the names of their namespaces and objects, in the series marked `*` and in `vpce_endpoint_network_interfaces`, and for regions, of which
-so many are told apart.
+The values of each label, and how many there can be. Users who may only write VPCEndpoints cannot choose label values, except
+the names of their namespaces and objects, in the series marked `*` and in `vpce_endpoint_network_interfaces`, and regions, whose number
+is limited.
 
 | label | of | meaning | values |
 |---|---|---|---|
 ";
 
 const JOIN: &str = "
-Metrics of what belongs to an AWS account, whichever AWSAccounts lead there, have `account_id`. They join through `vpce_account_info`:
+Metrics of an AWS account, which several AWSAccounts may share, have the label `account_id`. Join them through `vpce_account_info`:
 
 ```promql
 sum by (account_id) (rate(vpce_aws_requests_total{result=\"throttled\"}[5m]))

@@ -30,8 +30,8 @@ const EMPTY: &[(&str, &str)] = &[
 
 /// Queries whose values are all zero in the hour, with the reason.
 const ZERO: &[(&str, &str)] = &[
-    ("operator / Do not parse / A", PARSES),
-    ("platform / Do not parse / A", PARSES),
+    ("operator / Unparseable objects / A", PARSES),
+    ("platform / Unparseable objects / A", PARSES),
     ("platform / Deletions in progress by age / B", YOUNG),
     ("platform / Deletions in progress by age / C", YOUNG),
 ];

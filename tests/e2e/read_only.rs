@@ -28,7 +28,7 @@ fn steps(shown: &str) -> Vec<&str> {
 fn planned_changes(operator: &Operator, tenant: &Tenant<'_>, step: &str) -> u32 {
     let metrics = operator.metrics().expect("it runs");
     let series = format!(
-        "vpce_planned_changes{{account=\"{}\",step=\"{step}\"}} ",
+        "vpce_planned_changes{{account=\"{}\",action=\"{step}\"}} ",
         tenant.account
     );
     let found = metrics.lines().find_map(|line| line.strip_prefix(&series));

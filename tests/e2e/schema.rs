@@ -426,7 +426,10 @@ fn ports_of_the_service_stand_there_once_and_have_names() {
     );
     refused(
         &ports(json!([{"name": "a", "port": 1}, {"name": "b", "port": 1}])),
-        &["spec.service.ports", "each port and protocol may stand there once"],
+        &[
+            "spec.service.ports",
+            "each combination of port and protocol must be unique",
+        ],
     );
 }
 

@@ -11,7 +11,7 @@ use super::DeletionPolicy;
 use super::forms;
 use super::watched::lenient;
 
-/// Which namespaces may create VPC endpoints in an AWS account, through which IAM role, and within which bounds.
+/// Which namespaces may create VPC endpoints in an AWS account, through which IAM role, and within which guardrails.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
     group = "silvermullet.com",
@@ -69,15 +69,15 @@ pub struct AWSAccountSpec {
     #[schemars(with = "forms::RoleArn")]
     pub role_arn: String,
 
-    /// Sent with AssumeRole, for a trust policy with the condition `sts:ExternalId`. Without it none is sent. Agree on another value
+    /// Sent with AssumeRole, for a trust policy with the condition `sts:ExternalId`. Default: none. Agree on a different value
     /// with the owner of each account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<forms::ExternalId>")]
     pub external_id: Option<String>,
 
-    /// How long a session of the role lasts, in seconds; 3600 by default. Sessions are renewed before they expire. The role's own maximum
-    /// has to allow it. STS caps sessions that were made from another role's session (IRSA and EKS Pod Identity always are) at 3600; the
-    /// condition `Ready` says so then.
+    /// Duration of a session of the role, in seconds (default: 3600). Sessions are renewed before they expire. The role's own maximum
+    /// must allow it. STS limits sessions that are assumed from another role's session (with IRSA and EKS Pod Identity, all are) to 3600; the
+    /// condition `Ready` then says so.
     #[serde(default = "default_session_duration")]
     #[schemars(range(min = 900, max = 43200))]
     pub session_duration_seconds: i32,
@@ -87,17 +87,17 @@ pub struct AWSAccountSpec {
     #[schemars(with = "Vec<forms::Namespace>", length(max = 4096))]
     pub namespaces: Vec<String>,
 
-    /// The namespaces, by their labels, that may use the account, beside those of `namespaces`. Absent or empty, it selects none.
+    /// The namespaces, by their labels, that may use the account, in addition to `namespaces`. Absent or empty: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<LabelSelector>,
 
-    /// The region of endpoints that name none, such as `eu-west-1`. Without it they have to name one. An edit does not move endpoints
-    /// that exist.
+    /// The region of endpoints without `region`, such as `eu-west-1`. Without it, they must set `region`. An edit does not move existing
+    /// endpoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<forms::Region>")]
     pub default_region: Option<String>,
 
-    /// Tags for every endpoint and security group made in the account; an endpoint's own `tags` win. Default: none.
+    /// Tags for every endpoint and security group created in the account; an endpoint's own `tags` win. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 40))]
     #[x_kube(
@@ -107,7 +107,7 @@ pub struct AWSAccountSpec {
     )]
     pub default_tags: BTreeMap<String, String>,
 
-    /// Tags that every endpoint and security group made in the account has, whatever the endpoint's own `tags` say. Default: none.
+    /// Tags for every endpoint and security group created in the account, which win over an endpoint's own `tags`. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 40))]
     #[x_kube(
@@ -117,7 +117,7 @@ pub struct AWSAccountSpec {
     )]
     pub required_tags: BTreeMap<String, String>,
 
-    /// Labels of the namespace that become tags, by their keys; an endpoint's own `tags` do not win over them, `required_tags` do.
+    /// Keys of labels of the namespace that become tags; they win over an endpoint's own `tags`, and `required_tags` win over them.
     /// Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), inner(length(min = 1, max = 128)))]
@@ -127,7 +127,7 @@ pub struct AWSAccountSpec {
     )]
     pub tags_from_namespace_labels: Vec<String>,
 
-    /// Tags of the session, passed to STS with AssumeRole, for policies that ask for them; resources do not get them. The base role and
+    /// Tags of the session, passed to STS with AssumeRole, for policies that check them; resources do not get them. The base role and
     /// the role's trust policy must allow `sts:TagSession`. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 50))]
@@ -159,46 +159,46 @@ pub struct AWSAccountSpec {
     #[schemars(with = "Option<Vec<forms::GroupId>>", length(max = 1000))]
     pub allowed_security_group_ids: Option<Vec<String>>,
 
-    /// Services that endpoints may lead to, by patterns over their full names, in which `*` stands for any run of characters
-    /// and `?` for one; case counts. Absent: all; an empty list: none.
+    /// Services that endpoints may connect to, by patterns for their full names, in which `*` matches any number of characters
+    /// and `?` matches one; case-sensitive. Absent: all; an empty list: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<forms::ServicePattern>>", length(max = 1000))]
     pub allowed_services: Option<Vec<String>>,
 
-    /// Keys of tags that endpoints may set with `tags`, by patterns in which `*` stands for any run of characters and `?` for one; case counts.
-    /// Keys on which other controllers act (with `kubernetes.io/`, `k8s.io/`, `k8s.aws/` or `karpenter.sh/`, and `eks:`) have to be
-    /// named by a pattern that begins with such a prefix. Absent: all but these; an empty list: none. Keys that start with
-    /// `silvermullet.com/` or `aws:` never, nor those that differ from a required tag by case only.
+    /// Keys of tags that endpoints may set with `tags`, by patterns in which `*` matches any number of characters and `?` matches one;
+    /// case-sensitive. Keys on which other controllers act (with `kubernetes.io/`, `k8s.io/`, `k8s.aws/` or `karpenter.sh/`, and `eks:`) need a
+    /// pattern that begins with such a prefix. Absent: all but these; an empty list: none. Keys that start with
+    /// `silvermullet.com/` or `aws:`, and keys that differ from a required tag by case only, are never allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 128)))]
     pub allowed_tag_keys: Option<Vec<String>>,
 
-    /// Whether endpoints may turn on private DNS (`private_dns_enabled`), which leads the whole VPC's calls of a service to the endpoint.
+    /// Whether endpoints may turn on private DNS (`private_dns_enabled`), which redirects all calls to the service in the VPC to the endpoint.
     /// Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_private_dns: bool,
 
-    /// Whether a VPCEndpoint that is deleted may leave its endpoint in AWS (`deletion_policy: Retain`), where it goes on serving and costing.
+    /// Whether a VPCEndpoint that is deleted may retain its endpoint in AWS (`deletion_policy: Retain`), where it keeps serving and costing.
     /// Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_retain: bool,
 
-    /// So many endpoints may be bound to this AWSAccount: those that are keep their place, then the oldest; the rest wait with the reason
-    /// `AccountFull`. Endpoints in the AWS account that were retained, or are orphans, count too. Absent: any number.
+    /// Maximum number of endpoints that are bound to this AWSAccount. Bound endpoints stay bound; of the others the oldest come first, and the rest
+    /// wait with the reason `AccountFull`. Endpoints in the AWS account that were retained, or are orphans, count too. Absent: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100_000))]
     pub max_endpoints: Option<i32>,
 
-    /// Holds for endpoints that do not say it themselves.
+    /// Deletion policy of endpoints without `deletion_policy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_deletion_policy: Option<DeletionPolicy>,
 
-    /// While true, nothing is changed in AWS: reading goes on, edits and deletions wait with the reason `AccountSuspended`. Default: false.
+    /// While true, nothing is changed in AWS: reads continue, edits and deletions wait with the reason `AccountSuspended`. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspended: bool,
 
-    /// The AWS account is closed: nothing is called there any more, and deleted endpoints are let go as they are, with an event that
-    /// names what is left. Default: false.
+    /// The AWS account is closed: no calls are made there any more. The finalizers of deleted endpoints are removed without calling AWS, with an
+    /// event that names what is abandoned. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub decommissioned: bool,
 }
@@ -215,16 +215,16 @@ fn default_session_duration() -> i32 {
     3600
 }
 
-/// What the operator found.
+/// The observed state.
 // Shown before the operator has looked: see VPCEndpointStatus.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[schemars(extend("default" = {"observedGeneration": -1}))]
 pub struct AWSAccountStatus {
-    /// The AWS account's id, as GetCallerIdentity named it in a session of the role.
+    /// The AWS account's id, as GetCallerIdentity returned it in a session of the role.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub account_id: Option<String>,
 
-    /// How many VPCEndpoints are bound to this AWSAccount.
+    /// Number of VPCEndpoints that are bound to this AWSAccount.
     #[serde(default, deserialize_with = "lenient")]
     pub endpoints: Option<i64>,
 
@@ -232,7 +232,7 @@ pub struct AWSAccountStatus {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub orphans: Option<OrphansStatus>,
 
-    /// The generation of the spec that this status speaks of.
+    /// The generation of the spec that this status describes.
     #[serde(
         rename = "observedGeneration",
         default,
@@ -241,18 +241,18 @@ pub struct AWSAccountStatus {
     )]
     pub observed_generation: Option<i64>,
 
-    /// `Ready`: whether the role can be assumed; `PermissionsVerified`: whether EC2 allows the role what endpoints need; `CreationPaused`: there
-    /// while a mass change waits for a person; `Stalled`: there while only an edit can help.
+    /// `Ready`: whether the role can be assumed; `PermissionsVerified`: whether EC2 allows the role what endpoints need; `CreationPaused`: True
+    /// while creation is paused after a mass deletion; `Stalled`: True while an edit is needed to make progress.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 
-/// What carries this cluster's tag in the AWS account and belongs to no object. It is never deleted unasked:
-/// `vpce-operator orphans` shows it, and deletes it when told to.
+/// AWS resources that carry this cluster's tag and belong to no object. They are deleted only on request:
+/// `vpce-operator orphans` lists them, and deletes them with `--delete`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct OrphansStatus {
-    /// How many endpoints and security groups there are of them.
+    /// Number of orphaned endpoints and security groups.
     pub count: i64,
     /// The ids of the first 20.
     #[serde(default)]

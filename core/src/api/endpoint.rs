@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::forms;
 use super::watched::lenient;
 
-/// Which service the endpoint leads to, where it is, who may connect, and under which name.
+/// Which service the endpoint connects to, where it is, who may connect, and under which name.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "silvermullet.com",
@@ -25,7 +25,7 @@ use super::watched::lenient;
     namespaced,
     status = "VPCEndpointStatus",
     derive = "PartialEq",
-    doc = "An interface VPC endpoint (AWS PrivateLink) in the AWS account of its namespace, and the Service that leads to it.",
+    doc = "An interface VPC endpoint (AWS PrivateLink) in the AWS account of its namespace, and the Service that points to it.",
     printcolumn(name = "State", type_ = "string", json_path = ".status.state", description = "The state of the endpoint in AWS"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
@@ -48,13 +48,13 @@ use super::watched::lenient;
 )]
 pub struct VPCEndpointSpec {
     /// The AWS region, such as `eu-west-1`. Without it, the AWSAccount's `default_region`. Until there is an
-    /// endpoint (`status.vpc_endpoint_id`) it can be edited; then it stays.
+    /// endpoint (`status.vpc_endpoint_id`) it can be edited; after that it is immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<forms::Region>")]
     pub region: Option<String>,
 
     /// The VPC that the endpoint is in, to connect from: `vpc-...`. Until there is an
-    /// endpoint (`status.vpc_endpoint_id`) it can be edited; then it stays.
+    /// endpoint (`status.vpc_endpoint_id`) it can be edited; after that it is immutable.
     #[schemars(with = "forms::VpcId")]
     pub vpc_id: String,
 
@@ -66,12 +66,12 @@ pub struct VPCEndpointSpec {
 
     /// The service to connect to: its full name (`com.amazonaws.vpce.<region>.vpce-svc-...`, `com.amazonaws.<region>.<service>`),
     /// or for an endpoint service its id alone (`vpce-svc-...`). Until there is an
-    /// endpoint (`status.vpc_endpoint_id`) it can be edited; then it stays.
+    /// endpoint (`status.vpc_endpoint_id`) it can be edited; after that it is immutable.
     #[schemars(with = "forms::EndpointService")]
     pub vpc_endpoint_service_id: String,
 
-    /// Who may connect. `generated`: a security group of the endpoint's own that lets in everything from 10.0.0.0/8, 172.16.0.0/12 and
-    /// 192.168.0.0/16; `provided`: the groups of `security_group_ids`; `custom`: a group of the endpoint's own with exactly the rules of
+    /// Who may connect. `generated`: the endpoint's own security group that allows all traffic from 10.0.0.0/8, 172.16.0.0/12 and
+    /// 192.168.0.0/16; `provided`: the groups of `security_group_ids`; `custom`: the endpoint's own security group with exactly the rules of
     /// `security_group_ingress` and `security_group_egress`.
     pub security_group_type: SecurityGroupType,
 
@@ -80,30 +80,30 @@ pub struct VPCEndpointSpec {
     #[schemars(with = "Vec<forms::GroupId>", length(max = 16))]
     pub security_group_ids: Vec<String>,
 
-    /// With `custom`: the rules for traffic to the endpoint. Absent or an empty list: nobody may connect.
+    /// With `custom`: the rules for traffic to the endpoint. Absent or an empty list: no client may connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 60))]
     pub security_group_ingress: Option<Vec<CustomRule>>,
 
-    /// With `custom`: the rules for traffic from the endpoint. Absent: everything may leave, in a VPC with an IPv6 block by IPv6
-    /// too; an empty list: nothing.
+    /// With `custom`: the rules for traffic from the endpoint. Absent: all traffic is allowed, in a VPC with an IPv6 block by IPv6
+    /// too; an empty list: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 60))]
     pub security_group_egress: Option<Vec<CustomRule>>,
 
-    /// Whether the service's own DNS name leads to the endpoint everywhere in the VPC. The AWSAccount has to allow it
-    /// (`allow_private_dns`), and both DNS attributes of the VPC have to be on. It is turned on once the endpoint is available, so
-    /// that the name keeps leading to where it leads today until then; that takes one more call. Default: false.
+    /// Whether the service's own DNS name resolves to the endpoint everywhere in the VPC. The AWSAccount must allow it
+    /// (`allow_private_dns`), and both DNS attributes of the VPC must be on. It is turned on once the endpoint is available, so
+    /// that the name resolves as before until then; that takes one more call. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub private_dns_enabled: bool,
 
-    /// The name of the AWSAccount to use; needed only where several map this namespace. Without it, the one that does. Until there is an
-    /// endpoint (`status.vpc_endpoint_id`) it can be edited; then it stays.
+    /// The name of the AWSAccount to use; required only if several map this namespace. Default: the only one that does. Until there is an
+    /// endpoint (`status.vpc_endpoint_id`) it can be edited; after that it is immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub account: Option<String>,
 
-    /// Tags for the endpoint and for its generated or custom group. A `Name` of yours wins over the operator's, which is
+    /// Tags for the endpoint and for its generated or custom group. A tag `Name` here wins over the operator's, which is
     /// `<name>-<namespace>`. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 40))]
@@ -114,7 +114,7 @@ pub struct VPCEndpointSpec {
     )]
     pub tags: BTreeMap<String, String>,
 
-    /// The Kubernetes Service that leads to the endpoint. Without it, an `ExternalName` Service of the object's own name.
+    /// The Kubernetes Service that points to the endpoint. Default: an `ExternalName` Service with the object's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceSpec>,
 
@@ -136,8 +136,8 @@ pub enum SecurityGroupType {
 }
 
 /// What happens in AWS when a VPCEndpoint is deleted. `Delete`: its endpoint and its generated or custom group are deleted; `Retain`: they
-/// stay, and their owner tags are replaced by `silvermullet.com/retained`. A VPCEndpoint that does not say it takes its AWSAccount's
-/// `default_deletion_policy`, and where that is absent too, `Delete`.
+/// stay, and their owner tags are replaced by `silvermullet.com/retained`. Default: the AWSAccount's
+/// `default_deletion_policy`, or `Delete`.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeletionPolicy {
     /// The endpoint and its generated or custom group are deleted.
@@ -198,7 +198,7 @@ pub struct CustomRule {
     pub description: Option<String>,
 }
 
-/// The Kubernetes Service that leads to the endpoint. Without it, an `ExternalName` Service of the object's own name.
+/// The Kubernetes Service that points to the endpoint. Default: an `ExternalName` Service with the object's name.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct ServiceSpec {
     /// The Service's name, a DNS label. Without it, the object's own.
@@ -210,17 +210,17 @@ pub struct ServiceSpec {
     #[serde(rename = "type", default)]
     pub type_: ServiceType,
 
-    /// Ports to name on the Service. They document: an alias passes every port. Default: none.
+    /// Ports of the Service, for documentation only: a DNS alias passes every port. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     #[x_kube(
         validation = Rule::new("size(self) < 2 || self.all(p, has(p.name))").message("with more than one port each needs a name"),
-        validation = Rule::new("self.all(p, self.exists_one(q, p.port == q.port && p.protocol == q.protocol))").message("each port and protocol may stand there once")
+        validation = Rule::new("self.all(p, self.exists_one(q, p.port == q.port && p.protocol == q.protocol))").message("each combination of port and protocol must be unique")
     )]
     pub ports: Vec<ServicePort>,
 
-    /// Labels of the Service, of the keys that the operator's settings allow (`settings.serviceLabels` of the chart), which are none unless
-    /// it is told to. Default: none.
+    /// Labels of the Service. Only keys that the operator's settings allow (`settings.serviceLabels` of the chart; by default none).
+    /// Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(
@@ -229,8 +229,8 @@ pub struct ServiceSpec {
     )]
     pub labels: BTreeMap<String, String>,
 
-    /// Annotations of the Service, of the keys that the operator's settings allow (`settings.serviceAnnotations` of the chart), which are
-    /// none unless it is told to. Default: none.
+    /// Annotations of the Service. Only keys that the operator's settings allow (`settings.serviceAnnotations` of the chart; by default none).
+    /// Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(
@@ -240,7 +240,7 @@ pub struct ServiceSpec {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Which kind of Service leads to the endpoint.
+/// The type of the Service that points to the endpoint.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ServiceType {
     /// A DNS alias of the endpoint's regional name.
@@ -253,7 +253,7 @@ pub enum ServiceType {
 /// A port of the Service.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServicePort {
-    /// The port's name, a DNS label; needed where there are several ports.
+    /// The port's name, a DNS label; required if there are several ports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<forms::PortName>")]
     pub name: Option<String>,
@@ -279,13 +279,13 @@ pub enum ServiceProtocol {
     Udp,
 }
 
-/// What the operator found and made.
+/// The observed state.
 // Before the operator has looked, the API server shows a generation that is never reached: an object without a status would pass for one that
 // is as it should be, by the rules of kstatus.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[schemars(extend("default" = {"observedGeneration": -1}))]
 pub struct VPCEndpointStatus {
-    /// The account that the object is bound to. Written before anything is made in AWS, and never moved once there is an endpoint.
+    /// The account that the object is bound to. Written before anything is created in AWS, and immutable once there is an endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub account: Option<AccountBinding>,
 
@@ -306,7 +306,7 @@ pub struct VPCEndpointStatus {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub bound_generation: Option<i64>,
 
-    /// Counts the endpoints that this object has had, one after the other; it grows only after it is certain that none is left.
+    /// Counter of the endpoints that this object has had, one after the other; it increases only after the previous one is confirmed to be gone.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub incarnation: Option<i64>,
 
@@ -318,7 +318,7 @@ pub struct VPCEndpointStatus {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub state: Option<String>,
 
-    /// The endpoint's regional DNS name, which the Service leads to.
+    /// The endpoint's regional DNS name, which the Service points to.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub dns_name: Option<String>,
 
@@ -334,15 +334,15 @@ pub struct VPCEndpointStatus {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub security_group_id: Option<String>,
 
-    /// The keys of the tags that the operator set for the user; only these does it remove again.
+    /// The keys of the tags that the operator set for the user; only these are removed again.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
     pub tag_keys: Vec<String>,
 
-    /// The Service that leads to the endpoint, once it is published.
+    /// The Service that points to the endpoint, once it is published.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub service: Option<PublishedService>,
 
-    /// The generation of the spec that this status speaks of.
+    /// The generation of the spec that this status describes.
     #[serde(
         rename = "observedGeneration",
         default,
@@ -352,13 +352,13 @@ pub struct VPCEndpointStatus {
     pub observed_generation: Option<i64>,
 
     /// `Ready` sums up `AccountResolved`, `EndpointAvailable` and `ServicePublished`, and stays true while changes are only paused; `Stalled` is
-    /// there, true, only while waiting does not help.
+    /// true only while an edit is needed to make progress.
     /// docs/troubleshooting.md has every reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 
-    /// What the Python operator left here; read, never written.
+    /// Written by the Python operator; read, never written.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub create_fn: Option<LegacyStatus>,
 }
