@@ -16,7 +16,7 @@ use tracing::Instrument;
 use super::context::Context;
 use super::reconcile::reconcile;
 use crate::k8s::caches::{Account, CacheSync};
-use crate::k8s::error::is_status;
+use crate::k8s::error::{is_conflict, is_not_found};
 use crate::k8s::requeue::Request;
 use crate::telemetry::{Outcome, traces};
 
@@ -70,8 +70,8 @@ async fn guarded(account: Arc<Account>, ctx: Arc<Context>) -> Result<Action, Inf
     let (outcome, action) = match outcome {
         Ok(Ok(Some(next))) => (Outcome::Ok, Action::requeue(next)),
         Ok(Ok(None)) => (Outcome::Ok, Action::await_change()),
-        Ok(Err(error)) if is_status(&error, 404) => (Outcome::Ok, Action::await_change()),
-        Ok(Err(error)) if is_status(&error, 409) => (Outcome::Conflict, Action::requeue(AFTER_ERROR)),
+        Ok(Err(error)) if is_not_found(&error) => (Outcome::Ok, Action::await_change()),
+        Ok(Err(error)) if is_conflict(&error) => (Outcome::Conflict, Action::requeue(AFTER_ERROR)),
         Ok(Err(error)) => {
             tracing::warn!(account = name, %error, "the API server refused, or failed");
             (Outcome::Error, Action::requeue(AFTER_ERROR))

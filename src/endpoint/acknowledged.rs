@@ -11,7 +11,7 @@ use super::context::Context;
 use super::reconcile::{Next, Reconciliation};
 use super::status::{self, Findings};
 use crate::k8s::caches::Endpoint;
-use crate::k8s::error::is_status;
+use crate::k8s::error::is_conflict;
 use crate::k8s::finalizer;
 use crate::k8s::writes::{Refused, Write};
 
@@ -23,7 +23,7 @@ pub async fn tell(ctx: &Context, object: Arc<Endpoint>, refused: &Refused) -> Ne
         match reconciliation.report(findings).await {
             Ok(_) => {}
             // It has changed since; the watch brings what it is now.
-            Err(error) if is_status(&error, 409) => {
+            Err(error) if is_conflict(&error) => {
                 return Next::NotBefore(ctx.memories.conflicted(&reconciliation.object));
             }
             Err(error) => tracing::warn!(%error, "the status was not written"),

@@ -18,7 +18,7 @@ use super::queues;
 use super::reconcile::{Next, reconcile};
 use super::status::{self, Findings, Standing};
 use crate::k8s::caches::Endpoint;
-use crate::k8s::error::is_status;
+use crate::k8s::error::{is_conflict, is_not_found};
 use crate::k8s::patch::version_of;
 use crate::k8s::requeue::Request;
 use crate::k8s::writes::Refused;
@@ -82,10 +82,10 @@ async fn guarded(object: Arc<Endpoint>, ctx: Arc<Context>) -> Result<Action, Inf
                 .with(&object, |memory| std::mem::take(&mut memory.status_refused));
             (if refused { Outcome::Error } else { Outcome::Ok }, next)
         }
-        Ok(Ok(Err(error))) if is_status(&error, 409) => {
+        Ok(Ok(Err(error))) if is_conflict(&error) => {
             (Outcome::Conflict, Next::NotBefore(ctx.memories.conflicted(&object)))
         }
-        Ok(Ok(Err(error))) if is_status(&error, 404) => (Outcome::Ok, Next::Gone),
+        Ok(Ok(Err(error))) if is_not_found(&error) => (Outcome::Ok, Next::Gone),
         Ok(Ok(Err(error))) if let Some(refused) = Refused::of(&error).cloned() => {
             let next = acknowledged::tell(&ctx, newest(&ctx, object.clone()), &refused).await;
             (Outcome::Error, next)

@@ -412,7 +412,7 @@ impl<'a> Reconciliation<'a> {
         let account = self.object.status.account.as_ref().map(|account| account.name.clone());
         match remove_finalizer(self.ctx, &self.object).await {
             Ok(()) => {}
-            Err(error) if crate::k8s::error::is_status(&error, 404) => {}
+            Err(error) if crate::k8s::error::is_not_found(&error) => {}
             Err(error) => return Err(error),
         }
         tracing::info!(

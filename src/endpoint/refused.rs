@@ -14,7 +14,7 @@ use super::memory::{Tried, Wait};
 use crate::aws::ec2::Ec2;
 use crate::aws::error::CallError;
 use crate::aws::region::RefreshError;
-use crate::k8s::error::{is_status, words};
+use crate::k8s::error::{is_conflict, words};
 
 /// What an earlier create made and was not found in this many times the time that a change takes to settle was deleted before
 /// anybody saw it.
@@ -43,7 +43,7 @@ impl Applier<'_> {
             "the API server refused, or failed"
         );
         // It changed meanwhile.
-        if is_status(error, 409) {
+        if is_conflict(error) {
             return Unfinished::waiting(Some(ASK_AGAIN), None);
         }
         let message = format!("{step}: the API server refused: {}", words(error));

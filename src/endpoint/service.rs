@@ -16,7 +16,7 @@ use vpce_core::metadata::{Applied, Metadata};
 use vpce_core::observed::{ObservedService, ServiceContent};
 
 use crate::k8s::caches::{Caches, Endpoint};
-use crate::k8s::error::is_status;
+use crate::k8s::error::{is_already_exists, is_conflict, is_not_found};
 use crate::k8s::patch::version_of;
 
 mod lean;
@@ -209,7 +209,7 @@ pub async fn publish(
     if !exists {
         match api.create(&post, &new).await {
             Ok(made) => return Ok(Published::Done(Box::new(made))),
-            Err(error) if is_status(&error, 409) => {}
+            Err(error) if is_already_exists(&error) => {}
             Err(error) => return Err(error),
         }
     }
@@ -279,7 +279,7 @@ pub async fn delete(client: &Client, caches: &Caches, object: &Endpoint, name: &
     match api.delete(name, &params).await {
         Ok(_) => Ok(version),
         // Gone, or another of the same name: not ours.
-        Err(error) if is_status(&error, 404) || is_status(&error, 409) => Ok(version),
+        Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(version),
         Err(error) => Err(error),
     }
 }

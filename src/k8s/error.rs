@@ -1,8 +1,19 @@
 //! What errors of the API server mean and say.
 
-/// Whether the API server answered with this HTTP status.
-pub fn is_status(error: &kube::Error, code: u16) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == code)
+/// Whether there is no such object.
+pub fn is_not_found(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_not_found())
+}
+
+/// Whether an object of the name is there already: what a create is answered with.
+pub fn is_already_exists(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_already_exists())
+}
+
+/// Whether the object has changed, or is another: what an update, a patch or a delete is answered with that says of which version or UID
+/// it is.
+pub fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_conflict())
 }
 
 /// What an error of the API server says, for people.

@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 use vpce_core::conditions::EventKind;
 
 use crate::k8s::caches::Account;
-use crate::k8s::error::{self, is_status};
+use crate::k8s::error::{self, is_already_exists};
 
 /// Who reports, in `reportingController`.
 const REPORTER: &str = "vpce-operator";
@@ -135,7 +135,7 @@ fn is_of_namespace_that_goes(error: &kube::Error) -> bool {
 /// Creates an event, or counts it in the series of the one that is there.
 async fn write(api: &Api<Event>, name: &str, event: &Event) -> Result<(), kube::Error> {
     match api.create(&PostParams::default(), event).await {
-        Err(error) if is_status(&error, 409) => {}
+        Err(error) if is_already_exists(&error) => {}
         created => return created.map(|_| ()),
     }
     let params = PatchParams::default();

@@ -14,7 +14,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, ObjectMeta, PostParams};
 
-use crate::k8s::error::{is_status, words};
+use crate::k8s::error::{is_already_exists, is_conflict, is_not_found, words};
 
 /// Which Lease, and for how long.
 #[derive(Debug, Clone)]
@@ -127,7 +127,7 @@ async fn take(
         };
         return match api.create(&PostParams::default(), &new).await {
             Ok(lease) => Ok(Taking::Taken(Box::new(held(lease, identity)?), sent)),
-            Err(error) if is_status(&error, 409) => Ok(Taking::Held("somebody who was quicker".to_owned())),
+            Err(error) if is_already_exists(&error) => Ok(Taking::Held("somebody who was quicker".to_owned())),
             Err(error) => Err(error),
         };
     };
@@ -149,7 +149,7 @@ async fn take(
     };
     match api.replace(&config.name, &PostParams::default(), &lease).await {
         Ok(lease) => Ok(Taking::Taken(Box::new(held(lease, identity)?), sent)),
-        Err(error) if is_status(&error, 409) => Ok(Taking::Held("somebody who was quicker".to_owned())),
+        Err(error) if is_conflict(&error) => Ok(Taking::Held("somebody who was quicker".to_owned())),
         Err(error) => Err(error),
     }
 }
@@ -225,7 +225,7 @@ impl Leadership {
                 Ok(Ok(()))
             }
             // Somebody has written it: ourselves, where an answer was lost, a person, or the next leader.
-            Err(error) if is_status(&error, 409) || is_status(&error, 404) => {
+            Err(error) if is_conflict(&error) || is_not_found(&error) => {
                 let Some(there) = self.api.get_opt(&self.config.name).await? else {
                     return Ok(Err(Lost::Deleted));
                 };

@@ -11,7 +11,6 @@ use kube::runtime::watcher::{self, Event, watcher};
 use serde::de::DeserializeOwned;
 
 use super::caches::CacheSync;
-use super::error::is_status;
 use crate::telemetry::Metrics;
 
 /// Marks a kind when its first list is complete.
@@ -40,7 +39,10 @@ where
         async move {
             let event = watch.next().await?;
             // Told by an event that what it knows is compacted, kube's watcher lists anew; told by the HTTP status, it asks the same for ever.
-            let gone = matches!(&event, Err(watcher::Error::WatchStartFailed(error)) if is_status(error, 410));
+            let gone = matches!(
+                &event,
+                Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) if status.code == 410
+            );
             Some((event, (!gone).then_some(watch)))
         }
     };
