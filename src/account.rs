@@ -12,6 +12,7 @@ use vpce_core::ids::RoleArn;
 
 use crate::aws::sessions::SessionKey;
 use crate::k8s::caches::Account;
+use crate::k8s::conditions::{self, READY};
 use crate::shared::Shared;
 
 /// The session that an AWSAccount asks for, if it is there and its spec parses.
@@ -24,8 +25,7 @@ pub fn role_of(shared: &Shared, name: &str) -> Option<SessionKey> {
 pub fn is_ready(shared: &Shared, name: &str) -> bool {
     let account = shared.caches.account(name);
     account.is_some_and(|account| {
-        let mut conditions = account.status.conditions.iter();
-        conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+        conditions::find(&account.status.conditions, READY).is_some_and(|ready| ready.status == "True")
     })
 }
 

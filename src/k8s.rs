@@ -1,6 +1,7 @@
-//! Kubernetes, as all controllers use it: caches of what is watched, writes and who refuses them, finalizers, events, the lease.
+//! Kubernetes, as all controllers use it: caches of what is watched, writes and who refuses them, finalizers, conditions, events, the lease.
 
 pub mod caches;
+pub mod conditions;
 pub mod error;
 pub mod events;
 pub mod finalizer;

@@ -20,6 +20,7 @@ use crate::aws::region::limiter::Caller;
 use crate::aws::region::{AccountRegionKey, Region};
 use crate::aws::sessions::{Session, SessionKey};
 use crate::k8s::caches::{Account, Endpoint};
+use crate::k8s::conditions;
 
 /// The condition's type.
 pub const CONDITION: &str = "PermissionsVerified";
@@ -173,11 +174,7 @@ pub async fn verify(
 
 /// What the condition says, if it speaks of this generation: found by an earlier run of the operator.
 fn said_before(account: &Account) -> Option<Verification> {
-    let condition = account
-        .status
-        .conditions
-        .iter()
-        .find(|found| found.type_ == CONDITION)?;
+    let condition = conditions::find(&account.status.conditions, CONDITION)?;
     let is_of_now =
         condition.observed_generation == account.metadata.generation && condition.reason != Reason::Asking.to_string();
     is_of_now.then(|| Verification {
@@ -189,11 +186,7 @@ fn said_before(account: &Account) -> Option<Verification> {
 
 /// What the condition says, of whatever generation.
 pub fn current(account: &Account) -> Option<Verification> {
-    let condition = account
-        .status
-        .conditions
-        .iter()
-        .find(|found| found.type_ == CONDITION)?;
+    let condition = conditions::find(&account.status.conditions, CONDITION)?;
     Some(Verification {
         status: condition.status.clone(),
         reason: condition.reason.clone(),

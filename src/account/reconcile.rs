@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, Patch};
 use serde_json::json;
@@ -18,6 +16,7 @@ use super::{orphans, role, trust};
 use crate::aws::sessions::{Cause, Refusal, SessionKey};
 use crate::backoff::jitter;
 use crate::k8s::caches::{Account, Endpoint};
+use crate::k8s::conditions::{self, Conditions, READY, STALLED};
 use crate::k8s::patch::replacing;
 use crate::k8s::writes::{Refused, Write};
 
@@ -76,7 +75,7 @@ pub async fn reconcile(ctx: &Context, account: Arc<Account>) -> Result<Option<Du
         .fold(verdict.next, Duration::min);
     let status = status(ctx, &account, &verdict, &insight, users.len());
     let (before, after) = (said(&account.status), said(&status));
-    let held = |status: &AWSAccountStatus| condition(status, HELD).map(|held| held.message.clone());
+    let held = |status: &AWSAccountStatus| conditions::find(&status.conditions, HELD).map(|held| held.message.clone());
     let new_hold = held(&status).filter(|hold| held(&account.status).as_ref() != Some(hold));
     let written = write(ctx, &api, &account, status).await?;
     let next = written.not_before.map_or(next, |left| next.min(left));
@@ -121,13 +120,9 @@ pub async fn reconcile(ctx: &Context, account: Arc<Account>) -> Result<Option<Du
     Ok(Some(next))
 }
 
-fn condition<'a>(status: &'a AWSAccountStatus, type_: &str) -> Option<&'a Condition> {
-    status.conditions.iter().find(|condition| condition.type_ == type_)
-}
-
 /// What Ready says, as far as saying something else is worth an event: who uses an account that is being deleted changes with each that goes.
 fn said(status: &AWSAccountStatus) -> Option<(bool, String, Option<String>)> {
-    let ready = condition(status, "Ready")?;
+    let ready = conditions::find(&status.conditions, READY)?;
     let is_list = ready.reason == format!("{:?}", Reason::InUse);
     let message = (!is_list).then(|| ready.message.clone());
     Some((ready.status == "True", ready.reason.clone(), message))
@@ -289,21 +284,9 @@ fn status(ctx: &Context, account: &Account, verdict: &Verdict, insight: &Insight
     let role = role(&ctx.shared, account);
     let generation = account.metadata.generation;
     let before = &account.status;
-    let condition = |type_: &str, truth: &str, reason: &str, message: &str| {
-        let previous = before.conditions.iter().find(|condition| condition.type_ == type_);
-        let now = Timestamp::now();
-        let since = previous.filter(|condition| condition.status == truth).map_or_else(
-            || Time(Timestamp::from_second(now.as_second()).unwrap_or(now)),
-            |condition| condition.last_transition_time.clone(),
-        );
-        Condition {
-            type_: type_.to_owned(),
-            status: truth.to_owned(),
-            reason: reason.to_owned(),
-            message: message.to_owned(),
-            observed_generation: generation,
-            last_transition_time: since,
-        }
+    let made = Conditions {
+        before: &before.conditions,
+        generation,
     };
     let good = verdict.reason.is_ready();
     let reason = verdict.reason.to_string();
@@ -329,12 +312,7 @@ fn status(ctx: &Context, account: &Account, verdict: &Verdict, insight: &Insight
              cause is known, annotate this object with {RESUME_CREATION}=<id>",
             places.join(", ")
         );
-        conditions.push(condition(
-            HELD,
-            "True",
-            &Reason::MassDeletionDetected.to_string(),
-            &message,
-        ));
+        conditions.push(made.condition(HELD, "True", Reason::MassDeletionDetected.to_string(), message));
     }
     if let Some(found) = &insight.verification {
         let Verification {
@@ -342,13 +320,13 @@ fn status(ctx: &Context, account: &Account, verdict: &Verdict, insight: &Insight
             reason,
             message,
         } = found;
-        conditions.push(condition(permissions::CONDITION, status, reason, message));
+        conditions.push(made.condition(permissions::CONDITION, status, reason, message));
     }
-    let ready = if good { "True" } else { "False" };
     // First, for the column that shows what stands in the way.
-    conditions.insert(0, condition("Ready", ready, &reason, &verdict.message));
+    let ready = made.condition(READY, conditions::status(good), &reason, &verdict.message);
+    conditions.insert(0, ready);
     if verdict.reason == Reason::InvalidSpec {
-        conditions.push(condition("Stalled", "True", &reason, &verdict.message));
+        conditions.push(made.condition(STALLED, "True", &reason, &verdict.message));
     }
     AWSAccountStatus {
         account_id: if good {

@@ -7,8 +7,8 @@ use kube::ResourceExt;
 use parking_lot::Mutex;
 use vpce_core::conditions::{Finding, Reason};
 
-use super::status::READY;
 use crate::k8s::caches::{Caches, Endpoint};
+use crate::k8s::conditions::{self, READY};
 use crate::k8s::object_key::ObjectKey;
 
 /// Bindings that were let through and that the cache does not show yet, by AWSAccount: the objects, by UID.
@@ -83,8 +83,8 @@ impl CapacityReservations {
 /// that it can be bound to. (Of several that map its namespace, its spec names one, or it waits for an answer to that instead.)
 fn waits(caches: &Caches, endpoint: &Endpoint, account: &str) -> bool {
     let is_full = || {
-        let mut conditions = endpoint.status.conditions.iter();
-        conditions.any(|condition| condition.type_ == READY && condition.reason == Reason::AccountFull.as_str())
+        let ready = conditions::find(&endpoint.status.conditions, READY);
+        ready.is_some_and(|ready| ready.reason == Reason::AccountFull.as_str())
     };
     let named = endpoint.spec.as_ref().ok().and_then(|spec| spec.account.as_deref());
     endpoint.status.account.is_none()

@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, Patch};
 use serde_json::json;
@@ -18,13 +16,10 @@ use vpce_core::tags::{DISPLAY_NAME, RESERVED_PREFIX};
 
 use super::context::Context;
 use crate::k8s::caches::Endpoint;
+use crate::k8s::conditions::{self, Conditions, READY, STALLED};
 use crate::k8s::patch::replacing;
 use crate::k8s::writes::{Refused, Write};
 
-/// The condition that sums up the others.
-pub const READY: &str = "Ready";
-/// There, and true, only while nothing moves until someone edits something.
-const STALLED: &str = "Stalled";
 /// What a part says whose words are in Ready, so that they are read once.
 const SEE_READY: &str = "see Ready";
 
@@ -237,20 +232,13 @@ pub fn set_conditions(
 ) -> bool {
     let before = std::mem::take(&mut status.conditions);
     let summary = findings.summary(standing);
-    let mut put = |type_: &str, finding: &Finding, message: &str, truth: bool| {
-        let truth = if truth { "True" } else { "False" };
-        let previous = before.iter().find(|condition| condition.type_ == type_);
-        let since = previous
-            .filter(|condition| condition.status == truth)
-            .map_or_else(|| Time(now()), |condition| condition.last_transition_time.clone());
-        status.conditions.push(Condition {
-            type_: type_.to_owned(),
-            status: truth.to_owned(),
-            reason: finding.reason.to_string(),
-            message: message.to_owned(),
-            observed_generation: generation,
-            last_transition_time: since,
-        });
+    let conditions = Conditions {
+        before: &before,
+        generation,
+    };
+    let mut put = |type_: &str, finding: &Finding, message: &str, is_so: bool| {
+        let condition = conditions.condition(type_, conditions::status(is_so), finding.reason.as_str(), message);
+        status.conditions.push(condition);
     };
     put(READY, &summary, &summary.message, summary.ok);
     let parts = [
@@ -269,9 +257,9 @@ pub fn set_conditions(
         // kstatus, and so Flux, show the words of this one.
         put(STALLED, &summary, &summary.message, true);
     }
-    let ready = before.iter().find(|condition| condition.type_ == READY);
+    let ready = conditions::find(&before, READY);
     for (aspect, finding) in parts {
-        let kept = before.iter().find(|condition| condition.type_ == aspect.to_string());
+        let kept = conditions::find(&before, &aspect.to_string());
         if let (None, Some(kept)) = (finding, kept) {
             let mut kept = kept.clone();
             // Ready says something else now.
@@ -318,20 +306,10 @@ pub fn account_resolved(binding: &Binding) -> Finding {
     )
 }
 
-/// To the second, as Kubernetes keeps times.
-fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_second(now.as_second()).unwrap_or(now)
-}
-
 /// Whether the object was Ready for this generation.
 pub fn was_ready(object: &Endpoint) -> bool {
-    let ready = object
-        .status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == READY);
-    ready.is_some_and(|ready| ready.status == "True" && ready.observed_generation == object.metadata.generation)
+    conditions::find(&object.status.conditions, READY)
+        .is_some_and(|ready| ready.status == "True" && ready.observed_generation == object.metadata.generation)
 }
 
 /// Whether the endpoint was available when it was last seen.
@@ -430,7 +408,7 @@ fn tell_of_change(ctx: &Context, object: &Endpoint, fields: &[String]) {
 }
 
 fn tell_of_refusal(ctx: &Context, object: &Endpoint, status: &VPCEndpointStatus, refused: &Refused) {
-    let ready = status.conditions.iter().find(|condition| condition.type_ == READY);
+    let ready = conditions::find(&status.conditions, READY);
     let (reason, message) = ready.map_or(("", ""), |ready| (ready.reason.as_str(), ready.message.as_str()));
     tracing::warn!(
         namespace = object.namespace().unwrap_or_default(),
