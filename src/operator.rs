@@ -490,13 +490,13 @@ fn open_regions(
 fn known_endpoints(caches: &Caches, key: &AccountRegionKey) -> Vec<EndpointId> {
     let of_region = |endpoint: &Arc<Endpoint>| {
         let binding = binding(&endpoint.status)?;
-        let here = binding.account_id.as_str() == key.account_id && binding.region.as_str() == key.region;
+        let here = binding.account_id == key.account_id && binding.region == key.region;
         let stays = endpoint.metadata.deletion_timestamp.is_none();
         let id = endpoint.status.vpc_endpoint_id.as_deref()?;
         let namespace = endpoint.metadata.namespace.as_deref().unwrap_or_default();
         (here && stays && caches.maps(&binding.account, namespace)).then(|| id.into())
     };
-    let bound = caches.bound_to_account_id(&key.account_id);
+    let bound = caches.bound_to_account_id(key.account_id.as_str());
     bound.iter().filter_map(of_region).collect()
 }
 
@@ -524,8 +524,8 @@ fn sources(shared: &Arc<Shared>, memories: Memories) -> Sources {
             let gauges = |region: &Arc<aws::region::Region>| {
                 let gauges = region.gauges();
                 RegionGauges {
-                    account_id: region.key.account_id.clone(),
-                    region: region.key.region.clone(),
+                    account_id: region.key.account_id.to_string(),
+                    region: region.key.region.to_string(),
                     snapshot_at: gauges.snapshot_at,
                     held: gauges.hold.is_some(),
                     orphans: region.leftovers(),

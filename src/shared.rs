@@ -1,13 +1,16 @@
 //! What all controllers share: clients, caches, sessions, regions, and the queues.
 
+use std::sync::Arc;
+
 use kube::Client;
 use vpce_core::api::{AWSAccountSpec, RESUME_CREATION};
-use vpce_core::ids::{AccountId, RoleArn};
+use vpce_core::ids::{self, AccountId, RoleArn};
 use vpce_core::tags::Clusters;
 
+use crate::aws::ec2::Ec2;
 use crate::aws::observer::Observer;
-use crate::aws::region::Regions;
-use crate::aws::sessions::{SessionKey, Sessions};
+use crate::aws::region::{AccountRegionKey, Region, Regions};
+use crate::aws::sessions::{Session, SessionKey, Sessions};
 use crate::k8s::caches::{CacheSync, Caches};
 use crate::k8s::events::Events;
 use crate::k8s::in_use::Protection;
@@ -54,6 +57,23 @@ impl Shared {
         session_key(&self.clusters.own, account, role, spec, self.settings.source_identity)
     }
 
+    /// What is shared in a region of the account that a session is in, and a client that acts there by the session.
+    pub fn in_region(&self, session: &Session, region: &ids::Region) -> (Arc<Region>, Ec2) {
+        let role = &session.role().role_arn;
+        let key = AccountRegionKey {
+            partition: role.partition(),
+            account_id: role.account().clone(),
+            region: region.clone(),
+        };
+        let ec2 = Ec2 {
+            client: session.ec2(region.as_str()),
+            account_id: role.account().clone(),
+            region: region.clone(),
+            observer: self.observer.clone(),
+        };
+        (self.regions.get(key), ec2)
+    }
+
     /// Whether a person has released this hold on any AWSAccount of the AWS account.
     pub fn is_released(&self, account_id: &AccountId, hold: &str) -> bool {
         self.caches.accounts_of(account_id.as_str()).iter().any(|account| {
@@ -75,9 +95,7 @@ pub fn session_key(
 ) -> SessionKey {
     let session_name = session_name(cluster, account);
     SessionKey {
-        arn: role.as_str().to_owned(),
-        account_id: role.account().to_string(),
-        partition: role.partition().to_owned(),
+        role_arn: role.clone(),
         external_id: spec.external_id.clone(),
         duration_seconds: u32::try_from(spec.session_duration_seconds).unwrap_or(3600),
         tags: spec.session_tags.clone(),

@@ -165,7 +165,11 @@ pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Re
     Ok(Desired {
         account_id: resolved.binding.account_id.clone(),
         vpc: vpc_id.as_str().into(),
-        target: Target::service(vpc_endpoint_service_id, resolved.binding.region.as_str()),
+        target: Target::service(
+            vpc_endpoint_service_id,
+            resolved.role.partition(),
+            resolved.binding.region.as_str(),
+        ),
         attachment: Attachment::Interface(Interface {
             subnets: subnet_ids.iter().map(|id| id.as_str().into()).collect(),
             groups,

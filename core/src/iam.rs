@@ -10,9 +10,10 @@ mod policy;
 mod scp;
 mod tenant;
 
+use crate::ids::Partition;
+
 pub use arn::{IdentityArn, RolePattern};
 pub use base::{Base, Passed, ServiceAccount, Workload, base, base_permissions, base_trust};
-pub use check::partitions;
 pub use policy::Policy;
 pub use scp::scp;
 pub use tenant::{Scope, TagKeys, Tenant, Trust, tenant, tenant_permissions, tenant_trust};
@@ -60,11 +61,11 @@ pub enum Error {
         /// An ARN, or the name of a setting.
         one: String,
         /// Its partition.
-        one_partition: String,
+        one_partition: Partition,
         /// Another ARN.
         other: String,
         /// Its partition.
-        other_partition: String,
+        other_partition: Partition,
     },
     /// The region belongs to another partition.
     #[error("the region {region} is not in the AWS partition {partition}")]
@@ -72,7 +73,7 @@ pub enum Error {
         /// The region.
         region: String,
         /// The partition of the role.
-        partition: String,
+        partition: Partition,
     },
     /// A list that is there and empty allows nothing.
     #[error(

@@ -46,11 +46,116 @@ impl AccountId {
     }
 }
 
+/// A part of AWS with accounts, ARNs and regions of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Partition {
+    /// The one of most regions.
+    Aws,
+    /// China.
+    AwsCn,
+    /// GovCloud.
+    AwsUsGov,
+    /// An isolated one, as all that follow but the last.
+    AwsIso,
+    /// See [`Partition::AwsIso`].
+    AwsIsoB,
+    /// See [`Partition::AwsIso`].
+    AwsIsoE,
+    /// See [`Partition::AwsIso`].
+    AwsIsoF,
+    /// The European Sovereign Cloud.
+    AwsEusc,
+}
+
+impl Partition {
+    /// All that there are.
+    pub const ALL: [Self; 8] = [
+        Self::Aws,
+        Self::AwsCn,
+        Self::AwsUsGov,
+        Self::AwsIso,
+        Self::AwsIsoB,
+        Self::AwsIsoE,
+        Self::AwsIsoF,
+        Self::AwsEusc,
+    ];
+
+    /// As ARNs spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Aws => "aws",
+            Self::AwsCn => "aws-cn",
+            Self::AwsUsGov => "aws-us-gov",
+            Self::AwsIso => "aws-iso",
+            Self::AwsIsoB => "aws-iso-b",
+            Self::AwsIsoE => "aws-iso-e",
+            Self::AwsIsoF => "aws-iso-f",
+            Self::AwsEusc => "aws-eusc",
+        }
+    }
+
+    /// How the names of its regions start; none where they start like those of no other.
+    fn region_prefix(self) -> Option<&'static str> {
+        match self {
+            Self::Aws => None,
+            Self::AwsCn => Some("cn-"),
+            Self::AwsUsGov => Some("us-gov-"),
+            Self::AwsIso => Some("us-iso-"),
+            Self::AwsIsoB => Some("us-isob-"),
+            Self::AwsIsoE => Some("eu-isoe-"),
+            Self::AwsIsoF => Some("us-isof-"),
+            Self::AwsEusc => Some("eusc-"),
+        }
+    }
+
+    /// The partition that a region of this name is in.
+    pub fn of_region(region: &str) -> Self {
+        let is_home = |partition: &Self| {
+            partition
+                .region_prefix()
+                .is_some_and(|prefix| region.starts_with(prefix))
+        };
+        Self::ALL.into_iter().find(is_home).unwrap_or(Self::Aws)
+    }
+
+    /// How the names of services start, of which the region is the next part.
+    pub fn service_prefix(self) -> &'static str {
+        match self {
+            Self::AwsCn => "cn.com.amazonaws",
+            Self::Aws
+            | Self::AwsUsGov
+            | Self::AwsIso
+            | Self::AwsIsoB
+            | Self::AwsIsoE
+            | Self::AwsIsoF
+            | Self::AwsEusc => "com.amazonaws",
+        }
+    }
+}
+
+impl FromStr for Partition {
+    type Err = InvalidId;
+
+    fn from_str(value: &str) -> Result<Self, InvalidId> {
+        let known = Self::ALL.into_iter().find(|partition| partition.as_str() == value);
+        known.ok_or_else(|| InvalidId {
+            value: value.to_owned(),
+            expected: "an AWS partition, such as aws or aws-cn",
+        })
+    }
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// The ARN of an IAM role: `arn:<partition>:iam::<account>:role/<path/name>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RoleArn {
     arn: String,
-    partition: String,
+    partition: Partition,
     account: AccountId,
 }
 
@@ -63,16 +168,7 @@ impl FromStr for RoleArn {
             expected: "the ARN of an IAM role (arn:<partition>:iam::<12 digits>:role/<name>)",
         };
         let parts: Vec<&str> = value.splitn(6, ':').collect();
-        let [
-            "arn",
-            partition @ ("aws" | "aws-cn" | "aws-us-gov" | "aws-iso" | "aws-iso-b" | "aws-iso-e" | "aws-iso-f"
-            | "aws-eusc"),
-            "iam",
-            "",
-            account,
-            resource,
-        ] = parts.as_slice()
-        else {
+        let ["arn", partition, "iam", "", account, resource] = parts.as_slice() else {
             return Err(invalid());
         };
         let name = resource.strip_prefix("role/").ok_or_else(invalid)?;
@@ -81,7 +177,7 @@ impl FromStr for RoleArn {
         }
         Ok(Self {
             arn: value.to_owned(),
-            partition: (*partition).to_owned(),
+            partition: partition.parse().map_err(|_| invalid())?,
             account: account.parse().map_err(|_| invalid())?,
         })
     }
@@ -99,9 +195,9 @@ impl RoleArn {
         &self.arn
     }
 
-    /// `aws`, `aws-us-gov`, `aws-cn` and so on.
-    pub fn partition(&self) -> &str {
-        &self.partition
+    /// The partition that the role is in.
+    pub fn partition(&self) -> Partition {
+        self.partition
     }
 
     /// The account that the role belongs to.
@@ -175,7 +271,7 @@ mod tests {
         let role: RoleArn = "arn:aws-us-gov:iam::111122223333:role/team/vpce"
             .parse()
             .expect("valid");
-        assert_eq!(role.partition(), "aws-us-gov");
+        assert_eq!(role.partition(), Partition::AwsUsGov);
         assert_eq!(role.account().as_str(), "111122223333");
     }
 

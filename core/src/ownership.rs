@@ -14,7 +14,7 @@ use std::fmt;
 
 use crate::api::{SecurityGroupType, VPCEndpointSpec, VPCEndpointStatus};
 use crate::attachment::ObservedAttachment;
-use crate::ids::{EndpointId, GroupId, VpcId};
+use crate::ids::{EndpointId, GroupId, Partition, VpcId};
 use crate::observed::{Lookup, ObservedEndpoint, ObservedGroup, UnprovenReason};
 use crate::tags::{self, Claim, Owner};
 use crate::target::Target;
@@ -53,7 +53,7 @@ pub struct Wish {
 
 impl Wish {
     /// Of an object that is bound in this region: what its status acknowledged before anything was made, else what its spec says.
-    pub fn of(spec: &VPCEndpointSpec, status: &VPCEndpointStatus, region: &str) -> Self {
+    pub fn of(spec: &VPCEndpointSpec, status: &VPCEndpointStatus, partition: Partition, region: &str) -> Self {
         let provided = spec.security_group_type == SecurityGroupType::Provided;
         let ids = || spec.security_group_ids.iter().map(|id| id.as_str().into());
         let vpc = status.network.as_ref().map_or(&spec.vpc_id, |network| &network.vpc_id);
@@ -62,7 +62,7 @@ impl Wish {
             vpc: vpc.as_str().into(),
             target: match service {
                 Some(name) => Target::Service { name },
-                None => Target::service(&spec.vpc_endpoint_service_id, region),
+                None => Target::service(&spec.vpc_endpoint_service_id, partition, region),
             },
             provided: provided.then(|| ids().collect()),
         }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::ids::Partition;
+
 /// What an endpoint connects to, of which EC2's CreateVpcEndpoint takes exactly one. AWS fixes it at creation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
@@ -14,9 +16,9 @@ pub enum Target {
 
 impl Target {
     /// The service of this name, or of this id, in a region.
-    pub fn service(given: &str, region: &str) -> Self {
+    pub fn service(given: &str, partition: Partition, region: &str) -> Self {
         Self::Service {
-            name: full_service_name(given, region),
+            name: full_service_name(given, partition, region),
         }
     }
 
@@ -51,17 +53,13 @@ impl fmt::Display for Target {
     }
 }
 
-/// Completes a bare `vpce-svc-...` with its region; other names are whole.
-pub fn full_service_name(given: &str, region: &str) -> String {
-    if !given.starts_with("vpce-svc-") {
-        return given.to_owned();
-    }
-    let prefix = if region.starts_with("cn-") {
-        "cn.com.amazonaws"
+/// Completes a bare `vpce-svc-...` with its partition and region; other names are whole.
+pub fn full_service_name(given: &str, partition: Partition, region: &str) -> String {
+    if given.starts_with("vpce-svc-") {
+        format!("{}.vpce.{region}.{given}", partition.service_prefix())
     } else {
-        "com.amazonaws"
-    };
-    format!("{prefix}.vpce.{region}.{given}")
+        given.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -71,11 +69,11 @@ mod tests {
     #[test]
     fn a_bare_service_id_is_completed_and_a_name_is_whole() {
         assert_eq!(
-            full_service_name("com.amazonaws.eu-west-1.s3", "x"),
+            full_service_name("com.amazonaws.eu-west-1.s3", Partition::Aws, "x"),
             "com.amazonaws.eu-west-1.s3"
         );
         assert_eq!(
-            full_service_name("vpce-svc-1", "cn-north-1"),
+            full_service_name("vpce-svc-1", Partition::AwsCn, "cn-north-1"),
             "cn.com.amazonaws.vpce.cn-north-1.vpce-svc-1"
         );
     }

@@ -5,8 +5,6 @@ use std::collections::BTreeSet;
 use kube::ResourceExt;
 use vpce_core::api::{AWSAccountSpec, OrphansStatus};
 
-use crate::aws::ec2::Ec2;
-use crate::aws::region::AccountRegionKey;
 use crate::aws::region::orphans::Present;
 use crate::aws::sessions::{Session, SessionKey};
 use crate::k8s::caches::Account;
@@ -26,17 +24,7 @@ pub async fn look(
 ) -> OrphansStatus {
     let name = account.name_any();
     for place in places(shared, &name, spec) {
-        let region = shared.regions.get(AccountRegionKey {
-            partition: role.partition.clone(),
-            account_id: role.account_id.clone(),
-            region: place.clone(),
-        });
-        let ec2 = Ec2 {
-            client: session.ec2(&place),
-            account_id: role.account_id.clone(),
-            region: place.clone(),
-            observer: shared.observer.clone(),
-        };
+        let (region, ec2) = shared.in_region(session, &place.as_str().into());
         let age = shared.settings.account_probe_interval;
         let read = async {
             region.refresh_all(&ec2, age).await?;
@@ -46,9 +34,11 @@ pub async fn look(
             tracing::debug!(account = name, region = place, ?error, "orphans are not known here yet");
         }
     }
-    let present = Present::of(&shared.caches, &role.account_id);
+    let present = Present::of(&shared.caches, role.role_arn.account());
     let regions = shared.regions.all();
-    let here = regions.iter().filter(|region| region.key.account_id == role.account_id);
+    let here = regions
+        .iter()
+        .filter(|region| region.key.account_id == *role.role_arn.account());
     let (mut ids, mut count) = (Vec::new(), 0);
     for region in here {
         let (orphans, counted) = region.orphans(&present);

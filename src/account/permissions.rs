@@ -9,15 +9,15 @@ use parking_lot::Mutex;
 use vpce_core::api::{AWSAccountSpec, RECONCILE_AT};
 use vpce_core::conditions::AccountReason as Reason;
 use vpce_core::error::Class;
+use vpce_core::ids::Partition;
 use vpce_core::rate::Decision;
 use vpce_core::tags;
 use vpce_core::target::full_service_name;
 
 use super::context::Context;
 use crate::aws::dry_run::{ACTIONS, Answer, Example, Probe};
-use crate::aws::ec2::Ec2;
+use crate::aws::region::Region;
 use crate::aws::region::limiter::Caller;
-use crate::aws::region::{AccountRegionKey, Region};
 use crate::aws::sessions::{Session, SessionKey};
 use crate::k8s::caches::{Account, Endpoint};
 use crate::k8s::conditions;
@@ -202,18 +202,8 @@ async fn ask(ctx: &Context, account: &Account, spec: &AWSAccountSpec, session: &
         let message = "there is no region to ask in yet: set default_region".to_owned();
         return Round::Over(Verification::new("Unknown", Reason::NoRegion, message));
     };
-    let example = example(ctx, spec, &users, &place);
-    let region = ctx.shared.regions.get(AccountRegionKey {
-        partition: role.partition.clone(),
-        account_id: role.account_id.clone(),
-        region: place.clone(),
-    });
-    let ec2 = Ec2 {
-        client: session.ec2(&place),
-        account_id: role.account_id.clone(),
-        region: place.clone(),
-        observer: ctx.shared.observer.clone(),
-    };
+    let example = example(ctx, spec, &users, role.role_arn.partition(), &place);
+    let (region, ec2) = ctx.shared.in_region(session, &place.as_str().into());
     for probe in example.probes() {
         let action = probe.action();
         let is_known =
@@ -291,7 +281,7 @@ fn sum_up(found: &BTreeMap<&'static str, Found>, role: &SessionKey, region: &Reg
         let message = format!(
             "role {} is denied {} in {place}; give it the policy that `vpce-operator iam-policy tenant` prints \
              (docs/iam.md). EC2 says: {}{open}",
-            role.arn,
+            role.role_arn,
             denied.join(", "),
             words.unwrap_or_default(),
         );
@@ -313,7 +303,7 @@ fn sum_up(found: &BTreeMap<&'static str, Found>, role: &SessionKey, region: &Reg
 fn users(ctx: &Context, account: &str, role: &SessionKey) -> Vec<Arc<Endpoint>> {
     let leads_there = |endpoint: &Arc<Endpoint>| {
         let binding = endpoint.status.account.as_ref();
-        binding.is_some_and(|binding| binding.account_id == role.account_id)
+        binding.is_some_and(|binding| binding.account_id == role.role_arn.account().as_str())
     };
     let users = ctx.shared.caches.bound_to(account).into_iter();
     users.filter(leads_there).collect()
@@ -326,7 +316,13 @@ fn region_of(spec: &AWSAccountSpec, users: &[Arc<Endpoint>]) -> Option<String> {
 }
 
 /// What to ask with: what the guardrails name, and what the endpoints that are there have.
-fn example(ctx: &Context, spec: &AWSAccountSpec, users: &[Arc<Endpoint>], region: &str) -> Example {
+fn example(
+    ctx: &Context,
+    spec: &AWSAccountSpec,
+    users: &[Arc<Endpoint>],
+    partition: Partition,
+    region: &str,
+) -> Example {
     let here = |endpoint: &&Arc<Endpoint>| endpoint.status.region.as_deref() == Some(region);
     let users: Vec<&Arc<Endpoint>> = users.iter().filter(here).collect();
     let specs = || users.iter().filter_map(|endpoint| endpoint.spec.as_ref().ok());
@@ -338,14 +334,11 @@ fn example(ctx: &Context, spec: &AWSAccountSpec, users: &[Arc<Endpoint>], region
     });
     let is_name = |pattern: &&String| !pattern.contains(['*', '?']);
     let service = match &spec.allowed_services {
-        None => {
-            let partition = if region.starts_with("cn-") { "cn." } else { "" };
-            Some(format!("{partition}com.amazonaws.{region}.ec2"))
-        }
+        None => Some(format!("{}.{region}.ec2", partition.service_prefix())),
         Some(patterns) => {
             let used = || {
                 let spec = specs().next()?;
-                Some(full_service_name(&spec.vpc_endpoint_service_id, region))
+                Some(full_service_name(&spec.vpc_endpoint_service_id, partition, region))
             };
             patterns.iter().find(is_name).cloned().or_else(used)
         }

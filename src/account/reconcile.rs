@@ -264,7 +264,7 @@ async fn let_go_of_former(ctx: &Context, account: &Account, role: &SessionKey) {
     if let Some(former) = former {
         tracing::info!(
             account = account.name_any(),
-            role = former.arn,
+            role = former.role_arn.as_str(),
             "no longer asked for; its session is let go"
         );
         ctx.shared.sessions.forget(&former).await;
@@ -298,9 +298,9 @@ fn status(ctx: &Context, account: &Account, verdict: &Verdict, insight: &Insight
         .iter()
         .filter(|region| {
             role.as_ref()
-                .is_some_and(|role| role.account_id == region.key.account_id)
+                .is_some_and(|role| *role.role_arn.account() == region.key.account_id)
         })
-        .filter_map(|region| Some((region.key.region.clone(), region.gauges().hold?)))
+        .filter_map(|region| Some((region.key.region.to_string(), region.gauges().hold?)))
         .collect();
     if !held.is_empty() {
         let places: Vec<String> = held
@@ -330,7 +330,7 @@ fn status(ctx: &Context, account: &Account, verdict: &Verdict, insight: &Insight
     }
     AWSAccountStatus {
         account_id: if good {
-            role.map(|role| role.account_id)
+            role.map(|role| role.role_arn.account().to_string())
         } else {
             // What AWS confirmed before stays true.
             before.account_id.clone()

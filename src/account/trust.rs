@@ -3,7 +3,6 @@
 use std::mem;
 
 use vpce_core::iam::{Error, IdentityArn, Trust, tenant_trust};
-use vpce_core::ids::RoleArn;
 
 use crate::aws::sessions::SessionKey;
 
@@ -15,10 +14,7 @@ const EXTERNAL_ID: &str = "spec.external_id";
 /// `own` is what GetCallerIdentity calls the operator, `said` what STS said to it.
 pub(super) fn hint(own: Option<&str>, role: &SessionKey, said: &str) -> String {
     let own = own.and_then(IdentityArn::behind);
-    let Ok(arn) = role.arn.parse() else {
-        return String::new();
-    };
-    let statements = match statements(own.as_ref(), &arn, role, said.contains("sts:TagSession")) {
+    let statements = match statements(own.as_ref(), role, said.contains("sts:TagSession")) {
         Ok(statements) => statements,
         Err(error @ Error::Partitions { .. }) => return format!(". {error}"),
         Err(_) => return String::new(),
@@ -35,30 +31,25 @@ pub(super) fn hint(own: Option<&str>, role: &SessionKey, said: &str) -> String {
 
 /// To be added to what STS said of the request itself: that the role is in another partition than the operator, where it is.
 pub(super) fn crossing(own: Option<&str>, role: &SessionKey) -> String {
-    let (Some(own), Ok(arn)) = (own.and_then(IdentityArn::behind), role.arn.parse()) else {
+    let Some(own) = own.and_then(IdentityArn::behind) else {
         return String::new();
     };
-    match statements(Some(&own), &arn, role, false) {
+    match statements(Some(&own), role, false) {
         Err(error @ Error::Partitions { .. }) => format!(". {error}"),
         Err(_) | Ok(_) => String::new(),
     }
 }
 
-fn statements(
-    own: Option<&IdentityArn>,
-    arn: &RoleArn,
-    role: &SessionKey,
-    base_is_tagged: bool,
-) -> Result<String, Error> {
+fn statements(own: Option<&IdentityArn>, role: &SessionKey, base_is_tagged: bool) -> Result<String, Error> {
     let trust = Trust {
         // Only for what has to stand there: it is taken out again.
-        base: own.cloned().unwrap_or_else(|| IdentityArn::from(arn)),
+        base: own.cloned().unwrap_or_else(|| IdentityArn::from(&role.role_arn)),
         external_id: role.external_id.as_ref().map(|_| EXTERNAL_ID.to_owned()),
         session_tags: role.tags.clone(),
         base_is_tagged,
         source_identity: role.source_identity.is_some(),
     };
-    let mut policy = tenant_trust(arn, &trust)?.to_json();
+    let mut policy = tenant_trust(&role.role_arn, &trust)?.to_json();
     let statements = policy["Statement"].as_array_mut().map(mem::take).unwrap_or_default();
     let shown = statements.into_iter().map(|mut statement| {
         if let (None, Some(fields)) = (own, statement.as_object_mut()) {
@@ -78,9 +69,7 @@ mod tests {
 
     fn role(external_id: Option<&str>, tags: &[(&str, &str)]) -> SessionKey {
         SessionKey {
-            arn: "arn:aws:iam::111122223333:role/vpce-operator".to_owned(),
-            account_id: "111122223333".to_owned(),
-            partition: "aws".to_owned(),
+            role_arn: "arn:aws:iam::111122223333:role/vpce-operator".parse().expect("a role"),
             external_id: external_id.map(str::to_owned),
             duration_seconds: 3600,
             session_name: "name".to_owned(),

@@ -8,7 +8,7 @@ use aws_sdk_ec2::types::{
 };
 use aws_types::request_id::RequestId;
 use vpce_core::attachment::{Attachment, AttachmentChange, Interface, ObservedAttachment};
-use vpce_core::ids::{EndpointId, GroupId, VpcId};
+use vpce_core::ids::{AccountId, EndpointId, GroupId, Region, VpcId};
 use vpce_core::observed::{ObservedEndpoint, ObservedGroup, State};
 use vpce_core::plan::ResourceId;
 use vpce_core::rules::{self, Direction, Peer, Rule, RuleSet};
@@ -29,9 +29,9 @@ pub struct Ec2 {
     /// Signs with the current credentials of the account's session.
     pub client: aws_sdk_ec2::Client,
     /// The AWS account.
-    pub account_id: String,
+    pub account_id: AccountId,
     /// The region.
-    pub region: String,
+    pub region: Region,
     /// Told about every call.
     pub observer: Observer,
 }
@@ -92,8 +92,8 @@ impl<Id: ToString> Which<'_, Id> {
 impl Ec2 {
     pub(super) fn call(&self, action: &'static str) -> Call<'_> {
         Call {
-            account_id: &self.account_id,
-            region: &self.region,
+            account_id: self.account_id.as_str(),
+            region: self.region.as_str(),
             service: "ec2",
             action,
         }

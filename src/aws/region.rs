@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex as AsyncMutex;
 use vpce_core::error::Class;
-use vpce_core::ids::{EndpointId, GroupId};
+use vpce_core::ids::{self, AccountId, EndpointId, GroupId, Partition};
 use vpce_core::observed::{ObservedEndpoint, ObservedGroup};
 use vpce_core::ownership::Seen;
 use vpce_core::plan::Effect;
@@ -46,12 +46,12 @@ const READER: &str = "snapshot";
 /// Which account and region.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountRegionKey {
-    /// `aws`, `aws-cn`, `aws-us-gov`.
-    pub partition: String,
+    /// The partition of both.
+    pub partition: Partition,
     /// The AWS account.
-    pub account_id: String,
+    pub account_id: AccountId,
     /// The region.
-    pub region: String,
+    pub region: ids::Region,
 }
 
 /// The endpoints that bound objects have in a region, by their status.
@@ -410,8 +410,8 @@ impl Region {
         });
         if beyond > 0 {
             tracing::warn!(
-                account_id = self.key.account_id,
-                region = self.key.region,
+                account_id = self.key.account_id.as_str(),
+                region = self.key.region.as_str(),
                 kept = MOST_UNCLAIMED,
                 beyond,
                 "too much carries this cluster's tag and belongs to no object: the rest is only counted"
@@ -451,8 +451,8 @@ impl Region {
             let hold = &mut snapshot.hold;
             if let Some(id) = hold.id.as_ref().filter(|id| hold.told.as_ref() != Some(id)) {
                 tracing::error!(
-                    account_id = self.key.account_id,
-                    region = self.key.region,
+                    account_id = self.key.account_id.as_str(),
+                    region = self.key.region.as_str(),
                     hold = id,
                     vanished = hold.vanished.len(),
                     "many endpoints vanished at once: nothing is made here until a person releases the hold"
@@ -470,8 +470,8 @@ impl Region {
             let id = hold.id.clone()?;
             if is_released(&id) {
                 tracing::warn!(
-                    account_id = self.key.account_id,
-                    region = self.key.region,
+                    account_id = self.key.account_id.as_str(),
+                    region = self.key.region.as_str(),
                     hold = id,
                     "the hold was released"
                 );
@@ -640,8 +640,8 @@ impl Region {
 
 fn hold_id(key: &AccountRegionKey, vanished: &BTreeSet<EndpointId>) -> String {
     let mut hash = Sha256::new();
-    hash.update(&key.account_id);
-    hash.update(&key.region);
+    hash.update(key.account_id.as_str());
+    hash.update(key.region.as_str());
     for id in vanished {
         hash.update(id.as_str());
     }
@@ -682,9 +682,9 @@ impl Regions {
     }
 
     /// The endpoints in an AWS account that cost money and that no object stands for, in the regions that were looked at.
-    pub fn endpoints_without_object(&self, account_id: &str) -> usize {
+    pub fn endpoints_without_object(&self, account_id: &AccountId) -> usize {
         let regions = self.regions.lock();
-        let here = regions.iter().filter(|(key, _)| key.account_id == account_id);
+        let here = regions.iter().filter(|(key, _)| key.account_id == *account_id);
         here.map(|(_, region)| region.endpoints_without_object()).sum()
     }
 
@@ -724,8 +724,8 @@ mod tests {
 
     fn key() -> AccountRegionKey {
         AccountRegionKey {
-            partition: "aws".into(),
-            account_id: "111111111111".into(),
+            partition: Partition::Aws,
+            account_id: "111111111111".parse().expect("an id"),
             region: "us-west-2".into(),
         }
     }

@@ -21,6 +21,7 @@ use moka::{
     ops::compute::{CompResult, Op},
 };
 use tokio::sync::Semaphore;
+use vpce_core::ids::RoleArn;
 
 pub use self::{
     refusal::{Cause, Refusal},
@@ -44,12 +45,8 @@ const RENEWALS_AT_ONCE: usize = 4;
 /// Everything that makes one session different from another.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SessionKey {
-    /// `arn:<partition>:iam::<account id>:role/<path/name>`.
-    pub arn: String,
-    /// The account in the ARN, which the session has to turn out to be in.
-    pub account_id: String,
-    /// The partition in the ARN.
-    pub partition: String,
+    /// The role, in whose account the session has to turn out to be.
+    pub role_arn: RoleArn,
     /// Sent with AssumeRole.
     pub external_id: Option<String>,
     /// How long a session is asked for. STS gives chained sessions an hour at most.
@@ -66,7 +63,7 @@ impl fmt::Debug for SessionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not the external id: AWS calls it no secret, but those who agree on one may.
         f.debug_struct("SessionKey")
-            .field("arn", &self.arn)
+            .field("arn", &self.role_arn.as_str())
             .field("session_name", &self.session_name)
             .field("duration_seconds", &self.duration_seconds)
             .finish_non_exhaustive()
@@ -248,7 +245,11 @@ impl Sessions {
         };
         match self.sts.open(role).await {
             Ok(opened) => {
-                tracing::info!(role = role.arn, account_id = role.account_id, "opened a session");
+                tracing::info!(
+                    role = role.role_arn.as_str(),
+                    account_id = role.role_arn.account().as_str(),
+                    "opened a session"
+                );
                 let session = Arc::new(Session::new(role.clone(), opened, &self.sts));
                 Entry::Open(Arc::new(Renewal::start(
                     session,
@@ -261,8 +262,8 @@ impl Sessions {
                 let failures = failures.saturating_add(1);
                 let refusal = failure.into_refusal(role, failures, self.settings.refused_retry);
                 tracing::warn!(
-                    role = role.arn,
-                    account_id = role.account_id,
+                    role = role.role_arn.as_str(),
+                    account_id = role.role_arn.account().as_str(),
                     error = %refusal,
                     "could not open a session"
                 );

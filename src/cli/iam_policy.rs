@@ -9,12 +9,12 @@ mod tests;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 use vpce_core::iam::{
     self, Base, IdentityArn, Passed, Policies, RolePattern, Scope, ServiceAccount, Tenant, Trust, Workload,
 };
-use vpce_core::ids::{AccountId, InvalidId, RoleArn};
+use vpce_core::ids::{AccountId, InvalidId, Partition, RoleArn};
 use vpce_core::tags::Clusters;
 
 use manifest::Account;
@@ -112,8 +112,8 @@ pub struct BaseFlags {
     pub base_role_arn: Option<RoleArn>,
 
     /// AWS partition of the base role. Default: that of the ARNs.
-    #[arg(long, value_parser = PossibleValuesParser::new(iam::partitions()))]
-    pub partition: Option<String>,
+    #[arg(long, value_parser = partition())]
+    pub partition: Option<Partition>,
 
     /// IRSA: the URL of the cluster's OIDC issuer.
     #[arg(long, conflicts_with = "eks_cluster_arn")]
@@ -156,8 +156,8 @@ pub struct TenantFlags {
     pub name: Option<String>,
 
     /// AWS partition of the role. Default: that of the ARNs.
-    #[arg(long, value_parser = PossibleValuesParser::new(iam::partitions()))]
-    pub partition: Option<String>,
+    #[arg(long, value_parser = partition())]
+    pub partition: Option<Partition>,
 
     /// The operator's cluster id: its setting, or the UID of the namespace kube-system.
     #[arg(long)]
@@ -364,7 +364,7 @@ fn base(flags: &BaseFlags, input: impl Read) -> Result<Answer, Error> {
                 .as_ref()
                 .ok_or_else(|| missing("--account-id of the base role, since the OIDC provider is in that account"))?;
             Some(Workload::Irsa {
-                partition: role.partition().to_owned(),
+                partition: role.partition(),
                 account: role.account().clone(),
                 provider: provider.clone(),
                 service_account,
@@ -406,18 +406,18 @@ fn own_role(flags: &BaseFlags, roles: &[RolePattern]) -> Result<Option<RoleArn>,
     let role = match (&flags.base_role_arn, &flags.account_id) {
         (Some(role), _) => role.clone(),
         (None, Some(account)) => {
-            let beside = roles.first().map_or("aws", RolePattern::partition);
-            let partition = flags.partition.as_deref().unwrap_or(beside);
+            let beside = roles.first().map_or(Partition::Aws, RolePattern::partition);
+            let partition = flags.partition.unwrap_or(beside);
             format!("arn:{partition}:iam::{account}:role/{}", iam::BASE_ROLE).parse()?
         }
         (None, None) => {
-            if let (Some(partition), Some(role)) = (&flags.partition, roles.first()) {
+            if let (Some(partition), Some(role)) = (flags.partition, roles.first()) {
                 same_partition(partition, role.partition(), &role.to_string())?;
             }
             return Ok(None);
         }
     };
-    if let Some(partition) = &flags.partition {
+    if let Some(partition) = flags.partition {
         same_partition(partition, role.partition(), role.as_str())?;
     }
     Ok(Some(role))
@@ -428,7 +428,7 @@ fn tenant(flags: &TenantFlags, input: impl Read) -> Result<Answer, Error> {
         Some(file) => manifest::one(file, flags.name.as_deref(), input)?,
         None => Account::of_flags(flags)?,
     };
-    if let Some(partition) = &flags.partition {
+    if let Some(partition) = flags.partition {
         same_partition(partition, role.partition(), role.as_str())?;
     }
     let scope = Scope::of(&spec);
@@ -518,15 +518,20 @@ fn fits(output: &OutputFlags) -> Result<(), Error> {
     Ok(())
 }
 
-fn same_partition(flag: &str, partition: &str, arn: &str) -> Result<(), Error> {
+/// Parses a partition, and lists them all in the help.
+fn partition() -> impl TypedValueParser<Value = Partition> {
+    PossibleValuesParser::new(Partition::ALL.map(Partition::as_str)).try_map(|text| text.parse())
+}
+
+fn same_partition(flag: Partition, partition: Partition, arn: &str) -> Result<(), Error> {
     if flag == partition {
         return Ok(());
     }
     Err(iam::Error::Partitions {
         one: "--partition".to_owned(),
-        one_partition: flag.to_owned(),
+        one_partition: flag,
         other: arn.to_owned(),
-        other_partition: partition.to_owned(),
+        other_partition: partition,
     }
     .into())
 }

@@ -178,23 +178,12 @@ async fn find_of(
         .map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
     let mut regions = crate::account::orphans::places(shared, &name, spec);
     regions.extend(asked.regions.iter().cloned());
-    let present = Present::of(&shared.caches, &role.account_id);
+    let present = Present::of(&shared.caches, role.role_arn.account());
     for name_of_region in regions {
-        let key = AccountRegionKey {
-            partition: role.partition.clone(),
-            account_id: role.account_id.clone(),
-            region: name_of_region.clone(),
-        };
-        if !seen.insert(key.clone()) {
+        let (region, ec2) = shared.in_region(&session, &name_of_region.as_str().into());
+        if !seen.insert(region.key.clone()) {
             continue;
         }
-        let region = shared.regions.get(key);
-        let ec2 = Ec2 {
-            client: session.ec2(&name_of_region),
-            account_id: role.account_id.clone(),
-            region: name_of_region.clone(),
-            observer: shared.observer.clone(),
-        };
         if let Err(error) = look(&region, &ec2).await {
             unread.push(format!("{name} in {name_of_region}: {error}"));
             continue;
@@ -202,7 +191,7 @@ async fn find_of(
         let (found, count) = region.orphans(&present);
         places.push(Place {
             account: name.clone(),
-            role: role.arn.clone(),
+            role: role.role_arn.to_string(),
             ec2,
             region,
             suspended: spec.suspended,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use vpce_core::conditions::{Finding, Reason, reason_of};
 use vpce_core::error::Class;
+use vpce_core::ids::{AccountId, Region};
 
 use crate::aws::error::CallError;
 
@@ -16,7 +17,7 @@ pub(super) fn is_in_use(error: &CallError) -> bool {
 }
 
 /// What an error means for the object, and what a person can do.
-pub(super) fn explain(error: &CallError, role: &str, account_id: &str, region: &str) -> Finding {
+pub(super) fn explain(error: &CallError, role: &str, account_id: &AccountId, region: &Region) -> Finding {
     let reason = if is_in_use(error) {
         Reason::InUse
     } else {
@@ -102,8 +103,8 @@ mod tests {
         explain(
             &error,
             "arn:aws:iam::222222222222:role/vpce",
-            "222222222222",
-            "eu-wset-1",
+            &"222222222222".parse().expect("an id"),
+            &"eu-wset-1".into(),
         )
     }
 

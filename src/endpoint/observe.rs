@@ -53,7 +53,7 @@ pub fn found(
     let (endpoint, group) = known(status);
     let found = region.find(owner, (endpoint.as_ref(), group.as_ref()));
     let wish = object.spec.as_ref().ok();
-    let wish = wish.map(|spec| Wish::of(spec, status, &region.key.region));
+    let wish = wish.map(|spec| Wish::of(spec, status, region.key.partition, region.key.region.as_str()));
     let claimant = Claimant {
         owner,
         endpoint: endpoint.as_ref(),

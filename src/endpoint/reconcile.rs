@@ -23,7 +23,7 @@ use super::queues;
 use super::semaphore::Permit;
 use super::status::{self, Findings};
 use crate::aws::ec2::Ec2;
-use crate::aws::region::{AccountRegionKey, RefreshError, Region};
+use crate::aws::region::{RefreshError, Region};
 use crate::aws::sessions::Refusal;
 use crate::k8s::caches::Endpoint;
 use crate::k8s::finalizer;
@@ -310,18 +310,7 @@ impl<'a> Reconciliation<'a> {
             .shared
             .session_key(&binding.account, &resolved.role, &resolved.account);
         let session = self.ctx.shared.sessions.get(&role).await?;
-        let region = self.ctx.shared.regions.get(AccountRegionKey {
-            partition: resolved.role.partition().to_owned(),
-            account_id: binding.account_id.to_string(),
-            region: binding.region.to_string(),
-        });
-        let ec2 = Ec2 {
-            client: session.ec2(binding.region.as_str()),
-            account_id: binding.account_id.to_string(),
-            region: binding.region.to_string(),
-            observer: self.ctx.shared.observer.clone(),
-        };
-        Ok((region, ec2))
+        Ok(self.ctx.shared.in_region(&session, &binding.region))
     }
 
     /// Whether the account has room for an object that is not bound yet; `claim`: it is bound next.
@@ -329,7 +318,7 @@ impl<'a> Reconciliation<'a> {
         match resolved.account.max_endpoints {
             Some(most) if status::binding(&self.object.status).is_none() => {
                 let account = &resolved.binding.account;
-                let account_id = resolved.binding.account_id.as_str();
+                let account_id = &resolved.binding.account_id;
                 let without_object = self.ctx.shared.regions.endpoints_without_object(account_id);
                 self.ctx.capacity.admit(
                     &self.ctx.shared.caches,

@@ -119,8 +119,8 @@ impl Applier<'_> {
             namespace = self.owner.namespace,
             name = self.owner.name,
             account = self.account,
-            account_id = self.ec2.account_id,
-            region = self.ec2.region,
+            account_id = self.ec2.account_id.as_str(),
+            region = self.ec2.region.as_str(),
             action = error.action,
             request_id = error.request_id,
             class = error.class.as_str(),
@@ -202,7 +202,7 @@ impl Applier<'_> {
 pub(super) async fn forget_session(ctx: &Context, account: &str, ec2: &Ec2) {
     tracing::warn!(
         account,
-        account_id = ec2.account_id,
+        account_id = ec2.account_id.as_str(),
         "the session is no longer good; opening another"
     );
     if let Some(role) = crate::account::role_of(&ctx.shared, account) {

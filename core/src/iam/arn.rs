@@ -4,20 +4,20 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::Error;
-use crate::ids::{AccountId, RoleArn};
+use crate::ids::{AccountId, Partition, RoleArn};
 
 /// An identity that a tenant's role trusts: the base role or, outside of clusters, an IAM user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentityArn {
     arn: String,
-    partition: String,
+    partition: Partition,
 }
 
 impl FromStr for IdentityArn {
     type Err = Error;
 
     fn from_str(value: &str) -> Result<Self, Error> {
-        let (partition, account, resource) = iam_parts(value).unwrap_or_default();
+        let (partition, account, resource) = iam_parts(value).unwrap_or((Partition::Aws, "", ""));
         let name = resource.strip_prefix("role/").or(resource.strip_prefix("user/"));
         if !is_account(account) || !name.is_some_and(|name| is_path(name, "")) {
             return Err(Error::Invalid {
@@ -29,7 +29,7 @@ impl FromStr for IdentityArn {
         }
         Ok(Self {
             arn: value.to_owned(),
-            partition: partition.to_owned(),
+            partition,
         })
     }
 }
@@ -38,7 +38,7 @@ impl From<&RoleArn> for IdentityArn {
     fn from(role: &RoleArn) -> Self {
         Self {
             arn: role.to_string(),
-            partition: role.partition().to_owned(),
+            partition: role.partition(),
         }
     }
 }
@@ -61,9 +61,9 @@ impl IdentityArn {
         format!("arn:{partition}:iam::{account}:role/{role}").parse().ok()
     }
 
-    /// `aws`, `aws-us-gov`, `aws-cn` and so on.
-    pub fn partition(&self) -> &str {
-        &self.partition
+    /// The partition that it is in.
+    pub fn partition(&self) -> Partition {
+        self.partition
     }
 }
 
@@ -71,14 +71,14 @@ impl IdentityArn {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RolePattern {
     arn: String,
-    partition: String,
+    partition: Partition,
 }
 
 impl FromStr for RolePattern {
     type Err = Error;
 
     fn from_str(value: &str) -> Result<Self, Error> {
-        let (partition, account, resource) = iam_parts(value).unwrap_or_default();
+        let (partition, account, resource) = iam_parts(value).unwrap_or((Partition::Aws, "", ""));
         let account_fits = account == "*" || is_account(account);
         let name = resource.strip_prefix("role/").unwrap_or_default();
         // A pattern of nothing but wildcards would let the base identity into every role that trusts it by mistake.
@@ -93,7 +93,7 @@ impl FromStr for RolePattern {
         }
         Ok(Self {
             arn: value.to_owned(),
-            partition: partition.to_owned(),
+            partition,
         })
     }
 }
@@ -102,7 +102,7 @@ impl From<&RoleArn> for RolePattern {
     fn from(role: &RoleArn) -> Self {
         Self {
             arn: role.to_string(),
-            partition: role.partition().to_owned(),
+            partition: role.partition(),
         }
     }
 }
@@ -114,19 +114,19 @@ impl fmt::Display for RolePattern {
 }
 
 impl RolePattern {
-    /// `aws`, `aws-us-gov`, `aws-cn` and so on.
-    pub fn partition(&self) -> &str {
-        &self.partition
+    /// The partition that it is in.
+    pub fn partition(&self) -> Partition {
+        self.partition
     }
 }
 
 /// Partition, account and resource of an ARN of IAM.
-fn iam_parts(arn: &str) -> Option<(&str, &str, &str)> {
+fn iam_parts(arn: &str) -> Option<(Partition, &str, &str)> {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     let ["arn", partition, "iam", "", account, resource] = parts.as_slice() else {
         return None;
     };
-    super::check::is_partition(partition).then_some((partition, account, resource))
+    Some((partition.parse().ok()?, account, resource))
 }
 
 fn is_account(text: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use super::policy::{Policy, Statement};
 use super::{Error, Policies, RolePattern, check, within_permissions, within_trust};
-use crate::ids::AccountId;
+use crate::ids::{AccountId, Partition};
 
 /// The base role.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub enum Workload {
     /// IAM roles for service accounts: by a token of the cluster's OIDC issuer.
     Irsa {
         /// The partition of the base role.
-        partition: String,
+        partition: Partition,
         /// The account that the base role and the OIDC provider are in.
         account: AccountId,
         /// The issuer; a leading `https://` may be there.
@@ -70,7 +70,7 @@ impl ServiceAccount {
 pub fn base(base: &Base) -> Result<Policies, Error> {
     let trust = base_trust(&base.workload)?;
     let (what, partition) = match &base.workload {
-        Workload::Irsa { partition, .. } => ("the base role", partition.as_str()),
+        Workload::Irsa { partition, .. } => ("the base role", *partition),
         Workload::PodIdentity { cluster, .. } => (cluster.as_str(), check::eks_cluster(cluster)?),
     };
     if let Some(other) = base.roles.iter().find(|role| role.partition() != partition) {
@@ -97,7 +97,7 @@ pub fn base_trust(workload: &Workload) -> Result<Policy, Error> {
             account,
             provider,
             service_account,
-        } => irsa(partition, account, provider, service_account),
+        } => irsa(*partition, account, provider, service_account),
         Workload::PodIdentity {
             cluster,
             service_account,
@@ -131,7 +131,7 @@ pub fn base_permissions(roles: &[RolePattern], passed: Passed) -> Result<Policy,
 }
 
 fn irsa(
-    partition: &str,
+    partition: Partition,
     account: &AccountId,
     provider: &str,
     service_account: &ServiceAccount,
@@ -139,13 +139,6 @@ fn irsa(
     let provider = provider.strip_prefix("https://").unwrap_or(provider);
     let provider = provider.strip_suffix('/').unwrap_or(provider);
     check::oidc_provider(provider)?;
-    if !check::is_partition(partition) {
-        return Err(Error::Invalid {
-            what: "partition",
-            value: partition.to_owned(),
-            expected: "an AWS partition: aws, aws-us-gov, aws-cn",
-        });
-    }
     service_account.check()?;
     let ServiceAccount { namespace, name } = service_account;
     // The audience is a name, not an endpoint: it is the same in aws-cn.
@@ -181,11 +174,11 @@ fn pod_identity(cluster: &str, service_account: &ServiceAccount) -> Result<Polic
     within_trust(Policy::new(vec![statement]), || "use shorter names".to_owned())
 }
 
-fn partitions(one: &str, partition: &str, other: &RolePattern) -> Error {
+fn partitions(one: &str, partition: Partition, other: &RolePattern) -> Error {
     Error::Partitions {
         one: one.to_owned(),
-        one_partition: partition.to_owned(),
+        one_partition: partition,
         other: other.to_string(),
-        other_partition: other.partition().to_owned(),
+        other_partition: other.partition(),
     }
 }

@@ -3,29 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Error;
+use crate::ids::Partition;
 
-/// The partitions of AWS, each with how the names of its regions start; those of `aws` start like none of the others.
-const PARTITIONS: [(&str, &str); 8] = [
-    ("aws", ""),
-    ("aws-cn", "cn-"),
-    ("aws-us-gov", "us-gov-"),
-    ("aws-iso", "us-iso-"),
-    ("aws-iso-b", "us-isob-"),
-    ("aws-iso-e", "eu-isoe-"),
-    ("aws-iso-f", "us-isof-"),
-    ("aws-eusc", "eusc-"),
-];
-
-/// The names of AWS's partitions.
-pub fn partitions() -> impl Iterator<Item = &'static str> {
-    PARTITIONS.iter().map(|(name, _)| *name)
-}
-
-pub(super) fn is_partition(text: &str) -> bool {
-    partitions().any(|name| name == text)
-}
-
-pub(super) fn region(region: &str, partition: &str) -> Result<(), Error> {
+pub(super) fn region(region: &str, partition: Partition) -> Result<(), Error> {
     let mut parts = region.split('-');
     let letters = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
     let first = parts
@@ -41,16 +21,12 @@ pub(super) fn region(region: &str, partition: &str) -> Result<(), Error> {
             expected: "the name of an AWS region, such as eu-west-1",
         });
     }
-    let home = PARTITIONS
-        .iter()
-        .find(|(_, start)| !start.is_empty() && region.starts_with(start))
-        .map_or("aws", |(name, _)| name);
-    if home == partition {
+    if Partition::of_region(region) == partition {
         return Ok(());
     }
     Err(Error::ForeignRegion {
         region: region.to_owned(),
-        partition: partition.to_owned(),
+        partition,
     })
 }
 
@@ -144,7 +120,7 @@ pub(super) fn oidc_provider(provider: &str) -> Result<(), Error> {
 }
 
 /// The ARN of an EKS cluster; answers its partition.
-pub(super) fn eks_cluster(arn: &str) -> Result<&str, Error> {
+pub(super) fn eks_cluster(arn: &str) -> Result<Partition, Error> {
     let invalid = || Error::Invalid {
         what: "EKS cluster",
         value: arn.to_owned(),
@@ -157,7 +133,8 @@ pub(super) fn eks_cluster(arn: &str) -> Result<&str, Error> {
     let name = resource.strip_prefix("cluster/").unwrap_or_default();
     let fits = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
     let account_fits = account.parse::<crate::ids::AccountId>().is_ok();
-    if !is_partition(partition) || !account_fits || name.is_empty() || !name.chars().all(fits) {
+    let partition = partition.parse().map_err(|_| invalid())?;
+    if !account_fits || name.is_empty() || !name.chars().all(fits) {
         return Err(invalid());
     }
     region(place, partition)?;
@@ -201,16 +178,19 @@ mod tests {
     #[test]
     fn regions_belong_to_their_partition() {
         for (name, partition) in [
-            ("eu-west-1", "aws"),
-            ("ap-southeast-2", "aws"),
-            ("cn-northwest-1", "aws-cn"),
-            ("us-gov-west-1", "aws-us-gov"),
-            ("us-iso-east-1", "aws-iso"),
-            ("us-isob-east-1", "aws-iso-b"),
-            ("eusc-de-east-1", "aws-eusc"),
+            ("eu-west-1", Partition::Aws),
+            ("ap-southeast-2", Partition::Aws),
+            ("cn-northwest-1", Partition::AwsCn),
+            ("us-gov-west-1", Partition::AwsUsGov),
+            ("us-iso-east-1", Partition::AwsIso),
+            ("us-isob-east-1", Partition::AwsIsoB),
+            ("eusc-de-east-1", Partition::AwsEusc),
         ] {
             assert_eq!(region(name, partition), Ok(()), "{name}");
-            let other = if partition == "aws" { "aws-cn" } else { "aws" };
+            let other = match partition {
+                Partition::Aws => Partition::AwsCn,
+                _ => Partition::Aws,
+            };
             assert!(
                 matches!(region(name, other), Err(Error::ForeignRegion { .. })),
                 "{name}"
@@ -228,7 +208,10 @@ mod tests {
             "europe-west-1",
             "eu-*-1",
         ] {
-            assert!(matches!(region(bad, "aws"), Err(Error::Invalid { .. })), "{bad}");
+            assert!(
+                matches!(region(bad, Partition::Aws), Err(Error::Invalid { .. })),
+                "{bad}"
+            );
         }
     }
 

@@ -307,9 +307,9 @@ pub fn tenant_trust(role: &RoleArn, trust: &Trust) -> Result<Policy, Error> {
     if base.partition() != role.partition() {
         return Err(Error::Partitions {
             one: role.to_string(),
-            one_partition: role.partition().to_owned(),
+            one_partition: role.partition(),
             other: base.to_string(),
-            other_partition: base.partition().to_owned(),
+            other_partition: base.partition(),
         });
     }
     let mut assume = Statement::by("VpceOperator", &["sts:AssumeRole"], "AWS", base.to_string());

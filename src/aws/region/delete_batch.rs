@@ -201,7 +201,7 @@ fn log_failure(region: &Region, batch: &[(EndpointId, PendingDelete)], error: &C
     for (id, pending) in batch {
         tracing::warn!(
             namespace = pending.requester.namespace, name = pending.requester.name, account = pending.requester.account,
-            account_id = region.key.account_id, region = region.key.region,
+            account_id = region.key.account_id.as_str(), region = region.key.region.as_str(),
             action = ACTION, request_id = error.request_id, resource = %id,
             class = error.class.as_str(), code = error.code, error = error.message, "AWS refused, or failed"
         );
@@ -235,7 +235,7 @@ fn finish(
             _ => {
                 tracing::info!(
                     namespace, name, account,
-                    account_id = region.key.account_id, region = region.key.region,
+                    account_id = region.key.account_id.as_str(), region = region.key.region.as_str(),
                     action = ACTION, request_id, resource = %id, "changed AWS"
                 );
                 region.record(Step::DeleteEndpoint(id).effect(Outcome::Done));

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use vpce_core::ids::AccountId;
 use vpce_core::observed::{ObservedEndpoint, State};
 use vpce_core::orphans::{Kind, Objects, Orphan, orphans};
 use vpce_core::plan::ResourceId;
@@ -56,8 +57,8 @@ pub struct Present {
 
 impl Present {
     /// Those of the caches, which must have been filled, for an AWS account.
-    pub fn of(caches: &Caches, account_id: &str) -> Self {
-        let here = caches.bound_to_account_id(account_id);
+    pub fn of(caches: &Caches, account_id: &AccountId) -> Self {
+        let here = caches.bound_to_account_id(account_id.as_str());
         let ids = here.iter().flat_map(|endpoint| {
             let status = &endpoint.status;
             [status.vpc_endpoint_id.clone(), status.security_group_id.clone()]

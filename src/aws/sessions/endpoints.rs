@@ -45,9 +45,7 @@ async fn called(home: &str, region: &str, fips: bool) -> Vec<String> {
         .build();
     let sts = Sts::new(&base, Arc::new(|_| {}));
     let role = SessionKey {
-        arn: "arn:aws:iam::111111111111:role/vpce".to_owned(),
-        account_id: "111111111111".to_owned(),
-        partition: "aws".to_owned(),
+        role_arn: "arn:aws:iam::111111111111:role/vpce".parse().expect("a role"),
         external_id: None,
         duration_seconds: 3600,
         session_name: "vpce-operator".to_owned(),

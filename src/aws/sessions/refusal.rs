@@ -154,7 +154,7 @@ pub(super) enum Failure {
 impl Failure {
     /// The refusal to remember, after this many failures in a row.
     pub(super) fn into_refusal(self, role: &SessionKey, failures: u32, refused_retry: Duration) -> Refusal {
-        let arn = role.arn.clone();
+        let arn = role.role_arn.to_string();
         let refused = || Instant::now() + backoff(refused_retry, failures);
         let unavailable = || Instant::now() + backoff(refused_retry.min(UNAVAILABLE_RETRY), failures);
         match self {
@@ -174,7 +174,7 @@ impl Failure {
             },
             Failure::WrongAccount { actual } => Refusal::WrongAccount {
                 role: arn,
-                expected: role.account_id.clone(),
+                expected: role.role_arn.account().to_string(),
                 actual,
                 retry_at: refused(),
             },

@@ -15,6 +15,7 @@ use aws_sdk_ec2::config::Region;
 use aws_types::SdkConfig;
 use parking_lot::RwLock;
 use tokio::{sync::Semaphore, task::AbortHandle};
+use vpce_core::ids::AccountId;
 
 use super::{
     Refusal, SessionKey,
@@ -63,7 +64,7 @@ impl fmt::Debug for Session {
 impl Session {
     pub(super) fn new(role: SessionKey, opened: Opened, sts: &Sts) -> Self {
         let held = Arc::new(Held {
-            role: role.arn.clone(),
+            role: role.role_arn.to_string(),
             current: RwLock::new(Current {
                 opened,
                 since: SystemTime::now(),
@@ -79,8 +80,8 @@ impl Session {
     }
 
     /// The account that GetCallerIdentity confirmed.
-    pub fn account_id(&self) -> &str {
-        &self.role.account_id
+    pub fn account_id(&self) -> &AccountId {
+        self.role.role_arn.account()
     }
 
     /// The role that was assumed.
@@ -253,15 +254,19 @@ async fn renew(role: SessionKey, held: Arc<Held>, sts: Arc<Sts>, renewals: Arc<S
                         trouble: None,
                     };
                 });
-                tracing::info!(role = role.arn, account_id = role.account_id, "renewed a session");
+                tracing::info!(
+                    role = role.role_arn.as_str(),
+                    account_id = role.role_arn.account().as_str(),
+                    "renewed a session"
+                );
                 sleep_until(held.renewal_time()).await;
             }
             Err(failure) => {
                 failures += 1;
                 let refusal = failure.into_refusal(&role, failures, refused_retry);
                 tracing::warn!(
-                    role = role.arn,
-                    account_id = role.account_id,
+                    role = role.role_arn.as_str(),
+                    account_id = role.role_arn.account().as_str(),
                     error = %refusal,
                     "could not renew a session"
                 );

@@ -112,7 +112,7 @@ impl Sts {
             });
         }
         let actual = self.caller(role, opened.credentials.clone()).await?;
-        if actual != role.account_id {
+        if actual != role.role_arn.account().as_str() {
             return Err(Failure::WrongAccount { actual });
         }
         Ok(opened)
@@ -143,7 +143,7 @@ impl Sts {
         let request = self
             .client
             .assume_role()
-            .role_arn(&role.arn)
+            .role_arn(role.role_arn.as_str())
             .role_session_name(&role.session_name)
             .set_external_id(role.external_id.clone())
             .set_tags(session_tags(role))
@@ -195,7 +195,7 @@ impl Sts {
 
     fn call<'a>(&'a self, role: &'a SessionKey, action: &'static str) -> Call<'a> {
         Call {
-            account_id: &role.account_id,
+            account_id: role.role_arn.account().as_str(),
             region: &self.region,
             service: "sts",
             action,

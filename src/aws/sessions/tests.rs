@@ -45,9 +45,7 @@ fn pool(sts: &FakeSts) -> (Sessions, Told) {
 
 fn role() -> SessionKey {
     SessionKey {
-        arn: format!("arn:aws:iam::{ACCOUNT}:role/vpce"),
-        account_id: ACCOUNT.to_owned(),
-        partition: "aws".to_owned(),
+        role_arn: format!("arn:aws:iam::{ACCOUNT}:role/vpce").parse().expect("a role"),
         external_id: Some("the-external-id".to_owned()),
         duration_seconds: 3600,
         session_name: "vpce-operator".to_owned(),
@@ -75,7 +73,7 @@ async fn a_hundred_who_ask_at_once_cost_one_assume_role() {
     });
     for session in futures::future::join_all(asking).await {
         let session = session.expect("no panic").expect("a session");
-        assert_eq!(session.account_id(), ACCOUNT);
+        assert_eq!(session.account_id().as_str(), ACCOUNT);
         assert!(!session.is_clamped());
     }
     let assumed = sts.asked("AssumeRole");

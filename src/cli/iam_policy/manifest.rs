@@ -7,8 +7,8 @@ use std::path::Path;
 
 use serde_json::Value;
 use vpce_core::api::{self, AWSAccountSpec, GROUP};
-use vpce_core::iam;
-use vpce_core::ids::RoleArn;
+use vpce_core::iam::{self, IdentityArn};
+use vpce_core::ids::{Partition, RoleArn};
 
 use super::{Error, TenantFlags, missing};
 
@@ -31,8 +31,11 @@ impl Account {
         let role: RoleArn = match (&flags.role_arn, &flags.account_id) {
             (Some(role), _) => role.clone(),
             (None, Some(account)) => {
-                let beside = flags.base_role_arn.as_ref().map_or("aws", |base| base.partition());
-                let partition = flags.partition.as_deref().unwrap_or(beside);
+                let beside = flags
+                    .base_role_arn
+                    .as_ref()
+                    .map_or(Partition::Aws, IdentityArn::partition);
+                let partition = flags.partition.unwrap_or(beside);
                 format!("arn:{partition}:iam::{account}:role/{}", iam::TENANT_ROLE).parse()?
             }
             (None, None) => return Err(missing("--account-id or --role-arn of the tenant's role, or --from")),
