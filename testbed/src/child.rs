@@ -1,7 +1,9 @@
-//! Child processes that never outlive the process that started them, and scratch folders that go with it.
+//! Child processes that never outlive the process that started them, and scratch folders that go
+//! with it.
 //!
-//! A `static` is never dropped and a killed process runs no destructor, so neither can be relied on to end what was started. Each child therefore
-//! has a small shell beside it that holds the reading end of a pipe: when the writing end closes, for whatever reason, it kills the child.
+//! A `static` is never dropped and a killed process runs no destructor, so neither can be relied on
+//! to end what was started. Each child therefore has a small shell beside it that holds the reading
+//! end of a pipe: when the writing end closes, for whatever reason, it kills the child.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -14,8 +16,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-/// Becomes the program (same pid, its own exit status) after leaving a shell behind that sends it the signals named on our stdin, and KILL at its end.
-/// `gone` tells that shell that the pid is no longer the program's.
+/// Becomes the program (same pid, its own exit status) after leaving a shell behind that sends it
+/// the signals named on our stdin, and KILL at its end. `gone` tells that shell that the pid is no
+/// longer the program's.
 const LEASHED: &str = r#"
 exec 3<&0 0</dev/null
 {
@@ -28,7 +31,8 @@ exec 3<&0 0</dev/null
 exec 3<&- "$@"
 "#;
 
-/// Removes a folder once its stdin ends; more than once, since what still writes there is being killed at the same moment.
+/// Removes a folder once its stdin ends; more than once, since what still writes there is being
+/// killed at the same moment.
 const JANITOR: &str = r#"
 read -r _
 for pause in 0.1 0.2 0.5 1 2 4; do
@@ -198,8 +202,8 @@ pub(crate) fn last_lines(log: &str) -> String {
     lines[lines.len().saturating_sub(25)..].join("\n")
 }
 
-/// A temporary folder that is removed at the end of this value or of this process, whichever comes first.
-/// With `VPCE_TESTBED_KEEP` set it stays, for its logs.
+/// A temporary folder that is removed at the end of this value or of this process, whichever comes
+/// first. With `VPCE_TESTBED_KEEP` set it stays, for its logs.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     path: PathBuf,

@@ -1,4 +1,5 @@
-//! A collector of OpenTelemetry traces: takes OTLP over HTTP and keeps the spans, or refuses, or says nothing.
+//! A collector of OpenTelemetry traces: takes OTLP over HTTP and keeps the spans, or refuses, or
+//! says nothing.
 
 use std::collections::BTreeMap;
 use std::future::pending;

@@ -1,4 +1,5 @@
-//! A real Kubernetes control plane on loopback: etcd, kube-apiserver and kube-controller-manager, with RBAC on and any number side by side.
+//! A real Kubernetes control plane on loopback: etcd, kube-apiserver and kube-controller-manager,
+//! with RBAC on and any number side by side.
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -72,7 +73,8 @@ impl Output {
 }
 
 impl ControlPlane {
-    /// Starts one and waits until namespaces get their default ServiceAccount, which needs all three programs.
+    /// Starts one and waits until namespaces get their default ServiceAccount, which needs all
+    /// three programs.
     ///
     /// # Errors
     /// When a program cannot be found or built, ends by itself or does not become ready.
@@ -178,8 +180,9 @@ impl ControlPlane {
         self.etcd.lock().kill().map(drop)
     }
 
-    /// Changes an object as it is stored in etcd, past the API server: into what only older versions of Kubernetes let in. Of use for what is
-    /// stored as JSON, which CRDs and custom resources are.
+    /// Changes an object as it is stored in etcd, past the API server: into what only older
+    /// versions of Kubernetes let in. Of use for what is stored as JSON, which CRDs and custom
+    /// resources are.
     ///
     /// # Errors
     /// When it is not there, is no JSON, or etcd does not answer.
@@ -214,7 +217,8 @@ impl ControlPlane {
         self.api_server.lock().kill().map(drop)
     }
 
-    /// Starts the API server again, under its old address and certificate, and waits until it is ready.
+    /// Starts the API server again, under its old address and certificate, and waits until it is
+    /// ready.
     ///
     /// # Errors
     /// When it does not start.
@@ -267,7 +271,8 @@ impl ControlPlane {
         self.client.run(Tool::Helm, arguments, None)
     }
 
-    /// Writes a kubeconfig that holds a token of a ServiceAccount, and so may do what its roles allow and nothing more.
+    /// Writes a kubeconfig that holds a token of a ServiceAccount, and so may do what its roles
+    /// allow and nothing more.
     ///
     /// # Errors
     /// When there is no such ServiceAccount.
@@ -394,7 +399,8 @@ fn start_controller_manager(scratch: &Scratch, kubeconfig: &Path, certificate: &
         "--secure-port=0".to_owned(),
         "--leader-elect=false".to_owned(),
         "--use-service-account-credentials".to_owned(),
-        // Asking for one ServiceAccount after the other, it would take 5 s longer to start at the default of 20.
+        // Asking for one ServiceAccount after the other, it would take 5 s longer to start at the
+        // default of 20.
         "--kube-api-qps=1000".to_owned(),
         "--kube-api-burst=1000".to_owned(),
         format!(

@@ -87,7 +87,8 @@ impl Dashboard {
         })
     }
 
-    /// The queries that fill its variables: `label_values(selector, label)` as a query that gives a series for each value.
+    /// The queries that fill its variables: `label_values(selector, label)` as a query that gives a
+    /// series for each value.
     ///
     /// # Errors
     /// When a variable is filled in another way.

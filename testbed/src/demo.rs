@@ -1,4 +1,5 @@
-//! The demo: everything started, a handful of endpoints in three AWS accounts, and what a person wants to see of it.
+//! The demo: everything started, a handful of endpoints in three AWS accounts, and what a person
+//! wants to see of it.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
@@ -37,7 +38,8 @@ struct Stage {
     aws: Simulator,
 }
 
-/// Applies the demo's manifests, waits until every endpoint is ready and prints what came of it. At a terminal it then stays until Ctrl-C.
+/// Applies the demo's manifests, waits until every endpoint is ready and prints what came of it. At
+/// a terminal it then stays until Ctrl-C.
 ///
 /// # Errors
 /// When something does not start, or an endpoint does not become ready.

@@ -1,4 +1,5 @@
-//! An HTTP proxy as companies have them on the way to the internet: passes on what it is asked for and keeps a list.
+//! An HTTP proxy as companies have them on the way to the internet: passes on what it is asked for
+//! and keeps a list.
 
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -15,7 +16,8 @@ pub struct ForwardProxy {
 }
 
 impl ForwardProxy {
-    /// Listens on a free port of the loopback interface. It leads nowhere but there: what is elsewhere it calls unreachable.
+    /// Listens on a free port of the loopback interface. It leads nowhere but there: what is
+    /// elsewhere it calls unreachable.
     ///
     /// # Errors
     /// When it cannot listen.

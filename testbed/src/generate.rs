@@ -1,5 +1,5 @@
-//! The files that are generated from the operator's types and metrics, from its chart and from the dashboards' source: written, or compared with what
-//! is there.
+//! The files that are generated from the operator's types and metrics, from its chart and from the
+//! dashboards' source: written, or compared with what is there.
 
 mod reference;
 
@@ -21,7 +21,8 @@ const ALERTS: [&str; 2] = ["prometheus/alerts.yaml", "charts/vpce-operator/files
 const DASHBOARD_FOLDERS: [&str; 2] = ["grafana", "charts/vpce-operator/files/dashboards"];
 /// Those that the package `grafana/dashboards` prints.
 const DASHBOARDS: [&str; 3] = ["account", "operator", "platform"];
-/// What values of the chart may be; the part that says what AWSAccounts among them may be comes from their CRD.
+/// What values of the chart may be; the part that says what AWSAccounts among them may be comes
+/// from their CRD.
 const VALUES_SCHEMA: &str = "charts/vpce-operator/values.schema.json";
 const VALUES_SCHEMA_MARK: &str = "\n    \"AWSAccountSpec\": ";
 /// It shows the commands that print the examples of IAM policies.
@@ -157,7 +158,8 @@ fn chart_readme() -> Result<String> {
     Ok(format!("{}\n", tidy.trim_end()))
 }
 
-/// The operator's command lines in a page of docs that print a file, without the program: the file and the arguments.
+/// The operator's command lines in a page of docs that print a file, without the program: the file
+/// and the arguments.
 pub fn documented(page: &str) -> Vec<(String, Vec<String>)> {
     let line = |line: &str| {
         let (arguments, file) = line.strip_prefix("vpce-operator ")?.split_once(" > docs/")?;

@@ -1,4 +1,5 @@
-//! The testbed: a real Kubernetes control plane, an AWS that is simulated at the wire, and the operator as its chart deploys it.
+//! The testbed: a real Kubernetes control plane, an AWS that is simulated at the wire, and the
+//! operator as its chart deploys it.
 
 pub mod api_proxy;
 pub mod aws;

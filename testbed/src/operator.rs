@@ -1,7 +1,9 @@
-//! The operator as its chart deploys it: helm installs the chart, and the real binary runs with what the Deployment says.
+//! The operator as its chart deploys it: helm installs the chart, and the real binary runs with
+//! what the Deployment says.
 //!
-//! There is no kubelet, so this does a kubelet's part: arguments, environment and probes come from the Deployment as the API server has it, and the
-//! operator gets a token of the Deployment's ServiceAccount and nothing else to talk to Kubernetes with.
+//! There is no kubelet, so this does a kubelet's part: arguments, environment and probes come from
+//! the Deployment as the API server has it, and the operator gets a token of the Deployment's
+//! ServiceAccount and nothing else to talk to Kubernetes with.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -27,7 +29,8 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 /// The Deployment's `terminationGracePeriodSeconds`.
 const TERMINATED_WITHIN: Duration = Duration::from_secs(30);
 
-/// The operator's binary: what `VPCE_OPERATOR_BIN` names, or else built here with cargo, like the testbed that runs.
+/// The operator's binary: what `VPCE_OPERATOR_BIN` names, or else built here with cargo, like the
+/// testbed that runs.
 ///
 /// # Errors
 /// When it does not build.
@@ -39,7 +42,8 @@ pub fn binary() -> Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name("vpce-operator");
     let profile = path.parent().context("the testbed has no folder")?;
     let mut cargo = Command::new("cargo");
-    // The whole workspace is selected, since one package alone selects other features of its dependencies.
+    // The whole workspace is selected, since one package alone selects other features of its
+    // dependencies.
     cargo.args([
         "build",
         "--quiet",
@@ -81,7 +85,8 @@ pub struct Options {
     pub env: Vec<(String, String)>,
 }
 
-/// An installed operator, running or not. It ends with this value, or with this process however that ends.
+/// An installed operator, running or not. It ends with this value, or with this process however
+/// that ends.
 #[derive(Debug)]
 pub struct Operator {
     running: Mutex<Option<Running>>,
@@ -108,10 +113,12 @@ struct Running {
 }
 
 impl Operator {
-    /// Installs the chart with helm (or upgrades what is installed), starts the operator and waits until it is ready.
+    /// Installs the chart with helm (or upgrades what is installed), starts the operator and waits
+    /// until it is ready.
     ///
     /// # Errors
-    /// When helm refuses the chart or its values, the Deployment asks for what a process cannot have, or the operator does not become ready.
+    /// When helm refuses the chart or its values, the Deployment asks for what a process cannot
+    /// have, or the operator does not become ready.
     pub fn install(plane: &ControlPlane, aws: &Aws, options: Options) -> Result<Self> {
         install_chart(plane, &options.values)?;
         let deployment = plane.json(&["get", "deployment", RELEASE, "--namespace", NAMESPACE])?;
@@ -160,8 +167,8 @@ impl Operator {
         Ok(operator)
     }
 
-    /// Starts a further replica of the same Deployment, with a pod name of its own, and waits until it is ready. Of the environment
-    /// an empty value takes a variable away.
+    /// Starts a further replica of the same Deployment, with a pod name of its own, and waits until
+    /// it is ready. Of the environment an empty value takes a variable away.
     ///
     /// # Errors
     /// When it ends by itself or does not become ready.
@@ -190,7 +197,8 @@ impl Operator {
         Ok(replica)
     }
 
-    /// Has it reach the API server through a proxy from its next start on; also replicas made after this.
+    /// Has it reach the API server through a proxy from its next start on; also replicas made after
+    /// this.
     ///
     /// # Errors
     /// When its kubeconfig cannot be read or written.
@@ -204,9 +212,11 @@ impl Operator {
         Ok(())
     }
 
-    /// Has it end, from its next start on, where it takes more memory than its Deployment allows. A kubelet sets a limit on a cgroup, which
-    /// takes rights that a test need not have. This is `RLIMIT_DATA`: all that is writable and private, touched or not, and so a little less
-    /// room; the program's own pages, which a kernel that is short of memory drops, do not count in either.
+    /// Has it end, from its next start on, where it takes more memory than its Deployment allows. A
+    /// kubelet sets a limit on a cgroup, which takes rights that a test need not have. This is
+    /// `RLIMIT_DATA`: all that is writable and private, touched or not, and so a little less room;
+    /// the program's own pages, which a kernel that is short of memory drops, do not count in
+    /// either.
     ///
     /// # Errors
     /// When the Deployment has no limit.
@@ -226,7 +236,8 @@ impl Operator {
         child.exited()
     }
 
-    /// Starts the operator, which must not be running, and waits until its readiness probe succeeds.
+    /// Starts the operator, which must not be running, and waits until its readiness probe
+    /// succeeds.
     ///
     /// # Errors
     /// When it ends by itself or does not become ready.
@@ -374,7 +385,8 @@ impl Operator {
         Ok(self.memory_bytes()?.0)
     }
 
-    /// Its resident memory in bytes, now and at most since it was started, where there is a `/proc`.
+    /// Its resident memory in bytes, now and at most since it was started, where there is a
+    /// `/proc`.
     ///
     /// # Errors
     /// When it is not running.
@@ -391,7 +403,8 @@ impl Operator {
         Ok((of("VmRSS:")?, of("VmHWM:")?))
     }
 
-    /// The processor time that it has taken, where there is a `/proc`; finer than the whole seconds of its metrics.
+    /// The processor time that it has taken, where there is a `/proc`; finer than the whole seconds
+    /// of its metrics.
     ///
     /// # Errors
     /// When it is not running.
@@ -399,7 +412,8 @@ impl Operator {
         // Linux counts in hundredths for whoever asks, whatever the kernel's own ticks are.
         const TICKS: f64 = 100.0;
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()?)).context("its CPU time is not known")?;
-        // The name may have spaces; it ends with the last parenthesis. After it come the state, and eleventh and twelfth user and system time.
+        // The name may have spaces; it ends with the last parenthesis. After it come the state, and
+        // eleventh and twelfth user and system time.
         let (_, rest) = stat.rsplit_once(')').context("its CPU time is not known")?;
         let times = rest.split_whitespace().skip(11).take(2);
         let ticks: f64 = times.filter_map(|ticks| ticks.parse::<f64>().ok()).sum();

@@ -1,4 +1,5 @@
-//! The pictures of the dashboards in the docs: drawn from what a real Prometheus saw of the real operator in a scripted hour.
+//! The pictures of the dashboards in the docs: drawn from what a real Prometheus saw of the real
+//! operator in a scripted hour.
 
 use std::fs;
 use std::process::Command;

@@ -25,7 +25,8 @@ const TARGETS: &str = "targets.json";
 pub struct Settings {
     /// How often it scrapes, and evaluates its rules.
     pub interval: Duration,
-    /// For how long a series without a new sample is still taken as it was last: Prometheus' `--query.lookback-delta`.
+    /// For how long a series without a new sample is still taken as it was last: Prometheus'
+    /// `--query.lookback-delta`.
     pub lookback: Duration,
     /// Files of rules.
     pub rules: Vec<PathBuf>,
@@ -99,7 +100,8 @@ impl Alert {
 }
 
 impl Prometheus {
-    /// Starts one that scrapes `targets`, which are `/metrics` of operators, and waits until it answers queries.
+    /// Starts one that scrapes `targets`, which are `/metrics` of operators, and waits until it
+    /// answers queries.
     ///
     /// # Errors
     /// When it cannot be built, finds its settings or rules wrong, or does not answer.
@@ -139,7 +141,8 @@ impl Prometheus {
         &self.url
     }
 
-    /// Scrapes these from now on, and no others: an operator that starts again does so on another port.
+    /// Scrapes these from now on, and no others: an operator that starts again does so on another
+    /// port.
     ///
     /// # Errors
     /// When the list cannot be written.

@@ -1,4 +1,5 @@
-//! The names in a PromQL query: what checks of dashboards and rules ask of it. Whether it is a query at all, Prometheus says.
+//! The names in a PromQL query: what checks of dashboards and rules ask of it. Whether it is a
+//! query at all, Prometheus says.
 
 use std::collections::BTreeSet;
 
@@ -114,7 +115,8 @@ fn matchers_of(tokens: impl Iterator<Item = Token>) -> Vec<(String, String, Stri
     matchers
 }
 
-/// A name, a string, what stands in brackets, or a sign; numbers and Grafana's variables name nothing.
+/// A name, a string, what stands in brackets, or a sign; numbers and Grafana's variables name
+/// nothing.
 #[derive(Debug, Clone, PartialEq)]
 enum Token {
     Name(String),
@@ -138,7 +140,8 @@ impl Token {
         }
     }
 
-    /// Whether the name before this is a function or an aggregation, whose `by` may stand before its parenthesis.
+    /// Whether the name before this is a function or an aggregation, whose `by` may stand before
+    /// its parenthesis.
     fn follows_a_function(&self) -> bool {
         match self {
             Token::Name(name) => name == "by" || name == "without",

@@ -1,4 +1,5 @@
-//! The virtual environments that the requirements in `testbed/python` describe, made on first use in the cache; and moto, which runs in one.
+//! The virtual environments that the requirements in `testbed/python` describe, made on first use
+//! in the cache; and moto, which runs in one.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -71,7 +72,8 @@ fn succeed(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// moto's server: an AWS that somebody else wrote. It ends with this value, or with this process however that ends.
+/// moto's server: an AWS that somebody else wrote. It ends with this value, or with this process
+/// however that ends.
 #[derive(Debug)]
 pub struct Moto {
     url: String,

@@ -4,7 +4,8 @@ use anyhow::Result;
 
 use crate::aws::{RoleSpec, ServiceSpec, Simulator};
 
-/// One VPC with what endpoints in it need; its first subnet lies in zone a, the next in b, and so on.
+/// One VPC with what endpoints in it need; its first subnet lies in zone a, the next in b, and so
+/// on.
 pub(crate) struct Network {
     pub(crate) account: &'static str,
     pub(crate) external_id: Option<&'static str>,

@@ -1,4 +1,5 @@
-//! Servers on the loopback interface: a listener with a thread and a runtime of its own, and the loop that accepts connections.
+//! Servers on the loopback interface: a listener with a thread and a runtime of its own, and the
+//! loop that accepts connections.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -36,7 +37,8 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Listens on a free port. What `serve` makes is called in the runtime that drives it then, on a thread of this name.
+    /// Listens on a free port. What `serve` makes is called in the runtime that drives it then, on
+    /// a thread of this name.
     pub(crate) fn start<F>(name: &str, serve: impl FnOnce(TcpListener) -> Result<F>) -> Result<Self>
     where
         F: Future<Output = ()> + Send + 'static,
@@ -80,7 +82,8 @@ where
     }
 }
 
-/// Answers the requests of one connection; where there is an error instead of an answer, the connection is closed.
+/// Answers the requests of one connection; where there is an error instead of an answer, the
+/// connection is closed.
 pub(crate) async fn answer_all<F, B, E>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     answer: impl Fn(Request<Incoming>) -> F + Send,

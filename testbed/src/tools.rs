@@ -1,7 +1,8 @@
-//! Finds the programs that the testbed starts, or builds them with Go into a cache outside the checkout.
+//! Finds the programs that the testbed starts, or builds them with Go into a cache outside the
+//! checkout.
 //!
-//! They are pinned by the Go modules below `testbed/tools`. A developer who has `KUBEBUILDER_ASSETS` (what `setup-envtest` fills) builds only what
-//! that folder lacks.
+//! They are pinned by the Go modules below `testbed/tools`. A developer who has
+//! `KUBEBUILDER_ASSETS` (what `setup-envtest` fills) builds only what that folder lacks.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -160,7 +161,8 @@ impl Tool {
             .expect("every tool is in a group")
     }
 
-    /// The program's path; it is built first where it is not there yet, and several processes that want it at once build it once.
+    /// The program's path; it is built first where it is not there yet, and several processes that
+    /// want it at once build it once.
     ///
     /// # Errors
     /// When Go is missing or the build fails.
@@ -227,7 +229,8 @@ impl Group {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(self.folder)
     }
 
-    /// Named after all that decides what is built, so that another checkout with other versions has its own.
+    /// Named after all that decides what is built, so that another checkout with other versions has
+    /// its own.
     fn cache(&self) -> Result<PathBuf> {
         let read = |file: &str| {
             let path = self.source().join(file);

@@ -1,4 +1,5 @@
-//! Admission webhooks: a TLS server that the API server asks before it stores what is written, and that refuses or changes it on demand.
+//! Admission webhooks: a TLS server that the API server asks before it stores what is written, and
+//! that refuses or changes it on demand.
 
 use std::collections::HashMap;
 use std::fs;
@@ -48,7 +49,8 @@ pub struct Webhooks {
 }
 
 impl Webhooks {
-    /// Listens on a free port of the loopback interface, with the certificate of a control plane's API server, which is for that address.
+    /// Listens on a free port of the loopback interface, with the certificate of a control plane's
+    /// API server, which is for that address.
     ///
     /// # Errors
     /// When it cannot listen, or the certificate cannot be read.
@@ -70,8 +72,8 @@ impl Webhooks {
         })
     }
 
-    /// An entry for the `webhooks` of a ValidatingWebhookConfiguration or a MutatingWebhookConfiguration: whatever its rules match meets the
-    /// verdict.
+    /// An entry for the `webhooks` of a ValidatingWebhookConfiguration or a
+    /// MutatingWebhookConfiguration: whatever its rules match meets the verdict.
     pub fn entry(&self, name: &str, rules: &Value, verdict: Verdict) -> Value {
         self.verdicts.lock().insert(name.to_owned(), Arc::new(verdict));
         let url = format!("https://{}/{name}", self.server.address);

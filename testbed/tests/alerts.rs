@@ -1,4 +1,5 @@
-//! The alerts of `prometheus/`: promtool finds them right, they are those that were agreed upon, and each has its tests and its runbook.
+//! The alerts of `prometheus/`: promtool finds them right, they are those that were agreed upon,
+//! and each has its tests and its runbook.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

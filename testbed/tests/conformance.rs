@@ -1,5 +1,5 @@
-//! The conformance suite in `testbed/conformance` passes against the simulator and against moto, as `docs/conformance.md`
-//! says, and that page lists every known difference of moto.
+//! The conformance suite in `testbed/conformance` passes against the simulator and against moto, as
+//! `docs/conformance.md` says, and that page lists every known difference of moto.
 
 use std::fs;
 use std::path::{Path, PathBuf};

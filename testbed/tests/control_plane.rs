@@ -1,4 +1,5 @@
-//! The control plane is a real one: what it stores, refuses and collects, and that two of them know nothing of each other.
+//! The control plane is a real one: what it stores, refuses and collects, and that two of them know
+//! nothing of each other.
 
 use std::time::{Duration, Instant};
 

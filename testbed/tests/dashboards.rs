@@ -1,8 +1,11 @@
-//! The dashboards by the rules of Grafana's dashboard-linter in strict mode, and by our own for colours and layout.
+//! The dashboards by the rules of Grafana's dashboard-linter in strict mode, and by our own for
+//! colours and layout.
 //!
-//! The linter itself cannot be pinned here: no Go module proxy serves it. Its rules are public; each is a function below under the linter's name for it,
-//! and `grafana/.lint` has the exceptions in the linter's own form (its YAML is JSON here), so that who has the linter gets the same result.
-//! That a query is valid PromQL, which the linter asks too, is what a real Prometheus says in `tests/e2e/dashboards_hour.rs`.
+//! The linter itself cannot be pinned here: no Go module proxy serves it. Its rules are public;
+//! each is a function below under the linter's name for it, and `grafana/.lint` has the exceptions
+//! in the linter's own form (its YAML is JSON here), so that who has the linter gets the same
+//! result. That a query is valid PromQL, which the linter asks too, is what a real Prometheus says
+//! in `tests/e2e/dashboards_hour.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,7 +16,8 @@ use serde_json::Value;
 use vpce_testbed::dashboards::Dashboard;
 use vpce_testbed::promql::Names;
 
-/// Units that Grafana knows and these dashboards use: a typing error in one is shown as text, and nobody is told.
+/// Units that Grafana knows and these dashboards use: a typing error in one is shown as text, and
+/// nobody is told.
 const UNITS: &[&str] = &[
     "none",
     "short",

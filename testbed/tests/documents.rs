@@ -70,7 +70,8 @@ fn every_test_that_a_page_names_is_there_and_every_escape_is_in_the_threat_model
     assert!(untold.is_empty(), "tried and not in docs/tenancy.md: {untold:#?}");
 }
 
-/// What links call the headings of a page, by GitHub's rule: in lower case, without punctuation, with a hyphen for a space.
+/// What links call the headings of a page, by GitHub's rule: in lower case, without punctuation,
+/// with a hyphen for a space.
 fn anchors(page: &str) -> BTreeSet<String> {
     let mut is_code = false;
     let headings = page.lines().filter(|line| {
@@ -136,8 +137,9 @@ fn every_page_is_in_the_index() {
     assert!(missing.is_empty(), "docs/README.md does not lead to {missing:?}");
 }
 
-/// Pages, or folders of them, whose commands nobody runs as a whole, and why. (That the operator understands its own command lines in them, and the API server their manifests,
-/// is in tests/e2e/pages.rs.)
+/// Pages, or folders of them, whose commands nobody runs as a whole, and why. (That the operator
+/// understands its own command lines in them, and the API server their manifests, is in
+/// tests/e2e/pages.rs.)
 const NOT_FOLLOWED: [(&str, &str); 6] = [
     (
         "README",

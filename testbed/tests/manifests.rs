@@ -1,4 +1,5 @@
-//! The chart and every manifest that users are handed, checked against what a real API server says of its kinds.
+//! The chart and every manifest that users are handed, checked against what a real API server says
+//! of its kinds.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -58,7 +59,8 @@ fn the_chart_lints_and_every_manifest_conforms() {
     let conform = |paths: &[PathBuf]| {
         let mut kubeconform = Command::new(Tool::Kubeconform.path().expect("kubeconform"));
         kubeconform.args(["-strict", "-summary", "-output", "text"]);
-        // The API server does not know Flux's kinds: the end-to-end tests read these with Flux's own types.
+        // The API server does not know Flux's kinds: the end-to-end tests read these with Flux's
+        // own types.
         kubeconform.args(["-ignore-filename-pattern", "examples/flux/", "-schema-location"]);
         kubeconform.arg(schemas::location(&folder)).args(paths);
         kubeconform

@@ -1,5 +1,5 @@
-//! Admission controllers in the way: whatever they refuse of what the operator writes, with whatever code, or change in it, is told, costs few
-//! writes, and stops nothing else.
+//! Admission controllers in the way: whatever they refuse of what the operator writes, with
+//! whatever code, or change in it, is told, costs few writes, and stops nothing else.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -25,7 +25,8 @@ struct Bed {
     webhooks: Webhooks,
 }
 
-/// Without the chart's own admission policies, which refuse some of what webhooks make of a Service.
+/// Without the chart's own admission policies, which refuse some of what webhooks make of a
+/// Service.
 fn bed() -> &'static Bed {
     static BED: OnceLock<Bed> = OnceLock::new();
     BED.get_or_init(|| {
@@ -98,7 +99,8 @@ impl Drop for InForce<'_> {
     }
 }
 
-/// Puts a webhook before each namespace's writes of what the rules say, and waits until all are asked.
+/// Puts a webhook before each namespace's writes of what the rules say, and waits until all are
+/// asked.
 fn put_in_force<'b>(bed: &'b Bed, name: &str, rules: &Value, cases: &[(&Case, &str)]) -> InForce<'b> {
     put_in_force_for(bed, name, rules, cases, None)
 }
@@ -188,7 +190,8 @@ fn writes(bed: &Bed, tenant: &Tenant<'_>, resource: &str) -> Vec<Seen> {
     requests
 }
 
-/// How many of some writes there were within any minute, the first `known_after` of them aside: they are what shows how it is.
+/// How many of some writes there were within any minute, the first `known_after` of them aside:
+/// they are what shows how it is.
 fn most_a_minute(writes: &[Seen], known_after: usize) -> usize {
     let times: Vec<Instant> = writes.iter().skip(known_after).map(|seen| seen.at).collect();
     let within = |from: &Instant| times.iter().filter(|at| *at >= from && **at < *from + MINUTE).count();
@@ -342,7 +345,8 @@ fn a_service_that_is_refused_or_changed_is_told_and_stops_nothing_else() {
     // Resyncs, and watch events of what is stored, come all the time: 12 of them a minute here.
     a_minute_after(bed, Instant::now());
     for (case, tenant) in refused.iter().zip(&of_refused) {
-        // Of two objects. An edit of the spec is a reason to try at once, so only what came after those counts.
+        // Of two objects. An edit of the spec is a reason to try at once, so only what came after
+        // those counts.
         let mut services = writes(bed, tenant, "services");
         services.retain(|seen| seen.at.elapsed() < MINUTE);
         let most = services.len();
@@ -385,7 +389,8 @@ fn a_finalizer_that_is_refused_or_changed_is_told_and_nothing_is_made_without_it
     let stripped = changes("stripped", "stored without it", |object| {
         object["metadata"]["finalizers"] = json!([]);
     });
-    // A webhook may put it back as well, which the API server does not take of an object that is being deleted.
+    // A webhook may put it back as well, which the API server does not take of an object that is
+    // being deleted.
     let kept = changes("kept", "no new finalizers can be added", |object| {
         object["metadata"]["finalizers"] = json!(["silvermullet.com/vpcendpoint"]);
     });
@@ -601,7 +606,8 @@ fn a_status_that_is_refused_or_changed_is_told_by_an_event_and_costs_few_writes(
         told.retain(|seen| seen.at.elapsed() < MINUTE);
         // Telling once more of the same is three requests.
         assert!(told.len() <= 3 * MOST_A_MINUTE, "{}: {told:?}", case.name);
-        // Nothing is made for what is not bound, and nothing twice. Of a number only that it was stored matters.
+        // Nothing is made for what is not bound, and nothing twice. Of a number only that it was
+        // stored matters.
         let is_refused = refused.iter().any(|refused| refused.name == case.name);
         let expected = usize::from(is_changed || is_refused || case.name == "incarnation");
         assert_eq!(tenant.endpoints().len(), expected, "{}", case.name);

@@ -1,8 +1,9 @@
-//! The critical alerts, for real: a fault in the simulated AWS makes them fire in a real Prometheus that scrapes the real operator, and mending it
-//! clears them.
+//! The critical alerts, for real: a fault in the simulated AWS makes them fire in a real Prometheus
+//! that scrapes the real operator, and mending it clears them.
 //!
-//! Prometheus gets a copy of `prometheus/alerts.yaml` in which every duration (`for`, the ranges of the queries, and Prometheus' own lookback of
-//! five minutes) is divided by [`FASTER`], and scrapes and evaluates every [`INTERVAL`], which stands for a minute.
+//! Prometheus gets a copy of `prometheus/alerts.yaml` in which every duration (`for`, the ranges of
+//! the queries, and Prometheus' own lookback of five minutes) is divided by [`FASTER`], and scrapes
+//! and evaluates every [`INTERVAL`], which stands for a minute.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +20,8 @@ use crate::world::{Setup, World, condition, text};
 const FASTER: u32 = 30;
 /// How often Prometheus scrapes and evaluates: a minute, so much faster.
 const INTERVAL: Duration = Duration::from_secs(60 / FASTER as u64);
-/// For how long Prometheus takes a series without a new sample as it was, if it is not told otherwise.
+/// For how long Prometheus takes a series without a new sample as it was, if it is not told
+/// otherwise.
 const LOOKBACK: Duration = Duration::from_secs(5 * 60);
 
 /// A Prometheus that watches a world's operator.
@@ -256,8 +258,8 @@ fn alerts_name_only_series_and_labels_that_the_operator_exports() {
     tenant.gone("deleted");
 }
 
-/// Whether there is a sample of each metric that a query names, with the labels that its braces name; and whether what it groups by is a label of
-/// one of them.
+/// Whether there is a sample of each metric that a query names, with the labels that its braces
+/// name; and whether what it groups by is a label of one of them.
 fn is_exported(query: &str, metrics: &str) -> bool {
     let named = query.match_indices("vpce_").all(|(at, _)| {
         let selector = &query[at..];
@@ -287,11 +289,13 @@ fn is_exported(query: &str, metrics: &str) -> bool {
             .all(|label| metrics.contains(&format!("{label}=\"")))
 }
 
-/// Lets endpoints vanish in AWS behind the operator's back, and waits until it holds what it would make in their place.
+/// Lets endpoints vanish in AWS behind the operator's back, and waits until it holds what it would
+/// make in their place.
 fn vanish(tenant: &Tenant<'_>, ids: &[String]) {
     const CREATE: &str = "ec2:CreateVpcEndpoint";
     let aws = &tenant.world.aws;
-    // One that the operator happens to look at alone would be made again before the others are missed.
+    // One that the operator happens to look at alone would be made again before the others are
+    // missed.
     aws.deny(&tenant.role_arn, CREATE);
     for id in ids {
         let deleted = aws.delete_endpoint_behind(&tenant.account_id, &tenant.region, id);

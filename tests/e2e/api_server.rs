@@ -1,4 +1,5 @@
-//! An API server at its worst: what it refuses, delays, loses or tells late costs time, and neither doubles nor leaks anything.
+//! An API server at its worst: what it refuses, delays, loses or tells late costs time, and neither
+//! doubles nor leaks anything.
 
 use std::time::Duration;
 
@@ -146,7 +147,8 @@ fn writes_that_are_refused_delayed_or_lost_end_in_one_endpoint_or_none() {
 
     trouble(&[("patch", "vpcendpoints", 1), ("patch", "vpcendpoints/status", 1)]);
     for (tenant, _, kind) in &tenants {
-        // More than one were one too many: the first is believed where it says that the Service is not there, or another.
+        // More than one were one too many: the first is believed where it says that the Service is
+        // not there, or another.
         proxy.fault(Fault {
             namespace: Some(tenant.namespace.clone()),
             ..Fault::once("delete", "services", kind.clone())
@@ -191,7 +193,8 @@ fn renewals_that_fail_in_passing_lose_no_lease() {
     assert!(count(&proxy, "update", "leases") < MOST_REQUESTS);
 }
 
-/// Does something that only a watch of the resource can tell, and waits until the operator has answered.
+/// Does something that only a watch of the resource can tell, and waits until the operator has
+/// answered.
 fn told_by_watch(tenant: &Tenant<'_>, resource: &str) {
     let world = tenant.world;
     let label = |value: Value| {
@@ -329,7 +332,8 @@ fn what_was_written_before_a_restart_is_not_made_again_when_the_api_server_shows
     drop(lag);
     nothing_left(&tenant, "it has caught up");
 
-    // The API server shows what is most recent to whoever asks for that, and old things to whoever does not mind.
+    // The API server shows what is most recent to whoever asks for that, and old things to whoever
+    // does not mind.
     let requests = proxy.requests();
     let lists: Vec<&str> = requests
         .iter()
@@ -448,7 +452,8 @@ fn etcd_and_the_api_server_may_die_at_any_time() {
     nothing_left(&tenant, "etcd was gone for long");
 }
 
-/// Starts the operator again whenever it has ended, as a kubelet does, until it has renewed its Lease since the API server is back.
+/// Starts the operator again whenever it has ended, as a kubelet does, until it has renewed its
+/// Lease since the API server is back.
 fn goes_on(world: &World) {
     let back = Timestamp::now();
     world.eventually("it leads", || {

@@ -10,7 +10,8 @@ use crate::world::{WITHIN, World, id, merged, text};
 /// Where nothing of a tenant's is, but for what [`Places`] adds.
 const ABROAD: &str = "eu-west-1";
 
-/// A tenant with four places more that an endpoint can be in or lead to: each differs from the first in one field that AWS fixes.
+/// A tenant with four places more that an endpoint can be in or lead to: each differs from the
+/// first in one field that AWS fixes.
 pub(crate) struct Places<'w> {
     pub(crate) tenant: Tenant<'w>,
     /// The AWS account of the second AWSAccount.
@@ -105,7 +106,8 @@ impl<'w> Places<'w> {
             .collect()
     }
 
-    /// Checks that the object is Ready, and has one endpoint, which is as this spec says, and one group.
+    /// Checks that the object is Ready, and has one endpoint, which is as this spec says, and one
+    /// group.
     #[track_caller]
     pub(crate) fn is_there_alone(&self, name: &str, spec: &Value, what: &str) -> Value {
         let object = self.tenant.ready(name);

@@ -1,10 +1,14 @@
-//! Crash anywhere: the operator is killed at random points of random stories, and each story ends with exactly what it should.
+//! Crash anywhere: the operator is killed at random points of random stories, and each story ends
+//! with exactly what it should.
 //!
-//! In a story a few objects are made, edited and deleted at once, and while that goes on the operator is killed and started again: while a call
-//! to AWS waits to be carried out, between that and its answer, a moment after the answer, which is when it writes to the API server, or at any
-//! time. Everything is drawn from the story's seed, which a failure prints; only how processes share the machine is not in it.
+//! In a story a few objects are made, edited and deleted at once, and while that goes on the
+//! operator is killed and started again: while a call to AWS waits to be carried out, between that
+//! and its answer, a moment after the answer, which is when it writes to the API server, or at any
+//! time. Everything is drawn from the story's seed, which a failure prints; only how processes
+//! share the machine is not in it.
 //!
-//! `VPCE_CHAOS_KILLS` says how many kills each test does, `VPCE_CHAOS_SEED` the first story's seed; the others count on from there.
+//! `VPCE_CHAOS_KILLS` says how many kills each test does, `VPCE_CHAOS_SEED` the first story's seed;
+//! the others count on from there.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +29,8 @@ const A_MOMENT: Duration = Duration::from_millis(60);
 const A_WHILE: Duration = Duration::from_millis(900);
 /// The call that was drawn may never come: what there was to do may be done before.
 const PATIENCE: Duration = Duration::from_millis(2500);
-/// How late the simulated AWS shows what has changed, in the stories in which it does, in seconds: who starts again does not see what was made last.
+/// How late the simulated AWS shows what has changed, in the stories in which it does, in seconds:
+/// who starts again does not see what was made last.
 const LATE: f64 = 3.0;
 const MOST_OBJECTS: usize = 6;
 const MOST_KILLS_AT_ONCE: usize = 4;
@@ -57,7 +62,8 @@ struct Tally {
     slowest: Duration,
 }
 
-/// A world with objects of others in the same AWS account, and one or two operators that both believe they lead.
+/// A world with objects of others in the same AWS account, and one or two operators that both
+/// believe they lead.
 struct Chaos<'w> {
     tenant: Tenant<'w>,
     operators: Vec<&'w Operator>,
@@ -131,8 +137,9 @@ impl<'w> Chaos<'w> {
     fn new(world: &'w World, operators: Vec<&'w Operator>) -> Self {
         let tenant = world.unregistered_tenant("chaos");
         tenant.register(json!({"allow_retain": true}));
-        // Of others there are: an endpoint and its group that another cluster owns, whose object has a name that occurs here too; two that carry no
-        // tags at all; and those of an object that nobody changes.
+        // Of others there are: an endpoint and its group that another cluster owns, whose object
+        // has a name that occurs here too; two that carry no tags at all; and those of an object
+        // that nobody changes.
         let names = ["api-0", "nobodys"];
         for name in names {
             tenant.apply(name, tenant.spec(json!({"deletion_policy": "Retain"})));
@@ -276,7 +283,8 @@ impl<'a, 'w> Story<'a, 'w> {
         self.chaos.tally.stories += 1;
     }
 
-    /// Has somebody change objects, and kills operators while they follow. At the end some may not be running.
+    /// Has somebody change objects, and kills operators while they follow. At the end some may not
+    /// be running.
     fn die(&mut self, what: &str, change: impl FnOnce(&mut Self)) {
         let mut change = Some(change);
         for before in 0..self.random.usize(1..=MOST_KILLS_AT_ONCE) {
@@ -310,7 +318,8 @@ impl<'a, 'w> Story<'a, 'w> {
             }
             self.kill(&victims);
             match gate {
-                // Where the caller is not the one who was killed, its call is lost or was only slow.
+                // Where the caller is not the one who was killed, its call is lost or was only
+                // slow.
                 Some(gate) if abandoned => gate.abandon(),
                 gate => drop(gate),
             }
@@ -426,7 +435,8 @@ impl<'a, 'w> Story<'a, 'w> {
             self.check(specs)
                 .unwrap_or_else(|wrong| panic!("all are Ready, but {wrong}"));
         } else {
-            // What one has seen last may be older than what the other did: they may undo each other's work once.
+            // What one has seen last may be older than what the other did: they may undo each
+            // other's work once.
             self.wait("all is as it should be", |story| story.check(specs));
         }
     }
@@ -512,7 +522,8 @@ impl<'a, 'w> Story<'a, 'w> {
         tags
     }
 
-    /// Fails where a call has changed what is another's, or made a second one; what was made and is gone again counts, too.
+    /// Fails where a call has changed what is another's, or made a second one; what was made and is
+    /// gone again counts, too.
     fn assert_calls(&self) {
         let (endpoints, groups) = &self.chaos.others;
         let groups = groups.iter().map(|group| &group.id);

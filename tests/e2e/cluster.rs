@@ -1,4 +1,5 @@
-//! A control plane that tests read and write without a process for each request: kubectl takes a tenth of a second of CPU every time.
+//! A control plane that tests read and write without a process for each request: kubectl takes a
+//! tenth of a second of CPU every time.
 
 use http::{Method, Request};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -111,8 +112,8 @@ impl Cluster {
         self.send(Method::DELETE, path, "application/json", &Value::Null)
     }
 
-    /// Asks for the deletion of this version of an object, and of no other. Without one, the API server may at once remove what
-    /// got a finalizer just now: kubernetes/kubernetes#77988.
+    /// Asks for the deletion of this version of an object, and of no other. Without one, the API
+    /// server may at once remove what got a finalizer just now: kubernetes/kubernetes#77988.
     pub(crate) fn try_delete_version(&self, path: &str, version: &str) -> Result<Value, Refusal> {
         let options = json!({"preconditions": {"resourceVersion": version}});
         self.send(Method::DELETE, path, "application/json", &options)
@@ -158,7 +159,8 @@ impl Cluster {
             .uri(path)
             .header("content-type", content_type);
         if let Some(user) = user {
-            // The API server adds the groups that every ServiceAccount and every authenticated user is in.
+            // The API server adds the groups that every ServiceAccount and every authenticated user
+            // is in.
             request = request.header("impersonate-user", user);
         }
         let request = request.body(body).expect("a request");

@@ -1,5 +1,5 @@
-//! What only AWS knows, and what stands in the way in Kubernetes, becomes a condition by the table of reasons: with AWS's code,
-//! with what to do, and without a storm of retries.
+//! What only AWS knows, and what stands in the way in Kubernetes, becomes a condition by the table
+//! of reasons: with AWS's code, with what to do, and without a storm of retries.
 
 use std::time::Duration;
 

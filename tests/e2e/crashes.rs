@@ -1,8 +1,9 @@
 //! Crashes and lost answers: whatever is cut off where, nothing is made twice and nothing is left.
 //!
-//! A crash between two writes is met at each of them: before a call to AWS is carried out, after it was carried out but before its answer, and before
-//! each write to the API server, which is held off by taking away the right to it. What a crash leaves right after one write is what it leaves before
-//! the next.
+//! A crash between two writes is met at each of them: before a call to AWS is carried out, after it
+//! was carried out but before its answer, and before each write to the API server, which is held
+//! off by taking away the right to it. What a crash leaves right after one write is what it leaves
+//! before the next.
 
 mod edited;
 
@@ -272,7 +273,8 @@ fn a_crash_at_any_write_makes_nothing_twice_and_leaves_nothing() {
     nothing_left(&tenant, "api", "before the finalizer goes");
 }
 
-/// A world, for one test at a time, in which AWS shows late what was made: whoever looks and then tries again finds nothing, and asks for another.
+/// A world, for one test at a time, in which AWS shows late what was made: whoever looks and then
+/// tries again finds nothing, and asks for another.
 fn late() -> MutexGuard<'static, World> {
     static WORLD: OnceLock<Mutex<World>> = OnceLock::new();
     WORLD
@@ -430,7 +432,8 @@ fn a_lost_answer_makes_nothing_twice_and_leaves_nothing() {
 #[test]
 fn what_was_made_and_deleted_before_anybody_saw_it_holds_nothing_up() {
     let mut setup = Setup::fast();
-    // AWS says of the next create that it was carried out before: it is looked for during 30 times as long.
+    // AWS says of the next create that it was carried out before: it is looked for during 30 times
+    // as long.
     setup.env.push(("VPCE_SETTLE_SECONDS".to_owned(), "0.2".to_owned()));
     let world = World::own(setup);
     let tenant = world.tenant("unseen");

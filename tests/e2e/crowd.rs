@@ -1,4 +1,5 @@
-//! One tenant's crowd is not in another's way: turns of the line, tries of a refused role, and objects that wait.
+//! One tenant's crowd is not in another's way: turns of the line, tries of a refused role, and
+//! objects that wait.
 
 use std::thread;
 
@@ -132,7 +133,8 @@ fn one_that_comes_to_a_crowd_waits_for_one_turn_of_each_namespace_in_line() {
 
 /// Objects that are created and deleted at once.
 const PASSING: usize = 300;
-/// A place that is kept for an object that is gone is kept for so many seconds, several times in a row.
+/// A place that is kept for an object that is gone is kept for so many seconds, several times in a
+/// row.
 const KEPT: f64 = 10.0;
 
 /// Asks for the deletion of so many VPCEndpoints in a namespace.
@@ -142,7 +144,8 @@ fn delete(world: &World, namespace: &str, count: usize) {
             scope.spawn(move || {
                 for number in (first..count).step_by(THREADS) {
                     let path = format!("{}/{}", cluster::endpoints(namespace), name(number));
-                    // This version, or else the API server may at once remove what got a finalizer just now.
+                    // This version, or else the API server may at once remove what got a finalizer
+                    // just now.
                     while let Some(object) = world.cluster.get(&path) {
                         let version = text(&object["metadata"]["resourceVersion"]);
                         match world.cluster.try_delete_version(&path, &version) {

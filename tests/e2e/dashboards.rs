@@ -1,4 +1,5 @@
-//! Dashboards ask only for what the operator exports: every metric and label that a query in `grafana/` names.
+//! Dashboards ask only for what the operator exports: every metric and label that a query in
+//! `grafana/` names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -6,7 +7,8 @@ use std::path::Path;
 use serde_json::Value;
 use vpce_testbed::promql::{Names, Selector};
 
-/// Labels that every series has: Prometheus adds those of the target, and whoever gathers several clusters that of the cluster.
+/// Labels that every series has: Prometheus adds those of the target, and whoever gathers several
+/// clusters that of the cluster.
 const OF_THE_TARGET: &[&str] = &["cluster", "instance", "job"];
 
 /// What Prometheus itself exports of alerts, with labels that the rules keep.
@@ -16,7 +18,8 @@ const ALERTS: &str =
 /// Sample name (`..._bucket` and the like each for itself) to the names of its labels.
 type Exported = BTreeMap<String, BTreeSet<String>>;
 
-/// Checks all dashboards against one scrape of an operator that has something to tell of everything.
+/// Checks all dashboards against one scrape of an operator that has something to tell of
+/// everything.
 ///
 /// # Panics
 /// A query names a metric or a label that is not in the scrape, or cannot be read.

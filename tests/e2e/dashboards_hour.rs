@@ -1,4 +1,5 @@
-//! Every panel of the dashboards shows something of a scripted hour: a real Prometheus scrapes the real operator, and is asked as Grafana would ask.
+//! Every panel of the dashboards shows something of a scripted hour: a real Prometheus scrapes the
+//! real operator, and is asked as Grafana would ask.
 
 use std::path::Path;
 
@@ -96,7 +97,8 @@ fn every_panel_shows_something_of_an_hour_of_trouble() {
                     };
                     judge(&series.expect("a query that Prometheus understands"))
                 };
-                // At the end of the hour there is something, if only zero; and at some time more than that.
+                // At the end of the hour there is something, if only zero; and at some time more
+                // than that.
                 let shown = match ask(false) {
                     Shown::Nothing => Shown::Nothing,
                     _ => ask(true),

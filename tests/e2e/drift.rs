@@ -1,5 +1,6 @@
-//! What is changed behind the operator's back is put right at the next look, and an event says so; but what may be a mistake of
-//! ours, or of somebody with wide rights, is not answered with creates.
+//! What is changed behind the operator's back is put right at the next look, and an event says so;
+//! but what may be a mistake of ours, or of somebody with wide rights, is not answered with
+//! creates.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Edits are carried out in place: the endpoint keeps its id, and is Ready for the new generation at the end.
+//! Edits are carried out in place: the endpoint keeps its id, and is Ready for the new generation
+//! at the end.
 
 use serde_json::{Value, json};
 use vpce_testbed::aws::{EndpointView, GroupView, RuleView};
@@ -6,7 +7,8 @@ use vpce_testbed::aws::{EndpointView, GroupView, RuleView};
 use crate::tenant::Tenant;
 use crate::world::{World, text};
 
-/// Replaces the spec, waits until the object is Ready for it, and checks that the endpoint is still the same.
+/// Replaces the spec, waits until the object is Ready for it, and checks that the endpoint is still
+/// the same.
 fn edit(tenant: &Tenant<'_>, name: &str, spec: Value) -> Value {
     let before = only(tenant);
     let generation = tenant.apply(name, spec)["metadata"]["generation"].take();

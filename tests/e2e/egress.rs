@@ -1,4 +1,5 @@
-//! Egress in a VPC with IPv6: EC2 opens a new group's for both families, and what the spec says holds for both.
+//! Egress in a VPC with IPv6: EC2 opens a new group's for both families, and what the spec says
+//! holds for both.
 
 use serde_json::{Value, json};
 use vpce_testbed::aws::RuleView;
@@ -46,7 +47,8 @@ fn open_to(tenant: &Tenant<'_>) -> Vec<String> {
     open
 }
 
-/// Waits until the operator has read the group at least twice from now on, so that what it made has settled.
+/// Waits until the operator has read the group at least twice from now on, so that what it made has
+/// settled.
 fn read_again(tenant: &Tenant<'_>) {
     let reads = || {
         let calls = tenant.calls();

@@ -1,6 +1,8 @@
-//! Escapes tried: what a team does to reach what others have, with rights in its own namespace, some of them given by mistake; and that it reaches nothing.
+//! Escapes tried: what a team does to reach what others have, with rights in its own namespace,
+//! some of them given by mistake; and that it reaches nothing.
 //!
-//! Where two teams have something in one AWS account, their roles may do everything in it: so it is the operator that is tested, and not IAM.
+//! Where two teams have something in one AWS account, their roles may do everything in it: so it is
+//! the operator that is tested, and not IAM.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -18,7 +20,8 @@ mod services;
 mod status;
 mod tags;
 
-/// A team that has an endpoint `api`, and another that is after it, in one AWS account and VPC. Each has an AWSAccount, and a role that may do everything.
+/// A team that has an endpoint `api`, and another that is after it, in one AWS account and VPC.
+/// Each has an AWSAccount, and a role that may do everything.
 fn neighbours(name: &str) -> (Tenant<'static>, Tenant<'static>) {
     let victim = World::shared().unregistered_tenant(&format!("{name}-victim"));
     let attacker = neighbour(&victim, &format!("{name}-attacker"));
@@ -100,8 +103,8 @@ fn writes(tenant: &Tenant<'_>) -> Vec<Call> {
     calls
 }
 
-/// The calls to EC2 under a tenant's role, but for those for the AWSAccount's own sake: it asks what the role may do, and
-/// reads what the cluster has there.
+/// The calls to EC2 under a tenant's role, but for those for the AWSAccount's own sake: it asks
+/// what the role may do, and reads what the cluster has there.
 fn calls_to_ec2(tenant: &Tenant<'_>) -> usize {
     writes(tenant).len()
 }
@@ -112,7 +115,8 @@ fn look(tenant: &Tenant<'_>, name: &str) {
     tenant.merge(name, json!({"metadata": {"annotations": annotation}}));
 }
 
-/// Waits until the operator has read the AWS account in whole twice more: whatever it was about to do there, it has begun.
+/// Waits until the operator has read the AWS account in whole twice more: whatever it was about to
+/// do there, it has begun.
 pub(crate) fn rest(tenant: &Tenant<'_>) {
     let mark = tenant.world.aws.now();
     tenant.world.eventually("two more looks at the AWS account", || {

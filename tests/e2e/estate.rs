@@ -1,4 +1,5 @@
-//! Many endpoints at once: what rests stays at rest whoever leads, what goes does not wait for another, and what cannot go says why.
+//! Many endpoints at once: what rests stays at rest whoever leads, what goes does not wait for
+//! another, and what cannot go says why.
 
 use std::collections::BTreeMap;
 

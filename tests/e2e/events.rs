@@ -1,4 +1,5 @@
-//! Events tell of each thing once, in the words of the conditions, on the object that it is about; and of what is the account's on the AWSAccount.
+//! Events tell of each thing once, in the words of the conditions, on the object that it is about;
+//! and of what is the account's on the AWSAccount.
 
 use std::time::Duration;
 

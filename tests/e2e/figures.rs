@@ -1,4 +1,5 @@
-//! What the operator costs, counted and not timed: calls to AWS, writes to the API server, sessions; and what it tells of itself.
+//! What the operator costs, counted and not timed: calls to AWS, writes to the API server,
+//! sessions; and what it tells of itself.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -58,7 +59,8 @@ fn api_writes(world: &World) -> BTreeMap<String, u64> {
         };
         let (verb, resource) = (label("verb"), label("resource"));
         let count: f64 = series.rsplit(' ').next().expect("a value").parse().expect("a number");
-        // The Lease is renewed for ever, whatever else there is to do; and a review of who scrapes stores nothing.
+        // The Lease is renewed for ever, whatever else there is to do; and a review of who scrapes
+        // stores nothing.
         let is_ours = !["leases", "tokenreviews", "subjectaccessreviews"].contains(&resource.as_str());
         if is_ours && ["create", "update", "patch", "delete"].contains(&verb.as_str()) {
             *writes.entry(format!("{verb} {resource}")).or_default() += count as u64;
@@ -126,7 +128,8 @@ fn many_endpoints_need_no_more_looks_than_one() {
         assert_eq!(calls.iter().filter(|call| call.mutating()).count(), 3 * count);
         let from = calls.first().expect("calls").time;
         let to = calls.last().expect("calls").time;
-        // While something is pending or settles there is a look each poll, at endpoints and at groups.
+        // While something is pending or settles there is a look each poll, at endpoints and at
+        // groups.
         let looks = (to - from) / POLL.as_secs_f64() + 1.0;
         (describes(&calls) as f64, 2.0 * looks)
     };
@@ -139,7 +142,8 @@ fn many_endpoints_need_no_more_looks_than_one() {
     );
 }
 
-/// Waits until all is written that is to be said of the tenant's account, so that what follows is the endpoints' alone.
+/// Waits until all is written that is to be said of the tenant's account, so that what follows is
+/// the endpoints' alone.
 fn at_rest_of_nothing(tenant: &Tenant<'_>) {
     tenant
         .world

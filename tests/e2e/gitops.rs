@@ -1,4 +1,5 @@
-//! What tools that apply and watch objects make of them: kubectl, kstatus, Argo CD and Flux, each by its own code.
+//! What tools that apply and watch objects make of them: kubectl, kstatus, Argo CD and Flux, each
+//! by its own code.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

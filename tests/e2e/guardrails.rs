@@ -1,4 +1,5 @@
-//! What a platform team allows: refused before any call to AWS, frozen when it is tightened, and an end for every account.
+//! What a platform team allows: refused before any call to AWS, frozen when it is tightened, and an
+//! end for every account.
 
 use serde_json::{Value, json};
 
@@ -318,7 +319,8 @@ fn tags_on_which_other_controllers_act_are_refused_unless_the_account_names_them
         assert!(message.contains(key), "{message}");
     }
     assert!(tenant.endpoints().is_empty() && tenant.groups().is_empty());
-    // Named, it is allowed, and the role that is printed for the AWSAccount lets it through; then nothing else is.
+    // Named, it is allowed, and the role that is printed for the AWSAccount lets it through; then
+    // nothing else is.
     let path = format!("{}/{}", crate::cluster::ACCOUNTS, tenant.account);
     tenant.edit_account(json!({"allowed_tag_keys": ["karpenter.sh/*", "app-?"]}));
     let account = tenant.world.cluster.get(&path).expect("it is there");

@@ -1,4 +1,5 @@
-//! The guides of `docs/guides`: their commands, run with real kubectl as they stand there, and what is in AWS afterwards.
+//! The guides of `docs/guides`: their commands, run with real kubectl as they stand there, and what
+//! is in AWS afterwards.
 
 mod accident;
 mod availability;
@@ -165,7 +166,8 @@ fn sections(page: &str) -> Vec<Section> {
     sections
 }
 
-/// Runs a block of commands as a reader would who has kubectl, helm and the operator's binary, and the operator's AWS identity.
+/// Runs a block of commands as a reader would who has kubectl, helm and the operator's binary, and
+/// the operator's AWS identity.
 fn run(world: &World, folder: &Path, commands: &str, typed: &str) -> (bool, String, String) {
     run_before(&world.cluster, &world.aws, folder, commands, typed)
 }
@@ -331,7 +333,8 @@ fn new_account<'w>(guide: &Guide<'w>) -> Tenant<'w> {
     shown(guide)
 }
 
-/// The tenant of the manifests that the page shows, with their network and service, and without the role.
+/// The tenant of the manifests that the page shows, with their network and service, and without the
+/// role.
 fn shown<'w>(guide: &Guide<'w>) -> Tenant<'w> {
     let (account, endpoint) = (guide.manifest("account.yaml"), guide.manifest("endpoint.yaml"));
     let spec = |field: &str| text(&account["spec"][field]);

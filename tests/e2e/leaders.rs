@@ -44,7 +44,8 @@ fn one_works_and_the_next_takes_over_when_it_is_killed() {
     assert_eq!(tenant.ready("api")["status"]["vpc_endpoint_id"], id);
     assert_eq!((tenant.endpoints().len(), tenant.groups().len()), (2, 2));
 
-    // The first comes back as one who waits, and is handed the Lease when the second is asked to stop.
+    // The first comes back as one who waits, and is handed the Lease when the second is asked to
+    // stop.
     let first = world.operator.replica("first-again", &[]).expect("it starts");
     assert!(!leads(&first));
     let status = second.terminate().expect("it was running");

@@ -1,4 +1,5 @@
-//! A cluster that had the Python operator: its objects are kept as they are until somebody brings them over.
+//! A cluster that had the Python operator: its objects are kept as they are until somebody brings
+//! them over.
 
 use serde_json::{Value, json};
 use vpce_testbed::scenario;
@@ -121,7 +122,8 @@ fn an_object_of_the_python_operator_keeps_everything_and_creates_nothing() {
         assert_eq!(object["metadata"][kept], before["metadata"][kept]);
     }
 
-    // Deleting it loses nothing either: the finalizer of the Python operator stays, and so does what it made.
+    // Deleting it loses nothing either: the finalizer of the Python operator stays, and so does
+    // what it made.
     world.cluster.delete(&path());
     world.eventually("the account is Ready, so that the operator could do something", || {
         let account = world.aws_account("platform-default")?;

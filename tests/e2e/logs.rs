@@ -39,7 +39,8 @@ fn looks(tenant: &Tenant<'_>) -> usize {
 fn at_rest_the_log_is_silent_over_many_looks() {
     let world = by_default("info");
     let tenant = world.tenant("silent");
-    // One is there, one waits for somebody, which is polled, and one is refused by AWS time and again.
+    // One is there, one waits for somebody, which is polled, and one is refused by AWS time and
+    // again.
     tenant.apply("api", tenant.spec(json!({})));
     let waiting = tenant.add_service(ServiceSpec {
         acceptance_required: true,

@@ -1,4 +1,5 @@
-//! End to end: the operator's real binary on a real API server, with an AWS that is simulated at the wire.
+//! End to end: the operator's real binary on a real API server, with an AWS that is simulated at
+//! the wire.
 
 mod admission_webhooks;
 mod alerts;

@@ -1,6 +1,6 @@
-//! Memory is bounded by what the operator keeps, and not by what others send. It runs here with the chart's memory limit, and ends
-//! where it takes more. With the same limit it runs where security groups are planted ([`crate::planted`]) and where its port is
-//! attacked ([`crate::scrapes`]).
+//! Memory is bounded by what the operator keeps, and not by what others send. It runs here with the
+//! chart's memory limit, and ends where it takes more. With the same limit it runs where security
+//! groups are planted ([`crate::planted`]) and where its port is attacked ([`crate::scrapes`]).
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -17,7 +17,8 @@ const LARGE: usize = 105;
 const THREADS: usize = 4;
 const MEBIBYTE: f64 = 1_048_576.0;
 
-/// A world whose operator ends when it takes more memory than its Deployment allows, and a tenant in it.
+/// A world whose operator ends when it takes more memory than its Deployment allows, and a tenant
+/// in it.
 pub(crate) fn limited() -> World {
     let mut world = World::own(Setup::fast());
     world.operator.limit_memory().expect("the Deployment has a limit");
@@ -62,7 +63,8 @@ fn create(world: &World, collection: &str, objects: &[Value]) {
     });
 }
 
-/// Metadata of 0.6 MB: the API server takes 256 KiB of annotations, and as many labels as an object has room for.
+/// Metadata of 0.6 MB: the API server takes 256 KiB of annotations, and as many labels as an object
+/// has room for.
 fn large(metadata: Value) -> Value {
     let labels: BTreeMap<String, String> = (0..900)
         .map(|number| {

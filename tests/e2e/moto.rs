@@ -1,4 +1,5 @@
-//! The operator against moto, an AWS that somebody else wrote: what only our own simulator understands, nobody does.
+//! The operator against moto, an AWS that somebody else wrote: what only our own simulator
+//! understands, nobody does.
 
 use std::process::Command;
 use std::time::Instant;
@@ -52,11 +53,13 @@ fn made_for<'v>(things: &'v Value, name: &str) -> Vec<&'v Value> {
         .collect()
 }
 
-/// All three group types: made, Ready, with their Service; a rule changed in place; and deleted again.
+/// All three group types: made, Ready, with their Service; a rule changed in place; and deleted
+/// again.
 ///
-/// moto is no judge of states (what is made is available, what is deleted is gone at once), of ClientTokens and external ids (ignored), of who uses a
-/// group (it deletes any), of services (any name will do), nor of rates. Its endpoints' DNS names are made up. It answers the filter by which pending
-/// endpoints are read with a 500, so that it also proves the way around that.
+/// moto is no judge of states (what is made is available, what is deleted is gone at once), of
+/// ClientTokens and external ids (ignored), of who uses a group (it deletes any), of services (any
+/// name will do), nor of rates. Its endpoints' DNS names are made up. It answers the filter by
+/// which pending endpoints are read with a 500, so that it also proves the way around that.
 #[test]
 fn the_three_group_types_live_on_moto() {
     let moto = Moto::start().expect("moto starts");

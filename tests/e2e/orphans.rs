@@ -1,4 +1,5 @@
-//! What carries this cluster's tag and belongs to no object is reported, and deleted only when a person says so.
+//! What carries this cluster's tag and belongs to no object is reported, and deleted only when a
+//! person says so.
 
 use std::process::Output;
 

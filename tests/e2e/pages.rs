@@ -1,5 +1,5 @@
-//! What the pages show: the manifests, which a real API server takes; the chart's values, which helm takes; the operator's command lines, which it
-//! understands.
+//! What the pages show: the manifests, which a real API server takes; the chart's values, which
+//! helm takes; the operator's command lines, which it understands.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -29,7 +29,8 @@ const KINDS_OF_OTHERS: [&str; 13] = [
     "ServiceMonitor",
 ];
 
-/// Blocks of YAML that are neither manifests nor values of the chart: page, first line, and why nothing checks them here.
+/// Blocks of YAML that are neither manifests nor values of the chart: page, first line, and why
+/// nothing checks them here.
 const UNCHECKED: [(&str, &str, &str); 0] = [];
 
 /// A block of code of a page.
@@ -175,7 +176,8 @@ fn every_manifest_in_a_page_is_taken_by_the_api_server_and_every_value_by_the_ch
     assert!(rendered("settings: {resync: 5}\n").is_err_and(|error| error.contains("resync")));
 }
 
-/// The command lines of a block, without the prompt and with what was continued on one line. Of `console`, what is not after a prompt was printed.
+/// The command lines of a block, without the prompt and with what was continued on one line. Of
+/// `console`, what is not after a prompt was printed.
 fn command_lines(block: &Block) -> Vec<String> {
     let joined = block.text.replace("\\\n", " ");
     let lines = joined.lines();
@@ -189,7 +191,8 @@ fn command_lines(block: &Block) -> Vec<String> {
     }
 }
 
-/// The words of a command line, as far as pages go: quotes, and something in place of what another command prints.
+/// The words of a command line, as far as pages go: quotes, and something in place of what another
+/// command prints.
 fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;

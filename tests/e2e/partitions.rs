@@ -1,11 +1,13 @@
-//! China and GovCloud: an AWSAccount there is as good as any, and none leads from one partition into another.
+//! China and GovCloud: an AWSAccount there is as good as any, and none leads from one partition
+//! into another.
 
 use serde_json::json;
 use vpce_testbed::aws::ServiceSpec;
 
 use crate::world::{Setup, World, condition};
 
-/// A whole life with the roles that are printed for that partition, private DNS included; and an account of another one.
+/// A whole life with the roles that are printed for that partition, private DNS included; and an
+/// account of another one.
 fn live_in(partition: &str, service_start: &str, domain: &str) {
     let world = World::own(Setup::fast().in_partition(partition));
     let mut tenant = world.unregistered_tenant("abroad");

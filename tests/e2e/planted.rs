@@ -1,7 +1,9 @@
-//! Who may tag in an AWS account plants the operator's tags on what is somebody else's: it is neither changed nor deleted, whatever
-//! its type and VPC, before the object is Ready, after, and when the object is deleted.
+//! Who may tag in an AWS account plants the operator's tags on what is somebody else's: it is
+//! neither changed nor deleted, whatever its type and VPC, before the object is Ready, after, and
+//! when the object is deleted.
 //!
-//! The roles here may do everything in their AWS account: it is the operator that is tested, and not IAM.
+//! The roles here may do everything in their AWS account: it is the operator that is tested, and
+//! not IAM.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +37,8 @@ fn unbound_tenant(name: &str) -> Tenant<'static> {
 struct Strangers {
     /// In the tenant's VPC, and in another one.
     groups: Vec<String>,
-    /// Interface endpoints in both VPCs, gateway endpoints in both, one that a service of AWS made for itself.
+    /// Interface endpoints in both VPCs, gateway endpoints in both, one that a service of AWS made
+    /// for itself.
     endpoints: Vec<String>,
 }
 
@@ -145,7 +148,8 @@ fn tags_planted_before_it_is_ready_make_nothing_its_own() {
     // Whose looks show what is planted.
     tenant.apply("witness", tenant.spec(json!({})));
     tenant.ready("witness");
-    // A group by its tags alone is nobody's: the object makes its own, and takes that along when it is deleted.
+    // A group by its tags alone is nobody's: the object makes its own, and takes that along when it
+    // is deleted.
     for (number, group) in strangers.groups.iter().enumerate() {
         let name = format!("group-{number}");
         plant(&tenant, group, &name, "0");
@@ -158,7 +162,8 @@ fn tags_planted_before_it_is_ready_make_nothing_its_own() {
         tenant.gone(&name);
         assert_eq!(strangers.seen(&tenant), before);
     }
-    // An endpoint by its tags alone might be one whose group was detached: nothing is made in its place.
+    // An endpoint by its tags alone might be one whose group was detached: nothing is made in its
+    // place.
     let planted: Vec<(String, &String)> = strangers
         .endpoints
         .iter()
@@ -178,7 +183,8 @@ fn tags_planted_before_it_is_ready_make_nothing_its_own() {
     }
     for (name, id) in &planted {
         if strangers.endpoints[3..].contains(id) {
-            // The operator makes no gateway endpoints, and none for a service of AWS: these keep nothing waiting.
+            // The operator makes no gateway endpoints, and none for a service of AWS: these keep
+            // nothing waiting.
             tenant.ready(name);
             continue;
         }
@@ -367,8 +373,8 @@ fn memory_kib(world: &World, line: &str) -> u64 {
     number.expect("a number of KiB")
 }
 
-/// What planted groups may add to the operator's memory: less than half of what is left under the chart's limit of 256 MiB, of which an
-/// operator that has just started takes some 50.
+/// What planted groups may add to the operator's memory: less than half of what is left under the
+/// chart's limit of 256 MiB, of which an operator that has just started takes some 50.
 const MAY_ADD_KIB: u64 = 80 * 1024;
 
 #[test]

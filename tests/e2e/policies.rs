@@ -1,4 +1,5 @@
-//! The policies that `vpce-operator iam-policy` prints hold nothing that could be left out: what is missing is said, with its name.
+//! The policies that `vpce-operator iam-policy` prints hold nothing that could be left out: what is
+//! missing is said, with its name.
 
 use std::collections::BTreeMap;
 
@@ -63,7 +64,8 @@ fn without(policy: &str, part: &Part) -> String {
     policy.to_string()
 }
 
-/// Waits until the object is as a step of its life wants it, and gives the missing action back where the operator misses it.
+/// Waits until the object is as a step of its life wants it, and gives the missing action back
+/// where the operator misses it.
 fn live_through(tenant: &Tenant<'_>, whole: &RoleSpec, part: &Part, is_there: impl Fn() -> bool) -> bool {
     let (sid, action) = (&part.sid, &part.action);
     let (_, name) = action.split_once(':').expect("an action has the prefix of its service");
@@ -168,7 +170,8 @@ fn an_endpoint_misses_every_action_that_its_role_is_not_given() {
     let world = World::shared();
     let whole = whole_role(world, "arn:aws:iam::111122223333:role/vpce-operator");
     let mut parts = parts(whole.policy.as_deref().expect("a policy"));
-    // Only a message misses it: estate::what_cannot_be_deleted_says_by_whom_it_is_used_and_nobody_waits_for_it.
+    // Only a message misses it:
+    // estate::what_cannot_be_deleted_says_by_whom_it_is_used_and_nobody_waits_for_it.
     parts.retain(|part| part.action != "ec2:DescribeNetworkInterfaces");
     assert!(parts.len() > 15, "{} actions", parts.len());
     std::thread::scope(|scope| {

@@ -1,4 +1,5 @@
-//! Private DNS: only where the AWSAccount allows it, and not before the endpoint is there to answer.
+//! Private DNS: only where the AWSAccount allows it, and not before the endpoint is there to
+//! answer.
 
 use serde_json::json;
 use vpce_testbed::aws::ServiceSpec;

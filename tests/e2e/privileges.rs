@@ -1,4 +1,5 @@
-//! What the operator's token, an app team and a reader may do, by the API server's own word; and that nothing is granted which is not used.
+//! What the operator's token, an app team and a reader may do, by the API server's own word; and
+//! that nothing is granted which is not used.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +17,8 @@ const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
 const NAME: &str = "vpce-0a1b2c3d4e5f60718-x1y2z3a4.vpce-svc-0a1b2c3d4e5f60718.eu-central-1.vpce.amazonaws.com";
 const LABEL: (&str, &str) = ("app.kubernetes.io/managed-by", "vpce-operator");
 
-/// A request made as somebody else, which is only checked: authorization and admission say what they would.
+/// A request made as somebody else, which is only checked: authorization and admission say what
+/// they would.
 pub(crate) struct As<'c> {
     cluster: &'c Cluster,
     pub(crate) user: String,
@@ -752,7 +754,8 @@ fn nothing_is_granted_that_is_not_used_and_nothing_is_used_that_is_not_granted()
     let tenant = world.tenant("used");
     tenant.apply("life", tenant.spec(json!({})));
     tenant.ready("life");
-    // A Service that somebody changed is put right; one that has another name now is made and the old one deleted.
+    // A Service that somebody changed is put right; one that has another name now is made and the
+    // old one deleted.
     let path = format!("{}/life", cluster::services(&tenant.namespace));
     let name = json!({"spec": {"externalName": "elsewhere.example.com"}});
     if let Err(refusal) = world.cluster.merge(&path, &name) {

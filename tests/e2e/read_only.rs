@@ -1,4 +1,5 @@
-//! An operator that is read-only looks and says what it would do, and `plan` shows the same; it changes nothing in AWS, nor any Service.
+//! An operator that is read-only looks and says what it would do, and `plan` shows the same; it
+//! changes nothing in AWS, nor any Service.
 
 use serde_json::json;
 use vpce_testbed::operator::Operator;

@@ -1,4 +1,5 @@
-//! A cluster that is lost and built again takes over what it had in AWS: nothing is made twice, nothing is deleted.
+//! A cluster that is lost and built again takes over what it had in AWS: nothing is made twice,
+//! nothing is deleted.
 
 use serde_json::{Value, json};
 
@@ -9,7 +10,8 @@ use crate::world::{Setup, World, condition, text};
 const CLUSTER_TAG: &str = "silvermullet.com/cluster";
 const UID_TAG: &str = "silvermullet.com/uid";
 
-/// Applies in another cluster what a tenant has in this one, as its manifests say it: without status and UIDs.
+/// Applies in another cluster what a tenant has in this one, as its manifests say it: without
+/// status and UIDs.
 fn apply_again(tenant: &Tenant<'_>, names: &[&str], there: &World) {
     there
         .cluster

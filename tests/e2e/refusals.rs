@@ -1,4 +1,5 @@
-//! What AWS or the API server refuses holds up nothing that does not depend on it, and nothing is said to be there that is not.
+//! What AWS or the API server refuses holds up nothing that does not depend on it, and nothing is
+//! said to be there that is not.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -37,7 +38,8 @@ fn blocks(numbers: impl IntoIterator<Item = usize>) -> BTreeSet<String> {
     numbers.into_iter().map(block).collect()
 }
 
-/// Applies a spec and waits until the object is Ready for it; the writes to AWS, and the reasons that it gave meanwhile.
+/// Applies a spec and waits until the object is Ready for it; the writes to AWS, and the reasons
+/// that it gave meanwhile.
 fn converge(tenant: &Tenant<'_>, spec: Value) -> (Vec<String>, BTreeSet<String>, Duration) {
     let before = tenant.writes().len();
     let begun = Instant::now();

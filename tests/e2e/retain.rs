@@ -1,4 +1,5 @@
-//! Nobody walks away with an endpoint: `deletion_policy: Retain` has to be allowed, not while the mapping is gone, and what was retained counts.
+//! Nobody walks away with an endpoint: `deletion_policy: Retain` has to be allowed, not while the
+//! mapping is gone, and what was retained counts.
 
 use serde_json::{Value, json};
 
@@ -6,7 +7,8 @@ use crate::cluster::ACCOUNTS;
 use crate::tenant::Tenant;
 use crate::world::{Setup, World, text};
 
-/// The ids of the tenant's endpoints that AWS has not deleted, and whether each says that it was retained.
+/// The ids of the tenant's endpoints that AWS has not deleted, and whether each says that it was
+/// retained.
 fn left(tenant: &Tenant<'_>) -> Vec<(String, bool)> {
     let endpoints = tenant.endpoints().into_iter();
     endpoints
@@ -14,7 +16,8 @@ fn left(tenant: &Tenant<'_>) -> Vec<(String, bool)> {
         .collect()
 }
 
-/// Deletes an object and waits until the operator has looked at that and does not do it, for this reason.
+/// Deletes an object and waits until the operator has looked at that and does not do it, for this
+/// reason.
 fn deletion_waits(tenant: &Tenant<'_>, name: &str, reason: &str) -> String {
     tenant.delete(name);
     tenant.eventually(name, &format!("its deletion waits: {reason}"), || {

@@ -1,4 +1,5 @@
-//! Bad input is refused by the API server itself, with a message that names the field and says what is right.
+//! Bad input is refused by the API server itself, with a message that names the field and says what
+//! is right.
 
 use std::sync::OnceLock;
 
@@ -554,7 +555,8 @@ fn what_aws_fixes_can_be_edited_until_there_is_an_endpoint_and_is_bound_from_the
         let written = cluster.merge(&format!("{path}/status"), &json!({"status": status}));
         written.unwrap_or_else(|refusal| panic!("{}", refusal.message));
     };
-    // Before each edit the spec is as it was made; or it was edited to something else before there was an endpoint.
+    // Before each edit the spec is as it was made; or it was edited to something else before there
+    // was an endpoint.
     for (number, (elsewhere, _)) in [(json!({}), [""; 2])].iter().chain(&edits).enumerate() {
         let name = format!("fixed-{number}");
         let path = format!("{collection}/{name}");
@@ -578,7 +580,8 @@ fn what_aws_fixes_can_be_edited_until_there_is_an_endpoint_and_is_bound_from_the
             let (result, spec) = edit(changes, Run::Dry);
             expect_refusal(result, &spec, says);
         }
-        // What it has is always taken; and what was not changed keeps nothing else from being written.
+        // What it has is always taken; and what was not changed keeps nothing else from being
+        // written.
         for changes in [json!({})].iter().chain(&same) {
             edit(changes, Run::Dry)
                 .0

@@ -109,7 +109,8 @@ fn everybody_gets_metrics_in_the_clear_where_the_values_say_so() {
 /// Another pod: loopback has many addresses.
 const ATTACKER: [u8; 4] = [127, 0, 0, 2];
 const HALF_SENT: usize = 8000;
-/// The peak of memory while it is attacked, beyond what it took before. Without bounds it took 140 MiB.
+/// The peak of memory while it is attacked, beyond what it took before. Without bounds it took 140
+/// MiB.
 const MOST_BYTES: u64 = 32 * 1024 * 1024;
 /// The operator closes what sends nothing after ten seconds.
 const CLOSED_WITHIN: Duration = Duration::from_secs(30);

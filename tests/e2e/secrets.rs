@@ -1,4 +1,5 @@
-//! No credential shows anywhere: all that a run leaves behind is searched for every secret that was handed out in it.
+//! No credential shows anywhere: all that a run leaves behind is searched for every secret that was
+//! handed out in it.
 
 use std::fs;
 
@@ -11,7 +12,8 @@ use crate::world::{Setup, World, condition, text};
 
 /// Everything the operator can be made to say, but for what its libraries say of every byte.
 const TRACE: &str = "trace";
-/// That as well: somebody who looks for a network problem asks for this, and sends the log to others.
+/// That as well: somebody who looks for a network problem asks for this, and sends the log to
+/// others.
 const LIBRARIES: &str = "trace\\,hyper=trace\\,hyper_util=trace\\,h2=trace\\,tower=trace\\,rustls=trace\\,aws_config=trace\\,\
                          aws_runtime=trace\\,aws_sdk_ec2=trace\\,aws_sdk_sts=trace\\,aws_smithy_runtime=trace\\,\
                          aws_smithy_runtime_api=trace\\,aws_smithy_http_client=trace\\,kube_client=trace";
@@ -73,7 +75,8 @@ fn objects(world: &World) -> String {
     serde_json::to_string(&all).expect("JSON")
 }
 
-/// Lets happen what can happen to sessions, and what AWS can say of them; returns all that was left behind.
+/// Lets happen what can happen to sessions, and what AWS can say of them; returns all that was left
+/// behind.
 fn run(level: &str) -> (World, Places) {
     let world = World::own(
         Setup::fast()

@@ -9,7 +9,8 @@ use crate::cluster::{self, Run};
 use crate::tenant::Tenant;
 use crate::world::{Setup, World, text};
 
-/// "Within seconds", on a machine that is busy. The operator's own next try would come later than this.
+/// "Within seconds", on a machine that is busy. The operator's own next try would come later than
+/// this.
 const TAKEN_WITHIN: Duration = Duration::from_secs(5);
 
 fn create(tenant: &Tenant<'_>, name: &str, labels: Value, target: &str) -> Value {

@@ -1,4 +1,5 @@
-//! AWS accounts that several share: two AWSAccounts of one cluster, two clusters, and many endpoints that change the role together.
+//! AWS accounts that several share: two AWSAccounts of one cluster, two clusters, and many
+//! endpoints that change the role together.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,8 @@ use vpce_testbed::aws::{Call, EndpointView, GroupView, RoleSpec};
 use crate::tenant::Tenant;
 use crate::world::{Setup, World, condition, id, merged, text};
 
-/// Another tenant in the same VPC and AWS account, maybe in another cluster, with a role of its own that is there already.
+/// Another tenant in the same VPC and AWS account, maybe in another cluster, with a role of its own
+/// that is there already.
 fn sharing<'w>(tenant: &Tenant<'_>, world: &'w World, namespace: &str, role: &str) -> Tenant<'w> {
     Tenant {
         world,
@@ -190,7 +192,8 @@ fn two_clusters_live_apart(open: bool) {
     assert!(writes().iter().all(|call| call.role == one.role_arn), "{:?}", writes());
     assert_eq!(of_cluster(&two), theirs);
 
-    // A group of the other cluster's is not used, though it is that of an object of the same namespace and name.
+    // A group of the other cluster's is not used, though it is that of an object of the same
+    // namespace and name.
     one.apply("same", one.spec(json!({})));
     let group = one.ready("same")["status"]["security_group_id"].take();
     let provided = json!({"security_group_type": "provided", "security_group_ids": [group]});
@@ -201,7 +204,8 @@ fn two_clusters_live_apart(open: bool) {
         tenant.gone("same");
     }
 
-    // What the one deletes is gone from its own alone, and is made again where somebody else deleted it.
+    // What the one deletes is gone from its own alone, and is made again where somebody else
+    // deleted it.
     one.delete("api");
     one.gone("api");
     let (endpoints, groups) = of_cluster(&one);
@@ -280,7 +284,8 @@ fn a_change_of_role_moves_many_endpoints_with_two_sessions_at_most_and_without_a
     };
     let sessions = assumed().len();
     let mut asked = 0;
-    // Another role; then the same with an external id, other tags on its session, and another length of it.
+    // Another role; then the same with an external id, other tags on its session, and another
+    // length of it.
     let role_arn = format!("arn:aws:iam::{}:role/vpce-operator-next", tenant.account_id);
     let session_tags = BTreeMap::from([("team".to_owned(), "rotated".to_owned())]);
     world

@@ -1,9 +1,10 @@
-//! Random stories: users, platform teams, people in AWS and fate act as they like, and what was promised holds all the time; in the end
-//! everything is as the last manifests say.
+//! Random stories: users, platform teams, people in AWS and fate act as they like, and what was
+//! promised holds all the time; in the end everything is as the last manifests say.
 //!
-//! A story is a sequence of acts on a tenant of its own; they share a world, in which they are told side by side. Each has a number, from which all of
-//! it follows: `VPCE_STORIES_FROM=17 VPCE_STORIES=1` tells number 17 again, `VPCE_STORIES=200` so many of them. What fails is cut down to the acts that it
-//! takes, and printed.
+//! A story is a sequence of acts on a tenant of its own; they share a world, in which they are told
+//! side by side. Each has a number, from which all of it follows: `VPCE_STORIES_FROM=17
+//! VPCE_STORIES=1` tells number 17 again, `VPCE_STORIES=200` so many of them. What fails is cut
+//! down to the acts that it takes, and printed.
 
 mod always;
 mod atrest;

@@ -1,4 +1,5 @@
-//! What a person runs in a terminal: the subcommands of the operator's binary, with an administrator's way to the cluster and to AWS.
+//! What a person runs in a terminal: the subcommands of the operator's binary, with an
+//! administrator's way to the cluster and to AWS.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -10,7 +11,8 @@ use vpce_testbed::operator::Aws;
 /// The operator's binary.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_vpce-operator");
 
-/// The operator's binary with an administrator's environment and nothing else in it; the caller adds the subcommand.
+/// The operator's binary with an administrator's environment and nothing else in it; the caller
+/// adds the subcommand.
 pub(crate) fn subcommand(plane: &ControlPlane, aws: &Aws) -> Command {
     let mut command = Command::new(BINARY);
     command.env_clear().envs(administrator(plane, aws));

@@ -12,7 +12,8 @@ use crate::world::{World, condition};
 /// More than a fast world's resync interval.
 const A_WHILE: Duration = Duration::from_secs(7);
 
-/// Maps the tenant's namespace with another AWSAccount, to an AWS account in which nothing of the spec exists.
+/// Maps the tenant's namespace with another AWSAccount, to an AWS account in which nothing of the
+/// spec exists.
 fn map_again(tenant: &Tenant<'_>, name: &str, account_id: &str) {
     let role_arn = format!("arn:aws:iam::{account_id}:role/vpce-operator");
     tenant.world.add_role(&role_arn);

@@ -1,4 +1,5 @@
-//! Tenants, which keep tests that share a world apart: each has a namespace, an AWS account and an AWSAccount of its own.
+//! Tenants, which keep tests that share a world apart: each has a namespace, an AWS account and an
+//! AWSAccount of its own.
 
 use std::fmt::Write as _;
 
@@ -54,7 +55,8 @@ impl Tenant<'_> {
         self.merge_account(json!({"spec": spec}));
     }
 
-    /// Suspends the AWSAccount and waits until the operator knows: what is done to `witness` right after it must not be quicker.
+    /// Suspends the AWSAccount and waits until the operator knows: what is done to `witness` right
+    /// after it must not be quicker.
     #[track_caller]
     pub(crate) fn suspend(&self, witness: &str) {
         self.edit_account(json!({"suspended": true}));
@@ -63,8 +65,9 @@ impl Tenant<'_> {
         });
     }
 
-    /// Takes an object away and leaves what it has in AWS, as somebody does who removes its finalizer; the AWSAccount is suspended then.
-    /// It ends when the operator knows that the object is gone, since it was to be deleted: nothing else forbids that once it is resumed.
+    /// Takes an object away and leaves what it has in AWS, as somebody does who removes its
+    /// finalizer; the AWSAccount is suspended then. It ends when the operator knows that the object
+    /// is gone, since it was to be deleted: nothing else forbids that once it is resumed.
     #[track_caller]
     pub(crate) fn take_away(&self, name: &str) {
         self.is_counted();
@@ -95,7 +98,8 @@ impl Tenant<'_> {
         }
     }
 
-    /// A spec with a generated group in two subnets, with more fields or others; null takes one away.
+    /// A spec with a generated group in two subnets, with more fields or others; null takes one
+    /// away.
     pub(crate) fn spec(&self, changes: Value) -> Value {
         let spec = json!({
             "region": self.region,
@@ -192,7 +196,8 @@ impl Tenant<'_> {
         })
     }
 
-    /// Waits until the VPCEndpoint says that it serves as its spec says and that changes are paused for this reason, and returns the message.
+    /// Waits until the VPCEndpoint says that it serves as its spec says and that changes are paused
+    /// for this reason, and returns the message.
     #[track_caller]
     pub(crate) fn paused(&self, name: &str, reason: &str) -> String {
         self.eventually(name, &format!("it is Ready, and paused: {reason}"), || {
@@ -202,7 +207,8 @@ impl Tenant<'_> {
         })
     }
 
-    /// Waits until the VPCEndpoint says that it serves as before an edit that cannot be carried out for this reason, and returns the message.
+    /// Waits until the VPCEndpoint says that it serves as before an edit that cannot be carried out
+    /// for this reason, and returns the message.
     #[track_caller]
     pub(crate) fn serves_without_the_edit(&self, name: &str, reason: &str) -> String {
         let message = self.not_ready(name, reason);
@@ -321,7 +327,8 @@ impl Tenant<'_> {
         name
     }
 
-    /// Looks until there is something to return, and fails with the VPCEndpoint's story when there never is.
+    /// Looks until there is something to return, and fails with the VPCEndpoint's story when there
+    /// never is.
     #[track_caller]
     pub(crate) fn eventually<T>(&self, name: &str, what: &str, look: impl FnMut() -> Option<T>) -> T {
         eventually(look).unwrap_or_else(|| {
@@ -376,7 +383,8 @@ impl Tenant<'_> {
 }
 
 impl World {
-    /// A namespace, an AWS account with a network and a service to connect to, and the AWSAccount that maps one to the other; all of it new.
+    /// A namespace, an AWS account with a network and a service to connect to, and the AWSAccount
+    /// that maps one to the other; all of it new.
     pub(crate) fn tenant(&self, name: &str) -> Tenant<'_> {
         let tenant = self.unregistered_tenant(name);
         tenant.register(json!({}));

@@ -1,4 +1,5 @@
-//! Traces: what a collector gets of reconciles and their calls, and what a collector that is not there costs.
+//! Traces: what a collector gets of reconciles and their calls, and what a collector that is not
+//! there costs.
 
 use serde_json::json;
 use vpce_testbed::aws::Call;

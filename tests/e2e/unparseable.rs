@@ -1,4 +1,5 @@
-//! Objects that were stored before a schema change and do not parse: each costs itself a condition, harms no other, and can be deleted.
+//! Objects that were stored before a schema change and do not parse: each costs itself a condition,
+//! harms no other, and can be deleted.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,8 @@ use crate::world::{Setup, WITHIN, World, endpoint, text};
 
 const DEFINITION: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/vpcendpoints.silvermullet.com";
 
-/// Carries out a change of stored objects that our schema would refuse, as another version of it might have let pass; the operator sees it afterwards.
+/// Carries out a change of stored objects that our schema would refuse, as another version of it
+/// might have let pass; the operator sees it afterwards.
 fn without_schema(world: &World, change: impl Fn() -> Result<(), String>) {
     let versions = |versions: &Value| {
         let change = json!({"spec": {"versions": versions}});

@@ -16,13 +16,15 @@ use vpce_testbed::operator::{Aws, Operator, Options};
 use crate::cluster::{ACCOUNTS, Cluster, NAMESPACES};
 use crate::subcommand::{self, BINARY};
 
-/// Generous, since it is only reached where something is wrong: the machine may be busy with a build.
+/// Generous, since it is only reached where something is wrong: the machine may be busy with a
+/// build.
 pub(crate) const WITHIN: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub(crate) const LOG_LINES: usize = 30;
 const SOURCE_IDENTITY: &str = "settings.sourceIdentity";
 
-/// A cluster with the chart installed, a simulated AWS and a running operator. All roles have the policies that `vpce-operator iam-policy` prints for them, where a test does not say otherwise.
+/// A cluster with the chart installed, a simulated AWS and a running operator. All roles have the
+/// policies that `vpce-operator iam-policy` prints for them, where a test does not say otherwise.
 pub(crate) struct World {
     // Dropped in this order: the operator ends while what it talks to is still there.
     pub(crate) operator: Operator,
@@ -174,7 +176,8 @@ impl World {
         &self.cluster_id
     }
 
-    /// A role as an account's owner makes it: it may do what is printed for it, and lets in nobody but the operator.
+    /// A role as an account's owner makes it: it may do what is printed for it, and lets in nobody
+    /// but the operator.
     pub(crate) fn role(&self, arn: &str, external_id: Option<&str>) -> RoleSpec {
         self.role_for(arn, external_id, &BTreeMap::new())
     }
@@ -252,7 +255,8 @@ impl World {
         self.aws.set_role(arn, role).expect("a role");
     }
 
-    /// Looks until there is something to return, and fails with the end of the operator's log when there never is.
+    /// Looks until there is something to return, and fails with the end of the operator's log when
+    /// there never is.
     #[track_caller]
     pub(crate) fn eventually<T>(&self, what: &str, look: impl FnMut() -> Option<T>) -> T {
         eventually(look).unwrap_or_else(|| {
@@ -276,7 +280,8 @@ impl World {
         })
     }
 
-    /// The operator's binary as an administrator of this world runs it; the caller adds the subcommand.
+    /// The operator's binary as an administrator of this world runs it; the caller adds the
+    /// subcommand.
     pub(crate) fn subcommand(&self) -> Command {
         subcommand::subcommand(&self.cluster.plane, &Aws::from(&self.aws))
     }

@@ -9,7 +9,8 @@ use super::request::Asked;
 /// Something that shall go wrong with the requests it matches.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
-    /// Only requests of this verb, in RBAC's words: `list`, `watch`, `create`, `update`, `patch`, `delete`.
+    /// Only requests of this verb, in RBAC's words: `list`, `watch`, `create`, `update`, `patch`,
+    /// `delete`.
     pub verb: &'static str,
     /// Only requests for this resource: the plural, and `/status` or another subresource.
     pub resource: &'static str,

@@ -1,7 +1,9 @@
-//! A proxy between the operator and the API server that goes wrong on demand: refused and slow requests, lost answers, watches that end, expire or lag.
+//! A proxy between the operator and the API server that goes wrong on demand: refused and slow
+//! requests, lost answers, watches that end, expire or lag.
 //!
-//! Only the operator goes through it ([`crate::operator::Operator::go_through`]); whoever tests asks the API server itself. It speaks plain HTTP to
-//! the operator and passes its token on as it is.
+//! Only the operator goes through it ([`crate::operator::Operator::go_through`]); whoever tests
+//! asks the API server itself. It speaks plain HTTP to the operator and passes its token on as it
+//! is.
 
 mod fault;
 mod request;
@@ -90,7 +92,8 @@ impl ApiProxy {
         self.shared.lock().faults.clear();
     }
 
-    /// All requests that were answered, or whose answer was lost, in order. A watch counts when it begins.
+    /// All requests that were answered, or whose answer was lost, in order. A watch counts when it
+    /// begins.
     #[must_use]
     pub fn requests(&self) -> Vec<Seen> {
         self.shared.lock().requests.clone()
@@ -113,7 +116,8 @@ impl ApiProxy {
         self.shared.lock().lists.get(resource).cloned()
     }
 
-    /// Answers lists of a resource with an old answer, as a cache that is behind would, or with the truth again.
+    /// Answers lists of a resource with an old answer, as a cache that is behind would, or with the
+    /// truth again.
     pub fn answer_lists_with(&self, resource: &str, old: Option<Bytes>) {
         let mut state = self.shared.lock();
         match old {

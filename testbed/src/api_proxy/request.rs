@@ -9,7 +9,8 @@ use hyper::Method;
 pub struct Seen {
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`.
     pub verb: &'static str,
-    /// The plural, and `/status` or another subresource; empty where the path is none of a resource.
+    /// The plural, and `/status` or another subresource; empty where the path is none of a
+    /// resource.
     pub resource: String,
     /// The namespace, if the path has one.
     pub namespace: String,
@@ -41,7 +42,8 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Reads `/api/v1/...` and `/apis/<group>/<version>/...`, each with or without `namespaces/<namespace>/`.
+    /// Reads `/api/v1/...` and `/apis/<group>/<version>/...`, each with or without
+    /// `namespaces/<namespace>/`.
     pub(super) fn of(method: &Method, path: &str, query: Option<&str>) -> Self {
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         let rest = match parts.as_slice() {

@@ -18,7 +18,8 @@ pub enum Ending {
     Cut,
     /// An `ERROR` event says 410: what it was to go on from is compacted.
     Expired,
-    /// The connection breaks, and whoever goes on from what it knows is answered 410, until it has listed.
+    /// The connection breaks, and whoever goes on from what it knows is answered 410, until it has
+    /// listed.
     Compacted,
 }
 

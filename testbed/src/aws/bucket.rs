@@ -1,4 +1,5 @@
-//! EC2's request throttling: a token bucket for each account, region and action, as documented in the EC2 Developer Guide.
+//! EC2's request throttling: a token bucket for each account, region and action, as documented in
+//! the EC2 Developer Guide.
 
 use super::clock::Seconds;
 

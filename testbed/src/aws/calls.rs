@@ -37,8 +37,9 @@ pub struct Call {
     pub produced: Vec<String>,
     /// False where a fault withheld the answer, or a part of it.
     pub answered: bool,
-    /// What a fault or the weather did to it, if anything: `refused`, `lost`, `cut`, `slow`, `expired`, `empty`,
-    /// `unsuccessful`. AWS's own refusals, throttling included, are none of these.
+    /// What a fault or the weather did to it, if anything: `refused`, `lost`, `cut`, `slow`,
+    /// `expired`, `empty`, `unsuccessful`. AWS's own refusals, throttling included, are none of
+    /// these.
     pub fault: Option<&'static str>,
 }
 
@@ -60,7 +61,8 @@ impl Call {
 }
 
 impl Simulator {
-    /// Every call since the start or the last of these, in the order they were carried out; they are forgotten.
+    /// Every call since the start or the last of these, in the order they were carried out; they
+    /// are forgotten.
     pub fn take_calls(&self) -> Vec<Call> {
         std::mem::take(&mut self.world().calls)
     }

@@ -51,9 +51,9 @@ impl Clock {
         printer.timestamp_to_rfc9110_string(&self.wall()).unwrap_or_default()
     }
 
-    /// The moment of the caller's own clock at which simulated time is (or was) `at`, since that is the clock it will
-    /// compare with: a session of an hour at five times the speed expires in twelve minutes. Where AWS's clock is ahead,
-    /// so is what it says.
+    /// The moment of the caller's own clock at which simulated time is (or was) `at`, since that is
+    /// the clock it will compare with: a session of an hour at five times the speed expires in
+    /// twelve minutes. Where AWS's clock is ahead, so is what it says.
     pub(crate) fn timestamp(&self, at: Seconds) -> String {
         let real = (at - self.advanced) / self.scale;
         let moment = shifted(self.started_wall, real + self.skew);

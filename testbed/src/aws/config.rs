@@ -19,11 +19,12 @@ pub struct Config {
     pub deleted_linger_seconds: f64,
     /// How long interfaces outlive their endpoint or subnet.
     pub eni_release_seconds: f64,
-    /// How long describes do not see what a call has changed; with `consistency_seed`: how long at most.
+    /// How long describes do not see what a call has changed; with `consistency_seed`: how long at
+    /// most.
     pub consistency_seconds: f64,
-    /// Makes that time random, by this seed: each object has its own, and until it is over a describe may or may not see
-    /// the change, so that the next one may go back in time. A call that names something new may be told that it is not
-    /// there.
+    /// Makes that time random, by this seed: each object has its own, and until it is over a
+    /// describe may or may not see the change, so that the next one may go back in time. A call
+    /// that names something new may be told that it is not there.
     pub consistency_seed: Option<u64>,
     /// How much there may be, in every account alike.
     pub quotas: Quotas,

@@ -19,8 +19,8 @@ fn traffic(rule: &RuleView) -> anyhow::Result<Traffic> {
 
 /// Each fails where there is no such resource.
 impl Simulator {
-    /// Makes an endpoint with this subnet and this group, as somebody else's CreateVpcEndpoint would have a while ago,
-    /// without a call: available. Gives its id.
+    /// Makes an endpoint with this subnet and this group, as somebody else's CreateVpcEndpoint
+    /// would have a while ago, without a call: available. Gives its id.
     pub fn add_endpoint_behind(
         &self,
         account: &str,
@@ -46,7 +46,8 @@ impl Simulator {
         Ok(id)
     }
 
-    /// Makes a gateway endpoint, as somebody else's CreateVpcEndpoint would have, without a call. Gives its id.
+    /// Makes a gateway endpoint, as somebody else's CreateVpcEndpoint would have, without a call.
+    /// Gives its id.
     pub fn add_gateway_endpoint_behind(
         &self,
         account: &str,
@@ -181,8 +182,8 @@ impl Simulator {
         Ok(())
     }
 
-    /// Puts an endpoint into a state, in which it stays until something else happens to it. What the owner of its service
-    /// does has methods of its own.
+    /// Puts an endpoint into a state, in which it stays until something else happens to it. What
+    /// the owner of its service does has methods of its own.
     pub fn set_endpoint_state(
         &self,
         account: &str,

@@ -73,7 +73,8 @@ pub enum FaultKind {
     ExpireCredentials,
     /// A describe finds nothing, as if the account's region were empty.
     Empty,
-    /// DeleteVpcEndpoints leaves an id alone and names it in `Unsuccessful`: the fault's `id`, or else the first one.
+    /// DeleteVpcEndpoints leaves an id alone and names it in `Unsuccessful`: the fault's `id`, or
+    /// else the first one.
     Unsuccessful {
         /// AWS error code.
         code: String,
@@ -212,8 +213,9 @@ impl Faults {
         self.gates.add(hold)
     }
 
-    /// Takes what awaits this call. Of several faults that match, the oldest one strikes; if none does, the weather.
-    /// A dry run meets nothing: what is to befall a call waits for the one that is carried out.
+    /// Takes what awaits this call. Of several faults that match, the oldest one strikes; if none
+    /// does, the weather. A dry run meets nothing: what is to befall a call waits for the one that
+    /// is carried out.
     pub(crate) fn strike(&mut self, request: &Request, account: &str) -> Obstacles {
         if request.params.get("DryRun").is_some_and(|value| value == "true") {
             return Obstacles::default();

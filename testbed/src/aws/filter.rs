@@ -80,7 +80,8 @@ pub(crate) struct Paging {
 }
 
 impl Paging {
-    /// Takes `MaxResults` (at least `least`) and `NextToken`. `cap` makes pages smaller than EC2 would.
+    /// Takes `MaxResults` (at least `least`) and `NextToken`. `cap` makes pages smaller than EC2
+    /// would.
     pub(crate) fn take(form: &mut Form, least: i64, cap: Option<usize>) -> Result<Self, ApiError> {
         let asked = match form.number("MaxResults")? {
             Some(n) if n < least => {
@@ -109,7 +110,8 @@ impl Paging {
         })
     }
 
-    /// Cuts the page out of all items, which are sorted by id, and makes the token for the next one.
+    /// Cuts the page out of all items, which are sorted by id, and makes the token for the next
+    /// one.
     pub(crate) fn cut<'a, T>(
         self,
         items: impl IntoIterator<Item = &'a T>,

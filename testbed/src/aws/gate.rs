@@ -11,7 +11,8 @@ use super::world::{Request, Service};
 /// Which side of carrying out a call a [`Gate`] stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PausePoint {
-    /// The call has arrived and nothing has happened yet. If the caller goes away now, nothing will.
+    /// The call has arrived and nothing has happened yet. If the caller goes away now, nothing
+    /// will.
     Before,
     /// The call is carried out and its answer not yet sent.
     After,

@@ -293,7 +293,8 @@ impl Identities {
         }
     }
 
-    /// Whether the role may not do `action` (`ec2:CreateTags`); denied are also patterns such as `ec2:*`.
+    /// Whether the role may not do `action` (`ec2:CreateTags`); denied are also patterns such as
+    /// `ec2:*`.
     pub(crate) fn is_denied(&self, role: &str, action: &str) -> bool {
         self.denied
             .get(role)

@@ -1,8 +1,10 @@
-//! The AWS simulator: EC2's and STS's query protocol over HTTP, and the handle by which tests steer and read it.
+//! The AWS simulator: EC2's and STS's query protocol over HTTP, and the handle by which tests steer
+//! and read it.
 //!
-//! It answers as AWS documents, or with an error: an action, parameter or filter it does not know is refused, never
-//! ignored. One listener stands for all services and regions, which a request names in its signature's credential
-//! scope; the access key id says the account. Signatures themselves are not verified, but for their date.
+//! It answers as AWS documents, or with an error: an action, parameter or filter it does not know
+//! is refused, never ignored. One listener stands for all services and regions, which a request
+//! names in its signature's credential scope; the access key id says the account. Signatures
+//! themselves are not verified, but for their date.
 //!
 //! What goes wrong, and how a test asks for it:
 //!
@@ -76,7 +78,8 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Starts one on a free port of the loopback interface, with no resources but AWS's own endpoint services.
+    /// Starts one on a free port of the loopback interface, with no resources but AWS's own
+    /// endpoint services.
     pub fn start(config: Config) -> anyhow::Result<Self> {
         if !config.time_scale.is_finite() || config.time_scale <= 0.0 {
             bail!("time_scale must be a positive number, not {}", config.time_scale);
@@ -104,22 +107,26 @@ impl Simulator {
         self.world().identities.base_arn()
     }
 
-    /// Gives the base identity an identity policy (JSON), or takes it away, which allows everything.
+    /// Gives the base identity an identity policy (JSON), or takes it away, which allows
+    /// everything.
     pub fn set_base_policy(&self, policy: Option<String>) -> anyhow::Result<()> {
         self.world().identities.set_base_policy(policy.as_deref())
     }
 
-    /// Tags the base session as EKS Pod Identity does: transitively, so that they come along to the tenants' roles.
+    /// Tags the base session as EKS Pod Identity does: transitively, so that they come along to the
+    /// tenants' roles.
     pub fn set_base_session_tags(&self, tags: BTreeMap<String, String>) {
         self.world().identities.set_base_session_tags(tags);
     }
 
-    /// Attaches a service control policy (JSON) to an account, beside `FullAWSAccess`, or takes it away. It restricts EC2's actions.
+    /// Attaches a service control policy (JSON) to an account, beside `FullAWSAccess`, or takes it
+    /// away. It restricts EC2's actions.
     pub fn set_scp(&self, account: &str, policy: Option<String>) -> anyhow::Result<()> {
         self.world().identities.set_scp(account, policy.as_deref())
     }
 
-    /// Every secret key and session token that was ever given to anybody: what must show up nowhere.
+    /// Every secret key and session token that was ever given to anybody: what must show up
+    /// nowhere.
     pub fn secrets(&self) -> Vec<String> {
         self.world().identities.secrets()
     }
@@ -139,20 +146,22 @@ impl Simulator {
         self.world().identities.add_account(account);
     }
 
-    /// Adds a user who may do everything in an account, for people who look around, and returns the key id and secret.
+    /// Adds a user who may do everything in an account, for people who look around, and returns the
+    /// key id and secret.
     pub fn add_administrator(&self, account: &str) -> (String, String) {
         let mut world = self.world();
         let partition = world.config.partition.clone();
         world.identities.add_administrator(&partition, account)
     }
 
-    /// Adds a role by its ARN. A policy that cannot be evaluated in full is an error, and the role is not added.
+    /// Adds a role by its ARN. A policy that cannot be evaluated in full is an error, and the role
+    /// is not added.
     pub fn add_role(&self, arn: &str, spec: RoleSpec) -> anyhow::Result<()> {
         self.world().identities.set_role(arn, spec)
     }
 
-    /// Changes a role, and what the sessions that it handed out may do. A policy that cannot be evaluated in full is an
-    /// error, and the role stays as it is.
+    /// Changes a role, and what the sessions that it handed out may do. A policy that cannot be
+    /// evaluated in full is an error, and the role stays as it is.
     pub fn set_role(&self, arn: &str, spec: RoleSpec) -> anyhow::Result<()> {
         self.world().identities.set_role(arn, spec)
     }
@@ -169,7 +178,8 @@ impl Simulator {
         world.identities.expire_sessions(now);
     }
 
-    /// Denies a role (or the base identity, by its ARN) an action such as `ec2:CreateVpcEndpoint` or `ec2:*`.
+    /// Denies a role (or the base identity, by its ARN) an action such as `ec2:CreateVpcEndpoint`
+    /// or `ec2:*`.
     pub fn deny(&self, role_arn: &str, action: &str) {
         self.world().identities.deny(role_arn, action);
     }
@@ -184,7 +194,8 @@ impl Simulator {
         self.add_network(account, region, vpc_id, cidr, None)
     }
 
-    /// Adds such a VPC with an IPv6 block as well: its groups begin with `::/0` among their egress rules.
+    /// Adds such a VPC with an IPv6 block as well: its groups begin with `::/0` among their egress
+    /// rules.
     pub fn add_vpc_with_ipv6(
         &self,
         account: &str,
@@ -215,8 +226,8 @@ impl Simulator {
         Ok(())
     }
 
-    /// Sets a VPC's attributes `enableDnsSupport` and `enableDnsHostnames`, which are both on in a new one here. Turning
-    /// on an endpoint's private DNS takes both.
+    /// Sets a VPC's attributes `enableDnsSupport` and `enableDnsHostnames`, which are both on in a
+    /// new one here. Turning on an endpoint's private DNS takes both.
     pub fn set_vpc_dns(
         &self,
         account: &str,
@@ -295,13 +306,14 @@ impl Simulator {
         state.prefix_lists.insert(prefix_list_id.to_owned());
     }
 
-    /// Adds an endpoint service by its full name (`com.amazonaws.vpce.us-west-2.vpce-svc-...`), or replaces it; and its
-    /// region, if that is new.
+    /// Adds an endpoint service by its full name (`com.amazonaws.vpce.us-west-2.vpce-svc-...`), or
+    /// replaces it; and its region, if that is new.
     pub fn add_service(&self, region: &str, name: &str, spec: ServiceSpec) {
         self.world().add_service(region, name, spec);
     }
 
-    /// Every call since the start or the last [`clear_calls`](Self::clear_calls), in the order they were carried out.
+    /// Every call since the start or the last [`clear_calls`](Self::clear_calls), in the order they
+    /// were carried out.
     pub fn calls(&self) -> Vec<Call> {
         self.world().calls.clone()
     }
@@ -321,19 +333,21 @@ impl Simulator {
         self.world().faults.clear();
     }
 
-    /// Lets calls go wrong at random from now on: `Some(weather)`, or several of which the first that names a call's
-    /// action decides; `None` for fair weather. A [`Fault`] that matches a call comes before the weather.
+    /// Lets calls go wrong at random from now on: `Some(weather)`, or several of which the first
+    /// that names a call's action decides; `None` for fair weather. A [`Fault`] that matches a call
+    /// comes before the weather.
     pub fn set_weather(&self, weather: impl IntoIterator<Item = Weather>) {
         self.world().faults.set_weather(weather);
     }
 
-    /// Takes STS down, in all regions (every call is answered with a 503), or up again. EC2 goes on.
+    /// Takes STS down, in all regions (every call is answered with a 503), or up again. EC2 goes
+    /// on.
     pub fn set_sts_down(&self, down: bool) {
         self.world().faults.set_sts_down(down);
     }
 
-    /// Disables a region in an account, or enables it again: there, none of its keys are good, and STS opens no session of
-    /// its roles (`RegionDisabledException`). What it holds stays.
+    /// Disables a region in an account, or enables it again: there, none of its keys are good, and
+    /// STS opens no session of its roles (`RegionDisabledException`). What it holds stays.
     pub fn set_region_enabled(&self, account: &str, region: &str, enabled: bool) {
         let place = (account.to_owned(), region.to_owned());
         let disabled = &mut self.world().disabled;
@@ -344,7 +358,8 @@ impl Simulator {
         }
     }
 
-    /// Sets [`Config::consistency_seconds`] and [`Config::consistency_seed`], which belong together.
+    /// Sets [`Config::consistency_seconds`] and [`Config::consistency_seed`], which belong
+    /// together.
     pub fn set_consistency(&self, seconds: f64, seed: Option<u64>) {
         self.configure(|config| {
             config.consistency_seconds = seconds;
@@ -352,14 +367,16 @@ impl Simulator {
         });
     }
 
-    /// Changes how it behaves while it runs: `simulator.configure(|config| config.quotas.rules = 100)`. What is there
-    /// already stays as it is. `time_scale`, `partition`, `regions` and `base_is_session` count at the start only.
+    /// Changes how it behaves while it runs: `simulator.configure(|config| config.quotas.rules =
+    /// 100)`. What is there already stays as it is. `time_scale`, `partition`, `regions` and
+    /// `base_is_session` count at the start only.
     pub fn configure(&self, change: impl FnOnce(&mut Config)) {
         change(&mut self.world().config);
     }
 
-    /// Puts AWS's clock ahead of ours by this many seconds of ours, or behind: it dates its answers and the end of sessions
-    /// by it, and refuses what was signed more than a quarter of an hour off.
+    /// Puts AWS's clock ahead of ours by this many seconds of ours, or behind: it dates its answers
+    /// and the end of sessions by it, and refuses what was signed more than a quarter of an hour
+    /// off.
     pub fn set_clock_skew(&self, seconds: f64) {
         self.world().clock.set_skew(seconds);
     }

@@ -1,4 +1,5 @@
-//! What the owner of an endpoint service does about its consumers' endpoints, and AWS services about their own.
+//! What the owner of an endpoint service does about its consumers' endpoints, and AWS services
+//! about their own.
 
 use anyhow::{Context as _, bail};
 
@@ -81,8 +82,9 @@ impl Simulator {
         self.set_endpoint_state(account, region, endpoint_id, to, error)
     }
 
-    /// An AWS service makes an endpoint for itself in the account, without a call: available, requester-managed, so that
-    /// the account can see and tag but neither change nor delete it. Gives its id.
+    /// An AWS service makes an endpoint for itself in the account, without a call: available,
+    /// requester-managed, so that the account can see and tag but neither change nor delete it.
+    /// Gives its id.
     pub fn add_requester_managed_endpoint(
         &self,
         account: &str,

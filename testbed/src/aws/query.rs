@@ -5,11 +5,12 @@ use std::str::FromStr;
 
 use super::error::ApiError;
 
-/// The fields of a request, or of one structure inside it. Whoever reads a field takes it, so that what remains at the
-/// end is what nobody understood.
+/// The fields of a request, or of one structure inside it. Whoever reads a field takes it, so that
+/// what remains at the end is what nobody understood.
 #[derive(Debug)]
 pub(crate) struct Form {
-    /// Where this structure lies in the request, with a dot at the end; empty for the request itself.
+    /// Where this structure lies in the request, with a dot at the end; empty for the request
+    /// itself.
     path: String,
     fields: BTreeMap<String, String>,
 }

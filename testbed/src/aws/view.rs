@@ -144,7 +144,8 @@ impl Simulator {
             .collect()
     }
 
-    /// The account's security groups in the region, sorted by id; the VPCs' own default groups are left out.
+    /// The account's security groups in the region, sorted by id; the VPCs' own default groups are
+    /// left out.
     pub fn security_groups(&self, account: &str, region: &str) -> Vec<GroupView> {
         let mut world = self.world();
         let groups = world.region(account, region).groups.values();

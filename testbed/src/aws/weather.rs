@@ -11,20 +11,27 @@ use super::world::{Request, Service};
 
 /// How often calls go wrong, and in which way. All chances are between 0 (the default) and 1.
 ///
-/// What happens to a call depends on nothing but the seed, its account, its action and how many calls of this action the
-/// account has made since the weather set in: the same calls meet the same weather, whatever others do meanwhile. Of the
-/// ways that exclude each other (refused, lost, cut, expired, empty) a call meets one at most, so their chances add up.
+/// What happens to a call depends on nothing but the seed, its account, its action and how many
+/// calls of this action the account has made since the weather set in: the same calls meet the same
+/// weather, whatever others do meanwhile. Of the ways that exclude each other (refused, lost, cut,
+/// expired, empty) a call meets one at most, so their chances add up.
 ///
 /// ```
 /// # use vpce_testbed::aws::Weather;
-/// let storm = Weather { seed: 7, actions: vec!["*VpcEndpoint*".to_owned()], refuse: 0.2, lose_answer: 0.1, ..Weather::default() };
+/// let storm = Weather {
+///     seed: 7,
+///     actions: vec!["*VpcEndpoint*".to_owned()],
+///     refuse: 0.2,
+///     lose_answer: 0.1,
+///     ..Weather::default()
+/// };
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weather {
     /// Another seed is another order of the same odds.
     pub seed: u64,
-    /// The actions that it strikes, with `*` for any characters: `CreateVpcEndpoint`, `Describe*`, `AssumeRole`. None
-    /// named: all of EC2's. Those of STS have to be named.
+    /// The actions that it strikes, with `*` for any characters: `CreateVpcEndpoint`, `Describe*`,
+    /// `AssumeRole`. None named: all of EC2's. Those of STS have to be named.
     pub actions: Vec<String>,
     /// Only this account's calls, which for AssumeRole is the caller's; `None`: everybody's.
     pub account: Option<String>,

@@ -264,8 +264,9 @@ impl World {
         }
     }
 
-    /// AWS takes a signature for a quarter of an hour, by its own clock. EC2's code for one that is too old or too new is
-    /// in its list of error codes ("RequestExpired"); STS says that the signature does not match.
+    /// AWS takes a signature for a quarter of an hour, by its own clock. EC2's code for one that is
+    /// too old or too new is in its list of error codes ("RequestExpired"); STS says that the
+    /// signature does not match.
     fn check_date(&self, request: &Request) -> Result<(), ApiError> {
         const LEEWAY: i64 = 15 * 60;
         let Some(signed_at) = request.signed_at else {

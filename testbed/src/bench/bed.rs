@@ -15,7 +15,8 @@ use crate::operator::{Aws, Operator, Options};
 pub(super) const REGION: &str = "us-west-2";
 pub(super) const MEBIBYTE: f64 = 1_048_576.0;
 
-/// Whether the operator is built as it is shipped: a debug build is larger in memory, too. Who names a binary names one that is worth measuring.
+/// Whether the operator is built as it is shipped: a debug build is larger in memory, too. Who
+/// names a binary names one that is worth measuring.
 pub(super) fn is_release() -> bool {
     std::env::var_os("VPCE_OPERATOR_BIN").is_some() || !cfg!(debug_assertions)
 }
@@ -73,7 +74,8 @@ impl Bed {
         Ok(())
     }
 
-    /// A network in an account: a VPC of this number with a subnet and a security group, and the service to connect to.
+    /// A network in an account: a VPC of this number with a subnet and a security group, and the
+    /// service to connect to.
     pub(super) fn add_network(&self, account: &str, number: usize) -> Result<Network> {
         let network = Network {
             vpc: format!("vpc-{number:017x}"),

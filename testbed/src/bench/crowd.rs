@@ -1,5 +1,6 @@
-//! Whether a tenant is kept waiting by others: one whose role is refused and who has 5,000 objects, and one with 1,000 creates in the line of the same
-//! AWS account and region. Time runs as ours does, and all of the operator's settings are as they come.
+//! Whether a tenant is kept waiting by others: one whose role is refused and who has 5,000 objects,
+//! and one with 1,000 creates in the line of the same AWS account and region. Time runs as ours
+//! does, and all of the operator's settings are as they come.
 
 use std::path::Path;
 use std::thread;
@@ -89,7 +90,8 @@ pub(super) fn run(binary: &Path) -> Result<Report> {
     Ok(report)
 }
 
-/// Roles, networks, namespaces and AWSAccounts; gives the shared account's networks, and that of the account apart.
+/// Roles, networks, namespaces and AWSAccounts; gives the shared account's networks, and that of
+/// the account apart.
 fn seed(bed: &Bed) -> Result<(Vec<Network>, Network)> {
     bed.aws.add_service(REGION, &service(), ServiceSpec::default());
     bed.aws.add_role(&role(SHARED), RoleSpec::default())?;
@@ -251,7 +253,8 @@ struct Sample {
     created: f64,
     /// CreateVpcEndpoint calls for others in its account meanwhile.
     turns: f64,
-    /// Reconciles, of anybody's, until it was bound: a little more than those that came before its own.
+    /// Reconciles, of anybody's, until it was bound: a little more than those that came before its
+    /// own.
     reconciles_to_bound: f64,
     /// Reconciles until its create.
     reconciles: f64,

@@ -1,5 +1,5 @@
-//! What a neighbour notices when another namespace of its AWS account creates and deletes very many objects at once. Time runs as ours does, and all
-//! of the operator's settings are as they come.
+//! What a neighbour notices when another namespace of its AWS account creates and deletes very many
+//! objects at once. Time runs as ours does, and all of the operator's settings are as they come.
 
 use std::path::Path;
 use std::time::Duration;
@@ -21,7 +21,8 @@ const CROWDS: [usize; 2] = [300, 5000];
 /// So many VPCs that the quota of 50 endpoints in each is not reached.
 const VPCS: usize = 25;
 const DONE_WITHIN: Duration = Duration::from_secs(900);
-/// A turn of the line before CreateVpcEndpoint, as AWS documents its rate, and a poll: Ready is seen at one.
+/// A turn of the line before CreateVpcEndpoint, as AWS documents its rate, and a poll: Ready is
+/// seen at one.
 const TURN_AND_POLL: f64 = 1.0 / 0.297 + 5.0;
 /// All buckets are full again.
 const REFILL: Duration = Duration::from_secs(20);

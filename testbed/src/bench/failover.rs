@@ -16,7 +16,8 @@ const TEAM: &str = "team";
 const TIMES: usize = 5;
 const DONE_WITHIN: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(50);
-/// The Lease's 15 s, two looks at it of 2 s, and what it takes to read all objects and open a session.
+/// The Lease's 15 s, two looks at it of 2 s, and what it takes to read all objects and open a
+/// session.
 const KILLED_BOUND: f64 = 21.0;
 /// A look at the Lease, and the same.
 const STOPPED_BOUND: f64 = 6.0;

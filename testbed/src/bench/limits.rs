@@ -1,6 +1,8 @@
-//! A hundred endpoints of one AWS account and region, made together and then deleted together, with EC2's documented token buckets.
+//! A hundred endpoints of one AWS account and region, made together and then deleted together, with
+//! EC2's documented token buckets.
 //!
-//! Simulated time runs five times as fast as ours, and the operator's limits and intervals with it. All times are told in simulated seconds.
+//! Simulated time runs five times as fast as ours, and the operator's limits and intervals with it.
+//! All times are told in simulated seconds.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,8 +28,8 @@ const PENDING_SECONDS: f64 = 60.0;
 const DELETING_SECONDS: f64 = 30.0;
 /// The operator's own default.
 const POLL_SECONDS: f64 = 5.0;
-/// How long after the poll that sees the endpoint Ready may come: the Service is written first, on a machine that runs a control plane too, and each of
-/// our seconds counts five times.
+/// How long after the poll that sees the endpoint Ready may come: the Service is written first, on
+/// a machine that runs a control plane too, and each of our seconds counts five times.
 const READY_SLACK_SECONDS: f64 = 2.5;
 const DONE_WITHIN: Duration = Duration::from_secs(300);
 /// Looking takes time from what is measured.

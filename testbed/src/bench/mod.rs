@@ -1,4 +1,5 @@
-//! The benchmark: scenarios that put the operator's real binary between a real API server and a simulated AWS, measure, and fail where a bound is missed.
+//! The benchmark: scenarios that put the operator's real binary between a real API server and a
+//! simulated AWS, measure, and fail where a bound is missed.
 
 mod bed;
 mod churn;
@@ -95,10 +96,12 @@ const SCENARIOS: [Scenario; 10] = [
     },
 ];
 
-/// Runs the scenarios of these names, or all of them but the long ones; each prints what was measured beside what is allowed.
+/// Runs the scenarios of these names, or all of them but the long ones; each prints what was
+/// measured beside what is allowed.
 ///
 /// # Errors
-/// When there is no such scenario, something does not start or come to an end, or a bound is missed.
+/// When there is no such scenario, something does not start or come to an end, or a bound is
+/// missed.
 pub fn bench(names: &[&str]) -> Result<()> {
     if let Some(unknown) = names
         .iter()

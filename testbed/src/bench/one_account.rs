@@ -1,4 +1,5 @@
-//! Endpoints of one AWS account and region, each with a group of its own: applied together and deleted together.
+//! Endpoints of one AWS account and region, each with a group of its own: applied together and
+//! deleted together.
 
 use std::time::Duration;
 

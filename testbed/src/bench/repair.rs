@@ -1,7 +1,8 @@
-//! How long an account takes to be in use once its role lets the operator in, with all of the operator's settings as they come.
+//! How long an account takes to be in use once its role lets the operator in, with all of the
+//! operator's settings as they come.
 //!
-//! A refused role is tried again after half a minute, then every minute. So the roles are repaired just after the last of them was refused for the third
-//! time, when the wait is longest.
+//! A refused role is tried again after half a minute, then every minute. So the roles are repaired
+//! just after the last of them was refused for the third time, when the wait is longest.
 
 use std::path::Path;
 use std::time::Duration;

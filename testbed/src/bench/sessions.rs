@@ -1,7 +1,9 @@
-//! What sessions cost: a thousand endpoints in fifty AWS accounts, over two lifetimes of the shortest session that STS gives.
+//! What sessions cost: a thousand endpoints in fifty AWS accounts, over two lifetimes of the
+//! shortest session that STS gives.
 //!
-//! Simulated time runs twenty times as fast as ours. The operator's intervals do, too; when a session expires it is told in our time, so that its
-//! renewals need no setting. Nobody is throttled, in AWS or by the operator: making endpoints is not what is measured.
+//! Simulated time runs twenty times as fast as ours. The operator's intervals do, too; when a
+//! session expires it is told in our time, so that its renewals need no setting. Nobody is
+//! throttled, in AWS or by the operator: making endpoints is not what is measured.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Others use half of what AWS allows the account in the region, all the time: how many calls are refused, and until when. In real time.
+//! Others use half of what AWS allows the account in the region, all the time: how many calls are
+//! refused, and until when. In real time.
 
 use std::path::Path;
 use std::time::Duration;

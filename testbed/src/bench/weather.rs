@@ -1,7 +1,9 @@
-//! A hundred endpoints made and deleted together while AWS refuses every fifth call that changes something and loses every tenth answer.
+//! A hundred endpoints made and deleted together while AWS refuses every fifth call that changes
+//! something and loses every tenth answer.
 //!
-//! Then an outage, in which it refuses them all, and how long it takes until all is well after its end. Simulated time runs five times as fast as
-//! ours, and the operator's limits and intervals with it. All times are told in simulated seconds.
+//! Then an outage, in which it refuses them all, and how long it takes until all is well after its
+//! end. Simulated time runs five times as fast as ours, and the operator's limits and intervals
+//! with it. All times are told in simulated seconds.
 
 use std::path::Path;
 use std::time::Duration;

@@ -14,7 +14,8 @@ struct Counts {
     dry_runs: usize,
 }
 
-/// One line an account, region and action. A dry run that would have been allowed is neither a call nor an error.
+/// One line an account, region and action. A dry run that would have been allowed is neither a call
+/// nor an error.
 pub(super) fn table(calls: &[Call]) -> String {
     let mut counts: BTreeMap<(&str, &str, &str), Counts> = BTreeMap::new();
     for call in calls {

@@ -1,5 +1,5 @@
-//! What a person needs who wants to try something in a testbed that is up: what the simulated AWS holds, objects that work as
-//! they are, keys, and where the operator is.
+//! What a person needs who wants to try something in a testbed that is up: what the simulated AWS
+//! holds, objects that work as they are, keys, and where the operator is.
 
 use std::fmt::Write as _;
 

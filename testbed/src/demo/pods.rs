@@ -1,5 +1,6 @@
-//! A kubelet's part for the operator's Deployment: there is no node, so the operator runs beside the cluster, and the status of
-//! its Pod is written here. Kubernetes' own controllers make the status of ReplicaSet and Deployment from it.
+//! A kubelet's part for the operator's Deployment: there is no node, so the operator runs beside
+//! the cluster, and the status of its Pod is written here. Kubernetes' own controllers make the
+//! status of ReplicaSet and Deployment from it.
 
 use std::time::{Duration, Instant};
 
@@ -35,8 +36,8 @@ pub(super) fn roll_out(plane: &ControlPlane, operator: &Operator) -> Result<()> 
     }
 }
 
-/// Writes how the operator is into the status of its Pod. There is one process, so one Pod runs, the newest: further replicas
-/// wait for a node, as they would.
+/// Writes how the operator is into the status of its Pod. There is one process, so one Pod runs,
+/// the newest: further replicas wait for a node, as they would.
 ///
 /// # Errors
 /// When the API server does not answer or refuses.

@@ -68,7 +68,8 @@ fn columns(columns: &Value, page: &mut String) {
     }
 }
 
-/// A section for an object: its fields, its rules, and the objects in it. One that was there already is linked to.
+/// A section for an object: its fields, its rules, and the objects in it. One that was there
+/// already is linked to.
 fn object(path: &str, schema: &Value, known: &mut BTreeMap<String, String>, page: &mut String) -> Option<()> {
     let fields = schema["properties"].as_object()?;
     let _ = write!(page, "\n### {path}\n\n{}\n\n", words(schema));

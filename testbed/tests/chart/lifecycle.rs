@@ -1,4 +1,5 @@
-//! The chart in a real API server, by real helm: installed, upgraded, rolled back and uninstalled, with the objects that are there meanwhile.
+//! The chart in a real API server, by real helm: installed, upgraded, rolled back and uninstalled,
+//! with the objects that are there meanwhile.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! What the chart renders: its unit tests, the same bytes twice, and objects that three versions of Kubernetes know.
+//! What the chart renders: its unit tests, the same bytes twice, and objects that three versions of
+//! Kubernetes know.
 
 use std::collections::BTreeSet;
 use std::fs;

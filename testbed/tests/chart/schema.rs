@@ -1,4 +1,5 @@
-//! What may be said to the chart: every value is described, checked and documented, and a wrong one is refused with its path.
+//! What may be said to the chart: every value is described, checked and documented, and a wrong one
+//! is refused with its path.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,5 @@
-//! As little of an AWS client as the simulator's tests need: one request a connection, answers as text.
+//! As little of an AWS client as the simulator's tests need: one request a connection, answers as
+//! text.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -78,7 +79,8 @@ impl Client {
         self.try_ec2(action, params).expect("an answer")
     }
 
-    /// Has an Interface endpoint made in the VPC of [`simulator`](crate::simulator), with more parameters.
+    /// Has an Interface endpoint made in the VPC of [`simulator`](crate::simulator), with more
+    /// parameters.
     pub(crate) fn create_endpoint(&self, service: &str, more: &[(&str, &str)]) -> Answer {
         let base = [
             ("VpcEndpointType", "Interface"),
@@ -105,7 +107,8 @@ impl Client {
         })
     }
 
-    /// Calls EC2 and goes away, when the returned stream is dropped, without having read the answer.
+    /// Calls EC2 and goes away, when the returned stream is dropped, without having read the
+    /// answer.
     pub(crate) fn ask_ec2(&self, action: &str, params: &[(&str, &str)]) -> TcpStream {
         self.send("ec2", "2016-11-15", action, params)
     }

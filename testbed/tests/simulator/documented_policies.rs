@@ -1,4 +1,5 @@
-//! The policies of `docs/iam`, in force: an endpoint lives its whole life with them, and with nothing less.
+//! The policies of `docs/iam`, in force: an endpoint lives its whole life with them, and with
+//! nothing less.
 
 use serde_json::{Value, json};
 use vpce_testbed::aws::{BASE_ACCOUNT, Config, RoleSpec, Simulator};
@@ -47,8 +48,8 @@ struct Tenant {
 }
 
 impl Tenant {
-    /// A tenant's account, whose role and the base role have the documented policies, but for `policy` as the role's
-    /// permissions.
+    /// A tenant's account, whose role and the base role have the documented policies, but for
+    /// `policy` as the role's permissions.
     fn new(policy: &Value) -> Self {
         let (simulator, _) = simulator(Config {
             throttle: false,
@@ -115,7 +116,8 @@ impl Tenant {
         Ok(self.call("CreateVpcEndpoint", &params)?.text("vpcEndpointId"))
     }
 
-    /// Everything that is done to a group: each direction's rules are there, described anew, and gone.
+    /// Everything that is done to a group: each direction's rules are there, described anew, and
+    /// gone.
     fn change_group(&self, group: &str) -> Result<(), Refusal> {
         let rule = [
             ("GroupId", group),
@@ -160,8 +162,8 @@ impl Tenant {
         self.call("DeleteSecurityGroup", &[("GroupId", group)]).map(drop)
     }
 
-    /// An endpoint with a group of its own, from before it is there until it is gone, by every call that the operator
-    /// makes.
+    /// An endpoint with a group of its own, from before it is there until it is gone, by every call
+    /// that the operator makes.
     fn live(&self) -> Result<(), Refusal> {
         self.call("DescribeVpcEndpoints", &[])?;
         self.call("DescribeSecurityGroups", &[])?;
@@ -194,7 +196,8 @@ fn values(element: &Value) -> Vec<String> {
     }
 }
 
-/// The policy without one of the values of a statement's element; without the statement, if it was the only one.
+/// The policy without one of the values of a statement's element; without the statement, if it was
+/// the only one.
 fn without(policy: &Value, statement: usize, pointer: &str, value: &str) -> Value {
     let mut less = policy.clone();
     let element = less["Statement"][statement].pointer_mut(pointer).unwrap();

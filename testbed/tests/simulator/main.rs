@@ -30,8 +30,8 @@ const REGION: &str = "us-west-2";
 const ROLE: &str = "arn:aws:iam::111111111111:role/team";
 const SERVICE: &str = "com.amazonaws.vpce.us-west-2.vpce-svc-0abc437c186123456";
 
-/// A simulator whose time is pushed by the test, with a VPC `vpc-1` that has subnets in three zones (`subnet-a`,
-/// `subnet-b`, `subnet-c`, and `subnet-a2` beside the first) and a group `sg-1`.
+/// A simulator whose time is pushed by the test, with a VPC `vpc-1` that has subnets in three zones
+/// (`subnet-a`, `subnet-b`, `subnet-c`, and `subnet-a2` beside the first) and a group `sg-1`.
 fn simulator(config: Config) -> (Simulator, Client) {
     let simulator = Simulator::start(Config {
         pending_seconds: 60.0,

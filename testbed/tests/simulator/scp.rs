@@ -1,4 +1,5 @@
-//! The service control policy of `docs/iam`, in force: the operator's tags are the operator's roles', whatever other policies allow.
+//! The service control policy of `docs/iam`, in force: the operator's tags are the operator's
+//! roles', whatever other policies allow.
 
 use vpce_testbed::aws::{Config, RoleSpec};
 

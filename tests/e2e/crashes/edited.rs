@@ -1,5 +1,5 @@
-//! Edits of what AWS fixes at creation, between every two writes of a create, with and without a crash: in the end there is one endpoint,
-//! which is as the last spec says.
+//! Edits of what AWS fixes at creation, between every two writes of a create, with and without a
+//! crash: in the end there is one endpoint, which is as the last spec says.
 
 use serde_json::{Value, json};
 use vpce_testbed::aws::{Fault, FaultKind, Gate, Hold, PausePoint};
@@ -86,7 +86,8 @@ fn edit_at(world: &World, all: &[Places<'_>], gates: Vec<Gate>, crash: bool, tur
     }
 }
 
-/// Edits all while a right is withheld; the operator may be killed first, and starts again with that right.
+/// Edits all while a right is withheld; the operator may be killed first, and starts again with
+/// that right.
 fn edit_without(world: &World, all: &[Places<'_>], withheld: Withheld<'_>, crash: bool, turn: usize) {
     if crash {
         kill(world);

@@ -52,7 +52,8 @@ fn a_namespace_made_again_by_another_team_has_nothing_of_the_first() {
         .filter(|call| call.mutating());
     assert_eq!(of_ec2.count(), 0);
     assert_eq!((tenant.endpoints(), tenant.groups()), left);
-    // Let in, it gets its own; what was kept is the first team's no longer, and not the second's either.
+    // Let in, it gets its own; what was kept is the first team's no longer, and not the second's
+    // either.
     label(&tenant);
     for name in ["kept", "api"] {
         let status = tenant.ready(name)["status"].take();

@@ -1,4 +1,5 @@
-//! Services that a team would take over by a name, and labels and annotations by which a Service does more than lead to an endpoint.
+//! Services that a team would take over by a name, and labels and annotations by which a Service
+//! does more than lead to an endpoint.
 
 use serde_json::{Value, json};
 

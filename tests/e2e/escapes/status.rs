@@ -1,4 +1,5 @@
-//! A status that somebody forged: it says where to look, and the tags in AWS, the mapping and the guardrails say what may be done.
+//! A status that somebody forged: it says where to look, and the tags in AWS, the mapping and the
+//! guardrails say what may be done.
 
 use serde_json::json;
 
@@ -7,7 +8,8 @@ use crate::cluster::{self, Run};
 use crate::tenant::Tenant;
 use crate::world::{World, condition, id, text};
 
-/// Checks that an object's status and events tell nothing that another has, and how nothing of it could be had.
+/// Checks that an object's status and events tell nothing that another has, and how nothing of it
+/// could be had.
 #[track_caller]
 fn gives_nothing_away(attacker: &Tenant<'_>, name: &str, victim: &Tenant<'_>) {
     let object = attacker.get(name).expect("it is there");
@@ -159,7 +161,8 @@ fn an_account_in_a_status_opens_no_account_that_does_not_map_the_namespace() {
     attacker.delete("api");
     attacker.not_ready("api", "OwnershipLost");
     gives_nothing_away(&attacker, "api", &victim);
-    // The account's name alone, with one's own account id, is another account than that name leads to.
+    // The account's name alone, with one's own account id, is another account than that name leads
+    // to.
     forger.forge(
         "api",
         &json!({"account": {"name": victim.account, "account_id": attacker.account_id}}),

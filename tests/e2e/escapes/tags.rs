@@ -1,4 +1,5 @@
-//! Tags that claim what is another's, in every spelling that gets through, and by way of a namespace's labels.
+//! Tags that claim what is another's, in every spelling that gets through, and by way of a
+//! namespace's labels.
 
 use std::collections::BTreeMap;
 

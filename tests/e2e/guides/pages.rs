@@ -10,8 +10,8 @@ use crate::world::{Setup, World};
 
 const SERVICE_ACCOUNT: &str = "/api/v1/namespaces/vpce-system/serviceaccounts/vpce-operator";
 
-/// From nothing to the first connection, with the identity that the cluster hands out in one of two ways. The roles have what the page prints for them, and
-/// nothing else.
+/// From nothing to the first connection, with the identity that the cluster hands out in one of two
+/// ways. The roles have what the page prints for them, and nothing else.
 fn first_connection(identity: &str, other: &str) {
     let mut setup = Setup::fast();
     setup.aws.base_is_session = true;

@@ -10,7 +10,8 @@ use crate::world::{Setup, World};
 
 const CRD: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/vpcendpoints.silvermullet.com";
 
-/// A cluster where the Python operator works. Its CRD is from a time when the API took CRDs that keep any field by a switch.
+/// A cluster where the Python operator works. Its CRD is from a time when the API took CRDs that
+/// keep any field by a switch.
 fn before() -> (Cluster, Value) {
     let (cluster, object) = legacy::before();
     let key = "/registry/apiextensions.k8s.io/customresourcedefinitions/vpcendpoints.silvermullet.com";
@@ -87,7 +88,8 @@ fn a_cluster_that_has_the_python_operators_crd_is_taken_over_and_its_objects_sta
         "{crd}"
     );
 
-    // The operator then works in it: on new objects, and not on those of the other before somebody says so.
+    // The operator then works in it: on new objects, and not on those of the other before somebody
+    // says so.
     let world = World::on(cluster, Setup::fast()).expect("the world starts");
     let tenant = world.tenant("new");
     tenant.apply("made", tenant.spec(json!({})));

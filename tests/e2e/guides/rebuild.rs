@@ -101,7 +101,8 @@ fn clusters(tenant: &Tenant<'_>) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Takes an object away without its endpoint, and applies it again with the status of before, as a backup is restored.
+/// Takes an object away without its endpoint, and applies it again with the status of before, as a
+/// backup is restored.
 fn restore(tenant: &Tenant<'_>, name: &str) {
     let before = tenant.get(name).expect("there");
     tenant.take_away(name);

@@ -6,13 +6,14 @@ use super::{Guide, in_aws, make, team};
 use crate::tenant::Tenant;
 use crate::world::{World, condition};
 
-/// Makes these endpoints, lets all vanish in AWS behind the operator's back, and waits until the objects say that they are held.
-/// Returns the ids of what is gone.
+/// Makes these endpoints, lets all vanish in AWS behind the operator's back, and waits until the
+/// objects say that they are held. Returns the ids of what is gone.
 fn vanished(tenant: &Tenant<'_>, names: &[&str]) -> Vec<String> {
     const CREATE: &str = "ec2:CreateVpcEndpoint";
     let aws = &tenant.world.aws;
     let ids: Vec<String> = names.iter().map(|name| make(tenant, name)).collect();
-    // One that the operator happens to look at alone would be made again before the others are missed.
+    // One that the operator happens to look at alone would be made again before the others are
+    // missed.
     aws.deny(&tenant.role_arn, CREATE);
     for id in &ids {
         let deleted = aws.delete_endpoint_behind(&tenant.account_id, &tenant.region, id);

@@ -1,4 +1,5 @@
-//! The runbooks of `docs/runbooks`: their commands read only, and run; their queries are what Prometheus takes.
+//! The runbooks of `docs/runbooks`: their commands read only, and run; their queries are what
+//! Prometheus takes.
 
 use std::fs;
 use std::path::Path;

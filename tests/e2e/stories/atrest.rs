@@ -14,7 +14,8 @@ use crate::world::{condition, text};
 
 /// Everything comes to rest within this.
 const AT_REST_WITHIN: Duration = Duration::from_secs(120);
-/// After this, no other story kills the operator any more: a kill ends what it waits for, and that may be half a minute.
+/// After this, no other story kills the operator any more: a kill ends what it waits for, and that
+/// may be half a minute.
 const DISTURBED_FOR: Duration = Duration::from_secs(20);
 /// Time for a mistake of an operator that may not write.
 const FROZEN_FOR: Duration = Duration::from_secs(2);
@@ -86,7 +87,8 @@ impl Story {
         Err(format!("{name} is being deleted, because {said:?} and not {reason:?}"))
     }
 
-    /// Whether the status names an endpoint (or a group, if that counts) which others have taken the owner tags of.
+    /// Whether the status names an endpoint (or a group, if that counts) which others have taken
+    /// the owner tags of.
     fn has_lost(&self, name: &str, object: &Value, scene: &Scene, group_counts: bool) -> bool {
         let status = &object["status"];
         let endpoint = scene

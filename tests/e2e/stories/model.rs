@@ -1,4 +1,5 @@
-//! The model: what users, platform teams, AWS and fate may do in a story, and what the manifests say after each act.
+//! The model: what users, platform teams, AWS and fate may do in a story, and what the manifests
+//! say after each act.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +8,8 @@ use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
 use proptest::sample::{select, subsequence};
 use proptest_state_machine::ReferenceStateMachine;
 
-/// The names that VPCEndpoints have in a story. Two are too few to be held together when they vanish.
+/// The names that VPCEndpoints have in a story. Two are too few to be held together when they
+/// vanish.
 pub(super) const NAMES: [&str; 2] = ["api", "db"];
 /// The keys of the tags that users set, change and take away.
 pub(super) const KEYS: [&str; 3] = ["cost", "stage", "team"];

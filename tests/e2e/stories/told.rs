@@ -40,8 +40,8 @@ pub(super) fn world() -> &'static World {
     })
 }
 
-/// Held while the operator is down, or shall not be killed. Of the standard library: it is poisoned, and stops all stories, where the operator
-/// did not start again.
+/// Held while the operator is down, or shall not be killed. Of the standard library: it is
+/// poisoned, and stops all stories, where the operator did not start again.
 fn life() -> &'static RwLock<()> {
     static LIFE: RwLock<()> = RwLock::new(());
     &LIFE
@@ -52,7 +52,8 @@ pub(super) fn no_crash() -> RwLockReadGuard<'static, ()> {
     life().read().expect("the operator started again")
 }
 
-/// Kills the operator, and has it start again so much later, unless it is down already or shall not be killed.
+/// Kills the operator, and has it start again so much later, unless it is down already or shall not
+/// be killed.
 fn crash(pause: Duration) {
     let (killed, wait) = mpsc::channel();
     thread::spawn(move || {
@@ -107,12 +108,14 @@ pub(super) struct Story {
     networks: [Network; 2],
     /// The tenant's service and another.
     services: [String; 2],
-    /// What the manifests that were accepted say: they differ from the model's where an edit was refused.
+    /// What the manifests that were accepted say: they differ from the model's where an edit was
+    /// refused.
     accepted: RefCell<BTreeMap<&'static str, Shape>>,
     /// What is in the account and nobody's business.
     pub(super) strangers: (Vec<EndpointView>, Vec<GroupView>),
     pub(super) frozen: Cell<Option<Frozen>>,
-    /// The objects of which something was changed in AWS since they were last seen to be as they should.
+    /// The objects of which something was changed in AWS since they were last seen to be as they
+    /// should.
     pub(super) touched: RefCell<BTreeSet<&'static str>>,
     /// The owner tags that were taken away, by resource.
     pub(super) disowned: RefCell<BTreeMap<String, BTreeMap<String, String>>>,
@@ -304,7 +307,8 @@ impl Story {
 
     fn apply(&self, name: &'static str, shape: &Shape) {
         let mut wanted = shape.clone();
-        // What is refused as it stands is accepted with what the endpoint has; unless that vanishes at the same moment, by somebody's doing.
+        // What is refused as it stands is accepted with what the endpoint has; unless that vanishes
+        // at the same moment, by somebody's doing.
         for _ in 0..5 {
             match self.tenant.try_apply(name, self.spec(name, &wanted)) {
                 Ok(_) => {
@@ -348,7 +352,8 @@ impl Story {
         bound
     }
 
-    /// Creates what the manifests name and is not there, as whoever applies them again and again does.
+    /// Creates what the manifests name and is not there, as whoever applies them again and again
+    /// does.
     pub(super) fn reapply(&self, model: &Model, scene: &Scene) {
         for (name, shape) in &model.wanted {
             if !scene.objects.contains_key(*name) {
@@ -476,7 +481,8 @@ impl Story {
             .cloned()
     }
 
-    /// Does to an object's resources what there is to do; nothing where there is nothing to do it to.
+    /// Does to an object's resources what there is to do; nothing where there is nothing to do it
+    /// to.
     fn drift(&self, name: &'static str, drift: &Drift) {
         let scene = self.scene();
         let (endpoint, group) = (self.endpoint_of(name, &scene), self.group_of(name, &scene));
@@ -645,7 +651,8 @@ impl StateMachineTest for Story {
 }
 
 impl Story {
-    /// Everything that was forbidden is allowed again and nothing goes wrong any more: all comes to rest, and is deleted.
+    /// Everything that was forbidden is allowed again and nothing goes wrong any more: all comes to
+    /// rest, and is deleted.
     fn end(&self, model: Model) {
         let mut model = model.in_peace();
         self.set_weather(&model);

@@ -106,10 +106,12 @@ pub(super) fn check_route_tables(region: &Region, vpc_id: &str, ids: &BTreeSet<S
     Ok(())
 }
 
-/// Whether private DNS can be turned on for an endpoint of the service, which may be one that is there already.
+/// Whether private DNS can be turned on for an endpoint of the service, which may be one that is
+/// there already.
 ///
-/// The PrivateLink Guide has the conditions ("Access an AWS service using an interface VPC endpoint", "Manage DNS names
-/// for VPC endpoint services"); that a service's owner has proven that the name is theirs is taken for granted.
+/// The PrivateLink Guide has the conditions ("Access an AWS service using an interface VPC
+/// endpoint", "Manage DNS names for VPC endpoint services"); that a service's owner has proven that
+/// the name is theirs is taken for granted.
 pub(super) fn check_private_dns(
     region: &Region,
     services: &BTreeMap<String, ServiceSpec>,

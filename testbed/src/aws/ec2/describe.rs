@@ -49,7 +49,8 @@ impl Question {
         Ok(Self { ids, filters, paging })
     }
 
-    /// The resources that answer the question, and the token of the next page. One missing id fails the whole.
+    /// The resources that answer the question, and the token of the next page. One missing id fails
+    /// the whole.
     pub(crate) fn answer<'a, T>(
         self,
         shape: &Shape,

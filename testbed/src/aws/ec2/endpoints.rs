@@ -79,8 +79,9 @@ impl Creation {
         })
     }
 
-    /// The API reference gives `PrivateDnsEnabled` the default true: left out, it is on where it can be from the start,
-    /// that is for a service that has a private name and asks nobody before it connects.
+    /// The API reference gives `PrivateDnsEnabled` the default true: left out, it is on where it
+    /// can be from the start, that is for a service that has a private name and asks nobody before
+    /// it connects.
     fn default_private_dns(&mut self, services: &BTreeMap<String, ServiceSpec>) {
         if self.kind == EndpointKind::Interface && self.private_dns.is_none() {
             let service = services.get(&self.service_name);
@@ -370,7 +371,8 @@ pub(super) fn delete(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
     Ok(xml)
 }
 
-/// The endpoint's DNS names with their hosted zones: the regional one, one for each zone, the private one.
+/// The endpoint's DNS names with their hosted zones: the regional one, one for each zone, the
+/// private one.
 pub(crate) fn dns_entries(
     endpoint: &Endpoint,
     region: &Region,

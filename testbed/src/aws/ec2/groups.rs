@@ -88,8 +88,9 @@ pub(super) fn create(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
     Ok(xml)
 }
 
-/// A group as EC2 makes it: closed towards the inside, and open towards the outside, for IPv6 too where the VPC has a block of
-/// it ("Default security groups for your VPCs"; new ones begin with the same egress).
+/// A group as EC2 makes it: closed towards the inside, and open towards the outside, for IPv6 too
+/// where the VPC has a block of it ("Default security groups for your VPCs"; new ones begin with
+/// the same egress).
 pub(crate) fn new_group(id: String, vpc: &Vpc, name: &str, description: &str, tags: Tags) -> Group {
     let everywhere = [
         Some(Peer::Ipv4(Ipv4Net::default())),

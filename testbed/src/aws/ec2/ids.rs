@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::aws::error::ApiError;
 
-/// Parameters, the beginning of the ids in them, and EC2's code for others. That the rest is hexadecimal is not asked, so
-/// that tests may give their resources names.
+/// Parameters, the beginning of the ids in them, and EC2's code for others. That the rest is
+/// hexadecimal is not asked, so that tests may give their resources names.
 const KINDS: &[(&str, &str, &str)] = &[
     ("GroupId", "sg-", "InvalidGroupId.Malformed"),
     ("RouteTableId", "rtb-", "InvalidRouteTableId.Malformed"),

@@ -1,4 +1,5 @@
-//! ModifyVpcEndpoint: subnets, groups, route tables, private DNS and policy of an endpoint that is there.
+//! ModifyVpcEndpoint: subnets, groups, route tables, private DNS and policy of an endpoint that is
+//! there.
 
 use std::collections::BTreeSet;
 

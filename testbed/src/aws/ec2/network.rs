@@ -118,7 +118,8 @@ pub(super) fn create_vpc(form: &mut Form, context: &mut Context<'_>) -> Result<X
     add_vpc(context.region, &id, cidr, ipv6, tags);
     context.produced.push(id.clone());
     if let Some(vpc) = context.region.vpcs.get_mut(&id) {
-        // "DNS attributes for your VPC": on only in default VPCs and in those that the console made.
+        // "DNS attributes for your VPC": on only in default VPCs and in those that the console
+        // made.
         vpc.dns_hostnames = false;
     }
     let mut xml = Xml::new();

@@ -1,5 +1,5 @@
-//! What a call has to be allowed: actions on resources with their condition keys, as the Service Authorization
-//! Reference lists them for EC2, and the words in which EC2 refuses.
+//! What a call has to be allowed: actions on resources with their condition keys, as the Service
+//! Authorization Reference lists them for EC2, and the words in which EC2 refuses.
 
 use std::collections::BTreeMap;
 
@@ -52,8 +52,8 @@ impl Need {
 }
 
 impl Context<'_> {
-    /// An action on something by its id. What is not there has no tags either, so that a policy which asks for one
-    /// refuses before anybody says that it is missing.
+    /// An action on something by its id. What is not there has no tags either, so that a policy
+    /// which asks for one refuses before anybody says that it is missing.
     pub(super) fn need(&self, action: &str, id: &str) -> Need {
         let mut keys = Keys::default();
         if let Some((tags, vpc_id)) = attributes(self.region, id, self.now) {
@@ -94,7 +94,8 @@ impl Context<'_> {
         }
     }
 
-    /// What tags in a request that makes something need besides: CreateTags, with the action that makes it.
+    /// What tags in a request that makes something need besides: CreateTags, with the action that
+    /// makes it.
     pub(super) fn need_tagging(&self, action: &str, kind: &str, tags: &Tags) -> Option<Need> {
         let name = action.strip_prefix("ec2:").unwrap_or(action);
         let need = || {
@@ -104,9 +105,10 @@ impl Context<'_> {
         (!tags.is_empty()).then(need)
     }
 
-    /// What private DNS needs besides: the Service Authorization Reference lists `route53:AssociateVPCWithHostedZone` as
-    /// CreateVpcEndpoint's dependent action, and ModifyVpcEndpoint associates the VPC just the same. EC2 asks Route 53 in
-    /// the caller's name, so that it is Route 53's region that counts, and its keys.
+    /// What private DNS needs besides: the Service Authorization Reference lists
+    /// `route53:AssociateVPCWithHostedZone` as CreateVpcEndpoint's dependent action, and
+    /// ModifyVpcEndpoint associates the VPC just the same. EC2 asks Route 53 in the caller's name,
+    /// so that it is Route 53's region that counts, and its keys.
     pub(super) fn need_hosted_zone(&self, vpc_id: Option<&str>) -> Need {
         let region = &self.region.name;
         let partition = partition::of_region(region);
@@ -125,8 +127,8 @@ impl Context<'_> {
         }
     }
 
-    /// The line between reading a request and looking at the region: nothing of the form may be left, the caller must be
-    /// allowed, and a dry run ends here.
+    /// The line between reading a request and looking at the region: nothing of the form may be
+    /// left, the caller must be allowed, and a dry run ends here.
     pub(super) fn permit(&self, form: &mut Form, needs: &[Need]) -> Result<(), ApiError> {
         let dry_run = finish(form)?;
         for need in needs {
@@ -135,8 +137,8 @@ impl Context<'_> {
         if dry_run { Err(dry_run_passed()) } else { Ok(()) }
     }
 
-    /// The same for an action that is refused for each resource by itself: those that are, with the reason. A dry run
-    /// has to be allowed for all.
+    /// The same for an action that is refused for each resource by itself: those that are, with the
+    /// reason. A dry run has to be allowed for all.
     pub(super) fn permit_each(
         &self,
         form: &mut Form,
@@ -210,7 +212,8 @@ impl Context<'_> {
         let message = if resource == "*" {
             format!("{text}{action} {why}")
         } else {
-            // What only DecodeAuthorizationMessage can read differs from call to call, even of the same refusal.
+            // What only DecodeAuthorizationMessage can read differs from call to call, even of the
+            // same refusal.
             let encoded: String = (0..120).map(|_| fastrand::alphanumeric()).collect();
             format!("{text}{action} on resource: {resource} {why}. Encoded authorization failure message: {encoded}")
         };
@@ -251,7 +254,8 @@ fn resource_type(id: &str) -> &str {
     }
 }
 
-/// A resource's tags, and its VPC where `ec2:Vpc` is a key of its type (which it is not for an endpoint).
+/// A resource's tags, and its VPC where `ec2:Vpc` is a key of its type (which it is not for an
+/// endpoint).
 fn attributes<'a>(region: &'a Region, id: &str, now: f64) -> Option<(&'a Tags, Option<&'a str>)> {
     match resource_type(id) {
         "vpc-endpoint" => {

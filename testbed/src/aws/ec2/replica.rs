@@ -48,8 +48,8 @@ impl Replicated {
         }
     }
 
-    /// What a describe sees at `now`. Without a seed: nothing of the changes that are younger than the lag. With one: each
-    /// object as it was some time ago, which is another time at each look.
+    /// What a describe sees at `now`. Without a seed: nothing of the changes that are younger than
+    /// the lag. With one: each object as it was some time ago, which is another time at each look.
     pub(crate) fn seen(&mut self, now: Seconds, config: &Config) -> &mut Region {
         self.forget(now, config);
         self.current.settle(now, config);
@@ -69,9 +69,9 @@ impl Replicated {
         }
     }
 
-    /// Refuses a call, or the part of a batch, that names something which the replica it comes to has not heard of yet.
-    /// The EC2 Developer Guide ("Ensuring idempotency in Amazon EC2 API requests", "Eventual consistency") warns of it.
-    /// Only with a seed.
+    /// Refuses a call, or the part of a batch, that names something which the replica it comes to
+    /// has not heard of yet. The EC2 Developer Guide ("Ensuring idempotency in Amazon EC2 API
+    /// requests", "Eventual consistency") warns of it. Only with a seed.
     pub(crate) fn meet_strangers(
         &mut self,
         request: &Request,
@@ -124,8 +124,8 @@ impl Replicated {
         self.before.retain(|(changed, _)| *changed > horizon);
     }
 
-    /// The region at the time from which this look sees the object: each object has its own longest lag, and each look one
-    /// that is no longer than that.
+    /// The region at the time from which this look sees the object: each object has its own longest
+    /// lag, and each look one that is no longer than that.
     fn as_of(&self, id: &str, now: Seconds, seconds: Seconds, seed: u64) -> &Region {
         let number = self.numbers.get(id);
         let longest = seconds * random(&(seed, number)).f64();

@@ -1,4 +1,5 @@
-//! Security group rules: authorize, revoke, describe, new descriptions, and EC2's normal form of them.
+//! Security group rules: authorize, revoke, describe, new descriptions, and EC2's normal form of
+//! them.
 
 use std::collections::BTreeMap;
 
@@ -482,7 +483,8 @@ fn write_rule(xml: &mut Xml, rule: &Rule, group_id: &str, region: &Region) {
     tags::write(xml, &rule.tags);
 }
 
-/// A group's rules of one direction, gathered by protocol and ports, as DescribeSecurityGroups shows them.
+/// A group's rules of one direction, gathered by protocol and ports, as DescribeSecurityGroups
+/// shows them.
 pub(super) fn write_permissions(xml: &mut Xml, name: &str, group: &Group, direction: Direction, account: &str) {
     let mut permissions: BTreeMap<_, Vec<&Rule>> = BTreeMap::new();
     for rule in group.rules.iter().filter(|rule| rule.direction == direction) {

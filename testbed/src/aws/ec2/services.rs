@@ -20,7 +20,8 @@ pub struct ServiceSpec {
     pub azs: Vec<String>,
     /// Whether its endpoints are of type Gateway, not Interface.
     pub gateway: bool,
-    /// The name that private DNS leads to an endpoint, if the service has one; that it is verified is taken for granted.
+    /// The name that private DNS leads to an endpoint, if the service has one; that it is verified
+    /// is taken for granted.
     pub private_dns_name: Option<String>,
 }
 

@@ -134,8 +134,8 @@ const TAG_KEYS: [&str; 4] = [
     "ec2:resourcetag",
 ];
 
-/// Refuses a key that no request can ever carry by its form. One of a good form that this request does not carry is
-/// absent, as in IAM.
+/// Refuses a key that no request can ever carry by its form. One of a good form that this request
+/// does not carry is absent, as in IAM.
 fn check_key(key: &str) -> anyhow::Result<()> {
     let Some((service, name)) = key.split_once(':').filter(|(s, n)| !s.is_empty() && !n.is_empty()) else {
         bail!("the condition key {key:?} is not of the form service:name");

@@ -1,7 +1,8 @@
 //! IAM: what policy documents say to a request.
 //!
-//! A document is read strictly when it is set: what the simulator cannot evaluate (an operator, a form of condition key,
-//! a policy variable) is refused, since a condition that is passed over would make a policy look safer than it is.
+//! A document is read strictly when it is set: what the simulator cannot evaluate (an operator, a
+//! form of condition key, a policy variable) is refused, since a condition that is passed over
+//! would make a policy look safer than it is.
 
 mod condition;
 mod evaluate;

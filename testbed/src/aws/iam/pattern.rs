@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, bail, ensure};
 
-/// Whether the whole text fits the pattern: `*` stands for any characters, `?` for one. Unlike EC2's filters, IAM has no
-/// escape for them.
+/// Whether the whole text fits the pattern: `*` stands for any characters, `?` for one. Unlike
+/// EC2's filters, IAM has no escape for them.
 pub(super) fn wildcard(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
@@ -32,8 +32,8 @@ pub(super) fn wildcard(pattern: &str, text: &str) -> bool {
     pattern[at..].iter().all(|c| *c == '*')
 }
 
-/// An ARN with wildcards. Its six parts are matched one by one: a wildcard reaches no further than to the next colon, but
-/// for the last part, which may have colons of its own.
+/// An ARN with wildcards. Its six parts are matched one by one: a wildcard reaches no further than
+/// to the next colon, but for the last part, which may have colons of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ArnPattern {
     /// `*` alone.

@@ -1,4 +1,5 @@
-//! Policy documents: read from JSON, and refused with a reason where IAM or the simulator would not take them.
+//! Policy documents: read from JSON, and refused with a reason where IAM or the simulator would not
+//! take them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -119,7 +120,8 @@ impl OneOrMany {
 }
 
 impl Policy {
-    /// Reads the document of somebody in a partition: IAM takes no ARN of a resource or a principal in another.
+    /// Reads the document of somebody in a partition: IAM takes no ARN of a resource or a principal
+    /// in another.
     pub(crate) fn parse_in(partition: &str, kind: Kind, json: &str) -> anyhow::Result<Self> {
         let policy = Self::parse(kind, json)?;
         let document: Value = serde_json::from_str(json).context("the policy is malformed")?;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crate::aws::ec2::tags::Tags;
 use crate::aws::identity::Principal;
 
-/// The context of a request. Names of keys are compared without regard to case, tag keys in them included, as IAM does.
+/// The context of a request. Names of keys are compared without regard to case, tag keys in them
+/// included, as IAM does.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Keys(BTreeMap<String, Vec<String>>);
 

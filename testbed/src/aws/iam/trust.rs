@@ -36,8 +36,8 @@ enum Trust {
 pub(crate) fn may_assume(identities: &Identities, role: &Role, attempt: &Attempt<'_>) -> Result<(), &'static str> {
     let caller = attempt.caller;
     let own = identities.policy_of(caller);
-    // Once set, it stays what it is for all sessions of the chain (IAM User Guide, "Monitor and control actions taken with
-    // assumed roles").
+    // Once set, it stays what it is for all sessions of the chain (IAM User Guide, "Monitor and
+    // control actions taken with assumed roles").
     if let (Some(present), Some(wanted)) = (&caller.source_identity, attempt.source_identity)
         && present != wanted
     {
@@ -94,8 +94,8 @@ impl Attempt<'_> {
         actions
     }
 
-    /// The Service Authorization Reference lists external id and session name for AssumeRole alone: a statement that
-    /// asks TagSession for an external id allows nothing.
+    /// The Service Authorization Reference lists external id and session name for AssumeRole alone:
+    /// a statement that asks TagSession for an external id allows nothing.
     fn keys(&self, action: &str) -> Keys {
         let mut keys = Keys::of(self.caller, self.region)
             .requesting(self.tags)

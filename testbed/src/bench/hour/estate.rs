@@ -8,7 +8,8 @@ use super::super::objects::{ACCOUNT, count_ready};
 use super::{PAUSE, WITHIN};
 use crate::aws::{RoleSpec, ServiceSpec};
 
-/// One team: an AWS account with a VPC of two subnets in one region, and the AWSAccount that maps its namespace.
+/// One team: an AWS account with a VPC of two subnets in one region, and the AWSAccount that maps
+/// its namespace.
 pub(super) struct Team {
     /// The namespace's and the AWSAccount's name.
     pub(super) name: &'static str,

@@ -1,4 +1,5 @@
-//! An hour of an operator's life, scripted: most of it well, and one trouble after another. Dashboards are drawn from it, and what it costs is measured.
+//! An hour of an operator's life, scripted: most of it well, and one trouble after another.
+//! Dashboards are drawn from it, and what it costs is measured.
 //!
 //! Simulated time runs faster than ours, and the operator's limits and intervals with it.
 
@@ -25,7 +26,8 @@ use estate::Estate;
 
 /// How often Prometheus scrapes.
 const SCRAPE: Duration = Duration::from_secs(2);
-/// How many times as fast as ours time runs where nobody asks for more: the hour then takes six minutes.
+/// How many times as fast as ours time runs where nobody asks for more: the hour then takes six
+/// minutes.
 const TIME_SCALE: f64 = 10.0;
 /// So long the operator is looked at, in our time, when nothing happens.
 const AT_REST: Duration = Duration::from_secs(60);
@@ -34,7 +36,8 @@ const WITHIN: Duration = Duration::from_secs(180);
 const PAUSE: Duration = Duration::from_millis(200);
 const BOUND_MEBIBYTES: f64 = 64.0;
 
-/// The stage of the hour: a control plane, a simulated AWS and the operator, with what six teams have in as many AWS accounts.
+/// The stage of the hour: a control plane, a simulated AWS and the operator, with what six teams
+/// have in as many AWS accounts.
 pub struct Hour {
     // Dropped in this order: the operator ends while what it talks to is still there.
     bed: Bed,
@@ -45,7 +48,8 @@ pub struct Hour {
 }
 
 impl Hour {
-    /// Starts everything, with an AWS that is so many times as fast as the real one. Nothing is applied yet.
+    /// Starts everything, with an AWS that is so many times as fast as the real one. Nothing is
+    /// applied yet.
     ///
     /// # Errors
     /// When something does not start.
@@ -129,7 +133,8 @@ impl Hour {
     }
 }
 
-/// The hour, as a Prometheus has seen it that scraped the operator from its start. What is there at its end is still there.
+/// The hour, as a Prometheus has seen it that scraped the operator from its start. What is there at
+/// its end is still there.
 pub struct Watched {
     /// What scraped.
     pub prometheus: Prometheus,
@@ -180,7 +185,8 @@ fn settings(scale: f64) -> Vec<(String, String)> {
     let more = [
         ("VPCE_ACCOUNT_PROBE_INTERVAL_SECONDS", seconds(3600.0)),
         ("VPCE_REFUSED_RETRY_SECONDS", seconds(30.0)),
-        // The hour has no failover in it: an API server that a busy machine keeps from answering is none.
+        // The hour has no failover in it: an API server that a busy machine keeps from answering is
+        // none.
         ("VPCE_LEASE_DURATION_SECONDS", "120".to_owned()),
     ];
     let more = more.map(|(name, value)| (name.to_owned(), value));

@@ -1,4 +1,5 @@
-//! What happens in the hour, minute by minute of simulated time. Each step waits until the operator has said what it should of it.
+//! What happens in the hour, minute by minute of simulated time. Each step waits until the operator
+//! has said what it should of it.
 
 use std::thread;
 
@@ -27,7 +28,8 @@ const FAILED: &[(&str, &str)] = &[("result", "error")];
 const VANISHED: usize = 4;
 
 impl Hour {
-    /// Applies the endpoints that are there before anything happens, and waits until they are Ready and looked at once more.
+    /// Applies the endpoints that are there before anything happens, and waits until they are Ready
+    /// and looked at once more.
     ///
     /// # Errors
     /// When they do not become Ready.
