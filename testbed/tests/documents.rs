@@ -103,7 +103,7 @@ fn prose(page: &str) -> String {
 fn every_file_and_heading_that_a_page_links_to_is_there() {
     let mut pages = files(&project("docs"), "md");
     pages.extend(files(&project("charts"), "md"));
-    pages.extend(["README.md", "SECURITY.md", "CHANGELOG.md"].map(project));
+    pages.extend(["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(project));
     let mut broken = Vec::new();
     for page in pages {
         let text = prose(&read(&page));
@@ -120,6 +120,34 @@ fn every_file_and_heading_that_a_page_links_to_is_there() {
         }
     }
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn every_path_that_the_page_for_contributors_names_is_there() {
+    let page = prose_and_paths(&read(&project("CONTRIBUTING.md")));
+    let paths: BTreeSet<&str> = page
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|text| is_path(text))
+        .collect();
+    assert!(paths.len() > 40, "paths are not found: {paths:?}");
+    let missing: Vec<&&str> = paths.iter().filter(|path| !project(path).exists()).collect();
+    assert!(
+        missing.is_empty(),
+        "CONTRIBUTING.md names what is not there: {missing:?}"
+    );
+}
+
+/// A page without its blocks of code.
+fn prose_and_paths(page: &str) -> String {
+    page.split("```").step_by(2).collect()
+}
+
+/// Whether a piece of code is a path in the repository: `core/src`, `src/aws/ec2.rs`.
+fn is_path(text: &str) -> bool {
+    let first = text.split('/').next().unwrap_or_default();
+    text.contains('/') && project(first).is_dir() && !text.contains(' ')
 }
 
 #[test]
