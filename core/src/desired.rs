@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use crate::api::{SecurityGroupType, ServicePort, ServiceType, VPCEndpointSpec};
+use crate::api::{CustomRule, SecurityGroupType, ServicePort, ServiceSpec, ServiceType, VPCEndpointSpec};
 use crate::attachment::{Attachment, Interface};
 use crate::conditions::{Finding, Reason};
 use crate::ids::{AccountId, GroupId, VpcId};
@@ -62,7 +62,7 @@ pub struct OwnGroup {
 
 impl OwnGroup {
     /// Whether no client can connect.
-    pub fn lets_nobody_in(&self) -> bool {
+    pub(crate) fn lets_nobody_in(&self) -> bool {
         self.ingress.is_empty()
     }
 }
@@ -95,96 +95,104 @@ pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Re
         service,
         deletion_policy: _,
     } = spec;
-    let invalid =
-        |field: &str, error: rules::InvalidRule| Finding::bad(Reason::InvalidSpec, format!("{field}: {error}"));
-    let own_group = |ingress: RuleSet, egress: Option<RuleSet>| {
-        Groups::Own(OwnGroup {
-            name: owner.group_name(),
-            description: owner.group_description(),
-            ingress,
-            open_egress: egress.is_none(),
-            egress: egress.unwrap_or_else(rules::open),
-        })
-    };
     let groups = match security_group_type {
-        SecurityGroupType::Generated => own_group(rules::private_networks(), None),
+        SecurityGroupType::Generated => own_group(owner, rules::private_networks(), None),
+        SecurityGroupType::Provided if security_group_ids.is_empty() => {
+            return Err(invalid("security_group_type provided needs security_group_ids"));
+        }
         SecurityGroupType::Provided => {
-            if security_group_ids.is_empty() {
-                return Err(Finding::bad(
-                    Reason::InvalidSpec,
-                    "security_group_type provided needs security_group_ids",
-                ));
-            }
             Groups::Provided(security_group_ids.iter().map(|id| id.as_str().into()).collect())
         }
         SecurityGroupType::Custom => {
-            let ingress = rules::custom(security_group_ingress.as_deref().unwrap_or_default())
-                .map_err(|error| invalid("security_group_ingress", error))?;
-            let egress = security_group_egress.as_deref().map(rules::custom).transpose();
-            let egress = egress.map_err(|error| invalid("security_group_egress", error))?;
-            own_group(ingress, egress)
+            let ingress = security_group_ingress.as_deref().unwrap_or_default();
+            let ingress = custom_rules("security_group_ingress", ingress)?;
+            let egress = security_group_egress.as_deref();
+            let egress = egress
+                .map(|rules| custom_rules("security_group_egress", rules))
+                .transpose()?;
+            own_group(owner, ingress, egress)
         }
     };
     // An object may have been stored when the schema allowed it.
     if subnet_ids.is_empty() {
-        return Err(Finding::bad(
-            Reason::InvalidSpec,
+        return Err(invalid(
             "subnet_ids must name at least one subnet of the VPC: without a network interface nothing can connect",
-        ));
-    }
-    let mut all_tags = owner.tags();
-    // IAM ignores case in the keys of tags, so that a look-alike of ours would count as ours there.
-    let reserved = |key: &String| {
-        let key = key.to_ascii_lowercase();
-        key.starts_with(crate::tags::RESERVED_PREFIX) || key.starts_with("aws:")
-    };
-    let account = &resolved.account;
-    for (key, value) in account.default_tags.iter().chain(tags).chain(&resolved.forced_tags) {
-        if reserved(key) {
-            return Err(Finding::bad(
-                Reason::InvalidSpec,
-                format!("tags: the key {key:?} is reserved"),
-            ));
-        }
-        all_tags.insert(key.clone(), value.clone());
-    }
-    if all_tags.len() > MAX_TAGS {
-        return Err(Finding::bad(
-            Reason::InvalidSpec,
-            format!(
-                "tags: {} with those of the account and the operator; AWS allows {MAX_TAGS}",
-                all_tags.len()
-            ),
         ));
     }
     let warnings = match &groups {
         Groups::Own(group) => warnings(group),
         Groups::Provided(_) => Vec::new(),
     };
-    let service = service.clone().unwrap_or_default();
+    let region = resolved.binding.region.as_str();
     Ok(Desired {
         account_id: resolved.binding.account_id.clone(),
         vpc: vpc_id.as_str().into(),
-        target: Target::service(
-            vpc_endpoint_service_id,
-            resolved.role.partition(),
-            resolved.binding.region.as_str(),
-        ),
+        target: Target::service(vpc_endpoint_service_id, resolved.role.partition(), region),
         attachment: Attachment::Interface(Interface {
             subnets: subnet_ids.iter().map(|id| id.as_str().into()).collect(),
             groups,
             private_dns: *private_dns_enabled,
         }),
-        tags: all_tags,
-        service: (service.type_ == ServiceType::ExternalName).then(|| DesiredService {
-            name: service.name.unwrap_or_else(|| owner.name.clone()),
-            ports: service.ports,
-            metadata: Metadata {
-                labels: service.labels,
-                annotations: service.annotations,
-            },
-        }),
+        tags: all_tags(tags, owner, resolved)?,
+        service: desired_service(service.clone().unwrap_or_default(), owner),
         warnings,
+    })
+}
+
+fn invalid(message: impl Into<String>) -> Finding {
+    Finding::bad(Reason::InvalidSpec, message)
+}
+
+fn own_group(owner: &Owner, ingress: RuleSet, egress: Option<RuleSet>) -> Groups {
+    Groups::Own(OwnGroup {
+        name: owner.group_name(),
+        description: owner.group_description(),
+        ingress,
+        open_egress: egress.is_none(),
+        egress: egress.unwrap_or_else(rules::open),
+    })
+}
+
+fn custom_rules(field: &str, rules: &[CustomRule]) -> Result<RuleSet, Finding> {
+    rules::custom(rules).map_err(|error| invalid(format!("{field}: {error}")))
+}
+
+/// The owner's tags, the account's defaults, the user's, and those that the account requires: the later win.
+fn all_tags(
+    users: &BTreeMap<String, String>,
+    owner: &Owner,
+    resolved: &Resolved,
+) -> Result<BTreeMap<String, String>, Finding> {
+    let mut all = owner.tags();
+    // IAM ignores case in the keys of tags, so that a look-alike of ours would count as ours there.
+    let reserved = |key: &String| {
+        let key = key.to_ascii_lowercase();
+        key.starts_with(crate::tags::RESERVED_PREFIX) || key.starts_with("aws:")
+    };
+    let defaults = &resolved.account.default_tags;
+    for (key, value) in defaults.iter().chain(users).chain(&resolved.forced_tags) {
+        if reserved(key) {
+            return Err(invalid(format!("tags: the key {key:?} is reserved")));
+        }
+        all.insert(key.clone(), value.clone());
+    }
+    if all.len() > MAX_TAGS {
+        return Err(invalid(format!(
+            "tags: {} with those of the account and the operator; AWS allows {MAX_TAGS}",
+            all.len()
+        )));
+    }
+    Ok(all)
+}
+
+fn desired_service(service: ServiceSpec, owner: &Owner) -> Option<DesiredService> {
+    (service.type_ == ServiceType::ExternalName).then(|| DesiredService {
+        name: service.name.unwrap_or_else(|| owner.name.clone()),
+        ports: service.ports,
+        metadata: Metadata {
+            labels: service.labels,
+            annotations: service.annotations,
+        },
     })
 }
 

@@ -26,4 +26,4 @@ pub mod rules;
 pub mod tags;
 pub mod target;
 pub mod tenancy;
-pub mod user_tags;
+pub(crate) mod user_tags;

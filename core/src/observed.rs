@@ -138,13 +138,8 @@ impl ObservedEndpoint {
         }
     }
 
-    /// Whether it has this security group.
-    pub fn has_group(&self, id: &GroupId) -> bool {
-        self.interface().is_some_and(|interface| interface.groups.contains(id))
-    }
-
     /// The regional DNS name: its first label is the id and one more part, where a zonal name has the zone too.
-    pub fn regional_dns_name(&self) -> Option<&str> {
+    pub(crate) fn regional_dns_name(&self) -> Option<&str> {
         self.dns_names.iter().map(String::as_str).find(|name| {
             let plain = name.strip_prefix("*.").unwrap_or(name);
             let label = plain.split('.').next().unwrap_or_default();
@@ -156,7 +151,7 @@ impl ObservedEndpoint {
     }
 
     /// The service's own names, which lead to the endpoint where private DNS is on.
-    pub fn private_dns_names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn private_dns_names(&self) -> impl Iterator<Item = &str> {
         let names = self.dns_names.iter().map(String::as_str);
         names.filter(|name| !name.strip_prefix("*.").unwrap_or(name).starts_with(self.id.as_str()))
     }
@@ -258,7 +253,7 @@ impl<T> Lookup<T> {
     /// What is there and ours.
     pub fn owned(&self) -> Option<&T> {
         match self {
-            Lookup::Owned(fact) => Some(fact),
+            Lookup::Owned(resource) => Some(resource),
             _ => None,
         }
     }

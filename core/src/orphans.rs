@@ -59,33 +59,33 @@ enum Evidence {
 
 impl Unclaimed {
     /// Of a security group.
-    pub fn group(clusters: &Clusters, fact: &ObservedGroup) -> Self {
-        let owner = named_owner(clusters, &fact.tags);
-        let named = owner.is_some_and(|owner| owner.named_group(&fact.name, &fact.description));
-        Self::new(clusters, &fact.tags, Evidence::Group { named })
+    pub fn group(clusters: &Clusters, group: &ObservedGroup) -> Self {
+        let owner = named_owner(clusters, &group.tags);
+        let named = owner.is_some_and(|owner| owner.named_group(&group.name, &group.description));
+        Self::new(clusters, &group.tags, Evidence::Group { named })
     }
 
     /// Of an endpoint; none of one that is gone.
-    pub fn endpoint(clusters: &Clusters, fact: &ObservedEndpoint) -> Option<Self> {
-        if fact.state == State::Deleted {
+    pub fn endpoint(clusters: &Clusters, endpoint: &ObservedEndpoint) -> Option<Self> {
+        if endpoint.state == State::Deleted {
             return None;
         }
-        let (groups, unproven) = match &fact.attachment {
+        let (groups, unproven) = match &endpoint.attachment {
             ObservedAttachment::Interface(Interface { groups, .. }) => (Some(groups), None),
             ObservedAttachment::Other(_) => (None, Some(UnprovenReason::Type)),
         };
         let groups = groups.into_iter().flatten().take(GROUPS_KEPT).cloned().collect();
-        let unproven = match fact.requester_managed {
+        let unproven = match endpoint.requester_managed {
             true => Some(UnprovenReason::RequesterManaged),
             false => unproven,
         };
-        let leaving = fact.state == State::Deleting;
+        let leaving = endpoint.state == State::Deleting;
         let evidence = Evidence::Endpoint {
             groups,
             unproven,
             leaving,
         };
-        Some(Self::new(clusters, &fact.tags, evidence))
+        Some(Self::new(clusters, &endpoint.tags, evidence))
     }
 
     fn new(clusters: &Clusters, tags: &BTreeMap<String, String>, evidence: Evidence) -> Self {

@@ -109,26 +109,26 @@ impl fmt::Display for Proof {
 pub fn prove(claimant: &Claimant<'_>, found: Found<'_>) -> Result<Proof, UnprovenReason> {
     let owner = claimant.owner;
     let tags = match found {
-        Found::Endpoint(fact, _) => &fact.tags,
-        Found::Group(fact) => &fact.tags,
+        Found::Endpoint(resource, _) => &resource.tags,
+        Found::Group(resource) => &resource.tags,
     };
     if owner.claim(tags) != Claim::Ours {
         return Err(UnprovenReason::Tags);
     }
-    let (fact, own_groups) = match found {
-        Found::Group(fact) if claimant.group == Some(&fact.id) => return Ok(Proof::Acknowledged),
-        Found::Group(fact) if owner.named_group(&fact.name, &fact.description) => return Ok(Proof::Named),
+    let (resource, own_groups) = match found {
+        Found::Group(resource) if claimant.group == Some(&resource.id) => return Ok(Proof::Acknowledged),
+        Found::Group(resource) if owner.named_group(&resource.name, &resource.description) => return Ok(Proof::Named),
         Found::Group(_) => return Err(UnprovenReason::Name),
-        Found::Endpoint(fact, own_groups) => (fact, own_groups),
+        Found::Endpoint(resource, own_groups) => (resource, own_groups),
     };
-    if fact.requester_managed {
+    if resource.requester_managed {
         return Err(UnprovenReason::RequesterManaged);
     }
-    let groups = match &fact.attachment {
+    let groups = match &resource.attachment {
         ObservedAttachment::Interface(interface) => &interface.groups,
         ObservedAttachment::Other(_) => return Err(UnprovenReason::Type),
     };
-    if claimant.endpoint == Some(&fact.id) {
+    if claimant.endpoint == Some(&resource.id) {
         return Ok(Proof::Acknowledged);
     }
     if let Some(id) = groups.iter().find(|id| own_groups.contains(id)) {
@@ -142,26 +142,26 @@ pub fn prove(claimant: &Claimant<'_>, found: Found<'_>) -> Result<Proof, Unprove
     else {
         return Err(UnprovenReason::NoOwnGroup);
     };
-    if fact.vpc != *vpc {
+    if resource.vpc != *vpc {
         return Err(UnprovenReason::Vpc);
     }
-    if fact.target.as_ref() != Some(target) {
+    if resource.target.as_ref() != Some(target) {
         return Err(UnprovenReason::Service);
     }
-    let is_of_own_uid = fact.tags.get(tags::UID) == Some(&owner.uid);
+    let is_of_own_uid = resource.tags.get(tags::UID) == Some(&owner.uid);
     // Those of an endpoint whose answer was lost may be what the spec said before an edit.
     if groups != provided && !is_of_own_uid {
         return Err(UnprovenReason::Groups);
     }
     // A former cluster is one that the platform team has named.
-    let is_of_own_cluster = fact.tags.get(tags::CLUSTER) == Some(&owner.cluster.own);
+    let is_of_own_cluster = resource.tags.get(tags::CLUSTER) == Some(&owner.cluster.own);
     let is_of_age = if !is_of_own_cluster {
         true
     } else if is_of_own_uid {
-        let both = fact.created.zip(claimant.object_since);
+        let both = resource.created.zip(claimant.object_since);
         both.is_some_and(|(created, since)| created >= since - CLOCKS_DIFFER)
     } else {
-        let both = fact.created.zip(claimant.cluster_since);
+        let both = resource.created.zip(claimant.cluster_since);
         both.is_some_and(|(created, since)| created < since)
     };
     if is_of_age {
@@ -206,33 +206,37 @@ pub struct Own {
 
 /// Tells what is the object's own from what only carries its tags.
 pub fn own(claimant: &Claimant<'_>, endpoints: Seen<ObservedEndpoint>, groups: Seen<ObservedGroup>) -> Own {
-    let (groups_proven, _) = sorted(groups.tagged, |fact| prove(claimant, Found::Group(fact)));
-    let own_groups: BTreeSet<GroupId> = groups_proven.iter().map(|(_, fact)| fact.id.clone()).collect();
+    let (groups_proven, _) = sorted(groups.tagged, |resource| prove(claimant, Found::Group(resource)));
+    let own_groups: BTreeSet<GroupId> = groups_proven.iter().map(|(_, resource)| resource.id.clone()).collect();
     let (mut group, further_groups) = lookup(claimant, groups.named, groups_proven);
     // The one that took the place of one that is gone.
     if let (Lookup::Deleted, Some((_, next))) = (&group, further_groups.into_iter().next()) {
         group = Lookup::Owned(next);
     }
-    let (mut proven, mut unproven) = sorted(endpoints.tagged, |fact| {
-        prove(claimant, Found::Endpoint(fact, &own_groups))
+    let (mut proven, mut unproven) = sorted(endpoints.tagged, |resource| {
+        prove(claimant, Found::Endpoint(resource, &own_groups))
     });
     let fitting = proven.iter().filter(|(proof, _)| *proof == Proof::Fits).count();
     if proven.first().is_some_and(|(proof, _)| *proof == Proof::Fits) && fitting > 1 {
-        unproven.extend(proven.drain(..).map(|(_, fact)| (UnprovenReason::Several, fact)));
+        unproven.extend(
+            proven
+                .drain(..)
+                .map(|(_, resource)| (UnprovenReason::Several, resource)),
+        );
     }
     let is_named = endpoints.named != Named::None;
     let (mut endpoint, mut spare) = lookup(claimant, endpoints.named, proven);
     if endpoint == Lookup::Absent
-        && let Some((reason, fact)) = unproven.into_iter().find(|(reason, _)| !reason.is_certain())
+        && let Some((reason, resource)) = unproven.into_iter().find(|(reason, _)| !reason.is_certain())
     {
-        endpoint = Lookup::Unproven(fact, reason);
+        endpoint = Lookup::Unproven(resource, reason);
     }
     // Where another is acknowledged, the operator has made none for this spec beside it.
     let is_settled = is_named || endpoint.owned().is_some();
     spare.retain(|(proof, _)| !(is_settled && *proof == Proof::Fits));
     Own {
         endpoint,
-        spare_endpoints: spare.into_iter().map(|(_, fact)| fact).collect(),
+        spare_endpoints: spare.into_iter().map(|(_, resource)| resource).collect(),
         group,
     }
 }
@@ -242,10 +246,10 @@ type Sorted<R> = (Vec<(Proof, R)>, Vec<(UnprovenReason, R)>);
 
 fn sorted<R>(tagged: Vec<R>, prove: impl Fn(&R) -> Result<Proof, UnprovenReason>) -> Sorted<R> {
     let (mut proven, mut unproven) = (Vec::new(), Vec::new());
-    for fact in tagged {
-        match prove(&fact) {
-            Ok(proof) => proven.push((proof, fact)),
-            Err(reason) => unproven.push((reason, fact)),
+    for resource in tagged {
+        match prove(&resource) {
+            Ok(proof) => proven.push((proof, resource)),
+            Err(reason) => unproven.push((reason, resource)),
         }
     }
     proven.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -302,12 +306,12 @@ fn lookup<R: Claimed>(
         Named::None => first(&mut proven),
         Named::Gone => Lookup::Deleted,
         Named::Unconfirmed => Lookup::Unconfirmed,
-        Named::There(fact) if fact.is_deleted() => Lookup::Deleted,
-        Named::There(fact) => match proven.iter().position(|(_, own)| own.is(&fact)) {
+        Named::There(resource) if resource.is_deleted() => Lookup::Deleted,
+        Named::There(resource) => match proven.iter().position(|(_, own)| own.is(&resource)) {
             Some(place) => Lookup::Owned(proven.remove(place).1),
             // Another's, by its tags: no status that we wrote names it while there is one of the owner's.
-            None if fact.claim(claimant.owner) == Claim::Another && !proven.is_empty() => first(&mut proven),
-            None => Lookup::Unowned(fact),
+            None if resource.claim(claimant.owner) == Claim::Another && !proven.is_empty() => first(&mut proven),
+            None => Lookup::Unowned(resource),
         },
     };
     (lookup, proven)

@@ -61,9 +61,9 @@ pub fn plan(owner: &Owner, desired: &Desired, observed: &Observed, context: Plan
     let Attachment::Interface(Interface { groups, .. }) = &desired.attachment;
     if let (Groups::Provided(provided), Some(group)) = (groups, observed.group.owned()) {
         let attached = match &observed.endpoint {
-            Lookup::Owned(fact) | Lookup::Unowned(fact) | Lookup::Unproven(fact, _) => {
+            Lookup::Owned(endpoint) | Lookup::Unowned(endpoint) | Lookup::Unproven(endpoint, _) => {
                 // One of another type may have it.
-                let interface = fact.interface();
+                let interface = endpoint.interface();
                 interface.is_none_or(|interface| interface.groups.contains(&group.id))
             }
             Lookup::Unconfirmed => true,

@@ -184,7 +184,7 @@ fn all_protocols(block: &'static str) -> Rule {
 }
 
 /// Whether a rule lets through tcp or udp port 0 alone, which is rarely meant.
-pub fn is_port_zero(rule: &Rule) -> bool {
+pub(crate) fn is_port_zero(rule: &Rule) -> bool {
     matches!(rule.protocol.as_str(), "tcp" | "udp") && rule.ports == Some((0, 0))
 }
 

@@ -134,7 +134,7 @@ impl Owner {
 
     /// Whether a group of this name and description was made for this owner, under whatever UID, in this cluster or in one that it takes
     /// over from. AWS fixes both when a group is made.
-    pub fn named_group(&self, name: &str, description: &str) -> bool {
+    pub(crate) fn named_group(&self, name: &str, description: &str) -> bool {
         let is_described = self
             .cluster
             .ids()

@@ -139,7 +139,7 @@ pub fn tenant(tenant: &Tenant) -> Result<Policies, Error> {
     })
 }
 
-/// What a tenant's role may do.
+/// What a tenant's role may do. One function, since it is read from top to bottom as the policy is.
 ///
 /// # Errors
 /// When a value is not what it should be, or the policy would be longer than AWS takes.

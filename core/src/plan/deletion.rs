@@ -46,9 +46,9 @@ pub fn plan_deletion(owner: &Owner, observed: &Observed, policy: Result<Deletion
 
 /// Whether AWS has something of the object, or may have.
 fn is_anything_left(observed: &Observed) -> bool {
-    let is_there = |fact: &ObservedEndpoint| fact.state != State::Deleted;
+    let is_there = |endpoint: &ObservedEndpoint| endpoint.state != State::Deleted;
     let endpoint = match &observed.endpoint {
-        Lookup::Owned(fact) | Lookup::Unowned(fact) => is_there(fact),
+        Lookup::Owned(endpoint) | Lookup::Unowned(endpoint) => is_there(endpoint),
         Lookup::Unconfirmed => true,
         Lookup::Absent | Lookup::Deleted | Lookup::Unproven(..) => false,
     };
@@ -58,14 +58,14 @@ fn is_anything_left(observed: &Observed) -> bool {
 
 fn plan_retain(observed: &Observed, steps: &mut Vec<Step>) -> Finding {
     let endpoints = observed.endpoint.owned().into_iter().chain(&observed.spare_endpoints);
-    let endpoints = endpoints.filter(|fact| fact.state != State::Deleted);
+    let endpoints = endpoints.filter(|endpoint| endpoint.state != State::Deleted);
     let resources = endpoints
-        .map(|fact| (ResourceId::Endpoint(fact.id.clone()), &fact.tags))
+        .map(|endpoint| (ResourceId::Endpoint(endpoint.id.clone()), &endpoint.tags))
         .chain(
             observed
                 .group
                 .owned()
-                .map(|fact| (ResourceId::Group(fact.id.clone()), &fact.tags)),
+                .map(|group| (ResourceId::Group(group.id.clone()), &group.tags)),
         );
     for (id, there) in resources {
         let value = |key: &str| there.get(key).map(String::as_str).unwrap_or_default();
@@ -104,7 +104,9 @@ fn plan_retain(observed: &Observed, steps: &mut Vec<Step>) -> Finding {
 
 fn plan_delete(owner: &Owner, observed: &Observed, steps: &mut Vec<Step>) -> Finding {
     match &observed.endpoint {
-        Lookup::Unowned(fact) => return ownership_lost_on_deletion(owner, "endpoint", fact.id.as_str(), &fact.tags),
+        Lookup::Unowned(endpoint) => {
+            return ownership_lost_on_deletion(owner, "endpoint", endpoint.id.as_str(), &endpoint.tags);
+        }
         Lookup::Unconfirmed => {
             return Finding::bad(
                 Reason::Deleting,
@@ -119,25 +121,28 @@ fn plan_delete(owner: &Owner, observed: &Observed, steps: &mut Vec<Step>) -> Fin
         .owned()
         .into_iter()
         .chain(&observed.spare_endpoints)
-        .filter(|fact| fact.state != State::Deleted)
+        .filter(|endpoint| endpoint.state != State::Deleted)
         .collect();
-    for fact in &left {
-        if fact.state != State::Deleting {
-            steps.push(Step::DeleteEndpoint(fact.id.clone()));
+    for endpoint in &left {
+        if endpoint.state != State::Deleting {
+            steps.push(Step::DeleteEndpoint(endpoint.id.clone()));
         }
     }
-    if let Some(fact) = left.first() {
-        return Finding::bad(Reason::Deleting, format!("endpoint {} is being deleted", fact.id));
+    if let Some(endpoint) = left.first() {
+        return Finding::bad(Reason::Deleting, format!("endpoint {} is being deleted", endpoint.id));
     }
     match &observed.group {
-        Lookup::Unowned(fact) => ownership_lost_on_deletion(owner, "security group", fact.id.as_str(), &fact.tags),
+        Lookup::Unowned(group) => ownership_lost_on_deletion(owner, "security group", group.id.as_str(), &group.tags),
         Lookup::Unconfirmed => Finding::bad(
             Reason::Deleting,
             "AWS does not know the security group; asking again before it is believed gone",
         ),
-        Lookup::Owned(fact) => {
-            steps.push(Step::DeleteGroup(fact.id.clone()));
-            Finding::bad(Reason::Deleting, format!("security group {} is being deleted", fact.id))
+        Lookup::Owned(group) => {
+            steps.push(Step::DeleteGroup(group.id.clone()));
+            Finding::bad(
+                Reason::Deleting,
+                format!("security group {} is being deleted", group.id),
+            )
         }
         Lookup::Absent | Lookup::Deleted | Lookup::Unproven(..) => {
             Finding::good(Reason::Deleting, "nothing is left in AWS")

@@ -32,14 +32,14 @@ pub(super) fn plan_endpoint(
             Reason::DeletedInAWS,
             "AWS does not know the endpoint any more; asking again before it is believed gone",
         ),
-        Lookup::Unowned(fact) => ownership_lost(owner, "endpoint", fact.id.as_str(), &fact.tags),
-        Lookup::Unproven(fact, reason) => unproven("endpoint", fact.id.as_str(), *reason),
-        Lookup::Owned(fact) => match obstacle(fact, desired) {
+        Lookup::Unowned(endpoint) => ownership_lost(owner, "endpoint", endpoint.id.as_str(), &endpoint.tags),
+        Lookup::Unproven(endpoint, reason) => unproven("endpoint", endpoint.id.as_str(), *reason),
+        Lookup::Owned(endpoint) => match obstacle(endpoint, desired) {
             Some(finding) => finding,
             None => {
-                let id = ResourceId::Endpoint(fact.id.clone());
-                plan_tags(id, desired, &fact.tags, context, steps);
-                plan_changes(owner, desired, fact, &observed.group, groups, context, steps)
+                let id = ResourceId::Endpoint(endpoint.id.clone());
+                plan_tags(id, desired, &endpoint.tags, context, steps);
+                plan_changes(owner, desired, endpoint, &observed.group, groups, context, steps)
             }
         },
     }
@@ -61,13 +61,13 @@ fn create(desired: &Desired, groups: BTreeSet<GroupId>) -> Step {
 }
 
 /// Why nothing can be done for an endpoint that is ours, where that is so.
-fn obstacle(fact: &ObservedEndpoint, desired: &Desired) -> Option<Finding> {
-    let ObservedEndpoint { id, .. } = fact;
-    if !is_for(fact, desired) {
-        return Some(binding_conflict(fact));
+fn obstacle(endpoint: &ObservedEndpoint, desired: &Desired) -> Option<Finding> {
+    let ObservedEndpoint { id, .. } = endpoint;
+    if !is_for(endpoint, desired) {
+        return Some(binding_conflict(endpoint));
     }
-    let said = said(fact);
-    let (reason, message) = match &fact.state {
+    let said = said(endpoint);
+    let (reason, message) = match &endpoint.state {
         State::Deleting | State::Deleted => (
             Reason::DeletedInAWS,
             format!("endpoint {id} is being deleted in AWS; it is made again once it is gone"),
@@ -96,16 +96,16 @@ fn obstacle(fact: &ObservedEndpoint, desired: &Desired) -> Option<Finding> {
 }
 
 /// What AWS says went wrong, after a sentence.
-fn said(fact: &ObservedEndpoint) -> String {
-    match &fact.last_error {
+fn said(endpoint: &ObservedEndpoint) -> String {
+    match &endpoint.last_error {
         Some(error) => format!(" AWS says: {error}."),
         None => String::new(),
     }
 }
 
-fn binding_conflict(fact: &ObservedEndpoint) -> Finding {
-    let ObservedEndpoint { id, vpc, .. } = fact;
-    let message = match &fact.target {
+fn binding_conflict(endpoint: &ObservedEndpoint) -> Finding {
+    let ObservedEndpoint { id, vpc, .. } = endpoint;
+    let message = match &endpoint.target {
         Some(target) => format!(
             "endpoint {id} is in {vpc} for {target}, which AWS fixes at creation, and the spec says otherwise: set vpc_id to {vpc} and \
              vpc_endpoint_service_id to {target}; for others apply another object and delete this one"
@@ -121,14 +121,14 @@ fn binding_conflict(fact: &ObservedEndpoint) -> Finding {
 fn plan_changes(
     owner: &Owner,
     desired: &Desired,
-    fact: &ObservedEndpoint,
+    endpoint: &ObservedEndpoint,
     group: &Lookup<ObservedGroup>,
     groups: Option<BTreeSet<GroupId>>,
     context: PlanContext<'_>,
     steps: &mut Vec<Step>,
 ) -> Finding {
-    let id = &fact.id;
-    match &fact.state {
+    let id = &endpoint.id;
+    match &endpoint.state {
         State::PendingAcceptance => Finding::bad(
             Reason::PendingAcceptance,
             format!(
@@ -138,21 +138,21 @@ fn plan_changes(
         ),
         State::Partial => Finding::bad(
             Reason::Partial,
-            format!("AWS has made only part of endpoint {id}.{}", said(fact)),
+            format!("AWS has made only part of endpoint {id}.{}", said(endpoint)),
         ),
         State::Available => {
             let Some(groups) = groups else {
                 // AWS does not make the group: what the endpoint needs besides does not wait for it.
                 if context.fallbacks.parts_apart {
-                    steps.extend(plan_modify(fact, desired, None, context));
+                    steps.extend(plan_modify(endpoint, desired, None, context));
                 }
                 return match (context.paused, group) {
                     (Some(id), Lookup::Absent | Lookup::Deleted) => creation_paused(id),
                     _ => Finding::bad(Reason::Updating, "the endpoint's security group is being made"),
                 };
             };
-            steps.extend(plan_modify(fact, desired, Some(&groups), context));
-            if fact.interfaces.is_empty() {
+            steps.extend(plan_modify(endpoint, desired, Some(&groups), context));
+            if endpoint.interfaces.is_empty() {
                 return Finding::bad(
                     Reason::Partial,
                     format!(
@@ -160,7 +160,7 @@ fn plan_changes(
                     ),
                 );
             }
-            let mut message = available(owner, desired, fact);
+            let mut message = available(owner, desired, endpoint);
             let Attachment::Interface(Interface { groups, .. }) = &desired.attachment;
             if matches!(groups, Groups::Own(own) if own.lets_nobody_in()) {
                 message.push_str("; its security group lets nobody in: give it security_group_ingress");
@@ -172,20 +172,20 @@ fn plan_changes(
 }
 
 /// Whether an endpoint is, in what AWS fixes at creation, the one that is desired.
-pub(super) fn is_for(fact: &ObservedEndpoint, desired: &Desired) -> bool {
-    (&fact.vpc, &fact.target.as_ref()) == (&desired.vpc, &Some(&desired.target))
-        && fact.attachment.is_of_type(&desired.attachment)
+pub(super) fn is_for(endpoint: &ObservedEndpoint, desired: &Desired) -> bool {
+    (&endpoint.vpc, &endpoint.target.as_ref()) == (&desired.vpc, &Some(&desired.target))
+        && endpoint.attachment.is_of_type(&desired.attachment)
 }
 
 /// One call with all changes; or one for each part, subnets last, since AWS takes its time for them. Without groups those
 /// that are there stay.
 fn plan_modify(
-    fact: &ObservedEndpoint,
+    endpoint: &ObservedEndpoint,
     desired: &Desired,
     groups: Option<&BTreeSet<GroupId>>,
     context: PlanContext<'_>,
 ) -> Vec<Step> {
-    let change = match (&fact.attachment, &desired.attachment) {
+    let change = match (&endpoint.attachment, &desired.attachment) {
         (ObservedAttachment::Interface(there), Attachment::Interface(desired)) => {
             let mut change = InterfaceChange::between(there, desired, groups.unwrap_or(&there.groups));
             if context.fallbacks.swap_subnets_apart && !change.remove_subnets.is_empty() {
@@ -197,7 +197,7 @@ fn plan_modify(
         (ObservedAttachment::Other(_), Attachment::Interface(_)) => return Vec::new(),
     };
     let all = Step::ModifyEndpoint {
-        id: fact.id.clone(),
+        id: endpoint.id.clone(),
         change,
     };
     let parts = all.parts();
@@ -208,17 +208,17 @@ fn plan_modify(
 }
 
 /// How to connect, for the message of Ready.
-fn available(owner: &Owner, desired: &Desired, fact: &ObservedEndpoint) -> String {
-    let dns = fact.publishable_dns_name();
+fn available(owner: &Owner, desired: &Desired, endpoint: &ObservedEndpoint) -> String {
+    let dns = endpoint.publishable_dns_name();
     let service = desired.service.as_ref().filter(|_| dns.is_some());
     let service = service.map(|service| format!("{}.{}.svc", service.name, owner.namespace));
-    let names: Vec<&str> = fact
+    let names: Vec<&str> = endpoint
         .private_dns_names()
-        .filter(|_| fact.interface().is_some_and(|interface| interface.private_dns))
+        .filter(|_| endpoint.interface().is_some_and(|interface| interface.private_dns))
         .chain(service.as_deref().or(dns.as_deref()))
         .collect();
     if names.is_empty() {
-        return format!("endpoint {} is available", fact.id);
+        return format!("endpoint {} is available", endpoint.id);
     }
     let connect = format!("connect to {}", names.join(" or "));
     match (service, dns) {

@@ -27,19 +27,25 @@ pub(super) fn plan_group(
         Groups::Own(own) => own,
     };
     match group {
-        Lookup::Owned(fact) => {
-            plan_rules(own, fact, context, steps);
-            plan_tags(ResourceId::Group(fact.id.clone()), desired, &fact.tags, context, steps);
-            Ok(Some(BTreeSet::from([fact.id.clone()])))
+        Lookup::Owned(group) => {
+            plan_rules(own, group, context, steps);
+            plan_tags(
+                ResourceId::Group(group.id.clone()),
+                desired,
+                &group.tags,
+                context,
+                steps,
+            );
+            Ok(Some(BTreeSet::from([group.id.clone()])))
         }
-        Lookup::Unowned(fact) => Err(ownership_lost(owner, "security group", fact.id.as_str(), &fact.tags)),
-        Lookup::Unproven(fact, reason) => Err(unproven("security group", fact.id.as_str(), *reason)),
+        Lookup::Unowned(group) => Err(ownership_lost(owner, "security group", group.id.as_str(), &group.tags)),
+        Lookup::Unproven(group, reason) => Err(unproven("security group", group.id.as_str(), *reason)),
         Lookup::Unconfirmed => Ok(None),
         Lookup::Absent | Lookup::Deleted => {
             // Nothing is made for an endpoint that will not be made or that is not ours to change.
             let wanted = match endpoint {
                 Lookup::Absent => true,
-                Lookup::Owned(fact) => fact.state == State::Available && is_for(fact, desired),
+                Lookup::Owned(endpoint) => endpoint.state == State::Available && is_for(endpoint, desired),
                 Lookup::Unconfirmed | Lookup::Deleted | Lookup::Unowned(_) | Lookup::Unproven(..) => false,
             };
             if wanted && context.paused.is_none() {
@@ -55,10 +61,10 @@ pub(super) fn plan_group(
     }
 }
 
-fn plan_rules(own: &OwnGroup, fact: &ObservedGroup, context: PlanContext<'_>, steps: &mut Vec<Step>) {
+fn plan_rules(own: &OwnGroup, group: &ObservedGroup, context: PlanContext<'_>, steps: &mut Vec<Step>) {
     let both = [
-        (Direction::Ingress, &own.ingress, &fact.ingress),
-        (Direction::Egress, &own.egress, &fact.egress),
+        (Direction::Ingress, &own.ingress, &group.ingress),
+        (Direction::Egress, &own.egress, &group.egress),
     ];
     for (direction, wanted, there) in both {
         let without = |set: &RuleSet, other: &RuleSet| -> RuleSet {
@@ -73,29 +79,29 @@ fn plan_rules(own: &OwnGroup, fact: &ObservedGroup, context: PlanContext<'_>, st
             .map(|(rule, text)| (rule.clone(), text.clone()))
             .collect();
         let (mut missing, mut surplus) = (without(wanted, there), without(there, wanted));
-        let group = || fact.id.clone();
+        let id = || group.id.clone();
         let mut authorize = Vec::new();
         let mut revoke = Vec::new();
         if direction == Direction::Egress {
             let open_ipv6 = rules::open_ipv6();
             if own.open_egress {
                 surplus.remove(&open_ipv6);
-            } else if fact.ipv6_egress_unknown {
+            } else if group.ipv6_egress_unknown {
                 // By itself: AWS may answer that it is there already, or not there, and would do nothing else then.
                 let alone = |text| RuleSet::from([(open_ipv6.clone(), text)]);
                 match missing.remove(&open_ipv6) {
-                    Some(text) => authorize.push(Step::Authorize(group(), direction, alone(text))),
-                    None => revoke.push(Step::Revoke(group(), direction, alone(None))),
+                    Some(text) => authorize.push(Step::Authorize(id(), direction, alone(text))),
+                    None => revoke.push(Step::Revoke(id(), direction, alone(None))),
                 }
             }
         }
-        let all = Step::Authorize(group(), direction, missing);
+        let all = Step::Authorize(id(), direction, missing);
         authorize.extend(match context.fallbacks.parts_apart {
             true => all.parts(),
             false => vec![all],
         });
-        revoke.push(Step::Revoke(group(), direction, surplus));
-        let mut describe = vec![Step::UpdateRuleDescriptions(group(), direction, described_otherwise)];
+        revoke.push(Step::Revoke(id(), direction, surplus));
+        let mut describe = vec![Step::UpdateRuleDescriptions(id(), direction, described_otherwise)];
         // Authorize first: what is allowed before and after stays allowed in between.
         let in_order = match context.fallbacks.revoke_first {
             false => [&mut authorize, &mut describe, &mut revoke],

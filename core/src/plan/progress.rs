@@ -142,7 +142,7 @@ impl Step {
     }
 
     /// Whether AWS could refuse it for one part of it, and the rest be done in calls of their own.
-    pub fn has_parts(&self) -> bool {
+    pub(crate) fn has_parts(&self) -> bool {
         self.parts().len() > 1
     }
 

@@ -33,11 +33,11 @@ fn plan_publication(
     if there.is_some_and(|service| !service.ours && !service.may_be_restored()) {
         return service_conflict(owner, &wanted.name);
     }
-    let Some(fact) = observed.endpoint.owned().filter(|fact| is_for(fact, desired)) else {
+    let Some(endpoint) = observed.endpoint.owned().filter(|endpoint| is_for(endpoint, desired)) else {
         return Finding::bad(Reason::WaitingForEndpoint, "waits for the endpoint");
     };
-    let Some(external_name) = fact.publishable_dns_name() else {
-        return match (&fact.state, fact.regional_dns_name()) {
+    let Some(external_name) = endpoint.publishable_dns_name() else {
+        return match (&endpoint.state, endpoint.regional_dns_name()) {
             (_, Some(wildcard)) => Finding::bad(
                 Reason::NoUsableDNSName,
                 format!(
@@ -50,7 +50,7 @@ fn plan_publication(
             _ => Finding::bad(Reason::WaitingForEndpoint, "waits for the endpoint"),
         };
     };
-    if fact.state != State::Available && there.is_none() {
+    if endpoint.state != State::Available && there.is_none() {
         return Finding::bad(Reason::WaitingForEndpoint, "waits for the endpoint");
     }
     let content = ServiceContent {
