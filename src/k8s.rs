@@ -2,6 +2,7 @@
 
 pub mod caches;
 pub mod conditions;
+pub mod controller;
 pub mod error;
 pub mod events;
 pub mod finalizer;

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::http::Uri;
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use hyper_util::client::proxy::matcher::Matcher;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::Api;
 use kube::client::ClientBuilder;
 use kube::core::{ObjectMeta, PartialObjectMeta};
-use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates};
+use kube::runtime::{PredicateConfig, WatchStreamExt, predicates};
 use kube::{Client, Config, ResourceExt};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -321,78 +321,30 @@ async fn start(
 ) -> anyhow::Result<impl Future<Output = ()>> {
     let (caches, writers) = Caches::new();
     let CacheWriters {
-        endpoints: mut endpoint_writer,
-        accounts: mut account_writer,
-        namespaces: namespace_writer,
-        services: service_writer,
+        endpoints,
+        accounts,
+        namespaces,
+        services,
     } = writers;
     let shared = Arc::new(shared(settings, client.clone(), clusters, caches, metrics).await);
-    let filled = shared.filled.clone();
     let endpoint_ctx = Arc::new(endpoint::context::Context::new(shared.clone()));
-    let account_ctx = Arc::new(account::context::Context::new(shared.clone()));
-    let endpoint_requests = shared.requeuer.queue::<Endpoint>();
-    let account_requests = shared.requeuer.queue::<Account>();
     metrics.attach(sources(&shared, endpoint_ctx.memories.clone()));
-
-    let endpoint_objects = {
-        let ctx = endpoint_ctx.clone();
-        let api: Api<Endpoint> = Api::all(client.clone());
-        watch_kind(metrics, "VPCEndpoint", api, pages::of_watches())
-            .inspect_ok(move |event| endpoint_writer.apply(event))
-            .inspect_ok(marks(&filled, "VPCEndpoint"))
-            .inspect_ok(move |event| watches::endpoint(&ctx, event))
-            .touched_objects()
-            .predicate_filter(
-                predicates::generation
-                    .combine(predicates::annotations)
-                    .combine(predicates::finalizers),
-                PredicateConfig::default(),
-            )
-    };
-    let account_objects = {
-        let requeuer = shared.requeuer.clone();
-        let api: Api<Account> = Api::all(client.clone());
-        watch_kind(metrics, "AWSAccount", api, pages::of_watches())
-            .inspect_ok(move |event| account_writer.apply(event))
-            .inspect_ok(marks(&filled, "AWSAccount"))
-            .touched_objects()
-            .predicate_filter(
-                predicates::generation
-                    .combine(predicates::annotations)
-                    .combine(predicates::finalizers),
-                PredicateConfig::default(),
-            )
-            .inspect_ok(move |account| requeuer.account_changed(&account.name_any()))
-    };
-    tokio::spawn(watch_namespaces(shared.clone(), namespace_writer));
-    tokio::spawn(watches::services(endpoint_ctx.clone(), service_writer));
+    tokio::spawn(watch_namespaces(shared.clone(), namespaces));
+    tokio::spawn(watches::services(endpoint_ctx.clone(), services));
     tokio::spawn(watches::names(endpoint_ctx.clone()));
-
-    let endpoints = tokio::spawn({
-        let (stopped, before_endpoints) = (stopped.clone(), filled.clone());
-        async move {
-            // Nothing is decided before all that decisions are made from is known.
-            tokio::select! {
-                () = before_endpoints.with(&["AWSAccount", "Namespace", "Service"]) => {}
-                () = until(stopped.clone()) => {}
-            };
-            endpoint::controller::run(endpoint_ctx, endpoint_objects, endpoint_requests, until(stopped)).await;
-        }
-    });
-    let accounts = tokio::spawn(account::controller::run(
-        account_ctx,
-        account_objects,
-        account_requests,
-        until(stopped),
-    ));
+    let stop = until(stopped).shared();
+    let controllers = [
+        tokio::spawn(account::controller::run(shared.clone(), accounts, stop.clone())),
+        tokio::spawn(endpoint::controller::run(endpoint_ctx, endpoints, stop)),
+    ];
     tokio::spawn(async move {
-        filled.with(CacheSync::ALL).await;
+        shared.filled.with(CacheSync::ALL).await;
         tracing::info!("caches are filled");
         shared.metrics.leader(true);
         ready_tx.send_replace(true);
     });
     Ok(async move {
-        for controller in [endpoints, accounts] {
+        for controller in controllers {
             if let Err(error) = controller.await {
                 tracing::error!(%error, "a controller ended badly");
             }

@@ -1,89 +1,110 @@
 //! Feeds AWSAccounts to their reconcile.
 
-use std::convert::Infallible;
-use std::future::ready;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures::{FutureExt, Stream, StreamExt};
+use futures::TryStreamExt;
 use kube::ResourceExt;
-use kube::runtime::controller::Action;
+use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::{Controller, controller};
-use tracing::Instrument;
+use tracing::Span;
 
 use super::context::Context;
 use super::reconcile::reconcile;
-use crate::k8s::caches::{Account, CacheSync};
-use crate::k8s::error::{is_conflict, is_not_found};
+use crate::k8s::caches::{Account, CacheSync, CacheWriter};
+use crate::k8s::controller::{self, Failure, Next, Reconciler};
 use crate::k8s::requeue::Request;
-use crate::telemetry::{Outcome, traces};
+use crate::shared::Shared;
+use crate::telemetry::{Metrics, Outcome};
 
-/// The name in metrics.
-pub const CONTROLLER: &str = "awsaccount";
-/// So many AWSAccounts are looked at at once.
+/// So many AWSAccounts are reconciled at once.
 const CONCURRENCY: u16 = 16;
 /// Endpoints that come and go together are counted together.
 const DEBOUNCE: Duration = Duration::from_millis(300);
 /// After a write that the API server refused, or that met an object that had changed.
 const AFTER_ERROR: Duration = Duration::from_secs(2);
 
-/// Runs until the streams end or `stop` does.
+/// Reconciles AWSAccounts until `stop` ends.
 pub async fn run(
-    ctx: Arc<Context>,
-    objects: impl Stream<Item = Result<Account, kube::runtime::watcher::Error>> + Send + 'static,
-    requests: impl Stream<Item = Request> + Send + 'static,
+    shared: Arc<Shared>,
+    writer: CacheWriter<Account>,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    let config = controller::Config::default()
-        .concurrency(CONCURRENCY)
-        .debounce(DEBOUNCE);
-    Controller::for_stream(objects, ctx.shared.caches.account_store())
-        .with_config(config)
-        .reconcile_on(requests.filter_map(|request| ready(requested(request))))
-        .graceful_shutdown_on(stop)
-        .run(guarded, |_: Arc<Account>, error: &Infallible, _| match *error {}, ctx)
-        .for_each(|_| async {})
-        .await;
+    let ctx = Arc::new(Context::new(shared.clone()));
+    let requests = shared.requeuer.queue::<Account>();
+    let Shared {
+        client,
+        metrics,
+        filled,
+        ..
+    } = &*shared;
+    let requeuer = shared.requeuer.clone();
+    let objects = controller::watched(client, metrics, filled, "AWSAccount", writer, |_| {})
+        .inspect_ok(move |account| requeuer.account_changed(&account.name_any()));
+    let config = Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE);
+    controller::run(ctx, config, shared.caches.account_store(), objects, requests, stop).await;
 }
 
-/// The AWSAccount that a request is for.
-fn requested(request: Request) -> Option<ObjectRef<Account>> {
-    match request {
-        Request::Requeue(key) | Request::Enqueue(key) => Some(ObjectRef::new(&key.name)),
-        Request::AccountChanged(_) | Request::NamespaceChanged(_) => None,
+impl Reconciler for Context {
+    type Object = Account;
+
+    const CONTROLLER: &'static str = "awsaccount";
+    /// Dry runs of all actions, each given up after half a minute, stay well below.
+    const DEADLINE: Duration = Duration::from_secs(1200);
+
+    fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
     }
-}
 
-async fn guarded(account: Arc<Account>, ctx: Arc<Context>) -> Result<Action, Infallible> {
-    let name = account.name_any();
-    // Who uses an account is not known before.
-    ctx.shared.filled.with(CacheSync::ALL).await;
-    let _in_flight = ctx.shared.metrics.in_flight(CONTROLLER);
-    let started = Instant::now();
-    let span = tracing::info_span!("reconcile", account = name);
-    let outcome = AssertUnwindSafe(reconcile(&ctx, account).boxed())
-        .catch_unwind()
-        .instrument(span.clone())
-        .await;
-    let (outcome, action) = match outcome {
-        Ok(Ok(Some(next))) => (Outcome::Ok, Action::requeue(next)),
-        Ok(Ok(None)) => (Outcome::Ok, Action::await_change()),
-        Ok(Err(error)) if is_not_found(&error) => (Outcome::Ok, Action::await_change()),
-        Ok(Err(error)) if is_conflict(&error) => (Outcome::Conflict, Action::requeue(AFTER_ERROR)),
-        Ok(Err(error)) => {
-            tracing::warn!(account = name, %error, "the API server refused, or failed");
-            (Outcome::Error, Action::requeue(AFTER_ERROR))
+    fn requested(&self, request: Request) -> Vec<ObjectRef<Account>> {
+        match request {
+            Request::Requeue(key) | Request::Enqueue(key) => vec![ObjectRef::new(&key.name)],
+            Request::AccountChanged(_) | Request::NamespaceChanged(_) => Vec::new(),
         }
-        Err(_) => {
-            tracing::error!(account = name, "a reconcile panicked; this is a bug");
-            (Outcome::Panic, Action::requeue(ctx.shared.settings.resync_interval))
+    }
+
+    async fn begin(&self, account: Arc<Account>) -> Result<Arc<Account>, Duration> {
+        // Who uses an account is not known before.
+        self.shared.filled.with(CacheSync::ALL).await;
+        Ok(account)
+    }
+
+    fn account(&self, account: &Account) -> String {
+        account.name_any()
+    }
+
+    fn span(&self, account: &Account) -> Span {
+        tracing::info_span!("reconcile", account = account.name_any())
+    }
+
+    async fn reconcile(&self, account: Arc<Account>) -> Result<(Outcome, Next), kube::Error> {
+        // Boxed, or its type grows too deep for the compiler.
+        let next = Box::pin(reconcile(self, account)).await?;
+        Ok((Outcome::Ok, next.map_or(Next::Gone, Next::After)))
+    }
+
+    async fn failed(&self, account: Arc<Account>, failure: Failure) -> Next {
+        let name = account.name_any();
+        match failure {
+            Failure::Conflict => {}
+            Failure::Refused(error) => {
+                tracing::warn!(account = name, %error, "the API server refused, or failed");
+            }
+            Failure::Panic => {
+                tracing::error!(account = name, "a reconcile panicked; this is a bug");
+                return Next::After(self.shared.settings.resync_interval);
+            }
+            Failure::Timeout => {
+                tracing::warn!(account = name, "a reconcile took too long and was cut off");
+            }
         }
-    };
-    traces::ended(&span, CONTROLLER, outcome);
-    ctx.shared
-        .metrics
-        .reconcile(CONTROLLER, &name, outcome, started.elapsed().as_secs_f64());
-    Ok(action)
+        Next::After(AFTER_ERROR)
+    }
+
+    fn ended(&self, _: &Account, next: Next) -> Action {
+        match next {
+            Next::After(time) | Next::NotBefore(time) => Action::requeue(time),
+            Next::WhenRoom | Next::Gone => Action::await_change(),
+        }
+    }
 }

@@ -26,31 +26,9 @@ use crate::aws::ec2::Ec2;
 use crate::aws::region::{RefreshError, Region};
 use crate::aws::sessions::Refusal;
 use crate::k8s::caches::Endpoint;
+pub use crate::k8s::controller::Next;
 use crate::k8s::finalizer;
 use crate::settings::Mode;
-
-/// When to look at the object again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
-    /// After this time; watch events may bring it forward.
-    After(Duration),
-    /// After this time, and not earlier whatever the watch says.
-    NotBefore(Duration),
-    /// When there is room in its AWS account: it is woken then.
-    WhenRoom,
-    /// Never: it is gone.
-    Gone,
-}
-
-impl Next {
-    /// The same, or after this time if that is sooner. Who has something to try again is not woken for less.
-    pub(super) fn not_after(self, time: Duration) -> Self {
-        match self {
-            Self::After(other) | Self::NotBefore(other) => Self::NotBefore(time.min(other)),
-            Self::WhenRoom | Self::Gone => self,
-        }
-    }
-}
 
 /// As what an object is resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

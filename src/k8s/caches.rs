@@ -18,8 +18,8 @@ use vpce_core::conditions::Reason;
 use vpce_core::ids::RoleArn;
 use vpce_core::tenancy;
 
-pub use self::indexed::CacheWriter;
-use self::indexed::{Cache, Indexed};
+use self::indexed::Cache;
+pub use self::indexed::{CacheWriter, Indexed};
 
 /// A VPCEndpoint as it is watched.
 pub type Endpoint = Watched<VPCEndpoint>;

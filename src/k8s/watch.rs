@@ -29,7 +29,7 @@ pub fn watch_kind<K>(
     kind: &'static str,
     api: Api<K>,
     config: watcher::Config,
-) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static
+) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static + use<K>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {

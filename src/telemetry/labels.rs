@@ -4,7 +4,7 @@ use vpce_core::conditions::Reason;
 use vpce_core::error::Class;
 use vpce_core::orphans::Kind;
 
-use super::metrics::{CONTROLLERS, MOST_REGIONS, OTHER_REGION, Outcome, WATCHED_KINDS};
+use super::metrics::{MOST_REGIONS, OTHER_REGION, Outcome, WATCHED_KINDS};
 
 /// A label of a metric.
 pub(super) struct Label {
@@ -17,7 +17,7 @@ pub(super) struct Label {
 /// Which values a label can have.
 pub(super) enum Values {
     /// These, whatever objects contain.
-    Closed(Vec<&'static str>),
+    Closed(Vec<String>),
     /// As many as there are of something.
     Each(String),
 }
@@ -106,7 +106,10 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
             "how it ended; what a condition reports, such as a refusal of AWS, is `ok`",
             closed(&Outcome::ALL.map(Outcome::as_str)),
         ),
-        (_, "controller") => ("the kind of object that is reconciled", closed(CONTROLLERS)),
+        (_, "controller") => (
+            "the kind of object that is reconciled",
+            Values::Closed(kinds().iter().map(|kind| kind.to_lowercase()).collect()),
+        ),
         (_, "verb") => (
             "the verb as RBAC has it",
             closed(&["create", "delete", "get", "list", "other", "patch", "update", "watch"]),
@@ -123,7 +126,7 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
             "what it is in AWS",
             closed(&[Kind::Endpoint, Kind::Group].map(Kind::as_str)),
         ),
-        ("vpce_unparseable_objects", "kind") => ("the kind of object", closed(&["AWSAccount", "VPCEndpoint"])),
+        ("vpce_unparseable_objects", "kind") => ("the kind of object", Values::Closed(kinds())),
         ("vpce_watch_errors_total", "kind") => ("the kind that is watched", closed(WATCHED_KINDS)),
         (_, "retained") => (
             "whether it was retained on purpose, by `deletion_policy: Retain`",
@@ -136,18 +139,27 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
     Some(Label { meaning, values })
 }
 
+/// The kinds that are reconciled.
+fn kinds() -> Vec<String> {
+    let mut kinds: Vec<String> = vpce_core::api::crds().map(|crd| crd.spec.names.kind).into();
+    kinds.sort();
+    kinds
+}
+
 fn each(of: &str) -> Values {
     Values::Each(of.to_owned())
 }
 
 fn closed(values: &[&'static str]) -> Values {
-    Values::Closed(values.to_vec())
+    Values::Closed(values.iter().map(|value| (*value).to_owned()).collect())
 }
 
 impl Values {
     fn and(self, more: impl IntoIterator<Item = &'static str>) -> Self {
         match self {
-            Self::Closed(values) => Self::Closed(values.into_iter().chain(more).collect()),
+            Self::Closed(values) => {
+                Self::Closed(values.into_iter().chain(more.into_iter().map(str::to_owned)).collect())
+            }
             each @ Self::Each(_) => each,
         }
     }

@@ -35,9 +35,6 @@ const TIME_TO_READY_SECONDS: &[f64] = &[
 /// error hides that error from `increase()`.
 pub(super) const WATCHED_KINDS: &[&str] = &["VPCEndpoint", "AWSAccount", "Namespace", "Service"];
 
-/// The kinds that are reconciled, as their controllers are called in metrics.
-pub(super) const CONTROLLERS: &[&str] = &["awsaccount", "vpcendpoint"];
-
 /// So many regions of one AWS account are told apart. AWS has fewer, but whoever may write VPCEndpoints may name regions that do not exist.
 pub(super) const MOST_REGIONS: usize = 64;
 
