@@ -190,7 +190,7 @@ pub fn take_over(
         return;
     };
     // A key that is no longer wanted is forgotten when no tag has it any more: taking it away may have failed, or waits.
-    // What is not in lookup may have it, and what was tagged just now may be shown without.
+    // What is not in sight may have it, and what was tagged just now may be shown without.
     let Attachment::Interface(Interface { groups, .. }) = &desired.attachment;
     let own_group = matches!(groups, Groups::Own(_));
     let in_sight = observed.endpoint.owned().is_some() && (observed.group.owned().is_some() || !own_group);

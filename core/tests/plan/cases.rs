@@ -263,7 +263,7 @@ fn what_is_not_seen_is_not_replaced_before_it_is_confirmed_gone() {
             let found = planned(&desired, &observed);
             assert_eq!(words(&found), [""; 0], "{lookup:?}");
             assert_eq!(found.endpoint.reason, Reason::DeletedInAWS);
-            // The Service stays: the endpoint may come back into lookup.
+            // The Service stays: the endpoint may be found again.
             assert_eq!(found.service.reason, Reason::WaitingForEndpoint);
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::ApiError;
-use super::gate::{AccountSemaphore, Bar, Gate, Hold, PausePoint};
+use super::gate::{Bar, Gate, Gates, Hold, PausePoint};
 use super::weather::{Sky, Weather};
 use super::world::{Request, Service};
 
@@ -185,7 +185,7 @@ pub(crate) fn batch(request: &Request) -> impl Iterator<Item = &str> {
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     faults: Vec<Fault>,
-    gates: AccountSemaphore,
+    gates: Gates,
     sky: Sky,
     sts_down: bool,
 }

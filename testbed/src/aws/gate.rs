@@ -124,9 +124,9 @@ impl Bar {
 
 /// The gates that wait for a call.
 #[derive(Debug, Default)]
-pub(crate) struct AccountSemaphore(Vec<(Hold, Arc<Bar>)>);
+pub(crate) struct Gates(Vec<(Hold, Arc<Bar>)>);
 
-impl AccountSemaphore {
+impl Gates {
     pub(crate) fn add(&mut self, hold: Hold) -> Gate {
         let bar = Arc::new(Bar::default());
         self.0.push((hold, bar.clone()));
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     fn holding(hold: Hold, calls: &[(&str, &str)]) -> Option<usize> {
-        let mut gates = AccountSemaphore::default();
+        let mut gates = Gates::default();
         let _gate = gates.add(hold);
         let mut held = calls.iter().map(|(action, account)| {
             let request = Request::example(action, &[]);
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_dropped_gate_holds_nobody() {
-        let mut gates = AccountSemaphore::default();
+        let mut gates = Gates::default();
         drop(gates.add(Hold::next("CreateTags", PausePoint::Before)));
         let request = Request::example("CreateTags", &[]);
         assert!(gates.take(&request, "1", PausePoint::Before).is_none());

@@ -72,8 +72,8 @@ fn a_group_that_anothers_tags_name_is_used_neither_as_provided_nor_in_a_rule() {
 }
 
 /// A team whose guardrails hold it to its own VPC, subnets and groups, in another's AWS account.
-fn railed<'w>(victim: &Tenant<'w>, guardrails: Value) -> Tenant<'w> {
-    let mut attacker = neighbour(victim, "railed");
+fn guarded<'w>(victim: &Tenant<'w>, guardrails: Value) -> Tenant<'w> {
+    let mut attacker = neighbour(victim, "guarded");
     open_role(&attacker);
     attacker.vpc = id("vpc");
     let aws = &attacker.world.aws;
@@ -91,8 +91,8 @@ fn railed<'w>(victim: &Tenant<'w>, guardrails: Value) -> Tenant<'w> {
 
 #[test]
 fn a_network_outside_the_rails_is_not_reached_at_first_nor_by_an_edit() {
-    let victim = World::shared().tenant("railed-victim");
-    let attacker = railed(&victim, json!({}));
+    let victim = World::shared().tenant("guarded-victim");
+    let attacker = guarded(&victim, json!({}));
     let rules = json!([{"protocol": "-1", "security_group_ids": [victim.group]}]);
     let one_of_each = [&attacker.subnets[0], &victim.subnets[1]];
     let wishes = [

@@ -62,7 +62,7 @@ impl Hour {
             (34.0, "an account is suspended", Hour::suspend),
             (40.0, "an object is gone that its endpoint outlives", Hour::orphan),
             (44.0, "endpoints vanish", Hour::vanish),
-            (50.0, "a role trusts nobody any more", Hour::invalidate),
+            (50.0, "a role trusts nobody any more", Hour::distrust),
             (56.0, "the many are deleted", Hour::delete_crowd),
         ];
         let begun = self.bed.aws.now();
@@ -196,7 +196,7 @@ impl Hour {
         self.until_reason(WAREHOUSE.name, "api-0", "CreationPaused")
     }
 
-    fn invalidate(&self) -> Result<()> {
+    fn distrust(&self) -> Result<()> {
         self.bed.aws.set_role(&role(BILLING.account), distrustful())?;
         self.bed.aws.expire_sessions();
         self.until_reason(BILLING.name, "denied-0", "AccountNotReady")
