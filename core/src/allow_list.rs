@@ -3,7 +3,8 @@
 /// A list of what is allowed names values up to so many characters in all.
 const LONGEST_LIST: usize = 200;
 
-/// What to do about a value that is not allowed: use one of those that are, of which the first are named, or ask.
+/// What to do about a value that is not allowed: use one of those that are, of which the first are
+/// named, or ask.
 pub(crate) fn way_out<T: AsRef<str>>(allowed: &[T]) -> String {
     if allowed.is_empty() {
         "ask your platform team".to_owned()

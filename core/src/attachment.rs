@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::ids::{GroupId, SubnetId};
 
-/// How an endpoint is attached. Only what EC2 takes together can be written. AWS fixes the type at creation, and the rest
-/// can be changed.
+/// How an endpoint is attached. Only what EC2 takes together can be written. AWS fixes the type at
+/// creation, and the rest can be changed.
 ///
 /// `G` is how its security groups are known: by their ids, or as what is desired of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -15,7 +15,8 @@ pub enum Attachment<G = BTreeSet<GroupId>> {
 }
 
 impl<G> Attachment<G> {
-    /// What stands for it in the ClientToken of CreateVpcEndpoint: nothing for the first that there was.
+    /// What stands for it in the ClientToken of CreateVpcEndpoint: nothing for the first that there
+    /// was.
     pub(crate) fn token_part(&self) -> Option<&'static str> {
         match self {
             Self::Interface(_) => None,

@@ -1,7 +1,9 @@
-//! Whether what an object asks for is allowed: by the guardrails of its AWSAccount, and by the operator's settings.
+//! Whether what an object asks for is allowed: by the guardrails of its AWSAccount, and by the
+//! operator's settings.
 //!
-//! [`authorize`] needs no call to AWS. One question of the same stage does: whether the security groups of others that an
-//! endpoint names belong to another object. [`named_groups`](crate::guardrails::named_groups) says which to read, and
+//! [`authorize`] needs no call to AWS. One question of the same stage does: whether the security
+//! groups of others that an endpoint names belong to another object.
+//! [`named_groups`](crate::guardrails::named_groups) says which to read, and
 //! [`check_groups`](crate::guardrails::check_groups) decides.
 
 use crate::api::{DeletionPolicy, VPCEndpointSpec};
@@ -11,8 +13,8 @@ use crate::metadata::Allowed;
 use crate::resolve::Resolved;
 use crate::{guardrails, user_tags};
 
-/// Checks what a spec asks for, and what became of it by completing it. On Services the operator's settings allow these
-/// keys of labels and annotations.
+/// Checks what a spec asks for, and what became of it by completing it. On Services the operator's
+/// settings allow these keys of labels and annotations.
 ///
 /// # Errors
 /// What the condition says of the first that is not allowed.
@@ -33,8 +35,8 @@ pub fn authorize(
         .map_or(Ok(()), |service| service_keys.check(&service.metadata))
 }
 
-/// What becomes of the AWS resources of an object that is deleted. Nobody walks away with an endpoint: what is retained has to
-/// be allowed, and not while the mapping is revoked.
+/// What becomes of the AWS resources of an object that is deleted. Nobody walks away with an
+/// endpoint: what is retained has to be allowed, and not while the mapping is revoked.
 ///
 /// # Errors
 /// Why it is not done as the object, or its AWSAccount, asks for.

@@ -1,4 +1,5 @@
-//! The conditions, and one table that says for every reason: Stalled or not, when to look again, which event.
+//! The conditions, and one table that says for every reason: Stalled or not, when to look again,
+//! which event.
 
 use std::fmt;
 
@@ -102,7 +103,8 @@ reasons! {
     MappingRevoked              => false, Resync,  Warning;
     /// The AWSAccount that the object is bound to is gone.
     AccountMissing              => false, Resync,  Warning;
-    /// The AWSAccount of that name now leads to another AWS account than the one that the object is bound to.
+    /// The AWSAccount of that name now leads to another AWS account than the one that the object is
+    /// bound to.
     AccountReplaced             => false, Resync,  Warning;
     /// The AWSAccount is not Ready: its role cannot be assumed, or its spec does not parse.
     AccountNotReady             => false, Backoff, Warning;
@@ -258,7 +260,8 @@ impl fmt::Display for AccountReason {
 }
 
 impl Reason {
-    /// Whether the AWSAccount tells of it too: its cause is there, and it meets many endpoints at once.
+    /// Whether the AWSAccount tells of it too: its cause is there, and it meets many endpoints at
+    /// once.
     pub fn concerns_account(self) -> bool {
         matches!(
             self,
@@ -268,8 +271,9 @@ impl Reason {
 }
 
 impl Reason {
-    /// Until when changes wait that cannot be made for this reason, while the endpoint that is there keeps serving; none for reasons that
-    /// do not let it serve, or pass by themselves within moments.
+    /// Until when changes wait that cannot be made for this reason, while the endpoint that is
+    /// there keeps serving; none for reasons that do not let it serve, or pass by themselves within
+    /// moments.
     pub fn paused_until(self) -> Option<&'static str> {
         Some(match self {
             Self::AccountSuspended => "your platform team resumes the AWSAccount",
@@ -290,7 +294,8 @@ impl Reason {
         })
     }
 
-    /// Whether this stops changes without saying that the spec is not carried out: what is as specified stays Ready.
+    /// Whether this stops changes without saying that the spec is not carried out: what is as
+    /// specified stays Ready.
     pub fn only_pauses(self) -> bool {
         matches!(
             self,

@@ -56,7 +56,8 @@ pub struct OwnGroup {
     pub ingress: RuleSet,
     /// Where the endpoint's interfaces may connect to.
     pub egress: RuleSet,
-    /// Whether egress is open as EC2 opens it: then `::/0`, which a new group has where its VPC has an IPv6 block, stays.
+    /// Whether egress is open as EC2 opens it: then `::/0`, which a new group has where its VPC has
+    /// an IPv6 block, stays.
     pub open_egress: bool,
 }
 
@@ -78,7 +79,8 @@ pub struct DesiredService {
     pub metadata: Metadata,
 }
 
-/// Completes a spec. Errors are values that no call to AWS could make right; whether they are allowed, [`authorize`](crate::authorize) says.
+/// Completes a spec. Errors are values that no call to AWS could make right; whether they are
+/// allowed, [`authorize`](crate::authorize) says.
 pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Result<Desired, Finding> {
     let VPCEndpointSpec {
         region: _,
@@ -157,7 +159,8 @@ fn custom_rules(field: &str, rules: &[CustomRule]) -> Result<RuleSet, Finding> {
     rules::custom(rules).map_err(|error| invalid(format!("{field}: {error}")))
 }
 
-/// The owner's tags, the account's defaults, the user's, and those that the account requires: the later win.
+/// The owner's tags, the account's defaults, the user's, and those that the account requires: the
+/// later win.
 fn all_tags(
     users: &BTreeMap<String, String>,
     owner: &Owner,
@@ -212,9 +215,10 @@ fn warnings(group: &OwnGroup) -> Vec<String> {
     nobody.into_iter().chain(port_zero).collect()
 }
 
-/// The ClientToken of CreateVpcEndpoint: the same for as long as the same endpoint is meant, whatever crashes when.
-/// Made from the UID, from what AWS fixes at creation, and from the incarnation, which grows only after a confirmed
-/// deletion. EC2 allows 64 ASCII characters, which is what SHA-256 has in hexadecimal.
+/// The ClientToken of CreateVpcEndpoint: the same for as long as the same endpoint is meant,
+/// whatever crashes when. Made from the UID, from what AWS fixes at creation, and from the
+/// incarnation, which grows only after a confirmed deletion. EC2 allows 64 ASCII characters, which
+/// is what SHA-256 has in hexadecimal.
 pub fn client_token(owner: &Owner, desired: &Desired, resolved: &Resolved, incarnation: i64) -> String {
     let mut hash = Sha256::new();
     let parts = [

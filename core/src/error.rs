@@ -22,7 +22,8 @@ pub enum Class {
     Quota,
     /// It failed in passing: on AWS's side, on the way, or with credentials being replaced.
     Transient,
-    /// AWS refused it with a code that is not known here: nobody can tell whether it would be refused again.
+    /// AWS refused it with a code that is not known here: nobody can tell whether it would be
+    /// refused again.
     Unknown,
 }
 
@@ -165,8 +166,8 @@ const ENDINGS: &[(&str, Class)] = &[
     ("InUseException", Class::Conflict),
     ("AlreadyAssociated", Class::Conflict),
     ("AlreadyExists", Class::Conflict),
-    // What it is about is being made or changed, or about to go: IncorrectInstanceState, InvalidCustomerGatewayState,
-    // CreditSpecificationUpdateInProgress, FleetNotInModifiableState.
+    // What it is about is being made or changed, or about to go: IncorrectInstanceState,
+    // InvalidCustomerGatewayState, CreditSpecificationUpdateInProgress, FleetNotInModifiableState.
     ("InProgress", Class::Conflict),
     ("State", Class::Conflict),
     ("StateException", Class::Conflict),
@@ -182,8 +183,9 @@ const BEGINNINGS: &[(&str, Class)] = &[
     ("Missing", Class::Invalid),
 ];
 
-/// The class of an AWS error, from its code and, for codes that nobody has met, the HTTP status. That says little: EC2
-/// answers with 400 to what is wrong for good and to what is in the way for a moment.
+/// The class of an AWS error, from its code and, for codes that nobody has met, the HTTP status.
+/// That says little: EC2 answers with 400 to what is wrong for good and to what is in the way for a
+/// moment.
 ///
 /// An error without either is `Transient`: it did not come from AWS.
 pub fn classify(code: &str, http_status: Option<u16>) -> Class {

@@ -1,5 +1,5 @@
-//! What an AWSAccount allows: checked on what an endpoint asks for after defaulting, before any call to AWS. They are a part
-//! of [`authorize`](crate::authorize).
+//! What an AWSAccount allows: checked on what an endpoint asks for after defaulting, before any
+//! call to AWS. It is a part of [`authorize`](crate::authorize).
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,8 @@ use crate::rules::{Peer, RuleSet};
 use crate::tags::{Claim, Owner};
 use crate::target::Target;
 
-/// Checks what is desired against the guardrails of the account. An absent one allows all, an empty one nothing.
+/// Checks what is desired against the guardrails of the account. An absent one allows all, an empty
+/// one nothing.
 pub(crate) fn check(account: &str, spec: &AWSAccountSpec, region: &Region, desired: &Desired) -> Result<(), Finding> {
     let refused = |asked: &str, guardrail: &str, allowed: &[String]| {
         Finding::bad(
@@ -101,7 +102,8 @@ pub(crate) fn check_deletion_policy(
     }
 }
 
-/// Refuses groups that belong to another object, of whatever cluster: what is somebody's own is nobody else's to use.
+/// Refuses groups that belong to another object, of whatever cluster: what is somebody's own is
+/// nobody else's to use.
 pub fn check_groups(owner: &Owner, groups: &[ObservedGroup]) -> Result<(), Finding> {
     match groups.iter().find(|group| owner.claim(&group.tags) == Claim::Another) {
         None => Ok(()),

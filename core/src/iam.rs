@@ -1,7 +1,8 @@
-//! The IAM policies that the operator needs, and no more: of its base identity and of a tenant's role.
+//! The IAM policies that the operator needs, and no more: of its base identity and of a tenant's
+//! role.
 //!
-//! [`tenant`] and [`base()`] build them from a typed description. What IAM knows of each action (resources, condition keys)
-//! is that of AWS's Service Authorization Reference.
+//! [`tenant`] and [`base()`] build them from a typed description. What IAM knows of each action
+//! (resources, condition keys) is that of AWS's Service Authorization Reference.
 
 mod arn;
 mod base;
@@ -25,7 +26,8 @@ pub const BASE_ROLE: &str = "vpce-operator-base";
 
 /// The most characters, white space aside, of an IAM managed policy.
 const PERMISSIONS_MAX: usize = 6144;
-/// The most characters of a role's trust policy, unless AWS raised the quota ("Role trust policy length").
+/// The most characters of a role's trust policy, unless AWS raised the quota ("Role trust policy
+/// length").
 const TRUST_MAX: usize = 2048;
 
 /// The most characters of a service control policy.

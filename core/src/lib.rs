@@ -1,9 +1,12 @@
 //! The pure part of vpce-operator: it knows no client, no clock and no async.
 //!
-//! The stages of a reconcile, in the order in which data passes them: [`resolve`] finds the account of an object,
-//! [`desired`] completes its spec, [`authorize`] says whether that is allowed, [`observed`] holds what was found, [`plan`] takes the difference. [`conditions`] says
-//! what every outcome means; [`target`] and [`attachment`] are what an endpoint connects to, and how; [`error`] sorts the errors of AWS; [`rate`] keeps within the limits of AWS;
-//! [`orphans`] finds what belongs to no object; [`metadata`] says what a user may put on a Service; [`iam`] says what the operator has to be allowed there.
+//! The stages of a reconcile, in the order in which data passes them: [`resolve`] finds the account
+//! of an object, [`desired`] completes its spec, [`authorize`] says whether that is allowed,
+//! [`observed`] holds what was found, [`plan`] takes the difference. [`conditions`] says what every
+//! outcome means; [`target`] and [`attachment`] are what an endpoint connects to, and how;
+//! [`error`] sorts the errors of AWS; [`rate`] keeps within the limits of AWS; [`orphans`] finds
+//! what belongs to no object; [`metadata`] says what a user may put on a Service; [`iam`] says what
+//! the operator has to be allowed there.
 
 pub(crate) mod allow_list;
 pub mod api;

@@ -1,4 +1,5 @@
-//! Labels and annotations that a user puts on a Service: which keys may be used, and which ones we set.
+//! Labels and annotations that a user puts on a Service: which keys may be used, and which ones we
+//! set.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,8 +17,9 @@ pub struct Metadata {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// The keys that we set on a Service for its user; only these do we take away again. Kept in the annotation
-/// [`crate::api::APPLIED_METADATA`] of the Service, so that it changes in the same write as what it tells of.
+/// The keys that we set on a Service for its user; only these do we take away again. Kept in the
+/// annotation [`crate::api::APPLIED_METADATA`] of the Service, so that it changes in the same write
+/// as what it tells of.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Applied {
@@ -99,7 +101,8 @@ pub struct Allowed<'a> {
 }
 
 impl Allowed<'_> {
-    /// Refuses keys that the settings do not name: a Service must not be a way to drive what watches Services.
+    /// Refuses keys that the settings do not name: a Service must not be a way to drive what
+    /// watches Services.
     pub fn check(&self, metadata: &Metadata) -> Result<(), Finding> {
         let both = [
             ("label", &metadata.labels, self.labels),

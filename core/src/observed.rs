@@ -10,8 +10,8 @@ use crate::metadata::Metadata;
 use crate::rules::{self, Direction, RuleSet};
 use crate::target::Target;
 
-/// The state of an endpoint. EC2's wire spells it in lower camel case (`pendingAcceptance`), its reference in Pascal
-/// case: compared ignoring case.
+/// The state of an endpoint. EC2's wire spells it in lower camel case (`pendingAcceptance`), its
+/// reference in Pascal case: compared ignoring case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     /// The service's owner must accept.
@@ -138,7 +138,8 @@ impl ObservedEndpoint {
         }
     }
 
-    /// The regional DNS name: its first label is the id and one more part, where a zonal name has the zone too.
+    /// The regional DNS name: its first label is the id and one more part, where a zonal name has
+    /// the zone too.
     pub(crate) fn regional_dns_name(&self) -> Option<&str> {
         self.dns_names.iter().map(String::as_str).find(|name| {
             let plain = name.strip_prefix("*.").unwrap_or(name);
@@ -156,8 +157,8 @@ impl ObservedEndpoint {
         names.filter(|name| !name.strip_prefix("*.").unwrap_or(name).starts_with(self.id.as_str()))
     }
 
-    /// The name that an ExternalName Service can lead to. S3 names its endpoints with a wildcard, which none can
-    /// be; its documented `bucket.` label stands for it.
+    /// The name that an ExternalName Service can lead to. S3 names its endpoints with a wildcard,
+    /// which none can be; its documented `bucket.` label stands for it.
     pub fn publishable_dns_name(&self) -> Option<String> {
         let name = self.regional_dns_name()?;
         match name.strip_prefix("*.") {
@@ -187,12 +188,14 @@ pub struct ObservedGroup {
     pub ingress: RuleSet,
     /// Where to.
     pub egress: RuleSet,
-    /// Whether it is new and has not been read: only AWS knows then whether its egress is open for IPv6 ([`rules::open_ipv6`]).
+    /// Whether it is new and has not been read: only AWS knows then whether its egress is open for
+    /// IPv6 ([`rules::open_ipv6`]).
     pub ipv6_egress_unknown: bool,
 }
 
 impl ObservedGroup {
-    /// What CreateSecurityGroup makes: egress is open, for IPv6 too where the VPC has an IPv6 block.
+    /// What CreateSecurityGroup makes: egress is open, for IPv6 too where the VPC has an IPv6
+    /// block.
     pub fn created(id: GroupId, name: &str, description: &str, vpc: &VpcId, tags: &BTreeMap<String, String>) -> Self {
         Self {
             id,
@@ -237,9 +240,11 @@ impl ObservedGroup {
 pub enum Lookup<T> {
     /// Nothing carries the owner's tags, and status names nothing.
     Absent,
-    /// Status names it and AWS does not know it, for now: EC2 is eventually consistent, so it is asked again.
+    /// Status names it and AWS does not know it, for now: EC2 is eventually consistent, so it is
+    /// asked again.
     Unconfirmed,
-    /// Status names it, and AWS has said twice, with time between, that it is gone; or said `deleted`.
+    /// Status names it, and AWS has said twice, with time between, that it is gone; or said
+    /// `deleted`.
     Deleted,
     /// There, with the owner's tags.
     Owned(T),
@@ -278,15 +283,16 @@ pub enum UnprovenReason {
     Service,
     /// The spec asks for other groups.
     Groups,
-    /// With the claimant's own UID, it is older than the claimant; with another, it is younger than the cluster, in which no such object
-    /// made it.
+    /// With the claimant's own UID, it is older than the claimant; with another, it is younger than
+    /// the cluster, in which no such object made it.
     Age,
     /// Several endpoints fit the spec, and the operator makes one.
     Several,
 }
 
 impl UnprovenReason {
-    /// Whether it certainly is not the claimant's. An endpoint whose groups somebody changed may be.
+    /// Whether it certainly is not the claimant's. An endpoint whose groups somebody changed may
+    /// be.
     pub fn is_certain(self) -> bool {
         match self {
             Self::Tags | Self::RequesterManaged | Self::Type | Self::Name => true,
@@ -386,7 +392,8 @@ impl ObservedService {
         .collect()
     }
 
-    /// Whether it may be one of ours that a backup brought back without its owner: our label, and nobody's.
+    /// Whether it may be one of ours that a backup brought back without its owner: our label, and
+    /// nobody's.
     pub fn may_be_restored(&self) -> bool {
         !self.ours && self.unowned && self.labelled && self.external_name.is_some()
     }
@@ -397,7 +404,8 @@ impl ObservedService {
 pub struct Observed {
     /// The endpoint.
     pub endpoint: Lookup<ObservedEndpoint>,
-    /// Further endpoints that are the owner's, as is proven; there are none unless a person copied tags.
+    /// Further endpoints that are the owner's, as is proven; there are none unless a person copied
+    /// tags.
     pub spare_endpoints: Vec<ObservedEndpoint>,
     /// The generated or custom group.
     pub group: Lookup<ObservedGroup>,

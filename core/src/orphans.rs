@@ -1,4 +1,5 @@
-//! What carries our cluster's tag in AWS and no object claims: kept as an id and a few words, reported, and never deleted unasked.
+//! What carries our cluster's tag in AWS and no object claims: kept as an id and a few words,
+//! reported, and never deleted unasked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,7 +10,8 @@ use crate::observed::{ObservedEndpoint, ObservedGroup, State, UnprovenReason};
 use crate::ownership::Proof;
 use crate::tags::{self, Clusters, Owner};
 
-/// An endpoint of the operator's making has one group; EC2 allows five on a network interface unless AWS raised the quota.
+/// An endpoint of the operator's making has one group; EC2 allows five on a network interface
+/// unless AWS raised the quota.
 const GROUPS_KEPT: usize = 5;
 
 /// What an orphan is.
@@ -45,7 +47,8 @@ pub struct Unclaimed {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Evidence {
-    /// Whether its name and description are those that the operator gives to a group of the object that the tags name.
+    /// Whether its name and description are those that the operator gives to a group of the object
+    /// that the tags name.
     Group { named: bool },
     Endpoint {
         /// Its first few groups.
@@ -158,7 +161,8 @@ impl fmt::Display for Orphan {
     }
 }
 
-/// Text that somebody else wrote, fit for a terminal: what is neither ASCII nor printable is escaped.
+/// Text that somebody else wrote, fit for a terminal: what is neither ASCII nor printable is
+/// escaped.
 struct Shown<'a>(&'a str);
 
 impl fmt::Display for Shown<'_> {
@@ -169,7 +173,8 @@ impl fmt::Display for Shown<'_> {
 
 /// Which objects there are.
 pub trait Objects {
-    /// Whether there is one of this namespace and name, living or being deleted, whose status names nothing of this kind yet.
+    /// Whether there is one of this namespace and name, living or being deleted, whose status names
+    /// nothing of this kind yet.
     fn lacks(&self, namespace: &str, name: &str, kind: Kind) -> bool;
     /// Whether the status of one names this id.
     fn is_known(&self, id: &str) -> bool;

@@ -1,4 +1,5 @@
-//! What proves that something in AWS is of an object's making. Tags alone do not: whoever may tag in the AWS account can plant them.
+//! What proves that something in AWS is of an object's making. Tags alone do not: whoever may tag
+//! in the AWS account can plant them.
 //!
 //! | found | proves it | can be planted by whoever may tag |
 //! |---|---|---|
@@ -7,7 +8,8 @@
 //! | an endpoint, by the owner's tags | it has such a group | no |
 //! | an endpoint to `provided` groups, by the owner's tags | VPC, service and groups are those of the spec, and its age fits the tags | no, but who may also apply the object can choose the spec |
 //!
-//! The last is all that there is to go by where the operator made no group: see [`UnprovenReason::Age`].
+//! The last is all that there is to go by where the operator made no group: see
+//! [`UnprovenReason::Age`].
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,8 +21,8 @@ use crate::observed::{Lookup, ObservedEndpoint, ObservedGroup, UnprovenReason};
 use crate::tags::{self, Claim, Owner};
 use crate::target::Target;
 
-/// How far the clocks of AWS and of the API server may be apart, in seconds. Kubernetes cuts off fractions of a second, so that of two
-/// that agree the API server's is behind.
+/// How far the clocks of AWS and of the API server may be apart, in seconds. Kubernetes cuts off
+/// fractions of a second, so that of two that agree the API server's is behind.
 const CLOCKS_DIFFER: i64 = 2;
 
 /// Who claims what is found, and what is known of it beside the tags.
@@ -52,7 +54,8 @@ pub struct Wish {
 }
 
 impl Wish {
-    /// Of an object that is bound in this region: what its status acknowledged before anything was made, else what its spec says.
+    /// Of an object that is bound in this region: what its status acknowledged before anything was
+    /// made, else what its spec says.
     pub fn of(spec: &VPCEndpointSpec, status: &VPCEndpointStatus, partition: Partition, region: &str) -> Self {
         let provided = spec.security_group_type == SecurityGroupType::Provided;
         let ids = || spec.security_group_ids.iter().map(|id| id.as_str().into());
@@ -309,7 +312,8 @@ fn lookup<R: Claimed>(
         Named::There(resource) if resource.is_deleted() => Lookup::Deleted,
         Named::There(resource) => match proven.iter().position(|(_, own)| own.is(&resource)) {
             Some(place) => Lookup::Owned(proven.remove(place).1),
-            // Another's, by its tags: no status that we wrote names it while there is one of the owner's.
+            // Another's, by its tags: no status that we wrote names it while there is one of the
+            // owner's.
             None if resource.claim(claimant.owner) == Claim::Another && !proven.is_empty() => first(&mut proven),
             None => Lookup::Unowned(resource),
         },

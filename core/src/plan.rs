@@ -1,4 +1,5 @@
-//! The difference between what should be and what is, as steps that can run now, with ids that are known.
+//! The difference between what should be and what is, as steps that can run now, with ids that are
+//! known.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,9 +32,11 @@ pub use step::{ResourceId, Step};
 /// What to do now, and how things stand before it is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// In this order; each can run now, unless it [waits](Step::waits_for) for an earlier one that is not done.
+    /// In this order; each can run now, unless it [waits](Step::waits_for) for an earlier one that
+    /// is not done.
     pub steps: Vec<Step>,
-    /// How the endpoint and its group stand. What is planned is not done: good only where no step is.
+    /// How the endpoint and its group stand. What is planned is not done: good only where no step
+    /// is.
     pub endpoint: Finding,
     /// How the Service stands, likewise.
     pub service: Finding,

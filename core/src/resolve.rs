@@ -16,7 +16,8 @@ pub struct Account<'a> {
     pub spec: Result<&'a AWSAccountSpec, &'a str>,
 }
 
-/// What an object was bound to before anything was made for it; once there is an endpoint, it never moves.
+/// What an object was bound to before anything was made for it; once there is an endpoint, it never
+/// moves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding {
     /// The AWSAccount's name.
@@ -32,7 +33,8 @@ pub struct Binding {
 pub struct Subject<'a> {
     /// Its namespace.
     pub namespace: &'a str,
-    /// The labels of its namespace; `None` while the operator does not know the Namespace, which then maps to nothing.
+    /// The labels of its namespace; `None` while the operator does not know the Namespace, which
+    /// then maps to nothing.
     pub labels: Option<&'a BTreeMap<String, String>>,
     /// What it is bound to, if it is.
     pub binding: Option<&'a Binding>,
@@ -66,7 +68,8 @@ pub struct Resolved {
     pub account: AWSAccountSpec,
     /// Tags that the account puts on everything, whatever the object says.
     pub forced_tags: BTreeMap<String, String>,
-    /// Whether the account maps the namespace: what is bound and no longer mapped is frozen, and may only be deleted.
+    /// Whether the account maps the namespace: what is bound and no longer mapped is frozen, and
+    /// may only be deleted.
     pub mapped: bool,
     /// Whether anything may be changed in AWS.
     pub writes: Writes,

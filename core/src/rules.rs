@@ -49,7 +49,8 @@ impl fmt::Display for Peer {
     }
 }
 
-/// One rule: one protocol, one range of ports, one peer. The description is not part of its identity.
+/// One rule: one protocol, one range of ports, one peer. The description is not part of its
+/// identity.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Rule {
     /// `tcp`, `udp`, `icmp`, `icmpv6`, a number, or `-1`.
@@ -86,7 +87,8 @@ pub enum InvalidRule {
     Protocol(String),
 }
 
-/// A protocol as EC2 spells it in its answers: names for the four it has names for, numbers for the rest.
+/// A protocol as EC2 spells it in its answers: names for the four it has names for, numbers for the
+/// rest.
 pub fn protocol(value: &str) -> Result<String, InvalidRule> {
     let value = value.trim().to_ascii_lowercase();
     Ok(match value.as_str() {
@@ -102,7 +104,8 @@ pub fn protocol(value: &str) -> Result<String, InvalidRule> {
     })
 }
 
-/// The ports as EC2 keeps them: only the four named protocols have any, and for them absent means all.
+/// The ports as EC2 keeps them: only the four named protocols have any, and for them absent means
+/// all.
 pub fn ports(protocol: &str, from: Option<i32>, to: Option<i32>) -> Option<(i32, i32)> {
     match protocol {
         "tcp" | "udp" => Some((from.unwrap_or(0), to.unwrap_or(65535))),
@@ -169,8 +172,8 @@ pub fn open() -> RuleSet {
     RuleSet::from([(all_protocols("0.0.0.0/0"), None)])
 }
 
-/// The same for IPv6: EC2 gives it to a new group beside the other where the VPC has an IPv6 block, and CreateSecurityGroup
-/// does not say so.
+/// The same for IPv6: EC2 gives it to a new group beside the other where the VPC has an IPv6 block,
+/// and CreateSecurityGroup does not say so.
 pub fn open_ipv6() -> Rule {
     all_protocols("::/0")
 }

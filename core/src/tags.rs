@@ -31,7 +31,8 @@ const UID_IN_NAME: usize = 8;
 pub struct Clusters {
     /// This cluster's id.
     pub own: String,
-    /// The ids of clusters that are gone: what they own is taken over by the object of the same namespace and name.
+    /// The ids of clusters that are gone: what they own is taken over by the object of the same
+    /// namespace and name.
     pub former: Vec<String>,
 }
 
@@ -122,7 +123,8 @@ impl Owner {
         format!("vpce-{}-{}-", self.namespace, self.name)
     }
 
-    /// The description of the owner's security group. It names the cluster: the tag that does could be planted.
+    /// The description of the owner's security group. It names the cluster: the tag that does could
+    /// be planted.
     pub fn group_description(&self) -> String {
         self.group_description_in(&self.cluster.own)
     }
@@ -132,8 +134,8 @@ impl Owner {
         shorten(&text, GROUP_NAME_MAX)
     }
 
-    /// Whether a group of this name and description was made for this owner, under whatever UID, in this cluster or in one that it takes
-    /// over from. AWS fixes both when a group is made.
+    /// Whether a group of this name and description was made for this owner, under whatever UID, in
+    /// this cluster or in one that it takes over from. AWS fixes both when a group is made.
     pub(crate) fn named_group(&self, name: &str, description: &str) -> bool {
         let is_described = self
             .cluster
@@ -157,7 +159,8 @@ impl Owner {
 /// How long the hash is at the end of what was shortened.
 const HASH: usize = 12;
 
-/// Shortens to at most `max` characters, with a hash at the end so that what differs stays different.
+/// Shortens to at most `max` characters, with a hash at the end so that what differs stays
+/// different.
 pub fn shorten(value: &str, max: usize) -> String {
     if value.chars().count() <= max {
         return value.to_owned();
@@ -167,7 +170,8 @@ pub fn shorten(value: &str, max: usize) -> String {
     format!("{kept}-{hash}")
 }
 
-/// Whether a text may be a cluster's id: it becomes a tag's value, a part of the names of sessions and of IAM policies.
+/// Whether a text may be a cluster's id: it becomes a tag's value, a part of the names of sessions
+/// and of IAM policies.
 pub fn is_cluster_id(text: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     (1..=64).contains(&text.len()) && text.chars().all(fits)

@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::ids::Partition;
 
-/// What an endpoint connects to, of which EC2's CreateVpcEndpoint takes exactly one. AWS fixes it at creation.
+/// What an endpoint connects to, of which EC2's CreateVpcEndpoint takes exactly one. AWS fixes it
+/// at creation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
     /// A service of AWS's, or an endpoint service of an AWS account's: EC2's `ServiceName`.
@@ -22,8 +23,9 @@ impl Target {
         }
     }
 
-    /// What stands for it in the ClientToken of CreateVpcEndpoint. For a service it is the name and nothing else, as it has
-    /// been from the first; what stands for another kind must not be able to be a service's name.
+    /// What stands for it in the ClientToken of CreateVpcEndpoint. For a service it is the name and
+    /// nothing else, as it has been from the first; what stands for another kind must not be able
+    /// to be a service's name.
     pub(crate) fn token_part(&self) -> &str {
         match self {
             Self::Service { name } => name,
@@ -37,7 +39,8 @@ impl Target {
         }
     }
 
-    /// What EC2 puts before the DNS names of such an endpoint, where it names it with a wildcard only.
+    /// What EC2 puts before the DNS names of such an endpoint, where it names it with a wildcard
+    /// only.
     pub(crate) fn wildcard_label(&self) -> Option<&'static str> {
         match self {
             Self::Service { name } => name.ends_with(".s3").then_some("bucket"),

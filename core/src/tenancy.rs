@@ -1,4 +1,5 @@
-//! Which accounts a namespace may use: what an AWSAccount names, by name or by label, and nothing else.
+//! Which accounts a namespace may use: what an AWSAccount names, by name or by label, and nothing
+//! else.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +7,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 
 use crate::api::AWSAccountSpec;
 
-/// Whether the account's spec maps the namespace: its list names it, or its selector selects its labels.
+/// Whether the account's spec maps the namespace: its list names it, or its selector selects its
+/// labels.
 ///
-/// `labels` are `None` where the operator does not know the Namespace. Such a one is mapped by nothing: `NotIn` and
-/// `DoesNotExist` would take it for one without labels.
+/// `labels` are `None` where the operator does not know the Namespace. Such a one is mapped by
+/// nothing: `NotIn` and `DoesNotExist` would take it for one without labels.
 pub fn maps(spec: &AWSAccountSpec, namespace: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
     let Some(labels) = labels else {
         return false;
@@ -31,8 +33,8 @@ fn is_empty(selector: &LabelSelector) -> bool {
     labels.is_none_or(BTreeMap::is_empty) && selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
 }
 
-/// Kubernetes' meaning of a label selector, but that an empty one selects nothing, and that an operator
-/// nobody knows selects nothing: deny by default.
+/// Kubernetes' meaning of a label selector, but that an empty one selects nothing, and that an
+/// operator nobody knows selects nothing: deny by default.
 fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
     let wanted = selector.match_labels.as_ref();
     let expressions = selector.match_expressions.as_deref().unwrap_or_default();

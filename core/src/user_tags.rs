@@ -1,4 +1,5 @@
-//! Which keys the users of an AWSAccount may give to tags: other controllers act on some, and policies on others.
+//! Which keys the users of an AWSAccount may give to tags: other controllers act on some, and
+//! policies on others.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +7,9 @@ use crate::allow_list::{matches, way_out};
 use crate::api::AWSAccountSpec;
 use crate::conditions::{Finding, Reason};
 
-/// Keys on which other controllers act: Kubernetes' own and those of its projects, Karpenter, the AWS Load Balancer Controller, EKS. A tag
-/// of a security group may make it one that a load balancer or a node uses.
+/// Keys on which other controllers act: Kubernetes' own and those of its projects, Karpenter, the
+/// AWS Load Balancer Controller, EKS. A tag of a security group may make it one that a load
+/// balancer or a node uses.
 pub const OTHERS: [&str; 5] = [
     "*kubernetes.io/*",
     "*k8s.io/*",
@@ -16,14 +18,15 @@ pub const OTHERS: [&str; 5] = [
     "eks:*",
 ];
 
-/// Whether another controller may act on tags with this key, or with keys that such an entry of `allowed_tag_keys` stands for. IAM ignores
-/// case in keys, and so does this.
+/// Whether another controller may act on tags with this key, or with keys that such an entry of
+/// `allowed_tag_keys` stands for. IAM ignores case in keys, and so does this.
 pub fn is_of_others(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     OTHERS.iter().any(|pattern| matches(pattern, &key))
 }
 
-/// Checks a user's tags against the AWSAccount. What it requires, and what it takes from the namespace's labels, is `forced`.
+/// Checks a user's tags against the AWSAccount. What it requires, and what it takes from the
+/// namespace's labels, is `forced`.
 pub(crate) fn check(
     account: &str,
     spec: &AWSAccountSpec,

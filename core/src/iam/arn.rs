@@ -50,8 +50,8 @@ impl fmt::Display for IdentityArn {
 }
 
 impl IdentityArn {
-    /// Whom to trust for a caller that GetCallerIdentity names: a user, or the role behind a session. Of a role with a path,
-    /// a session's ARN does not say the path.
+    /// Whom to trust for a caller that GetCallerIdentity names: a user, or the role behind a
+    /// session. Of a role with a path, a session's ARN does not say the path.
     pub fn behind(caller: &str) -> Option<Self> {
         let parts: Vec<&str> = caller.splitn(6, ':').collect();
         let ["arn", partition, "sts", "", account, resource] = parts.as_slice() else {
@@ -67,7 +67,8 @@ impl IdentityArn {
     }
 }
 
-/// A role that the base identity may assume, or several: IAM's `*` and `?` may stand in account and name.
+/// A role that the base identity may assume, or several: IAM's `*` and `?` may stand in account and
+/// name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RolePattern {
     arn: String,
@@ -81,7 +82,8 @@ impl FromStr for RolePattern {
         let (partition, account, resource) = iam_parts(value).unwrap_or((Partition::Aws, "", ""));
         let account_fits = account == "*" || is_account(account);
         let name = resource.strip_prefix("role/").unwrap_or_default();
-        // A pattern of nothing but wildcards would let the base identity into every role that trusts it by mistake.
+        // A pattern of nothing but wildcards would let the base identity into every role that
+        // trusts it by mistake.
         let names_something = name.chars().any(|c| c.is_ascii_alphanumeric());
         if !account_fits || !is_path(name, "*?") || !names_something {
             return Err(Error::Invalid {

@@ -1,4 +1,5 @@
-//! The base identity: it may assume the tenants' roles, and is assumed by the operator's ServiceAccount.
+//! The base identity: it may assume the tenants' roles, and is assumed by the operator's
+//! ServiceAccount.
 
 use super::policy::{Policy, Statement};
 use super::{Error, Policies, RolePattern, check, within_permissions, within_trust};
@@ -105,10 +106,12 @@ pub fn base_trust(workload: &Workload) -> Result<Policy, Error> {
     }
 }
 
-/// What the base identity may do, however it comes to be: assume these roles, and pass something along.
+/// What the base identity may do, however it comes to be: assume these roles, and pass something
+/// along.
 ///
 /// # Errors
-/// When there are no roles, in several partitions, or so many that the policy would be longer than AWS takes.
+/// When there are no roles, in several partitions, or so many that the policy would be longer than
+/// AWS takes.
 pub fn base_permissions(roles: &[RolePattern], passed: Passed) -> Result<Policy, Error> {
     let first = roles.first().ok_or(Error::NoRoles)?;
     if let Some(other) = roles.iter().find(|role| role.partition() != first.partition()) {

@@ -1,4 +1,5 @@
-//! What the values in policies may look like: whatever else were given would be an error in AWS, or mean more than it says.
+//! What the values in policies may look like: whatever else were given would be an error in AWS, or
+//! mean more than it says.
 
 use std::collections::BTreeMap;
 

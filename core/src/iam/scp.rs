@@ -7,8 +7,9 @@ use crate::tags;
 /// The tag keys that the operator sets under its prefix.
 const KEYS: [&str; 5] = [tags::CLUSTER, tags::NAMESPACE, tags::NAME, tags::UID, tags::RETAINED];
 
-/// What nobody in an AWS account may do with the operator's tags, but for these roles: set them, on what is there or is being made, or
-/// take them away. AWS takes it for an organization, a unit of it or an account.
+/// What nobody in an AWS account may do with the operator's tags, but for these roles: set them, on
+/// what is there or is being made, or take them away. AWS takes it for an organization, a unit of
+/// it or an account.
 ///
 /// # Errors
 /// When no role is named, or the policy would be longer than AWS takes.
@@ -27,7 +28,8 @@ pub fn scp(roles: &[RolePattern]) -> Result<Policy, Error> {
             "aws:TagKeys",
             [format!("{}*", tags::RESERVED_PREFIX)],
         ),
-        // IAM ignores case in the keys of aws:ResourceTag, so that another spelling would open what the operator's roles may change.
+        // IAM ignores case in the keys of aws:ResourceTag, so that another spelling would open what
+        // the operator's roles may change.
         deny("LeaveOwnerTagsInAnyCase", &tagging).when("ForAnyValue:StringEqualsIgnoreCase", "aws:TagKeys", KEYS),
         // DeleteTags without keys takes all tags.
         deny("LeaveAllTags", &tagging[1..])

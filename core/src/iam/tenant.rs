@@ -1,4 +1,5 @@
-//! A tenant's role: what endpoints and their security groups need, within the guardrails, for one cluster, by one base identity.
+//! A tenant's role: what endpoints and their security groups need, within the guardrails, for one
+//! cluster, by one base identity.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +11,8 @@ use crate::ids::RoleArn;
 use crate::tags::{self, Clusters};
 use crate::user_tags;
 
-/// The source identities that the operator sends: `vpce-operator@<AWSAccount>@<cluster id>`, of which what is too long for STS is cut
-/// off at the end.
+/// The source identities that the operator sends: `vpce-operator@<AWSAccount>@<cluster id>`, of
+/// which what is too long for STS is cut off at the end.
 const SOURCE_IDENTITIES: &str = "vpce-operator@*";
 
 /// A tenant's role.
@@ -19,8 +20,9 @@ const SOURCE_IDENTITIES: &str = "vpce-operator@*";
 pub struct Tenant {
     /// The role. Its account and partition are those of everything that it may touch.
     pub role: RoleArn,
-    /// The operator's cluster, and those that it takes over from: the role changes only what carries one of their ids as the tag
-    /// `silvermullet.com/cluster`, and makes only what carries the first.
+    /// The operator's cluster, and those that it takes over from: the role changes only what
+    /// carries one of their ids as the tag `silvermullet.com/cluster`, and makes only what carries
+    /// the first.
     pub cluster: Clusters,
     /// Where, and with what, endpoints may be made.
     pub scope: Scope,
@@ -28,7 +30,8 @@ pub struct Tenant {
     pub trust: Trust,
 }
 
-/// Where, and with what, endpoints may be made: the guardrails of an AWSAccount. `None`: all, as far as IAM is asked.
+/// Where, and with what, endpoints may be made: the guardrails of an AWSAccount. `None`: all, as
+/// far as IAM is asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scope {
     /// Regions.
@@ -39,7 +42,8 @@ pub struct Scope {
     pub subnets: Option<Vec<String>>,
     /// Security groups of others, by id; those of the cluster may be used besides them.
     pub groups: Option<Vec<String>>,
-    /// Patterns over the full names of endpoint services; `*` and `?` mean the same to IAM as in an AWSAccount.
+    /// Patterns over the full names of endpoint services; `*` and `?` mean the same to IAM as in an
+    /// AWSAccount.
     pub services: Option<Vec<String>>,
     /// Whether endpoints may turn on private DNS.
     pub private_dns: bool,
@@ -158,8 +162,8 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
         private_dns,
         tag_keys,
     } = scope;
-    // The region stays open in ARNs: the condition below holds for Describe actions too, which have no ARN, and names each
-    // region once instead of once for every id.
+    // The region stays open in ARNs: the condition below holds for Describe actions too, which have
+    // no ARN, and names each region once instead of once for every id.
     let arn = |kind: &str, id: &str| format!("arn:{}:ec2:*:{}:{kind}/{id}", role.partition(), role.account());
     let all = |kind: &str| arn(kind, "*");
     let listed = |kind: &str, ids: &Option<Vec<String>>| match ids {
@@ -195,8 +199,8 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
             [all("security-group")],
         )
         .when("StringEquals", &requested, [clusters.own.as_str()]),
-        // The VPC alone says where: AWS takes only subnets and groups of the endpoint's own VPC, and the condition key
-        // ec2:Vpc is not there for them in CreateVpcEndpoint.
+        // The VPC alone says where: AWS takes only subnets and groups of the endpoint's own VPC,
+        // and the condition key ec2:Vpc is not there for them in CreateVpcEndpoint.
         Statement::on(
             "CreateInVpc",
             &["ec2:CreateSecurityGroup", "ec2:CreateVpcEndpoint"],
@@ -270,9 +274,10 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
     within_permissions(Policy::new(statements), || narrow(scope))
 }
 
-/// What the Service Authorization Reference lists as CreateVpcEndpoint's dependent action, which EC2 calls in the role's name
-/// where private DNS is on. The zone is AWS's own, and nobody knows its id before. No `aws:RequestedRegion` holds for it: Route
-/// 53 is called in one region of a partition, wherever the VPC is.
+/// What the Service Authorization Reference lists as CreateVpcEndpoint's dependent action, which
+/// EC2 calls in the role's name where private DNS is on. The zone is AWS's own, and nobody knows
+/// its id before. No `aws:RequestedRegion` holds for it: Route 53 is called in one region of a
+/// partition, wherever the VPC is.
 fn associate(role: &RoleArn, regions: Option<&[String]>, vpcs: Option<&[String]>) -> Statement {
     let statement = Statement::on(
         "AssociateVpcForPrivateDns",
@@ -481,7 +486,8 @@ mod tests {
                 let resource = resource.as_str().expect("an ARN");
                 let is_open = statement["Sid"] == "Read" || statement["Effect"] == "Deny";
                 let is_read = is_open && resource == "*";
-                // Hosted zones have no account in their ARN; the VPC that is associated is the account's own.
+                // Hosted zones have no account in their ARN; the VPC that is associated is the
+                // account's own.
                 let is_zone = resource == "arn:aws:route53:::hostedzone/*";
                 assert!(
                     is_read || is_zone || resource.starts_with("arn:aws:ec2:*:111122223333:"),

@@ -1,5 +1,6 @@
-//! The effect of a step on what was observed. The applier records it in the region's snapshot, and [`simulate`](super::simulate())
-//! in what it goes by, so that both see the same until AWS is read again.
+//! The effect of a step on what was observed. The applier records it in the region's snapshot, and
+//! [`simulate`](super::simulate()) in what it goes by, so that both see the same until AWS is read
+//! again.
 
 use super::{ResourceId, Step};
 use crate::ids::{EndpointId, GroupId};

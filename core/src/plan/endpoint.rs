@@ -142,7 +142,8 @@ fn plan_changes(
         ),
         State::Available => {
             let Some(groups) = groups else {
-                // AWS does not make the group: what the endpoint needs besides does not wait for it.
+                // AWS does not make the group: what the endpoint needs besides does not wait for
+                // it.
                 if context.fallbacks.parts_apart {
                     steps.extend(plan_modify(endpoint, desired, None, context));
                 }
@@ -177,8 +178,8 @@ pub(super) fn is_for(endpoint: &ObservedEndpoint, desired: &Desired) -> bool {
         && endpoint.attachment.is_of_type(&desired.attachment)
 }
 
-/// One call with all changes; or one for each part, subnets last, since AWS takes its time for them. Without groups those
-/// that are there stay.
+/// One call with all changes; or one for each part, subnets last, since AWS takes its time for
+/// them. Without groups those that are there stay.
 fn plan_modify(
     endpoint: &ObservedEndpoint,
     desired: &Desired,
@@ -222,7 +223,8 @@ fn available(owner: &Owner, desired: &Desired, endpoint: &ObservedEndpoint) -> S
     }
     let connect = format!("connect to {}", names.join(" or "));
     match (service, dns) {
-        // The certificates of AWS's own services have the names of their endpoints; those of others seldom do.
+        // The certificates of AWS's own services have the names of their endpoints; those of others
+        // seldom do.
         (Some(_), Some(dns)) if desired.target.is_of_aws() => format!("{connect}; for TLS use {dns} (docs/faq.md)"),
         (Some(_), _) => format!("{connect}; for TLS use a name that the service's certificate has (docs/faq.md)"),
         (None, _) => connect,

@@ -12,7 +12,8 @@ use crate::observed::{Lookup, ObservedEndpoint, ObservedGroup, State};
 use crate::rules::{self, Direction, RuleSet};
 use crate::tags::Owner;
 
-/// The groups that the endpoint should have, once they are known; none while our own is still to be made.
+/// The groups that the endpoint should have, once they are known; none while our own is still to be
+/// made.
 pub(super) fn plan_group(
     owner: &Owner,
     desired: &Desired,
@@ -87,7 +88,8 @@ fn plan_rules(own: &OwnGroup, group: &ObservedGroup, context: PlanContext<'_>, s
             if own.open_egress {
                 surplus.remove(&open_ipv6);
             } else if group.ipv6_egress_unknown {
-                // By itself: AWS may answer that it is there already, or not there, and would do nothing else then.
+                // By itself: AWS may answer that it is there already, or not there, and would do
+                // nothing else then.
                 let alone = |text| RuleSet::from([(open_ipv6.clone(), text)]);
                 match missing.remove(&open_ipv6) {
                     Some(text) => authorize.push(Step::Authorize(id(), direction, alone(text))),

@@ -1,5 +1,5 @@
-//! How far a plan gets when some of its steps are refused: which others wait for them, what else is worth a try, and
-//! what is then told of each part.
+//! How far a plan gets when some of its steps are refused: which others wait for them, what else is
+//! worth a try, and what is then told of each part.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,8 @@ use crate::conditions::{Finding, Reason};
 use crate::error::Class;
 use crate::rules::{Peer, RuleSet};
 
-/// What a step belongs to. Each part has a finding of its own; that of the group stands in the endpoint's condition.
+/// What a step belongs to. Each part has a finding of its own; that of the group stands in the
+/// endpoint's condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Part {
     /// The endpoint.
@@ -59,8 +60,8 @@ impl<'p> Progress<'p> {
         self.left.push(Left { step, undone, finding });
     }
 
-    /// Tells of what is left, in place of what was planned. What is refused comes before what waits, and what waits for a
-    /// person comes first.
+    /// Tells of what is left, in place of what was planned. What is refused comes before what
+    /// waits, and what waits for a person comes first.
     pub fn tell(&self, plan: &mut Plan) {
         for (parts, finding) in [
             (&[Part::Endpoint, Part::Group][..], &mut plan.endpoint),
@@ -114,8 +115,8 @@ impl Step {
     /// Whether it must not be carried out while an earlier step of its plan is not done.
     pub fn waits_for(&self, earlier: &Step, undone: Undone) -> bool {
         match (self, earlier) {
-            // What is allowed before and after stays allowed in between; but what AWS does not let in is no reason to
-            // leave open what is to be closed.
+            // What is allowed before and after stays allowed in between; but what AWS does not let
+            // in is no reason to leave open what is to be closed.
             (Step::Revoke(id, direction, _), Step::Authorize(other, way, _)) => {
                 undone == Undone::Postponed && (id, direction) == (other, way)
             }
@@ -146,7 +147,8 @@ impl Step {
         self.parts().len() > 1
     }
 
-    /// The same in calls that AWS may refuse one without another. Of rules: address blocks, and each group and prefix list.
+    /// The same in calls that AWS may refuse one without another. Of rules: address blocks, and
+    /// each group and prefix list.
     pub(super) fn parts(&self) -> Vec<Step> {
         match self {
             Step::ModifyEndpoint { id, change } => {
@@ -172,14 +174,17 @@ impl Step {
 pub struct Fallbacks {
     /// Subnets of one zone are swapped in two calls: remove, wait, add.
     pub swap_subnets_apart: bool,
-    /// Surplus rules are revoked before others are authorized, since the quota has no room for both.
+    /// Surplus rules are revoked before others are authorized, since the quota has no room for
+    /// both.
     pub revoke_first: bool,
-    /// What AWS refused together goes in a call for each part, so that one part does not hold the others.
+    /// What AWS refused together goes in a call for each part, so that one part does not hold the
+    /// others.
     pub parts_apart: bool,
 }
 
 impl Fallbacks {
-    /// Learns from what AWS answered to a step of a plan. True: planned anew, there is another way to try at once.
+    /// Learns from what AWS answered to a step of a plan. True: planned anew, there is another way
+    /// to try at once.
     pub fn learn(&mut self, steps: &[Step], refused: &Step, code: &str, class: Class) -> bool {
         let before = *self;
         match refused {
@@ -218,7 +223,8 @@ impl Fallbacks {
         *self != before
     }
 
-    /// Learns that a step waits for one that was refused. True: planned anew, the rest of it can be done.
+    /// Learns that a step waits for one that was refused. True: planned anew, the rest of it can be
+    /// done.
     pub fn learn_of_wait(&mut self, waiting: &Step, undone: Undone) -> bool {
         let before = *self;
         self.parts_apart |= undone == Undone::Refused && waiting.has_parts();

@@ -95,7 +95,8 @@ pub fn service_conflict(owner: &Owner, name: &str) -> Finding {
     )
 }
 
-/// What the condition says of a Service that the API server stores otherwise than it is written. If it leads to the endpoint it serves.
+/// What the condition says of a Service that the API server stores otherwise than it is written. If
+/// it leads to the endpoint it serves.
 fn changed(owner: &Owner, wanted: &DesiredService, found: &ObservedService, content: &ServiceContent) -> Finding {
     let Owner { namespace, .. } = owner;
     let name = &wanted.name;

@@ -14,7 +14,8 @@ use crate::target::Target;
 /// One change in AWS or Kubernetes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// EC2 CreateSecurityGroup. The new group comes with open egress, for IPv6 too where its VPC has an IPv6 block.
+    /// EC2 CreateSecurityGroup. The new group comes with open egress, for IPv6 too where its VPC
+    /// has an IPv6 block.
     CreateGroup {
         /// Its name.
         name: String,
@@ -31,8 +32,8 @@ pub enum Step {
     Revoke(GroupId, Direction, RuleSet),
     /// EC2 UpdateSecurityGroupRuleDescriptionsIngress or Egress.
     UpdateRuleDescriptions(GroupId, Direction, RuleSet),
-    /// EC2 CreateVpcEndpoint, with private DNS off: no name leads to an endpoint that does not answer yet. A Modify turns it on
-    /// once the endpoint is available.
+    /// EC2 CreateVpcEndpoint, with private DNS off: no name leads to an endpoint that does not
+    /// answer yet. A Modify turns it on once the endpoint is available.
     CreateEndpoint {
         /// The VPC.
         vpc: VpcId,
@@ -76,7 +77,8 @@ pub enum Step {
 }
 
 impl Step {
-    /// Stands for the step where only whether it is the same counts; it means nothing to another process.
+    /// Stands for the step where only whether it is the same counts; it means nothing to another
+    /// process.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.hash(&mut hasher);

@@ -1,9 +1,10 @@
 //! Which share of a bucket's refill others leave us, learned from refusals.
 //!
-//! A refusal says that someone else spends from the same bucket, and not how much. Right after it we go slower, so that
-//! the bucket recovers, and then a little below where we were refused. There we stay for a while before more is tried;
-//! when that is refused too, for twice as long. So refusals become rare where others take their share for good, and the
-//! full rate comes back where they stop.
+//! A refusal says that someone else spends from the same bucket, and not how much. Right after it
+//! we go slower, so that the bucket recovers, and then a little below where we were refused. There
+//! we stay for a while before more is tried; when that is refused too, for twice as long. So
+//! refusals become rare where others take their share for good, and the full rate comes back where
+//! they stop.
 
 use std::time::Duration;
 
@@ -18,12 +19,13 @@ const BELOW: f64 = 0.9;
 const EASE: Duration = Duration::from_secs(30);
 /// What a step up adds.
 const STEP: f64 = 0.125;
-/// How long nothing more is tried at first: longer than most bursts of others last, and short enough that one refusal
-/// does not slow down a working day.
+/// How long nothing more is tried at first: longer than most bursts of others last, and short
+/// enough that one refusal does not slow down a working day.
 const FIRST_HOLD: Duration = Duration::from_secs(600);
 /// And at the longest: a refused call an hour is nothing.
 const LONGEST_HOLD: Duration = Duration::from_secs(3600);
-/// Calls that were under way together are refused together, which says no more than one refusal does.
+/// Calls that were under way together are refused together, which says no more than one refusal
+/// does.
 const TOGETHER: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

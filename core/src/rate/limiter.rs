@@ -1,8 +1,8 @@
 //! The line before one EC2 action of one account and region: a token bucket, and whose turn it is.
 //!
-//! Nobody sleeps for a token. Who asks and has to wait keeps a reservation, under an id of its own, and
-//! asks again when told; asking again finds the same reservation. Turns go round by namespace, so that a
-//! thousand asks of one namespace delay another's first by one.
+//! Nobody sleeps for a token. Who asks and has to wait keeps a reservation, under an id of its own,
+//! and asks again when told; asking again finds the same reservation. Turns go round by namespace,
+//! so that a thousand asks of one namespace delay another's first by one.
 //!
 //! There is no clock here: `now` is a time since any epoch, the same for all calls to a limiter.
 
@@ -16,8 +16,9 @@ use super::adaptive::AdaptiveRate;
 /// is a hair too fast ends in a refused call.
 const REFILL_SHARE: f64 = 0.99;
 
-/// A reservation lapses when its owner is this late. Owners are woken by timers and may wait for a free
-/// worker, which takes seconds at worst; one that is later has forgotten the reservation, or died.
+/// A reservation lapses when its owner is this late. Owners are woken by timers and may wait for a
+/// free worker, which takes seconds at worst; one that is later has forgotten the reservation, or
+/// died.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Nobody is told to wait longer than this at once: when those ahead leave, the turn comes sooner
@@ -56,7 +57,8 @@ pub struct FairRateLimiter {
 #[derive(Debug, Clone)]
 struct NamespaceQueue {
     namespace: String,
-    /// The round in which the first reservation has its turn; each further reservation has the next.
+    /// The round in which the first reservation has its turn; each further reservation has the
+    /// next.
     round: u64,
     reservations: VecDeque<Reservation>,
 }
@@ -106,7 +108,8 @@ impl FairRateLimiter {
         Decision::Wait(wait)
     }
 
-    /// How long `id` still has to wait for its turn, if all ahead of it take theirs; none if it has no reservation.
+    /// How long `id` still has to wait for its turn, if all ahead of it take theirs; none if it has
+    /// no reservation.
     pub fn expected_wait(&mut self, id: &str, now: Duration) -> Option<Duration> {
         self.advance(now);
         let (queue, reservation) = self.find(id)?;
@@ -126,8 +129,9 @@ impl FairRateLimiter {
         }
     }
 
-    /// The first in turn, if its token is there sooner than it was told: those ahead of it have left, or did not come. It is
-    /// expected at once then, so that it is to be woken. `can_be_woken` says of an id whether its owner can be.
+    /// The first in turn, if its token is there sooner than it was told: those ahead of it have
+    /// left, or did not come. It is expected at once then, so that it is to be woken.
+    /// `can_be_woken` says of an id whether its owner can be.
     pub fn early(&mut self, now: Duration, can_be_woken: impl Fn(&str) -> bool) -> Option<String> {
         self.advance(now);
         let missing = (1.0 - self.tokens).max(0.0);
@@ -245,8 +249,8 @@ impl FairRateLimiter {
         })
     }
 
-    /// A new reservation behind the others of its namespace, or, for the first of a namespace, behind the
-    /// next turn of each other namespace.
+    /// A new reservation behind the others of its namespace, or, for the first of a namespace,
+    /// behind the next turn of each other namespace.
     fn join(&mut self, id: &str, namespace: &str, now: Duration) -> (usize, usize) {
         let reservation = Reservation {
             id: id.to_owned(),
@@ -269,8 +273,8 @@ impl FairRateLimiter {
         (queue, self.queues[queue].reservations.len() - 1)
     }
 
-    /// How many reservations have their turn before this one: all of earlier rounds, and in its own those
-    /// whose namespace joined earlier.
+    /// How many reservations have their turn before this one: all of earlier rounds, and in its own
+    /// those whose namespace joined earlier.
     fn ahead(&self, queue: usize, reservation: usize) -> usize {
         let round = self.queues[queue].round + reservation as u64;
         let others = self.queues.iter().enumerate().filter(|(at, _)| *at != queue);
@@ -569,8 +573,8 @@ mod tests {
         assert!(limiter.is_idle(now + seconds(631.0)));
     }
 
-    /// An AWS bucket of which others take half, and a line that always has someone waiting: how many calls are refused in
-    /// each ten minutes.
+    /// An AWS bucket of which others take half, and a line that always has someone waiting: how
+    /// many calls are refused in each ten minutes.
     fn refused_beside_others(tens_of_minutes: usize) -> Vec<usize> {
         let mut limiter = FairRateLimiter::new(ENDPOINTS, Duration::ZERO);
         let left = ENDPOINTS.refill_per_second / 2.0;
@@ -711,8 +715,8 @@ mod tests {
             }
         }
 
-        /// Whoever keeps asking when told gets a turn, in the time its reservation in the order of turns
-        /// takes, whatever new asks others add and whoever vanishes.
+        /// Whoever keeps asking when told gets a turn, in the time its reservation in the order of
+        /// turns takes, whatever new asks others add and whoever vanishes.
         #[test]
         fn nobody_starves(
             before in proptest::collection::vec(0..4_u8, 0..30),

@@ -553,7 +553,8 @@ fn open_egress_is_open_for_ipv6_where_the_vpc_is_and_closed_egress_is_closed_for
     let open = with_open_egress(ipv4.clone());
     let remove = |rules: &str| format!("remove egress rules from sg-own: {rules}");
     let add = "add egress rules to sg-own: all ::/0".to_owned();
-    // What is wanted, what is planned where a read has shown both rules, and what where the group is new.
+    // What is wanted, what is planned where a read has shown both rules, and what where the group
+    // is new.
     let cases = [
         (
             closed,

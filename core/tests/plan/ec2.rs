@@ -1,5 +1,5 @@
-//! A small model of EC2 and of the namespace's Services, as they answer to steps. What EC2 would refuse for good,
-//! fails the test: a plan only has steps that can run now.
+//! A small model of EC2 and of the namespace's Services, as they answer to steps. What EC2 would
+//! refuse for good, fails the test: a plan only has steps that can run now.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,7 +44,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Looks as the operator does: what status knows first, then by the owner's tags. What was missed twice is gone.
+    /// Looks as the operator does: what status knows first, then by the owner's tags. What was
+    /// missed twice is gone.
     pub(crate) fn look(&mut self, owner: &Owner) -> Observed {
         let ours = |tags: &BTreeMap<String, String>| owner.claim(tags) == Claim::Ours;
         let mut endpoints: Vec<_> = self
@@ -323,7 +324,8 @@ pub(crate) fn exceeds<'r>(quota: usize, rules: impl Iterator<Item = &'r Rule> + 
     count(true) > quota || count(false) > quota
 }
 
-/// Whether this is the one rule that a new group may have or not, so that AWS may answer either way; then it is alone.
+/// Whether this is the one rule that a new group may have or not, so that AWS may answer either
+/// way; then it is alone.
 fn settles_ipv6(fact: &ObservedGroup, direction: Direction, asked: &RuleSet) -> bool {
     let concerned =
         fact.ipv6_egress_unknown && direction == Direction::Egress && asked.contains_key(&rules::open_ipv6());

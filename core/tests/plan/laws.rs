@@ -1,4 +1,5 @@
-//! Laws of planning, held against a model of EC2: whatever is wanted, whatever is there, whatever crashes when.
+//! Laws of planning, held against a model of EC2: whatever is wanted, whatever is there, whatever
+//! crashes when.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +18,8 @@ use crate::ec2::{Refusal, World};
 use crate::observations::*;
 use crate::scenario::{Scenario, scenario};
 
-/// So many rounds of planning and applying are few: made anew, waited for, swapped, detached, cleaned up.
+/// So many rounds of planning and applying are few: made anew, waited for, swapped, detached,
+/// cleaned up.
 const FEW: usize = 12;
 
 /// Plans and applies until there is nothing left to do and EC2 is at rest; gives the last plan.
@@ -319,8 +321,8 @@ proptest! {
     }
 }
 
-/// What was carried out until nothing was left to do, as actions, and what was then seen; none where EC2 refused something
-/// for a while, or where something had to be looked for again.
+/// What was carried out until nothing was left to do, as actions, and what was then seen; none
+/// where EC2 refused something for a while, or where something had to be looked for again.
 fn carried_out(world: &World, planned: impl Fn(&Observed) -> Plan) -> Option<(Vec<&'static str>, Observed)> {
     let mut world = world.clone();
     let mut done = Vec::new();
@@ -452,7 +454,8 @@ fn left_alone(before: &World) -> World {
     world
 }
 
-/// Nothing was deleted, nothing of somebody else's changed, and what was ours carries the mark in place of our tags.
+/// Nothing was deleted, nothing of somebody else's changed, and what was ours carries the mark in
+/// place of our tags.
 fn check_released(world: &World, before: &World) {
     let owners = [tags::CLUSTER, tags::NAMESPACE, tags::NAME, tags::UID];
     let mut expected = before.clone();

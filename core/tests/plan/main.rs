@@ -1,4 +1,5 @@
-//! What planning promises: tables of cases, and laws that hold whatever is desired and whatever is there.
+//! What planning promises: tables of cases, and laws that hold whatever is desired and whatever is
+//! there.
 
 mod cases;
 mod deletion;

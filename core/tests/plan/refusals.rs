@@ -1,4 +1,5 @@
-//! What AWS or the API server refuses holds up nothing that does not depend on it, and nobody is told that it was done.
+//! What AWS or the API server refuses holds up nothing that does not depend on it, and nobody is
+//! told that it was done.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Random wishes, and random worlds to fulfil them in: ours and drifted, half made, lost, somebody else's.
+//! Random wishes, and random worlds to fulfil them in: ours and drifted, half made, lost, somebody
+//! else's.
 
 use std::collections::BTreeMap;
 
@@ -282,7 +283,8 @@ fn arrange(
     }
     if let Some((tagged, ingress, egress)) = &group {
         let fact = group_fact(&tagged.apply(&desired), ingress.clone(), egress.clone());
-        // A lost group that status does not know has the name of the one to be made: CreateSecurityGroup refuses.
+        // A lost group that status does not know has the name of the one to be made:
+        // CreateSecurityGroup refuses.
         if tagged.known || tagged.lost.is_some() {
             world.known_group = Some(fact.id.clone());
         }
