@@ -1,5 +1,6 @@
-//! The VPCEndpoint controller: one file for each stage of the way of the data.
+//! The VPCEndpoint controller: one file for each stage of the data path.
 
+mod access;
 mod acknowledged;
 pub mod apply;
 mod bind;
@@ -12,6 +13,7 @@ mod explain;
 pub mod memory;
 pub mod observe;
 mod permission;
+mod prepare;
 pub mod preview;
 pub mod queues;
 pub mod reconcile;
@@ -20,4 +22,5 @@ mod report;
 pub mod semaphore;
 pub mod service;
 pub mod status;
+mod stop;
 pub mod watches;

@@ -16,7 +16,8 @@ use vpce_core::resolve::{Binding, Resolved};
 use vpce_core::target::Target;
 
 use super::acknowledged::add_finalizer;
-use super::reconcile::{As, Next, Reconciliation};
+use super::prepare::As;
+use super::reconcile::{Next, Reconciliation};
 use super::status::{self, Findings, Standing};
 use crate::k8s::finalizer;
 use crate::k8s::writes::Write;

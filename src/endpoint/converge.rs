@@ -1,183 +1,262 @@
-//! Observes, plans and applies until there is nothing left to do now.
+//! Observes, plans and applies, again after each change, until there is nothing left to do now.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use vpce_core::api::{DeletionPolicy, VPCEndpointSpec};
 use vpce_core::conditions::{EventKind, Finding, Reason};
-use vpce_core::desired::{self, Desired};
+use vpce_core::desired;
 use vpce_core::observed::{Lookup, Observed};
 use vpce_core::plan::{self, Plan, PlanContext, Step, simulate};
 use vpce_core::resolve::{Resolved, Writes};
-use vpce_core::tags::{self, Owner};
+use vpce_core::tags;
 
-use super::apply::{ASK_AGAIN, Applier, apply};
+use super::access::Access;
+use super::apply::{ASK_AGAIN, Applied, Applier, apply};
 use super::memory::PlannedChanges;
 use super::observe::{self, Age, observe};
+use super::prepare::Prepared;
 use super::reconcile::{Next, Reconciliation};
 use super::status;
-use crate::aws::ec2::Ec2;
+use super::stop::Stop;
+use crate::aws::Permitted;
 use crate::aws::region::Region;
 
-/// A reconciliation plans anew after each change; one that still changes things after so many rounds goes on in the next.
-const MOST_ROUNDS: usize = 8;
 /// A message that lists steps ends after so many characters: rules may be many.
 const LONGEST_LIST: usize = 2000;
 
-impl Reconciliation<'_> {
-    /// Observes, plans and applies until there is nothing left to do now, then says how things stand.
-    pub(super) async fn converge(
-        &mut self,
-        spec: Option<&VPCEndpointSpec>,
-        resolved: &Resolved,
-        desired: Option<&Desired>,
-        policy: Result<DeletionPolicy, &Finding>,
-        region: &Arc<Region>,
-        ec2: &Ec2,
-    ) -> Result<Next, kube::Error> {
-        let (mut age, cut_off) = self.ctx.memories.with(&self.object, |memory| {
+/// What the rounds of one reconcile share.
+pub(super) struct Rounds {
+    begun: Instant,
+    /// How old what is observed may be.
+    age: Duration,
+    /// Whether AWS may still be written.
+    permitted: Permitted,
+    /// What was done, in words.
+    done: Vec<String>,
+}
+
+/// What was observed, and what follows from it beside a plan.
+pub(super) struct Observation {
+    pub(super) seen: Observed,
+    /// The id under which creation is paused in the region, if it is.
+    paused: Option<String>,
+    /// How long until a further read confirms that nothing of the object is in AWS.
+    unconfirmed: Option<Duration>,
+}
+
+impl Observation {
+    pub(super) fn of(seen: Observed) -> Self {
+        Self {
+            seen,
+            paused: None,
+            unconfirmed: None,
+        }
+    }
+}
+
+impl Rounds {
+    pub(super) fn begin(reconciliation: &Reconciliation<'_>, prepared: &Prepared, access: &Access) -> Self {
+        let Reconciliation { ctx, object, owner, .. } = reconciliation;
+        let desired = prepared.desired.as_ref();
+        let (age, cut_off) = ctx.memories.with(object, |memory| {
             if desired.is_some() {
                 // What was not there before may be made from here on.
                 memory.absent_since = None;
             }
             // A read that has begun since will do.
             let asked = memory.look_now.take();
-            let age = asked.map_or(self.ctx.shared.settings.resync_interval, |asked| asked.elapsed());
+            let age = asked.map_or(ctx.shared.settings.resync_interval, |asked| asked.elapsed());
             (age, std::mem::take(&mut memory.cut_off))
         });
         if cut_off {
-            region.invalidate();
+            access.region.invalidate();
         }
         if let Some(service) = desired.and_then(|desired| desired.service.as_ref()) {
-            let Owner { namespace, name, .. } = &self.owner;
-            self.ctx.names.wait(namespace, name, &service.name);
+            ctx.names.wait(&owner.namespace, &owner.name, &service.name);
         }
-        let begun = Instant::now();
-        let permitted = self.permission(spec, resolved);
-        let mut repaired = Vec::new();
-        for _ in 0..MOST_ROUNDS {
-            let status = self.object.status.clone();
-            if let Err(error) = observe(self.ctx, region, ec2, &self.owner, &status, Age(age)).await {
-                return self.not_seen(resolved, ec2, error).await;
-            }
-            age = self.ctx.shared.settings.resync_interval;
-            let mut seen = observe::found(self.ctx, region, &self.owner, &self.object, &status, desired);
-            if self.takes_over(&seen) {
-                // What the snapshot says of it may be old news: another may own it by now, or have let go of it.
-                if let Some(settled) = region.find(&self.owner, (None, None)).settles_at {
-                    return Ok(Next::NotBefore(settled.saturating_duration_since(Instant::now())));
-                }
-                if region.read_at().is_none_or(|read| read < begun) {
-                    region.invalidate();
-                    continue;
-                }
-                // What is to go when an object is bound again is never its own by its id: the schema would hold the spec to it.
-                if self.moving.is_none() {
-                    self.acknowledge(&seen).await?;
-                    continue;
-                }
-            }
-            if let Some(plan) = self.unproven_on_the_way(&seen) {
-                let next = self.next(region, &seen, &plan, resolved);
-                return self.conclude(resolved, desired, &seen, plan, next).await;
-            }
-            let held = region.held(|hold| self.ctx.shared.is_released(&resolved.binding.account_id, hold));
-            if desired.is_some()
-                && seen.endpoint == Lookup::Deleted
-                && held.is_none()
-                && resolved.writes == Writes::Allowed
-            {
-                self.count_deletion().await?;
-                continue;
-            }
-            if seen.group == Lookup::Deleted {
-                // Nothing remembers it; another is made where one is wanted.
-                seen.group = Lookup::Absent;
-            }
-            if desired.is_none()
-                && self.may_be_unseen(&seen)
-                && let Some(wait) = self.confirm_absence(region)
-            {
-                return self
-                    .conclude(resolved, desired, &seen, absence_unconfirmed(), Next::After(wait))
-                    .await;
-            }
-            let mut plan = self.plan(desired, policy, &seen, held.as_deref());
-            if let Writes::Frozen(finding) = &resolved.writes {
-                let simulated = simulate(&seen, desired, |seen| self.plan(desired, policy, seen, held.as_deref()));
-                self.hold_back(resolved, finding, &simulated.steps, &mut plan);
-            }
-            if held.is_some() {
-                self.ctx.shared.requeuer.account(&resolved.binding.account);
-            }
-            // That it is Ready for this generation is only what its status says; nothing is done on the strength of that.
-            if plan.steps.iter().any(Step::is_in_aws) {
-                match self.check_groups(region, ec2, desired).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(finding)) => return self.report_bad_spec(resolved, finding).await,
-                    Err(error) => return self.not_seen(resolved, ec2, error).await,
-                }
-            }
-            let token = desired.map(|desired| {
-                let incarnation = status.incarnation.unwrap_or(0);
-                desired::client_token(&self.owner, desired, resolved, incarnation)
-            });
-            let applier = Applier {
-                ctx: self.ctx,
-                object: &self.object,
-                owner: &self.owner,
-                account: &resolved.binding.account,
-                role: resolved.role.as_str(),
-                region,
-                ec2,
-                client_token: token.as_deref(),
-                permitted: &permitted,
-            };
-            let applied = apply(&applier, &plan.steps).await;
-            repaired.extend(applied.done.iter().cloned());
-            if applied.replayed {
-                self.count_deletion().await?;
-                continue;
-            }
-            if applied.forbidden {
-                self.record_repairs(&repaired);
-                return Ok(Next::NotBefore(ASK_AGAIN));
-            }
-            if applied.learned || !applied.done.is_empty() {
-                continue;
-            }
-            let nothing_to_do = plan.steps.is_empty();
-            if nothing_to_do && desired.is_none() && plan.endpoint.ok && plan.service.ok {
-                if self.moving.is_some() {
-                    return self.unbind().await;
-                }
-                self.record_deletion(policy, &seen);
-                return self.remove_finalizer().await;
-            }
-            if nothing_to_do && plan.endpoint.ok {
-                self.ctx.memories.converged(&self.object);
-            }
-            self.record_repairs(&repaired);
-            let soon = applied
-                .retry
-                .filter(|time| *time <= self.ctx.shared.settings.poll_interval);
-            if let Some(time) = soon.filter(|_| !applied.failed) {
-                // Not worth a write to the API server.
-                return Ok(Next::NotBefore(time));
-            }
-            let rest = self.next(region, &seen, &plan, resolved);
-            let next = applied.retry.map_or(rest, |retry| rest.not_after(retry));
-            let (progress, mut told) = (applied.progress, plan.clone());
-            progress.tell(&mut told);
-            return self.conclude(resolved, desired, &seen, told, next).await;
+        Self {
+            begun: Instant::now(),
+            age,
+            permitted: reconciliation.permission(prepared.spec.as_ref(), &prepared.resolved),
+            done: Vec::new(),
         }
-        tracing::warn!(
-            namespace = self.owner.namespace,
-            name = self.owner.name,
-            "still changing things; going on in a moment"
-        );
-        Ok(Next::NotBefore(region.next_tick()))
+    }
+}
+
+impl Reconciliation<'_> {
+    /// What AWS and Kubernetes hold for the object. None: what was observed had to be written down first, or is too old to act on.
+    pub(super) async fn observe(
+        &mut self,
+        prepared: &Prepared,
+        access: &Access,
+        rounds: &mut Rounds,
+    ) -> Result<Option<Observation>, Stop> {
+        let Prepared { resolved, desired, .. } = prepared;
+        let region = &access.region;
+        let status = self.object.status.clone();
+        let read = observe(self.ctx, region, &access.ec2, &self.owner, &status, Age(rounds.age)).await;
+        read.map_err(|error| access.unread(error))?;
+        rounds.age = self.ctx.shared.settings.resync_interval;
+        let seen = observe::found(self.ctx, region, &self.owner, &self.object, &status, desired.as_ref());
+        if self.takes_over(&seen) {
+            // What the snapshot says of it may be outdated: another may own it by now, or have given it up.
+            if let Some(consistent) = region.find(&self.owner, (None, None)).settles_at {
+                let left = consistent.saturating_duration_since(Instant::now());
+                return Err(Stop::Requeue(Next::NotBefore(left)));
+            }
+            if region.read_at().is_none_or(|read| read < rounds.begun) {
+                region.invalidate();
+                return Ok(None);
+            }
+            // What is to go when an object is bound again is never its own by its id: the schema would hold the spec to it.
+            if self.moving.is_none() {
+                self.acknowledge(&seen).await?;
+                return Ok(None);
+            }
+        }
+        let mut observation = Observation::of(seen);
+        if self.unproven_on_the_way(&observation.seen).is_some() {
+            return Ok(Some(observation));
+        }
+        observation.paused = region.held(|id| self.ctx.shared.is_released(&resolved.binding.account_id, id));
+        if observation.paused.is_some() {
+            self.ctx.shared.requeuer.account(&resolved.binding.account);
+        }
+        if desired.is_some()
+            && observation.seen.endpoint == Lookup::Deleted
+            && observation.paused.is_none()
+            && resolved.writes == Writes::Allowed
+        {
+            self.count_deletion().await?;
+            return Ok(None);
+        }
+        if observation.seen.group == Lookup::Deleted {
+            // Nothing remembers it; another is made where one is wanted.
+            observation.seen.group = Lookup::Absent;
+        }
+        if desired.is_none() && self.may_be_unseen(&observation.seen) {
+            observation.unconfirmed = self.confirm_absence(region);
+        }
+        Ok(Some(observation))
+    }
+
+    /// What to do now. Where nothing may be changed: no steps, and findings that name them.
+    pub(super) fn plan(&mut self, prepared: &Prepared, observation: &Observation) -> Plan {
+        if let Some(plan) = self.unproven_on_the_way(&observation.seen) {
+            return plan;
+        }
+        if observation.unconfirmed.is_some() {
+            return absence_unconfirmed();
+        }
+        let mut plan = self.steps_from(prepared, observation, &observation.seen);
+        if let Writes::Frozen(why) = &prepared.resolved.writes {
+            let steps = self.all_steps(prepared, observation);
+            self.hold_back(&prepared.resolved, why, &steps, &mut plan);
+        }
+        plan
+    }
+
+    /// All steps to where nothing is left to be done, if AWS does as it is told.
+    pub(super) fn all_steps(&self, prepared: &Prepared, observation: &Observation) -> Vec<Step> {
+        let simulated = simulate(&observation.seen, prepared.desired.as_ref(), |seen| {
+            self.steps_from(prepared, observation, seen)
+        });
+        simulated.steps
+    }
+
+    pub(super) fn steps_from(&self, prepared: &Prepared, observation: &Observation, seen: &Observed) -> Plan {
+        let Some(desired) = &prepared.desired else {
+            return plan::plan_deletion(&self.owner, seen, prepared.deletion());
+        };
+        let context = PlanContext {
+            tag_keys: &self.object.status.tag_keys,
+            paused: observation.paused.as_deref(),
+            fallbacks: self.ctx.memories.with(&self.object, |memory| memory.fallbacks),
+        };
+        plan::plan(&self.owner, desired, seen, context)
+    }
+
+    /// Carries out the steps. None: something has changed, so it is observed and planned again.
+    pub(super) async fn apply<'p>(
+        &mut self,
+        prepared: &Prepared,
+        access: &Access,
+        plan: &'p Plan,
+        rounds: &mut Rounds,
+    ) -> Result<Option<Applied<'p>>, Stop> {
+        let Prepared { resolved, desired, .. } = prepared;
+        // That it is Ready for this generation is only what its status says; nothing is done on the strength of that.
+        if plan.steps.iter().any(Step::is_in_aws) {
+            self.check_groups(access, desired.as_ref()).await?;
+        }
+        let token = desired.as_ref().map(|desired| {
+            let incarnation = self.object.status.incarnation.unwrap_or(0);
+            desired::client_token(&self.owner, desired, resolved, incarnation)
+        });
+        let applier = Applier {
+            ctx: self.ctx,
+            object: &self.object,
+            owner: &self.owner,
+            account: &resolved.binding.account,
+            role: resolved.role.as_str(),
+            region: &access.region,
+            ec2: &access.ec2,
+            client_token: token.as_deref(),
+            permitted: &rounds.permitted,
+        };
+        let applied = apply(&applier, &plan.steps).await;
+        rounds.done.extend(applied.done.iter().cloned());
+        if applied.replayed {
+            self.count_deletion().await?;
+            return Ok(None);
+        }
+        if applied.forbidden {
+            self.record_repairs(&rounds.done);
+            return Err(Stop::Requeue(Next::NotBefore(ASK_AGAIN)));
+        }
+        let changed = applied.learned || !applied.done.is_empty();
+        Ok((!changed).then_some(applied))
+    }
+
+    /// Nothing is left that can be done now: the object goes, or its status says how it stands.
+    pub(super) async fn finish(
+        &mut self,
+        prepared: &Prepared,
+        access: &Access,
+        observation: &Observation,
+        plan: &Plan,
+        applied: Applied<'_>,
+        rounds: &Rounds,
+    ) -> Result<Next, kube::Error> {
+        let Prepared { resolved, desired, .. } = prepared;
+        let idle = plan.steps.is_empty();
+        if idle && desired.is_none() && plan.endpoint.ok && plan.service.ok {
+            if self.moving.is_some() {
+                return self.unbind().await;
+            }
+            self.record_deletion(prepared.deletion(), &observation.seen);
+            return self.remove_finalizer().await;
+        }
+        if idle && plan.endpoint.ok {
+            self.ctx.memories.converged(&self.object);
+        }
+        self.record_repairs(&rounds.done);
+        let soon = applied
+            .retry
+            .filter(|time| *time <= self.ctx.shared.settings.poll_interval);
+        if let Some(time) = soon.filter(|_| !applied.failed) {
+            // Not worth a write to the API server.
+            return Ok(Next::NotBefore(time));
+        }
+        let rest = match observation.unconfirmed {
+            Some(wait) => Next::After(wait),
+            None => self.next(&access.region, &observation.seen, plan, resolved),
+        };
+        let next = applied.retry.map_or(rest, |retry| rest.not_after(retry));
+        let mut told = plan.clone();
+        applied.progress.tell(&mut told);
+        self.conclude(resolved, desired.as_ref(), &observation.seen, told, next)
+            .await
     }
 
     /// Says in place of doing.
@@ -202,24 +281,6 @@ impl Reconciliation<'_> {
                 *finding = Finding::bad(why.reason, message);
             }
         }
-    }
-
-    pub(super) fn plan(
-        &self,
-        desired: Option<&Desired>,
-        policy: Result<DeletionPolicy, &Finding>,
-        seen: &Observed,
-        held: Option<&str>,
-    ) -> Plan {
-        let Some(desired) = desired else {
-            return plan::plan_deletion(&self.owner, seen, policy);
-        };
-        let context = PlanContext {
-            tag_keys: &self.object.status.tag_keys,
-            paused: held,
-            fallbacks: self.ctx.memories.with(&self.object, |memory| memory.fallbacks),
-        };
-        plan::plan(&self.owner, desired, seen, context)
     }
 
     /// Whether something was made for another object of this name, and this one finds it for the first time.

@@ -14,10 +14,10 @@ use vpce_core::resolve::{Resolved, Writes};
 use super::explain::explain;
 use super::memory::Tried;
 use super::queues;
-use super::reconcile::{Next, Reconciliation, not_ready};
+use super::reconcile::{Next, Reconciliation};
 use super::refused::forget_session;
 use super::status::{self, Findings, Standing};
-use crate::aws::ec2::Ec2;
+use super::stop::{Unread, not_ready};
 use crate::aws::region::{RefreshError, Region};
 use crate::aws::sessions::Refusal;
 use crate::backoff::jitter;
@@ -32,9 +32,8 @@ const POLL_SELDOM: u32 = 12;
 
 impl Reconciliation<'_> {
     /// The role cannot be assumed: what exists stays as it was last seen, and what was Ready says that changes are paused.
-    pub(super) async fn refused(&mut self, resolved: &Resolved, refusal: &Refusal) -> Result<Next, kube::Error> {
+    pub(super) async fn refused(&mut self, account: &str, refusal: &Refusal) -> Result<Next, kube::Error> {
         // The AWSAccount asks STS again, and wakes all who wait once it is let in.
-        let account = &resolved.binding.account;
         if crate::account::is_ready(&self.ctx.shared, account) {
             self.ctx.shared.requeuer.account(account);
         }
@@ -52,22 +51,23 @@ impl Reconciliation<'_> {
     }
 
     /// The snapshot could not be read.
-    pub(super) async fn not_seen(
-        &mut self,
-        resolved: &Resolved,
-        ec2: &Ec2,
-        error: RefreshError,
-    ) -> Result<Next, kube::Error> {
+    pub(super) async fn not_seen(&mut self, unread: Unread) -> Result<Next, kube::Error> {
+        let Unread {
+            error,
+            binding,
+            role,
+            ec2,
+        } = unread;
         let error = match error {
             RefreshError::Busy(time) => return Ok(Next::NotBefore(time)),
             RefreshError::Failed(error) => error,
         };
         if error.is_expired_session() {
-            forget_session(self.ctx, &resolved.binding.account, ec2).await;
+            forget_session(self.ctx, &binding.account, &ec2).await;
         }
         let passing = matches!(error.class, Class::Throttled | Class::Transient);
-        let finding = explain(&error, resolved.role.as_str(), &ec2.account_id, &ec2.region);
-        crate::account::record_event(&self.ctx.shared, &resolved.binding.account, &finding, error.action);
+        let finding = explain(&error, &role, &ec2.account_id, &ec2.region);
+        crate::account::record_event(&self.ctx.shared, &binding.account, &finding, error.action);
         let next = self.backoff(&finding);
         if !(passing && self.was_ready && self.ctx.memories.failures(&self.object) < PATIENCE) {
             // Nothing is known that speaks against what was Ready.
@@ -75,7 +75,7 @@ impl Reconciliation<'_> {
                 Findings::account(finding)
             } else {
                 Findings {
-                    account: Some(status::account_resolved(&resolved.binding)),
+                    account: Some(status::account_resolved(&binding)),
                     endpoint: Some(finding),
                     service: None,
                 }
@@ -214,15 +214,6 @@ impl Reconciliation<'_> {
         self.write(status, &findings).await?;
         self.ctx.memories.succeeded(&self.object);
         Ok(next)
-    }
-
-    pub(super) async fn report_bad_spec(&mut self, resolved: &Resolved, finding: Finding) -> Result<Next, kube::Error> {
-        let findings = Findings {
-            account: Some(status::account_resolved(&resolved.binding)),
-            endpoint: Some(finding),
-            service: None,
-        };
-        self.report(findings).await
     }
 
     /// Says how things stand without having looked at AWS.

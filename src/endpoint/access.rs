@@ -1,0 +1,179 @@
+//! The way into an AWS account: a session, a permit, the region; and for an object that is not bound yet, whether there is room.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use vpce_core::conditions::Finding;
+use vpce_core::desired::Desired;
+use vpce_core::guardrails;
+use vpce_core::ids::GroupId;
+use vpce_core::resolve::{Binding, Resolved, Writes};
+
+use super::observe::{Age, observe};
+use super::prepare::Prepared;
+use super::reconcile::{Next, Reconciliation};
+use super::semaphore::Permit;
+use super::status::{self, Findings};
+use super::stop::{Stop, Unread};
+use crate::aws::ec2::Ec2;
+use crate::aws::region::{RefreshError, Region};
+
+/// An AWS account in a region, opened with the session of the account's role.
+pub(super) struct Access {
+    pub(super) region: Arc<Region>,
+    pub(super) ec2: Ec2,
+    binding: Binding,
+    role: String,
+}
+
+impl Access {
+    /// AWS could not be read.
+    pub(super) fn unread(&self, error: RefreshError) -> Stop {
+        Stop::Unread(Box::new(Unread {
+            error,
+            binding: self.binding.clone(),
+            role: self.role.clone(),
+            ec2: self.ec2.clone(),
+        }))
+    }
+}
+
+impl Reconciliation<'_> {
+    /// One of the few permits to work in this AWS account at once. Who is refused a session takes none from the others.
+    pub(super) async fn enter(&self, resolved: &Resolved) -> Result<Permit, Stop> {
+        let binding = &resolved.binding;
+        let role = self
+            .ctx
+            .shared
+            .session_key(&binding.account, &resolved.role, &resolved.account);
+        if let Some(refusal) = self.ctx.shared.sessions.refusal(&role).await {
+            return Err(Stop::NoSession {
+                account: binding.account.clone(),
+                refusal,
+            });
+        }
+        let account_id = binding.account_id.as_str();
+        self.ctx
+            .semaphore
+            .enter(account_id, &self.owner.namespace, &self.owner.name)
+            .ok_or(Stop::Requeue(Next::WhenRoom))
+    }
+
+    /// The session of the account's role, and the region.
+    pub(super) async fn open(&self, resolved: &Resolved) -> Result<Access, Stop> {
+        let binding = &resolved.binding;
+        let role = self
+            .ctx
+            .shared
+            .session_key(&binding.account, &resolved.role, &resolved.account);
+        let session = self
+            .ctx
+            .shared
+            .sessions
+            .get(&role)
+            .await
+            .map_err(|refusal| Stop::NoSession {
+                account: binding.account.clone(),
+                refusal,
+            })?;
+        let (region, ec2) = self.ctx.shared.in_region(&session, &binding.region);
+        Ok(Access {
+            region,
+            ec2,
+            binding: binding.clone(),
+            role: resolved.role.as_str().to_owned(),
+        })
+    }
+
+    /// Admits what is desired: its account has room, its groups may be used, its region can be read; then it is bound.
+    pub(super) async fn admit(&mut self, prepared: &Prepared, access: &Access) -> Result<(), Stop> {
+        let Prepared { resolved, .. } = prepared;
+        let Some(desired) = &prepared.desired else {
+            return Ok(());
+        };
+        let is_bound = status::binding(&self.object.status).is_some();
+        let may_write = resolved.writes == Writes::Allowed;
+        if !is_bound && resolved.account.max_endpoints.is_some() {
+            let age = self.ctx.shared.settings.account_probe_interval;
+            let read = access.region.read_retained(&access.ec2, age).await;
+            read.map_err(|error| access.unread(error))?;
+        }
+        self.check_capacity(resolved, false).map_err(|full| {
+            crate::account::record_event(&self.ctx.shared, &resolved.binding.account, &full, "");
+            Findings::account(full)
+        })?;
+        if !self.was_ready && may_write {
+            self.check_groups(access, Some(desired)).await?;
+        }
+        if !is_bound {
+            // A binding is for good: not to a region that cannot be read, where nothing could be made, nor the object deleted.
+            let age = Age(self.ctx.shared.settings.resync_interval);
+            let read = observe(
+                self.ctx,
+                &access.region,
+                &access.ec2,
+                &self.owner,
+                &self.object.status,
+                age,
+            )
+            .await;
+            read.map_err(|error| access.unread(error))?;
+        }
+        // Capacity is reserved last: what cannot be bound takes none.
+        self.check_capacity(resolved, may_write).map_err(Findings::account)?;
+        if is_bound || may_write {
+            let bound = self.bind(prepared.spec.as_ref(), resolved, desired).await?;
+            if !bound {
+                self.ctx.capacity.release(&self.owner.uid);
+                return Err(Stop::Requeue(Next::After(Duration::ZERO)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the account has room for an object that is not bound yet; `reserve`: it is bound next.
+    pub(super) fn check_capacity(&self, resolved: &Resolved, reserve: bool) -> Result<(), Finding> {
+        match resolved.account.max_endpoints {
+            Some(most) if status::binding(&self.object.status).is_none() => {
+                let account = &resolved.binding.account;
+                let account_id = &resolved.binding.account_id;
+                let without_object = self.ctx.shared.regions.endpoints_without_object(account_id);
+                self.ctx.capacity.admit(
+                    &self.ctx.shared.caches,
+                    &self.object,
+                    account,
+                    most,
+                    without_object,
+                    reserve,
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the groups of others that the spec names may be used: asked once for a generation, and never at rest.
+    pub(super) async fn check_groups(&self, access: &Access, desired: Option<&Desired>) -> Result<(), Stop> {
+        let ids: Vec<GroupId> = desired
+            .map(|desired| guardrails::named_groups(desired).into_iter().cloned().collect())
+            .unwrap_or_default();
+        let generation = self.object.metadata.generation;
+        let memories = &self.ctx.memories;
+        let checked = memories.with(&self.object, |memory| memory.groups_checked);
+        if ids.is_empty() || checked == generation {
+            return Ok(());
+        }
+        // However often a spec is edited, AWS is asked once a poll interval for it.
+        let now = Instant::now();
+        let poll = self.ctx.shared.settings.poll_interval;
+        let asked = memories.with(&self.object, |memory| memory.groups_asked);
+        if let Some(left) = asked.and_then(|asked| (asked + poll).checked_duration_since(now)) {
+            return Err(access.unread(RefreshError::Busy(left)));
+        }
+        memories.with(&self.object, |memory| memory.groups_asked = Some(now));
+        let groups = access.region.read_groups(&access.ec2, &ids).await;
+        let groups = groups.map_err(|error| access.unread(error))?;
+        guardrails::check_groups(&self.owner, &groups).map_err(|finding| Stop::bad_spec(&access.binding, finding))?;
+        memories.with(&self.object, |memory| memory.groups_checked = generation);
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! The stages before AWS is asked: resolve, desired, authorize. The controller, read-only mode and the subcommand `plan` share them.
+
+use kube::ResourceExt;
+use vpce_core::api::{DeletionPolicy, ENDPOINT_FINALIZER, KOPF_ANNOTATION_PREFIX, KOPF_FINALIZER, VPCEndpointSpec};
+use vpce_core::authorize::{authorize, authorize_deletion};
+use vpce_core::conditions::{Finding, Reason};
+use vpce_core::desired::{self, Desired};
+use vpce_core::metadata::Allowed;
+use vpce_core::resolve::{self, Resolved, Subject, Writes};
+
+use super::reconcile::{Next, Reconciliation};
+use super::status::{self, Findings};
+use super::stop::Stop;
+use crate::k8s::caches::Endpoint;
+use crate::k8s::finalizer;
+use crate::settings::Mode;
+
+/// As what an object is resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum As {
+    /// As it is: bound, or not yet.
+    Bound,
+    /// As if it were bound to nothing.
+    New,
+    /// As one that is to have nothing left where it is bound.
+    Leaving,
+}
+
+/// What is known of an object before AWS is asked.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// None where it does not parse, and is being deleted.
+    pub(super) spec: Option<VPCEndpointSpec>,
+    /// Its account, and whether AWS may be written.
+    pub(super) resolved: Resolved,
+    /// None where nothing is to be left.
+    pub(super) desired: Option<Desired>,
+    /// What becomes of its resources once nothing is desired; or why that which it asks for is not done.
+    deletion: Result<DeletionPolicy, Finding>,
+}
+
+impl Prepared {
+    pub(super) fn deletion(&self) -> Result<DeletionPolicy, &Finding> {
+        self.deletion.as_ref().copied()
+    }
+}
+
+impl Reconciliation<'_> {
+    /// Resolves the account, completes the spec, and checks what it asks for against guardrails and settings.
+    pub(super) fn prepare(&mut self) -> Result<Prepared, Stop> {
+        if is_legacy(&self.object) {
+            return Err(Findings::account(status::legacy_unsettled()).into());
+        }
+        if self.deleting && !finalizer::has(&*self.object, ENDPOINT_FINALIZER) {
+            return Err(Stop::Requeue(Next::Gone));
+        }
+        let (spec, policy) = self.parse()?;
+        self.compare_binding(spec.as_ref())?;
+        let resolved = self.resolve(spec.as_ref());
+        let account = resolved.as_ref().ok().map(|resolved| resolved.binding.account.clone());
+        self.ctx
+            .memories
+            .with(&self.object, |memory| memory.resolved_to = account);
+        let mut resolved = resolved.map_err(|finding| match finding.reason {
+            // Nothing is made before it is bound.
+            _ if self.deleting && status::binding(&self.object.status).is_none() => Stop::NeverBound(finding),
+            Reason::AccountDecommissioned if self.leaves() => Stop::Decommissioned(finding),
+            _ => Findings::account(finding).into(),
+        })?;
+        let desired = match spec.as_ref().filter(|_| !self.leaves()) {
+            Some(spec) => Some(self.authorized(spec, &mut resolved)?),
+            None => None,
+        };
+        let deletion = if self.moving.is_some() {
+            // It was never Ready, so nothing is retained.
+            Ok(DeletionPolicy::Delete)
+        } else {
+            authorize_deletion(policy, &resolved, &self.owner.namespace)
+        };
+        Ok(Prepared {
+            spec,
+            resolved,
+            desired,
+            deletion,
+        })
+    }
+
+    fn parse(&self) -> Result<(Option<VPCEndpointSpec>, Option<DeletionPolicy>), Stop> {
+        match self.object.spec.clone() {
+            Ok(spec) => {
+                let policy = spec.deletion_policy;
+                Ok((Some(spec), policy))
+            }
+            Err(unparsed) if self.deleting => Ok((None, unparsed.deletion_policy())),
+            Err(unparsed) => Err(Findings::account(status::does_not_parse(&unparsed.error)).into()),
+        }
+    }
+
+    pub(super) fn resolve(&self, spec: Option<&VPCEndpointSpec>) -> Result<Resolved, Finding> {
+        match self.moving {
+            // What the spec says is not asked of where it leaves.
+            Some(_) => self.resolve_as(None, As::Leaving),
+            None => self.resolve_as(spec, As::Bound),
+        }
+    }
+
+    pub(super) fn resolve_as(&self, spec: Option<&VPCEndpointSpec>, how: As) -> Result<Resolved, Finding> {
+        let caches = &self.ctx.shared.caches;
+        let labels = caches.labels_of(&self.owner.namespace);
+        let binding = status::binding(&self.object.status).filter(|_| how != As::New);
+        let subject = Subject {
+            namespace: &self.owner.namespace,
+            labels: labels.as_ref(),
+            binding: binding.as_ref(),
+            account: spec.and_then(|spec| spec.account.as_deref()),
+            region: spec.and_then(|spec| spec.region.as_deref()),
+            deleting: self.deleting || how == As::Leaving,
+            read_only: self.ctx.shared.settings.mode == Mode::ReadOnly,
+        };
+        let accounts = match &binding {
+            Some(binding) => caches.account(&binding.account).into_iter().collect(),
+            None => {
+                let mut mapping = caches.accounts_mapping(&self.owner.namespace);
+                // One that is being deleted takes nobody new.
+                mapping.retain(|account| account.metadata.deletion_timestamp.is_none());
+                mapping
+            }
+        };
+        let names: Vec<String> = accounts.iter().map(|account| account.name_any()).collect();
+        let views: Vec<resolve::Account<'_>> = accounts
+            .iter()
+            .zip(&names)
+            .map(|(account, name)| resolve::Account {
+                name,
+                spec: account.spec.as_ref().map_err(|unparsed| unparsed.error.as_str()),
+            })
+            .collect();
+        resolve::resolve(subject, &views)
+    }
+
+    /// What the spec asks for. Where it may not ask for that any more, an endpoint that exists is observed and left as it is.
+    fn authorized(&self, spec: &VPCEndpointSpec, resolved: &mut Resolved) -> Result<Desired, Stop> {
+        let bad_spec = |resolved: &Resolved, finding| Stop::bad_spec(&resolved.binding, finding);
+        let (desired, allowed) = self
+            .desired(spec, resolved)
+            .map_err(|finding| bad_spec(resolved, finding))?;
+        let exists = status::binding(&self.object.status).is_some() && self.object.status.vpc_endpoint_id.is_some();
+        match allowed {
+            Ok(()) => {}
+            Err(not_allowed) if exists => resolved.writes = Writes::Frozen(not_allowed),
+            Err(not_allowed) => return Err(bad_spec(resolved, not_allowed)),
+        }
+        Ok(desired)
+    }
+
+    /// What the spec asks for, and whether the account and the operator's settings allow it.
+    pub(super) fn desired(
+        &self,
+        spec: &VPCEndpointSpec,
+        resolved: &Resolved,
+    ) -> Result<(Desired, Result<(), Finding>), Finding> {
+        let desired = desired::desired(spec, &self.owner, resolved)?;
+        let keys = Allowed {
+            labels: &self.ctx.shared.settings.service_labels,
+            annotations: &self.ctx.shared.settings.service_annotations,
+        };
+        let allowed = authorize(spec, &desired, resolved, keys);
+        Ok((desired, allowed))
+    }
+}
+
+/// Whether the Python operator left its marks on an object that has not been bound since.
+fn is_legacy(object: &Endpoint) -> bool {
+    let marked = object.status.create_fn.is_some()
+        || finalizer::has(object, KOPF_FINALIZER)
+        || object
+            .annotations()
+            .keys()
+            .any(|key| key.starts_with(KOPF_ANNOTATION_PREFIX));
+    marked && status::binding(&object.status).is_none()
+}
