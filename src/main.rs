@@ -1,5 +1,8 @@
 //! Reads the command line and does what it says.
 
+// The futures of a call to AWS nest deep.
+#![recursion_limit = "256"]
+
 use std::io::{self, Write};
 use std::process::ExitCode;
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use kube::ResourceExt;
 use vpce_core::api::{AWSAccountSpec, OrphansStatus};
 
+use crate::aws::region::RefreshError;
 use crate::aws::region::orphans::Present;
 use crate::aws::sessions::{Session, SessionKey};
 use crate::k8s::caches::Account;
@@ -31,6 +32,9 @@ pub async fn look(
             region.read_retained(&ec2, age).await
         };
         if let Err(error) = read.await {
+            if matches!(&error, RefreshError::Failed(error) if error.is_expired_session()) {
+                shared.sessions.forget(role).await;
+            }
             tracing::debug!(account = name, region = place, ?error, "orphans are not known here yet");
         }
     }

@@ -47,10 +47,7 @@ impl Reconciliation<'_> {
             .shared
             .session_key(&binding.account, &resolved.role, &resolved.account);
         if let Some(refusal) = self.ctx.shared.sessions.refusal(&role).await {
-            return Err(Stop::NoSession {
-                account: binding.account.clone(),
-                refusal,
-            });
+            return Err(Stop::no_session(&binding.account, refusal));
         }
         let account_id = binding.account_id.as_str();
         self.ctx
@@ -72,10 +69,7 @@ impl Reconciliation<'_> {
             .sessions
             .get(&role)
             .await
-            .map_err(|refusal| Stop::NoSession {
-                account: binding.account.clone(),
-                refusal,
-            })?;
+            .map_err(|refusal| Stop::no_session(&binding.account, refusal))?;
         let (region, ec2) = self.ctx.shared.in_region(&session, &binding.region);
         Ok(Access {
             region,

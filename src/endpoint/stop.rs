@@ -21,16 +21,19 @@ pub(super) enum Stop {
     /// The AWS account is closed: what was made there is left to it.
     Decommissioned(Finding),
     /// The account's role cannot be assumed.
-    NoSession {
-        /// The AWSAccount's name.
-        account: String,
-        /// What STS answered.
-        refusal: Refusal,
-    },
+    NoSession(Box<NoSession>),
     /// AWS could not be read.
     Unread(Box<Unread>),
     /// The API server refused, or failed.
-    Kubernetes(kube::Error),
+    Kubernetes(Box<kube::Error>),
+}
+
+/// A role that cannot be assumed.
+pub(super) struct NoSession {
+    /// The AWSAccount's name.
+    pub(super) account: String,
+    /// What STS answered.
+    pub(super) refusal: Refusal,
 }
 
 /// A read of AWS that failed.
@@ -43,7 +46,7 @@ pub(super) struct Unread {
 
 impl From<kube::Error> for Stop {
     fn from(error: kube::Error) -> Self {
-        Self::Kubernetes(error)
+        Self::Kubernetes(Box::new(error))
     }
 }
 
@@ -54,6 +57,14 @@ impl From<Findings> for Stop {
 }
 
 impl Stop {
+    /// The account's role cannot be assumed.
+    pub(super) fn no_session(account: &str, refusal: Refusal) -> Self {
+        Self::NoSession(Box::new(NoSession {
+            account: account.to_owned(),
+            refusal,
+        }))
+    }
+
     /// The spec asks for what cannot be, or is not allowed, in the account that it was resolved to.
     pub(super) fn bad_spec(binding: &Binding, finding: Finding) -> Self {
         let findings = Findings {
@@ -69,7 +80,7 @@ impl Stop {
         match self {
             Self::Findings(findings) => findings.summary(Standing::default()),
             Self::NeverBound(finding) | Self::Decommissioned(finding) => finding,
-            Self::NoSession { account, refusal } => not_ready(&account, &refusal),
+            Self::NoSession(no) => not_ready(&no.account, &no.refusal),
             Self::Unread(unread) => unread.finding(),
             Self::Requeue(_) => Finding::bad(Reason::Deleting, "nothing is left to be done for it"),
             Self::Kubernetes(error) => Finding::bad(Reason::InternalError, error.to_string()),
@@ -107,9 +118,9 @@ impl Reconciliation<'_> {
                     self.remove_finalizer().await
                 }
             }
-            Stop::NoSession { account, refusal } => self.refused(&account, &refusal).await,
+            Stop::NoSession(no) => self.refused(&no.account, &no.refusal).await,
             Stop::Unread(unread) => self.not_seen(*unread).await,
-            Stop::Kubernetes(error) => Err(error),
+            Stop::Kubernetes(error) => Err(*error),
         }
     }
 

@@ -1,7 +1,7 @@
 //! An endpoint's life: from apply to Ready to deleted.
 
 use serde_json::{Value, json};
-use vpce_testbed::aws::{Direction, EndpointView, PausePoint, RuleView};
+use vpce_testbed::aws::{Direction, EndpointView, Fault, FaultKind, PausePoint, RuleView};
 use vpce_testbed::scenario;
 
 use crate::cluster;
@@ -257,4 +257,19 @@ fn an_annotation_asks_for_a_look_now() {
     tenant.eventually("api", "the rule is back", || {
         (tenant.groups()[0].ingress == group.ingress).then_some(())
     });
+}
+
+#[test]
+fn a_delete_whose_session_ends_meanwhile_goes_on_with_another() {
+    let world = World::shared();
+    let tenant = world.tenant("ended");
+    tenant.apply("api", tenant.spec(json!({})));
+    tenant.ready("api");
+    world.aws.fault(Fault {
+        account: Some(tenant.account_id.clone()),
+        ..Fault::once("DeleteVpcEndpoints", FaultKind::ExpireCredentials)
+    });
+    tenant.delete("api");
+    tenant.gone("api");
+    assert_eq!((tenant.endpoints().len(), tenant.groups().len()), (0, 0));
 }

@@ -174,6 +174,8 @@ async fn run(region: Arc<Region>) {
         let result = first.ec2.delete_endpoints(&ids).instrument(span).await;
         match result {
             Ok(done) => finish(&region, batch, &done.request_id, done.value),
+            // Their objects open another session.
+            Err(error) if error.is_expired_session() => refuse(&region, batch, &error),
             Err(error) => match error.class {
                 Class::Throttled => {
                     log_failure(&region, &batch, &error);
