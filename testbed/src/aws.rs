@@ -175,7 +175,14 @@ impl Simulator {
     pub fn expire_sessions(&self) {
         let mut world = self.world();
         let now = world.clock.now();
-        world.identities.expire_sessions(now);
+        world.identities.expire_sessions(None, now);
+    }
+
+    /// Ends all sessions of a role.
+    pub fn expire_sessions_of(&self, role_arn: &str) {
+        let mut world = self.world();
+        let now = world.clock.now();
+        world.identities.expire_sessions(Some(role_arn), now);
     }
 
     /// Denies a role (or the base identity, by its ARN) an action such as `ec2:CreateVpcEndpoint`

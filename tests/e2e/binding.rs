@@ -247,7 +247,7 @@ fn what_may_have_been_made_is_looked_for_where_the_role_is_refused_now_before_an
     tenant.not_ready("api", "NotFound");
     assert_eq!((places.endpoints().len(), places.groups().len()), (0, 1));
     world.set_trust(&tenant.role_arn, false);
-    world.aws.expire_sessions();
+    world.aws.expire_sessions_of(&tenant.role_arn);
     let elsewhere = places.spec(&places.edits[3].1);
     tenant.apply("api", elsewhere.clone());
     let message = tenant.not_ready("api", "AccountNotReady");

@@ -343,10 +343,10 @@ impl Identities {
         }
     }
 
-    /// Ends every session at once.
-    pub(crate) fn expire_sessions(&mut self, now: Seconds) {
-        for key in self.keys.values_mut() {
-            if key.expires.is_some() {
+    /// Ends every session at once, or those of one role.
+    pub(crate) fn expire_sessions(&mut self, role_arn: Option<&str>, now: Seconds) {
+        for key in self.keys.values_mut().filter(|key| key.expires.is_some()) {
+            if role_arn.is_none_or(|role| key.principal.role == role) {
                 key.expires = Some(now);
             }
         }
