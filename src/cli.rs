@@ -1,16 +1,20 @@
 //! The command line: `run`, and the other subcommands, each a file.
 
-pub mod crds;
-pub mod iam_policy;
-pub mod orphans;
-pub mod plan;
+mod crds;
+mod iam_policy;
+mod orphans;
+mod plan;
+
+use std::io::{self, Write};
 
 use clap::{Parser, Subcommand};
 
 use self::iam_policy::IamPolicy;
 use self::orphans::Orphans;
 use self::plan::Preview;
+use crate::operator;
 use crate::settings::Settings;
+use crate::telemetry::reference;
 
 /// Keeps AWS VPC endpoints as VPCEndpoint objects say, in the AWS accounts that AWSAccount objects map.
 #[derive(Debug, Parser)]
@@ -39,6 +43,23 @@ pub enum Command {
     Orphans(Box<Orphans>),
     /// Show what would be done for a VPCEndpoint as it is now, and do nothing. Kubernetes, AWS and settings as for `run`.
     Plan(Box<Preview>),
+}
+
+impl Command {
+    /// Does what was asked for. What is told goes to `out`; questions are answered on standard input.
+    ///
+    /// # Errors
+    /// It cannot be done, or not all of it.
+    pub fn run(self, out: impl Write) -> anyhow::Result<()> {
+        match self {
+            Self::Run(settings) => operator::run(*settings),
+            Self::Crds => crds::print(out),
+            Self::Metrics => reference::print(out),
+            Self::Orphans(asked) => orphans::run(&asked, io::stdin().lock(), out),
+            Self::Plan(asked) => plan::run(*asked, out),
+            Self::IamPolicy(asked) => Ok(iam_policy::print(&asked, io::stdin(), out, io::stderr())?),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -37,15 +37,18 @@
 //! - `vpce_core`: the custom resources, the pure stages (`ownership` tells what is an object's own from what only carries its tags) and the
 //!   IAM policies.
 
-pub mod account;
-pub mod aws;
-pub mod backoff;
+// The map links to what only the crate sees.
+#![allow(rustdoc::private_intra_doc_links)]
+
+mod account;
+mod aws;
+mod backoff;
 pub mod cli;
-pub mod endpoint;
-pub mod k8s;
+mod endpoint;
+mod k8s;
 #[cfg(test)]
 mod layers;
-pub mod operator;
-pub mod settings;
-pub mod shared;
-pub mod telemetry;
+mod operator;
+mod settings;
+mod shared;
+mod telemetry;

@@ -7,19 +7,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use vpce_operator::cli::{Cli, Command};
+use vpce_operator::cli::Cli;
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Run(settings) => vpce_operator::operator::run(*settings),
-        Command::Crds => vpce_operator::cli::crds::print(Printer::new()),
-        Command::Metrics => vpce_operator::telemetry::reference::print(Printer::new()),
-        Command::Orphans(asked) => vpce_operator::cli::orphans::run(&asked, io::stdin().lock(), Printer::new()),
-        Command::Plan(asked) => vpce_operator::cli::plan::run(*asked, Printer::new()),
-        Command::IamPolicy(asked) => {
-            vpce_operator::cli::iam_policy::print(&asked, io::stdin(), Printer::new(), io::stderr()).map_err(Into::into)
-        }
-    };
+    let result = Cli::parse().command.run(Printer::new());
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads has seen enough, as `head` has after its first lines.

@@ -19,7 +19,7 @@ pub use access::Access;
 pub use admin::AdminAddress;
 pub use health::Heartbeat;
 pub use logging::LogFormat;
-pub use metrics::{Described, InFlight, Metrics, MetricsOptions, Outcome};
+pub use metrics::{Described, Metrics, MetricsOptions, Outcome};
 pub use objects::{RateLimiterGauges, RegionGauges, Sources};
 
 #[cfg(test)]

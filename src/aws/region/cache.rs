@@ -499,16 +499,6 @@ impl<R: Resource> ResourceCache<R> {
             .filter_map(|entry| entry.consistent_at.filter(|consistent_at| entry.read < *consistent_at))
             .max()
     }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -753,14 +743,14 @@ mod tests {
         };
         let many: Vec<ObservedEndpoint> = (0..50).map(planted).chain([endpoint(State::Available)]).collect();
         read_all(&mut cache, many.clone(), start, &KNOWN);
-        assert_eq!(cache.len(), 1);
+        assert_eq!(cache.entries.len(), 1);
         assert_eq!(cache.unclaimed(&KNOWN).len(), 50);
         let lacking = One {
             lacks: true,
             ..One::default()
         };
         read_all(&mut cache, many, start, &lacking);
-        assert_eq!(cache.len(), MOST_CANDIDATES);
+        assert_eq!(cache.entries.len(), MOST_CANDIDATES);
     }
 
     #[test]

@@ -122,7 +122,8 @@ impl Session {
     }
 
     /// Why the last try to renew the session failed, while it still lives.
-    pub fn renewal_trouble(&self) -> Option<Refusal> {
+    #[cfg(test)]
+    pub(super) fn renewal_trouble(&self) -> Option<Refusal> {
         self.held.read(|current| current.trouble.clone())
     }
 
