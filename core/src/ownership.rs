@@ -35,16 +35,16 @@ pub struct Claimant<'a> {
     /// The group that its status acknowledged.
     pub group: Option<&'a GroupId>,
     /// What its spec asks for; none where there is no object, or its spec does not parse.
-    pub wish: Option<&'a Wish>,
+    pub expected: Option<&'a Expected>,
     /// When the object was made, in seconds since 1970.
     pub object_since: Option<i64>,
     /// When the cluster was made.
     pub cluster_since: Option<i64>,
 }
 
-/// What AWS fixes, or only changes by a call that tagging does not allow, as a spec asks for it.
+/// What a spec says of what AWS fixes, or changes only by a call that the right to tag does not allow.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
+pub struct Expected {
     /// The VPC.
     pub vpc: VpcId,
     /// What it connects to.
@@ -53,7 +53,7 @@ pub struct Wish {
     pub provided: Option<BTreeSet<GroupId>>,
 }
 
-impl Wish {
+impl Expected {
     /// Of an object that is bound in this region: what its status acknowledged before anything was
     /// made, else what its spec says.
     pub fn of(spec: &VPCEndpointSpec, status: &VPCEndpointStatus, partition: Partition, region: &str) -> Self {
@@ -137,11 +137,11 @@ pub fn prove(claimant: &Claimant<'_>, found: Found<'_>) -> Result<Proof, Unprove
     if let Some(id) = groups.iter().find(|id| own_groups.contains(id)) {
         return Ok(Proof::OwnGroup(id.clone()));
     }
-    let Some(Wish {
+    let Some(Expected {
         vpc,
         target,
         provided: Some(provided),
-    }) = claimant.wish
+    }) = claimant.expected
     else {
         return Err(UnprovenReason::NoOwnGroup);
     };
@@ -357,8 +357,8 @@ mod tests {
         }
     }
 
-    fn wish(provided: Option<&[&str]>) -> Wish {
-        Wish {
+    fn spec(provided: Option<&[&str]>) -> Expected {
+        Expected {
             vpc: "vpc-1".into(),
             target: service("sts"),
             provided: provided.map(|ids| ids.iter().map(|id| GroupId::from(*id)).collect()),
@@ -404,12 +404,12 @@ mod tests {
         tags
     }
 
-    fn claimant<'a>(owner: &'a Owner, wish: Option<&'a Wish>) -> Claimant<'a> {
+    fn claimant<'a>(owner: &'a Owner, spec: Option<&'a Expected>) -> Claimant<'a> {
         Claimant {
             owner,
             endpoint: None,
             group: None,
-            wish,
+            expected: spec,
             object_since: Some(OBJECT),
             cluster_since: Some(CLUSTER),
         }
@@ -472,14 +472,14 @@ mod tests {
                 Err(UnprovenReason::Name),
             ),
         ];
-        let (owner, wish) = (owner(), wish(None));
+        let (owner, spec) = (owner(), spec(None));
         for (what, acknowledged, spoil, expected) in cases {
             let mut fact = group();
             spoil(&mut fact);
             let id = fact.id.clone();
             let claimant = Claimant {
                 group: acknowledged.then_some(&id),
-                ..claimant(&owner, Some(&wish))
+                ..claimant(&owner, Some(&spec))
             };
             assert_eq!(prove(&claimant, Found::Group(&fact)), expected, "{what}");
         }
@@ -662,15 +662,15 @@ mod tests {
                 interface(&mut fact).groups.insert("sg-own".into());
                 own_groups.insert(GroupId::from("sg-own"));
             }
-            let wish = match beside {
-                Provided(ids) => Some(wish(Some(ids))),
-                Generated | OwnGroup | Status => Some(wish(None)),
+            let spec = match beside {
+                Provided(ids) => Some(spec(Some(ids))),
+                Generated | OwnGroup | Status => Some(spec(None)),
                 Nothing => None,
             };
             let id = fact.id.clone();
             let claimant = Claimant {
                 endpoint: matches!(beside, Status).then_some(&id),
-                ..claimant(&owner, wish.as_ref())
+                ..claimant(&owner, spec.as_ref())
             };
             assert_eq!(
                 prove(&claimant, Found::Endpoint(&fact, &own_groups)),
@@ -693,7 +693,7 @@ mod tests {
 
     #[test]
     fn what_is_proven_comes_first_and_what_is_not_stays_where_it_is() {
-        let (owner, wish) = (owner(), wish(None));
+        let (owner, spec) = (owner(), spec(None));
         let mut own_endpoint = other("vpce-own");
         interface(&mut own_endpoint).groups.insert("sg-own".into());
         let planted_group = ObservedGroup {
@@ -702,7 +702,7 @@ mod tests {
             ..group()
         };
         let groups = || seen(Named::None, vec![planted_group.clone(), group()]);
-        let unnamed = claimant(&owner, Some(&wish));
+        let unnamed = claimant(&owner, Some(&spec));
         let found = own(
             &unnamed,
             seen(Named::None, vec![other("vpce-0"), own_endpoint.clone()]),
@@ -735,10 +735,10 @@ mod tests {
 
     #[test]
     fn of_several_that_fit_a_spec_none_is_taken_and_none_beside_one_that_is_acknowledged() {
-        let (owner, wish) = (owner(), wish(Some(&["sg-given"])));
+        let (owner, spec) = (owner(), spec(Some(&["sg-given"])));
         let both = || vec![other("vpce-0"), other("vpce-1")];
         let nothing = || seen(Named::None, Vec::new());
-        let unnamed = claimant(&owner, Some(&wish));
+        let unnamed = claimant(&owner, Some(&spec));
         let found = own(&unnamed, seen(Named::None, both()), nothing());
         assert_eq!(
             found.endpoint,
@@ -766,7 +766,7 @@ mod tests {
 
     #[test]
     fn a_status_that_names_anothers_does_not_hide_the_owners_own() {
-        let (owner, wish) = (owner(), wish(None));
+        let (owner, spec) = (owner(), spec(None));
         let forged = EndpointId::from("vpce-9");
         let anothers = ObservedEndpoint {
             tags: tagged(tags::NAME, "other"),
@@ -776,7 +776,7 @@ mod tests {
         interface(&mut own_endpoint).groups.insert("sg-own".into());
         let claimant = Claimant {
             endpoint: Some(&forged),
-            ..claimant(&owner, Some(&wish))
+            ..claimant(&owner, Some(&spec))
         };
         let named = || Named::There(anothers.clone());
         let groups = || seen(Named::None, vec![group()]);

@@ -73,7 +73,7 @@ impl<'p> Applied<'p> {
     fn leave(&mut self, step: &'p Step, left: Unfinished) {
         self.retry = self.retry.into_iter().chain(left.retry).min();
         self.failed |= left.failed;
-        self.progress.leave(step, left.undone, left.finding);
+        self.progress.add(step, left.undone, left.finding);
     }
 }
 

@@ -254,7 +254,7 @@ impl Reconciliation<'_> {
         };
         let next = applied.retry.map_or(rest, |retry| rest.not_after(retry));
         let mut told = plan.clone();
-        applied.progress.tell(&mut told);
+        applied.progress.report(&mut told);
         self.conclude(resolved, desired.as_ref(), &observation.seen, told, next)
             .await
     }

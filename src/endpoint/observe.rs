@@ -8,7 +8,7 @@ use vpce_core::api::VPCEndpointStatus;
 use vpce_core::desired::Desired;
 use vpce_core::ids::{EndpointId, GroupId};
 use vpce_core::observed::{Observed, ObservedService};
-use vpce_core::ownership::{self, Claimant, Wish};
+use vpce_core::ownership::{self, Claimant, Expected};
 use vpce_core::tags::Owner;
 
 use super::context::Context;
@@ -52,13 +52,13 @@ pub fn found(
 ) -> Observed {
     let (endpoint, group) = known(status);
     let found = region.find(owner, (endpoint.as_ref(), group.as_ref()));
-    let wish = object.spec.as_ref().ok();
-    let wish = wish.map(|spec| Wish::of(spec, status, region.key.partition, region.key.region.as_str()));
+    let expected = object.spec.as_ref().ok();
+    let expected = expected.map(|spec| Expected::of(spec, status, region.key.partition, region.key.region.as_str()));
     let claimant = Claimant {
         owner,
         endpoint: endpoint.as_ref(),
         group: group.as_ref(),
-        wish: wish.as_ref(),
+        expected: expected.as_ref(),
         object_since: object.creation_timestamp().map(|time| time.0.as_second()),
         cluster_since: ctx.shared.cluster_since,
     };

@@ -32,7 +32,7 @@ pub enum Undone {
 
 /// A step that is not done.
 #[derive(Debug, Clone)]
-pub struct Left<'p> {
+pub struct UnfinishedStep<'p> {
     /// Which.
     pub step: &'p Step,
     /// Why.
@@ -45,34 +45,34 @@ pub struct Left<'p> {
 #[derive(Debug, Clone, Default)]
 pub struct Progress<'p> {
     /// Which.
-    pub left: Vec<Left<'p>>,
+    pub unfinished: Vec<UnfinishedStep<'p>>,
 }
 
 impl<'p> Progress<'p> {
     /// Why a step has to wait for an earlier one that is not done; none: it can be carried out.
     pub fn waits(&self, step: &Step) -> Option<Undone> {
-        let blocks = |left: &&Left<'_>| step.waits_for(left.step, left.undone);
-        self.left.iter().find(blocks).map(|left| left.undone)
+        let blocks = |other: &&UnfinishedStep<'_>| step.waits_for(other.step, other.undone);
+        self.unfinished.iter().find(blocks).map(|other| other.undone)
     }
 
-    /// A step is not done.
-    pub fn leave(&mut self, step: &'p Step, undone: Undone, finding: Option<Finding>) {
-        self.left.push(Left { step, undone, finding });
+    /// Notes a step that is not done.
+    pub fn add(&mut self, step: &'p Step, undone: Undone, finding: Option<Finding>) {
+        self.unfinished.push(UnfinishedStep { step, undone, finding });
     }
 
-    /// Tells of what is left, in place of what was planned. What is refused comes before what
+    /// Reports what is unfinished, in place of what was planned. What is refused comes before what
     /// waits, and what waits for a person comes first.
-    pub fn tell(&self, plan: &mut Plan) {
+    pub fn report(&self, plan: &mut Plan) {
         for (parts, finding) in [
             (&[Part::Endpoint, Part::Group][..], &mut plan.endpoint),
             (&[Part::Service][..], &mut plan.service),
         ] {
-            let of_part = |left: &&Left<'_>| parts.contains(&left.step.part());
+            let of_part = |unfinished: &&UnfinishedStep<'_>| parts.contains(&unfinished.step.part());
             let mut told: Vec<(Undone, &Finding)> = self
-                .left
+                .unfinished
                 .iter()
                 .filter(of_part)
-                .filter_map(|left| Some((left.undone, left.finding.as_ref()?)))
+                .filter_map(|step| Some((step.undone, step.finding.as_ref()?)))
                 .collect();
             told.sort_by_key(|(undone, finding)| (!finding.reason.policy().stalled, *undone == Undone::Postponed));
             if let Some((_, first)) = told.first() {

@@ -134,7 +134,7 @@ fn carry_out(world: &mut World, refused: &Refused, planned: impl Fn(&Observed, F
         for step in &plan.steps {
             if let Some(undone) = progress.waits(step) {
                 fallbacks.learn_of_wait(step, undone);
-                progress.leave(step, undone, None);
+                progress.add(step, undone, None);
                 continue;
             }
             let of_it = things(step).into_iter().find_map(|thing| refused.get(&thing).copied());
@@ -152,21 +152,21 @@ fn carry_out(world: &mut World, refused: &Refused, planned: impl Fn(&Observed, F
             };
             let class = classify(code, Some(400));
             if fallbacks.learn(&plan.steps, step, code, class) {
-                progress.leave(step, Undone::Postponed, None);
+                progress.add(step, Undone::Postponed, None);
             } else {
                 let undone = match class {
                     Class::Conflict => Undone::Postponed,
                     _ => Undone::Refused,
                 };
                 let finding = Finding::bad(reason_of(class), format!("{code}: {step}"));
-                progress.leave(step, undone, Some(finding));
+                progress.add(step, undone, Some(finding));
             }
         }
         let moved = world.tick();
         let sure = seen.endpoint != Lookup::Unconfirmed && seen.group != Lookup::Unconfirmed;
         if done == 0 && fallbacks == before && !moved && sure {
             let mut told = plan.clone();
-            progress.tell(&mut told);
+            progress.report(&mut told);
             return told;
         }
     }
@@ -424,12 +424,12 @@ fn a_refusal_is_told_in_the_words_of_all_that_were_refused_and_who_has_to_act_co
     ];
     let mut progress = Progress::default();
     let said = |class, words: &str| Some(Finding::bad(reason_of(class), words));
-    progress.leave(&steps[0], Undone::Postponed, said(Class::Conflict, "in the way"));
-    progress.leave(&steps[1], Undone::Refused, said(Class::Invalid, "wrong"));
-    progress.leave(&steps[2], Undone::Postponed, None);
+    progress.add(&steps[0], Undone::Postponed, said(Class::Conflict, "in the way"));
+    progress.add(&steps[1], Undone::Refused, said(Class::Invalid, "wrong"));
+    progress.add(&steps[2], Undone::Postponed, None);
     let mut plan = plan_deletion(&owner(), &crate::observations::nothing(), Ok(DeletionPolicy::Delete));
     let service = plan.service.clone();
-    progress.tell(&mut plan);
+    progress.report(&mut plan);
     assert_eq!(
         plan.endpoint,
         Finding::bad(reason_of(Class::Invalid), "wrong; in the way")

@@ -561,7 +561,7 @@ mod tests {
             owner: &owner,
             endpoint: known.or(seen.tagged.first().map(|fact| &fact.id)),
             group: None,
-            wish: None,
+            expected: None,
             object_since: None,
             cluster_since: None,
         };
