@@ -25,9 +25,9 @@ fn main() -> ExitCode {
 /// Standard output, whose errors can be told from those of connections.
 struct Printer(io::Stdout);
 
-/// Nobody reads standard output any more.
+/// Standard output is closed.
 #[derive(Debug, thiserror::Error)]
-#[error("nobody reads standard output any more")]
+#[error("standard output is closed")]
 struct NoReader;
 
 impl Printer {

@@ -62,7 +62,7 @@ const HEARTBEAT_LIMIT: Duration = Duration::from_secs(60);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// Two must never lead at once.
-const LOST: &str = "no longer the leader; the process ends, and what was under way goes on with the next leader";
+const LOST: &str = "no longer the leader; the process exits, and the next leader continues";
 
 /// Runs the operator until it is told to stop.
 pub fn run(settings: Settings) -> anyhow::Result<()> {
@@ -150,12 +150,12 @@ async fn serve(settings: Settings, level: LogLevel) -> anyhow::Result<()> {
         () = &mut terminated => {}
         lost = keep(&mut leadership) => return Err(lost).context(LOST),
     }
-    tracing::info!("stopping: finishing what is under way");
+    tracing::info!("stopping: finishing what is in progress");
     let _ = ready_tx.send(false);
     stop.send_replace(true);
     tokio::select! {
         ended = tokio::time::timeout(STOP_WITHIN, controllers) => if ended.is_err() {
-            tracing::warn!("some work was cut off; it goes on after the next start");
+            tracing::warn!("some work was interrupted; it continues after the next start");
         },
         lost = keep(&mut leadership) => return Err(lost).context(LOST),
     }
@@ -279,7 +279,7 @@ fn honour_no_proxy(config: &mut Config) {
 async fn kube_system(client: &Client) -> anyhow::Result<PartialObjectMeta<Namespace>> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let system = namespaces.get_metadata("kube-system").await;
-    system.context("cannot read the namespace kube-system, which says since when there is the cluster and, by its UID, which it is")
+    system.context("cannot read the namespace kube-system, whose age and UID identify the cluster")
 }
 
 /// What controllers share, over these caches.
@@ -346,7 +346,7 @@ async fn start(
     Ok(async move {
         for controller in controllers {
             if let Err(error) = controller.await {
-                tracing::error!(%error, "a controller ended badly");
+                tracing::error!(%error, "a controller failed");
             }
         }
     })
@@ -402,7 +402,7 @@ async fn open_sessions(settings: &Settings, metrics: &Metrics) -> sessions::Sess
     let base = aws::http::sdk_config().await;
     if base.region().is_none_or(|region| region.as_ref().is_empty()) {
         tracing::error!(
-            "nothing names the AWS region whose STS is to be called, so that no role can be assumed: set settings.awsRegion of \
+            "no AWS region is configured for STS, so that no role can be assumed: set settings.awsRegion of \
              the Helm chart, or AWS_REGION"
         );
     }

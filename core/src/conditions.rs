@@ -177,7 +177,7 @@ reasons! {
 
     /// Waits for the endpoint.
     WaitingForEndpoint          => false, Resync,  None;
-    /// AWS has not named the endpoint's DNS name yet.
+    /// AWS has not reported the endpoint's DNS name yet.
     WaitingForDNS               => false, Poll,    None;
     /// The endpoint has no DNS name that a Service can lead to.
     NoUsableDNSName             => true,  Resync,  Warning;
@@ -280,14 +280,14 @@ impl Reason {
             Self::MappingRevoked => "your platform team maps the namespace again",
             Self::AccountMissing => "your platform team creates the AWSAccount again",
             Self::AccountReplaced => "the AWSAccount leads to the same AWS account again",
-            Self::AccountNotReady => "your platform team has repaired the AWSAccount",
+            Self::AccountNotReady => "your platform team has fixed the AWSAccount",
             Self::NotAllowed => "the spec is within the guardrails",
             Self::ReadOnly => "the operator may write again",
             Self::BindingConflict => "the spec names again what the endpoint has",
             Self::InvalidSpec | Self::Invalid => "the spec is corrected",
             Self::NotFound => "AWS finds what the spec names",
             Self::Denied => "the role is allowed to make them",
-            Self::QuotaExceeded => "the quota has room for them",
+            Self::QuotaExceeded => "the quota allows them",
             Self::AWSUnavailable => "AWS answers again",
             Self::AWSRefused => "AWS carries them out",
             _ => return None,

@@ -202,14 +202,14 @@ fn desired_service(service: ServiceSpec, owner: &Owner) -> Option<DesiredService
 /// What a group is told to let through, or not to, that is rarely meant.
 fn warnings(group: &OwnGroup) -> Vec<String> {
     let nobody = group.lets_nobody_in().then(|| {
-        "security_group_type custom without security_group_ingress lets nobody in: no client can connect until it has a rule"
+        "security_group_type custom without security_group_ingress allows no traffic: no client can connect until it \
+         has a rule"
             .to_owned()
     });
     let rules = group.ingress.keys().chain(group.egress.keys());
     let port_zero = rules.filter(|rule| rules::is_port_zero(rule)).map(|rule| {
         format!(
-            "rule \"{rule}\" lets through port 0 alone, which is rarely meant: \
-             leave out from_port and to_port for all ports"
+            "rule \"{rule}\" allows port 0 only, which is rarely intended: omit from_port and to_port for all ports"
         )
     });
     nobody.into_iter().chain(port_zero).collect()
@@ -338,7 +338,7 @@ mod tests {
         let warnings = |extra| desired(&spec(extra), &owner(), &resolved()).expect("valid").warnings;
         for ingress in [json!(null), json!([])] {
             let found = warnings(json!({"security_group_type": "custom", "security_group_ingress": ingress}));
-            assert!(found[0].contains("lets nobody in"), "{found:?}");
+            assert!(found[0].contains("allows no traffic"), "{found:?}");
         }
         let rule = json!([{"protocol": "tcp", "from_port": 443, "to_port": 443, "cidr_blocks": ["10.0.0.0/8"]}]);
         let open = json!({"security_group_type": "custom", "security_group_ingress": rule});

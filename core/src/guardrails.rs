@@ -110,8 +110,8 @@ pub fn check_groups(owner: &Owner, groups: &[ObservedGroup]) -> Result<(), Findi
         Some(group) => Err(Finding::bad(
             Reason::NotAllowed,
             format!(
-                "security group {} belongs to another VPCEndpoint, by its tags: provide a group of your own, and name none in a \
-                 rule that is another's",
+                "security group {} belongs to another VPCEndpoint, by its tags: provide a group of your own, and name \
+                 no groups of other VPCEndpoints in rules",
                 group.id
             ),
         )),

@@ -57,7 +57,7 @@ pub enum Error {
     },
     /// Roles are assumed within one partition of AWS only.
     #[error(
-        "{one} is in the AWS partition {one_partition}, {other} in {other_partition}: no session leads from one into the other"
+        "{one} is in the AWS partition {one_partition}, {other} in {other_partition}: a session cannot cross partitions"
     )]
     Partitions {
         /// An ARN, or the name of a setting.
@@ -78,9 +78,7 @@ pub enum Error {
         partition: Partition,
     },
     /// A list that is there and empty allows nothing.
-    #[error(
-        "the list of allowed {0} is there and empty: no endpoint can be made, and there is no policy to allow it with"
-    )]
+    #[error("the list of allowed {0} is empty: no endpoint can be created, so there is no policy to print")]
     NothingAllowed(&'static str),
     /// A policy that names roles, and was given none.
     #[error("no role was given")]

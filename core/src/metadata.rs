@@ -85,7 +85,7 @@ impl std::str::FromStr for KeyPattern {
         let key = text.strip_suffix('*').unwrap_or(text);
         let fits = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
         if text.is_empty() || text.len() > 317 || !key.chars().all(fits) {
-            return Err("a key of labels or annotations, or the start of some with a * at the end".to_owned());
+            return Err("a key of labels or annotations, or a prefix of keys with a trailing *".to_owned());
         }
         Ok(Self(text.to_owned()))
     }

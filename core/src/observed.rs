@@ -306,14 +306,14 @@ impl fmt::Display for UnprovenReason {
         f.write_str(match self {
             Self::Tags => "its tags do not name the object",
             Self::RequesterManaged => "an AWS service manages it",
-            Self::Type => "it is of another type than the operator makes",
+            Self::Type => "its type is not one that the operator creates",
             Self::Name => "its name and description are not those that the operator gives",
-            Self::NoOwnGroup => "it has no security group that the operator made for the object",
-            Self::Vpc => "it is in another VPC than the spec asks for",
-            Self::Service => "it leads to another service than the spec asks for",
+            Self::NoOwnGroup => "it has no security group that the operator created for the object",
+            Self::Vpc => "it is in another VPC than that of the spec",
+            Self::Service => "it is for another service than that of the spec",
             Self::Groups => "it has other security groups than the spec provides",
-            Self::Age => "by its age the operator did not make it for the object",
-            Self::Several => "several endpoints fit the spec",
+            Self::Age => "by its age the operator did not create it for the object",
+            Self::Several => "several endpoints match the spec",
         })
     }
 }

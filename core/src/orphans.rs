@@ -156,7 +156,7 @@ impl fmt::Display for Orphan {
         }
         match &self.proof {
             Some(proof) => write!(f, ", proven: {proof}"),
-            None => f.write_str(", not proven: only tags say that the operator made it"),
+            None => f.write_str(", not proven: only its tags say that the operator created it"),
         }
     }
 }
@@ -321,7 +321,7 @@ mod tests {
         }
         let orphans = orphans(&One, found.iter().map(|(id, thing)| (*id, thing)));
         let words: Vec<String> = orphans.iter().map(ToString::to_string).collect();
-        let unproven = "not proven: only tags say that the operator made it";
+        let unproven = "not proven: only its tags say that the operator created it";
         assert_eq!(
             words,
             [

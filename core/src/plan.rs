@@ -137,9 +137,8 @@ fn unproven(kind: &str, id: &str, reason: UnprovenReason) -> Finding {
     Finding::bad(
         Reason::OwnershipLost,
         format!(
-            "{kind} {id} carries the tags of this object, but {reason}, and whoever may tag in the AWS account can set tags: it is neither \
-             changed nor deleted, and nothing is made in its place. Ask your platform team: if it is not this object's, its tags {}* have \
-             to go",
+            "{kind} {id} carries the tags of this object, but {reason}. Tags alone prove nothing: it is neither \
+             changed nor deleted, and no replacement is created. Ask your platform team: if it does not belong to this object, remove its tags {}*",
             tags::RESERVED_PREFIX
         ),
     )
@@ -150,16 +149,16 @@ fn ownership_lost(owner: &Owner, kind: &str, id: &str, there: &BTreeMap<String, 
         return Finding::bad(
             Reason::OwnershipLost,
             format!(
-                "{kind} {id}, which the status names, belongs to another VPCEndpoint by its tags; nothing is changed, and \
-                 nothing made in its place: ask your platform team, or set deletion_policy to Retain and delete this object"
+                "{kind} {id}, which the status names, belongs to another VPCEndpoint by its tags; nothing is changed, \
+                 and no replacement is created: ask your platform team, or set deletion_policy to Retain and delete this object"
             ),
         );
     }
     Finding::bad(
         Reason::OwnershipLost,
         format!(
-            "{kind} {id} has lost the tags that say it is ours ({}, {}, {}); nothing is changed, and nothing made in its \
-             place: set the tags again, or delete this object",
+            "{kind} {id} has lost its owner tags ({}, {}, {}); nothing is changed, and no replacement is created: set \
+             the tags again, or delete this object",
             tags::CLUSTER,
             tags::NAMESPACE,
             tags::NAME

@@ -168,8 +168,8 @@ fn resolve_bound(subject: Subject<'_>, binding: &Binding, accounts: &[Account<'_
         Finding::bad(
             Reason::AccountMissing,
             format!(
-                "AWSAccount {name}, which this object is bound to, does not exist: what was made in AWS account \
-                 {account_id} stays as it is until your platform team creates it again"
+                "AWSAccount {name}, which this object is bound to, does not exist: its resources in AWS account \
+                 {account_id} stay as they are until your platform team creates it again"
             ),
         )
     })?;
@@ -184,8 +184,8 @@ fn resolve_bound(subject: Subject<'_>, binding: &Binding, accounts: &[Account<'_
         return Err(Finding::bad(
             Reason::AccountReplaced,
             format!(
-                "this object is bound to AWS account {account_id}, but AWSAccount {name} now leads to {}: nothing \
-                 moves; delete the object and apply it anew once the AWSAccount for {account_id} is back",
+                "this object is bound to AWS account {account_id}, but AWSAccount {name} now leads to {}: nothing is \
+                 changed; delete the object and apply it again once the AWSAccount for {account_id} is back",
                 role.account()
             ),
         ));
@@ -202,16 +202,16 @@ fn resolve_bound(subject: Subject<'_>, binding: &Binding, accounts: &[Account<'_
         Writes::Frozen(Finding::bad(
             Reason::BindingConflict,
             format!(
-                "spec.account is {wanted:?}, but this object is bound to {name:?}, where its endpoint is: put that back or leave \
-                 it out; for another account apply another object and delete this one"
+                "spec.account is {wanted:?}, but this object is bound to {name:?}, where its endpoint is: restore \
+                 that value or omit the field; for another account apply another object and delete this one"
             ),
         ))
     } else if let Some(wanted) = subject.region.filter(|wanted| *wanted != region.as_str()) {
         Writes::Frozen(Finding::bad(
             Reason::BindingConflict,
             format!(
-                "spec.region is {wanted:?}, but this object is bound to {:?}, where its endpoint is: put that back or leave it \
-                 out; for another region apply another object and delete this one",
+                "spec.region is {wanted:?}, but this object is bound to {:?}, where its endpoint is: restore that \
+                 value or omit the field; for another region apply another object and delete this one",
                 region.as_str()
             ),
         ))
@@ -256,7 +256,7 @@ fn resolved(
 
 fn unknown_namespace(namespace: &str) -> String {
     format!(
-        "the operator has not been told of the Namespace {namespace} yet, which is mapped to no AWSAccount until then: \
+        "the Namespace {namespace} is not in the operator's cache yet, and is mapped to no AWSAccount until then: \
          the object is reconciled again when it is"
     )
 }
@@ -279,7 +279,8 @@ fn decommissioned(account: &str) -> Finding {
     Finding::bad(
         Reason::AccountDecommissioned,
         format!(
-            "AWSAccount {account} is decommissioned: its AWS account is closed, and nothing is called there; delete this object"
+            "AWSAccount {account} is decommissioned: its AWS account is closed, and no calls are made there; delete \
+             this object"
         ),
     )
 }

@@ -59,7 +59,7 @@ pub(crate) fn check(
         match entries {
             Some(entries) if !entries.iter().any(allows) => {
                 let why = if is_of_others && entries.iter().any(|entry| matches(entry, key)) {
-                    "other controllers act on it, so that allowed_tag_keys has to name its prefix"
+                    "other controllers act on it, so that allowed_tag_keys must list its prefix"
                 } else {
                     "allowed_tag_keys"
                 };
@@ -67,7 +67,7 @@ pub(crate) fn check(
             }
             None if is_of_others => {
                 let all_but = format!("any key but those that begin with {}", prefixes());
-                let why = "other controllers act on it, and allowed_tag_keys does not name it";
+                let why = "other controllers act on it, and allowed_tag_keys does not list it";
                 return Err(refused(key, why, &[all_but]));
             }
             _ => {}

@@ -88,14 +88,14 @@ impl Reconciler for Context {
         match failure {
             Failure::Conflict => {}
             Failure::Refused(error) => {
-                tracing::warn!(account = name, %error, "the API server refused, or failed");
+                tracing::warn!(account = name, %error, "a request to the API server failed");
             }
             Failure::Panic => {
                 tracing::error!(account = name, "a reconcile panicked; this is a bug");
                 return Next::After(self.shared.settings.resync_interval);
             }
             Failure::Timeout => {
-                tracing::warn!(account = name, "a reconcile took too long and was cut off");
+                tracing::warn!(account = name, "a reconcile timed out");
             }
         }
         Next::After(AFTER_ERROR)

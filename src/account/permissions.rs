@@ -159,7 +159,7 @@ pub async fn verify(
         }
         Round::Later(time) => {
             let is_new = |all: &mut HashMap<String, Known>| all.get(&name).is_none_or(|known| known.is_new);
-            let asking = || Verification::new("Unknown", Reason::Asking, "EC2 is being asked, by dry runs".to_owned());
+            let asking = || Verification::new("Unknown", Reason::Asking, "the dry runs are in progress".to_owned());
             let verification = match ctx.verifications.with(is_new) {
                 true => Some(asking()),
                 false => current(account),
@@ -199,7 +199,7 @@ async fn ask(ctx: &Context, account: &Account, spec: &AWSAccountSpec, session: &
     let uid = account.uid().unwrap_or_default();
     let users = users(ctx, &name, role);
     let Some(place) = region_of(spec, &users) else {
-        let message = "there is no region to ask in yet: set default_region".to_owned();
+        let message = "there is no region for the dry runs yet: set default_region".to_owned();
         return Round::Over(Verification::new("Unknown", Reason::NoRegion, message));
     };
     let example = example(ctx, spec, &users, role.role_arn.partition(), &place);
@@ -220,7 +220,7 @@ async fn ask(ctx: &Context, account: &Account, spec: &AWSAccountSpec, session: &
             Answer::Denied(error) => Found::Denied(error.message),
             Answer::Unclear(error) => Found::Unclear(error.to_string()),
             Answer::NotDry => {
-                let message = "what answers as EC2 here carries dry runs out, so that nothing was asked".to_owned();
+                let message = "what answers as EC2 here carries dry runs out, so that nothing was verified".to_owned();
                 return Round::Over(Verification::new("Unknown", Reason::NoDryRuns, message));
             }
             Answer::Failed(error) => {
@@ -270,8 +270,8 @@ fn sum_up(found: &BTreeMap<&'static str, Found>, role: &SessionKey, region: &Reg
             Found::Unclear(words) => Some(words),
             _ => None,
         });
-        let why = why.unwrap_or_else(|| "that takes an endpoint, a group or a VPC to ask with".to_owned());
-        format!("; not known: {} ({why})", unknown.join(", "))
+        let why = why.unwrap_or_else(|| "that needs an existing endpoint, group or VPC".to_owned());
+        format!("; not verified: {} ({why})", unknown.join(", "))
     };
     if !denied.is_empty() {
         let words = said(|found| match found {

@@ -172,7 +172,10 @@ fn finalizer_refused(account: &Account, refused: &Refused) -> Verdict {
     };
     Verdict {
         reason: Reason::FinalizerRefused,
-        message: format!("{what}: {words}. An admission controller is in the operator's way (docs/troubleshooting.md)"),
+        message: format!(
+            "{what}: {words}. An admission controller rejects the operator's writes \
+            (docs/troubleshooting.md)"
+        ),
         next: refused.left,
     }
 }
@@ -197,8 +200,8 @@ async fn judge(ctx: &Context, account: &Account, users: &[String]) -> Verdict {
             return verdict(Reason::InvalidSpec, message, probe);
         }
         Ok(spec) if spec.decommissioned => {
-            let message =
-                "the AWS account is closed: nothing is called there, and deleted VPCEndpoints are let go as they are";
+            let message = "the AWS account is closed: no calls are made there, and the finalizers of deleted VPCEndpoints are \
+                 removed without calling AWS";
             return verdict(Reason::Decommissioned, message.to_owned(), probe);
         }
         Ok(spec) => spec,
@@ -214,7 +217,7 @@ async fn judge(ctx: &Context, account: &Account, users: &[String]) -> Verdict {
     match ctx.shared.sessions.get(&role).await {
         Ok(session) => {
             let clamped = if session.is_clamped() {
-                "; its sessions last an hour, as STS allows no longer ones from another role's session"
+                "; its sessions last an hour, the maximum that STS allows from another role's session"
             } else {
                 ""
             };
@@ -265,7 +268,7 @@ async fn let_go_of_former(ctx: &Context, account: &Account, role: &SessionKey) {
         tracing::info!(
             account = account.name_any(),
             role = former.role_arn.as_str(),
-            "no longer asked for; its session is let go"
+            "no longer used; its session is dropped"
         );
         ctx.shared.sessions.forget(&former).await;
     }
@@ -389,10 +392,11 @@ async fn write(
                 tracing::warn!(
                     account = name,
                     fields,
-                    "the status was stored otherwise than it was written"
+                    "the status was stored differently from what was written"
                 );
                 let note = format!(
-                    "the API server stored another status than the operator wrote ({fields}): an admission controller changes it"
+                    "the API server stored a different status than the operator wrote ({fields}): an admission \
+                     controller changes it"
                 );
                 ctx.shared
                     .events
@@ -406,10 +410,7 @@ async fn write(
                 tracing::warn!(account = name, error = refused.words, "the status was not written");
             }
             if refused.is_news {
-                let note = format!(
-                    "the status cannot be written, so it does not say what is so: {}",
-                    refused.words
-                );
+                let note = format!("the status cannot be written, so it is out of date: {}", refused.words);
                 ctx.shared
                     .events
                     .publish(account, EventKind::Warning, "StatusRefused", "Verify", &note);

@@ -19,7 +19,7 @@ pub(super) fn hint(own: Option<&str>, role: &SessionKey, said: &str) -> String {
         Err(error @ Error::Partitions { .. }) => return format!(". {error}"),
         Err(_) => return String::new(),
     };
-    let mut hint = format!(". The trust policy has to hold: {statements}");
+    let mut hint = format!(". The trust policy must contain: {statements}");
     if own.is_none() {
         hint.push_str(", with the operator's identity as the Principal (docs/iam.md)");
     }
@@ -85,7 +85,7 @@ mod tests {
     fn the_statement_names_the_role_behind_the_session_and_not_the_external_id() {
         assert_eq!(
             hint(Some(OWN), &role(Some("agreed"), &[]), SAID),
-            ". The trust policy has to hold: {\"Action\":\"sts:AssumeRole\",\
+            ". The trust policy must contain: {\"Action\":\"sts:AssumeRole\",\
              \"Condition\":{\"StringEquals\":{\"sts:ExternalId\":\"spec.external_id\"}},\"Effect\":\"Allow\",\
              \"Principal\":{\"AWS\":\"arn:aws:iam::999999999999:role/base\"},\"Sid\":\"VpceOperator\"}\
              , with the value of spec.external_id in its place"
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(
             hint(Some(own), &role(None, &[]), "Request ARN is invalid"),
             ". arn:aws:iam::111122223333:role/vpce-operator is in the AWS partition aws, \
-             arn:aws-cn:iam::999999999999:role/base in aws-cn: no session leads from one into the other"
+             arn:aws-cn:iam::999999999999:role/base in aws-cn: a session cannot cross partitions"
         );
     }
 }

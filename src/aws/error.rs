@@ -200,8 +200,8 @@ fn steady(code: &str, message: &str) -> String {
         }
         // AWS shows the request that it would have signed, in which there is the session's token.
         "SignatureDoesNotMatch" => {
-            return "AWS calculates another signature: the secret key is wrong, or something on the way to AWS changes \
-                    requests"
+            return "AWS calculates another signature: the secret key is wrong, or something between the operator and \
+                AWS changes requests"
                 .to_owned();
         }
         _ => {}

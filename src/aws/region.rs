@@ -91,7 +91,7 @@ pub struct Settings {
 pub enum RefreshError {
     /// AWS allows no more reads right now.
     Busy(Duration),
-    /// AWS refused, or failed.
+    /// a call to AWS failed.
     Failed(CallError),
 }
 
@@ -414,7 +414,7 @@ impl Region {
                 region = self.key.region.as_str(),
                 kept = MOST_UNCLAIMED,
                 beyond,
-                "too much carries this cluster's tag and belongs to no object: the rest is only counted"
+                "too many resources carry this cluster's tag and belong to no object: the rest is only counted"
             );
         }
         self.confirm_hold(ec2).await
@@ -453,9 +453,9 @@ impl Region {
                 tracing::error!(
                     account_id = self.key.account_id.as_str(),
                     region = self.key.region.as_str(),
-                    hold = id,
+                    resume_id = id,
                     vanished = hold.vanished.len(),
-                    "many endpoints vanished at once: nothing is made here until a person releases the hold"
+                    "many endpoints vanished at once: creation is paused here until a person resumes it"
                 );
             }
             hold.told = hold.id.clone();
@@ -472,8 +472,8 @@ impl Region {
                 tracing::warn!(
                     account_id = self.key.account_id.as_str(),
                     region = self.key.region.as_str(),
-                    hold = id,
-                    "the hold was released"
+                    resume_id = id,
+                    "creation was resumed"
                 );
                 hold.released.append(&mut hold.vanished);
                 hold.id = None;

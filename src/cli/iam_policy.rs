@@ -469,9 +469,7 @@ fn tenant(flags: &TenantFlags, input: impl Read) -> Result<Answer, Error> {
     Ok(Answer {
         text,
         notes: trusts_without_id
-            .then_some(
-                "without an external id, whoever can write AWSAccounts can point one at this role; better agree on one",
-            )
+            .then_some("without an external id, any AWSAccount can name this role; agree on one")
             .into_iter()
             .collect(),
     })

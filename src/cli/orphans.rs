@@ -240,7 +240,8 @@ async fn delete(
     if unproven > 0 {
         writeln!(
             out,
-            "{unproven} are not proven to be of the operator's making, and stay: delete them yourself if they are yours"
+            "{unproven} are not proven to be created by the operator, and are kept: delete them yourself if they are \
+             yours"
         )?;
     }
     let count = |kind: Kind| {
@@ -255,8 +256,8 @@ async fn delete(
     if !asked.yes {
         write!(
             out,
-            "Delete these {endpoints} endpoints and {groups} security groups for good? Whoever still connects through them is cut \
-             off. Type \"delete\" to go on: "
+            "Delete these {endpoints} endpoints and {groups} security groups permanently? Clients that still connect \
+             through them are cut off. Type \"delete\" to continue: "
         )?;
         out.flush()?;
         let mut answer = String::new();

@@ -105,11 +105,11 @@ async fn show(asked: Preview, out: &mut impl Write) -> anyhow::Result<()> {
     for id in &found.unconfirmed {
         writeln!(
             out,
-            "AWS does not know {id}, which the status names: the operator asks again before it believes that it is gone"
+            "AWS does not return {id}, which the status names: the operator reads again to confirm that it is gone"
         )?;
     }
     if let Some(Finding { reason, message, .. }) = &found.frozen {
-        writeln!(out, "held back: {reason}: {message}")?;
+        writeln!(out, "not carried out: {reason}: {message}")?;
     }
     list(&found.steps, out)
 }

@@ -36,7 +36,7 @@ fn finalizer_refused(deleting: bool, refused: &Refused) -> Findings {
     let words = &refused.words;
     let finding = |what: String| {
         let advice =
-            "Ask your platform team: an admission controller is in the operator's way (docs/troubleshooting.md)";
+            "Ask your platform team: an admission controller rejects the operator's writes (docs/troubleshooting.md)";
         Some(Finding::bad(
             Reason::FinalizerRefused,
             format!("{what}: {words}. {advice}"),
@@ -45,7 +45,7 @@ fn finalizer_refused(deleting: bool, refused: &Refused) -> Findings {
     match &refused.account {
         Some(account) => Findings {
             account: finding(format!(
-                "nothing is made before AWSAccount {account} has the operator's finalizer, which cannot be added"
+                "nothing is created before AWSAccount {account} has the operator's finalizer, which cannot be added"
             )),
             ..Findings::default()
         },
@@ -55,7 +55,7 @@ fn finalizer_refused(deleting: bool, refused: &Refused) -> Findings {
         },
         None => Findings {
             endpoint: finding(
-                "nothing is made before it has the operator's finalizer, which cannot be added".to_owned(),
+                "nothing is created before it has the operator's finalizer, which cannot be added".to_owned(),
             ),
             ..Findings::default()
         },

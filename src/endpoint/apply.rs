@@ -215,7 +215,8 @@ impl Applier<'_> {
             let finding = Finding::bad(
                 Reason::RateLimited,
                 format!(
-                    "waits for its turn, which comes in {}: AWS allows only so many {action} calls in an account and region",
+                    "waits in the queue of the operator's rate limiter for {}: AWS limits the rate of {action} calls \
+                     in an account and region",
                     about(self.region.expected_wait(action, &self.owner.uid).unwrap_or(time))
                 ),
             );

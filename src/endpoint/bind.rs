@@ -53,7 +53,8 @@ impl fmt::Display for Move {
         } = &self.former;
         write!(
             f,
-            "), so what may have been made through AWSAccount {account} in AWS account {account_id} in {region} is removed first"
+            "), so what may have been created through AWSAccount {account} in AWS account {account_id} in {region} is \
+             removed first"
         )
     }
 }
@@ -70,7 +71,8 @@ impl Move {
                 reason => Finding::bad(
                     reason,
                     format!(
-                        "{self}: {}. Nothing is made in its new place until that is done; to do without, undo the edit",
+                        "{self}: {}. Nothing is created under the new values until that is done; to cancel, undo the \
+                         edit",
                         finding.message.trim_end_matches('.')
                     ),
                 ),
@@ -206,7 +208,7 @@ impl Reconciliation<'_> {
         status.tag_keys = keys.into_iter().collect();
         let findings = Findings {
             account: Some(status::account_resolved(&resolved.binding)),
-            endpoint: Some(Finding::bad(Reason::Creating, "the endpoint is being made")),
+            endpoint: Some(Finding::bad(Reason::Creating, "the endpoint is being created")),
             service: None,
         };
         status::set_conditions(
@@ -239,7 +241,8 @@ impl Reconciliation<'_> {
         status::unbind(&mut status);
         let moved = Finding::bad(
             Reason::Updating,
-            "the spec was edited before there was an endpoint, and nothing is left of what was made before: it is bound again",
+            "the spec was edited before there was an endpoint, and nothing is left of what was created before: it is \
+             bound again",
         );
         let findings = Findings {
             account: Some(moved.clone()),

@@ -67,8 +67,8 @@ impl CapacityReservations {
             return Err(Finding::bad(
                 Reason::AccountFull,
                 format!(
-                    "AWSAccount {account} allows {most} endpoints and has no room{taken}: it is made when others are deleted, the \
-                     oldest first, or when your platform team raises max_endpoints"
+                    "AWSAccount {account} allows {most} endpoints, which are all used{taken}: the endpoint is created \
+                     when others are deleted, the oldest object first, or when your platform team raises max_endpoints"
                 ),
             ));
         }
@@ -165,12 +165,12 @@ mod tests {
                 .is_ok()
         };
         let older = |namespace: &str, status: Value| endpoint(namespace, "older", "2026-01-02T00:00:00Z", status);
-        for words in ["AWSAccount one allows 1 endpoints and has no room", "no room", ""] {
+        for words in ["AWSAccount one allows 1 endpoints, which are all used", "no room", ""] {
             assert!(!admitted(vec![older("blue", full(words))]), "{words:?}");
         }
         // It waits for another account, or for something else.
         for words in [
-            "AWSAccount two allows 1 endpoints and has no room",
+            "AWSAccount two allows 1 endpoints, which are all used",
             "AWSAccount one is full",
             "",
         ] {

@@ -108,7 +108,7 @@ impl Reconciler for Context {
                 return acknowledged::tell(self, newest(self, object), &refused).await;
             }
             Failure::Refused(error) => {
-                tracing::warn!(namespace, name, %error, "the API server refused, or failed");
+                tracing::warn!(namespace, name, %error, "a request to the API server failed");
             }
             Failure::Panic => {
                 tracing::error!(namespace, name, "a reconcile panicked; this is a bug");
@@ -116,7 +116,7 @@ impl Reconciler for Context {
                 self.memories.with(&object, |memory| memory.cut_off = true);
             }
             Failure::Timeout => {
-                tracing::warn!(namespace, name, "a reconcile took too long and was cut off");
+                tracing::warn!(namespace, name, "a reconcile timed out");
                 self.memories.with(&object, |memory| memory.cut_off = true);
             }
         }
@@ -168,7 +168,7 @@ fn newest(ctx: &Context, cached: Arc<Endpoint>) -> Arc<Endpoint> {
 async fn say_internal_error(ctx: &Context, object: &Arc<Endpoint>) {
     let finding = Finding::bad(
         Reason::InternalError,
-        "the operator failed in a way that it should not have; its log says more; tried again",
+        "internal error of the operator; see its log; the reconcile is retried",
     );
     let mut status = object.status.clone();
     status::set_conditions(

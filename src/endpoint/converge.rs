@@ -273,7 +273,7 @@ impl Reconciliation<'_> {
         for (steps, finding) in [(in_aws, &mut plan.endpoint), (of_services, &mut plan.service)] {
             if !steps.is_empty() {
                 let steps: Vec<String> = steps.into_iter().map(ToString::to_string).collect();
-                let mut message = format!("{}; held back: {}", why.message, steps.join("; "));
+                let mut message = format!("{}; planned changes: {}", why.message, steps.join("; "));
                 if let Some((end, _)) = message.char_indices().nth(LONGEST_LIST) {
                     message.truncate(end);
                     message.push_str("...");
@@ -302,13 +302,14 @@ impl Reconciliation<'_> {
             return None;
         };
         let message = format!(
-            "endpoint {} carries this object's tags and may have been made before the edit, but {doubt}: delete it in AWS, or take its tags off",
+            "endpoint {} carries this object's tags and may have been created before the edit, but {doubt}: delete it \
+             in AWS, or remove its tags",
             fact.id
         );
         (!doubt.is_certain()).then(|| Plan {
             steps: Vec::new(),
             endpoint: Finding::bad(Reason::OwnershipLost, message),
-            service: Finding::good(Reason::NotRequested, "it comes with the endpoint"),
+            service: Finding::good(Reason::NotRequested, "it is published with the endpoint"),
         })
     }
 
@@ -332,9 +333,8 @@ impl Reconciliation<'_> {
         status::next_incarnation(&mut status);
         self.object = status::write(self.ctx, &self.object, status).await?;
         if let Some(id) = gone {
-            let note = format!(
-                "endpoint {id} was deleted in AWS behind the operator's back; it is made again, under another DNS name"
-            );
+            let note =
+                format!("endpoint {id} was deleted in AWS, not by the operator; it is recreated with another DNS name");
             self.ctx.shared.events.publish(
                 &*self.object,
                 EventKind::Warning,
@@ -382,7 +382,8 @@ fn absence_unconfirmed() -> Plan {
         steps: Vec::new(),
         endpoint: Finding::bad(
             Reason::Deleting,
-            "nothing of the object is found in AWS; looking once more before it is let go, since AWS shows new things late",
+            "nothing of the object is found in AWS; reading once more before its finalizer is removed, since EC2 is \
+             eventually consistent",
         ),
         service: Finding::good(Reason::NotRequested, "the object is being deleted"),
     }

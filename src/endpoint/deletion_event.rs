@@ -24,7 +24,7 @@ impl Reconciliation<'_> {
             Ok(DeletionPolicy::Retain) => (
                 "Retained",
                 retained(seen),
-                "retained: no object stands for it any more, and it costs on (docs/guides/deleted-by-accident.md)",
+                "retained: it belongs to no object any more, and keeps costing (docs/guides/deleted-by-accident.md)",
             ),
             // Nothing was left, or the object would have stayed.
             Err(_) => return,

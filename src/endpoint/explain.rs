@@ -43,20 +43,21 @@ pub(super) fn explain(error: &CallError, role: &str, account_id: &AccountId, reg
              {account_id} yet: ask them to"
         ),
         Class::NotFound => {
-            format!("check the ids of the spec: they must be there in {region} of AWS account {account_id}")
+            format!("check the ids of the spec: they must exist in {region} of AWS account {account_id}")
         }
         Class::Invalid => "correct the spec".to_owned(),
         Class::Quota => {
-            format!("delete what is not needed, or have AWS raise the quota of account {account_id} in {region}")
+            format!("delete what is not needed, or request a quota increase for account {account_id} in {region}")
         }
         Class::Conflict | Class::Throttled => "tried again".to_owned(),
-        Class::Unknown => "tried again; if it lasts, look the code up in the error codes of the EC2 API".to_owned(),
+        Class::Unknown => "it is retried; if it lasts, find the code in the error codes of the EC2 API".to_owned(),
         Class::Transient if error.is_from_between() => format!(
-            "tried again; if it lasts, your platform team checks what is on the way from the operator to EC2 in {region}: \
+            "it is retried; if it lasts, your platform team checks the network path from the operator to EC2 in \
+             {region}: \
              HTTPS_PROXY, firewalls, and the VPC endpoint of EC2 if there is one"
         ),
         Class::Transient => {
-            format!("tried again; if it lasts, check that there is a region {region}, and look at AWS's health")
+            format!("it is retried; if it lasts, check that the region {region} exists, and the AWS Health Dashboard")
         }
     };
     Finding::bad(reason, format!("{error} ({advice})"))

@@ -45,7 +45,7 @@ pub async fn preview(ctx: &Context, object: Arc<Endpoint>) -> Result<Preview, Fi
 async fn planned(reconciliation: &mut Reconciliation<'_>) -> Result<Preview, Stop> {
     let prepared = reconciliation.prepare()?;
     if let Some(moving) = &reconciliation.moving {
-        let message = format!("{moving}; ask again once that is done");
+        let message = format!("{moving}; run the command again once that is done");
         return Err(Stop::bad_spec(
             &prepared.resolved.binding,
             Finding::bad(Reason::Updating, message),

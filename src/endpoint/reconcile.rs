@@ -68,7 +68,7 @@ impl<'a> Reconciliation<'a> {
         tracing::warn!(
             namespace = self.owner.namespace,
             name = self.owner.name,
-            "still changing things; going on in a moment"
+            "changes are in progress; continuing in a moment"
         );
         Ok(Next::NotBefore(access.region.next_tick()))
     }

@@ -40,7 +40,7 @@ impl Applier<'_> {
             name = self.owner.name,
             action = step.action(),
             error = words(error),
-            "the API server refused, or failed"
+            "a request to the API server failed"
         );
         // It changed meanwhile.
         if is_conflict(error) {
@@ -100,12 +100,12 @@ impl Applier<'_> {
     /// By whom a group is used that cannot be deleted.
     async fn in_use(&self, error: &CallError, id: &GroupId) -> String {
         let users = match self.region.users_of_group(self.ec2, id).await {
-            Ok(users) if users.is_empty() => "nothing shows that uses it any more: tried again".to_owned(),
+            Ok(users) if users.is_empty() => "nothing uses it any more: the deletion is retried".to_owned(),
             Ok(users) => format!("still used by {}: detach it there", users.join(", ")),
-            Err(RefreshError::Busy(_)) => "something still uses it: tried again".to_owned(),
+            Err(RefreshError::Busy(_)) => "something still uses it: the deletion is retried".to_owned(),
             Err(RefreshError::Failed(unseen)) => {
                 let unseen = explain(&unseen, self.role, &self.ec2.account_id, &self.ec2.region);
-                format!("something still uses it; by whom cannot be seen: {}", unseen.message)
+                format!("something still uses it, which cannot be read: {}", unseen.message)
             }
         };
         format!("{error} ({users})")
@@ -126,7 +126,7 @@ impl Applier<'_> {
             class = error.class.as_str(),
             code = error.code,
             error = error.message,
-            "AWS refused, or failed"
+            "a call to AWS failed"
         );
         if error.class == Class::Throttled {
             if let Some(action) = action(step) {
@@ -184,10 +184,7 @@ impl Applier<'_> {
         let finding = matches!(step, Step::CreateGroup { .. } | Step::CreateEndpoint { .. }).then(|| {
             Finding::bad(
                 Reason::Creating,
-                format!(
-                    "{}: an earlier try was carried out; looking for what it made",
-                    error.code
-                ),
+                format!("{}: an earlier call was carried out; reading its result", error.code),
             )
         });
         // What it made may be found at the next look; what is never found is not asked for at every poll.
@@ -203,7 +200,7 @@ pub(super) async fn forget_session(ctx: &Context, account: &str, ec2: &Ec2) {
     tracing::warn!(
         account,
         account_id = ec2.account_id.as_str(),
-        "the session is no longer good; opening another"
+        "the session is no longer valid; opening another"
     );
     if let Some(role) = crate::account::role_of(&ctx.shared, account) {
         ctx.shared.sessions.forget(&role).await;

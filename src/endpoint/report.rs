@@ -160,7 +160,10 @@ impl Reconciliation<'_> {
             memory.ready_for
         });
         if ready_for == generation && !repaired.is_empty() && !self.deleting {
-            let note = format!("AWS or Kubernetes was not as specified; done: {}", repaired.join("; "));
+            let note = format!(
+                "AWS or Kubernetes was not as specified; corrected: {}",
+                repaired.join("; ")
+            );
             self.ctx
                 .shared
                 .events

@@ -49,7 +49,7 @@ impl Findings {
         let parts = [&self.account, &self.endpoint, &self.service];
         let Some(bad) = parts.into_iter().flatten().find(|finding| !finding.ok) else {
             let good = self.endpoint.as_ref().or(self.account.as_ref()).cloned();
-            return good.unwrap_or_else(|| Finding::bad(Reason::InternalError, "nothing was looked at"));
+            return good.unwrap_or_else(|| Finding::bad(Reason::InternalError, "nothing was observed"));
         };
         // What is held back is told by the part that it is for.
         let planned_changes = self
@@ -282,8 +282,8 @@ pub fn set_conditions(
 pub fn legacy_unsettled() -> Finding {
     Finding::bad(
         Reason::LegacyUnsettled,
-        "the Python operator made this object: nothing is created, changed or deleted for it, and its status is kept, until \
-         it is brought over, which this version cannot do yet",
+        "the Python operator created this object: nothing is created, changed or deleted for it, and its status is \
+         kept, until it is migrated, which this version cannot do yet",
     )
 }
 
@@ -396,10 +396,11 @@ fn tell_of_change(ctx: &Context, object: &Endpoint, fields: &[String]) {
         namespace,
         name,
         fields,
-        "the status was stored otherwise than it was written"
+        "the status was stored differently from what was written"
     );
     let note = format!(
-        "the API server stored another status than the operator wrote, so what it says may not be so ({fields}): an admission controller \
+        "the API server stored a different status than the operator wrote, so it may be wrong ({fields}): an admission \
+         controller \
          changes it"
     );
     ctx.shared
@@ -420,7 +421,7 @@ fn tell_of_refusal(ctx: &Context, object: &Endpoint, status: &VPCEndpointStatus,
     );
     if refused.is_news {
         let note = format!(
-            "the status cannot be written ({}), so it does not say what is so: {reason}: {message}",
+            "the status cannot be written ({}), so it is out of date: {reason}: {message}",
             refused.words
         );
         ctx.shared

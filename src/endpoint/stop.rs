@@ -131,7 +131,7 @@ impl Reconciliation<'_> {
             .into_iter()
             .filter_map(|id| id.as_deref())
             .collect();
-        let note = format!("{}; left as they are: {}", finding.message, ids.join(", "));
+        let note = format!("{}; abandoned: {}", finding.message, ids.join(", "));
         self.ctx
             .shared
             .events

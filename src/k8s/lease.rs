@@ -87,7 +87,7 @@ pub async fn acquire(client: Client, config: LeaseConfig, waiting: impl Fn()) ->
             Ok(Taking::Held(holder)) => {
                 waiting();
                 if told.as_ref() != Some(&holder) {
-                    tracing::info!(lease = config.name, holder, "waiting: another leads");
+                    tracing::info!(lease = config.name, holder, "waiting: another replica is the leader");
                     told = Some(holder);
                 }
             }
@@ -127,7 +127,7 @@ async fn take(
         };
         return match api.create(&PostParams::default(), &new).await {
             Ok(lease) => Ok(Taking::Taken(Box::new(held(lease, identity)?), sent)),
-            Err(error) if is_already_exists(&error) => Ok(Taking::Held("somebody who was quicker".to_owned())),
+            Err(error) if is_already_exists(&error) => Ok(Taking::Held("another replica".to_owned())),
             Err(error) => Err(error),
         };
     };
@@ -149,7 +149,7 @@ async fn take(
     };
     match api.replace(&config.name, &PostParams::default(), &lease).await {
         Ok(lease) => Ok(Taking::Taken(Box::new(held(lease, identity)?), sent)),
-        Err(error) if is_conflict(&error) => Ok(Taking::Held("somebody who was quicker".to_owned())),
+        Err(error) if is_conflict(&error) => Ok(Taking::Held("another replica".to_owned())),
         Err(error) => Err(error),
     }
 }
@@ -247,11 +247,11 @@ impl Leadership {
         match released {
             Ok(Ok(())) => tracing::info!(lease = self.config.name, "no longer leading"),
             Ok(Err(error)) => {
-                tracing::warn!(lease = self.config.name, %error, "the Lease was not given back; it expires")
+                tracing::warn!(lease = self.config.name, %error, "the Lease was not released; it expires")
             }
             Err(_) => tracing::warn!(
                 lease = self.config.name,
-                "the Lease was not given back in time; it expires"
+                "the Lease was not released in time; it expires"
             ),
         }
     }

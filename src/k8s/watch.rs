@@ -49,7 +49,7 @@ where
     stream::unfold(None, watching)
         .inspect_err(move |error| {
             metrics.watch_error(kind);
-            tracing::warn!(kind, %error, "a watch broke; it starts again");
+            tracing::warn!(kind, %error, "a watch failed; it is restarted");
         })
         .default_backoff()
 }

@@ -44,7 +44,7 @@ pub enum Refusal {
     #[error("{0} may not get {PATH}: bind it to the operator's ClusterRole for reading metrics")]
     Forbidden(String),
     /// The API server was not asked, or did not answer.
-    #[error("the API server cannot be asked whether this token may get {PATH}; the operator's log says why")]
+    #[error("the API server could not authorize this token to get {PATH}; see the operator's log")]
     Unavailable,
 }
 
@@ -172,7 +172,7 @@ impl Access {
             *logged = Some(Instant::now());
             tracing::warn!(
                 error = why,
-                "the API server could not be asked who may read the metrics (tokenreviews, subjectaccessreviews)"
+                "the API server could not authorize a request for the metrics (tokenreviews, subjectaccessreviews)"
             );
         }
         Refusal::Unavailable

@@ -31,7 +31,7 @@ pub fn acceptor(folder: Option<PathBuf>) -> anyhow::Result<TlsAcceptor> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let current = match &folder {
         Some(folder) => read(folder, &provider).with_context(|| format!("no certificate in {}", folder.display()))?,
-        None => self_signed(&provider).context("cannot make a certificate")?,
+        None => self_signed(&provider).context("cannot generate a certificate")?,
     };
     let current = Arc::new(Current(RwLock::new(Arc::new(current))));
     if let Some(folder) = folder {
@@ -71,7 +71,7 @@ fn read(folder: &Path, provider: &CryptoProvider) -> anyhow::Result<CertifiedKey
         .with_context(|| format!("{CERTIFICATE} cannot be read"))?;
     anyhow::ensure!(!certificates.is_empty(), "{CERTIFICATE} has no certificate");
     let key = PrivateKeyDer::from_pem_file(folder.join(KEY)).with_context(|| format!("{KEY} cannot be read"))?;
-    CertifiedKey::from_der(certificates, key, provider).context("certificate and key do not fit each other")
+    CertifiedKey::from_der(certificates, key, provider).context("certificate and key do not match")
 }
 
 /// Takes over what the folder has, again and again.
@@ -86,7 +86,7 @@ async fn follow(folder: PathBuf, provider: Arc<CryptoProvider>, current: Arc<Cur
             let error = format!("{error:#}");
             tracing::warn!(
                 error,
-                "the certificate of /metrics cannot be read again; the one before stays"
+                "the certificate of /metrics cannot be reloaded; the previous one stays in use"
             );
         }
         failed = taken.is_err();
@@ -164,7 +164,7 @@ mod tests {
         renew(&folder);
         fs::write(folder.join(KEY), key).unwrap();
         let error = take_over(&folder, &provider, &current).unwrap_err();
-        assert!(format!("{error:#}").contains("do not fit"), "{error:#}");
+        assert!(format!("{error:#}").contains("do not match"), "{error:#}");
         assert_eq!(served(), second);
         fs::remove_dir_all(&folder).unwrap();
     }

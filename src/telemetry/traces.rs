@@ -50,7 +50,7 @@ const CALLS: [&str; 2] = ["vpce_operator::aws::observer", "vpce_operator::teleme
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The environment asks for a protocol that is not spoken.
-    #[error("{variable} is {value:?}: traces are sent as {PROTOCOL} only, which collectors take on port 4318")]
+    #[error("{variable} is {value:?}: traces are sent as {PROTOCOL} only, which collectors accept on port 4318")]
     Protocol {
         /// The variable that asks.
         variable: &'static str,
@@ -248,10 +248,10 @@ fn tell(collector: &str, failing: &AtomicBool, answer: &Result<Response<Bytes>, 
             tracing::warn!(
                 collector,
                 error,
-                "traces are not taken; they are dropped until this is said to be over"
+                "traces cannot be sent; they are dropped until they can be sent again"
             );
         }
-        None if failing.swap(false, Ordering::Relaxed) => tracing::info!(collector, "traces are taken again"),
+        None if failing.swap(false, Ordering::Relaxed) => tracing::info!(collector, "traces are sent again"),
         _ => {}
     }
 }

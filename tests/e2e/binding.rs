@@ -255,7 +255,7 @@ fn what_may_have_been_made_is_looked_for_where_the_role_is_refused_now_before_an
     for words in [
         &format!("account from {} to {second}", tenant.account),
         tenant.account_id.as_str(),
-        "Nothing is made in its new place until that is done",
+        "Nothing is created under the new values until that is done",
     ] {
         assert!(message.contains(words), "{words:?} is not in {message}");
     }

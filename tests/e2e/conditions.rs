@@ -352,7 +352,7 @@ fn what_failed_or_expired_is_stalled_and_not_replaced() {
             .expect("it is there");
         let reason = format!("{state:?}");
         let message = tenant.not_ready(name, &reason);
-        assert_contains(&message, &[id, said, "Delete this object and apply it anew"]);
+        assert_contains(&message, &[id, said, "Delete this object and apply it again"]);
         assert_stalled(&tenant, name, true);
         assert!(tenant.event(name, &reason).starts_with("Warning"));
     }

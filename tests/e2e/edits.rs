@@ -287,15 +287,15 @@ fn a_group_that_lets_nobody_in_is_made_and_warned_of() {
     assert_eq!(own_group(&tenant).ingress, []);
     let event = tenant.event("api", "SuspiciousRule");
     assert!(
-        event.starts_with("Warning") && event.contains("lets nobody in"),
+        event.starts_with("Warning") && event.contains("allows no traffic"),
         "{event}"
     );
     let says = || tenant.condition("api", "Ready").expect("it is Ready").message;
-    assert!(says().contains("lets nobody in"), "{}", says());
+    assert!(says().contains("allows no traffic"), "{}", says());
     let rule = json!([{"protocol": "tcp", "from_port": 443, "to_port": 443, "cidr_blocks": ["10.0.0.0/8"]}]);
     let spec = json!({"security_group_type": "custom", "security_group_ingress": rule});
     edit(&tenant, "api", tenant.spec(spec));
-    assert!(!says().contains("lets nobody in"), "{}", says());
+    assert!(!says().contains("allows no traffic"), "{}", says());
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn a_tightened_rail_freezes_what_is_there_and_lets_it_be_deleted() {
     let writes = tenant.writes();
     tenant.apply("there", tenant.spec(json!({"tags": {"new": "tag"}})));
     let message = tenant.serves_without_the_edit("there", "NotAllowed");
-    assert!(message.contains("held back: set tags"), "{message}");
+    assert!(message.contains("planned changes: set tags"), "{message}");
     assert_eq!(tenant.writes(), writes);
     assert_eq!(tenant.get("there").expect("it stays")["status"]["vpc_endpoint_id"], id);
     tenant.delete("there");

@@ -29,7 +29,7 @@ fn one_works_and_the_next_takes_over_when_it_is_killed() {
         .operator
         .replica("second", &[])
         .expect("a replica that waits is ready");
-    assert!(!leads(&second) && second.logs().contains("another leads"));
+    assert!(!leads(&second) && second.logs().contains("another replica is the leader"));
     tenant.apply("api", tenant.spec(json!({})));
     let id = tenant.ready("api")["status"]["vpc_endpoint_id"].take();
     assert!(!second.logs().contains("opened a session"), "who waits does nothing");

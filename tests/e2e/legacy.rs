@@ -114,7 +114,7 @@ fn an_object_of_the_python_operator_keeps_everything_and_creates_nothing() {
     let ready = condition(&object, "Ready").expect("a condition");
     assert!(!ready.status && ready.reason == "LegacyUnsettled", "{ready:?}");
     assert!(
-        ready.message.contains("the Python operator made this object"),
+        ready.message.contains("the Python operator created this object"),
         "{ready:?}"
     );
     assert_eq!(object["status"]["create_fn"], before["status"]["create_fn"]);

@@ -103,7 +103,7 @@ fn a_write_that_aws_refuses_is_one_line_too_with_its_request_id() {
         let told: Vec<&Value> = all.iter().filter(of_call).collect();
         assert_eq!(told.len(), 1, "{} {}: {told:?}", call.action, call.request_id);
         for (key, value) in [
-            ("message", "AWS refused, or failed"),
+            ("message", "a call to AWS failed"),
             ("namespace", &tenant.namespace),
             ("name", "api"),
             ("account", &tenant.account),

@@ -65,7 +65,7 @@ fn missing_actions_are_listed_before_there_is_an_endpoint_and_nothing_is_made() 
     ] {
         assert!(message.contains(part), "{part}: {message}");
     }
-    let denied = message.split("; not known:").next().expect("the first part");
+    let denied = message.split("; not verified:").next().expect("the first part");
     assert!(!denied.contains("CreateVpcEndpoint"), "{message}");
     // The account is Ready all the same: its role was assumed.
     let account = tenant.world.aws_account(&tenant.account).expect("there");

@@ -141,7 +141,10 @@ fn the_subcommand_says_why_nothing_can_be_planned_or_is_done() {
         (planned_changes(&world.operator, &tenant, "CreateVpcEndpoint") == 1).then_some(())
     });
     let (planned, shown) = plan(&tenant, &of("waits"), &[]);
-    assert!(planned && shown.contains("held back: AccountSuspended"), "{shown}");
+    assert!(
+        planned && shown.contains("not carried out: AccountSuspended"),
+        "{shown}"
+    );
     assert_eq!(steps(&shown).len(), 4, "{shown}");
 
     tenant.edit_account(json!({"suspended": null, "allowed_vpc_ids": []}));

@@ -74,7 +74,7 @@ fn without_the_api_server_nobody_gets_metrics_whom_it_was_not_asked_about_and_pr
     let (code, body) = scrape(&world, Some(&unknown));
     assert_eq!(code, 503, "{body}");
     assert!(
-        body.contains("cannot be asked") && !body.contains("vpce_leader"),
+        body.contains("could not authorize") && !body.contains("vpce_leader"),
         "{body}"
     );
     assert_eq!(scrape(&world, None).0, 401);

@@ -193,20 +193,20 @@ fn a_collector_that_refuses_or_is_silent_holds_nobody_and_costs_one_line() {
             tenant.gone(&name);
         }
         world.eventually("several batches are lost", || (collector.requests() >= 3).then_some(()));
-        assert_eq!(said(&world, "traces are not taken"), 1, "{mood:?}");
+        assert_eq!(said(&world, "traces cannot be sent"), 1, "{mood:?}");
         assert!(collector.spans().is_empty());
         collector.set_mood(Mood::Takes);
         tenant.apply("later", tenant.spec(json!({})));
         tenant.ready("later");
         world.eventually("the collector's return is told", || {
-            (said(&world, "traces are taken again") == 1).then_some(())
+            (said(&world, "traces are sent again") == 1).then_some(())
         });
         world.eventually("what happens now is sent", || {
             let spans = collector.spans();
             let later = |span: &Span| span.attribute("name") == "later";
             spans.iter().any(later).then_some(())
         });
-        assert_eq!(said(&world, "traces are not taken"), 1, "{mood:?}");
+        assert_eq!(said(&world, "traces cannot be sent"), 1, "{mood:?}");
         // A process that ends does not wait for one that does not answer.
         collector.set_mood(mood);
         tenant.delete("later");

@@ -418,7 +418,7 @@ fn narrow(scope: &Scope) -> String {
         .collect();
     format!(
         "it names {}; name fewer, split the account into several AWSAccounts with a role each, or leave out the list of \
-         subnets, security groups or services, which the operator itself holds to anyway",
+         subnets, security groups or services, which the operator itself enforces anyway",
         counts.join(", ")
     )
 }

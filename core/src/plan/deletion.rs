@@ -93,7 +93,7 @@ fn plan_retain(observed: &Observed, steps: &mut Vec<Step>) -> Finding {
     if observed.endpoint == Lookup::Unconfirmed || observed.group == Lookup::Unconfirmed {
         return Finding::bad(
             Reason::Deleting,
-            "AWS does not know all that is to be retained; asking again before the finalizer is removed",
+            "AWS does not return all that is to be retained; reading again before the finalizer is removed",
         );
     }
     if steps.iter().any(Step::is_in_aws) {
@@ -110,7 +110,7 @@ fn plan_delete(owner: &Owner, observed: &Observed, steps: &mut Vec<Step>) -> Fin
         Lookup::Unconfirmed => {
             return Finding::bad(
                 Reason::Deleting,
-                "AWS does not know the endpoint; asking again before it is believed gone",
+                "AWS does not return the endpoint; reading again to confirm that it is gone",
             );
         }
         // What only carries the tags is an orphan, and stays.
@@ -135,7 +135,7 @@ fn plan_delete(owner: &Owner, observed: &Observed, steps: &mut Vec<Step>) -> Fin
         Lookup::Unowned(group) => ownership_lost_on_deletion(owner, "security group", group.id.as_str(), &group.tags),
         Lookup::Unconfirmed => Finding::bad(
             Reason::Deleting,
-            "AWS does not know the security group; asking again before it is believed gone",
+            "AWS does not return the security group; reading again to confirm that it is gone",
         ),
         Lookup::Owned(group) => {
             steps.push(Step::DeleteGroup(group.id.clone()));
@@ -169,8 +169,9 @@ fn ownership_lost_on_deletion(owner: &Owner, kind: &str, id: &str, there: &BTree
     Finding::bad(
         Reason::OwnershipLost,
         format!(
-            "{kind} {id} has lost the tags that say it is ours, so it is not deleted. If it is ours, run: aws ec2 create-tags \
-             --resources {id} --tags {}; if it is not, set deletion_policy to Retain",
+            "{kind} {id} has lost its owner tags, so it is not deleted. If it belongs to this object, run: aws ec2 \
+             create-tags \
+             --resources {id} --tags {}; if it does not, set deletion_policy to Retain",
             pairs.join(" ")
         ),
     )

@@ -22,15 +22,15 @@ pub(super) fn plan_endpoint(
         Lookup::Absent | Lookup::Deleted if let Some(id) = context.paused => creation_paused(id),
         Lookup::Absent => {
             steps.extend(groups.map(|groups| create(desired, groups)));
-            Finding::bad(Reason::Creating, "the endpoint is being made")
+            Finding::bad(Reason::Creating, "the endpoint is being created")
         }
         Lookup::Deleted => Finding::bad(
             Reason::DeletedInAWS,
-            "the endpoint was deleted in AWS; it is made again, and its DNS name changes",
+            "the endpoint was deleted in AWS; it is recreated, and its DNS name changes",
         ),
         Lookup::Unconfirmed => Finding::bad(
             Reason::DeletedInAWS,
-            "AWS does not know the endpoint any more; asking again before it is believed gone",
+            "AWS does not return the endpoint any more; reading again to confirm that it is gone",
         ),
         Lookup::Unowned(endpoint) => ownership_lost(owner, "endpoint", endpoint.id.as_str(), &endpoint.tags),
         Lookup::Unproven(endpoint, reason) => unproven("endpoint", endpoint.id.as_str(), *reason),
@@ -70,23 +70,24 @@ fn obstacle(endpoint: &ObservedEndpoint, desired: &Desired) -> Option<Finding> {
     let (reason, message) = match &endpoint.state {
         State::Deleting | State::Deleted => (
             Reason::DeletedInAWS,
-            format!("endpoint {id} is being deleted in AWS; it is made again once it is gone"),
+            format!("endpoint {id} is being deleted in AWS; it is recreated once it is gone"),
         ),
         State::Rejected => (
             Reason::Rejected,
             format!(
-                "the owner of {} rejected endpoint {id}.{said} Ask them to accept it, or delete this object and apply it anew",
+                "the owner of {} rejected endpoint {id}.{said} Ask them to accept it, or delete this object and apply \
+                 it again",
                 desired.target
             ),
         ),
         State::Failed => (
             Reason::Failed,
-            format!("AWS could not make endpoint {id}.{said} Delete this object and apply it anew"),
+            format!("AWS could not create endpoint {id}.{said} Delete this object and apply it again"),
         ),
         State::Expired => (
             Reason::Expired,
             format!(
-                "the owner of {} did not accept endpoint {id} in time. Delete this object and apply it anew",
+                "the owner of {} did not accept endpoint {id} in time. Delete this object and apply it again",
                 desired.target
             ),
         ),
@@ -138,7 +139,7 @@ fn plan_changes(
         ),
         State::Partial => Finding::bad(
             Reason::Partial,
-            format!("AWS has made only part of endpoint {id}.{}", said(endpoint)),
+            format!("AWS has created only part of endpoint {id}.{}", said(endpoint)),
         ),
         State::Available => {
             let Some(groups) = groups else {
@@ -149,7 +150,7 @@ fn plan_changes(
                 }
                 return match (context.paused, group) {
                     (Some(id), Lookup::Absent | Lookup::Deleted) => creation_paused(id),
-                    _ => Finding::bad(Reason::Updating, "the endpoint's security group is being made"),
+                    _ => Finding::bad(Reason::Updating, "the endpoint's security group is being created"),
                 };
             };
             steps.extend(plan_modify(endpoint, desired, Some(&groups), context));
@@ -157,18 +158,21 @@ fn plan_changes(
                 return Finding::bad(
                     Reason::Partial,
                     format!(
-                        "endpoint {id} has no network interface, so nothing can connect: AWS makes one in each subnet"
+                        "endpoint {id} has no network interface, so nothing can connect: AWS creates one in each subnet"
                     ),
                 );
             }
             let mut message = available(owner, desired, endpoint);
             let Attachment::Interface(Interface { groups, .. }) = &desired.attachment;
             if matches!(groups, Groups::Own(own) if own.lets_nobody_in()) {
-                message.push_str("; its security group lets nobody in: give it security_group_ingress");
+                message.push_str("; its security group allows no traffic: add security_group_ingress");
             }
             Finding::good(Reason::Available, message)
         }
-        state => Finding::bad(Reason::Pending, format!("AWS is making endpoint {id} (state {state})")),
+        state => Finding::bad(
+            Reason::Pending,
+            format!("AWS is working on endpoint {id} (state {state})"),
+        ),
     }
 }
 

@@ -41,12 +41,14 @@ fn plan_publication(
             (_, Some(wildcard)) => Finding::bad(
                 Reason::NoUsableDNSName,
                 format!(
-                    "a Service cannot lead to {wildcard}: set spec.service.type None and use the names in status.dns_entries"
+                    "a Service cannot point to {wildcard}: set spec.service.type None and use the names in \
+                     status.dns_entries"
                 ),
             ),
-            (State::Available, None) => {
-                Finding::bad(Reason::WaitingForDNS, "AWS has not named the endpoint's DNS name yet")
-            }
+            (State::Available, None) => Finding::bad(
+                Reason::WaitingForDNS,
+                "AWS has not reported the endpoint's DNS name yet",
+            ),
             _ => Finding::bad(Reason::WaitingForEndpoint, "waits for the endpoint"),
         };
     };
@@ -79,7 +81,7 @@ fn plan_publication(
     }
     Finding::good(
         Reason::Published,
-        format!("{}.{}.svc leads to {external_name}", wanted.name, owner.namespace),
+        format!("{}.{}.svc points to {external_name}", wanted.name, owner.namespace),
     )
 }
 
@@ -88,7 +90,8 @@ pub fn service_conflict(owner: &Owner, name: &str) -> Finding {
     Finding::bad(
         Reason::ServiceConflict,
         format!(
-            "a Service {}/{name} exists that this object does not own; it is left alone: set spec.service.name to another \
+            "a Service {}/{name} exists that this object does not own; it is not changed: set spec.service.name to \
+             another \
              name, or delete that Service",
             owner.namespace
         ),
@@ -103,16 +106,16 @@ fn changed(owner: &Owner, wanted: &DesiredService, found: &ObservedService, cont
     let differs = found.differences(content).join(", ");
     let leads = found.external_name.as_ref() == Some(&content.external_name);
     let how = match &found.external_name {
-        _ if leads => format!("{name}.{namespace}.svc leads to {}", content.external_name),
+        _ if leads => format!("{name}.{namespace}.svc points to {}", content.external_name),
         Some(elsewhere) => format!(
-            "{name}.{namespace}.svc leads to {elsewhere}, not to {}",
+            "{name}.{namespace}.svc points to {elsewhere}, not to {}",
             content.external_name
         ),
-        None => format!("{name}.{namespace}.svc does not lead to {}", content.external_name),
+        None => format!("{name}.{namespace}.svc does not point to {}", content.external_name),
     };
     let message = format!(
         "{how}. Something changes Service {namespace}/{name} when the operator writes it, or right after, so it is not as the spec says \
-         ({differs}); it is corrected again from time to time. Ask your platform team: an admission controller, or another controller"
+         ({differs}); the correction is retried with backoff. Ask your platform team: an admission controller, or another controller"
     );
     Finding {
         ok: leads,
@@ -129,9 +132,10 @@ fn restored_conflict(owner: &Owner, wanted: &DesiredService, found: &ObservedSer
     Finding::bad(
         Reason::ServiceConflict,
         format!(
-            "Service {namespace}/{name} has the operator's label and no owner, as one that a backup brought back, and leads to {elsewhere}, \
-             not to this endpoint; it is left alone: set spec.service.name to another name, or delete that Service (kubectl delete service \
-             {name} --namespace {namespace}), and it is made anew"
+            "Service {namespace}/{name} has the operator's label and no owner, like one restored from a backup, and \
+             points to {elsewhere}, not to this endpoint; it is not changed: set spec.service.name to another name, \
+             or delete that Service (kubectl delete service \
+             {name} --namespace {namespace}), and it is created again"
         ),
     )
 }

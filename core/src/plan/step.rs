@@ -152,7 +152,11 @@ impl fmt::Display for Step {
                 write!(f, "remove {direction} rules from {id}: {}", list(rules.keys()))
             }
             Step::UpdateRuleDescriptions(id, direction, rules) => {
-                write!(f, "describe {direction} rules of {id} anew: {}", list(rules.keys()))
+                write!(
+                    f,
+                    "update descriptions of {direction} rules of {id}: {}",
+                    list(rules.keys())
+                )
             }
             Step::CreateEndpoint { target, .. } => write!(f, "create an endpoint for {target}"),
             Step::ModifyEndpoint {

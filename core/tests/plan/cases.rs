@@ -89,12 +89,12 @@ fn drift_of_every_kind_is_put_right_by_no_more_than_the_difference() {
         (
             "a description changed",
             |_, observed| group(observed).ingress = tcp(&[(443, Some("else"))]),
-            &["describe ingress rules of sg-own anew: tcp 443 10.0.0.0/8"],
+            &["update descriptions of ingress rules of sg-own: tcp 443 10.0.0.0/8"],
         ),
         (
             "a description taken away in the spec",
             |desired, _| asked_mut(desired).groups = own(tcp(&[(443, None)]), rules::open()),
-            &["describe ingress rules of sg-own anew: tcp 443 10.0.0.0/8"],
+            &["update descriptions of ingress rules of sg-own: tcp 443 10.0.0.0/8"],
         ),
         (
             "our group detached",

@@ -205,7 +205,7 @@ fn log_failure(region: &Region, batch: &[(EndpointId, PendingDelete)], error: &C
             namespace = pending.requester.namespace, name = pending.requester.name, account = pending.requester.account,
             account_id = region.key.account_id.as_str(), region = region.key.region.as_str(),
             action = ACTION, request_id = error.request_id, resource = %id,
-            class = error.class.as_str(), code = error.code, error = error.message, "AWS refused, or failed"
+            class = error.class.as_str(), code = error.code, error = error.message, "a call to AWS failed"
         );
     }
 }

@@ -51,7 +51,7 @@ pub enum Refusal {
     /// STS was not reached, did not answer, or does not know the operator itself.
     #[error(
         "no session of {role}: {action} failed: {code}: {message}; this is about STS or the \
-         operator's own AWS identity, not about the role, and is tried again"
+         operator's own AWS identity, not about the role, and is retried"
     )]
     Unavailable {
         /// The role's ARN.
@@ -67,7 +67,7 @@ pub enum Refusal {
     },
     /// The operator has no region, and so no STS to call.
     #[error(
-        "no session of {role}: nothing names the AWS region whose STS the operator is to call; set settings.awsRegion of \
+        "no session of {role}: no AWS region is configured for STS; set settings.awsRegion of \
          its Helm chart, or AWS_REGION in its environment"
     )]
     NoRegion {
@@ -113,13 +113,13 @@ impl fmt::Display for Cause {
                             Identity association with --disable-session-tags";
         match self {
             Cause::Trust => f.write_str(
-                "check that the role exists, and that its trust policy allows the operator's identity (with the external_id, \
-                 if it asks for one)",
+                "check that the role exists, and that its trust policy allows the operator's identity (with the \
+                 external_id, if it requires one)",
             ),
             Cause::SessionTags => write!(f, "correct {TAGS}"),
             Cause::Request { tagged } => {
                 f.write_str(
-                    "correct what the AWSAccount asks for: role_arn, external_id, or session_duration_seconds, which may be \
+                    "correct the AWSAccount: role_arn, external_id, or session_duration_seconds, which may be \
                      no longer than the role allows",
                 )?;
                 if *tagged {

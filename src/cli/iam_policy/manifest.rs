@@ -71,7 +71,10 @@ pub(super) fn one(file: &Path, name: Option<&str>, input: impl Read) -> Result<A
             let names: Vec<String> = others.iter().chain(&last).map(|account| account.name.clone()).collect();
             Err(Error::Which {
                 file: shown(file),
-                problem: format!("holds several AWSAccounts: say which with --name: {}", listed(&names)),
+                problem: format!(
+                    "contains several AWSAccounts: say which with --name: {}",
+                    listed(&names)
+                ),
             })
         }
     }
@@ -112,10 +115,10 @@ pub(super) fn all(file: &Path, name: Option<&str>, mut input: impl Read) -> Resu
         .iter()
         .find(|(_, own)| names.iter().filter(|other| other == own).count() > 1);
     let problem = match (name, twice) {
-        _ if found.is_empty() => format!("holds no AWSAccount (apiVersion {GROUP}/v1beta1)"),
-        (_, Some((_, name))) => format!("holds several AWSAccounts named {name}: leave one of them"),
+        _ if found.is_empty() => format!("contains no AWSAccount (apiVersion {GROUP}/v1beta1)"),
+        (_, Some((_, name))) => format!("contains several AWSAccounts named {name}: keep only one of them"),
         (Some(name), None) if asked.is_empty() => {
-            format!("holds no AWSAccount {}, but {}", name.escape_debug(), listed(&names))
+            format!("contains no AWSAccount {}, but {}", name.escape_debug(), listed(&names))
         }
         _ => {
             let known = known_fields();

@@ -311,17 +311,17 @@ fn every_bad_flag_gets_a_clear_error() {
         ),
         (
             "base --role-arn arn:aws:iam::*:role/x --eks-cluster-arn arn:aws-cn:eks:cn-north-1:999999999999:cluster/c",
-            "no session leads",
+            "a session cannot cross",
         ),
         ("base --oidc-provider a.b --eks-cluster-arn c", "cannot be used with"),
         ("base --name x", "--from"),
         (
             &format!("{IRSA} --role-arn arn:aws:iam::*:role/x,arn:aws-cn:iam::*:role/x"),
-            "no session leads",
+            "a session cannot cross",
         ),
         (
             &format!("{IRSA} --role-arn arn:aws:iam::*:role/x --partition aws-cn"),
-            "no session leads",
+            "a session cannot cross",
         ),
         (
             &format!("{IRSA} --role-arn arn:aws:iam::*:role/x --namespace A"),
@@ -356,7 +356,10 @@ fn every_bad_flag_gets_a_clear_error() {
             "name the role behind it",
         ),
         (&format!("tenant {account} --partition aws-eu"), "possible values"),
-        (&format!("{TENANT} {account} --partition aws-cn"), "no session leads"),
+        (
+            &format!("{TENANT} {account} --partition aws-cn"),
+            "a session cannot cross",
+        ),
         (
             &format!("{TENANT} {account} --external-id x"),
             "external id \"x\" is not",
@@ -409,8 +412,8 @@ fn every_bad_manifest_gets_a_clear_error() {
     };
     let role = "role_arn: 'arn:aws:iam::111122223333:role/x'";
     for (manifest, expected) in [
-        (String::new(), "holds no AWSAccount"),
-        ("kind: Namespace".to_owned(), "holds no AWSAccount"),
+        (String::new(), "contains no AWSAccount"),
+        ("kind: Namespace".to_owned(), "contains no AWSAccount"),
         ("a: [".to_owned(), "standard input cannot be read as YAML"),
         (MANIFEST.to_owned(), "say which with --name: payments, plain"),
         (account("{}"), "AWSAccount one: missing field `role_arn`"),
@@ -425,7 +428,7 @@ fn every_bad_manifest_gets_a_clear_error() {
         ),
         (
             account(&format!("{{{role}, allowed_regions: []}}")),
-            "the list of allowed regions is there and empty",
+            "the list of allowed regions is empty",
         ),
         (
             account(&format!("{{{role}, allowed_regions: [eu]}}")),
@@ -437,7 +440,7 @@ fn every_bad_manifest_gets_a_clear_error() {
     }
     let error = refused(&format!("{TENANT} --from - --name other"), MANIFEST);
     assert!(
-        error.contains("holds no AWSAccount other, but payments, plain"),
+        error.contains("contains no AWSAccount other, but payments, plain"),
         "{error}"
     );
 }
@@ -467,7 +470,10 @@ fn what_a_hostile_file_holds_is_refused_in_a_few_clear_words() {
             one_account("one", "  external_id: abc\n  external_id: def\n"),
             "duplicate mapping key: external_id",
         ),
-        (twice.clone(), "holds several AWSAccounts named one: leave one of them"),
+        (
+            twice.clone(),
+            "contains several AWSAccounts named one: keep only one of them",
+        ),
         (hundreds.clone(), "n18, n19 and 280 more"),
         (
             one_account("one", &format!("  allowed_vpc_ids:\n{vpcs}")),
@@ -485,11 +491,14 @@ fn what_a_hostile_file_holds_is_refused_in_a_few_clear_words() {
             one_account("one", "  allowed_services: ['*\"}]}']\n"),
             "service \"*\\\"}]}\" is not",
         ),
-        (one_account("one", "").replace("v1beta1", "v2"), "holds no AWSAccount"),
+        (
+            one_account("one", "").replace("v1beta1", "v2"),
+            "contains no AWSAccount",
+        ),
         (one_account("one", "").replace("spec:", "other:"), "AWSAccount one: "),
         (
             "kind: AWSAccountList\nitems: {a: 1}\n".to_owned(),
-            "holds no AWSAccount",
+            "contains no AWSAccount",
         ),
         (
             " ".repeat(17 * 1024 * 1024),
