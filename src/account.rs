@@ -1,4 +1,4 @@
-//! The AWSAccount controller: says whether the role can be assumed and what it lacks, who uses the account, what is left over there, and what is held.
+//! The AWSAccount controller: says whether the role can be assumed and what it lacks, who uses the account, what is left over there, and where creation is paused.
 
 pub mod context;
 pub mod controller;

@@ -457,10 +457,11 @@ fn sources(shared: &Arc<Shared>, memories: Memories) -> Sources {
     let sessions = shared.clone();
     Sources {
         planned_changes: Arc::new(move || {
-            let steps = |held: PlannedChanges| {
-                held.actions
+            let steps = |planned: PlannedChanges| {
+                planned
+                    .actions
                     .into_iter()
-                    .map(move |action| (held.account.clone(), action))
+                    .map(move |action| (planned.account.clone(), action))
             };
             memories.planned_changes().into_iter().flat_map(steps).collect()
         }),
@@ -479,7 +480,7 @@ fn sources(shared: &Arc<Shared>, memories: Memories) -> Sources {
                     account_id: region.key.account_id.to_string(),
                     region: region.key.region.to_string(),
                     snapshot_at: gauges.snapshot_at,
-                    held: gauges.hold.is_some(),
+                    paused: gauges.paused.is_some(),
                     orphans: region.leftovers(),
                     limiters: gauges
                         .limiters

@@ -74,13 +74,13 @@ impl Shared {
         (self.regions.get(key), ec2)
     }
 
-    /// Whether a person has released this hold on any AWSAccount of the AWS account.
-    pub fn is_released(&self, account_id: &AccountId, hold: &str) -> bool {
+    /// Whether a person has resumed creation by this id, on any AWSAccount of the AWS account.
+    pub fn is_resumed(&self, account_id: &AccountId, resume_id: &str) -> bool {
         self.caches.accounts_of(account_id.as_str()).iter().any(|account| {
             let annotations = account.metadata.annotations.as_ref();
             annotations
                 .and_then(|all| all.get(RESUME_CREATION))
-                .is_some_and(|id| id == hold)
+                .is_some_and(|id| id == resume_id)
         })
     }
 }

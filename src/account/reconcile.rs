@@ -21,7 +21,7 @@ use crate::k8s::patch::replacing;
 use crate::k8s::writes::{Refused, Write};
 
 /// The condition that is there while a mass change waits for a person.
-const HELD: &str = "CreationPaused";
+const CREATION_PAUSED: &str = "CreationPaused";
 /// A message names so many of those who use the account.
 const NAMED: usize = 5;
 
@@ -75,8 +75,10 @@ pub async fn reconcile(ctx: &Context, account: Arc<Account>) -> Result<Option<Du
         .fold(verdict.next, Duration::min);
     let status = status(ctx, &account, &verdict, &insight, users.len());
     let (before, after) = (said(&account.status), said(&status));
-    let held = |status: &AWSAccountStatus| conditions::find(&status.conditions, HELD).map(|held| held.message.clone());
-    let new_hold = held(&status).filter(|hold| held(&account.status).as_ref() != Some(hold));
+    let paused = |status: &AWSAccountStatus| {
+        conditions::find(&status.conditions, CREATION_PAUSED).map(|condition| condition.message.clone())
+    };
+    let newly_paused = paused(&status).filter(|message| paused(&account.status).as_ref() != Some(message));
     let written = write(ctx, &api, &account, status).await?;
     let next = written.not_before.map_or(next, |left| next.min(left));
     if before != after && written.is_stored {
@@ -97,10 +99,14 @@ pub async fn reconcile(ctx: &Context, account: Arc<Account>) -> Result<Option<Du
             ctx.shared.requeuer.account_changed(&name);
         }
     }
-    if let Some(hold) = new_hold.filter(|_| written.is_stored) {
-        ctx.shared
-            .events
-            .publish(&*account, EventKind::Warning, HELD, "PauseCreation", &hold);
+    if let Some(message) = newly_paused.filter(|_| written.is_stored) {
+        ctx.shared.events.publish(
+            &*account,
+            EventKind::Warning,
+            CREATION_PAUSED,
+            "PauseCreation",
+            &message,
+        );
     }
     let missing = insight.verification.filter(Verification::is_bad);
     if let Some(missing) = missing.filter(|missing| Some(missing) != permissions::current(&account).as_ref()) {
@@ -294,7 +300,7 @@ fn status(ctx: &Context, account: &Account, verdict: &Verdict, insight: &Insight
     let good = verdict.reason.is_ready();
     let reason = verdict.reason.to_string();
     let mut conditions = Vec::new();
-    let held: Vec<(String, String)> = ctx
+    let paused: Vec<(String, String)> = ctx
         .shared
         .regions
         .all()
@@ -303,19 +309,21 @@ fn status(ctx: &Context, account: &Account, verdict: &Verdict, insight: &Insight
             role.as_ref()
                 .is_some_and(|role| *role.role_arn.account() == region.key.account_id)
         })
-        .filter_map(|region| Some((region.key.region.to_string(), region.gauges().hold?)))
+        .filter_map(|region| Some((region.key.region.to_string(), region.gauges().paused?)))
         .collect();
-    if !held.is_empty() {
-        let places: Vec<String> = held
-            .iter()
-            .map(|(region, hold)| format!("{hold} in {region}"))
-            .collect();
+    if !paused.is_empty() {
+        let places: Vec<String> = paused.iter().map(|(region, id)| format!("{id} in {region}")).collect();
         let message = format!(
             "many endpoints vanished at once, so creation is paused there until a person resumes it: resume id {}. Once the \
              cause is known, annotate this object with {RESUME_CREATION}=<id>",
             places.join(", ")
         );
-        conditions.push(made.condition(HELD, "True", Reason::MassDeletionDetected.to_string(), message));
+        conditions.push(made.condition(
+            CREATION_PAUSED,
+            "True",
+            Reason::MassDeletionDetected.to_string(),
+            message,
+        ));
     }
     if let Some(found) = &insight.verification {
         let Verification {

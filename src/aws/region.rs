@@ -1,4 +1,4 @@
-//! One AWS account in one region: its snapshot, its limiters, its deletes and its hold, shared by all who work there.
+//! One AWS account in one region: its snapshot, its limiters, its deletes and whether creation is paused, shared by all who work there.
 
 pub mod cache;
 pub mod delete_batch;
@@ -35,9 +35,9 @@ use crate::k8s::requeue::Enqueue;
 /// EC2 takes at most 200 values in a filter.
 const FILTER_VALUES: usize = 200;
 /// More than this share of a region's endpoints vanishing in one read looks like a mistake, not like deletions ...
-const HOLD_SHARE: f64 = 0.2;
+const MASS_DELETION_SHARE: f64 = 0.2;
 /// ... unless it is fewer than this many.
-const HOLD_AT_LEAST: usize = 3;
+const MASS_DELETION_AT_LEAST: usize = 3;
 /// So many regions that have never answered are remembered at most: any number can be named that do not exist.
 const MOST_UNANSWERED: usize = 100;
 /// Whose place the snapshot's reads take in the limiters of the Describe actions.
@@ -97,12 +97,12 @@ pub enum RefreshError {
 
 /// Endpoints that vanished together, so that nothing is made until a person has looked.
 #[derive(Debug, Default)]
-struct Hold {
+struct Pause {
     id: Option<String>,
     /// The id that the log has told of.
     told: Option<String>,
     vanished: BTreeSet<EndpointId>,
-    released: BTreeSet<EndpointId>,
+    resumed: BTreeSet<EndpointId>,
 }
 
 struct Snapshot {
@@ -111,7 +111,7 @@ struct Snapshot {
     read: Option<(Instant, SystemTime)>,
     failed: Option<(Instant, CallError)>,
     stale: bool,
-    hold: Hold,
+    pause: Pause,
 }
 
 impl Snapshot {
@@ -129,18 +129,19 @@ impl Snapshot {
         self.stale |= stayed.into_iter().any(|id| !self.stays(id));
     }
 
-    /// Holds creates if many of the endpoints that statuses know have vanished, until they are back or nobody misses them.
+    /// Pauses creation if many of the endpoints that statuses know have vanished, until they are back or nobody misses them.
     fn detect_mass_deletion(&mut self, key: &AccountRegionKey, known: &[EndpointId]) {
-        let is_missed = |id: &&EndpointId| !self.stays(id) && !self.hold.released.contains(*id);
+        let is_missed = |id: &&EndpointId| !self.stays(id) && !self.pause.resumed.contains(*id);
         let missed: BTreeSet<EndpointId> = known.iter().filter(is_missed).cloned().collect();
-        let is_mass = missed.len() >= HOLD_AT_LEAST && missed.len() as f64 > HOLD_SHARE * known.len() as f64;
-        let is_news = self.hold.id.is_none() || !missed.is_subset(&self.hold.vanished);
+        let is_mass =
+            missed.len() >= MASS_DELETION_AT_LEAST && missed.len() as f64 > MASS_DELETION_SHARE * known.len() as f64;
+        let is_news = self.pause.id.is_none() || !missed.is_subset(&self.pause.vanished);
         if is_mass && is_news {
-            self.hold.id = Some(hold_id(key, &missed));
-            self.hold.vanished = missed;
-        } else if !is_mass && self.hold.vanished.is_disjoint(&missed) {
-            self.hold.id = None;
-            self.hold.vanished.clear();
+            self.pause.id = Some(resume_id(key, &missed));
+            self.pause.vanished = missed;
+        } else if !is_mass && self.pause.vanished.is_disjoint(&missed) {
+            self.pause.id = None;
+            self.pause.vanished.clear();
         }
     }
 }
@@ -150,8 +151,8 @@ impl Snapshot {
 pub struct Gauges {
     /// When the snapshot was last read whole.
     pub snapshot_at: Option<SystemTime>,
-    /// The hold, if there is one.
-    pub hold: Option<String>,
+    /// The id that resumes creation, where it is paused.
+    pub paused: Option<String>,
     /// For each action: tokens, and how many wait.
     pub limiters: Vec<(&'static str, f64, usize)>,
 }
@@ -196,7 +197,7 @@ impl Region {
             read: None,
             failed: None,
             stale: false,
-            hold: Hold::default(),
+            pause: Pause::default(),
         };
         Self {
             key,
@@ -420,7 +421,7 @@ impl Region {
         self.confirm_hold(ec2).await
     }
 
-    /// Takes in what a read found. In the same moment, before anybody acts on it, creates are held if many have vanished.
+    /// Takes in what a read found. In the same moment, before anybody acts on it, creation is paused if many have vanished.
     fn take_in<T>(&self, take_in: impl FnOnce(&mut Snapshot) -> T) -> T {
         let known = (self.settings.known)(&self.key);
         self.with(|snapshot| {
@@ -430,53 +431,53 @@ impl Region {
         })
     }
 
-    /// Asks once more for what a new hold is about: endpoints that only lost their tags have not vanished.
+    /// Asks once more for what a new pause is about: endpoints that only lost their tags have not vanished.
     async fn confirm_hold(&self, ec2: &Ec2) -> Result<(), RefreshError> {
         let unseen: Vec<EndpointId> = self.with(|snapshot| {
-            let hold = &snapshot.hold;
-            let news = hold.id != hold.told;
+            let pause = &snapshot.pause;
+            let news = pause.id != pause.told;
             let unseen = |id: &&EndpointId| news && !snapshot.endpoints.contains(id);
-            hold.vanished.iter().filter(unseen).cloned().collect()
+            pause.vanished.iter().filter(unseen).cloned().collect()
         });
         for ids in unseen.chunks(FILTER_VALUES) {
             let started = Instant::now();
             match self.all_endpoints(ec2, Which::Ids(ids)).await {
                 Ok(facts) => self.take_in(|snapshot| snapshot.endpoints.found_of(ids, facts, started)),
-                // Not known to be there: held all the same.
+                // Not known to be there: counted all the same.
                 Err(RefreshError::Failed(_)) => {}
                 Err(busy @ RefreshError::Busy(_)) => return Err(busy),
             }
         }
         self.with(|snapshot| {
-            let hold = &mut snapshot.hold;
-            if let Some(id) = hold.id.as_ref().filter(|id| hold.told.as_ref() != Some(id)) {
+            let pause = &mut snapshot.pause;
+            if let Some(id) = pause.id.as_ref().filter(|id| pause.told.as_ref() != Some(id)) {
                 tracing::error!(
                     account_id = self.key.account_id.as_str(),
                     region = self.key.region.as_str(),
                     resume_id = id,
-                    vanished = hold.vanished.len(),
+                    vanished = pause.vanished.len(),
                     "many endpoints vanished at once: creation is paused here until a person resumes it"
                 );
             }
-            hold.told = hold.id.clone();
+            pause.told = pause.id.clone();
         });
         Ok(())
     }
 
-    /// The id of the hold on this region, unless a person has released just that.
-    pub fn held(&self, is_released: impl Fn(&str) -> bool) -> Option<String> {
+    /// The id that resumes creation in this region, where it is paused and no person has resumed just that.
+    pub fn paused(&self, is_resumed: impl Fn(&str) -> bool) -> Option<String> {
         self.with(|snapshot| {
-            let hold = &mut snapshot.hold;
-            let id = hold.id.clone()?;
-            if is_released(&id) {
+            let pause = &mut snapshot.pause;
+            let id = pause.id.clone()?;
+            if is_resumed(&id) {
                 tracing::warn!(
                     account_id = self.key.account_id.as_str(),
                     region = self.key.region.as_str(),
                     resume_id = id,
                     "creation was resumed"
                 );
-                hold.released.append(&mut hold.vanished);
-                hold.id = None;
+                pause.resumed.append(&mut pause.vanished);
+                pause.id = None;
                 return None;
             }
             Some(id)
@@ -632,13 +633,13 @@ impl Region {
         }
         self.with(|snapshot| Gauges {
             snapshot_at: snapshot.read.map(|(_, wall)| wall),
-            hold: snapshot.hold.id.clone(),
+            paused: snapshot.pause.id.clone(),
             limiters,
         })
     }
 }
 
-fn hold_id(key: &AccountRegionKey, vanished: &BTreeSet<EndpointId>) -> String {
+fn resume_id(key: &AccountRegionKey, vanished: &BTreeSet<EndpointId>) -> String {
     let mut hash = Sha256::new();
     hash.update(key.account_id.as_str());
     hash.update(key.region.as_str());
@@ -718,7 +719,7 @@ mod tests {
             read: None,
             failed: None,
             stale: false,
-            hold: Hold::default(),
+            pause: Pause::default(),
         }
     }
 
@@ -751,24 +752,24 @@ mod tests {
         ids.iter().map(fact).collect()
     }
 
-    /// What is held once these have gone from a region of twenty.
-    fn held_without(gone: usize, lingering: Option<&State>) -> Option<String> {
+    /// What resumes creation once these have gone from a region of twenty.
+    fn paused_without(gone: usize, lingering: Option<&State>) -> Option<String> {
         let mut snapshot = snapshot(Duration::ZERO);
         let known = ids(0..20);
         let mut there = facts(&known[gone..], &State::Available);
         there.extend(lingering.into_iter().flat_map(|state| facts(&known[..gone], state)));
         snapshot.endpoints.found(there, Instant::now());
         snapshot.detect_mass_deletion(&key(), &known);
-        snapshot.hold.id
+        snapshot.pause.id
     }
 
     #[test]
-    fn more_than_a_fifth_of_a_region_vanishing_is_held_whether_or_not_it_is_still_described() {
+    fn more_than_a_fifth_of_a_region_vanishing_pauses_creation_whether_or_not_it_is_still_described() {
         for lingering in [None, Some(&State::Deleting), Some(&State::Deleted)] {
-            assert_eq!(held_without(4, lingering), None, "{lingering:?}");
-            assert!(held_without(5, lingering).is_some(), "{lingering:?}");
+            assert_eq!(paused_without(4, lingering), None, "{lingering:?}");
+            assert!(paused_without(5, lingering).is_some(), "{lingering:?}");
         }
-        assert_eq!(held_without(20, Some(&State::Rejected)), None, "they are there");
+        assert_eq!(paused_without(20, Some(&State::Rejected)), None, "they are there");
     }
 
     #[test]
@@ -787,28 +788,28 @@ mod tests {
     }
 
     #[test]
-    fn two_endpoints_are_too_few_to_be_held() {
+    fn two_endpoints_are_too_few_to_pause_creation() {
         let mut snapshot = snapshot(Duration::ZERO);
         snapshot.detect_mass_deletion(&key(), &ids(0..2));
-        assert_eq!(snapshot.hold.id, None);
+        assert_eq!(snapshot.pause.id, None);
         snapshot.detect_mass_deletion(&key(), &ids(0..3));
-        assert!(snapshot.hold.id.is_some());
+        assert!(snapshot.pause.id.is_some());
     }
 
     #[test]
     fn a_hold_keeps_its_id_until_more_vanish_and_goes_when_nobody_misses_them() {
         let mut snapshot = snapshot(Duration::ZERO);
         snapshot.detect_mass_deletion(&key(), &ids(0..5));
-        let first = snapshot.hold.id.clone();
+        let first = snapshot.pause.id.clone();
         assert!(first.is_some());
         // Objects of some of them are deleted meanwhile.
         snapshot.detect_mass_deletion(&key(), &ids(1..5));
-        assert_eq!(snapshot.hold.id, first);
+        assert_eq!(snapshot.pause.id, first);
         snapshot.detect_mass_deletion(&key(), &ids(3..5));
-        assert_eq!(snapshot.hold.id, first, "few are missed by now, and still held");
+        assert_eq!(snapshot.pause.id, first, "few are missed by now, and still paused");
         snapshot.detect_mass_deletion(&key(), &ids(1..7));
-        assert!(snapshot.hold.id.is_some() && snapshot.hold.id != first, "two more");
+        assert!(snapshot.pause.id.is_some() && snapshot.pause.id != first, "two more");
         snapshot.detect_mass_deletion(&key(), &[]);
-        assert_eq!(snapshot.hold.id, None);
+        assert_eq!(snapshot.pause.id, None);
     }
 }

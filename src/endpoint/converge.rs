@@ -118,7 +118,7 @@ impl Reconciliation<'_> {
         if self.unproven_on_the_way(&observation.seen).is_some() {
             return Ok(Some(observation));
         }
-        observation.paused = region.held(|id| self.ctx.shared.is_released(&resolved.binding.account_id, id));
+        observation.paused = region.paused(|id| self.ctx.shared.is_resumed(&resolved.binding.account_id, id));
         if observation.paused.is_some() {
             self.ctx.shared.requeuer.account(&resolved.binding.account);
         }

@@ -41,7 +41,7 @@ pub struct RegionGauges {
     /// When the whole region was last read; `None` before the first time.
     pub snapshot_at: Option<SystemTime>,
     /// Whether nothing is made there until a person has looked.
-    pub held: bool,
+    pub paused: bool,
     /// What no object stands for: kind, whether it was retained, how many.
     pub orphans: Vec<(&'static str, bool, usize)>,
     /// The limiters for its AWS actions.
@@ -456,7 +456,7 @@ fn of_accounts(
 
 /// What every region of every AWS account has, once it was read: one that does not exist never is.
 fn of_regions(regions: Vec<RegionGauges>) -> [proto::MetricFamily; 6] {
-    let (mut held, mut snapshots, mut tokens, mut queues) =
+    let (mut paused, mut snapshots, mut tokens, mut queues) =
         (Samples::new(), Samples::new(), Samples::new(), Samples::new());
     let (mut orphans, mut retained_endpoints) = (Samples::new(), Samples::new());
     for region in regions {
@@ -464,7 +464,7 @@ fn of_regions(regions: Vec<RegionGauges>) -> [proto::MetricFamily; 6] {
             continue;
         };
         let key = [region.account_id, region.region];
-        held.insert(key.clone(), f64::from(u8::from(region.held)));
+        paused.insert(key.clone(), f64::from(u8::from(region.paused)));
         snapshots.insert(key.clone(), of_system_time(read));
         let [account_id, region_name] = key;
         for (kind, retained, found) in region.orphans {
@@ -489,7 +489,7 @@ fn of_regions(regions: Vec<RegionGauges>) -> [proto::MetricFamily; 6] {
     [
         ORPHANS.family(orphans),
         RETAINED.family(retained_endpoints),
-        CREATION_PAUSED.family(held),
+        CREATION_PAUSED.family(paused),
         SNAPSHOT.family(snapshots),
         BUCKET_TOKENS.family(tokens),
         QUEUE_LENGTH.family(queues),

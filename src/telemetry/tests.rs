@@ -119,7 +119,7 @@ pub(super) fn sources() -> Sources {
                 account_id: "111111111111".into(),
                 region: "eu-central-1".into(),
                 snapshot_at: Some(UNIX_EPOCH + Duration::from_secs(1_000)),
-                held: true,
+                paused: true,
                 orphans: vec![
                     ("endpoint", false, 2),
                     ("endpoint", true, 4),
@@ -326,7 +326,7 @@ fn names_that_people_make_up_do_not_become_labels() {
         account_id: "111111111111".into(),
         region: format!("xx-made-up-{number}"),
         snapshot_at: None,
-        held: false,
+        paused: false,
         orphans: vec![],
         limiters: vec![RateLimiterGauges {
             action: "DescribeVpcEndpoints",
