@@ -11,8 +11,10 @@ use anyhow::{Context as _, Result, ensure};
 use aws_lc_rs::encoding::AsDer as _;
 use base64::engine::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
 use crate::child::{Child, Scratch, wait_until};
 use crate::tools::Tool;
@@ -152,6 +154,23 @@ impl ControlPlane {
     #[must_use]
     pub fn kubeconfig(&self) -> &Path {
         &self.client.kubeconfig
+    }
+
+    /// An administrator's client, and the runtime that drives it.
+    ///
+    /// # Errors
+    /// When the runtime does not start.
+    pub fn connect(&self) -> Result<(Runtime, kube::Client)> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        let client = runtime.block_on(async {
+            let kubeconfig = Kubeconfig::read_from(self.kubeconfig())?;
+            let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+            anyhow::Ok(kube::Client::try_from(config)?)
+        })?;
+        Ok((runtime, client))
     }
 
     /// Where everything of it lies, the logs of its programs included.

@@ -2,7 +2,6 @@
 //! tenth of a second of CPU every time.
 
 use http::{Method, Request};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use vpce_testbed::control_plane::ControlPlane;
@@ -56,15 +55,7 @@ impl Cluster {
     /// Starts a control plane in which nothing of ours is installed.
     pub(crate) fn start() -> anyhow::Result<Self> {
         let plane = ControlPlane::start()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
-        let client = runtime.block_on(async {
-            let kubeconfig = Kubeconfig::read_from(plane.kubeconfig())?;
-            let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-            anyhow::Ok(kube::Client::try_from(config)?)
-        })?;
+        let (runtime, client) = plane.connect()?;
         Ok(Self { plane, client, runtime })
     }
 

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use serde_json::{Value, json};
 
 use super::objects::Objects;
-use crate::aws::{Call, Config, RoleSpec, Simulator};
+use crate::aws::{Call, Config, RoleSpec, ServiceSpec, Simulator};
 use crate::child::last_lines;
 use crate::control_plane::ControlPlane;
 use crate::operator::{Aws, Operator, Options};
@@ -74,6 +75,29 @@ impl Bed {
         Ok(())
     }
 
+    /// Makes so many accounts with an endpoint service, a role, a network, a namespace, an AWSAccount (with more in its
+    /// spec) and so many VPCEndpoints each. The namespaces and AWSAccounts are called as the teams.
+    pub(super) fn populate(&self, accounts: usize, each: usize, spec: &RoleSpec, more: &Value) -> Result<Populated> {
+        self.aws.add_service(REGION, &service(), ServiceSpec::default());
+        let accounts: Vec<String> = (1..=accounts).map(|number| format!("1{number:011}")).collect();
+        let teams: Vec<String> = (1..=accounts.len()).map(|number| format!("team-{number}")).collect();
+        self.objects.create_namespaces(&teams)?;
+        let mut specs = Vec::new();
+        let mut endpoints = Vec::new();
+        for (number, (account, team)) in accounts.iter().zip(&teams).enumerate() {
+            self.aws.add_role(&role(account), spec.clone())?;
+            let mut mapping = more.clone();
+            mapping["role_arn"] = json!(role(account));
+            mapping["namespaces"] = json!([team]);
+            specs.push((team.clone(), mapping));
+            let network = self.add_network(account, number + 1)?;
+            endpoints.extend((0..each).map(|at| (team.clone(), format!("endpoint-{at}"), network.spec())));
+        }
+        self.objects.create_accounts(specs)?;
+        self.objects.create_endpoints(endpoints)?;
+        Ok(Populated { accounts, teams })
+    }
+
     /// A network in an account: a VPC of this number with a subnet and a security group, and the
     /// service to connect to.
     pub(super) fn add_network(&self, account: &str, number: usize) -> Result<Network> {
@@ -89,6 +113,13 @@ impl Bed {
             .add_security_group(account, REGION, &network.group, &network.vpc, "clients")?;
         Ok(network)
     }
+}
+
+/// What [`Bed::populate`] has made, in the same order.
+pub(super) struct Populated {
+    /// The AWS accounts' ids.
+    pub(super) accounts: Vec<String>,
+    pub(super) teams: Vec<String>,
 }
 
 /// What an endpoint with a security group of its owner's needs.

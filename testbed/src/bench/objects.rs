@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -28,15 +27,7 @@ pub(super) struct Objects {
 
 impl Objects {
     pub(super) fn connect(plane: &ControlPlane) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
-        let client = runtime.block_on(async {
-            let kubeconfig = Kubeconfig::read_from(plane.kubeconfig())?;
-            let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-            anyhow::Ok(kube::Client::try_from(config)?)
-        })?;
+        let (runtime, client) = plane.connect()?;
         Ok(Self { client, runtime })
     }
 

@@ -10,10 +10,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use super::bed::{Bed, REGION, assumed, distrustful, most_within, role, service};
+use super::bed::{Bed, Populated, assumed, distrustful, most_within, role};
 use super::objects::{ACCOUNT, ENDPOINT, count_ready, ready};
 use super::report::Report;
-use crate::aws::{Config, RoleSpec, ServiceSpec};
+use crate::aws::{Config, RoleSpec};
 
 const ACCOUNTS: usize = 10;
 /// As many as CreateVpcEndpoint lets pass at once.
@@ -34,20 +34,7 @@ pub(super) fn run(binary: &Path) -> Result<Report> {
         ..Config::default()
     };
     let bed = Bed::start(binary, config, Vec::new())?;
-    bed.aws.add_service(REGION, &service(), ServiceSpec::default());
-    let accounts: Vec<String> = (1..=ACCOUNTS).map(|number| format!("1{number:011}")).collect();
-    let teams: Vec<String> = (1..=ACCOUNTS).map(|number| format!("team-{number}")).collect();
-    bed.objects.create_namespaces(&teams)?;
-    let mut specs = Vec::new();
-    let mut endpoints = Vec::new();
-    for (number, (account, team)) in accounts.iter().zip(&teams).enumerate() {
-        bed.aws.add_role(&role(account), distrustful())?;
-        specs.push((team.clone(), json!({"role_arn": role(account), "namespaces": [team]})));
-        let network = bed.add_network(account, number + 1)?;
-        endpoints.extend((0..ENDPOINTS_EACH).map(|at| (team.clone(), format!("endpoint-{at}"), network.spec())));
-    }
-    bed.objects.create_accounts(specs)?;
-    bed.objects.create_endpoints(endpoints)?;
+    let Populated { accounts, teams } = bed.populate(ACCOUNTS, ENDPOINTS_EACH, &distrustful(), &json!({}))?;
     println!("waiting until each of {ACCOUNTS} roles was refused {REFUSALS} times");
     bed.wait("all roles were refused so often", REFUSED_WITHIN, PAUSE, || {
         let calls = bed.aws.calls();

@@ -11,10 +11,10 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::json;
 
-use super::bed::{Bed, MEBIBYTE, REGION, assumed, most_within, role, service};
+use super::bed::{Bed, MEBIBYTE, Populated, assumed, most_within, role};
 use super::objects::{ENDPOINT, count_ready};
 use super::report::Report;
-use crate::aws::{Call, Config, RoleSpec, ServiceSpec};
+use crate::aws::{Call, Config, RoleSpec};
 
 const TIME_SCALE: f64 = 20.0;
 const ACCOUNTS: usize = 50;
@@ -33,22 +33,9 @@ pub(super) fn run(binary: &Path) -> Result<Report> {
         ..Config::default()
     };
     let bed = Bed::start(binary, config, settings())?;
-    bed.aws.add_service(REGION, &service(), ServiceSpec::default());
-    let accounts: Vec<String> = (1..=ACCOUNTS).map(|number| format!("1{number:011}")).collect();
-    let teams: Vec<String> = (1..=ACCOUNTS).map(|number| format!("team-{number}")).collect();
-    bed.objects.create_namespaces(&teams)?;
-    let mut specs = Vec::new();
-    let mut endpoints = Vec::new();
-    for (number, (account, team)) in accounts.iter().zip(&teams).enumerate() {
-        bed.aws.add_role(&role(account), RoleSpec::default())?;
-        let spec = json!({"role_arn": role(account), "namespaces": [team], "session_duration_seconds": LIFETIME_SECONDS as u32});
-        specs.push((team.clone(), spec));
-        let network = bed.add_network(account, number + 1)?;
-        endpoints.extend((0..ENDPOINTS_EACH).map(|at| (team.clone(), format!("endpoint-{at}"), network.spec())));
-    }
-    let all = endpoints.len();
-    bed.objects.create_accounts(specs)?;
-    bed.objects.create_endpoints(endpoints)?;
+    let lifetime = json!({"session_duration_seconds": LIFETIME_SECONDS as u32});
+    let Populated { accounts, .. } = bed.populate(ACCOUNTS, ENDPOINTS_EACH, &RoleSpec::default(), &lifetime)?;
+    let all = ACCOUNTS * ENDPOINTS_EACH;
     println!("waiting until {all} endpoints in {ACCOUNTS} accounts are Ready");
     bed.wait("every endpoint is Ready", DONE_WITHIN, PAUSE, || {
         Ok(count_ready(&bed.objects.all(ENDPOINT)?) == all)
