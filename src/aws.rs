@@ -6,6 +6,7 @@ pub mod error;
 pub mod http;
 pub mod observer;
 pub mod region;
+pub mod semaphore;
 pub mod sessions;
 
 use std::sync::Arc;

@@ -19,7 +19,6 @@ pub mod queues;
 pub mod reconcile;
 mod refused;
 mod report;
-pub mod semaphore;
 pub mod service;
 pub mod status;
 mod stop;

@@ -27,6 +27,7 @@ use crate::account;
 use crate::aws::observer::{CallRecord, Observer};
 use crate::aws::region::orphans::Present;
 use crate::aws::region::{AccountRegionKey, Regions};
+use crate::aws::semaphore::AccountSemaphore;
 use crate::aws::{self, sessions};
 use crate::endpoint;
 use crate::endpoint::memory::{Memories, PlannedChanges};
@@ -36,7 +37,6 @@ use crate::k8s::caches::{Account, CacheSync, CacheWriter, CacheWriters, Caches, 
 use crate::k8s::events::Events;
 use crate::k8s::in_use::Protection;
 use crate::k8s::lease::{self, Leadership, LeaseConfig, Lost};
-use crate::k8s::object_key::ObjectKey;
 use crate::k8s::pages;
 use crate::k8s::requeue::Requeuer;
 use crate::k8s::watch::{marks, watch_kind};
@@ -292,11 +292,16 @@ pub(crate) async fn shared(
 ) -> Shared {
     let requeuer = Requeuer::default();
     let writes = Writes::default();
+    let semaphore = {
+        let requeuer = requeuer.clone();
+        AccountSemaphore::new(settings.account_concurrency, Arc::new(move |key| requeuer.requeue(key)))
+    };
     Shared {
         sessions: open_sessions(&settings, metrics).await,
         regions: open_regions(&settings, &clusters, &caches, &requeuer, metrics),
         observer: observer(metrics),
         events: Events::new(client.clone()),
+        semaphore,
         protection: Protection::new(client.clone(), writes.clone(), settings.resync_interval),
         metrics: metrics.clone(),
         filled: CacheSync::default(),
@@ -428,9 +433,9 @@ fn open_regions(
         limits: Arc::new(Limits::new(settings.aws_limits.iter().cloned())),
         requeue: {
             let requeuer = requeuer.clone();
-            Arc::new(move |namespace, name| requeuer.requeue(ObjectKey::new::<Endpoint>(namespace, name)))
+            Arc::new(move |key| requeuer.requeue(key))
         },
-        enqueue: Arc::new(move |namespace, name| requeuer.enqueue(ObjectKey::new::<Endpoint>(namespace, name))),
+        enqueue: Arc::new(move |key| requeuer.enqueue(key)),
         known: Arc::new(move |key| known_endpoints(&caches, key)),
         claims: Arc::new(move |key| Present::of(&claims, &key.account_id)),
         waited: Arc::new(move |action, seconds| metrics.aws_queue_wait(action, seconds)),

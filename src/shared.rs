@@ -10,6 +10,7 @@ use vpce_core::tags::Clusters;
 use crate::aws::ec2::Ec2;
 use crate::aws::observer::Observer;
 use crate::aws::region::{AccountRegionKey, Region, Regions};
+use crate::aws::semaphore::AccountSemaphore;
 use crate::aws::sessions::{Session, SessionKey, Sessions};
 use crate::k8s::caches::{CacheSync, Caches};
 use crate::k8s::events::Events;
@@ -37,6 +38,8 @@ pub struct Shared {
     pub sessions: Sessions,
     /// Accounts in regions.
     pub regions: Regions,
+    /// How many work in each AWS account.
+    pub semaphore: AccountSemaphore,
     /// Told about every call to AWS.
     pub observer: Observer,
     /// Counts.

@@ -21,7 +21,8 @@ use crate::aws::region::limiter::Caller;
 use crate::aws::region::orphans::Present;
 use crate::aws::region::{AccountRegionKey, RefreshError, Region};
 use crate::cli::plan::listed;
-use crate::k8s::caches::{Account, Caches};
+use crate::k8s::caches::{Account, Caches, Endpoint};
+use crate::k8s::object_key::ObjectKey;
 use crate::operator;
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -292,8 +293,7 @@ async fn delete_in(place: &Place, found: &[Orphan], out: &mut impl Write) -> any
     let may_free_groups = !waiting.is_empty();
     for (id, orphan) in &waiting {
         let requester = Requester {
-            namespace: orphan.namespace.clone(),
-            name: orphan.name.clone(),
+            object: ObjectKey::new::<Endpoint>(&orphan.namespace, &orphan.name),
             account: place.account.clone(),
         };
         // A person has said so just now.

@@ -12,11 +12,12 @@ use vpce_core::resolve::{Binding, Resolved, Writes};
 use super::observe::{Age, observe};
 use super::prepare::Prepared;
 use super::reconcile::{Next, Reconciliation};
-use super::semaphore::Permit;
 use super::status::{self, Findings};
 use super::stop::{Stop, Unread};
 use crate::aws::ec2::Ec2;
 use crate::aws::region::{RefreshError, Region};
+use crate::aws::semaphore::Permit;
+use crate::k8s::object_key::ObjectKey;
 
 /// An AWS account in a region, opened with the session of the account's role.
 pub(super) struct Access {
@@ -51,8 +52,9 @@ impl Reconciliation<'_> {
         }
         let account_id = binding.account_id.as_str();
         self.ctx
+            .shared
             .semaphore
-            .enter(account_id, &self.owner.namespace, &self.owner.name)
+            .enter(account_id, &ObjectKey::of(&*self.object))
             .ok_or(Stop::Requeue(Next::WhenRoom))
     }
 

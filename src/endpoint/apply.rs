@@ -23,6 +23,7 @@ use crate::aws::region::delete_batch::Requester;
 use crate::aws::region::limiter::Caller;
 use crate::endpoint::service::{self, Publication, Published};
 use crate::k8s::caches::Endpoint;
+use crate::k8s::object_key::ObjectKey;
 use crate::k8s::patch::version_of;
 
 /// A call that was refused for its rate asks its line again after this; the line then knows for how long.
@@ -322,8 +323,7 @@ impl Applier<'_> {
                     return Err(refusal.into());
                 }
                 let requester = Requester {
-                    namespace: self.owner.namespace.clone(),
-                    name: self.owner.name.clone(),
+                    object: ObjectKey::of(&**self.object),
                     account: self.account.to_owned(),
                 };
                 self.region
@@ -370,8 +370,7 @@ impl Applier<'_> {
     fn caller(&self) -> Caller<'_> {
         Caller {
             id: &self.owner.uid,
-            namespace: &self.owner.namespace,
-            name: Some(&self.owner.name),
+            object: Some(ObjectKey::of(&**self.object)),
         }
     }
 

@@ -16,6 +16,7 @@ use super::status::{self, Findings, Standing};
 use super::{queues, watches};
 use crate::k8s::caches::{CacheWriter, Endpoint};
 use crate::k8s::controller::{self, Failure, Next, Reconciler};
+use crate::k8s::object_key::ObjectKey;
 use crate::k8s::patch::version_of;
 use crate::k8s::requeue::Request;
 use crate::k8s::writes::Refused;
@@ -124,7 +125,7 @@ impl Reconciler for Context {
     }
 
     fn ended(&self, object: &Endpoint, next: Next) -> Action {
-        let depth = self.semaphore.waiting();
+        let depth = self.shared.semaphore.waiting();
         self.shared.metrics.queue_depth(Self::CONTROLLER, depth);
         if next != Next::WhenRoom {
             self.leave_semaphore(object);
@@ -139,8 +140,7 @@ impl Reconciler for Context {
             Next::WhenRoom => Action::requeue(ASK_FOR_ROOM),
             Next::Gone => {
                 queues::leave(self, object);
-                self.memories
-                    .forget(&object.namespace().unwrap_or_default(), &object.name_any());
+                self.memories.forget(&ObjectKey::of(object));
                 Action::await_change()
             }
         }
@@ -149,8 +149,7 @@ impl Reconciler for Context {
 
 impl Context {
     fn leave_semaphore(&self, object: &Endpoint) {
-        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        self.semaphore.leave(&namespace, &name);
+        self.shared.semaphore.leave(&ObjectKey::of(object));
     }
 }
 

@@ -15,6 +15,7 @@ use crate::aws::region::AccountRegionKey;
 use crate::backoff::{doubled, jitter};
 use crate::endpoint::service::Corrections;
 use crate::k8s::caches::Endpoint;
+use crate::k8s::object_key::ObjectKey;
 use crate::k8s::writes;
 
 /// The first wait after a failure; it doubles with each further one.
@@ -204,19 +205,16 @@ impl Asked {
     }
 }
 
-/// Namespace and name.
-type Key = (String, String);
-
 /// The memories of all objects, by namespace and name; of another UID nothing is remembered.
 #[derive(Clone, Default)]
 pub struct Memories {
-    all: Arc<Mutex<HashMap<Key, (String, Memory)>>>,
+    all: Arc<Mutex<HashMap<ObjectKey, (String, Memory)>>>,
 }
 
 impl Memories {
     /// Reads or changes what is remembered of an object.
     pub fn with<T>(&self, object: &Endpoint, work: impl FnOnce(&mut Memory) -> T) -> T {
-        let key = (object.namespace().unwrap_or_default(), object.name_any());
+        let key = ObjectKey::of(object);
         let uid = object.uid().unwrap_or_default();
         let mut all = self.all.lock();
         let (remembered, memory) = all.entry(key).or_default();
@@ -236,14 +234,13 @@ impl Memories {
     }
 
     /// Forgets an object that is gone.
-    pub fn forget(&self, namespace: &str, name: &str) {
-        let mut all = self.all.lock();
-        all.remove(&(namespace.to_owned(), name.to_owned()));
+    pub fn forget(&self, key: &ObjectKey) {
+        self.all.lock().remove(key);
     }
 
     /// A Service that an object may have is gone.
-    pub fn service_gone(&self, namespace: &str, name: &str, service: &str) {
-        self.known(namespace, name, |memory| memory.corrections.gone(service));
+    pub fn service_gone(&self, key: &ObjectKey, service: &str) {
+        self.known(key, |memory| memory.corrections.gone(service));
     }
 
     /// The region in whose lines an object has a place, which it gives up: when that is asked for, or once its deletion is seen.
@@ -264,8 +261,8 @@ impl Memories {
     }
 
     /// Ends the wait of an object, and has it believe the caches again. What was refused goes on waiting.
-    pub fn forget_wait(&self, namespace: &str, name: &str) {
-        self.known(namespace, name, |memory| {
+    pub fn forget_wait(&self, key: &ObjectKey) {
+        self.known(key, |memory| {
             memory.not_before = None;
             memory.woken = true;
             memory.services.clear();
@@ -273,8 +270,8 @@ impl Memories {
     }
 
     /// Ends the waits of an object, those for what was refused too: something has changed.
-    pub fn forget_waits(&self, namespace: &str, name: &str) {
-        self.known(namespace, name, |memory| {
+    pub fn forget_waits(&self, key: &ObjectKey) {
+        self.known(key, |memory| {
             memory.not_before = None;
             memory.woken = true;
             memory.services.clear();
@@ -287,9 +284,9 @@ impl Memories {
         });
     }
 
-    fn known(&self, namespace: &str, name: &str, work: impl FnOnce(&mut Memory)) {
+    fn known(&self, key: &ObjectKey, work: impl FnOnce(&mut Memory)) {
         let mut all = self.all.lock();
-        if let Some((_, memory)) = all.get_mut(&(namespace.to_owned(), name.to_owned())) {
+        if let Some((_, memory)) = all.get_mut(key) {
             work(memory);
         }
     }
@@ -455,7 +452,7 @@ mod tests {
         assert!(memories.wait(&object(1, "2"), POLL).is_some());
         assert_eq!(memories.wait(&object(2, "2"), POLL), None, "an edit");
         assert!(memories.wait(&object(2, "2"), POLL).is_some());
-        memories.forget_wait("b", "a");
+        memories.forget_wait(&ObjectKey::new::<Endpoint>("b", "a"));
         assert_eq!(memories.wait(&object(2, "2"), POLL), None, "woken");
         assert!(!looks(&memories, &object(2, "2")));
     }

@@ -14,7 +14,7 @@ use crate::k8s::requeue::Request;
 pub fn requested(ctx: &Context, request: Request) -> Vec<ObjectRef<Endpoint>> {
     let keys = match request {
         Request::Requeue(key) => {
-            ctx.memories.forget_wait(&key.namespace, &key.name);
+            ctx.memories.forget_wait(&key);
             return vec![object_ref(&key)];
         }
         Request::Enqueue(key) => vec![key],
@@ -22,7 +22,7 @@ pub fn requested(ctx: &Context, request: Request) -> Vec<ObjectRef<Endpoint>> {
         Request::NamespaceChanged(namespace) => keys(&ctx.shared.caches.in_namespace(&namespace)),
     };
     for key in &keys {
-        ctx.memories.forget_waits(&key.namespace, &key.name);
+        ctx.memories.forget_waits(key);
     }
     keys.iter().map(object_ref).collect()
 }
@@ -51,8 +51,7 @@ fn keys(endpoints: &[Arc<Endpoint>]) -> Vec<ObjectKey> {
 
 /// The object is gone: it leaves the gate of its AWS account and the lines of its region.
 pub fn leave(ctx: &Context, object: &Endpoint) {
-    ctx.semaphore
-        .leave(&object.namespace().unwrap_or_default(), &object.name_any());
+    ctx.shared.semaphore.leave(&ObjectKey::of(object));
     ctx.capacity.release(&object.uid().unwrap_or_default());
     leave_lines(ctx, object, false);
 }

@@ -33,7 +33,7 @@ pub fn endpoint(ctx: &Context, event: &Event<Endpoint>) {
     if let Event::Delete(_) = event {
         let (namespace, name) = (endpoint.namespace().unwrap_or_default(), endpoint.name_any());
         queues::leave(ctx, endpoint);
-        ctx.memories.forget(&namespace, &name);
+        ctx.memories.forget(&ObjectKey::of(endpoint));
         ctx.names.end(&namespace, &name);
         ctx.shared.writes.forget(endpoint);
         for waiting in ctx.shared.caches.waiting_for_room() {

@@ -12,8 +12,8 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use super::caches::Account;
 use super::object_key::ObjectKey;
 
-/// Puts an object into its queue, by namespace and name.
-pub type Enqueue = Arc<dyn Fn(&str, &str) + Send + Sync>;
+/// Puts an object into its queue.
+pub type Enqueue = Arc<dyn Fn(ObjectKey) + Send + Sync>;
 
 /// What a controller is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,6 +16,7 @@ use super::limiter::Caller;
 use crate::aws::Permitted;
 use crate::aws::ec2::Ec2;
 use crate::aws::error::CallError;
+use crate::k8s::object_key::ObjectKey;
 use crate::telemetry::traces::Cause;
 
 /// The EC2 action.
@@ -30,10 +31,8 @@ const RETRY: Duration = Duration::from_secs(2);
 /// Who wants an endpoint deleted, to be woken when AWS has answered.
 #[derive(Debug, Clone)]
 pub struct Requester {
-    /// The object's namespace.
-    pub namespace: String,
-    /// The object's name.
-    pub name: String,
+    /// The object.
+    pub object: ObjectKey,
     /// The AWSAccount's name, for the log.
     pub account: String,
 }
@@ -108,7 +107,10 @@ impl DeleteBatcher {
         self.with(|queue| {
             let mut by_namespace: BTreeMap<&str, Vec<&EndpointId>> = BTreeMap::new();
             for (id, pending) in &queue.waiting {
-                by_namespace.entry(&pending.requester.namespace).or_default().push(id);
+                by_namespace
+                    .entry(&pending.requester.object.namespace)
+                    .or_default()
+                    .push(id);
             }
             let oldest = queue.waiting.iter().min_by_key(|(_, pending)| pending.since);
             let Some((first, first_ask)) = oldest else {
@@ -161,7 +163,7 @@ async fn run(region: Arc<Region>) {
             .into_iter()
             .partition(|(_, pending)| (pending.permitted)());
         for (_, pending) in &revoked {
-            (region.settings.enqueue)(&pending.requester.namespace, &pending.requester.name);
+            (region.settings.enqueue)(pending.requester.object.clone());
         }
         let Some((_, first)) = batch.first() else {
             continue;
@@ -202,7 +204,7 @@ async fn run(region: Arc<Region>) {
 fn log_failure(region: &Region, batch: &[(EndpointId, PendingDelete)], error: &CallError) {
     for (id, pending) in batch {
         tracing::warn!(
-            namespace = pending.requester.namespace, name = pending.requester.name, account = pending.requester.account,
+            namespace = pending.requester.object.namespace, name = pending.requester.object.name, account = pending.requester.account,
             account_id = region.key.account_id.as_str(), region = region.key.region.as_str(),
             action = ACTION, request_id = error.request_id, resource = %id,
             class = error.class.as_str(), code = error.code, error = error.message, "a call to AWS failed"
@@ -213,7 +215,7 @@ fn log_failure(region: &Region, batch: &[(EndpointId, PendingDelete)], error: &C
 fn refuse(region: &Region, batch: Vec<(EndpointId, PendingDelete)>, error: &CallError) {
     for (id, pending) in batch {
         region.deletes.with(|queue| queue.refused.insert(id, error.clone()));
-        (region.settings.enqueue)(&pending.requester.namespace, &pending.requester.name);
+        (region.settings.enqueue)(pending.requester.object);
     }
 }
 
@@ -224,11 +226,7 @@ fn finish(
     mut refused: BTreeMap<EndpointId, CallError>,
 ) {
     for (id, pending) in batch {
-        let Requester {
-            namespace,
-            name,
-            account,
-        } = &pending.requester;
+        let Requester { object, account } = pending.requester;
         match refused.remove(&id) {
             Some(error) if error.class != Class::NotFound => {
                 region.deletes.with(|queue| queue.refused.insert(id.clone(), error));
@@ -236,13 +234,13 @@ fn finish(
             // Not found: somebody else deleted it, which the next look confirms.
             _ => {
                 tracing::info!(
-                    namespace, name, account,
+                    namespace = object.namespace, name = object.name, account,
                     account_id = region.key.account_id.as_str(), region = region.key.region.as_str(),
                     action = ACTION, request_id, resource = %id, "changed AWS"
                 );
                 region.record(Step::DeleteEndpoint(id).effect(Outcome::Done));
             }
         }
-        (region.settings.enqueue)(namespace, name);
+        (region.settings.enqueue)(object);
     }
 }

@@ -10,35 +10,30 @@ use tokio::runtime::Handle;
 use vpce_core::rate::{Decision, FairRateLimiter, Limits};
 
 use super::{Settings, Waited};
+use crate::k8s::object_key::ObjectKey;
 use crate::k8s::requeue::Enqueue;
 
 /// Who needs a token.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Caller<'a> {
     /// The UID of the object, or a name of the operator's own.
     pub id: &'a str,
-    /// The queue is fair by namespace.
-    pub namespace: &'a str,
-    /// The name of the VPCEndpoint; none of others, which are not requeued.
-    pub name: Option<&'a str>,
+    /// The object, whose namespace the queue is fair by; none of others, which are not requeued.
+    pub object: Option<ObjectKey>,
 }
 
 impl<'a> Caller<'a> {
     /// One that is no VPCEndpoint.
     pub fn of_the_operator(id: &'a str) -> Self {
-        Self {
-            id,
-            namespace: "",
-            name: None,
-        }
+        Self { id, object: None }
     }
 }
 
 /// One that waits.
 struct Waiter {
     since: Instant,
-    /// What to requeue, by namespace and name.
-    object: Option<(String, String)>,
+    /// What to requeue.
+    object: Option<ObjectKey>,
 }
 
 #[derive(Default)]
@@ -90,7 +85,8 @@ impl RateLimiters {
             let limiter = queue
                 .limiter
                 .get_or_insert_with(|| FairRateLimiter::new(limit, Duration::ZERO));
-            let decision = limiter.acquire(caller.id, caller.namespace, self.now());
+            let namespace = caller.object.as_ref().map_or("", |object| object.namespace.as_str());
+            let decision = limiter.acquire(caller.id, namespace, self.now());
             match decision {
                 Decision::Go => {
                     let waiter = queue.waiters.remove(caller.id);
@@ -100,7 +96,7 @@ impl RateLimiters {
                     )
                 }
                 Decision::Wait(_) => {
-                    let object = caller.name.map(|name| (caller.namespace.to_owned(), name.to_owned()));
+                    let object = caller.object.clone();
                     let since = Instant::now();
                     queue
                         .waiters
@@ -186,8 +182,8 @@ impl RateLimiters {
             *watched = lapses.or(*watched);
             (object, lapses)
         };
-        if let Some((namespace, name)) = object {
-            (self.0.requeue)(&namespace, &name);
+        if let Some(object) = object {
+            (self.0.requeue)(object);
         }
         // Without a runtime the process is ending.
         if let (Some(lapses), Ok(runtime)) = (lapses, Handle::try_current()) {

@@ -94,7 +94,8 @@ pub async fn follow(ctx: &Context, events: impl Stream<Item = Result<Event<Parti
                 Event::Delete(service) => {
                     let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
                     for object in ctx.names.of(&namespace, &name) {
-                        ctx.memories.service_gone(&namespace, &object, &name);
+                        let key = ObjectKey::new::<Endpoint>(&namespace, &object);
+                        ctx.memories.service_gone(&key, &name);
                     }
                     wake(ctx, &namespace, &name);
                 }

@@ -10,19 +10,17 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use crate::k8s::object_key::ObjectKey;
 use crate::k8s::requeue::Enqueue;
 
 /// A place is kept so long for the object that was woken: every worker may be busy.
 const KEPT: Duration = Duration::from_secs(10);
 
-/// An object, by namespace and name.
-type Key = (String, String);
-
 /// The objects of one namespace, in order of asking.
 #[derive(Default)]
 struct Names {
-    by_turn: BTreeMap<u64, String>,
-    turns: HashMap<String, u64>,
+    by_turn: BTreeMap<u64, ObjectKey>,
+    turns: HashMap<ObjectKey, u64>,
 }
 
 /// The objects that wait: namespaces in the order of their turns, and the objects of each in order of asking.
@@ -37,41 +35,42 @@ struct Waiting {
 
 impl Waiting {
     /// Queues an object behind the others of its namespace; the first of a namespace comes behind one turn of each other.
-    fn push(&mut self, (namespace, name): Key) {
-        if !self.namespaces.contains_key(&namespace) {
-            self.order.push_back(namespace.clone());
+    fn push(&mut self, key: ObjectKey) {
+        if !self.namespaces.contains_key(&key.namespace) {
+            self.order.push_back(key.namespace.clone());
         }
-        let names = self.namespaces.entry(namespace).or_default();
-        if names.turns.contains_key(&name) {
+        let names = self.namespaces.entry(key.namespace.clone()).or_default();
+        if names.turns.contains_key(&key) {
             return;
         }
         self.asked += 1;
         self.len += 1;
-        names.turns.insert(name.clone(), self.asked);
-        names.by_turn.insert(self.asked, name);
+        names.turns.insert(key.clone(), self.asked);
+        names.by_turn.insert(self.asked, key);
     }
 
     /// The next in turn; its namespace goes behind the others.
-    fn pop(&mut self) -> Option<Key> {
+    fn pop(&mut self) -> Option<ObjectKey> {
         let namespace = self.order.pop_front()?;
         let names = self.namespaces.get_mut(&namespace)?;
-        let (_, name) = names.by_turn.pop_first()?;
-        names.turns.remove(&name);
+        let (_, key) = names.by_turn.pop_first()?;
+        names.turns.remove(&key);
         self.len -= 1;
         if names.turns.is_empty() {
             self.namespaces.remove(&namespace);
         } else {
-            self.order.push_back(namespace.clone());
+            self.order.push_back(namespace);
         }
-        Some((namespace, name))
+        Some(key)
     }
 
     /// Takes an object out.
-    fn remove(&mut self, (namespace, name): &Key) {
+    fn remove(&mut self, key: &ObjectKey) {
+        let namespace = &key.namespace;
         let Some(names) = self.namespaces.get_mut(namespace) else {
             return;
         };
-        if let Some(turn) = names.turns.remove(name) {
+        if let Some(turn) = names.turns.remove(key) {
             names.by_turn.remove(&turn);
             self.len -= 1;
         }
@@ -86,7 +85,7 @@ impl Waiting {
 struct Slots {
     inside: usize,
     /// Places of objects that were woken and are on their way, and until when they are kept.
-    kept: HashMap<Key, Instant>,
+    kept: HashMap<ObjectKey, Instant>,
     waiting: Waiting,
     /// Whether a task waits for the first of the kept places to lapse.
     is_watched: bool,
@@ -98,7 +97,7 @@ impl Slots {
     }
 
     /// Gives the places that are free to the next in turn, which are to be woken.
-    fn let_in(&mut self, limit: usize, kept: Duration) -> Vec<Key> {
+    fn let_in(&mut self, limit: usize, kept: Duration) -> Vec<ObjectKey> {
         let until = Instant::now() + kept;
         let mut next = Vec::new();
         while self.has_room(limit) {
@@ -118,7 +117,7 @@ impl Slots {
 #[derive(Default)]
 struct All {
     semaphore: HashMap<String, Slots>,
-    objects: HashMap<Key, String>,
+    objects: HashMap<ObjectKey, String>,
 }
 
 /// The semaphore of all accounts.
@@ -158,23 +157,22 @@ impl AccountSemaphore {
     }
 
     /// A place inside, or none: then the object is woken, in its turn, when there is room, and the place is kept for it.
-    pub fn enter(&self, account_id: &str, namespace: &str, name: &str) -> Option<Permit> {
-        let key = (namespace.to_owned(), name.to_owned());
-        let elsewhere = self.lock().objects.get(&key).is_some_and(|known| known != account_id);
+    pub fn enter(&self, account_id: &str, key: &ObjectKey) -> Option<Permit> {
+        let elsewhere = self.lock().objects.get(key).is_some_and(|known| known != account_id);
         if elsewhere {
-            self.leave(namespace, name);
+            self.leave(key);
         }
         let mut all = self.lock();
         let gate = all.semaphore.entry(account_id.to_owned()).or_default();
-        let is_awaited = gate.kept.remove(&key).is_some();
+        let is_awaited = gate.kept.remove(key).is_some();
         // Where there is room nobody waits.
         if !is_awaited && !gate.has_room(self.limit) {
             gate.waiting.push(key.clone());
-            all.objects.insert(key, account_id.to_owned());
+            all.objects.insert(key.clone(), account_id.to_owned());
             return None;
         }
         gate.inside += 1;
-        all.objects.remove(&key);
+        all.objects.remove(key);
         Some(Permit {
             semaphore: self.clone(),
             account_id: account_id.to_owned(),
@@ -182,16 +180,15 @@ impl AccountSemaphore {
     }
 
     /// Takes an object out of the gate that it waits at, if it waits: it is gone, or has no business in AWS now.
-    pub fn leave(&self, namespace: &str, name: &str) {
-        let key = (namespace.to_owned(), name.to_owned());
+    pub fn leave(&self, key: &ObjectKey) {
         let account_id = {
             let mut all = self.lock();
-            let Some(account_id) = all.objects.remove(&key) else {
+            let Some(account_id) = all.objects.remove(key) else {
                 return;
             };
             if let Some(gate) = all.semaphore.get_mut(&account_id) {
-                gate.waiting.remove(&key);
-                gate.kept.remove(&key);
+                gate.waiting.remove(key);
+                gate.kept.remove(key);
             }
             account_id
         };
@@ -217,8 +214,8 @@ impl AccountSemaphore {
             }
             (next, lapses)
         };
-        for (namespace, name) in next {
-            (self.enqueue)(&namespace, &name);
+        for key in next {
+            (self.enqueue)(key);
         }
         // Without a runtime the process is ending.
         if let (Some(lapses), Ok(runtime)) = (lapses, Handle::try_current()) {
@@ -264,13 +261,18 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::k8s::caches::Endpoint;
+
+    fn key(namespace: &str, name: &str) -> ObjectKey {
+        ObjectKey::new::<Endpoint>(namespace, name)
+    }
 
     /// AccountSemaphore, and what they have woken.
     fn semaphore(limit: u16) -> (AccountSemaphore, Arc<Mutex<Vec<String>>>) {
         let woken: Arc<Mutex<Vec<String>>> = Arc::default();
         let log = woken.clone();
-        let enqueue: Enqueue = Arc::new(move |namespace, name| {
-            log.lock().push(format!("{namespace}/{name}"));
+        let enqueue: Enqueue = Arc::new(move |key: ObjectKey| {
+            log.lock().push(format!("{}/{}", key.namespace, key.name));
         });
         (AccountSemaphore::new(limit, enqueue), woken)
     }
@@ -291,13 +293,13 @@ mod tests {
     #[tokio::test]
     async fn leaving_wakes_the_next_in_order_and_once() {
         let (semaphore, woken) = semaphore(1);
-        let enter = |name: &str| semaphore.enter("1", "ns", name);
+        let enter = |name: &str| semaphore.enter("1", &key("ns", name));
         let inside = enter("a").expect("room");
         for name in ["b", "c", "b"] {
             assert!(enter(name).is_none());
         }
         assert!(
-            semaphore.enter("2", "ns", "x").is_some(),
+            semaphore.enter("2", &key("ns", "x")).is_some(),
             "another account has a gate of its own"
         );
         drop(inside);
@@ -310,7 +312,7 @@ mod tests {
     #[tokio::test]
     async fn a_crowd_of_one_namespace_delays_another_by_one() {
         let (semaphore, woken) = semaphore(1);
-        let enter = |namespace: &str, name: &str| semaphore.enter("1", namespace, name);
+        let enter = |namespace: &str, name: &str| semaphore.enter("1", &key(namespace, name));
         let inside = enter("crowd", "0").expect("room");
         for name in 1..1000 {
             assert!(enter("crowd", &name.to_string()).is_none());
@@ -329,7 +331,7 @@ mod tests {
     #[tokio::test]
     async fn objects_that_are_gone_hold_no_place() {
         let (semaphore, woken) = semaphore(8);
-        let enter = |namespace: &str, name: &str| semaphore.enter("1", namespace, name);
+        let enter = |namespace: &str, name: &str| semaphore.enter("1", &key(namespace, name));
         let inside: Vec<Permit> = (0..8)
             .map(|name| enter("crowd", &name.to_string()).expect("room"))
             .collect();
@@ -340,7 +342,7 @@ mod tests {
         // Eight were woken, and then all of the crowd are deleted.
         drop(inside);
         for name in 0..300 {
-            semaphore.leave("crowd", &name.to_string());
+            semaphore.leave(&key("crowd", &name.to_string()));
         }
         assert!(enter("neighbour", "a").is_some(), "its turn has come: {:?}", of(&woken));
         assert_eq!(semaphore.waiting(), 0);
@@ -351,9 +353,9 @@ mod tests {
     async fn a_place_that_is_not_taken_wakes_the_next_by_itself() {
         let (mut semaphore, woken) = semaphore(1);
         semaphore.kept = Duration::from_millis(50);
-        let inside = semaphore.enter("1", "ns", "a").expect("room");
+        let inside = semaphore.enter("1", &key("ns", "a")).expect("room");
         for name in ["lost", "b"] {
-            assert!(semaphore.enter("1", "ns", name).is_none());
+            assert!(semaphore.enter("1", &key("ns", name)).is_none());
         }
         drop(inside);
         assert_eq!(of(&woken), ["ns/lost"]);
@@ -361,16 +363,16 @@ mod tests {
         // Nobody takes that either, and then all is free again.
         until(|| semaphore.lock().semaphore.is_empty()).await;
         assert!(semaphore.lock().objects.is_empty());
-        assert!(semaphore.enter("1", "ns", "lost").is_some(), "it may come again");
+        assert!(semaphore.enter("1", &key("ns", "lost")).is_some(), "it may come again");
     }
 
     #[tokio::test]
     async fn an_object_that_moves_to_another_account_waits_there_alone() {
         let (semaphore, woken) = semaphore(1);
-        let one = semaphore.enter("1", "ns", "a").expect("room");
-        let two = semaphore.enter("2", "ns", "b").expect("room");
-        assert!(semaphore.enter("1", "ns", "c").is_none());
-        assert!(semaphore.enter("2", "ns", "c").is_none());
+        let one = semaphore.enter("1", &key("ns", "a")).expect("room");
+        let two = semaphore.enter("2", &key("ns", "b")).expect("room");
+        assert!(semaphore.enter("1", &key("ns", "c")).is_none());
+        assert!(semaphore.enter("2", &key("ns", "c")).is_none());
         assert_eq!(semaphore.waiting(), 1);
         drop(one);
         assert!(of(&woken).is_empty());
