@@ -16,7 +16,7 @@ fn tags(tenant: &Tenant<'_>) -> std::collections::BTreeMap<String, String> {
 }
 
 #[test]
-fn rails_refuse_before_any_call_and_let_through_once_they_are_widened() {
+fn guardrails_refuse_before_any_call_and_let_through_once_they_are_widened() {
     let world = World::shared();
     for (guardrail, value) in [
         ("allowed_regions", json!(["eu-central-1"])),
@@ -85,7 +85,7 @@ fn a_group_of_another_endpoint_is_not_used() {
 }
 
 #[test]
-fn a_tightened_rail_freezes_what_is_there_and_lets_it_be_deleted() {
+fn a_tightened_guardrail_freezes_what_is_there_and_lets_it_be_deleted() {
     let tenant = World::shared().tenant("guardrails-tight");
     tenant.apply("there", tenant.spec(json!({})));
     let id = tenant.ready("there")["status"]["vpc_endpoint_id"].clone();
@@ -278,7 +278,7 @@ fn an_account_may_retain_by_default_and_an_endpoint_may_say_otherwise() {
 }
 
 #[test]
-fn rails_that_make_no_sense_are_refused_at_apply() {
+fn guardrails_that_make_no_sense_are_refused_at_apply() {
     let tenant = World::shared().unregistered_tenant("bad-guardrails");
     tenant.register(json!({}));
     let refused = |change: Value| {

@@ -186,7 +186,7 @@ fn an_endpoint_misses_every_action_that_its_role_is_not_given() {
 }
 
 #[test]
-fn a_role_as_narrow_as_the_rails_is_enough() {
+fn a_role_as_narrow_as_the_guardrails_is_enough() {
     let world = World::shared();
     let tenant = with_private_dns(world.unregistered_tenant("narrow"));
     let guardrails = json!({

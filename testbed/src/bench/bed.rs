@@ -75,8 +75,9 @@ impl Bed {
         Ok(())
     }
 
-    /// Makes so many accounts with an endpoint service, a role, a network, a namespace, an AWSAccount (with more in its
-    /// spec) and so many VPCEndpoints each. The namespaces and AWSAccounts are called as the teams.
+    /// Makes so many accounts with an endpoint service, a role, a network, a namespace, an
+    /// AWSAccount (with more in its spec) and so many VPCEndpoints each. The namespaces and
+    /// AWSAccounts are called as the teams.
     pub(super) fn populate(&self, accounts: usize, each: usize, spec: &RoleSpec, more: &Value) -> Result<Populated> {
         self.aws.add_service(REGION, &service(), ServiceSpec::default());
         let accounts: Vec<String> = (1..=accounts).map(|number| format!("1{number:011}")).collect();

@@ -90,7 +90,7 @@ fn guarded<'w>(victim: &Tenant<'w>, guardrails: Value) -> Tenant<'w> {
 }
 
 #[test]
-fn a_network_outside_the_rails_is_not_reached_at_first_nor_by_an_edit() {
+fn a_network_outside_the_guardrails_is_not_reached_at_first_nor_by_an_edit() {
     let victim = World::shared().tenant("guarded-victim");
     let attacker = guarded(&victim, json!({}));
     let rules = json!([{"protocol": "-1", "security_group_ids": [victim.group]}]);
