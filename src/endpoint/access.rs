@@ -154,22 +154,22 @@ impl Reconciliation<'_> {
             .unwrap_or_default();
         let generation = self.object.metadata.generation;
         let memories = &self.ctx.memories;
-        let checked = memories.with(&self.object, |memory| memory.groups_checked);
+        let checked = memories.with(&self.object, |memory| memory.groups.checked);
         if ids.is_empty() || checked == generation {
             return Ok(());
         }
         // However often a spec is edited, AWS is asked once a poll interval for it.
         let now = Instant::now();
         let poll = self.ctx.shared.settings.poll_interval;
-        let asked = memories.with(&self.object, |memory| memory.groups_asked);
+        let asked = memories.with(&self.object, |memory| memory.groups.asked);
         if let Some(left) = asked.and_then(|asked| (asked + poll).checked_duration_since(now)) {
             return Err(access.unread(RefreshError::Busy(left)));
         }
-        memories.with(&self.object, |memory| memory.groups_asked = Some(now));
+        memories.with(&self.object, |memory| memory.groups.asked = Some(now));
         let groups = access.region.read_groups(&access.ec2, &ids).await;
         let groups = groups.map_err(|error| access.unread(error))?;
         guardrails::check_groups(&self.owner, &groups).map_err(|finding| Stop::bad_spec(&access.binding, finding))?;
-        memories.with(&self.object, |memory| memory.groups_checked = generation);
+        memories.with(&self.object, |memory| memory.groups.checked = generation);
         Ok(())
     }
 }

@@ -212,7 +212,9 @@ impl Applier<'_> {
             && let Decision::Wait(time) = self.region.acquire(action, &self.caller())
         {
             let key = self.region.key.clone();
-            self.ctx.memories.with(self.object, |memory| memory.in_line = Some(key));
+            self.ctx
+                .memories
+                .with(self.object, |memory| memory.reserved_in = Some(key));
             let finding = Finding::bad(
                 Reason::RateLimited,
                 format!(
@@ -232,7 +234,7 @@ impl Applier<'_> {
             } => {
                 self.ctx
                     .memories
-                    .with(self.object, |memory| memory.nothing_made = false);
+                    .with(self.object, |memory| memory.absence.create_tried());
                 let made = self.ec2.create_group(name, description, vpc, tags).await?;
                 self.log_write("CreateSecurityGroup", &made.request_id, made.value.id.as_str());
                 self.record(step, Outcome::Group(made.value));
@@ -280,7 +282,7 @@ impl Applier<'_> {
             } => {
                 self.ctx
                     .memories
-                    .with(self.object, |memory| memory.nothing_made = false);
+                    .with(self.object, |memory| memory.absence.create_tried());
                 let new = NewEndpoint {
                     vpc,
                     target,
@@ -297,7 +299,7 @@ impl Applier<'_> {
                 self.record(step, Outcome::Endpoint(fact));
                 self.ctx
                     .memories
-                    .with(self.object, |memory| memory.made_unseen_since = None);
+                    .with(self.object, |memory| memory.absence.endpoint_seen());
             }
             Step::ModifyEndpoint { id, change } => {
                 let made = self.ec2.modify_endpoint(id, change).await?;
@@ -359,7 +361,7 @@ impl Applier<'_> {
                     service::delete(&self.ctx.shared.client, &self.ctx.shared.caches, self.object, name).await;
                 let version = deleted.map_err(StepError::Kubernetes)?;
                 self.ctx.memories.with(self.object, |memory| {
-                    memory.services.insert(name.clone(), (version, None));
+                    memory.writes.services.insert(name.clone(), (version, None));
                 });
             }
         }
@@ -385,7 +387,7 @@ impl Applier<'_> {
             || self
                 .ctx
                 .memories
-                .with(self.object, |memory| memory.corrections.left(name));
+                .with(self.object, |memory| memory.writes.corrections.left(name));
         let published = service::publish(&self.ctx.shared.client, self.object, wanted, exists).await;
         match published {
             Ok(Published::Done(service)) => {
@@ -393,8 +395,8 @@ impl Applier<'_> {
                 let version = version_of(&*service);
                 let most = self.ctx.shared.settings.resync_interval;
                 self.ctx.memories.with(self.object, |memory| {
-                    memory.corrections.stored(&content, fact.clone(), most);
-                    memory.services.insert(name.to_owned(), (version, Some(fact)));
+                    memory.writes.corrections.stored(&content, fact.clone(), most);
+                    memory.writes.services.insert(name.to_owned(), (version, Some(fact)));
                 });
                 Ok(StepEnd::Done)
             }
@@ -410,7 +412,7 @@ impl Applier<'_> {
         let mut facts = observe::services(self.ctx, self.object, &self.object.status, None);
         facts.retain(|fact| fact.name == name);
         self.ctx.memories.with(self.object, |memory| {
-            memory.corrections.may_correct(content, facts.pop())
+            memory.writes.corrections.may_correct(content, facts.pop())
         })
     }
 

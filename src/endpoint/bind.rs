@@ -219,8 +219,8 @@ impl Reconciliation<'_> {
         );
         self.object = status::write(self.ctx, &self.object, status).await?;
         self.ctx.memories.with(&self.object, |memory| {
-            memory.nothing_made = true;
-            memory.awaits_first_ready = true;
+            memory.absence.bound();
+            memory.announced.bound();
         });
         self.ctx.shared.requeuer.account(&resolved.binding.account);
         tracing::info!(
@@ -255,8 +255,7 @@ impl Reconciliation<'_> {
             return Ok(Next::NotBefore(refused.left));
         }
         self.ctx.memories.with(&self.object, |memory| {
-            memory.absent_since = None;
-            memory.made_unseen_since = None;
+            memory.absence.unbound();
         });
         for region in self.ctx.shared.regions.all() {
             region.cancel(&self.owner.uid);

@@ -97,7 +97,7 @@ impl Reconciler for Context {
         self.memories.agreed(&object);
         let refused = self
             .memories
-            .with(&object, |memory| std::mem::take(&mut memory.status_refused));
+            .with(&object, |memory| std::mem::take(&mut memory.writes.status_refused));
         Ok((if refused { Outcome::Error } else { Outcome::Ok }, next))
     }
 
@@ -130,12 +130,12 @@ impl Reconciler for Context {
         if next != Next::WhenRoom {
             self.leave_semaphore(object);
         }
-        let look = self.memories.until_look(object).unwrap_or(Duration::MAX);
+        let resync = self.memories.until_resync(object).unwrap_or(Duration::MAX);
         match next {
-            Next::After(time) => Action::requeue(time.min(look)),
+            Next::After(time) => Action::requeue(time.min(resync)),
             Next::NotBefore(time) => {
-                self.memories.hold(object, time);
-                Action::requeue(time.min(look))
+                self.memories.not_before(object, time);
+                Action::requeue(time.min(resync))
             }
             Next::WhenRoom => Action::requeue(ASK_FOR_ROOM),
             Next::Gone => {
@@ -155,9 +155,9 @@ impl Context {
 
 /// The object as the cache has it, or as our last write left it if that is newer.
 fn newest(ctx: &Context, cached: Arc<Endpoint>) -> Arc<Endpoint> {
-    ctx.memories.with(&cached, |memory| match memory.latest.take() {
+    ctx.memories.with(&cached, |memory| match memory.writes.latest.take() {
         Some(latest) if version_of(&*latest) > version_of(&*cached) => {
-            memory.latest = Some(latest.clone());
+            memory.writes.latest = Some(latest.clone());
             latest
         }
         _ => cached.clone(),

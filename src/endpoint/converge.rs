@@ -61,10 +61,10 @@ impl Rounds {
         let (age, cut_off) = ctx.memories.with(object, |memory| {
             if desired.is_some() {
                 // What was not there before may be made from here on.
-                memory.absent_since = None;
+                memory.absence.desired();
             }
             // A read that has begun since will do.
-            let asked = memory.look_now.take();
+            let asked = memory.waits.take_resync();
             let age = asked.map_or(ctx.shared.settings.resync_interval, |asked| asked.elapsed());
             (age, std::mem::take(&mut memory.cut_off))
         });
@@ -353,27 +353,34 @@ impl Reconciliation<'_> {
         let is_found = !matches!(seen.endpoint, Lookup::Absent | Lookup::Unproven(..));
         let unknown = status.vpc_endpoint_id.is_none() && !is_found;
         // Of an object that is only bound again, another leader may have made something.
-        unknown && (self.moving.is_some() || !self.ctx.memories.with(&self.object, |memory| memory.nothing_made))
+        unknown
+            && (self.moving.is_some()
+                || !self
+                    .ctx
+                    .memories
+                    .with(&self.object, |memory| memory.absence.nothing_made()))
     }
 
     /// How long to wait until a further look has found nothing either; none when that has happened.
     fn confirm_absence(&self, region: &Region) -> Option<Duration> {
         let settle = self.ctx.shared.settings.settle;
         let read = region.read_at();
-        self.ctx.memories.with(&self.object, |memory| {
-            let since = *memory.absent_since.get_or_insert_with(|| {
-                region.invalidate();
-                Instant::now()
-            });
-            if read.is_some_and(|read| read >= since + settle) {
-                return None;
-            }
-            if since.elapsed() >= settle {
-                region.invalidate();
-                return Some(Duration::from_millis(10));
-            }
-            Some(settle.saturating_sub(since.elapsed()) + Duration::from_millis(10))
-        })
+        let since = self
+            .ctx
+            .memories
+            .with(&self.object, |memory| memory.absence.absent_since());
+        let since = since.unwrap_or_else(|| {
+            region.invalidate();
+            Instant::now()
+        });
+        if read.is_some_and(|read| read >= since + settle) {
+            return None;
+        }
+        if since.elapsed() >= settle {
+            region.invalidate();
+            return Some(Duration::from_millis(10));
+        }
+        Some(settle.saturating_sub(since.elapsed()) + Duration::from_millis(10))
     }
 }
 

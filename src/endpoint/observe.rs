@@ -92,7 +92,10 @@ pub fn services(
         object.metadata.name.as_deref(),
     ];
     let (written, changed) = ctx.memories.with(object, |memory| {
-        (memory.services.clone(), memory.corrections.changed.clone())
+        (
+            memory.writes.services.clone(),
+            memory.writes.corrections.changed.clone(),
+        )
     });
     let names = names.into_iter().flatten();
     service::facts(&ctx.shared.caches, object, &written, changed.as_ref(), names)

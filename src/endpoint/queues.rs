@@ -14,7 +14,7 @@ use crate::k8s::requeue::Request;
 pub fn requested(ctx: &Context, request: Request) -> Vec<ObjectRef<Endpoint>> {
     let keys = match request {
         Request::Requeue(key) => {
-            ctx.memories.forget_wait(&key);
+            ctx.memories.requeue(&key);
             return vec![object_ref(&key)];
         }
         Request::Enqueue(key) => vec![key],
@@ -22,7 +22,7 @@ pub fn requested(ctx: &Context, request: Request) -> Vec<ObjectRef<Endpoint>> {
         Request::NamespaceChanged(namespace) => keys(&ctx.shared.caches.in_namespace(&namespace)),
     };
     for key in &keys {
-        ctx.memories.forget_waits(key);
+        ctx.memories.retry(key);
     }
     keys.iter().map(object_ref).collect()
 }
@@ -67,7 +67,7 @@ pub fn is_being_deleted(ctx: &Context, object: &Endpoint) {
 }
 
 fn leave_lines(ctx: &Context, object: &Endpoint, deleted: bool) {
-    let key = ctx.memories.leave_lines(object, deleted);
+    let key = ctx.memories.take_reservation(object, deleted);
     if let Some(region) = key.and_then(|key| ctx.shared.regions.find(&key)) {
         region.cancel(&object.uid().unwrap_or_default());
     }

@@ -60,7 +60,7 @@ impl Applier<'_> {
         let resync = self.ctx.shared.settings.resync_interval;
         let memories = &self.ctx.memories;
         let tried = Tried::step(step);
-        let retry = memories.refused_for(self.object, tried, undone, finding.clone(), resync, wait);
+        let retry = memories.refused(self.object, tried, undone, finding.clone(), resync, wait);
         Unfinished {
             undone,
             finding,
@@ -77,15 +77,16 @@ impl Applier<'_> {
 
     /// Whether what an earlier create made has been looked for so long, in whole reads of the region, that it must be gone.
     fn was_deleted_unseen(&self) -> bool {
-        let since = self.ctx.memories.with(self.object, |memory| {
-            *memory.made_unseen_since.get_or_insert_with(Instant::now)
-        });
+        let since = self
+            .ctx
+            .memories
+            .with(self.object, |memory| memory.absence.unseen_since());
         let patience = self.ctx.shared.settings.settle * UNSEEN_SETTLES;
         let is_gone = self.region.read_at().is_some_and(|read| read >= since + patience);
         if is_gone {
             self.ctx
                 .memories
-                .with(self.object, |memory| memory.made_unseen_since = None);
+                .with(self.object, |memory| memory.absence.endpoint_seen());
         }
         is_gone
     }

@@ -12,7 +12,7 @@ use vpce_core::plan::{Part, Plan, Undone};
 use vpce_core::resolve::{Resolved, Writes};
 
 use super::explain::explain;
-use super::memory::Tried;
+use super::memory::{Tried, Wait};
 use super::queues;
 use super::reconcile::{Next, Reconciliation};
 use super::refused::forget_session;
@@ -147,19 +147,23 @@ impl Reconciliation<'_> {
         let left = memories.refusal(&self.object, tried).map(|refusal| refusal.left());
         left.filter(|left| !left.is_zero()).unwrap_or_else(|| {
             let resync = self.ctx.shared.settings.resync_interval;
-            memories.refused(&self.object, tried, Undone::Refused, Some(finding.clone()), resync)
+            memories.refused(
+                &self.object,
+                tried,
+                Undone::Refused,
+                Some(finding.clone()),
+                resync,
+                Wait::Aws,
+            )
         })
     }
 
     pub(super) fn record_repairs(&self, repaired: &[String]) {
         let generation = self.object.metadata.generation;
-        let ready_for = self.ctx.memories.with(&self.object, |memory| {
-            if self.was_ready {
-                memory.ready_for = generation;
-            }
-            memory.ready_for
+        let has_been_ready = self.ctx.memories.with(&self.object, |memory| {
+            memory.announced.has_been_ready(self.was_ready, generation)
         });
-        if ready_for == generation && !repaired.is_empty() && !self.deleting {
+        if has_been_ready && !repaired.is_empty() && !self.deleting {
             let note = format!(
                 "AWS or Kubernetes was not as specified; corrected: {}",
                 repaired.join("; ")
@@ -242,9 +246,9 @@ impl Reconciliation<'_> {
         findings: &Findings,
     ) -> Result<(), kube::Error> {
         let planned_changes = self.planned_changes.take();
-        self.ctx
-            .memories
-            .with(&self.object, |memory| memory.planned_changes = planned_changes);
+        self.ctx.memories.with(&self.object, |memory| {
+            memory.announced.planned_changes = planned_changes
+        });
         if self.agrees {
             status.bound_generation = self.object.metadata.generation;
         }
@@ -263,7 +267,7 @@ impl Reconciliation<'_> {
             Err(error) if let Some(is_tried) = Refused::of(&error).map(|refused| refused.is_tried) => {
                 self.ctx
                     .memories
-                    .with(&self.object, |memory| memory.status_refused |= is_tried);
+                    .with(&self.object, |memory| memory.writes.status_refused |= is_tried);
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -313,7 +317,7 @@ impl Reconciliation<'_> {
             && self
                 .ctx
                 .memories
-                .with(&self.object, |memory| std::mem::take(&mut memory.awaits_first_ready));
+                .with(&self.object, |memory| memory.announced.take_first_ready());
         if first {
             let created = self.object.meta().creation_timestamp.as_ref().map(|time| time.0);
             let now = k8s_openapi::jiff::Timestamp::now();
@@ -339,11 +343,12 @@ impl Reconciliation<'_> {
         let Some(desired) = desired.filter(|desired| !desired.warnings.is_empty()) else {
             return;
         };
-        let told = self.ctx.memories.with(&self.object, |memory| {
-            std::mem::replace(&mut memory.warned, generation) == generation
-        });
+        let first = self
+            .ctx
+            .memories
+            .with(&self.object, |memory| memory.announced.warns(generation));
         // After a restart the object is Ready for this generation already, and was told.
-        if !told && !self.was_ready {
+        if first && !self.was_ready {
             for warning in &desired.warnings {
                 self.ctx.shared.events.publish(
                     &*self.object,

@@ -434,6 +434,6 @@ fn tell_of_refusal(ctx: &Context, object: &Endpoint, status: &VPCEndpointStatus,
 pub fn remember(ctx: &Context, object: Endpoint) -> Arc<Endpoint> {
     let object = Arc::new(object);
     ctx.memories
-        .with(&object, |memory| memory.latest = Some(object.clone()));
+        .with(&object, |memory| memory.writes.latest = Some(object.clone()));
     object
 }
