@@ -1,10 +1,10 @@
 //! The AWSAccount controller: says whether the role can be assumed and what it lacks, who uses the account, what is left over there, and where creation is paused.
 
-pub mod context;
-pub mod controller;
-pub mod orphans;
-pub mod permissions;
-pub mod reconcile;
+pub(crate) mod context;
+pub(crate) mod controller;
+pub(crate) mod orphans;
+pub(crate) mod permissions;
+pub(crate) mod reconcile;
 mod trust;
 
 use vpce_core::conditions::Finding;
@@ -16,13 +16,13 @@ use crate::k8s::conditions::{self, READY};
 use crate::shared::Shared;
 
 /// The session that an AWSAccount asks for, if it is there and its spec parses.
-pub fn role_of(shared: &Shared, name: &str) -> Option<SessionKey> {
+pub(crate) fn role_of(shared: &Shared, name: &str) -> Option<SessionKey> {
     let account = shared.caches.account(name)?;
     role(shared, &account)
 }
 
 /// Whether an AWSAccount says that its role can be assumed.
-pub fn is_ready(shared: &Shared, name: &str) -> bool {
+pub(crate) fn is_ready(shared: &Shared, name: &str) -> bool {
     let account = shared.caches.account(name);
     account.is_some_and(|account| {
         conditions::find(&account.status.conditions, READY).is_some_and(|ready| ready.status == "True")
@@ -32,7 +32,7 @@ pub fn is_ready(shared: &Shared, name: &str) -> bool {
 /// Tells on the AWSAccount what one of its endpoints met, where its cause is the account: once for all of them. `about` tells apart what has the
 /// same reason, such as the action that is denied; it is nothing of which users can make up any number. Which endpoint it was, its own events
 /// and conditions say: the AWSAccount's are in the namespace `default`, whose readers need not know the objects of other namespaces.
-pub fn record_event(shared: &Shared, name: &str, finding: &Finding, about: &str) {
+pub(crate) fn record_event(shared: &Shared, name: &str, finding: &Finding, about: &str) {
     if finding.ok || !finding.reason.concerns_account() {
         return;
     }
@@ -45,7 +45,7 @@ pub fn record_event(shared: &Shared, name: &str, finding: &Finding, about: &str)
 }
 
 /// The session that an AWSAccount asks for, if its spec parses.
-pub fn role(shared: &Shared, account: &Account) -> Option<SessionKey> {
+pub(crate) fn role(shared: &Shared, account: &Account) -> Option<SessionKey> {
     let spec = account.spec.as_ref().ok()?;
     let arn: RoleArn = spec.role_arn.parse().ok()?;
     let name = account.metadata.name.as_deref()?;

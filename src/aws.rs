@@ -1,15 +1,15 @@
 //! AWS: sessions of roles, and regions that answer from one snapshot.
 
-pub mod dry_run;
-pub mod ec2;
-pub mod error;
-pub mod http;
-pub mod observer;
-pub mod region;
-pub mod semaphore;
-pub mod sessions;
+pub(crate) mod dry_run;
+pub(crate) mod ec2;
+pub(crate) mod error;
+pub(crate) mod http;
+pub(crate) mod observer;
+pub(crate) mod region;
+pub(crate) mod semaphore;
+pub(crate) mod sessions;
 
 use std::sync::Arc;
 
 /// Whether AWS may be written for an object, now.
-pub type Permitted = Arc<dyn Fn() -> bool + Send + Sync>;
+pub(crate) type Permitted = Arc<dyn Fn() -> bool + Send + Sync>;

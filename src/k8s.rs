@@ -1,16 +1,16 @@
 //! Kubernetes, as all controllers use it: caches of what is watched, writes and who refuses them, finalizers, conditions, events, the lease.
 
-pub mod caches;
-pub mod conditions;
-pub mod controller;
-pub mod error;
-pub mod events;
-pub mod finalizer;
-pub mod in_use;
-pub mod lease;
-pub mod object_key;
-pub mod pages;
-pub mod patch;
-pub mod requeue;
-pub mod watch;
-pub mod writes;
+pub(crate) mod caches;
+pub(crate) mod conditions;
+pub(crate) mod controller;
+pub(crate) mod error;
+pub(crate) mod events;
+pub(crate) mod finalizer;
+pub(crate) mod in_use;
+pub(crate) mod lease;
+pub(crate) mod object_key;
+pub(crate) mod pages;
+pub(crate) mod patch;
+pub(crate) mod requeue;
+pub(crate) mod watch;
+pub(crate) mod writes;

@@ -65,7 +65,7 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const LOST: &str = "no longer the leader; the process exits, and the next leader continues";
 
 /// Runs the operator until it is told to stop.
-pub fn run(settings: Settings) -> anyhow::Result<()> {
+pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

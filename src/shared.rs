@@ -21,47 +21,47 @@ use crate::settings::Settings;
 use crate::telemetry::Metrics;
 
 /// What all controllers share.
-pub struct Shared {
+pub(crate) struct Shared {
     /// The API server.
-    pub client: Client,
+    pub(crate) client: Client,
     /// As the user set them.
-    pub settings: Settings,
+    pub(crate) settings: Settings,
     /// The cluster, and those that it takes over from.
-    pub clusters: Clusters,
+    pub(crate) clusters: Clusters,
     /// When the cluster was made, in seconds since 1970.
-    pub cluster_since: Option<i64>,
+    pub(crate) cluster_since: Option<i64>,
     /// What is watched.
-    pub caches: Caches,
+    pub(crate) caches: Caches,
     /// Which of it is known in full.
-    pub filled: CacheSync,
+    pub(crate) filled: CacheSync,
     /// Sessions of roles.
-    pub sessions: Sessions,
+    pub(crate) sessions: Sessions,
     /// Accounts in regions.
-    pub regions: Regions,
+    pub(crate) regions: Regions,
     /// How many work in each AWS account.
-    pub semaphore: AccountSemaphore,
+    pub(crate) semaphore: AccountSemaphore,
     /// Told about every call to AWS.
-    pub observer: Observer,
+    pub(crate) observer: Observer,
     /// Counts.
-    pub metrics: Metrics,
+    pub(crate) metrics: Metrics,
     /// Publishes events.
-    pub events: Events,
+    pub(crate) events: Events,
     /// Writes to the API server that are in trouble.
-    pub writes: Writes,
+    pub(crate) writes: Writes,
     /// Keeps AWSAccounts that are used from going.
-    pub protection: Protection,
+    pub(crate) protection: Protection,
     /// Puts objects into their queues.
-    pub requeuer: Requeuer,
+    pub(crate) requeuer: Requeuer,
 }
 
 impl Shared {
     /// The key of the session that an account's spec asks for.
-    pub fn session_key(&self, account: &str, role: &RoleArn, spec: &AWSAccountSpec) -> SessionKey {
+    pub(crate) fn session_key(&self, account: &str, role: &RoleArn, spec: &AWSAccountSpec) -> SessionKey {
         session_key(&self.clusters.own, account, role, spec, self.settings.source_identity)
     }
 
     /// What is shared in a region of the account that a session is in, and a client that acts there by the session.
-    pub fn in_region(&self, session: &Session, region: &ids::Region) -> (Arc<Region>, Ec2) {
+    pub(crate) fn in_region(&self, session: &Session, region: &ids::Region) -> (Arc<Region>, Ec2) {
         let role = &session.role().role_arn;
         let key = AccountRegionKey {
             partition: role.partition(),
@@ -78,7 +78,7 @@ impl Shared {
     }
 
     /// Whether a person has resumed creation by this id, on any AWSAccount of the AWS account.
-    pub fn is_resumed(&self, account_id: &AccountId, resume_id: &str) -> bool {
+    pub(crate) fn is_resumed(&self, account_id: &AccountId, resume_id: &str) -> bool {
         self.caches.accounts_of(account_id.as_str()).iter().any(|account| {
             let annotations = account.metadata.annotations.as_ref();
             annotations
@@ -89,7 +89,7 @@ impl Shared {
 }
 
 /// The key of the session that an account's spec asks for.
-pub fn session_key(
+pub(crate) fn session_key(
     cluster: &str,
     account: &str,
     role: &RoleArn,

@@ -2,25 +2,25 @@
 //! loopback by which the log level is changed.
 
 mod access;
-pub mod admin;
-pub mod health;
-pub mod kubernetes;
+pub(crate) mod admin;
+pub(crate) mod health;
+pub(crate) mod kubernetes;
 mod labels;
-pub mod logging;
-pub mod metrics;
+pub(crate) mod logging;
+pub(crate) mod metrics;
 mod objects;
-pub mod reference;
-pub mod scrape;
+pub(crate) mod reference;
+pub(crate) mod scrape;
 mod server;
-pub mod tls;
-pub mod traces;
+pub(crate) mod tls;
+pub(crate) mod traces;
 
-pub use access::Access;
-pub use admin::AdminAddress;
-pub use health::Heartbeat;
-pub use logging::LogFormat;
-pub use metrics::{Described, Metrics, MetricsOptions, Outcome};
-pub use objects::{RateLimiterGauges, RegionGauges, Sources};
+pub(crate) use access::Access;
+pub(crate) use admin::AdminAddress;
+pub(crate) use health::Heartbeat;
+pub(crate) use logging::LogFormat;
+pub(crate) use metrics::{Described, Metrics, MetricsOptions, Outcome};
+pub(crate) use objects::{RateLimiterGauges, RegionGauges, Sources};
 
 #[cfg(test)]
 mod tests;

@@ -25,7 +25,7 @@ const DEBOUNCE: Duration = Duration::from_millis(300);
 const AFTER_ERROR: Duration = Duration::from_secs(2);
 
 /// Reconciles AWSAccounts until `stop` ends.
-pub async fn run(
+pub(crate) async fn run(
     shared: Arc<Shared>,
     writer: CacheWriter<Account>,
     stop: impl Future<Output = ()> + Send + Sync + 'static,

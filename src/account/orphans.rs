@@ -16,7 +16,7 @@ const LISTED: usize = 20;
 
 /// Reads the regions that the AWSAccount names, or that its endpoints are in, where nobody else has lately; then says
 /// what is left over in all regions of the AWS account.
-pub async fn look(
+pub(crate) async fn look(
     shared: &Shared,
     account: &Account,
     spec: &AWSAccountSpec,
@@ -56,7 +56,7 @@ pub async fn look(
 }
 
 /// The regions in which something of ours may be.
-pub fn places(shared: &Shared, account: &str, spec: &AWSAccountSpec) -> BTreeSet<String> {
+pub(crate) fn places(shared: &Shared, account: &str, spec: &AWSAccountSpec) -> BTreeSet<String> {
     let users = shared.caches.bound_to(account);
     let used = users.iter().filter_map(|endpoint| endpoint.status.region.clone());
     let named = spec

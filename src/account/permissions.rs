@@ -23,17 +23,17 @@ use crate::k8s::caches::{Account, Endpoint};
 use crate::k8s::conditions;
 
 /// The condition's type.
-pub const CONDITION: &str = "PermissionsVerified";
+pub(crate) const CONDITION: &str = "PermissionsVerified";
 
 /// What the condition says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verification {
+pub(crate) struct Verification {
     /// `True`, `False`, `Unknown`.
-    pub status: String,
+    pub(crate) status: String,
     /// One word.
-    pub reason: String,
+    pub(crate) reason: String,
     /// What it means, and what to do.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl Verification {
@@ -46,7 +46,7 @@ impl Verification {
     }
 
     /// Whether an action is missing.
-    pub fn is_bad(&self) -> bool {
+    pub(crate) fn is_bad(&self) -> bool {
         self.status == "False"
     }
 }
@@ -73,14 +73,14 @@ enum Found {
 
 /// What is known of all of them.
 #[derive(Clone, Default)]
-pub struct Verifications(Arc<Mutex<HashMap<String, Known>>>);
+pub(crate) struct Verifications(Arc<Mutex<HashMap<String, Known>>>);
 
 /// How far it came.
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// What the condition says; none while nothing is known.
-    pub verification: Option<Verification>,
+    pub(crate) verification: Option<Verification>,
     /// When to go on, if there is more to ask.
-    pub next: Option<Duration>,
+    pub(crate) next: Option<Duration>,
 }
 
 /// Where a round of dry runs stands.
@@ -95,14 +95,14 @@ impl Verifications {
     }
 
     /// Forgets an AWSAccount.
-    pub fn forget(&self, account: &str) {
+    pub(crate) fn forget(&self, account: &str) {
         self.with(|known| known.remove(account));
     }
 }
 
 /// Asks what has not been asked of this role: once for each change of it; again after a while for as long as not all is
 /// well, and when the annotation says so.
-pub async fn verify(
+pub(crate) async fn verify(
     ctx: &Context,
     account: &Account,
     spec: &AWSAccountSpec,
@@ -185,7 +185,7 @@ fn said_before(account: &Account) -> Option<Verification> {
 }
 
 /// What the condition says, of whatever generation.
-pub fn current(account: &Account) -> Option<Verification> {
+pub(crate) fn current(account: &Account) -> Option<Verification> {
     let condition = conditions::find(&account.status.conditions, CONDITION)?;
     Some(Verification {
         status: condition.status.clone(),

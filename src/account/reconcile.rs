@@ -32,7 +32,7 @@ struct Verdict {
 }
 
 /// Looks at an AWSAccount; gives when to look again, or none once it is gone.
-pub async fn reconcile(ctx: &Context, account: Arc<Account>) -> Result<Option<Duration>, kube::Error> {
+pub(crate) async fn reconcile(ctx: &Context, account: Arc<Account>) -> Result<Option<Duration>, kube::Error> {
     let name = account.name_any();
     let api: Api<Account> = Api::all(ctx.shared.client.clone());
     let users = users(ctx, &name);

@@ -22,26 +22,26 @@ const EXAMPLE_CIDR: &str = "10.0.0.0/8";
 
 /// What the calls are asked about: IAM decides by these.
 #[derive(Debug, Clone)]
-pub struct Example {
+pub(crate) struct Example {
     /// A VPC that endpoints may be in.
-    pub vpc: Option<VpcId>,
+    pub(crate) vpc: Option<VpcId>,
     /// A subnet of it.
-    pub subnet: Option<SubnetId>,
+    pub(crate) subnet: Option<SubnetId>,
     /// The full name of a service that endpoints may lead to.
-    pub service: Option<String>,
+    pub(crate) service: Option<String>,
     /// Whether endpoints may turn on private DNS.
-    pub private_dns: bool,
+    pub(crate) private_dns: bool,
     /// The tags of what is made.
-    pub tags: BTreeMap<String, String>,
+    pub(crate) tags: BTreeMap<String, String>,
     /// An endpoint of ours.
-    pub endpoint: Option<EndpointId>,
+    pub(crate) endpoint: Option<EndpointId>,
     /// A security group of ours.
-    pub group: Option<GroupId>,
+    pub(crate) group: Option<GroupId>,
 }
 
 /// How a dry run ended.
 #[derive(Debug)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// The call would have been allowed.
     Allowed,
     /// It would not.
@@ -56,7 +56,7 @@ pub enum Answer {
 
 /// A call that may be asked about, on what there is to ask with.
 #[derive(Debug, Clone, Copy)]
-pub enum Probe<'a> {
+pub(crate) enum Probe<'a> {
     /// Changes nothing whatever comes of it, and so shows whether dry runs are dry; asked first.
     DescribeEndpoints,
     /// DescribeSecurityGroups.
@@ -86,7 +86,7 @@ pub enum Probe<'a> {
 }
 
 /// All actions that the operator calls.
-pub const ACTIONS: [&str; 16] = [
+pub(crate) const ACTIONS: [&str; 16] = [
     "DescribeVpcEndpoints",
     "DescribeSecurityGroups",
     "DescribeNetworkInterfaces",
@@ -107,7 +107,7 @@ pub const ACTIONS: [&str; 16] = [
 
 impl Probe<'_> {
     /// The action of EC2.
-    pub fn action(&self) -> &'static str {
+    pub(crate) fn action(&self) -> &'static str {
         use Direction::{Egress, Ingress};
         match self {
             Self::DescribeEndpoints => "DescribeVpcEndpoints",
@@ -132,7 +132,7 @@ impl Probe<'_> {
 
 impl Example {
     /// What can be asked about, in this order.
-    pub fn probes(&self) -> Vec<Probe<'_>> {
+    pub(crate) fn probes(&self) -> Vec<Probe<'_>> {
         let mut probes = vec![
             Probe::DescribeEndpoints,
             Probe::DescribeGroups,
@@ -164,7 +164,7 @@ impl Example {
 
 impl Ec2 {
     /// Asks whether a call would be allowed.
-    pub async fn dry_run(&self, probe: Probe<'_>, example: &Example) -> Answer {
+    pub(crate) async fn dry_run(&self, probe: Probe<'_>, example: &Example) -> Answer {
         let answer = match probe {
             Probe::DescribeEndpoints | Probe::DescribeGroups | Probe::DescribeInterfaces => {
                 self.dry_describe(probe).await

@@ -25,24 +25,24 @@ const TAGGED_PAGE_SIZE: i32 = 100;
 
 /// A client for one account and region.
 #[derive(Clone)]
-pub struct Ec2 {
+pub(crate) struct Ec2 {
     /// Signs with the current credentials of the account's session.
-    pub client: aws_sdk_ec2::Client,
+    pub(crate) client: aws_sdk_ec2::Client,
     /// The AWS account.
-    pub account_id: AccountId,
+    pub(crate) account_id: AccountId,
     /// The region.
-    pub region: Region,
+    pub(crate) region: Region,
     /// Told about every call.
-    pub observer: Observer,
+    pub(crate) observer: Observer,
 }
 
 /// The answer to a change, with the id under which AWS's support and CloudTrail know the call.
 #[derive(Debug)]
-pub struct Done<T> {
+pub(crate) struct Done<T> {
     /// What AWS answered.
-    pub value: T,
+    pub(crate) value: T,
     /// AWS's request id.
-    pub request_id: String,
+    pub(crate) request_id: String,
 }
 
 impl<T> Done<T> {
@@ -56,7 +56,7 @@ impl<T> Done<T> {
 
 /// Which endpoints or groups to describe.
 #[derive(Debug, Clone)]
-pub enum Which<'a, Id> {
+pub(crate) enum Which<'a, Id> {
     /// All of these clusters', by their tag.
     Clusters(&'a [&'a str]),
     /// All that was the cluster's once and was retained, by the tag that says so.
@@ -100,7 +100,7 @@ impl Ec2 {
     }
 
     /// EC2 DescribeVpcEndpoints, one page.
-    pub async fn describe_endpoints(
+    pub(crate) async fn describe_endpoints(
         &self,
         which: &Which<'_, EndpointId>,
         page: Option<String>,
@@ -119,7 +119,7 @@ impl Ec2 {
 
     /// EC2 DescribeVpcEndpoints by `VpcEndpointIds`, for simulators that do not know the filter: an empty page if it is
     /// not there.
-    pub async fn describe_endpoint(
+    pub(crate) async fn describe_endpoint(
         &self,
         id: &EndpointId,
     ) -> Result<(Vec<ObservedEndpoint>, Option<String>), CallError> {
@@ -135,7 +135,7 @@ impl Ec2 {
     }
 
     /// EC2 DescribeSecurityGroups, one page, with the rules.
-    pub async fn describe_groups(
+    pub(crate) async fn describe_groups(
         &self,
         which: &Which<'_, GroupId>,
         page: Option<String>,
@@ -153,7 +153,7 @@ impl Ec2 {
     }
 
     /// EC2 CreateSecurityGroup.
-    pub async fn create_group(
+    pub(crate) async fn create_group(
         &self,
         name: &str,
         description: &str,
@@ -174,14 +174,19 @@ impl Ec2 {
     }
 
     /// EC2 DeleteSecurityGroup.
-    pub async fn delete_group(&self, id: &GroupId) -> Result<Done<()>, CallError> {
+    pub(crate) async fn delete_group(&self, id: &GroupId) -> Result<Done<()>, CallError> {
         let request = self.client.delete_security_group().group_id(id.as_str());
         let answer = observed(&self.observer, self.call("DeleteSecurityGroup"), request.send()).await?;
         Ok(Done::new(&answer, ()))
     }
 
     /// EC2 AuthorizeSecurityGroupIngress or Egress.
-    pub async fn authorize(&self, id: &GroupId, direction: Direction, rules: &RuleSet) -> Result<Done<()>, CallError> {
+    pub(crate) async fn authorize(
+        &self,
+        id: &GroupId,
+        direction: Direction,
+        rules: &RuleSet,
+    ) -> Result<Done<()>, CallError> {
         let permissions = Some(permissions(rules));
         let client = &self.client;
         match direction {
@@ -201,7 +206,12 @@ impl Ec2 {
     }
 
     /// EC2 RevokeSecurityGroupIngress or Egress.
-    pub async fn revoke(&self, id: &GroupId, direction: Direction, rules: &RuleSet) -> Result<Done<()>, CallError> {
+    pub(crate) async fn revoke(
+        &self,
+        id: &GroupId,
+        direction: Direction,
+        rules: &RuleSet,
+    ) -> Result<Done<()>, CallError> {
         // Without descriptions: they are not part of a rule's identity, and one that differs would not be found.
         let bare: RuleSet = rules.keys().map(|rule| (rule.clone(), None)).collect();
         let permissions = Some(permissions(&bare));
@@ -223,7 +233,7 @@ impl Ec2 {
     }
 
     /// EC2 UpdateSecurityGroupRuleDescriptionsIngress or Egress.
-    pub async fn update_rule_descriptions(
+    pub(crate) async fn update_rule_descriptions(
         &self,
         id: &GroupId,
         direction: Direction,
@@ -251,7 +261,7 @@ impl Ec2 {
 
     /// EC2 CreateVpcEndpoint. Whether private DNS is on is sent even where it is off, since leaving it out turns it on for
     /// services of AWS.
-    pub async fn create_endpoint(&self, new: &NewEndpoint<'_>) -> Result<Done<ObservedEndpoint>, CallError> {
+    pub(crate) async fn create_endpoint(&self, new: &NewEndpoint<'_>) -> Result<Done<ObservedEndpoint>, CallError> {
         let NewEndpoint {
             vpc,
             target,
@@ -286,7 +296,11 @@ impl Ec2 {
     }
 
     /// EC2 ModifyVpcEndpoint, with all changes in one call.
-    pub async fn modify_endpoint(&self, id: &EndpointId, change: &AttachmentChange) -> Result<Done<()>, CallError> {
+    pub(crate) async fn modify_endpoint(
+        &self,
+        id: &EndpointId,
+        change: &AttachmentChange,
+    ) -> Result<Done<()>, CallError> {
         fn some<'a, T: ToString + 'a>(ids: impl IntoIterator<Item = &'a T>) -> Option<Vec<String>> {
             Some(strings(ids)).filter(|ids| !ids.is_empty())
         }
@@ -304,7 +318,7 @@ impl Ec2 {
     }
 
     /// EC2 DeleteVpcEndpoints. What AWS did not delete comes back with its reason.
-    pub async fn delete_endpoints(
+    pub(crate) async fn delete_endpoints(
         &self,
         ids: &[EndpointId],
     ) -> Result<Done<BTreeMap<EndpointId, CallError>>, CallError> {
@@ -327,7 +341,11 @@ impl Ec2 {
     }
 
     /// EC2 CreateTags.
-    pub async fn create_tags(&self, id: &ResourceId, tags: &BTreeMap<String, String>) -> Result<Done<()>, CallError> {
+    pub(crate) async fn create_tags(
+        &self,
+        id: &ResourceId,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<Done<()>, CallError> {
         let request = self
             .client
             .create_tags()
@@ -338,7 +356,7 @@ impl Ec2 {
     }
 
     /// EC2 DeleteTags, whatever the values are.
-    pub async fn delete_tags(&self, id: &ResourceId, keys: &BTreeSet<String>) -> Result<Done<()>, CallError> {
+    pub(crate) async fn delete_tags(&self, id: &ResourceId, keys: &BTreeSet<String>) -> Result<Done<()>, CallError> {
         let tags = keys.iter().map(|key| Tag::builder().key(key).build()).collect();
         let request = self.client.delete_tags().resources(id.to_string()).set_tags(Some(tags));
         let answer = observed(&self.observer, self.call("DeleteTags"), request.send()).await?;
@@ -348,17 +366,17 @@ impl Ec2 {
 
 /// What CreateVpcEndpoint is told.
 #[derive(Debug, Clone, Copy)]
-pub struct NewEndpoint<'a> {
+pub(crate) struct NewEndpoint<'a> {
     /// The VPC.
-    pub vpc: &'a VpcId,
+    pub(crate) vpc: &'a VpcId,
     /// What it connects to.
-    pub target: &'a Target,
+    pub(crate) target: &'a Target,
     /// How it is attached.
-    pub attachment: &'a Attachment,
+    pub(crate) attachment: &'a Attachment,
     /// The tags.
-    pub tags: &'a BTreeMap<String, String>,
+    pub(crate) tags: &'a BTreeMap<String, String>,
     /// The same for as long as the same endpoint is meant.
-    pub client_token: &'a str,
+    pub(crate) client_token: &'a str,
 }
 
 fn strings<'a, T: ToString + 'a>(ids: impl IntoIterator<Item = &'a T>) -> Vec<String> {

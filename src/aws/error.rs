@@ -33,25 +33,25 @@ const LONGEST_MESSAGE: usize = 800;
 /// does, so it has no request id and no time in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{action}: {code}{}{message}", if message.is_empty() { "" } else { ": " })]
-pub struct CallError {
+pub(crate) struct CallError {
     /// The API action, as in `CreateVpcEndpoint`.
-    pub action: &'static str,
+    pub(crate) action: &'static str,
     /// What to do about it.
-    pub class: Class,
+    pub(crate) class: Class,
     /// AWS's code, or a word of ours where no answer came: `Timeout`, `Unreachable`,
     /// `ConnectionLost`, `Credentials`, `Unsendable`, `UnreadableAnswer`.
-    pub code: String,
+    pub(crate) code: String,
     /// What AWS said, without what changes from call to call.
-    pub message: String,
+    pub(crate) message: String,
     /// For the log and for AWS's support.
-    pub request_id: Option<String>,
+    pub(crate) request_id: Option<String>,
     outcome_unknown: bool,
     from_between: bool,
 }
 
 impl CallError {
     /// One item of a batch that AWS refused, in a call that itself went well.
-    pub fn of_item(action: &'static str, code: &str, message: &str) -> Self {
+    pub(crate) fn of_item(action: &'static str, code: &str, message: &str) -> Self {
         CallError {
             action,
             // In a call of its own it would have been a 400.
@@ -65,24 +65,24 @@ impl CallError {
     }
 
     /// Whether something between the operator and AWS answered in AWS's place, such as a proxy.
-    pub fn is_from_between(&self) -> bool {
+    pub(crate) fn is_from_between(&self) -> bool {
         self.from_between
     }
 
     /// Whether AWS may have carried the call out all the same: the answer was lost, or AWS failed
     /// half-way. What a mutating call was to change has to be read before anything else is done.
-    pub fn outcome_unknown(&self) -> bool {
+    pub(crate) fn outcome_unknown(&self) -> bool {
         self.outcome_unknown
     }
 
     /// Whether no answer came from AWS, or none will before there is another session: the next call would fare no better.
-    pub fn is_unanswered(&self) -> bool {
+    pub(crate) fn is_unanswered(&self) -> bool {
         matches!(self.code.as_str(), TIMEOUT | UNREACHABLE | CONNECTION_LOST) || self.is_expired_session()
     }
 
     /// Whether AWS said that the credentials of the call are no longer any good, so that a new
     /// session is worth a try.
-    pub fn is_expired_session(&self) -> bool {
+    pub(crate) fn is_expired_session(&self) -> bool {
         matches!(
             self.code.as_str(),
             "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" | CREDENTIALS
@@ -91,7 +91,7 @@ impl CallError {
 }
 
 /// What the SDK's error of this action means.
-pub fn from_sdk<E>(action: &'static str, error: SdkError<E, HttpResponse>) -> CallError
+pub(crate) fn from_sdk<E>(action: &'static str, error: SdkError<E, HttpResponse>) -> CallError
 where
     E: ProvideErrorMetadata + Error + 'static,
 {

@@ -21,7 +21,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The base identity and its region, as the SDK finds them in the environment, with the HTTP client that all share.
-pub async fn sdk_config() -> SdkConfig {
+pub(crate) async fn sdk_config() -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(client())
         .load()
@@ -33,13 +33,13 @@ pub async fn sdk_config() -> SdkConfig {
 /// The SDK's own default makes a TLS configuration for each client it builds, and we build one for
 /// each account and region. This one makes a single connector and hands it to all, which is why
 /// connect timeouts in a client's own settings mean nothing here.
-pub fn client() -> SharedHttpClient {
+pub(crate) fn client() -> SharedHttpClient {
     let connector = connector();
     http_client_fn(move |_, _| connector.clone())
 }
 
 /// A connector with connections of its own; clones share them.
-pub fn connector() -> SharedHttpConnector {
+pub(crate) fn connector() -> SharedHttpConnector {
     let settings = HttpConnectorSettings::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .build();

@@ -10,39 +10,39 @@ use tracing::{Instrument, Span, field::Empty};
 use super::error::{CallError, from_sdk};
 
 /// How EC2 answers a dry run of a call that would have been allowed.
-pub const DRY_RUN_PASSED: &str = "DryRunOperation";
+pub(crate) const DRY_RUN_PASSED: &str = "DryRunOperation";
 
 /// One finished call to AWS.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct CallRecord<'a> {
+pub(crate) struct CallRecord<'a> {
     /// The AWS account that the call was about: for AssumeRole that of the role.
-    pub account_id: &'a str,
+    pub(crate) account_id: &'a str,
     /// The region that was called.
-    pub region: &'a str,
+    pub(crate) region: &'a str,
     /// `ec2` or `sts`.
-    pub service: &'static str,
+    pub(crate) service: &'static str,
     /// The API action, as in `CreateVpcEndpoint`.
-    pub action: &'static str,
+    pub(crate) action: &'static str,
     /// `ok`, or the class of the error.
-    pub result: &'static str,
+    pub(crate) result: &'static str,
     /// How long it took.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
 }
 
 /// Who is told about every call to AWS.
-pub type Observer = Arc<dyn Fn(&CallRecord<'_>) + Send + Sync>;
+pub(crate) type Observer = Arc<dyn Fn(&CallRecord<'_>) + Send + Sync>;
 
 /// Which call is about to be made.
 #[derive(Debug, Clone, Copy)]
-pub struct Call<'a> {
+pub(crate) struct Call<'a> {
     /// See [`CallRecord::account_id`].
-    pub account_id: &'a str,
+    pub(crate) account_id: &'a str,
     /// See [`CallRecord::region`].
-    pub region: &'a str,
+    pub(crate) region: &'a str,
     /// See [`CallRecord::service`].
-    pub service: &'static str,
+    pub(crate) service: &'static str,
     /// See [`CallRecord::action`].
-    pub action: &'static str,
+    pub(crate) action: &'static str,
 }
 
 impl Call<'_> {
@@ -73,7 +73,7 @@ impl Call<'_> {
 /// Waits for the answer to a call, tells the observer, and says what a failure means.
 ///
 /// A call whose future is dropped half-way is not told: nobody knows how it ended.
-pub async fn observed<T, E>(
+pub(crate) async fn observed<T, E>(
     observer: &Observer,
     call: Call<'_>,
     answer: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,

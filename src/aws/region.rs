@@ -1,10 +1,10 @@
 //! One AWS account in one region: its snapshot, its limiters, its deletes and whether creation is paused, shared by all who work there.
 
-pub mod cache;
-pub mod delete_batch;
+pub(crate) mod cache;
+pub(crate) mod delete_batch;
 mod group_users;
-pub mod limiter;
-pub mod orphans;
+pub(crate) mod limiter;
+pub(crate) mod orphans;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -45,50 +45,50 @@ const READER: &str = "snapshot";
 
 /// Which account and region.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AccountRegionKey {
+pub(crate) struct AccountRegionKey {
     /// The partition of both.
-    pub partition: Partition,
+    pub(crate) partition: Partition,
     /// The AWS account.
-    pub account_id: AccountId,
+    pub(crate) account_id: AccountId,
     /// The region.
-    pub region: ids::Region,
+    pub(crate) region: ids::Region,
 }
 
 /// The endpoints that bound objects have in a region, by their status.
-pub type Known = Arc<dyn Fn(&AccountRegionKey) -> Vec<EndpointId> + Send + Sync>;
+pub(crate) type Known = Arc<dyn Fn(&AccountRegionKey) -> Vec<EndpointId> + Send + Sync>;
 
 /// The objects that may claim what is found in an AWS account.
-pub type Claims = Arc<dyn Fn(&AccountRegionKey) -> Present + Send + Sync>;
+pub(crate) type Claims = Arc<dyn Fn(&AccountRegionKey) -> Present + Send + Sync>;
 
 /// Told an action and how long a call of it waited for its turn, in seconds.
-pub type Waited = Arc<dyn Fn(&'static str, f64) + Send + Sync>;
+pub(crate) type Waited = Arc<dyn Fn(&'static str, f64) + Send + Sync>;
 
 /// What all regions share.
 #[derive(Clone)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The cluster, and those that it takes over from.
-    pub clusters: Clusters,
+    pub(crate) clusters: Clusters,
     /// Endpoints on which AWS is at work are looked at this often.
-    pub poll: Duration,
+    pub(crate) poll: Duration,
     /// How long a difference does not count after a change.
-    pub settle: Duration,
+    pub(crate) settle: Duration,
     /// Bursts and refills.
-    pub limits: Arc<Limits>,
+    pub(crate) limits: Arc<Limits>,
     /// Requeues an object whose token has come, by namespace and name. Its backoffs are kept.
-    pub requeue: Enqueue,
+    pub(crate) requeue: Enqueue,
     /// Enqueues an object of which AWS has returned something new, by namespace and name. Its backoffs are reset.
-    pub enqueue: Enqueue,
+    pub(crate) enqueue: Enqueue,
     /// What the objects' statuses know.
-    pub known: Known,
+    pub(crate) known: Known,
     /// Which objects there are.
-    pub claims: Claims,
+    pub(crate) claims: Claims,
     /// Told how long a call waited for its turn, in seconds.
-    pub waited: Waited,
+    pub(crate) waited: Waited,
 }
 
 /// Why there is no answer.
 #[derive(Debug, Clone)]
-pub enum RefreshError {
+pub(crate) enum RefreshError {
     /// AWS allows no more reads right now.
     Busy(Duration),
     /// a call to AWS failed.
@@ -148,30 +148,30 @@ impl Snapshot {
 
 /// How a region stands, for metrics.
 #[derive(Debug, Clone)]
-pub struct Gauges {
+pub(crate) struct Gauges {
     /// When the snapshot was last read whole.
-    pub snapshot_at: Option<SystemTime>,
+    pub(crate) snapshot_at: Option<SystemTime>,
     /// The id that resumes creation, where it is paused.
-    pub paused: Option<String>,
+    pub(crate) paused: Option<String>,
     /// For each action: tokens, and how many wait.
-    pub limiters: Vec<(&'static str, f64, usize)>,
+    pub(crate) limiters: Vec<(&'static str, f64, usize)>,
 }
 
 /// What carries an owner's tags in a region, or is under an id that its status knows.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub(crate) struct Found {
     /// Endpoints.
-    pub endpoints: Seen<ObservedEndpoint>,
+    pub(crate) endpoints: Seen<ObservedEndpoint>,
     /// Groups.
-    pub groups: Seen<ObservedGroup>,
+    pub(crate) groups: Seen<ObservedGroup>,
     /// When what we wrote has settled and is to be read again: with all that those who poll look at then.
-    pub settles_at: Option<Instant>,
+    pub(crate) settles_at: Option<Instant>,
 }
 
 /// One account in one region.
-pub struct Region {
+pub(crate) struct Region {
     /// Which.
-    pub key: AccountRegionKey,
+    pub(crate) key: AccountRegionKey,
     settings: Settings,
     snapshot: Mutex<Snapshot>,
     reading: AsyncMutex<()>,
@@ -219,22 +219,22 @@ impl Region {
     }
 
     /// Takes a token of an action, or a reservation for one; see [`vpce_core::limiter::FairRateLimiter::acquire`].
-    pub fn acquire(&self, action: &'static str, caller: &Caller<'_>) -> Decision {
+    pub(crate) fn acquire(&self, action: &'static str, caller: &Caller<'_>) -> Decision {
         self.limiters.acquire(action, caller)
     }
 
     /// About how long one that waits for a token of an action still has to.
-    pub fn expected_wait(&self, action: &'static str, uid: &str) -> Option<Duration> {
+    pub(crate) fn expected_wait(&self, action: &'static str, uid: &str) -> Option<Duration> {
         self.limiters.expected_wait(action, uid)
     }
 
     /// Tells the limiter of an action that AWS refused a call for its rate.
-    pub fn throttled(&self, action: &'static str) {
+    pub(crate) fn throttled(&self, action: &'static str) {
         self.limiters.throttled(action);
     }
 
     /// Gives up all places of an object.
-    pub fn cancel(&self, uid: &str) {
+    pub(crate) fn cancel(&self, uid: &str) {
         self.limiters.cancel(uid);
     }
 
@@ -247,14 +247,14 @@ impl Region {
     }
 
     /// How long until those who poll look again.
-    pub fn next_tick(&self) -> Duration {
+    pub(crate) fn next_tick(&self) -> Duration {
         let now = Instant::now();
         (self.tick(now) + self.settings.poll).saturating_duration_since(now) + Duration::from_millis(1)
     }
 
     /// Makes sure that the snapshot is no older than `max_age`, and that what the owner has at work has been read since
     /// the last tick. Reads are shared: who comes while one is under way waits for it and takes its result.
-    pub async fn refresh(
+    pub(crate) async fn refresh(
         &self,
         ec2: &Ec2,
         owner: &Owner,
@@ -303,7 +303,7 @@ impl Region {
     }
 
     /// Makes sure that the snapshot is no older than this.
-    pub async fn refresh_all(&self, ec2: &Ec2, max_age: Duration) -> Result<(), RefreshError> {
+    pub(crate) async fn refresh_all(&self, ec2: &Ec2, max_age: Duration) -> Result<(), RefreshError> {
         if !self.is_old(max_age) {
             return Ok(());
         }
@@ -365,7 +365,7 @@ impl Region {
     }
 
     /// Reads these endpoints now, whoever has them.
-    pub async fn read_now(&self, ec2: &Ec2, ids: &[EndpointId]) -> Result<(), RefreshError> {
+    pub(crate) async fn read_now(&self, ec2: &Ec2, ids: &[EndpointId]) -> Result<(), RefreshError> {
         for ids in ids.chunks(FILTER_VALUES) {
             self.read_endpoints(ec2, ids).await?;
         }
@@ -373,7 +373,7 @@ impl Region {
     }
 
     /// Whether the last read did not find an endpoint, or as deleted.
-    pub fn is_gone(&self, id: &EndpointId) -> bool {
+    pub(crate) fn is_gone(&self, id: &EndpointId) -> bool {
         self.with(|snapshot| snapshot.endpoints.get(id).is_none_or(Resource::is_gone))
     }
 
@@ -465,7 +465,7 @@ impl Region {
     }
 
     /// The id that resumes creation in this region, where it is paused and no person has resumed just that.
-    pub fn paused(&self, is_resumed: impl Fn(&str) -> bool) -> Option<String> {
+    pub(crate) fn paused(&self, is_resumed: impl Fn(&str) -> bool) -> Option<String> {
         self.with(|snapshot| {
             let pause = &mut snapshot.pause;
             let id = pause.id.clone()?;
@@ -547,7 +547,7 @@ impl Region {
     }
 
     /// Reads groups that may be anybody's; they do not become part of the snapshot.
-    pub async fn read_groups(&self, ec2: &Ec2, ids: &[GroupId]) -> Result<Vec<ObservedGroup>, RefreshError> {
+    pub(crate) async fn read_groups(&self, ec2: &Ec2, ids: &[GroupId]) -> Result<Vec<ObservedGroup>, RefreshError> {
         let mut all = Vec::new();
         for ids in ids.chunks(FILTER_VALUES) {
             all.extend(self.all_groups(ec2, Which::Ids(ids)).await?);
@@ -556,7 +556,7 @@ impl Region {
     }
 
     /// What the snapshot has for an owner.
-    pub fn find(&self, owner: &Owner, known: (Option<&EndpointId>, Option<&GroupId>)) -> Found {
+    pub(crate) fn find(&self, owner: &Owner, known: (Option<&EndpointId>, Option<&GroupId>)) -> Found {
         self.with(|snapshot| {
             let settles = [snapshot.endpoints.settles_at(owner), snapshot.groups.settles_at(owner)];
             Found {
@@ -582,7 +582,7 @@ impl Region {
     }
 
     /// Takes in what a step of ours has changed, until it is read.
-    pub fn record(&self, effect: Effect<'_>) {
+    pub(crate) fn record(&self, effect: Effect<'_>) {
         let now = Instant::now();
         self.with(|snapshot| match effect {
             Effect::EndpointCreated(endpoint) => snapshot.endpoints.made(endpoint, now),
@@ -596,17 +596,17 @@ impl Region {
     }
 
     /// Says that the snapshot may lack what we made: an answer was lost. The next look reads the whole.
-    pub fn invalidate(&self) {
+    pub(crate) fn invalidate(&self) {
         self.with(|snapshot| snapshot.stale = true);
     }
 
     /// When the last read of the whole began.
-    pub fn read_at(&self) -> Option<Instant> {
+    pub(crate) fn read_at(&self) -> Option<Instant> {
         self.with(|snapshot| snapshot.read.map(|(at, _)| at))
     }
 
     /// Lets an endpoint leave with the next DeleteVpcEndpoints, if that is permitted then. The one who asks is woken after.
-    pub fn delete_endpoint(
+    pub(crate) fn delete_endpoint(
         self: &Arc<Self>,
         ec2: &Ec2,
         role: &str,
@@ -618,12 +618,12 @@ impl Region {
     }
 
     /// Why AWS did not delete this endpoint, if it was asked to and refused; told once.
-    pub fn take_refusal(&self, id: &EndpointId) -> Option<CallError> {
+    pub(crate) fn take_refusal(&self, id: &EndpointId) -> Option<CallError> {
         self.deletes.take_refusal(id)
     }
 
     /// How the region stands.
-    pub fn gauges(&self) -> Gauges {
+    pub(crate) fn gauges(&self) -> Gauges {
         let mut limiters = self.limiters.gauges();
         let waiting = self.deletes.len();
         for limiter in &mut limiters {
@@ -651,7 +651,7 @@ fn resume_id(key: &AccountRegionKey, vanished: &BTreeSet<EndpointId>) -> String 
 
 /// All regions that anything was looked for in.
 #[derive(Clone)]
-pub struct Regions {
+pub(crate) struct Regions {
     settings: Settings,
     epoch: Instant,
     regions: Arc<Mutex<HashMap<AccountRegionKey, Arc<Region>>>>,
@@ -659,7 +659,7 @@ pub struct Regions {
 
 impl Regions {
     /// None yet.
-    pub fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: Settings) -> Self {
         Self {
             settings,
             epoch: Instant::now(),
@@ -668,7 +668,7 @@ impl Regions {
     }
 
     /// The region, made if there is none yet.
-    pub fn get(&self, key: AccountRegionKey) -> Arc<Region> {
+    pub(crate) fn get(&self, key: AccountRegionKey) -> Arc<Region> {
         let mut regions = self.regions.lock();
         if !regions.contains_key(&key) {
             let is_idle = |region: &Arc<Region>| region.read_at().is_none() && Arc::strong_count(region) == 1;
@@ -683,20 +683,20 @@ impl Regions {
     }
 
     /// The endpoints in an AWS account that cost money and that no object stands for, in the regions that were looked at.
-    pub fn endpoints_without_object(&self, account_id: &AccountId) -> usize {
+    pub(crate) fn endpoints_without_object(&self, account_id: &AccountId) -> usize {
         let regions = self.regions.lock();
         let here = regions.iter().filter(|(key, _)| key.account_id == *account_id);
         here.map(|(_, region)| region.endpoints_without_object()).sum()
     }
 
     /// The region, if anything was looked for in it.
-    pub fn find(&self, key: &AccountRegionKey) -> Option<Arc<Region>> {
+    pub(crate) fn find(&self, key: &AccountRegionKey) -> Option<Arc<Region>> {
         let regions = self.regions.lock();
         regions.get(key).cloned()
     }
 
     /// All of them, in order.
-    pub fn all(&self) -> Vec<Arc<Region>> {
+    pub(crate) fn all(&self) -> Vec<Arc<Region>> {
         let regions = self.regions.lock();
         let mut all: Vec<_> = regions.values().cloned().collect();
         all.sort_by(|a, b| a.key.cmp(&b.key));

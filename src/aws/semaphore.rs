@@ -122,7 +122,7 @@ struct All {
 
 /// The semaphore of all accounts.
 #[derive(Clone)]
-pub struct AccountSemaphore {
+pub(crate) struct AccountSemaphore {
     limit: usize,
     /// How long a place is kept.
     kept: Duration,
@@ -131,14 +131,14 @@ pub struct AccountSemaphore {
 }
 
 /// A place inside; leaving it wakes the next.
-pub struct Permit {
+pub(crate) struct Permit {
     semaphore: AccountSemaphore,
     account_id: String,
 }
 
 impl AccountSemaphore {
     /// So many fit through each; `enqueue` has an object looked at.
-    pub fn new(limit: u16, enqueue: Enqueue) -> Self {
+    pub(crate) fn new(limit: u16, enqueue: Enqueue) -> Self {
         Self {
             limit: usize::from(limit),
             kept: KEPT,
@@ -152,12 +152,12 @@ impl AccountSemaphore {
     }
 
     /// How many objects wait for room, in all accounts.
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.lock().semaphore.values().map(|gate| gate.waiting.len).sum()
     }
 
     /// A place inside, or none: then the object is woken, in its turn, when there is room, and the place is kept for it.
-    pub fn enter(&self, account_id: &str, key: &ObjectKey) -> Option<Permit> {
+    pub(crate) fn enter(&self, account_id: &str, key: &ObjectKey) -> Option<Permit> {
         let elsewhere = self.lock().objects.get(key).is_some_and(|known| known != account_id);
         if elsewhere {
             self.leave(key);
@@ -180,7 +180,7 @@ impl AccountSemaphore {
     }
 
     /// Takes an object out of the gate that it waits at, if it waits: it is gone, or has no business in AWS now.
-    pub fn leave(&self, key: &ObjectKey) {
+    pub(crate) fn leave(&self, key: &ObjectKey) {
         let account_id = {
             let mut all = self.lock();
             let Some(account_id) = all.objects.remove(key) else {

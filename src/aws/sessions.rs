@@ -23,7 +23,7 @@ use moka::{
 use tokio::sync::Semaphore;
 use vpce_core::ids::RoleArn;
 
-pub use self::{
+pub(crate) use self::{
     refusal::{Cause, Refusal},
     session::Session,
 };
@@ -44,19 +44,19 @@ const RENEWALS_AT_ONCE: usize = 4;
 
 /// Everything that makes one session different from another.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct SessionKey {
+pub(crate) struct SessionKey {
     /// The role, in whose account the session has to turn out to be.
-    pub role_arn: RoleArn,
+    pub(crate) role_arn: RoleArn,
     /// Sent with AssumeRole.
-    pub external_id: Option<String>,
+    pub(crate) external_id: Option<String>,
     /// How long a session is asked for. STS gives chained sessions an hour at most.
-    pub duration_seconds: u32,
+    pub(crate) duration_seconds: u32,
     /// What CloudTrail shows as the session's name.
-    pub session_name: String,
+    pub(crate) session_name: String,
     /// Tags of the session, for the policies of the other account.
-    pub tags: BTreeMap<String, String>,
+    pub(crate) tags: BTreeMap<String, String>,
     /// What CloudTrail shows as the source identity, where the role's trust policy lets us set it.
-    pub source_identity: Option<String>,
+    pub(crate) source_identity: Option<String>,
 }
 
 impl fmt::Debug for SessionKey {
@@ -72,10 +72,10 @@ impl fmt::Debug for SessionKey {
 
 /// What a person may set.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// How long a first refusal of a role is remembered; repeated ones twice as long each, up to a
     /// minute.
-    pub refused_retry: Duration,
+    pub(crate) refused_retry: Duration,
 }
 
 impl Default for Settings {
@@ -88,7 +88,7 @@ impl Default for Settings {
 
 /// The pool. Clones share it; when the last goes, its sessions are no longer renewed.
 #[derive(Clone)]
-pub struct Sessions {
+pub(crate) struct Sessions {
     entries: Cache<SessionKey, Entry>,
     sts: Arc<Sts>,
     renewals: Arc<Semaphore>,
@@ -166,7 +166,7 @@ impl Expiry<SessionKey, Entry> for Lifetime {
 impl Sessions {
     /// A pool that assumes roles as the identity of `base`, in its region. Every call to STS is
     /// told to `observer`.
-    pub fn new(base: &SdkConfig, settings: Settings, observer: Observer) -> Self {
+    pub(crate) fn new(base: &SdkConfig, settings: Settings, observer: Observer) -> Self {
         Sessions {
             entries: Cache::builder().expire_after(Lifetime).build(),
             sts: Arc::new(Sts::new(base, observer)),
@@ -180,7 +180,7 @@ impl Sessions {
     ///
     /// # Errors
     /// What STS said, with the time after which asking makes another try.
-    pub async fn get(&self, role: &SessionKey) -> Result<Arc<Session>, Refusal> {
+    pub(crate) async fn get(&self, role: &SessionKey) -> Result<Arc<Session>, Refusal> {
         if let Some(entry) = self.entries.get(role).await
             && entry.is_fresh()
         {
@@ -208,19 +208,19 @@ impl Sessions {
     }
 
     /// Why the role was refused, if it was and STS is not to be asked again yet.
-    pub async fn refusal(&self, role: &SessionKey) -> Option<Refusal> {
+    pub(crate) async fn refusal(&self, role: &SessionKey) -> Option<Refusal> {
         let entry = self.entries.get(role).await.filter(Entry::is_fresh)?;
         entry.answer().err()
     }
 
     /// The ARN of the operator's own identity, unless STS does not tell. STS is asked until it has
     /// answered once; the call counts for the account of this role.
-    pub async fn own_arn(&self, role: &SessionKey) -> Option<&str> {
+    pub(crate) async fn own_arn(&self, role: &SessionKey) -> Option<&str> {
         self.sts.own_arn(role).await
     }
 
     /// When the session of this role expires, if it has one.
-    pub fn expiration(&self, role: &SessionKey) -> Option<SystemTime> {
+    pub(crate) fn expiration(&self, role: &SessionKey) -> Option<SystemTime> {
         self.entries.iter().find_map(|(known, entry)| match entry {
             Entry::Open(renewal) if *known == *role => Some(renewal.session().expires_at()),
             _ => None,
@@ -228,7 +228,7 @@ impl Sessions {
     }
 
     /// Forgets what is known of this role: the next to ask opens a new session.
-    pub async fn forget(&self, role: &SessionKey) {
+    pub(crate) async fn forget(&self, role: &SessionKey) {
         if let Some(Entry::Open(renewal)) = self.entries.remove(role).await {
             renewal.stop();
         }

@@ -14,7 +14,7 @@ use super::queues;
 use super::status;
 use super::stop::Stop;
 use crate::k8s::caches::Endpoint;
-pub use crate::k8s::controller::Next;
+pub(crate) use crate::k8s::controller::Next;
 
 /// A reconciliation plans again after each change; one that still changes things after so many rounds goes on in the next.
 const MOST_ROUNDS: usize = 8;

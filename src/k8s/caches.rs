@@ -19,19 +19,19 @@ use vpce_core::ids::RoleArn;
 use vpce_core::tenancy;
 
 use self::indexed::Cache;
-pub use self::indexed::{CacheWriter, Indexed};
+pub(crate) use self::indexed::{CacheWriter, Indexed};
 
 /// A VPCEndpoint as it is watched.
-pub type Endpoint = Watched<VPCEndpoint>;
+pub(crate) type Endpoint = Watched<VPCEndpoint>;
 /// An AWSAccount as it is watched.
-pub type Account = Watched<AWSAccount>;
+pub(crate) type Account = Watched<AWSAccount>;
 
 /// A Namespace as it is watched.
-pub type NamespaceMeta = PartialObjectMeta<Namespace>;
+pub(crate) type NamespaceMeta = PartialObjectMeta<Namespace>;
 
 /// What VPCEndpoints are found by.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub enum EndpointTerm {
+pub(crate) enum EndpointTerm {
     /// The namespace.
     Namespace(String),
     /// The AWSAccount that it is bound to; none before it is bound.
@@ -62,7 +62,7 @@ impl Indexed for Endpoint {
 
 /// What AWSAccounts are found by.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub enum AccountTerm {
+pub(crate) enum AccountTerm {
     /// The AWS account that its role is in.
     AccountId(String),
     /// A namespace that it names.
@@ -118,7 +118,7 @@ impl Indexed for Service {
 
 /// The objects that are watched.
 #[derive(Clone)]
-pub struct Caches {
+pub(crate) struct Caches {
     endpoints: Cache<Endpoint>,
     accounts: Cache<Account>,
     namespaces: Cache<NamespaceMeta>,
@@ -126,20 +126,20 @@ pub struct Caches {
 }
 
 /// What fills the caches.
-pub struct CacheWriters {
+pub(crate) struct CacheWriters {
     /// VPCEndpoints.
-    pub endpoints: CacheWriter<Endpoint>,
+    pub(crate) endpoints: CacheWriter<Endpoint>,
     /// AWSAccounts.
-    pub accounts: CacheWriter<Account>,
+    pub(crate) accounts: CacheWriter<Account>,
     /// Namespaces, as metadata.
-    pub namespaces: CacheWriter<NamespaceMeta>,
+    pub(crate) namespaces: CacheWriter<NamespaceMeta>,
     /// Services with our label.
-    pub services: CacheWriter<Service>,
+    pub(crate) services: CacheWriter<Service>,
 }
 
 impl Caches {
     /// Empty caches, and what fills them.
-    pub fn new() -> (Self, CacheWriters) {
+    pub(crate) fn new() -> (Self, CacheWriters) {
         let (endpoints, endpoint_writer) = Cache::new();
         let (accounts, account_writer) = Cache::new();
         let (namespaces, namespace_writer) = Cache::new();
@@ -160,82 +160,82 @@ impl Caches {
     }
 
     /// VPCEndpoints, for their controller.
-    pub fn endpoint_store(&self) -> Store<Endpoint> {
+    pub(crate) fn endpoint_store(&self) -> Store<Endpoint> {
         self.endpoints.store()
     }
 
     /// AWSAccounts, for their controller.
-    pub fn account_store(&self) -> Store<Account> {
+    pub(crate) fn account_store(&self) -> Store<Account> {
         self.accounts.store()
     }
 
     /// A VPCEndpoint.
-    pub fn endpoint(&self, namespace: &str, name: &str) -> Option<Arc<Endpoint>> {
+    pub(crate) fn endpoint(&self, namespace: &str, name: &str) -> Option<Arc<Endpoint>> {
         self.endpoints.get(namespace, name)
     }
 
     /// An AWSAccount.
-    pub fn account(&self, name: &str) -> Option<Arc<Account>> {
+    pub(crate) fn account(&self, name: &str) -> Option<Arc<Account>> {
         self.accounts.get("", name)
     }
 
     /// A Service with our label.
-    pub fn service(&self, namespace: &str, name: &str) -> Option<Arc<Service>> {
+    pub(crate) fn service(&self, namespace: &str, name: &str) -> Option<Arc<Service>> {
         self.services.get(namespace, name)
     }
 
     /// All VPCEndpoints, for what tells of each.
-    pub fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+    pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         self.endpoints.all()
     }
 
     /// All AWSAccounts, for what tells of each.
-    pub fn accounts(&self) -> Vec<Arc<Account>> {
+    pub(crate) fn accounts(&self) -> Vec<Arc<Account>> {
         self.accounts.all()
     }
 
     /// The VPCEndpoints in a namespace.
-    pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<Endpoint>> {
+    pub(crate) fn in_namespace(&self, namespace: &str) -> Vec<Arc<Endpoint>> {
         self.endpoints.by(&EndpointTerm::Namespace(namespace.to_owned()))
     }
 
     /// The VPCEndpoints that are bound to an AWSAccount, in order of namespace and name.
-    pub fn bound_to(&self, account: &str) -> Vec<Arc<Endpoint>> {
+    pub(crate) fn bound_to(&self, account: &str) -> Vec<Arc<Endpoint>> {
         self.endpoints.by(&EndpointTerm::Account(Some(account.to_owned())))
     }
 
     /// How many VPCEndpoints are bound to an AWSAccount.
-    pub fn count_bound_to(&self, account: &str) -> usize {
+    pub(crate) fn count_bound_to(&self, account: &str) -> usize {
         self.endpoints.count(&EndpointTerm::Account(Some(account.to_owned())))
     }
 
     /// The VPCEndpoints that are bound to an AWS account, by whichever AWSAccount.
-    pub fn bound_to_account_id(&self, account_id: &str) -> Vec<Arc<Endpoint>> {
+    pub(crate) fn bound_to_account_id(&self, account_id: &str) -> Vec<Arc<Endpoint>> {
         self.endpoints.by(&EndpointTerm::AccountId(account_id.to_owned()))
     }
 
     /// The VPCEndpoints that are bound to no AWSAccount.
-    pub fn unbound(&self) -> Vec<Arc<Endpoint>> {
+    pub(crate) fn unbound(&self) -> Vec<Arc<Endpoint>> {
         self.endpoints.by(&EndpointTerm::Account(None))
     }
 
     /// The VPCEndpoints that wait for room in an AWSAccount.
-    pub fn waiting_for_room(&self) -> Vec<Arc<Endpoint>> {
+    pub(crate) fn waiting_for_room(&self) -> Vec<Arc<Endpoint>> {
         self.endpoints.by(&EndpointTerm::WaitsForRoom)
     }
 
     /// The Services that an object controls, by its UID.
-    pub fn services_owned_by(&self, uid: &str) -> Vec<Arc<Service>> {
+    pub(crate) fn services_owned_by(&self, uid: &str) -> Vec<Arc<Service>> {
         self.services.by(&uid.to_owned())
     }
 
     /// The AWSAccounts whose role is in an AWS account.
-    pub fn accounts_of(&self, account_id: &str) -> Vec<Arc<Account>> {
+    pub(crate) fn accounts_of(&self, account_id: &str) -> Vec<Arc<Account>> {
         self.accounts.by(&AccountTerm::AccountId(account_id.to_owned()))
     }
 
     /// The AWSAccounts that map a namespace, in order of their names.
-    pub fn accounts_mapping(&self, namespace: &str) -> Vec<Arc<Account>> {
+    pub(crate) fn accounts_mapping(&self, namespace: &str) -> Vec<Arc<Account>> {
         let Some(labels) = self.labels_of(namespace) else {
             return Vec::new();
         };
@@ -255,13 +255,13 @@ impl Caches {
     }
 
     /// The labels of a Namespace; none where it is not known.
-    pub fn labels_of(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
+    pub(crate) fn labels_of(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
         let namespace = self.namespaces.get("", namespace)?;
         Some(namespace.metadata.labels.clone().unwrap_or_default())
     }
 
     /// Whether an AWSAccount maps a namespace.
-    pub fn maps(&self, account: &str, namespace: &str) -> bool {
+    pub(crate) fn maps(&self, account: &str, namespace: &str) -> bool {
         let (account, labels) = (self.account(account), self.labels_of(namespace));
         account
             .zip(labels)
@@ -276,7 +276,7 @@ fn maps(account: &Account, namespace: &str, labels: &BTreeMap<String, String>) -
 
 /// The kinds whose caches have been filled once. (A store's own `wait_until_ready` wakes only one of those who wait.)
 #[derive(Clone)]
-pub struct CacheSync(Arc<watch::Sender<BTreeSet<&'static str>>>);
+pub(crate) struct CacheSync(Arc<watch::Sender<BTreeSet<&'static str>>>);
 
 impl Default for CacheSync {
     fn default() -> Self {
@@ -286,15 +286,15 @@ impl Default for CacheSync {
 
 impl CacheSync {
     /// All kinds that are watched.
-    pub const ALL: &'static [&'static str] = &["VPCEndpoint", "AWSAccount", "Namespace", "Service"];
+    pub(crate) const ALL: &'static [&'static str] = &["VPCEndpoint", "AWSAccount", "Namespace", "Service"];
 
     /// Says that the first list of a kind is complete.
-    pub fn mark(&self, kind: &'static str) {
+    pub(crate) fn mark(&self, kind: &'static str) {
         self.0.send_if_modified(|kinds| kinds.insert(kind));
     }
 
     /// Waits for these kinds.
-    pub async fn with(&self, wanted: &[&'static str]) {
+    pub(crate) async fn with(&self, wanted: &[&'static str]) {
         let mut kinds = self.0.subscribe();
         // The sender is there as long as we are.
         let _ = kinds
@@ -304,7 +304,7 @@ impl CacheSync {
 }
 
 /// Whether an endpoint is bound to an AWSAccount.
-pub fn is_bound_to(endpoint: &Endpoint, account: &str) -> bool {
+pub(crate) fn is_bound_to(endpoint: &Endpoint, account: &str) -> bool {
     let binding = endpoint.status.account.as_ref();
     binding.is_some_and(|binding| binding.name == account)
 }

@@ -4,27 +4,27 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
 /// The condition that sums up the others.
-pub const READY: &str = "Ready";
+pub(crate) const READY: &str = "Ready";
 /// There, and true, only while nothing moves until someone edits something.
-pub const STALLED: &str = "Stalled";
+pub(crate) const STALLED: &str = "Stalled";
 
 /// The condition of a type, if it is there.
-pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+pub(crate) fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.type_ == type_)
 }
 
 /// Makes the conditions that an object has from now on.
 #[derive(Debug, Clone, Copy)]
-pub struct Conditions<'a> {
+pub(crate) struct Conditions<'a> {
     /// Those that it had.
-    pub before: &'a [Condition],
+    pub(crate) before: &'a [Condition],
     /// The generation that they speak of.
-    pub generation: Option<i64>,
+    pub(crate) generation: Option<i64>,
 }
 
 impl Conditions<'_> {
     /// A condition of this type, with `True`, `False` or `Unknown` as its status.
-    pub fn condition(
+    pub(crate) fn condition(
         &self,
         type_: impl Into<String>,
         status: impl Into<String>,
@@ -45,7 +45,7 @@ impl Conditions<'_> {
 }
 
 /// The status that says whether something is so.
-pub fn status(is_so: bool) -> &'static str {
+pub(crate) fn status(is_so: bool) -> &'static str {
     if is_so { "True" } else { "False" }
 }
 

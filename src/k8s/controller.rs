@@ -25,7 +25,7 @@ use crate::telemetry::{Metrics, Outcome, traces};
 
 /// When to reconcile an object again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
+pub(crate) enum Next {
     /// After this time; watch events may bring it forward.
     After(Duration),
     /// After this time, and not earlier whatever the watch says.
@@ -38,7 +38,7 @@ pub enum Next {
 
 impl Next {
     /// The same, or after this time if that is sooner. Who has something to try again is not woken for less.
-    pub fn not_after(self, time: Duration) -> Self {
+    pub(crate) fn not_after(self, time: Duration) -> Self {
         match self {
             Self::After(other) | Self::NotBefore(other) => Self::NotBefore(time.min(other)),
             Self::WhenRoom | Self::Gone => self,
@@ -48,7 +48,7 @@ impl Next {
 
 /// How a reconcile ended that gave no answer.
 #[derive(Debug)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// A write met an object that had changed.
     Conflict,
     /// The API server refused, or failed.
@@ -60,7 +60,7 @@ pub enum Failure {
 }
 
 /// What reconciles the objects of a kind.
-pub trait Reconciler: Send + Sync + 'static {
+pub(crate) trait Reconciler: Send + Sync + 'static {
     /// The kind, as it is watched.
     type Object: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static;
 
@@ -97,7 +97,7 @@ pub trait Reconciler: Send + Sync + 'static {
 
 /// The objects of a kind whose spec, annotations or finalizers change, as their watch tells of them; `observe` is told of each event once
 /// the cache has taken it in.
-pub fn watched<K, F>(
+pub(crate) fn watched<K, F>(
     client: &Client,
     metrics: &Metrics,
     filled: &CacheSync,
@@ -124,7 +124,7 @@ where
 }
 
 /// Runs until the streams end or `stop` does.
-pub async fn run<R: Reconciler>(
+pub(crate) async fn run<R: Reconciler>(
     reconciler: Arc<R>,
     config: controller::Config,
     store: Store<R::Object>,

@@ -38,7 +38,7 @@ const REMIND: Duration = Duration::from_secs(600);
 
 /// Publishes events.
 #[derive(Clone)]
-pub struct Events {
+pub(crate) struct Events {
     client: Client,
     instance: String,
     /// When something was last told on an AWSAccount: by the name of its event.
@@ -47,7 +47,7 @@ pub struct Events {
 
 impl Events {
     /// Reports as the operator.
-    pub fn new(client: Client) -> Self {
+    pub(crate) fn new(client: Client) -> Self {
         let instance = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
         Self {
             client,
@@ -57,7 +57,7 @@ impl Events {
     }
 
     /// Publishes an event on an object. The same event again counts in the series of the first.
-    pub fn publish<K>(&self, object: &K, kind: EventKind, reason: &str, action: &str, note: &str)
+    pub(crate) fn publish<K>(&self, object: &K, kind: EventKind, reason: &str, action: &str, note: &str)
     where
         K: Resource<DynamicType = ()>,
     {
@@ -68,7 +68,7 @@ impl Events {
 
     /// Publishes a Warning on an AWSAccount of what its endpoints meet: by the first that meets it, in whose words it is. `about` tells apart what
     /// has the same reason.
-    pub fn publish_of_many(&self, account: &Account, reason: &str, about: &str, note: &str) {
+    pub(crate) fn publish_of_many(&self, account: &Account, reason: &str, about: &str, note: &str) {
         let reference = account.object_ref(&());
         let name = event_name(&reference, EventKind::Warning, reason, about);
         let now = Instant::now();

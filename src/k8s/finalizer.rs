@@ -10,12 +10,12 @@ use serde_json::json;
 use vpce_core::api::{FIELD_MANAGER, MOST_FINALIZERS};
 
 /// Whether an object carries a finalizer.
-pub fn has(object: &impl Resource, finalizer: &str) -> bool {
+pub(crate) fn has(object: &impl Resource, finalizer: &str) -> bool {
     object.finalizers().iter().any(|name| name == finalizer)
 }
 
 /// Adds a finalizer, if the object is still as we know it.
-pub async fn add<K>(api: &Api<K>, object: &K, finalizer: &str) -> Result<K, kube::Error>
+pub(crate) async fn add<K>(api: &Api<K>, object: &K, finalizer: &str) -> Result<K, kube::Error>
 where
     K: Resource + Clone + DeserializeOwned + Debug,
 {
@@ -25,7 +25,7 @@ where
 }
 
 /// Removes a finalizer, if the object is still as we know it.
-pub async fn remove<K>(api: &Api<K>, object: &K, finalizer: &str) -> Result<K, kube::Error>
+pub(crate) async fn remove<K>(api: &Api<K>, object: &K, finalizer: &str) -> Result<K, kube::Error>
 where
     K: Resource + Clone + DeserializeOwned + Debug,
 {

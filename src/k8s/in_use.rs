@@ -17,7 +17,7 @@ use super::{finalizer, pages};
 const SHOWN_WITHIN: Duration = Duration::from_secs(60);
 
 /// Keeps what binds objects and what removes the finalizers of AWSAccounts out of each other's way.
-pub struct Protection {
+pub(crate) struct Protection {
     client: Client,
     writes: Writes,
     /// The longest wait after a refused write.
@@ -29,7 +29,7 @@ pub struct Protection {
 
 impl Protection {
     /// A write that is refused is tried again after `most` at the latest.
-    pub fn new(client: Client, writes: Writes, most: Duration) -> Self {
+    pub(crate) fn new(client: Client, writes: Writes, most: Duration) -> Self {
         Self {
             client,
             writes,
@@ -40,12 +40,12 @@ impl Protection {
     }
 
     /// As long as this is held, no AWSAccount loses its finalizer.
-    pub async fn while_binding(&self) -> RwLockReadGuard<'_, ()> {
+    pub(crate) async fn while_binding(&self) -> RwLockReadGuard<'_, ()> {
         self.door.read().await
     }
 
     /// Adds the finalizer, unless it is there. However many ask for it at once, it is added once.
-    pub async fn add_finalizer(&self, account: &Arc<Account>) -> Result<Arc<Account>, kube::Error> {
+    pub(crate) async fn add_finalizer(&self, account: &Arc<Account>) -> Result<Arc<Account>, kube::Error> {
         if finalizer::has(&**account, ACCOUNT_FINALIZER) {
             return Ok(account.clone());
         }
@@ -69,7 +69,7 @@ impl Protection {
     }
 
     /// Removes the finalizer of an AWSAccount that is being deleted, if nothing is bound to it; from then on nothing will be.
-    pub async fn remove_finalizer(&self, account: &Account) -> Result<bool, kube::Error> {
+    pub(crate) async fn remove_finalizer(&self, account: &Account) -> Result<bool, kube::Error> {
         let _nothing_is_bound = self.door.write().await;
         if !self.is_unused(&account.name_any()).await? {
             return Ok(false);

@@ -18,15 +18,15 @@ use crate::k8s::error::{is_already_exists, is_conflict, is_not_found, words};
 
 /// Which Lease, and for how long.
 #[derive(Debug, Clone)]
-pub struct LeaseConfig {
+pub(crate) struct LeaseConfig {
     /// The Lease's namespace.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// The Lease's name.
-    pub name: String,
+    pub(crate) name: String,
     /// The pod's name. Should its container start again, the new one goes on at once: the old one is gone.
-    pub pod: String,
+    pub(crate) pod: String,
     /// A leader that has not renewed for so long may be replaced.
-    pub duration: Duration,
+    pub(crate) duration: Duration,
 }
 
 impl LeaseConfig {
@@ -43,7 +43,7 @@ impl LeaseConfig {
 
 /// Why somebody no longer leads.
 #[derive(Debug, thiserror::Error)]
-pub enum Lost {
+pub(crate) enum Lost {
     /// Another holds the Lease.
     #[error("the Lease is held by {0:?} now")]
     Taken(String),
@@ -56,7 +56,7 @@ pub enum Lost {
 }
 
 /// Held by the one who leads.
-pub struct Leadership {
+pub(crate) struct Leadership {
     api: Api<Lease>,
     config: LeaseConfig,
     /// The pod, and which of its processes: no other, whatever its pod is called, takes this one's renewals for its own.
@@ -67,7 +67,7 @@ pub struct Leadership {
 }
 
 /// Waits until the Lease can be had, and takes it. While another holds it, `waiting` is told.
-pub async fn acquire(client: Client, config: LeaseConfig, waiting: impl Fn()) -> Leadership {
+pub(crate) async fn acquire(client: Client, config: LeaseConfig, waiting: impl Fn()) -> Leadership {
     let api: Api<Lease> = Api::namespaced(client, &config.namespace);
     let identity = format!("{}_{:016x}", config.pod, fastrand::u64(..));
     let mut seen: Option<(Option<String>, Instant)> = None;
@@ -185,7 +185,7 @@ fn held_by(config: &LeaseConfig, identity: &str, before: Option<&LeaseSpec>) -> 
 
 impl Leadership {
     /// Renews for as long as it can, and says why it cannot any more. May be dropped at any time.
-    pub async fn keep(&mut self) -> Lost {
+    pub(crate) async fn keep(&mut self) -> Lost {
         let mut problem = "no answer".to_owned();
         loop {
             tokio::time::sleep(self.config.retry()).await;
@@ -242,7 +242,7 @@ impl Leadership {
     }
 
     /// Lets another lead at once, when the work has ended.
-    pub async fn release(self) {
+    pub(crate) async fn release(self) {
         let released = tokio::time::timeout(self.config.retry() * 2, self.give_back()).await;
         match released {
             Ok(Ok(())) => tracing::info!(lease = self.config.name, "no longer leading"),

@@ -9,15 +9,15 @@ use serde::de::DeserializeOwned;
 
 /// So many objects are in a page. One has at most 1.5 MiB, and several kinds are listed at once; 10,000 small ones are
 /// listed within seconds.
-pub const SIZE: u32 = 10;
+pub(crate) const SIZE: u32 = 10;
 
 /// How a watch lists what there is when it begins.
-pub fn of_watches() -> watcher::Config {
+pub(crate) fn of_watches() -> watcher::Config {
     watcher::Config::default().page_size(SIZE)
 }
 
 /// All objects of a kind.
-pub async fn all<K>(api: &Api<K>) -> Result<Vec<K>, kube::Error>
+pub(crate) async fn all<K>(api: &Api<K>) -> Result<Vec<K>, kube::Error>
 where
     K: Clone + DeserializeOwned + Debug,
 {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use vpce_core::api::FIELD_MANAGER;
 
 /// What makes `new` of `old` in a merge patch: what is there no more is null.
-pub fn replacing<S: Serialize>(old: &S, new: &S) -> Value {
+pub(crate) fn replacing<S: Serialize>(old: &S, new: &S) -> Value {
     let (old, mut new) = (json!(old), json!(new));
     if let (Value::Object(old), Value::Object(new)) = (old, &mut new) {
         for name in old.into_iter().map(|(name, _)| name) {
@@ -19,7 +19,7 @@ pub fn replacing<S: Serialize>(old: &S, new: &S) -> Value {
 }
 
 /// Who writes it.
-pub fn params() -> PatchParams {
+pub(crate) fn params() -> PatchParams {
     PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
@@ -27,7 +27,7 @@ pub fn params() -> PatchParams {
 }
 
 /// The resource version as a number, which Kubernetes allows to compare; 0 if it is none.
-pub fn version_of(object: &impl Resource) -> u64 {
+pub(crate) fn version_of(object: &impl Resource) -> u64 {
     let version = object.meta().resource_version.as_deref();
     version.and_then(|text| text.parse().ok()).unwrap_or(0)
 }

@@ -13,11 +13,11 @@ use super::caches::Account;
 use super::object_key::ObjectKey;
 
 /// Puts an object into its queue.
-pub type Enqueue = Arc<dyn Fn(ObjectKey) + Send + Sync>;
+pub(crate) type Enqueue = Arc<dyn Fn(ObjectKey) + Send + Sync>;
 
 /// What a controller is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Request {
+pub(crate) enum Request {
     /// Reconcile this object now, whatever time it was to wait. What was refused to it is tried again in its own time.
     Requeue(ObjectKey),
     /// Reconcile this object now, and try again what was refused to it.
@@ -30,38 +30,38 @@ pub enum Request {
 
 /// Puts objects into the queues of their controllers. What is asked for of a kind without a queue is dropped.
 #[derive(Clone, Default)]
-pub struct Requeuer(Arc<Mutex<HashMap<Cow<'static, str>, UnboundedSender<Request>>>>);
+pub(crate) struct Requeuer(Arc<Mutex<HashMap<Cow<'static, str>, UnboundedSender<Request>>>>);
 
 impl Requeuer {
     /// The queue of a kind, from now on.
-    pub fn queue<K: Resource<DynamicType = ()>>(&self) -> impl Stream<Item = Request> + Send + use<K> {
+    pub(crate) fn queue<K: Resource<DynamicType = ()>>(&self) -> impl Stream<Item = Request> + Send + use<K> {
         let (sender, mut receiver) = unbounded_channel();
         self.0.lock().insert(K::kind(&()), sender);
         stream::poll_fn(move |cx| receiver.poll_recv(cx))
     }
 
     /// Reconciles an object now; see [`Request::Requeue`].
-    pub fn requeue(&self, key: ObjectKey) {
+    pub(crate) fn requeue(&self, key: ObjectKey) {
         self.send(&key.kind.clone(), Request::Requeue(key));
     }
 
     /// Reconciles an object now, and tries again what was refused to it; see [`Request::Enqueue`].
-    pub fn enqueue(&self, key: ObjectKey) {
+    pub(crate) fn enqueue(&self, key: ObjectKey) {
         self.send(&key.kind.clone(), Request::Enqueue(key));
     }
 
     /// Reconciles an AWSAccount now.
-    pub fn account(&self, name: &str) {
+    pub(crate) fn account(&self, name: &str) {
         self.requeue(ObjectKey::new::<Account>("", name));
     }
 
     /// Reconciles the objects that an AWSAccount matters to.
-    pub fn account_changed(&self, name: &str) {
+    pub(crate) fn account_changed(&self, name: &str) {
         self.broadcast(&Request::AccountChanged(name.to_owned()));
     }
 
     /// Reconciles the objects in a namespace.
-    pub fn namespace_changed(&self, name: &str) {
+    pub(crate) fn namespace_changed(&self, name: &str) {
         self.broadcast(&Request::NamespaceChanged(name.to_owned()));
     }
 

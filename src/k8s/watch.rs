@@ -14,7 +14,7 @@ use super::caches::CacheSync;
 use crate::telemetry::Metrics;
 
 /// Marks a kind when its first list is complete.
-pub fn marks<K>(filled: &CacheSync, kind: &'static str) -> impl FnMut(&Event<K>) + Send + 'static + use<K> {
+pub(crate) fn marks<K>(filled: &CacheSync, kind: &'static str) -> impl FnMut(&Event<K>) + Send + 'static + use<K> {
     let filled = filled.clone();
     move |event| {
         if let Event::InitDone = event {
@@ -24,7 +24,7 @@ pub fn marks<K>(filled: &CacheSync, kind: &'static str) -> impl FnMut(&Event<K>)
 }
 
 /// A watch that counts its errors and starts again after them: whoever reads it passes over them, and never ends.
-pub fn watch_kind<K>(
+pub(crate) fn watch_kind<K>(
     metrics: &Metrics,
     kind: &'static str,
     api: Api<K>,

@@ -25,7 +25,7 @@ const SHORTEST_WAIT: Duration = Duration::from_secs(20);
 
 /// What is written of an object of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Write {
+pub(crate) enum Write {
     /// Its finalizer is added or removed.
     Finalizer,
     /// Its status.
@@ -35,19 +35,19 @@ pub enum Write {
 /// A write that the API server refused, and that is not tried again yet.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{words}")]
-pub struct Refused {
+pub(crate) struct Refused {
     /// Which.
-    pub write: Write,
+    pub(crate) write: Write,
     /// The AWSAccount's name, if it is of one.
-    pub account: Option<String>,
+    pub(crate) account: Option<String>,
     /// What it said.
-    pub words: String,
+    pub(crate) words: String,
     /// When to try again.
-    pub left: Duration,
+    pub(crate) left: Duration,
     /// Whether it was tried just now.
-    pub is_tried: bool,
+    pub(crate) is_tried: bool,
     /// Whether it said something else before.
-    pub is_news: bool,
+    pub(crate) is_news: bool,
 }
 
 impl From<Refused> for kube::Error {
@@ -58,7 +58,7 @@ impl From<Refused> for kube::Error {
 
 impl Refused {
     /// Whether an error is such a refusal.
-    pub fn of(error: &kube::Error) -> Option<&Self> {
+    pub(crate) fn of(error: &kube::Error) -> Option<&Self> {
         match error {
             kube::Error::Service(source) => source.downcast_ref(),
             _ => None,
@@ -105,7 +105,7 @@ struct State {
 
 /// What is known of the writes of all objects, by UID; only of those that are in trouble.
 #[derive(Clone, Default)]
-pub struct Writes(Arc<Mutex<State>>);
+pub(crate) struct Writes(Arc<Mutex<State>>);
 
 impl Writes {
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -113,7 +113,7 @@ impl Writes {
     }
 
     /// Whether a write has to wait since it was refused lately.
-    pub fn refused(&self, object: &impl Resource, write: Write) -> Option<Refused> {
+    pub(crate) fn refused(&self, object: &impl Resource, write: Write) -> Option<Refused> {
         let state = self.lock();
         let held = state.held.get(&(object.uid().unwrap_or_default(), write))?;
         let wait = match held.asked == asked(object) {
@@ -161,7 +161,7 @@ impl Writes {
 
     /// Makes a write, unless it has to wait: an error where it was refused, or where `amiss` says that it is stored otherwise than it was
     /// written.
-    pub async fn acknowledged<T>(
+    pub(crate) async fn acknowledged<T>(
         &self,
         object: &impl Resource,
         write: Write,
@@ -209,7 +209,7 @@ impl Writes {
     }
 
     /// Whether a status would only be changed again as it was before: it is stored as the API server made it of the same.
-    pub fn would_be_changed_again(
+    pub(crate) fn would_be_changed_again(
         &self,
         object: &impl Resource,
         stored: &impl Serialize,
@@ -224,7 +224,7 @@ impl Writes {
     }
 
     /// Compares a status with what was stored of it. The names of the fields that differ, where that is news.
-    pub fn compare(
+    pub(crate) fn compare(
         &self,
         object: &impl Resource,
         wanted: &impl Serialize,
@@ -257,7 +257,7 @@ impl Writes {
     }
 
     /// Forgets an object that is gone.
-    pub fn forget(&self, object: &impl Resource) {
+    pub(crate) fn forget(&self, object: &impl Resource) {
         let uid = object.uid().unwrap_or_default();
         let mut state = self.lock();
         state.changed.remove(&uid);
@@ -269,7 +269,7 @@ impl Writes {
 
 /// What the API server said where it refused a write, whatever the code; none where it did not: the object has changed or is gone, or nobody
 /// answered.
-pub fn words(error: &kube::Error) -> Option<String> {
+pub(crate) fn words(error: &kube::Error) -> Option<String> {
     match error {
         kube::Error::Api(status) if matches!(status.code, 404 | 409) => None,
         kube::Error::Api(_) => Some(error::words(error)),
@@ -278,7 +278,7 @@ pub fn words(error: &kube::Error) -> Option<String> {
 }
 
 /// How long to wait after so many refusals in a row; `most` at the most, where that is not too short.
-pub fn wait(failures: u32, most: Duration) -> Duration {
+pub(crate) fn wait(failures: u32, most: Duration) -> Duration {
     if failures <= 1 {
         return FIRST_WAIT;
     }

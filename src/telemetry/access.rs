@@ -31,7 +31,7 @@ const PATH: &str = "/metrics";
 
 /// Why somebody may not read the metrics.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// There is no bearer token.
     #[error(
         "no bearer token: send the token of a ServiceAccount that is bound to the operator's ClusterRole for reading metrics"
@@ -63,7 +63,7 @@ impl IntoResponse for Refusal {
 type Fingerprint = [u8; 32];
 
 /// Asks the API server, and remembers its answers for a while.
-pub struct Access {
+pub(crate) struct Access {
     client: Client,
     allowed: Cache<Fingerprint, ()>,
     refused: Cache<Fingerprint, Refusal>,
@@ -73,7 +73,7 @@ pub struct Access {
 
 impl Access {
     /// Asks through this client, whose own identity has to be allowed to create both reviews.
-    pub fn new(client: Client) -> Self {
+    pub(crate) fn new(client: Client) -> Self {
         Self {
             client,
             allowed: Cache::builder()
@@ -90,7 +90,7 @@ impl Access {
     }
 
     /// Whether a request with these headers may have the metrics.
-    pub async fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    pub(crate) async fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let token = bearer_token(headers).ok_or(Refusal::NoToken)?;
         let fingerprint: Fingerprint = Sha256::digest(token).into();
         if let Some(known) = self.known(&fingerprint).await {

@@ -42,7 +42,7 @@ impl FromStr for AdminAddress {
 ///
 /// # Errors
 /// The listener failed.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     level: LogLevel,
     stop: impl Future<Output = ()> + Send + 'static,

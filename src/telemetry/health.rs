@@ -16,7 +16,7 @@ use super::server;
 
 /// How the main loop shows that it is alive: it beats, and `/healthz` fails once no beat came for too long.
 #[derive(Debug, Clone)]
-pub struct Heartbeat {
+pub(crate) struct Heartbeat {
     started: Instant,
     /// Milliseconds from `started` to the last beat.
     last: Arc<AtomicU64>,
@@ -25,7 +25,7 @@ pub struct Heartbeat {
 
 impl Heartbeat {
     /// A heart that has just beaten, and may stay silent for `limit`.
-    pub fn new(limit: Duration) -> Self {
+    pub(crate) fn new(limit: Duration) -> Self {
         Self {
             started: Instant::now(),
             last: Arc::new(AtomicU64::new(0)),
@@ -34,7 +34,7 @@ impl Heartbeat {
     }
 
     /// Says that the main loop is alive.
-    pub fn beat(&self) {
+    pub(crate) fn beat(&self) {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last.store(now, Ordering::Relaxed);
     }
@@ -57,7 +57,7 @@ struct Served {
 ///
 /// # Errors
 /// The listener failed.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     heartbeat: Heartbeat,
     ready: watch::Receiver<bool>,

@@ -12,13 +12,13 @@ use super::Metrics;
 
 /// Put around a client's service (`kube::client::ClientBuilder::with_layer`), counts every request to the API server.
 #[derive(Clone)]
-pub struct CountRequests {
+pub(crate) struct CountRequests {
     metrics: Metrics,
 }
 
 impl CountRequests {
     /// Counts into these metrics.
-    pub fn new(metrics: Metrics) -> Self {
+    pub(crate) fn new(metrics: Metrics) -> Self {
         Self { metrics }
     }
 }
@@ -36,7 +36,7 @@ impl<S> Layer<S> for CountRequests {
 
 /// A service whose requests are counted.
 #[derive(Clone)]
-pub struct Counted<S> {
+pub(crate) struct Counted<S> {
     inner: S,
     metrics: Metrics,
 }

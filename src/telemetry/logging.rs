@@ -33,7 +33,7 @@ pub enum LogFormat {
 
 /// Why there are no logs.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The level cannot be read.
     #[error(
         "log level {level:?} is not understood: {source}; write a level (info), or levels by module (info,vpce_operator=debug)"
@@ -76,7 +76,7 @@ const ALWAYS: &str = "vpce_operator::telemetry::admin=info";
 
 /// What is logged, which can be changed while the process runs. Clones are handles to the same.
 #[derive(Clone)]
-pub struct LogLevel {
+pub(crate) struct LogLevel {
     /// As it was given last.
     given: Arc<Mutex<String>>,
     filter: reload::Handle<EnvFilter, Registry>,
@@ -84,7 +84,7 @@ pub struct LogLevel {
 
 impl LogLevel {
     /// As it was given: a level, or directives.
-    pub fn get(&self) -> String {
+    pub(crate) fn get(&self) -> String {
         self.given.lock().clone()
     }
 
@@ -92,7 +92,7 @@ impl LogLevel {
     ///
     /// # Errors
     /// It is not understood; then all stays as it was.
-    pub fn set(&self, level: &str) -> Result<String, Error> {
+    pub(crate) fn set(&self, level: &str) -> Result<String, Error> {
         let filter = filter(level)?;
         let mut given = self.given.lock();
         // It fails only where the subscriber is gone, which then logs nothing.
@@ -105,7 +105,7 @@ impl LogLevel {
 ///
 /// # Errors
 /// The level is not understood, or logging was set up before.
-pub fn init(format: LogFormat, level: &str, traces: Option<&Traces>) -> Result<LogLevel, Error> {
+pub(crate) fn init(format: LogFormat, level: &str, traces: Option<&Traces>) -> Result<LogLevel, Error> {
     let ansi = std::io::stdout().is_terminal();
     let (log, level) = layer(format, level, ansi, std::io::stdout)?;
     // Each has a filter of its own: what is logged does not depend on what is traced.

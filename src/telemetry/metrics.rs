@@ -43,7 +43,7 @@ pub(super) const OTHER_REGION: &str = "other";
 
 /// How a reconcile ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// It did what could be done now, which may have been to say what is wrong.
     Ok,
     /// Somebody else had changed the object meanwhile.
@@ -58,10 +58,10 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Ok, Self::Conflict, Self::Error, Self::Panic, Self::Timeout];
+    pub(crate) const ALL: [Self; 5] = [Self::Ok, Self::Conflict, Self::Error, Self::Panic, Self::Timeout];
 
     /// As metrics label it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Conflict => "conflict",
@@ -74,17 +74,17 @@ impl Outcome {
 
 /// What a metric is, for those who read of it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Described {
+pub(crate) struct Described {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// `gauge`, `counter`, `histogram`.
-    pub type_: &'static str,
+    pub(crate) type_: &'static str,
     /// What it tells.
-    pub help: String,
+    pub(crate) help: String,
     /// The names of its labels.
-    pub labels: Vec<String>,
+    pub(crate) labels: Vec<String>,
     /// A histogram's upper edges.
-    pub buckets: &'static [f64],
+    pub(crate) buckets: &'static [f64],
 }
 
 impl Described {
@@ -108,18 +108,18 @@ impl Described {
 
 /// What is decided before the first metric is written.
 #[derive(Debug, Clone)]
-pub struct MetricsOptions {
+pub(crate) struct MetricsOptions {
     /// Whether every VPCEndpoint has series of its own.
-    pub per_object: bool,
+    pub(crate) per_object: bool,
     /// The operator's version.
-    pub version: &'static str,
+    pub(crate) version: &'static str,
     /// The revision of the sources that it was built from.
-    pub revision: &'static str,
+    pub(crate) revision: &'static str,
 }
 
 /// All metrics of the process. Clones are handles to the same ones.
 #[derive(Clone)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     inner: Arc<Inner>,
 }
 
@@ -145,7 +145,7 @@ struct Inner {
 
 impl Metrics {
     /// Makes the metrics, all at zero.
-    pub fn new(options: MetricsOptions) -> Self {
+    pub(crate) fn new(options: MetricsOptions) -> Self {
         let mut known = Known::default();
         let mut inner = Inner {
             per_object: options.per_object,
@@ -234,7 +234,7 @@ impl Metrics {
 
     /// Adds what is read from the caches at every scrape. Called once; the series appear while this process is the
     /// leader.
-    pub fn attach(&self, sources: Sources) {
+    pub(crate) fn attach(&self, sources: Sources) {
         self.inner
             .accounts
             .set(sources.accounts.clone())
@@ -247,7 +247,7 @@ impl Metrics {
     }
 
     /// What every metric is, those of objects included.
-    pub fn described(&self) -> Vec<Described> {
+    pub(crate) fn described(&self) -> Vec<Described> {
         let mut all = self.inner.described.clone();
         let objects = objects::descs(self.inner.per_object);
         all.extend(objects.iter().map(|desc| Described::new(MetricType::GAUGE, desc, &[])));
@@ -256,7 +256,7 @@ impl Metrics {
     }
 
     /// Counts a finished call to AWS. `service` is `ec2` or `sts`; `result` is `ok` or the class of the error.
-    pub fn aws_request(
+    pub(crate) fn aws_request(
         &self,
         account_id: &str,
         region: &str,
@@ -277,12 +277,12 @@ impl Metrics {
     }
 
     /// Notes how long a call waited for its token; zero where one was there.
-    pub fn aws_queue_wait(&self, action: &'static str, seconds: f64) {
+    pub(crate) fn aws_queue_wait(&self, action: &'static str, seconds: f64) {
         self.inner.aws_queue_wait.with_label_values(&[action]).observe(seconds);
     }
 
     /// Counts a finished reconcile. `account` is the AWSAccount's name, or empty where none is known.
-    pub fn reconcile(&self, controller: &'static str, account: &str, outcome: Outcome, seconds: f64) {
+    pub(crate) fn reconcile(&self, controller: &'static str, account: &str, outcome: Outcome, seconds: f64) {
         self.inner
             .reconciles
             .with_label_values(&[controller, account, outcome.as_str()])
@@ -294,14 +294,14 @@ impl Metrics {
     }
 
     /// Counts a reconcile as running until what it returns is dropped.
-    pub fn in_flight(&self, controller: &'static str) -> InFlight {
+    pub(crate) fn in_flight(&self, controller: &'static str) -> InFlight {
         let gauge = self.inner.reconciles_in_flight.with_label_values(&[controller]);
         gauge.inc();
         InFlight { gauge }
     }
 
     /// Notes how many objects wait for a reconcile.
-    pub fn queue_depth(&self, controller: &'static str, waiting: usize) {
+    pub(crate) fn queue_depth(&self, controller: &'static str, waiting: usize) {
         self.inner
             .queue_depth
             .with_label_values(&[controller])
@@ -309,7 +309,7 @@ impl Metrics {
     }
 
     /// Counts a request to the API server. `code` is the HTTP status, or `error` where no answer came.
-    pub fn kubernetes_request(&self, verb: &'static str, resource: &str, code: &str) {
+    pub(crate) fn kubernetes_request(&self, verb: &'static str, resource: &str, code: &str) {
         self.inner
             .kubernetes_requests
             .with_label_values(&[verb, resource, code])
@@ -317,12 +317,12 @@ impl Metrics {
     }
 
     /// Counts an error of the watch of a kind.
-    pub fn watch_error(&self, kind: &'static str) {
+    pub(crate) fn watch_error(&self, kind: &'static str) {
         self.inner.watch_errors.with_label_values(&[kind]).inc();
     }
 
     /// Notes how long an endpoint took to become Ready for the first time. `type_` is its endpoint type.
-    pub fn time_to_ready(&self, account: &str, type_: &'static str, seconds: f64) {
+    pub(crate) fn time_to_ready(&self, account: &str, type_: &'static str, seconds: f64) {
         self.inner
             .time_to_ready
             .with_label_values(&[account, type_])
@@ -330,7 +330,7 @@ impl Metrics {
     }
 
     /// Says whether this process is the one that acts, and so the one that exports the series of objects.
-    pub fn leader(&self, leads: bool) {
+    pub(crate) fn leader(&self, leads: bool) {
         self.inner.leader.set(i64::from(leads));
     }
 
@@ -373,7 +373,7 @@ impl Metrics {
     }
 
     /// All metrics in Prometheus' text format.
-    pub fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         self.sweep();
         TextEncoder::new()
             .encode_to_string(&self.inner.registry.gather())
@@ -383,7 +383,7 @@ impl Metrics {
 
 /// A reconcile that counts as running until this is dropped.
 #[must_use = "the reconcile counts as running only while this is held"]
-pub struct InFlight {
+pub(crate) struct InFlight {
     gauge: IntGauge,
 }
 

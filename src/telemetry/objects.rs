@@ -18,45 +18,45 @@ pub(super) type Objects<K> = Arc<dyn Fn() -> Vec<Arc<Watched<K>>> + Send + Sync>
 
 /// Where the series come from.
 #[derive(Clone)]
-pub struct Sources {
+pub(crate) struct Sources {
     /// All VPCEndpoints.
-    pub endpoints: Objects<VPCEndpoint>,
+    pub(crate) endpoints: Objects<VPCEndpoint>,
     /// All AWSAccounts.
-    pub accounts: Objects<AWSAccount>,
+    pub(crate) accounts: Objects<AWSAccount>,
     /// The regions in which the operator works.
-    pub regions: Arc<dyn Fn() -> Vec<RegionGauges> + Send + Sync>,
+    pub(crate) regions: Arc<dyn Fn() -> Vec<RegionGauges> + Send + Sync>,
     /// What is held back while nothing may be changed: AWSAccount and action of every step.
-    pub planned_changes: Arc<dyn Fn() -> Vec<(String, &'static str)> + Send + Sync>,
+    pub(crate) planned_changes: Arc<dyn Fn() -> Vec<(String, &'static str)> + Send + Sync>,
     /// When the session of each AWSAccount (by name) expires.
-    pub sessions: Arc<dyn Fn() -> Vec<(String, SystemTime)> + Send + Sync>,
+    pub(crate) sessions: Arc<dyn Fn() -> Vec<(String, SystemTime)> + Send + Sync>,
 }
 
 /// How one region of one AWS account stands.
 #[derive(Debug, Clone)]
-pub struct RegionGauges {
+pub(crate) struct RegionGauges {
     /// The AWS account's id.
-    pub account_id: String,
+    pub(crate) account_id: String,
     /// The region's name.
-    pub region: String,
+    pub(crate) region: String,
     /// When the whole region was last read; `None` before the first time.
-    pub snapshot_at: Option<SystemTime>,
+    pub(crate) snapshot_at: Option<SystemTime>,
     /// Whether nothing is made there until a person has looked.
-    pub paused: bool,
+    pub(crate) paused: bool,
     /// What no object stands for: kind, whether it was retained, how many.
-    pub orphans: Vec<(&'static str, bool, usize)>,
+    pub(crate) orphans: Vec<(&'static str, bool, usize)>,
     /// The limiters for its AWS actions.
-    pub limiters: Vec<RateLimiterGauges>,
+    pub(crate) limiters: Vec<RateLimiterGauges>,
 }
 
 /// How the line for one AWS action stands.
 #[derive(Debug, Clone)]
-pub struct RateLimiterGauges {
+pub(crate) struct RateLimiterGauges {
     /// The action, as AWS spells it.
-    pub action: &'static str,
+    pub(crate) action: &'static str,
     /// Calls that could be made at once.
-    pub tokens: f64,
+    pub(crate) tokens: f64,
     /// Objects that wait for a token.
-    pub waiting: usize,
+    pub(crate) waiting: usize,
 }
 
 /// The endpoint type that the operator makes.

@@ -48,7 +48,7 @@ sum by (account_id) (rate(vpce_aws_requests_total{result=\"throttled\"}[5m]))
 ///
 /// # Errors
 /// It cannot be written, or a label has no description.
-pub fn print(mut out: impl Write) -> anyhow::Result<()> {
+pub(crate) fn print(mut out: impl Write) -> anyhow::Result<()> {
     let (all, totals) = (described(true), described(false));
     let kept: BTreeSet<&str> = totals.iter().map(|metric| metric.name.as_str()).collect();
     let mut page = HEAD.to_owned();

@@ -27,7 +27,7 @@ const NAME: &str = "vpce-operator";
 ///
 /// # Errors
 /// The folder has no certificate and key that fit each other.
-pub fn acceptor(folder: Option<PathBuf>) -> anyhow::Result<TlsAcceptor> {
+pub(crate) fn acceptor(folder: Option<PathBuf>) -> anyhow::Result<TlsAcceptor> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let current = match &folder {
         Some(folder) => read(folder, &provider).with_context(|| format!("no certificate in {}", folder.display()))?,

@@ -48,7 +48,7 @@ const CALLS: [&str; 2] = ["vpce_operator::aws::observer", "vpce_operator::teleme
 
 /// Why there can be no traces.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The environment asks for a protocol that is not spoken.
     #[error("{variable} is {value:?}: traces are sent as {PROTOCOL} only, which collectors accept on port 4318")]
     Protocol {
@@ -63,7 +63,7 @@ pub enum Error {
 }
 
 /// Sends spans until it is told to stop.
-pub struct Traces {
+pub(crate) struct Traces {
     provider: SdkTracerProvider,
 }
 
@@ -72,7 +72,7 @@ impl Traces {
     ///
     /// # Errors
     /// The environment is wrong.
-    pub fn from_environment(
+    pub(crate) fn from_environment(
         pod: Option<&str>,
         runtime: &Handle,
         connector: impl FnOnce() -> SharedHttpConnector,
@@ -103,7 +103,7 @@ impl Traces {
 
     /// The layer that turns the operator's spans into OpenTelemetry's. What libraries say stays out: some of them write down
     /// what they send.
-    pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
+    pub(crate) fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
     {
@@ -119,7 +119,7 @@ impl Traces {
     }
 
     /// Sends what is still waiting, for a moment.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         if let Err(error) = self.provider.shutdown_with_timeout(FLUSH_WITHIN) {
             tracing::warn!(%error, "the last traces were not sent");
         }
@@ -257,7 +257,7 @@ fn tell(collector: &str, failing: &AtomicBool, answer: &Result<Response<Bytes>, 
 }
 
 /// Notes in a reconcile's span whose it was and how it ended; neither is in the log's lines.
-pub fn ended(span: &Span, controller: &'static str, outcome: Outcome) {
+pub(crate) fn ended(span: &Span, controller: &'static str, outcome: Outcome) {
     span.set_attribute("controller", controller);
     span.set_attribute("result", outcome.as_str());
     if !matches!(outcome, Outcome::Ok | Outcome::Conflict) {
@@ -268,16 +268,16 @@ pub fn ended(span: &Span, controller: &'static str, outcome: Outcome) {
 
 /// What asked for work that is done later, in another trace.
 #[derive(Debug, Clone)]
-pub struct Cause(SpanContext);
+pub(crate) struct Cause(SpanContext);
 
 impl Cause {
     /// The span that is being worked in.
-    pub fn current() -> Self {
+    pub(crate) fn current() -> Self {
         Self(Span::current().context().span().span_context().clone())
     }
 
     /// Has a span point to what asked for it.
-    pub fn link(&self, span: &Span) {
+    pub(crate) fn link(&self, span: &Span) {
         if self.0.is_valid() {
             span.add_link(self.0.clone());
         }

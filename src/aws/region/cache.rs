@@ -18,13 +18,13 @@ const FORGET_GONE_AFTER: Duration = Duration::from_secs(600);
 
 /// So many things that no object claims are kept of each kind in a region; more are only counted. An estate that lost all its objects at
 /// once stays far below it (AWS's quotas: 50 interface endpoints in a VPC, 2,500 security groups in a region); 5,000 take a few MiB.
-pub const MOST_UNCLAIMED: usize = 5000;
+pub(crate) const MOST_UNCLAIMED: usize = 5000;
 /// So many things that may be an object's own are kept whole, or read at once, for an object whose status names none. It has one, unless
 /// somebody copied tags.
 const MOST_CANDIDATES: usize = 4;
 
 /// Something that EC2 describes, with an id and tags.
-pub trait Resource: Clone {
+pub(crate) trait Resource: Clone {
     /// Its id.
     type Id: Clone + Eq + Hash + Ord + AsStr;
     /// What it is.
@@ -47,7 +47,7 @@ pub trait Resource: Clone {
 }
 
 /// An id as EC2 spells it.
-pub trait AsStr {
+pub(crate) trait AsStr {
     /// The id.
     fn as_str(&self) -> &str;
 }
@@ -155,7 +155,7 @@ struct Missing {
 
 /// What a read of everything has found so far.
 #[derive(Debug)]
-pub struct Found<Id> {
+pub(crate) struct Found<Id> {
     ids: BTreeSet<Id>,
     beyond: usize,
 }
@@ -171,7 +171,7 @@ impl<Id> Default for Found<Id> {
 
 /// All endpoints, or all groups, that are known in a region.
 #[derive(Debug, Clone)]
-pub struct ResourceCache<R: Resource> {
+pub(crate) struct ResourceCache<R: Resource> {
     clusters: Clusters,
     settle: Duration,
     entries: HashMap<R::Id, Entry<R>>,
@@ -187,7 +187,7 @@ pub struct ResourceCache<R: Resource> {
 impl<R: Resource> ResourceCache<R> {
     /// An empty cache. What we write settles for `settle`, and what is missing is believed gone when two reads so far
     /// apart did not find it.
-    pub fn new(clusters: Clusters, settle: Duration) -> Self {
+    pub(crate) fn new(clusters: Clusters, settle: Duration) -> Self {
         Self {
             clusters,
             settle,
@@ -280,7 +280,7 @@ impl<R: Resource> ResourceCache<R> {
     }
 
     /// Takes in what a read that began at `read` found.
-    pub fn found(&mut self, facts: Vec<R>, read: Instant) {
+    pub(crate) fn found(&mut self, facts: Vec<R>, read: Instant) {
         for fact in facts {
             let id = fact.id();
             match self.entries.get_mut(&id) {
@@ -294,7 +294,13 @@ impl<R: Resource> ResourceCache<R> {
     }
 
     /// Takes in a page of a read of everything that began at `read`.
-    pub fn found_page(&mut self, facts: Vec<R>, read: Instant, objects: &impl Objects, found: &mut Found<R::Id>) {
+    pub(crate) fn found_page(
+        &mut self,
+        facts: Vec<R>,
+        read: Instant,
+        objects: &impl Objects,
+        found: &mut Found<R::Id>,
+    ) {
         for fact in facts {
             let id = fact.id();
             let entry = self.entries.get(&id);
@@ -330,7 +336,7 @@ impl<R: Resource> ResourceCache<R> {
     }
 
     /// Ends a read of everything: what it did not find leaves the cache, unless we wrote it just now.
-    pub fn found_all(&mut self, found: &Found<R::Id>, read: Instant) {
+    pub(crate) fn found_all(&mut self, found: &Found<R::Id>, read: Instant) {
         let kept = self.entries.keys().chain(self.unclaimed.keys());
         let left: Vec<R::Id> = kept.filter(|id| !found.ids.contains(id)).cloned().collect();
         for id in left {
@@ -344,7 +350,7 @@ impl<R: Resource> ResourceCache<R> {
     }
 
     /// Takes in a read of these ids: those that it did not find are missing.
-    pub fn found_of(&mut self, asked: &[R::Id], facts: Vec<R>, read: Instant) {
+    pub(crate) fn found_of(&mut self, asked: &[R::Id], facts: Vec<R>, read: Instant) {
         let found: BTreeSet<R::Id> = facts.iter().map(Resource::id).collect();
         self.found(facts, read);
         for id in asked.iter().filter(|id| !found.contains(id)) {
@@ -364,13 +370,13 @@ impl<R: Resource> ResourceCache<R> {
     }
 
     /// Puts what we made.
-    pub fn made(&mut self, fact: R, now: Instant) {
+    pub(crate) fn made(&mut self, fact: R, now: Instant) {
         let consistent_at = Some(now + self.settle);
         self.put(fact, now, consistent_at);
     }
 
     /// Changes what we changed.
-    pub fn changed(&mut self, id: &R::Id, now: Instant, change: impl FnOnce(&mut R)) {
+    pub(crate) fn changed(&mut self, id: &R::Id, now: Instant, change: impl FnOnce(&mut R)) {
         if let Some(mut entry) = self.remove(id) {
             change(&mut entry.fact);
             let consistent_at = Some(now + self.settle);
@@ -379,7 +385,7 @@ impl<R: Resource> ResourceCache<R> {
     }
 
     /// Says that AWS has confirmed that it is gone.
-    pub fn gone(&mut self, id: &R::Id, now: Instant) {
+    pub(crate) fn gone(&mut self, id: &R::Id, now: Instant) {
         self.remove(id);
         self.missing.insert(
             id.clone(),
@@ -392,12 +398,12 @@ impl<R: Resource> ResourceCache<R> {
     }
 
     /// Whether it is there, and kept whole.
-    pub fn contains(&self, id: &R::Id) -> bool {
+    pub(crate) fn contains(&self, id: &R::Id) -> bool {
         self.entries.contains_key(id)
     }
 
     /// What no object claims: what was kept of it, and what of the rest these objects do not know.
-    pub fn unclaimed(&self, objects: &impl Objects) -> Vec<(String, Unclaimed)> {
+    pub(crate) fn unclaimed(&self, objects: &impl Objects) -> Vec<(String, Unclaimed)> {
         let unknown = self.entries.iter().filter(|(id, _)| !objects.is_known(id.as_str()));
         let whole = unknown.filter_map(|(id, entry)| Some((id, entry.fact.few_words(&self.clusters)?)));
         let kept = self.unclaimed.iter().map(|(id, words)| (id, words.clone()));
@@ -406,17 +412,17 @@ impl<R: Resource> ResourceCache<R> {
     }
 
     /// How many more there were that no object claims.
-    pub fn beyond(&self) -> usize {
+    pub(crate) fn beyond(&self) -> usize {
         self.beyond
     }
 
     /// What is there under this id.
-    pub fn get(&self, id: &R::Id) -> Option<&R> {
+    pub(crate) fn get(&self, id: &R::Id) -> Option<&R> {
         self.entries.get(id).map(|entry| &entry.fact)
     }
 
     /// What is under the id that status knows, and all that carries an owner's tags.
-    pub fn seen(&self, owner: &Owner, known: Option<&R::Id>) -> Seen<R> {
+    pub(crate) fn seen(&self, owner: &Owner, known: Option<&R::Id>) -> Seen<R> {
         let key = (owner.namespace.clone(), owner.name.clone());
         let ids = self.by_owner.get(&key).into_iter().flatten();
         let tagged = ids
@@ -461,7 +467,7 @@ impl<R: Resource> ResourceCache<R> {
     }
 
     /// The ids to read now, if `known` or anything that the owner has is due; all that are due then are read together.
-    pub fn to_read(&self, owner: &Owner, known: Option<&R::Id>, tick: Instant) -> Vec<R::Id> {
+    pub(crate) fn to_read(&self, owner: &Owner, known: Option<&R::Id>, tick: Instant) -> Vec<R::Id> {
         let key = (owner.namespace.clone(), owner.name.clone());
         let own = self.by_owner.get(&key);
         let mut due: BTreeSet<R::Id> = self.due(tick).cloned().collect();
@@ -489,7 +495,7 @@ impl<R: Resource> ResourceCache<R> {
     }
 
     /// When what we wrote for this owner settles, so that it is worth reading again; none if nothing has to.
-    pub fn settles_at(&self, owner: &Owner) -> Option<Instant> {
+    pub(crate) fn settles_at(&self, owner: &Owner) -> Option<Instant> {
         let key = (owner.namespace.clone(), owner.name.clone());
         self.by_owner
             .get(&key)

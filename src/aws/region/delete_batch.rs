@@ -30,11 +30,11 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// Who wants an endpoint deleted, to be woken when AWS has answered.
 #[derive(Debug, Clone)]
-pub struct Requester {
+pub(crate) struct Requester {
     /// The object.
-    pub object: ObjectKey,
+    pub(crate) object: ObjectKey,
     /// The AWSAccount's name, for the log.
-    pub account: String,
+    pub(crate) account: String,
 }
 
 #[derive(Clone)]
@@ -59,7 +59,7 @@ struct Queue {
 
 /// The deletes of one region.
 #[derive(Default)]
-pub struct DeleteBatcher {
+pub(crate) struct DeleteBatcher {
     queue: Mutex<Queue>,
 }
 

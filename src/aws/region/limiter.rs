@@ -15,16 +15,16 @@ use crate::k8s::requeue::Enqueue;
 
 /// Who needs a token.
 #[derive(Debug, Clone)]
-pub struct Caller<'a> {
+pub(crate) struct Caller<'a> {
     /// The UID of the object, or a name of the operator's own.
-    pub id: &'a str,
+    pub(crate) id: &'a str,
     /// The object, whose namespace the queue is fair by; none of others, which are not requeued.
-    pub object: Option<ObjectKey>,
+    pub(crate) object: Option<ObjectKey>,
 }
 
 impl<'a> Caller<'a> {
     /// One that is no VPCEndpoint.
-    pub fn of_the_operator(id: &'a str) -> Self {
+    pub(crate) fn of_the_operator(id: &'a str) -> Self {
         Self { id, object: None }
     }
 }

@@ -42,22 +42,22 @@ impl Retained {
 
 /// How many endpoints and groups there are of something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Endpoints.
-    pub endpoints: usize,
+    pub(crate) endpoints: usize,
     /// Security groups.
-    pub groups: usize,
+    pub(crate) groups: usize,
 }
 
 /// The objects of the cluster, and the ids that the statuses of those know that are bound to one AWS account.
-pub struct Present {
+pub(crate) struct Present {
     caches: Caches,
     ids: HashSet<String>,
 }
 
 impl Present {
     /// Those of the caches, which must have been filled, for an AWS account.
-    pub fn of(caches: &Caches, account_id: &AccountId) -> Self {
+    pub(crate) fn of(caches: &Caches, account_id: &AccountId) -> Self {
         let here = caches.bound_to_account_id(account_id.as_str());
         let ids = here.iter().flat_map(|endpoint| {
             let status = &endpoint.status;
@@ -90,7 +90,7 @@ impl Region {
     }
 
     /// Counts what was retained just now, until all of it is read again.
-    pub fn count_retained(&self, id: &ResourceId) {
+    pub(crate) fn count_retained(&self, id: &ResourceId) {
         let kind = match id {
             ResourceId::Endpoint(_) => Kind::Endpoint,
             ResourceId::Group(_) => Kind::Group,
@@ -99,13 +99,13 @@ impl Region {
     }
 
     /// The endpoints that cost money and that no object stands for: those that were retained, and the orphans of the last look.
-    pub fn endpoints_without_object(&self) -> usize {
+    pub(crate) fn endpoints_without_object(&self) -> usize {
         let retained = self.with_retained(|retained| retained.count(Kind::Endpoint));
         retained + self.orphaned_endpoints.load(Ordering::Relaxed)
     }
 
     /// The orphans of the last read, of those that are kept; and how many there are in all.
-    pub fn orphans(&self, present: &Present) -> (Vec<Orphan>, usize) {
+    pub(crate) fn orphans(&self, present: &Present) -> (Vec<Orphan>, usize) {
         let (endpoints, further_endpoints) = self.endpoints(|cache| (cache.unclaimed(present), cache.beyond()));
         let (groups, further_groups) = self.groups(|cache| (cache.unclaimed(present), cache.beyond()));
         let found = endpoints.iter().chain(&groups).map(|(id, words)| (id.as_str(), words));
@@ -127,7 +127,7 @@ impl Region {
     }
 
     /// How many there were when they were last looked for, by kind, and whether they were retained.
-    pub fn leftovers(&self) -> Vec<(&'static str, bool, usize)> {
+    pub(crate) fn leftovers(&self) -> Vec<(&'static str, bool, usize)> {
         let orphaned = *self.orphaned.lock();
         let mut found = Vec::new();
         if let Some(Counts { endpoints, groups }) = orphaned {
@@ -143,7 +143,7 @@ impl Region {
     }
 
     /// Reads what was retained, unless that was done not long ago.
-    pub async fn read_retained(&self, ec2: &Ec2, max_age: Duration) -> Result<(), RefreshError> {
+    pub(crate) async fn read_retained(&self, ec2: &Ec2, max_age: Duration) -> Result<(), RefreshError> {
         let is_old = || self.with_retained(|retained| retained.is_older_than(max_age));
         if !is_old() {
             return Ok(());

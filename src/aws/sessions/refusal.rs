@@ -18,7 +18,7 @@ const UNAVAILABLE_RETRY: Duration = Duration::from_secs(5);
 
 /// Why a role has no session.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// STS refuses the role to us.
     #[error("AssumeRole of {role} was refused: {code}: {message}; {cause}")]
     Denied {
@@ -80,7 +80,7 @@ pub enum Refusal {
 
 /// What a refusal of AssumeRole is about, as far as STS's code tells; its text says what to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
+pub(crate) enum Cause {
     /// The role, or its trust policy.
     Trust,
     /// Session tags: AWS counts those that the operator's own session passes on, too.
@@ -133,7 +133,7 @@ impl fmt::Display for Cause {
 
 impl Refusal {
     /// How long until asking again makes another try; zero if it does now.
-    pub fn retry_after(&self) -> Duration {
+    pub(crate) fn retry_after(&self) -> Duration {
         let (Refusal::Denied { retry_at, .. }
         | Refusal::WrongAccount { retry_at, .. }
         | Refusal::Unavailable { retry_at, .. }

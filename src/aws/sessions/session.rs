@@ -45,7 +45,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 const MOST_CLIENTS: usize = 64;
 
 /// A session in one AWS account, for as long as it can be renewed.
-pub struct Session {
+pub(crate) struct Session {
     role: SessionKey,
     held: Arc<Held>,
     config: SdkConfig,
@@ -80,18 +80,18 @@ impl Session {
     }
 
     /// The account that GetCallerIdentity confirmed.
-    pub fn account_id(&self) -> &AccountId {
+    pub(crate) fn account_id(&self) -> &AccountId {
         self.role.role_arn.account()
     }
 
     /// The role that was assumed.
-    pub fn role(&self) -> &SessionKey {
+    pub(crate) fn role(&self) -> &SessionKey {
         &self.role
     }
 
     /// A client for this region, which always signs with the session's current credentials. Clones
     /// are cheap and share everything.
-    pub fn ec2(&self, region: &str) -> aws_sdk_ec2::Client {
+    pub(crate) fn ec2(&self, region: &str) -> aws_sdk_ec2::Client {
         let clients = self.clients.read();
         if let Some(client) = clients.get(region) {
             return client.clone();
@@ -111,13 +111,13 @@ impl Session {
     }
 
     /// When the current credentials expire.
-    pub fn expires_at(&self) -> SystemTime {
+    pub(crate) fn expires_at(&self) -> SystemTime {
         self.held.read(|current| current.opened.expires)
     }
 
     /// Whether STS gave a shorter session than was asked for, since the operator's own identity is
     /// an assumed role.
-    pub fn is_clamped(&self) -> bool {
+    pub(crate) fn is_clamped(&self) -> bool {
         self.held.read(|current| current.opened.clamped)
     }
 

@@ -13,7 +13,7 @@ use parking_lot::RwLock;
 use crate::k8s::object_key::ObjectKey;
 
 /// A kind that is found by more than its name.
-pub trait Indexed: Resource<DynamicType = ()> + Clone + 'static {
+pub(crate) trait Indexed: Resource<DynamicType = ()> + Clone + 'static {
     /// What its objects are found by.
     type Term: Eq + Hash;
 
@@ -62,7 +62,7 @@ impl<K: Indexed> State<K> {
 }
 
 /// What is known of a kind.
-pub struct Cache<K: Indexed> {
+pub(crate) struct Cache<K: Indexed> {
     state: Arc<RwLock<State<K>>>,
     store: Store<K>,
 }
@@ -78,7 +78,7 @@ impl<K: Indexed> Clone for Cache<K> {
 
 impl<K: Indexed> Cache<K> {
     /// An empty cache, and what fills it.
-    pub fn new() -> (Self, CacheWriter<K>) {
+    pub(crate) fn new() -> (Self, CacheWriter<K>) {
         let (store, writer) = reflector::store();
         let cache = Self {
             state: Arc::default(),
@@ -88,43 +88,43 @@ impl<K: Indexed> Cache<K> {
     }
 
     /// The same objects as kube's `Controller` wants them. They are here before they are in the indexes.
-    pub fn store(&self) -> Store<K> {
+    pub(crate) fn store(&self) -> Store<K> {
         self.store.clone()
     }
 
     /// An object; the namespace is empty for kinds that are in none.
-    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+    pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
         let key = ObjectKey::new::<K>(namespace, name);
         self.state.read().objects.get(&key).cloned()
     }
 
     /// All objects, in no order.
-    pub fn all(&self) -> Vec<Arc<K>> {
+    pub(crate) fn all(&self) -> Vec<Arc<K>> {
         self.state.read().objects.values().cloned().collect()
     }
 
     /// The objects that are found by a term, in order of namespace and name.
-    pub fn by(&self, term: &K::Term) -> Vec<Arc<K>> {
+    pub(crate) fn by(&self, term: &K::Term) -> Vec<Arc<K>> {
         let state = self.state.read();
         let keys = state.keys.get(term).into_iter().flatten();
         keys.filter_map(|key| state.objects.get(key).cloned()).collect()
     }
 
     /// How many objects are found by a term.
-    pub fn count(&self, term: &K::Term) -> usize {
+    pub(crate) fn count(&self, term: &K::Term) -> usize {
         self.state.read().keys.get(term).map_or(0, BTreeSet::len)
     }
 }
 
 /// Fills a cache with what a watch tells.
-pub struct CacheWriter<K: Indexed> {
+pub(crate) struct CacheWriter<K: Indexed> {
     cache: Cache<K>,
     writer: Writer<K>,
 }
 
 impl<K: Indexed> CacheWriter<K> {
     /// Takes in an event. What a list that begins anew no longer has is gone when the list is complete.
-    pub fn apply(&mut self, event: &Event<K>) {
+    pub(crate) fn apply(&mut self, event: &Event<K>) {
         self.writer.apply_watcher_event(event);
         let Cache { state, store } = &self.cache;
         match event {
@@ -144,7 +144,7 @@ impl<K: Indexed> CacheWriter<K> {
     }
 
     /// Takes in a list that is complete.
-    pub fn fill(&mut self, objects: impl IntoIterator<Item = K>) {
+    pub(crate) fn fill(&mut self, objects: impl IntoIterator<Item = K>) {
         self.apply(&Event::Init);
         for object in objects {
             self.apply(&Event::InitApply(object));
