@@ -16,7 +16,7 @@ use crate::operator;
 use crate::settings::Settings;
 use crate::telemetry::reference;
 
-/// Keeps AWS VPC endpoints as VPCEndpoint objects say, in the AWS accounts that AWSAccount objects map.
+/// Manages AWS VPC endpoints as VPCEndpoint objects, in the AWS accounts that AWSAccount objects map.
 #[derive(Debug, Parser)]
 #[command(name = "vpce-operator", version)]
 pub struct Cli {
@@ -36,12 +36,12 @@ pub enum Command {
     /// reserves the operator's tags.
     #[command(subcommand)]
     IamPolicy(IamPolicy),
-    /// Print what /metrics tells, as Markdown: docs/metrics.md.
+    /// Print the reference of all metrics, as Markdown: docs/metrics.md.
     Metrics,
-    /// Show what carries this cluster's tag in AWS and belongs to no object, and what proves that the operator made it; with --delete,
-    /// delete what is proven, after asking. Kubernetes, AWS and settings as for `run`.
+    /// List orphans: AWS resources that carry this cluster's tag and belong to no object, and what proves that the operator created them. With
+    /// --delete, delete those that are proven, after confirmation. Kubernetes, AWS and settings as for `run`.
     Orphans(Box<Orphans>),
-    /// Show what would be done for a VPCEndpoint as it is now, and do nothing. Kubernetes, AWS and settings as for `run`.
+    /// Dry run of one VPCEndpoint: show the planned changes without making them. Kubernetes, AWS and settings as for `run`.
     Plan(Box<Preview>),
 }
 

@@ -13,10 +13,10 @@ use crate::telemetry::{AdminAddress, LogFormat};
 /// Whether the operator may change anything but the objects that it watches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mode {
-    /// It makes, changes and deletes.
+    /// Creates, changes and deletes.
     #[value(name = "ReadWrite")]
     ReadWrite,
-    /// It looks, and says what it would do.
+    /// Reads only, and reports the planned changes.
     #[value(name = "ReadOnly")]
     ReadOnly,
 }
@@ -24,96 +24,96 @@ pub enum Mode {
 /// How the operator runs. Every flag has an environment variable.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
-    /// Names this cluster in the tags of what it makes. Default: the UID of the namespace kube-system.
+    /// The cluster id, which is the value of the tag silvermullet.com/cluster. Default: the UID of the namespace kube-system.
     #[arg(long, env = "VPCE_CLUSTER_ID", value_parser = cluster_id)]
     pub cluster_id: Option<String>,
 
-    /// The id of a cluster that is gone, whose endpoints and groups are taken over by the objects of the same namespace and name; may be
+    /// The id of a former cluster, whose endpoints and groups are adopted by the objects of the same namespace and name; may be
     /// given several times.
     #[arg(long, env = "VPCE_ADOPT_FROM", value_delimiter = ',', value_name = "CLUSTER-ID", value_parser = cluster_id)]
     pub adopt_from: Vec<String>,
 
-    /// ReadOnly changes nothing in AWS, and no Service: conditions, metrics and the subcommand `plan` say what would be changed.
+    /// ReadOnly changes nothing in AWS, and no Service: conditions, metrics and the subcommand `plan` show the planned changes.
     #[arg(long, env = "VPCE_MODE", value_enum, default_value = "ReadWrite")]
     pub mode: Mode,
 
-    /// The namespace of the Lease that the one replica holds that works, which is the pod's own. Without it there is no election: run one
-    /// process alone.
+    /// The namespace of the Lease for leader election, which is the pod's own. Without it there is no leader election: run a single
+    /// process only.
     #[arg(long, env = "VPCE_LEASE_NAMESPACE", requires = "pod_name")]
     pub lease_namespace: Option<String>,
 
-    /// The name of that Lease.
+    /// The name of the Lease for leader election.
     #[arg(long, env = "VPCE_LEASE_NAME", default_value = "vpce-operator")]
     pub lease_name: String,
 
-    /// The name of the pod, which tells the replicas apart.
+    /// The name of the pod, which identifies the replica.
     #[arg(long, env = "VPCE_POD_NAME")]
     pub pod_name: Option<String>,
 
-    /// When the leader is gone, another takes over after so long. It gives up itself after two thirds of this without a renewal.
+    /// Lease duration: a standby replica takes over this long after the last renewal. The leader exits after two thirds of it without a renewal.
     #[arg(long = "lease-duration-seconds", env = "VPCE_LEASE_DURATION_SECONDS", default_value = "15", value_parser = seconds)]
     pub lease_duration: Duration,
 
-    /// Where /healthz and /readyz are served, in plain HTTP and to everybody.
+    /// Listen address of /healthz and /readyz, served over HTTP without authentication.
     #[arg(long, env = "VPCE_HEALTH_ADDRESS", default_value = "0.0.0.0:8080")]
     pub health_address: SocketAddr,
 
-    /// Where /metrics is served.
+    /// Listen address of /metrics.
     #[arg(long, env = "VPCE_METRICS_ADDRESS", default_value = "0.0.0.0:8443")]
     pub metrics_address: SocketAddr,
 
-    /// Whether /metrics is for those only whose bearer token the API server knows and lets get /metrics (TokenReview, SubjectAccessReview).
+    /// Whether requests to /metrics are authenticated and authorized by the API server (TokenReview, SubjectAccessReview).
     #[arg(long, env = "VPCE_METRICS_AUTH", default_value = "true", action = clap::ArgAction::Set)]
     pub metrics_auth: bool,
 
-    /// Whether /metrics is served over HTTPS. Over plain HTTP, whoever listens on the network reads the tokens of those who scrape.
+    /// Whether /metrics is served over HTTPS. Over HTTP, bearer tokens can be read on the network.
     #[arg(long, env = "VPCE_METRICS_TLS", default_value = "true", action = clap::ArgAction::Set)]
     pub metrics_tls: bool,
 
-    /// The folder with the certificate of /metrics and its key, tls.crt and tls.key, read again when they change. Default: a self-signed
-    /// certificate, made at each start.
+    /// The folder with the certificate of /metrics and its key, tls.crt and tls.key, reloaded when they change. Default: a self-signed
+    /// certificate, generated at each start.
     #[arg(long, env = "VPCE_METRICS_CERTIFICATE_DIR")]
     pub metrics_certificate_dir: Option<PathBuf>,
 
-    /// Where the log level can be read and changed (GET and PUT /log-level), by whoever reaches it: keep it on loopback, where
-    /// `kubectl port-forward` leads. `off`: nowhere.
+    /// Listen address for reading and changing the log level (GET and PUT /log-level), without authentication: keep it on loopback, which
+    /// `kubectl port-forward` reaches. `off`: turned off.
     #[arg(long, env = "VPCE_ADMIN_ADDRESS", default_value = "127.0.0.1:8081")]
     pub admin_address: AdminAddress,
 
-    /// How log lines look.
+    /// Log format.
     #[arg(long, env = "VPCE_LOG_FORMAT", value_enum, default_value = "json")]
     pub log_format: LogFormat,
 
-    /// What is logged: a level, or directives such as `info,vpce_operator=debug`. Can be changed later at the admin address.
+    /// Log level, or directives such as `info,vpce_operator=debug`. Can be changed at run time at the admin address.
     #[arg(long, env = "VPCE_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
 
-    /// Everything is looked at anew this often.
+    /// Resync interval: how often everything is compared with AWS.
     #[arg(long = "resync-interval-seconds", env = "VPCE_RESYNC_INTERVAL_SECONDS", default_value = "300", value_parser = seconds)]
     pub resync_interval: Duration,
 
-    /// Endpoints on which AWS is at work are looked at this often.
+    /// Poll interval: how often endpoints that AWS is creating, changing or deleting are read.
     #[arg(long = "poll-interval-seconds", env = "VPCE_POLL_INTERVAL_SECONDS", default_value = "5", value_parser = seconds)]
     pub poll_interval: Duration,
 
-    /// After a change in AWS a difference does not count for so long: EC2 is eventually consistent.
+    /// How long differences are ignored after a change in AWS, because EC2 is eventually consistent.
     #[arg(long = "settle-seconds", env = "VPCE_SETTLE_SECONDS", default_value = "10", value_parser = seconds)]
     pub settle: Duration,
 
-    /// Accounts are looked at anew this often.
+    /// Probe interval: how often the roles of AWSAccounts are verified.
     #[arg(long = "account-probe-interval-seconds", env = "VPCE_ACCOUNT_PROBE_INTERVAL_SECONDS", default_value = "3600", value_parser = seconds)]
     pub account_probe_interval: Duration,
 
-    /// How long the first refusal of a role is remembered.
+    /// How long the first refusal of a role is cached.
     #[arg(long = "refused-retry-seconds", env = "VPCE_REFUSED_RETRY_SECONDS", default_value = "30", value_parser = seconds)]
     pub refused_retry: Duration,
 
-    /// Sends a source identity with AssumeRole, the session's name, which stays with all that the session does. Base role and trust policies
+    /// Send a source identity with AssumeRole, the session's name, which CloudTrail shows for every call of the session. Base role and trust policies
     /// must allow sts:SetSourceIdentity first.
     #[arg(long, env = "VPCE_SOURCE_IDENTITY", default_value = "false", action = clap::ArgAction::Set)]
     pub source_identity: bool,
 
-    /// A key of labels that VPCEndpoints may put on their Services, or with a * at the end all that begin so; may be given several times.
+    /// A key of labels that VPCEndpoints may set on their Services, or a prefix of keys with a trailing *; may be given several times.
     #[arg(
         long = "service-label",
         env = "VPCE_SERVICE_LABELS",
@@ -131,7 +131,7 @@ pub struct Settings {
     )]
     pub service_annotations: Vec<KeyPattern>,
 
-    /// A limit that AWS raised, as ACTION=BURST/REFILL with REFILL in calls a second; may be given several times.
+    /// A rate limit that AWS raised, as ACTION=BURST/REFILL with REFILL in calls per second; may be given several times.
     #[arg(
         long = "aws-limit",
         env = "VPCE_AWS_LIMITS",
@@ -140,15 +140,15 @@ pub struct Settings {
     )]
     pub aws_limits: Vec<Override>,
 
-    /// So many reconciles of one AWS account talk to AWS at once.
+    /// Maximum concurrent reconciles that call AWS, per AWS account.
     #[arg(long, env = "VPCE_ACCOUNT_CONCURRENCY", default_value = "8", value_parser = clap::value_parser!(u16).range(1..))]
     pub account_concurrency: u16,
 
-    /// So many reconciles run at once.
+    /// Maximum concurrent reconciles.
     #[arg(long, env = "VPCE_WORKER_CONCURRENCY", default_value = "64", value_parser = clap::value_parser!(u16).range(1..))]
     pub worker_concurrency: u16,
 
-    /// Whether there are metrics of each VPCEndpoint.
+    /// Whether metrics of single VPCEndpoints are exported.
     #[arg(long, env = "VPCE_METRICS_PER_OBJECT", default_value = "true", action = clap::ArgAction::Set)]
     pub metrics_per_object: bool,
 }

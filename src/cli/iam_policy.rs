@@ -23,22 +23,22 @@ use render::Role;
 /// Of which role.
 #[derive(Debug, Subcommand)]
 pub enum IamPolicy {
-    /// The operator's own role: it may assume the tenants' roles, and nothing else.
+    /// The operator's own role: it may only assume the tenants' roles.
     Base(Box<BaseFlags>),
     /// A tenant's role, in the AWS account that an AWSAccount names: what endpoints and their security groups need.
     Tenant(Box<TenantFlags>),
-    /// A service control policy (AWS Organizations): nobody but the operator's roles sets or takes away tags under `silvermullet.com/`.
+    /// A service control policy (AWS Organizations): only the operator's roles may set or remove tags under `silvermullet.com/`.
     Scp(Box<ScpFlags>),
 }
 
 /// What the service control policy is made from.
 #[derive(Debug, Args)]
 pub struct ScpFlags {
-    /// A tenant's role, or one of those who may mend tags; may be given several times. `*` may stand for the account, and in the name.
+    /// A tenant's role, or a role that may fix tags; may be given several times. `*` may stand for the account, and in the name.
     #[arg(long = "role-arn", value_name = "ARN", value_delimiter = ',')]
     pub role_arns: Vec<String>,
 
-    /// Take the roles of the AWSAccounts in this YAML file, beside those of --role-arn; `-`: standard input.
+    /// Use the roles of the AWSAccounts in this YAML file, in addition to --role-arn; `-`: standard input.
     #[arg(long, value_name = "FILE")]
     pub from: Option<PathBuf>,
 }
@@ -46,16 +46,16 @@ pub struct ScpFlags {
 /// How, and which of the two.
 #[derive(Debug, Args)]
 pub struct OutputFlags {
-    /// How the policies are printed: as JSON, or as a role with both of them for Terraform or CloudFormation.
+    /// Output format: JSON, or a role with both policies for Terraform or CloudFormation.
     #[arg(long, value_enum, default_value = "json")]
     pub format: Format,
 
-    /// Print one policy alone, as JSON that the AWS CLI takes as a file.
+    /// Print only one policy, as JSON that the AWS CLI accepts as a file.
     #[arg(long, value_enum)]
     pub only: Option<Part>,
 }
 
-/// How the policies are printed.
+/// The output formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// An object with `permissions` and `trust`; with `--only` the one policy.
@@ -87,11 +87,11 @@ pub struct BaseFlags {
     )]
     pub role_arns: Vec<String>,
 
-    /// Take the roles, and whether session tags are passed, from the AWSAccounts in this YAML file; `-`: standard input.
+    /// Use the roles, and whether session tags are passed, of the AWSAccounts in this YAML file; `-`: standard input.
     #[arg(long, value_name = "FILE")]
     pub from: Option<PathBuf>,
 
-    /// Of the AWSAccounts in the file only this one.
+    /// Use only this AWSAccount of the file.
     #[arg(long, requires = "from")]
     pub name: Option<String>,
 
@@ -107,7 +107,7 @@ pub struct BaseFlags {
     #[arg(long)]
     pub account_id: Option<AccountId>,
 
-    /// The base role itself, where it has another name.
+    /// The ARN of the base role, if it has another name.
     #[arg(long, conflicts_with = "account_id")]
     pub base_role_arn: Option<RoleArn>,
 
@@ -131,7 +131,7 @@ pub struct BaseFlags {
     #[arg(long, default_value = "vpce-operator")]
     pub service_account: String,
 
-    /// How it is printed.
+    /// Output options.
     #[command(flatten)]
     pub output: OutputFlags,
 }
@@ -143,15 +143,15 @@ pub struct TenantFlags {
     #[arg(long, conflicts_with_all = ["role_arn", "from"])]
     pub account_id: Option<AccountId>,
 
-    /// The role itself, where it has another name.
+    /// The ARN of the role, if it has another name.
     #[arg(long, conflicts_with = "from")]
     pub role_arn: Option<RoleArn>,
 
-    /// Take role, external id, session tags and guardrails from the AWSAccount in this YAML file; `-`: standard input.
+    /// Use role, external id, session tags and guardrails of the AWSAccount in this YAML file; `-`: standard input.
     #[arg(long, value_name = "FILE")]
     pub from: Option<PathBuf>,
 
-    /// Of several AWSAccounts in the file this one.
+    /// Use this AWSAccount of the file.
     #[arg(long, requires = "from")]
     pub name: Option<String>,
 
@@ -163,15 +163,15 @@ pub struct TenantFlags {
     #[arg(long)]
     pub cluster_id: Option<String>,
 
-    /// A cluster that is gone and whose endpoints are taken over: the operator's setting --adopt-from; may be given several times.
+    /// A former cluster whose endpoints are adopted: the operator's setting --adopt-from; may be given several times.
     #[arg(long, value_name = "CLUSTER_ID", value_delimiter = ',', requires = "cluster_id")]
     pub adopt_from: Vec<String>,
 
-    /// The base role; outside of clusters an IAM user does as well.
+    /// The base role; outside of clusters, an IAM user is possible too.
     #[arg(long)]
     pub base_role_arn: Option<IdentityArn>,
 
-    /// The base identity's session has tags that come along, as with EKS Pod Identity.
+    /// The base identity's session has transitive tags, as with EKS Pod Identity.
     #[arg(long)]
     pub tag_session: bool,
 
@@ -214,7 +214,7 @@ pub struct TenantFlags {
     )]
     pub subnet_ids: Vec<String>,
 
-    /// Of the groups that are not the operator's own only this one; may be given several times.
+    /// Only this security group, besides the operator's own; may be given several times.
     #[arg(
         long = "security-group-id",
         value_name = "GROUP_ID",
@@ -223,7 +223,7 @@ pub struct TenantFlags {
     )]
     pub security_group_ids: Vec<String>,
 
-    /// Endpoints only to services whose full name fits this pattern; may be given several times.
+    /// Endpoints only for services whose full name matches this pattern; may be given several times.
     #[arg(
         long = "service",
         value_name = "PATTERN",
@@ -232,7 +232,7 @@ pub struct TenantFlags {
     )]
     pub services: Vec<String>,
 
-    /// Endpoints may have only tags whose key fits this pattern, beside the AWSAccount's and the operator's own; may be given several times.
+    /// Endpoints may have only tags whose key matches this pattern, besides the AWSAccount's and the operator's own; may be given several times.
     #[arg(
         long = "tag-key",
         value_name = "PATTERN",
@@ -245,7 +245,7 @@ pub struct TenantFlags {
     #[arg(long, conflicts_with = "from")]
     pub allow_private_dns: bool,
 
-    /// How it is printed.
+    /// Output options.
     #[command(flatten)]
     pub output: OutputFlags,
 }

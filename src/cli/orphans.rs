@@ -28,7 +28,7 @@ use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::telemetry::{Metrics, MetricsOptions};
 
-/// How long AWS may take to delete an endpoint, and then to let go of its group.
+/// How long AWS may take to delete an endpoint, and then to allow the deletion of its group.
 const GONE_WITHIN: Duration = Duration::from_secs(900);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Who asks, in the rate limiter.
@@ -42,15 +42,15 @@ pub struct Orphans {
     #[arg(long = "account", value_name = "NAME")]
     accounts: Vec<String>,
 
-    /// In these regions too, beside those that AWSAccounts name and that endpoints are in.
+    /// Additional regions, besides those that AWSAccounts name and that endpoints are in.
     #[arg(long = "region", value_name = "REGION")]
     regions: Vec<String>,
 
-    /// Delete what is found and is proven to be of the operator's making, after asking.
+    /// Delete the orphans that are proven to be created by the operator, after confirmation.
     #[arg(long)]
     delete: bool,
 
-    /// Do not ask.
+    /// Skip the confirmation.
     #[arg(long, requires = "delete")]
     yes: bool,
 

@@ -104,7 +104,7 @@ fn labels(metrics: &[Described]) -> anyhow::Result<Vec<Row>> {
     for metric in metrics {
         for name in &metric.labels {
             let label = label(&metric.name, name)
-                .with_context(|| format!("nobody has described the label {name} of {}", metric.name))?;
+                .with_context(|| format!("the label {name} of {} has no description", metric.name))?;
             let values = label.values.words();
             match rows
                 .iter_mut()

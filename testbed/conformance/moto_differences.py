@@ -40,13 +40,13 @@ DIFFERENCES = [
         ("test_what_is_denied_says_so",),
     ),
     Difference(
-        "The external id is not looked at",
+        "The external id is not checked",
         "A trust policy's condition on sts:ExternalId has to be met, or the role is not assumed",
         "Access to AWS accounts owned by third parties",
         ("test_a_wrong_external_id_is_refused", "test_no_external_id_is_refused"),
     ),
     Difference(
-        "A role that nobody made is assumed",
+        "A role that does not exist can be assumed",
         "The role's trust policy has to name the caller, so that a role must be there",
         "STS API reference, AssumeRole",
         ("test_a_role_that_is_not_there_is_refused",),

@@ -216,3 +216,147 @@ fn every_page_with_commands_has_a_test_that_follows_it_or_a_reason() {
     }
     assert!(untried.is_empty(), "no test runs the commands of {untried:?}");
 }
+
+/// Words that must not come back in what users see, and what to say instead.
+const WORDS: [(&[&str], &str); 16] = [
+    (&["rail", "rails"], "guardrail, guardrails"),
+    (
+        &["somebody", "nobody", "anybody", "everybody", "whoever"],
+        "the subject: the user, the operator, no client",
+    ),
+    (&["anew", "made again", "made anew"], "again; recreated"),
+    (
+        &["behind our back", "behind the operator's back"],
+        "out-of-band change, drift",
+    ),
+    (
+        &["put right", "puts right", "mend", "mends", "mended"],
+        "corrected, fixed",
+    ),
+    (
+        &["in line", "wait in line", "turns go round"],
+        "the rate limiter's queue, fair by namespace",
+    ),
+    (
+        &["release a hold", "the hold", "mutations held"],
+        "creation is paused; resume creation",
+    ),
+    (&["held back", "steps held back"], "planned changes"),
+    (
+        &["let go", "lets go", "let it go", "letting go"],
+        "the finalizer is removed without calling AWS; abandoned",
+    ),
+    (&["leftover", "leftovers"], "orphan, orphans"),
+    (
+        &["look anew", "next look", "looked at", "look whole"],
+        "resync, reconcile, read",
+    ),
+    (&["wake", "wakes", "woken"], "requeue; page"),
+    (
+        &["who works", "nobody works", "one that works"],
+        "leader, standby replica",
+    ),
+    (&["brought over", "bring over"], "migrated"),
+    (&["trouble", "troubles"], "problem"),
+    (&["stranger", "strangers", "stranger's"], "another owner"),
+];
+
+/// Where a text has one of the words, whatever the case, also where a line ends within it: the number of the line, the word, what to use.
+fn habits(text: &str) -> Vec<(usize, &'static str, &'static str)> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let lines: Vec<String> = text.lines().map(|line| line.trim().to_lowercase()).collect();
+    let mut found = Vec::new();
+    for (number, line) in lines.iter().enumerate() {
+        let next = lines
+            .get(number + 1)
+            .map_or("", String::as_str)
+            .trim_start_matches(['/', '#', ' ']);
+        let joined = format!("{line} {next}");
+        for (words, instead) in WORDS {
+            for word in words {
+                let is_there = joined.match_indices(word).any(|(at, _)| {
+                    at <= line.len()
+                        && !joined[..at].ends_with(is_word)
+                        && !joined[at + word.len()..].starts_with(is_word)
+                });
+                if is_there {
+                    found.push((number + 1, *word, instead));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The string literals of a Rust file outside of its tests, each with the number of the line that it begins in.
+fn literals(source: &str) -> Vec<(usize, String)> {
+    let source = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let (mut found, mut line, mut rest) = (Vec::new(), 1, source);
+    while let Some(c) = rest.chars().next() {
+        let raw = rest.strip_prefix('r').map(|hashes| hashes.trim_start_matches('#'));
+        let length = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("'\"'") {
+            3
+        } else if let Some(text) = raw.filter(|text| text.starts_with('"')) {
+            let opening = rest.len() - text.len() + 1;
+            let closing = format!("\"{}", "#".repeat(opening - 2));
+            let end = rest[opening..].find(&closing).unwrap_or(0);
+            found.push((line, rest[opening..opening + end].to_owned()));
+            opening + end + closing.len()
+        } else if c == '"' {
+            let mut is_escaped = false;
+            let end = rest[1..].find(|c| {
+                let is_end = c == '"' && !is_escaped;
+                is_escaped = c == '\\' && !is_escaped;
+                is_end
+            });
+            let end = end.unwrap_or(0) + 1;
+            found.push((line, rest[1..end].replace("\\\n", "\n")));
+            end + 1
+        } else {
+            c.len_utf8()
+        };
+        line += rest[..length].matches('\n').count();
+        rest = &rest[length..];
+    }
+    found
+}
+
+#[test]
+fn what_users_see_speaks_the_words_of_kubernetes_aws_and_prometheus() {
+    let mut pages = files(&project("docs"), "md");
+    pages.extend(files(&project("crds"), "yaml"));
+    pages.extend(files(&project("examples"), "yaml"));
+    pages.extend(files(&project("grafana"), "json"));
+    pages.extend(["README.md", "SECURITY.md", "CHANGELOG.md", "prometheus/alerts.yaml"].map(project));
+    let chart = [
+        "README.md.gotmpl",
+        "values.yaml",
+        "values.schema.json",
+        "templates/NOTES.txt",
+    ];
+    pages.extend(chart.map(|file| project("charts/vpce-operator").join(file)));
+    let mut complaints = Vec::new();
+    let mut complain = |page: &Path, line: usize, word: &str, instead: &str| {
+        complaints.push(format!("{}:{line}: {word:?}: use {instead}", page.display()));
+    };
+    for page in &pages {
+        for (line, word, instead) in habits(&read(page)) {
+            complain(page, line, word, instead);
+        }
+    }
+    let mut sources = files(&project("src"), "rs");
+    sources.extend(files(&project("core/src"), "rs"));
+    for source in sources
+        .iter()
+        .filter(|path| path.file_stem().is_none_or(|stem| stem != "tests"))
+    {
+        for (begin, literal) in literals(&read(source)) {
+            for (line, word, instead) in habits(&literal) {
+                complain(source, begin + line - 1, word, instead);
+            }
+        }
+    }
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
