@@ -1,4 +1,5 @@
-//! The AWSAccount controller: says whether the role can be assumed and what it lacks, who uses the account, what is left over there, and where creation is paused.
+//! The AWSAccount controller: says whether the role can be assumed and what it lacks, who uses the
+//! account, what is left over there, and where creation is paused.
 
 pub(crate) mod context;
 pub(crate) mod controller;
@@ -29,9 +30,11 @@ pub(crate) fn is_ready(shared: &Shared, name: &str) -> bool {
     })
 }
 
-/// Tells on the AWSAccount what one of its endpoints met, where its cause is the account: once for all of them. `about` tells apart what has the
-/// same reason, such as the action that is denied; it is nothing of which users can make up any number. Which endpoint it was, its own events
-/// and conditions say: the AWSAccount's are in the namespace `default`, whose readers need not know the objects of other namespaces.
+/// Tells on the AWSAccount what one of its endpoints met, where its cause is the account: once for
+/// all of them. `about` tells apart what has the same reason, such as the action that is denied; it
+/// is nothing of which users can make up any number. Which endpoint it was, its own events and
+/// conditions say: the AWSAccount's are in the namespace `default`, whose readers need not know the
+/// objects of other namespaces.
 pub(crate) fn record_event(shared: &Shared, name: &str, finding: &Finding, about: &str) {
     if finding.ok || !finding.reason.concerns_account() {
         return;

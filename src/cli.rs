@@ -16,7 +16,8 @@ use crate::operator;
 use crate::settings::Settings;
 use crate::telemetry::reference;
 
-/// Manages AWS VPC endpoints as VPCEndpoint objects, in the AWS accounts that AWSAccount objects map.
+/// Manages AWS VPC endpoints as VPCEndpoint objects, in the AWS accounts that AWSAccount objects
+/// map.
 #[derive(Debug, Parser)]
 #[command(name = "vpce-operator", version)]
 pub struct Cli {
@@ -28,20 +29,23 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the operator. Kubernetes: KUBECONFIG or the pod's ServiceAccount; AWS: its usual environment variables.
+    /// Run the operator. Kubernetes: KUBECONFIG or the pod's ServiceAccount; AWS: its usual
+    /// environment variables.
     Run(Box<Settings>),
     /// Print the CustomResourceDefinitions as YAML.
     Crds,
-    /// Print the permission and the trust policy of the operator's base role, or of a tenant's role; or the service control policy that
-    /// reserves the operator's tags.
+    /// Print the permission and the trust policy of the operator's base role, or of a tenant's
+    /// role; or the service control policy that reserves the operator's tags.
     #[command(subcommand)]
     IamPolicy(IamPolicy),
     /// Print the reference of all metrics, as Markdown: docs/metrics.md.
     Metrics,
-    /// List orphans: AWS resources that carry this cluster's tag and belong to no object, and what proves that the operator created them. With
-    /// --delete, delete those that are proven, after confirmation. Kubernetes, AWS and settings as for `run`.
+    /// List orphans: AWS resources that carry this cluster's tag and belong to no object, and what
+    /// proves that the operator created them. With --delete, delete those that are proven, after
+    /// confirmation. Kubernetes, AWS and settings as for `run`.
     Orphans(Box<Orphans>),
-    /// Dry run of one VPCEndpoint: show the planned changes without making them. Kubernetes, AWS and settings as for `run`.
+    /// Dry run of one VPCEndpoint: show the planned changes without making them. Kubernetes, AWS
+    /// and settings as for `run`.
     Plan(Box<Preview>),
 }
 

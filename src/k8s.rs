@@ -1,4 +1,5 @@
-//! Kubernetes, as all controllers use it: caches of what is watched, writes and who refuses them, finalizers, conditions, events, the lease.
+//! Kubernetes, as all controllers use it: caches of what is watched, writes and who refuses them,
+//! finalizers, conditions, events, the lease.
 
 pub(crate) mod caches;
 pub(crate) mod conditions;

@@ -1,5 +1,5 @@
-//! No folder of `src/` imports from one above it, and none of `core/src/` from one that imports it. (`cargo-modules` would tell the same, but
-//! is a tool that everyone would have to install.)
+//! No folder of `src/` imports from one above it, and none of `core/src/` from one that imports it.
+//! (`cargo-modules` would tell the same, but is a tool that everyone would have to install.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,4 +1,5 @@
-//! The composition root: clients, caches, controllers, HTTP server, and the order of starting and stopping.
+//! The composition root: clients, caches, controllers, HTTP server, and the order of starting and
+//! stopping.
 
 use std::future::{pending, ready};
 use std::net::SocketAddr;
@@ -50,7 +51,8 @@ use crate::telemetry::{
     self, Access, AdminAddress, Heartbeat, Metrics, MetricsOptions, RateLimiterGauges, RegionGauges, Sources,
 };
 
-/// How long an ordinary request to the API server may take; watches are renewed by the server before this.
+/// How long an ordinary request to the API server may take; watches are renewed by the server
+/// before this.
 const READ_TIMEOUT: Duration = Duration::from_secs(330);
 /// How long connecting to the API server may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -181,7 +183,8 @@ fn tls(settings: &Settings) -> anyhow::Result<Option<TlsAcceptor>> {
     acceptor.map(Some).context("cannot serve /metrics over HTTPS")
 }
 
-/// Waits to be the one replica that works, where there is an election. A replica that waits is as ready as it can be.
+/// Waits to be the one replica that works, where there is an election. A replica that waits is as
+/// ready as it can be.
 async fn lead(settings: &Settings, client: &Client, ready: &watch::Sender<bool>) -> Option<Leadership> {
     let (Some(namespace), Some(pod)) = (&settings.lease_namespace, &settings.pod_name) else {
         tracing::warn!("no election: there must be no other process of this operator (--lease-namespace, --pod-name)");
@@ -256,8 +259,8 @@ pub(crate) async fn clusters(settings: &Settings, client: &Client) -> anyhow::Re
     Ok((clusters, since))
 }
 
-/// `NO_PROXY` spares the hosts that are called. kube 5.0 compares it with the proxy's own address; a proxy that the kubeconfig itself names stays.
-/// In a cluster kube asks no proxy in any case.
+/// `NO_PROXY` spares the hosts that are called. kube 5.0 compares it with the proxy's own address;
+/// a proxy that the kubeconfig itself names stays. In a cluster kube asks no proxy in any case.
 fn honour_no_proxy(config: &mut Config) {
     let named: Vec<String> = ["HTTPS_PROXY", "https_proxy"]
         .into_iter()
@@ -442,8 +445,9 @@ fn open_regions(
     })
 }
 
-/// The endpoints that objects have in a region, by their status, but for those that are being deleted, and those whose
-/// namespace may not use the account: whoever writes a status by mistake of RBAC holds nobody else's creates with it.
+/// The endpoints that objects have in a region, by their status, but for those that are being
+/// deleted, and those whose namespace may not use the account: whoever writes a status by mistake
+/// of RBAC holds nobody else's creates with it.
 fn known_endpoints(caches: &Caches, key: &AccountRegionKey) -> Vec<EndpointId> {
     let of_region = |endpoint: &Arc<Endpoint>| {
         let binding = binding(&endpoint.status)?;

@@ -24,21 +24,23 @@ pub enum Mode {
 /// How the operator runs. Every flag has an environment variable.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
-    /// The cluster id, which is the value of the tag silvermullet.com/cluster. Default: the UID of the namespace kube-system.
+    /// The cluster id, which is the value of the tag silvermullet.com/cluster. Default: the UID of
+    /// the namespace kube-system.
     #[arg(long, env = "VPCE_CLUSTER_ID", value_parser = cluster_id)]
     pub cluster_id: Option<String>,
 
-    /// The id of a former cluster, whose endpoints and groups are adopted by the objects of the same namespace and name; may be
-    /// given several times.
+    /// The id of a former cluster, whose endpoints and groups are adopted by the objects of the
+    /// same namespace and name; may be given several times.
     #[arg(long, env = "VPCE_ADOPT_FROM", value_delimiter = ',', value_name = "CLUSTER-ID", value_parser = cluster_id)]
     pub adopt_from: Vec<String>,
 
-    /// ReadOnly changes nothing in AWS, and no Service: conditions, metrics and the subcommand `plan` show the planned changes.
+    /// ReadOnly changes nothing in AWS, and no Service: conditions, metrics and the subcommand
+    /// `plan` show the planned changes.
     #[arg(long, env = "VPCE_MODE", value_enum, default_value = "ReadWrite")]
     pub mode: Mode,
 
-    /// The namespace of the Lease for leader election, which is the pod's own. Without it there is no leader election: run a single
-    /// process only.
+    /// The namespace of the Lease for leader election, which is the pod's own. Without it there is
+    /// no leader election: run a single process only.
     #[arg(long, env = "VPCE_LEASE_NAMESPACE", requires = "pod_name")]
     pub lease_namespace: Option<String>,
 
@@ -50,7 +52,8 @@ pub struct Settings {
     #[arg(long, env = "VPCE_POD_NAME")]
     pub pod_name: Option<String>,
 
-    /// Lease duration: a standby replica takes over this long after the last renewal. The leader exits after two thirds of it without a renewal.
+    /// Lease duration: a standby replica takes over this long after the last renewal. The leader
+    /// exits after two thirds of it without a renewal.
     #[arg(long = "lease-duration-seconds", env = "VPCE_LEASE_DURATION_SECONDS", default_value = "15", value_parser = seconds)]
     pub lease_duration: Duration,
 
@@ -62,7 +65,8 @@ pub struct Settings {
     #[arg(long, env = "VPCE_METRICS_ADDRESS", default_value = "0.0.0.0:8443")]
     pub metrics_address: SocketAddr,
 
-    /// Whether requests to /metrics are authenticated and authorized by the API server (TokenReview, SubjectAccessReview).
+    /// Whether requests to /metrics are authenticated and authorized by the API server
+    /// (TokenReview, SubjectAccessReview).
     #[arg(long, env = "VPCE_METRICS_AUTH", default_value = "true", action = clap::ArgAction::Set)]
     pub metrics_auth: bool,
 
@@ -70,13 +74,14 @@ pub struct Settings {
     #[arg(long, env = "VPCE_METRICS_TLS", default_value = "true", action = clap::ArgAction::Set)]
     pub metrics_tls: bool,
 
-    /// The folder with the certificate of /metrics and its key, tls.crt and tls.key, reloaded when they change. Default: a self-signed
-    /// certificate, generated at each start.
+    /// The folder with the certificate of /metrics and its key, tls.crt and tls.key, reloaded when
+    /// they change. Default: a self-signed certificate, generated at each start.
     #[arg(long, env = "VPCE_METRICS_CERTIFICATE_DIR")]
     pub metrics_certificate_dir: Option<PathBuf>,
 
-    /// Listen address for reading and changing the log level (GET and PUT /log-level), without authentication: keep it on loopback, which
-    /// `kubectl port-forward` reaches. `off`: turned off.
+    /// Listen address for reading and changing the log level (GET and PUT /log-level), without
+    /// authentication: keep it on loopback, which `kubectl port-forward` reaches. `off`: turned
+    /// off.
     #[arg(long, env = "VPCE_ADMIN_ADDRESS", default_value = "127.0.0.1:8081")]
     pub admin_address: AdminAddress,
 
@@ -84,7 +89,8 @@ pub struct Settings {
     #[arg(long, env = "VPCE_LOG_FORMAT", value_enum, default_value = "json")]
     pub log_format: LogFormat,
 
-    /// Log level, or directives such as `info,vpce_operator=debug`. Can be changed at run time at the admin address.
+    /// Log level, or directives such as `info,vpce_operator=debug`. Can be changed at run time at
+    /// the admin address.
     #[arg(long, env = "VPCE_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
 
@@ -96,7 +102,8 @@ pub struct Settings {
     #[arg(long = "poll-interval-seconds", env = "VPCE_POLL_INTERVAL_SECONDS", default_value = "5", value_parser = seconds)]
     pub poll_interval: Duration,
 
-    /// How long differences are ignored after a change in AWS, because EC2 is eventually consistent.
+    /// How long differences are ignored after a change in AWS, because EC2 is eventually
+    /// consistent.
     #[arg(long = "settle-seconds", env = "VPCE_SETTLE_SECONDS", default_value = "10", value_parser = seconds)]
     pub settle: Duration,
 
@@ -108,12 +115,13 @@ pub struct Settings {
     #[arg(long = "refused-retry-seconds", env = "VPCE_REFUSED_RETRY_SECONDS", default_value = "30", value_parser = seconds)]
     pub refused_retry: Duration,
 
-    /// Send a source identity with AssumeRole, the session's name, which CloudTrail shows for every call of the session. Base role and trust policies
-    /// must allow sts:SetSourceIdentity first.
+    /// Send a source identity with AssumeRole, the session's name, which CloudTrail shows for every
+    /// call of the session. Base role and trust policies must allow sts:SetSourceIdentity first.
     #[arg(long, env = "VPCE_SOURCE_IDENTITY", default_value = "false", action = clap::ArgAction::Set)]
     pub source_identity: bool,
 
-    /// A key of labels that VPCEndpoints may set on their Services, or a prefix of keys with a trailing *; may be given several times.
+    /// A key of labels that VPCEndpoints may set on their Services, or a prefix of keys with a
+    /// trailing *; may be given several times.
     #[arg(
         long = "service-label",
         env = "VPCE_SERVICE_LABELS",
@@ -131,7 +139,8 @@ pub struct Settings {
     )]
     pub service_annotations: Vec<KeyPattern>,
 
-    /// A rate limit that AWS raised, as ACTION=BURST/REFILL with REFILL in calls per second; may be given several times.
+    /// A rate limit that AWS raised, as ACTION=BURST/REFILL with REFILL in calls per second; may be
+    /// given several times.
     #[arg(
         long = "aws-limit",
         env = "VPCE_AWS_LIMITS",

@@ -60,7 +60,8 @@ impl Shared {
         session_key(&self.clusters.own, account, role, spec, self.settings.source_identity)
     }
 
-    /// What is shared in a region of the account that a session is in, and a client that acts there by the session.
+    /// What is shared in a region of the account that a session is in, and a client that acts there
+    /// by the session.
     pub(crate) fn in_region(&self, session: &Session, region: &ids::Region) -> (Arc<Region>, Ec2) {
         let role = &session.role().role_arn;
         let key = AccountRegionKey {
@@ -107,7 +108,8 @@ pub(crate) fn session_key(
     }
 }
 
-/// What CloudTrail shows, as the session's name and as its source identity: which cluster, which AWSAccount. STS allows 2 to 64 of `[\w+=,.@-]`.
+/// What CloudTrail shows, as the session's name and as its source identity: which cluster, which
+/// AWSAccount. STS allows 2 to 64 of `[\w+=,.@-]`.
 fn session_name(cluster: &str, account: &str) -> String {
     let name = format!("vpce-operator@{account}@{cluster}");
     vpce_core::tags::shorten(&name, 64)

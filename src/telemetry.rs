@@ -1,5 +1,5 @@
-//! What people watch the operator by: metrics, logs, traces, and the HTTP servers: for the kubelet's probes, for Prometheus, and the one on
-//! loopback by which the log level is changed.
+//! What people watch the operator by: metrics, logs, traces, and the HTTP servers: for the
+//! kubelet's probes, for Prometheus, and the one on loopback by which the log level is changed.
 
 mod access;
 pub(crate) mod admin;

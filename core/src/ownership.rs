@@ -42,7 +42,8 @@ pub struct Claimant<'a> {
     pub cluster_since: Option<i64>,
 }
 
-/// What a spec says of what AWS fixes, or changes only by a call that the right to tag does not allow.
+/// What a spec says of what AWS fixes, or changes only by a call that the right to tag does not
+/// allow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected {
     /// The VPC.

@@ -1,4 +1,5 @@
-//! Every reason of every condition has its paragraph in docs/troubleshooting.md, and there is none for what is no reason.
+//! Every reason of every condition has its paragraph in docs/troubleshooting.md, and there is none
+//! for what is no reason.
 
 use std::collections::BTreeSet;
 use std::path::Path;

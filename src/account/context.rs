@@ -13,7 +13,8 @@ use crate::shared::Shared;
 pub(crate) struct Context {
     /// What all controllers share.
     pub(crate) shared: Arc<Shared>,
-    /// Which session each AWSAccount asked for last: when it asks for another, the one before is forgotten.
+    /// Which session each AWSAccount asked for last: when it asks for another, the one before is
+    /// forgotten.
     pub(crate) asked: Mutex<HashMap<String, SessionKey>>,
     /// What dry runs have found of each AWSAccount's role.
     pub(crate) verifications: Verifications,

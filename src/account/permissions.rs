@@ -100,8 +100,8 @@ impl Verifications {
     }
 }
 
-/// Asks what has not been asked of this role: once for each change of it; again after a while for as long as not all is
-/// well, and when the annotation says so.
+/// Asks what has not been asked of this role: once for each change of it; again after a while for
+/// as long as not all is well, and when the annotation says so.
 pub(crate) async fn verify(
     ctx: &Context,
     account: &Account,
@@ -172,7 +172,8 @@ pub(crate) async fn verify(
     }
 }
 
-/// What the condition says, if it speaks of this generation: found by an earlier run of the operator.
+/// What the condition says, if it speaks of this generation: found by an earlier run of the
+/// operator.
 fn said_before(account: &Account) -> Option<Verification> {
     let condition = conditions::find(&account.status.conditions, CONDITION)?;
     let is_of_now =
@@ -299,7 +300,8 @@ fn sum_up(found: &BTreeMap<&'static str, Found>, role: &SessionKey, region: &Reg
     Verification::new("Unknown", Reason::NotAllAsked, message)
 }
 
-/// The endpoints that are bound to an AWSAccount, in the AWS account that it leads to, in order of their names.
+/// The endpoints that are bound to an AWSAccount, in the AWS account that it leads to, in order of
+/// their names.
 fn users(ctx: &Context, account: &str, role: &SessionKey) -> Vec<Arc<Endpoint>> {
     let leads_there = |endpoint: &Arc<Endpoint>| {
         let binding = endpoint.status.account.as_ref();

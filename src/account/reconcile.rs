@@ -126,7 +126,8 @@ pub(crate) async fn reconcile(ctx: &Context, account: Arc<Account>) -> Result<Op
     Ok(Some(next))
 }
 
-/// What Ready says, as far as saying something else is worth an event: who uses an account that is being deleted changes with each that goes.
+/// What Ready says, as far as saying something else is worth an event: who uses an account that is
+/// being deleted changes with each that goes.
 fn said(status: &AWSAccountStatus) -> Option<(bool, String, Option<String>)> {
     let ready = conditions::find(&status.conditions, READY)?;
     let is_list = ready.reason == format!("{:?}", Reason::InUse);
@@ -263,7 +264,8 @@ async fn judge(ctx: &Context, account: &Account, users: &[String]) -> Verdict {
     }
 }
 
-/// Lets go of the session that an AWSAccount asked for before, unless another AWSAccount asks for the same.
+/// Lets go of the session that an AWSAccount asked for before, unless another AWSAccount asks for
+/// the same.
 async fn let_go_of_former(ctx: &Context, account: &Account, role: &SessionKey) {
     let former = {
         let mut asked = ctx.asked.lock();

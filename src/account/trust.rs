@@ -1,4 +1,5 @@
-//! What a refused AWSAccount says about its role's trust policy: the statements that would let the operator in.
+//! What a refused AWSAccount says about its role's trust policy: the statements that would let the
+//! operator in.
 
 use std::mem;
 
@@ -6,7 +7,8 @@ use vpce_core::iam::{Error, IdentityArn, Trust, tenant_trust};
 
 use crate::aws::sessions::SessionKey;
 
-/// Stands for the external id, which is agreed upon by two and not told to everyone who may read conditions, events and logs.
+/// Stands for the external id, which is agreed upon by two and not told to everyone who may read
+/// conditions, events and logs.
 const EXTERNAL_ID: &str = "spec.external_id";
 
 /// To be added to what STS said: the statements, or why no trust policy could let the operator in.
@@ -29,7 +31,8 @@ pub(super) fn hint(own: Option<&str>, role: &SessionKey, said: &str) -> String {
     hint
 }
 
-/// To be added to what STS said of the request itself: that the role is in another partition than the operator, where it is.
+/// To be added to what STS said of the request itself: that the role is in another partition than
+/// the operator, where it is.
 pub(super) fn crossing(own: Option<&str>, role: &SessionKey) -> String {
     let Some(own) = own.and_then(IdentityArn::behind) else {
         return String::new();

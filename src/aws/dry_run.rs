@@ -1,4 +1,5 @@
-//! Asks EC2 whether a call would be allowed, by its `DryRun` parameter: it is authorized and not carried out.
+//! Asks EC2 whether a call would be allowed, by its `DryRun` parameter: it is authorized and not
+//! carried out.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -212,7 +213,8 @@ impl Ec2 {
             Ok(()) => Answer::NotDry,
             Err(error) if error.code == DRY_RUN_PASSED => Answer::Allowed,
             Err(error) => match error.class {
-                // In a region that is not enabled EC2 calls good credentials invalid: no word on the action.
+                // In a region that is not enabled EC2 calls good credentials invalid: no word on
+                // the action.
                 Class::Denied if error.code != "AuthFailure" => Answer::Denied(error),
                 Class::Throttled | Class::Transient => Answer::Failed(error),
                 _ => Answer::Unclear(error),

@@ -1,4 +1,5 @@
-//! The EC2 calls that the operator makes, in our own types: each is one attempt, counted, and fails with a class.
+//! The EC2 calls that the operator makes, in our own types: each is one attempt, counted, and fails
+//! with a class.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,8 +20,8 @@ use super::observer::{Call, Observer, observed};
 
 /// EC2 gives at most so many endpoints or groups in one page.
 const PAGE_SIZE: i32 = 1000;
-/// What carries a tag may be anybody's, with up to 50 tags and hundreds of rules each, and most of it is dropped once it is read: so much
-/// of it is in memory at once.
+/// What carries a tag may be anybody's, with up to 50 tags and hundreds of rules each, and most of
+/// it is dropped once it is read: so much of it is in memory at once.
 const TAGGED_PAGE_SIZE: i32 = 100;
 
 /// A client for one account and region.
@@ -61,7 +62,8 @@ pub(crate) enum Which<'a, Id> {
     Clusters(&'a [&'a str]),
     /// All that was the cluster's once and was retained, by the tag that says so.
     Retained(&'a str),
-    /// These, by a filter: unlike a list of ids, it leaves out what is not there instead of failing.
+    /// These, by a filter: unlike a list of ids, it leaves out what is not there instead of
+    /// failing.
     Ids(&'a [Id]),
 }
 
@@ -117,8 +119,8 @@ impl Ec2 {
         Ok((facts.into_iter().filter_map(endpoint_fact).collect(), next))
     }
 
-    /// EC2 DescribeVpcEndpoints by `VpcEndpointIds`, for simulators that do not know the filter: an empty page if it is
-    /// not there.
+    /// EC2 DescribeVpcEndpoints by `VpcEndpointIds`, for simulators that do not know the filter: an
+    /// empty page if it is not there.
     pub(crate) async fn describe_endpoint(
         &self,
         id: &EndpointId,
@@ -212,7 +214,8 @@ impl Ec2 {
         direction: Direction,
         rules: &RuleSet,
     ) -> Result<Done<()>, CallError> {
-        // Without descriptions: they are not part of a rule's identity, and one that differs would not be found.
+        // Without descriptions: they are not part of a rule's identity, and one that differs would
+        // not be found.
         let bare: RuleSet = rules.keys().map(|rule| (rule.clone(), None)).collect();
         let permissions = Some(permissions(&bare));
         let client = &self.client;
@@ -259,8 +262,8 @@ impl Ec2 {
         }
     }
 
-    /// EC2 CreateVpcEndpoint. Whether private DNS is on is sent even where it is off, since leaving it out turns it on for
-    /// services of AWS.
+    /// EC2 CreateVpcEndpoint. Whether private DNS is on is sent even where it is off, since leaving
+    /// it out turns it on for services of AWS.
     pub(crate) async fn create_endpoint(&self, new: &NewEndpoint<'_>) -> Result<Done<ObservedEndpoint>, CallError> {
         let NewEndpoint {
             vpc,

@@ -75,7 +75,8 @@ impl CallError {
         self.outcome_unknown
     }
 
-    /// Whether no answer came from AWS, or none will before there is another session: the next call would fare no better.
+    /// Whether no answer came from AWS, or none will before there is another session: the next call
+    /// would fare no better.
     pub(crate) fn is_unanswered(&self) -> bool {
         matches!(self.code.as_str(), TIMEOUT | UNREACHABLE | CONNECTION_LOST) || self.is_expired_session()
     }
@@ -118,7 +119,8 @@ where
             let status = refusal.raw().status().as_u16();
             let message = refusal.err().message().unwrap_or_default().to_owned();
             match refusal.err().code() {
-                // AWS gives each answer a code or a request id. A page with neither comes from a proxy or a firewall on the way.
+                // AWS gives each answer a code or a request id. A page with neither comes from a
+                // proxy or a firewall on the way.
                 None if error.request_id().is_none() => between(failed, status),
                 code => {
                     let code = code.map_or_else(|| format!("HTTP{status}"), str::to_owned);
@@ -143,7 +145,8 @@ where
     }
 }
 
-/// An answer that AWS did not give: nobody refused anything, and whether AWS got the call is not known.
+/// An answer that AWS did not give: nobody refused anything, and whether AWS got the call is not
+/// known.
 fn between(failed: impl Fn(Class, &str, String, bool) -> CallError, status: u16) -> CallError {
     let message = format!(
         "something between the operator and AWS answered {status} in place of AWS, such as a proxy or a firewall"
@@ -191,8 +194,9 @@ fn never_connected(error: &(dyn Error + 'static)) -> bool {
 /// once and not at every attempt, and without what is secret.
 fn steady(code: &str, message: &str) -> String {
     match code {
-        // "Signature expired: ... is now earlier than ..." of a clock that is behind, "Signature not yet current: ... is still
-        // later than ..." of one that is ahead; both have times in them.
+        // "Signature expired: ... is now earlier than ..." of a clock that is behind, "Signature
+        // not yet current: ... is still later than ..." of one that is ahead; both have times in
+        // them.
         "RequestExpired" | "SignatureDoesNotMatch"
             if message.contains("expired") || message.contains("not yet current") =>
         {

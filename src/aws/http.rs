@@ -1,6 +1,7 @@
 //! The HTTP connector, with its TLS and its connections, that all AWS clients share.
 //!
-//! It goes through the proxy that `HTTPS_PROXY`, `HTTP_PROXY` or `ALL_PROXY` names, unless `NO_PROXY` names the host.
+//! It goes through the proxy that `HTTPS_PROXY`, `HTTP_PROXY` or `ALL_PROXY` names, unless
+//! `NO_PROXY` names the host.
 
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Connections that nobody used for this long are closed, so that an idle operator holds none.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The base identity and its region, as the SDK finds them in the environment, with the HTTP client that all share.
+/// The base identity and its region, as the SDK finds them in the environment, with the HTTP client
+/// that all share.
 pub(crate) async fn sdk_config() -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .http_client(client())

@@ -103,7 +103,8 @@ where
     answer
 }
 
-/// Notes in a span how its call ended: the code of an error, not AWS's words, which may show what was sent.
+/// Notes in a span how its call ended: the code of an error, not AWS's words, which may show what
+/// was sent.
 fn note<T: RequestId>(span: &Span, answer: &Result<T, CallError>) {
     let request_id = match answer {
         Ok(answer) => answer.request_id(),

@@ -1,4 +1,5 @@
-//! One AWS account in one region: its snapshot, its limiters, its deletes and whether creation is paused, shared by all who work there.
+//! One AWS account in one region: its snapshot, its limiters, its deletes and whether creation is
+//! paused, shared by all who work there.
 
 pub(crate) mod cache;
 pub(crate) mod delete_batch;
@@ -34,11 +35,13 @@ use crate::k8s::requeue::Enqueue;
 
 /// EC2 takes at most 200 values in a filter.
 const FILTER_VALUES: usize = 200;
-/// More than this share of a region's endpoints vanishing in one read looks like a mistake, not like deletions ...
+/// More than this share of a region's endpoints vanishing in one read looks like a mistake, not
+/// like deletions ...
 const MASS_DELETION_SHARE: f64 = 0.2;
 /// ... unless it is fewer than this many.
 const MASS_DELETION_AT_LEAST: usize = 3;
-/// So many regions that have never answered are remembered at most: any number can be named that do not exist.
+/// So many regions that have never answered are remembered at most: any number can be named that do
+/// not exist.
 const MOST_UNANSWERED: usize = 100;
 /// Whose place the snapshot's reads take in the limiters of the Describe actions.
 const READER: &str = "snapshot";
@@ -76,7 +79,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Arc<Limits>,
     /// Requeues an object whose token has come, by namespace and name. Its backoffs are kept.
     pub(crate) requeue: Enqueue,
-    /// Enqueues an object of which AWS has returned something new, by namespace and name. Its backoffs are reset.
+    /// Enqueues an object of which AWS has returned something new, by namespace and name. Its
+    /// backoffs are reset.
     pub(crate) enqueue: Enqueue,
     /// What the objects' statuses know.
     pub(crate) known: Known,
@@ -121,15 +125,17 @@ impl Snapshot {
         fact.is_some_and(|fact| !fact.is_gone() && !fact.is_leaving())
     }
 
-    /// Takes in a read of these ids. One that was to stay and is gone may be one of many, which the rest of the snapshot, being older,
-    /// does not show: then the next look reads the whole, before it is believed gone.
+    /// Takes in a read of these ids. One that was to stay and is gone may be one of many, which the
+    /// rest of the snapshot, being older, does not show: then the next look reads the whole, before
+    /// it is believed gone.
     fn found_of(&mut self, ids: &[EndpointId], facts: Vec<ObservedEndpoint>, read: Instant) {
         let stayed: Vec<&EndpointId> = ids.iter().filter(|id| self.stays(id)).collect();
         self.endpoints.found_of(ids, facts, read);
         self.stale |= stayed.into_iter().any(|id| !self.stays(id));
     }
 
-    /// Pauses creation if many of the endpoints that statuses know have vanished, until they are back or nobody misses them.
+    /// Pauses creation if many of the endpoints that statuses know have vanished, until they are
+    /// back or nobody misses them.
     fn detect_mass_deletion(&mut self, key: &AccountRegionKey, known: &[EndpointId]) {
         let is_missed = |id: &&EndpointId| !self.stays(id) && !self.pause.resumed.contains(*id);
         let missed: BTreeSet<EndpointId> = known.iter().filter(is_missed).cloned().collect();
@@ -164,7 +170,8 @@ pub(crate) struct Found {
     pub(crate) endpoints: Seen<ObservedEndpoint>,
     /// Groups.
     pub(crate) groups: Seen<ObservedGroup>,
-    /// When what we wrote has settled and is to be read again: with all that those who poll look at then.
+    /// When what we wrote has settled and is to be read again: with all that those who poll look at
+    /// then.
     pub(crate) settles_at: Option<Instant>,
 }
 
@@ -184,8 +191,8 @@ pub(crate) struct Region {
     orphaned_endpoints: AtomicUsize,
     /// How many orphans there were when they were looked for last.
     orphaned: Mutex<Option<Counts>>,
-    /// When the operator started. All limiters begin then, with one token: nobody knows what was spent before, but since
-    /// then only we spend.
+    /// When the operator started. All limiters begin then, with one token: nobody knows what was
+    /// spent before, but since then only we spend.
     epoch: Instant,
 }
 
@@ -218,7 +225,8 @@ impl Region {
         work(&mut self.snapshot.lock())
     }
 
-    /// Takes a token of an action, or a reservation for one; see [`vpce_core::limiter::FairRateLimiter::acquire`].
+    /// Takes a token of an action, or a reservation for one; see
+    /// [`vpce_core::limiter::FairRateLimiter::acquire`].
     pub(crate) fn acquire(&self, action: &'static str, caller: &Caller<'_>) -> Decision {
         self.limiters.acquire(action, caller)
     }
@@ -238,7 +246,8 @@ impl Region {
         self.limiters.cancel(uid);
     }
 
-    /// The last moment at which those who poll looked: all poll at the same moments, so that one read serves all.
+    /// The last moment at which those who poll looked: all poll at the same moments, so that one
+    /// read serves all.
     fn tick(&self, now: Instant) -> Instant {
         let poll = self.settings.poll.as_nanos().max(1);
         let since = now.saturating_duration_since(self.epoch).as_nanos();
@@ -252,8 +261,9 @@ impl Region {
         (self.tick(now) + self.settings.poll).saturating_duration_since(now) + Duration::from_millis(1)
     }
 
-    /// Makes sure that the snapshot is no older than `max_age`, and that what the owner has at work has been read since
-    /// the last tick. Reads are shared: who comes while one is under way waits for it and takes its result.
+    /// Makes sure that the snapshot is no older than `max_age`, and that what the owner has at work
+    /// has been read since the last tick. Reads are shared: who comes while one is under way waits
+    /// for it and takes its result.
     pub(crate) async fn refresh(
         &self,
         ec2: &Ec2,
@@ -337,8 +347,9 @@ impl Region {
         !self.is_old(max_age) && endpoints.is_empty() && groups.is_empty()
     }
 
-    /// Reads these endpoints by the `vpc-endpoint-id` filter. Where AWS fails on that filter (moto does, with a 500),
-    /// they are read with all of the cluster's, and what is not among those one by one.
+    /// Reads these endpoints by the `vpc-endpoint-id` filter. Where AWS fails on that filter (moto
+    /// does, with a 500), they are read with all of the cluster's, and what is not among those one
+    /// by one.
     async fn read_endpoints(&self, ec2: &Ec2, ids: &[EndpointId]) -> Result<(), RefreshError> {
         let started = Instant::now();
         match self.all_endpoints(ec2, Which::Ids(ids)).await {
@@ -421,7 +432,8 @@ impl Region {
         self.confirm_hold(ec2).await
     }
 
-    /// Takes in what a read found. In the same moment, before anybody acts on it, creation is paused if many have vanished.
+    /// Takes in what a read found. In the same moment, before anybody acts on it, creation is
+    /// paused if many have vanished.
     fn take_in<T>(&self, take_in: impl FnOnce(&mut Snapshot) -> T) -> T {
         let known = (self.settings.known)(&self.key);
         self.with(|snapshot| {
@@ -431,7 +443,8 @@ impl Region {
         })
     }
 
-    /// Asks once more for what a new pause is about: endpoints that only lost their tags have not vanished.
+    /// Asks once more for what a new pause is about: endpoints that only lost their tags have not
+    /// vanished.
     async fn confirm_hold(&self, ec2: &Ec2) -> Result<(), RefreshError> {
         let unseen: Vec<EndpointId> = self.with(|snapshot| {
             let pause = &snapshot.pause;
@@ -464,7 +477,8 @@ impl Region {
         Ok(())
     }
 
-    /// The id that resumes creation in this region, where it is paused and no person has resumed just that.
+    /// The id that resumes creation in this region, where it is paused and no person has resumed
+    /// just that.
     pub(crate) fn paused(&self, is_resumed: impl Fn(&str) -> bool) -> Option<String> {
         self.with(|snapshot| {
             let pause = &mut snapshot.pause;
@@ -595,7 +609,8 @@ impl Region {
         });
     }
 
-    /// Says that the snapshot may lack what we made: an answer was lost. The next look reads the whole.
+    /// Says that the snapshot may lack what we made: an answer was lost. The next look reads the
+    /// whole.
     pub(crate) fn invalidate(&self) {
         self.with(|snapshot| snapshot.stale = true);
     }
@@ -605,7 +620,8 @@ impl Region {
         self.with(|snapshot| snapshot.read.map(|(at, _)| at))
     }
 
-    /// Lets an endpoint leave with the next DeleteVpcEndpoints, if that is permitted then. The one who asks is woken after.
+    /// Lets an endpoint leave with the next DeleteVpcEndpoints, if that is permitted then. The one
+    /// who asks is woken after.
     pub(crate) fn delete_endpoint(
         self: &Arc<Self>,
         ec2: &Ec2,
@@ -682,7 +698,8 @@ impl Regions {
             .clone()
     }
 
-    /// The endpoints in an AWS account that cost money and that no object stands for, in the regions that were looked at.
+    /// The endpoints in an AWS account that cost money and that no object stands for, in the
+    /// regions that were looked at.
     pub(crate) fn endpoints_without_object(&self, account_id: &AccountId) -> usize {
         let regions = self.regions.lock();
         let here = regions.iter().filter(|(key, _)| key.account_id == *account_id);

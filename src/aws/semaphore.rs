@@ -1,6 +1,7 @@
-//! Few reconciles of one AWS account talk to AWS at once; an object for which there is no room is woken when there is. Turns go
-//! round by namespace, so that a crowd in one delays another by one. An object that is gone, or has nothing to do in AWS any
-//! more, leaves, and a place that nobody takes goes to the next.
+//! Few reconciles of one AWS account talk to AWS at once; an object for which there is no room is
+//! woken when there is. Turns go round by namespace, so that a crowd in one delays another by one.
+//! An object that is gone, or has nothing to do in AWS any more, leaves, and a place that nobody
+//! takes goes to the next.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -23,7 +24,8 @@ struct Names {
     turns: HashMap<ObjectKey, u64>,
 }
 
-/// The objects that wait: namespaces in the order of their turns, and the objects of each in order of asking.
+/// The objects that wait: namespaces in the order of their turns, and the objects of each in order
+/// of asking.
 #[derive(Default)]
 struct Waiting {
     /// Each namespace that has objects waiting, once.
@@ -34,7 +36,8 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// Queues an object behind the others of its namespace; the first of a namespace comes behind one turn of each other.
+    /// Queues an object behind the others of its namespace; the first of a namespace comes behind
+    /// one turn of each other.
     fn push(&mut self, key: ObjectKey) {
         if !self.namespaces.contains_key(&key.namespace) {
             self.order.push_back(key.namespace.clone());
@@ -156,7 +159,8 @@ impl AccountSemaphore {
         self.lock().semaphore.values().map(|gate| gate.waiting.len).sum()
     }
 
-    /// A place inside, or none: then the object is woken, in its turn, when there is room, and the place is kept for it.
+    /// A place inside, or none: then the object is woken, in its turn, when there is room, and the
+    /// place is kept for it.
     pub(crate) fn enter(&self, account_id: &str, key: &ObjectKey) -> Option<Permit> {
         let elsewhere = self.lock().objects.get(key).is_some_and(|known| known != account_id);
         if elsewhere {
@@ -179,7 +183,8 @@ impl AccountSemaphore {
         })
     }
 
-    /// Takes an object out of the gate that it waits at, if it waits: it is gone, or has no business in AWS now.
+    /// Takes an object out of the gate that it waits at, if it waits: it is gone, or has no
+    /// business in AWS now.
     pub(crate) fn leave(&self, key: &ObjectKey) {
         let account_id = {
             let mut all = self.lock();
@@ -195,8 +200,8 @@ impl AccountSemaphore {
         self.go_on(&account_id);
     }
 
-    /// Wakes the objects for which there is room at an account's gate, and sees to it that a place that is not taken does
-    /// not stay so.
+    /// Wakes the objects for which there is room at an account's gate, and sees to it that a place
+    /// that is not taken does not stay so.
     fn go_on(&self, account_id: &str) {
         let (next, lapses) = {
             let mut all = self.lock();

@@ -1,5 +1,5 @@
-//! Prints the IAM policies of the operator's base role and of a tenant's role, and the service control policy that reserves the
-//! operator's tags, from flags or from an AWSAccount manifest.
+//! Prints the IAM policies of the operator's base role and of a tenant's role, and the service
+//! control policy that reserves the operator's tags, from flags or from an AWSAccount manifest.
 
 mod manifest;
 mod render;
@@ -25,20 +25,24 @@ use render::Role;
 pub enum IamPolicy {
     /// The operator's own role: it may only assume the tenants' roles.
     Base(Box<BaseFlags>),
-    /// A tenant's role, in the AWS account that an AWSAccount names: what endpoints and their security groups need.
+    /// A tenant's role, in the AWS account that an AWSAccount names: what endpoints and their
+    /// security groups need.
     Tenant(Box<TenantFlags>),
-    /// A service control policy (AWS Organizations): only the operator's roles may set or remove tags under `silvermullet.com/`.
+    /// A service control policy (AWS Organizations): only the operator's roles may set or remove
+    /// tags under `silvermullet.com/`.
     Scp(Box<ScpFlags>),
 }
 
 /// What the service control policy is made from.
 #[derive(Debug, Args)]
 pub struct ScpFlags {
-    /// A tenant's role, or a role that may fix tags; may be given several times. `*` may stand for the account, and in the name.
+    /// A tenant's role, or a role that may fix tags; may be given several times. `*` may stand for
+    /// the account, and in the name.
     #[arg(long = "role-arn", value_name = "ARN", value_delimiter = ',')]
     pub role_arns: Vec<String>,
 
-    /// Use the roles of the AWSAccounts in this YAML file, in addition to --role-arn; `-`: standard input.
+    /// Use the roles of the AWSAccounts in this YAML file, in addition to --role-arn; `-`: standard
+    /// input.
     #[arg(long, value_name = "FILE")]
     pub from: Option<PathBuf>,
 }
@@ -78,7 +82,8 @@ pub enum Part {
 /// What the base role's policies are made from.
 #[derive(Debug, Args)]
 pub struct BaseFlags {
-    /// A tenant's role that may be assumed; may be given several times. `*` may stand for the account, and in the name.
+    /// A tenant's role that may be assumed; may be given several times. `*` may stand for the
+    /// account, and in the name.
     #[arg(
         long = "role-arn",
         value_name = "ARN",
@@ -87,7 +92,8 @@ pub struct BaseFlags {
     )]
     pub role_arns: Vec<String>,
 
-    /// Use the roles, and whether session tags are passed, of the AWSAccounts in this YAML file; `-`: standard input.
+    /// Use the roles, and whether session tags are passed, of the AWSAccounts in this YAML file;
+    /// `-`: standard input.
     #[arg(long, value_name = "FILE")]
     pub from: Option<PathBuf>,
 
@@ -147,7 +153,8 @@ pub struct TenantFlags {
     #[arg(long, conflicts_with = "from")]
     pub role_arn: Option<RoleArn>,
 
-    /// Use role, external id, session tags and guardrails of the AWSAccount in this YAML file; `-`: standard input.
+    /// Use role, external id, session tags and guardrails of the AWSAccount in this YAML file; `-`:
+    /// standard input.
     #[arg(long, value_name = "FILE")]
     pub from: Option<PathBuf>,
 
@@ -163,7 +170,8 @@ pub struct TenantFlags {
     #[arg(long)]
     pub cluster_id: Option<String>,
 
-    /// A former cluster whose endpoints are adopted: the operator's setting --adopt-from; may be given several times.
+    /// A former cluster whose endpoints are adopted: the operator's setting --adopt-from; may be
+    /// given several times.
     #[arg(long, value_name = "CLUSTER_ID", value_delimiter = ',', requires = "cluster_id")]
     pub adopt_from: Vec<String>,
 
@@ -223,7 +231,8 @@ pub struct TenantFlags {
     )]
     pub security_group_ids: Vec<String>,
 
-    /// Endpoints only for services whose full name matches this pattern; may be given several times.
+    /// Endpoints only for services whose full name matches this pattern; may be given several
+    /// times.
     #[arg(
         long = "service",
         value_name = "PATTERN",
@@ -232,7 +241,8 @@ pub struct TenantFlags {
     )]
     pub services: Vec<String>,
 
-    /// Endpoints may have only tags whose key matches this pattern, besides the AWSAccount's and the operator's own; may be given several times.
+    /// Endpoints may have only tags whose key matches this pattern, besides the AWSAccount's and
+    /// the operator's own; may be given several times.
     #[arg(
         long = "tag-key",
         value_name = "PATTERN",

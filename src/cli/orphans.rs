@@ -1,5 +1,6 @@
-//! The subcommand `orphans`: shows what carries this cluster's tag in AWS and belongs to no object, and deletes what is proven to be of
-//! the operator's making when told to. It talks to AWS as the operator does: through regions, with their rate limits and batches.
+//! The subcommand `orphans`: shows what carries this cluster's tag in AWS and belongs to no object,
+//! and deletes what is proven to be of the operator's making when told to. It talks to AWS as the
+//! operator does: through regions, with their rate limits and batches.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Write};

@@ -1,4 +1,5 @@
-//! The subcommand `plan`: shows what the operator would do for a VPCEndpoint as it is now, and does nothing.
+//! The subcommand `plan`: shows what the operator would do for a VPCEndpoint as it is now, and does
+//! nothing.
 
 use std::fmt::Debug;
 use std::io::Write;

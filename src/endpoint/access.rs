@@ -1,4 +1,5 @@
-//! The way into an AWS account: a session, a permit, the region; and for an object that is not bound yet, whether there is room.
+//! The way into an AWS account: a session, a permit, the region; and for an object that is not
+//! bound yet, whether there is room.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,7 +41,8 @@ impl Access {
 }
 
 impl Reconciliation<'_> {
-    /// One of the few permits to work in this AWS account at once. Who is refused a session takes none from the others.
+    /// One of the few permits to work in this AWS account at once. Who is refused a session takes
+    /// none from the others.
     pub(super) async fn enter(&self, resolved: &Resolved) -> Result<Permit, Stop> {
         let binding = &resolved.binding;
         let role = self
@@ -81,7 +83,8 @@ impl Reconciliation<'_> {
         })
     }
 
-    /// Admits what is desired: its account has room, its groups may be used, its region can be read; then it is bound.
+    /// Admits what is desired: its account has room, its groups may be used, its region can be
+    /// read; then it is bound.
     pub(super) async fn admit(&mut self, prepared: &Prepared, access: &Access) -> Result<(), Stop> {
         let Prepared { resolved, .. } = prepared;
         let Some(desired) = &prepared.desired else {
@@ -102,7 +105,8 @@ impl Reconciliation<'_> {
             self.check_groups(access, Some(desired)).await?;
         }
         if !is_bound {
-            // A binding is for good: not to a region that cannot be read, where nothing could be made, nor the object deleted.
+            // A binding is for good: not to a region that cannot be read, where nothing could be
+            // made, nor the object deleted.
             let age = Age(self.ctx.shared.settings.resync_interval);
             let read = observe(
                 self.ctx,
@@ -127,7 +131,8 @@ impl Reconciliation<'_> {
         Ok(())
     }
 
-    /// Whether the account has room for an object that is not bound yet; `reserve`: it is bound next.
+    /// Whether the account has room for an object that is not bound yet; `reserve`: it is bound
+    /// next.
     pub(super) fn check_capacity(&self, resolved: &Resolved, reserve: bool) -> Result<(), Finding> {
         match resolved.account.max_endpoints {
             Some(most) if status::binding(&self.object.status).is_none() => {
@@ -147,7 +152,8 @@ impl Reconciliation<'_> {
         }
     }
 
-    /// Whether the groups of others that the spec names may be used: asked once for a generation, and never at rest.
+    /// Whether the groups of others that the spec names may be used: asked once for a generation,
+    /// and never at rest.
     pub(super) async fn check_groups(&self, access: &Access, desired: Option<&Desired>) -> Result<(), Stop> {
         let ids: Vec<GroupId> = desired
             .map(|desired| guardrails::named_groups(desired).into_iter().cloned().collect())

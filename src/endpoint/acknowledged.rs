@@ -1,4 +1,5 @@
-//! The finalizer of an object, which the API server has to acknowledge; and how it is told which write it did not take.
+//! The finalizer of an object, which the API server has to acknowledge; and how it is told which
+//! write it did not take.
 
 use std::sync::Arc;
 
@@ -15,7 +16,8 @@ use crate::k8s::error::is_conflict;
 use crate::k8s::finalizer;
 use crate::k8s::writes::{Refused, Write};
 
-/// Says that the API server did not take a finalizer. (What it says of a status that it did not take is told where that is written.)
+/// Says that the API server did not take a finalizer. (What it says of a status that it did not
+/// take is told where that is written.)
 pub async fn tell(ctx: &Context, object: Arc<Endpoint>, refused: &Refused) -> Next {
     if refused.write == Write::Finalizer {
         let mut reconciliation = Reconciliation::new(ctx, object);

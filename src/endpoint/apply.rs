@@ -26,7 +26,8 @@ use crate::k8s::caches::Endpoint;
 use crate::k8s::object_key::ObjectKey;
 use crate::k8s::patch::version_of;
 
-/// A call that was refused for its rate asks its line again after this; the line then knows for how long.
+/// A call that was refused for its rate asks its line again after this; the line then knows for how
+/// long.
 pub(super) const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What the steps are carried out with.
@@ -64,7 +65,8 @@ pub struct Applied<'p> {
     pub failed: bool,
     /// Whether something was learned that makes for another plan.
     pub learned: bool,
-    /// Whether AWS answered a create with an endpoint that is gone: it remembers the ClientToken. That confirms a deletion.
+    /// Whether AWS answered a create with an endpoint that is gone: it remembers the ClientToken.
+    /// That confirms a deletion.
     pub replayed: bool,
     /// Whether AWS may not be written for the object any more.
     pub forbidden: bool,
@@ -126,7 +128,8 @@ impl From<CallError> for StepError {
 /// Carries out the steps. One that is refused, or waits, holds up only those that wait for it.
 pub async fn apply<'p>(applier: &Applier<'_>, steps: &'p [Step]) -> Applied<'p> {
     let mut applied = Applied::default();
-    // Who gives no answer to one call takes half a minute for each: the others go in the next reconciliation.
+    // Who gives no answer to one call takes half a minute for each: the others go in the next
+    // reconciliation.
     let mut answers = true;
     for step in steps {
         if let Some(undone) = applied.progress.waits(step) {
@@ -200,7 +203,8 @@ pub async fn apply<'p>(applier: &Applier<'_>, steps: &'p [Step]) -> Applied<'p> 
     applied
 }
 
-/// The EC2 action whose line a step waits in; none for those in Kubernetes, and for deletes, which gather.
+/// The EC2 action whose line a step waits in; none for those in Kubernetes, and for deletes, which
+/// gather.
 pub(super) fn action(step: &Step) -> Option<&'static str> {
     let waits = step.is_in_aws() && !matches!(step, Step::DeleteEndpoint(_));
     waits.then(|| step.action())
@@ -382,7 +386,8 @@ impl Applier<'_> {
         if exists && !self.may_correct(name, &content) {
             return Ok(StepEnd::LeftAlone);
         }
-        // What has lost our label the cache does not show: that it was stored is remembered, so that no create is refused each time.
+        // What has lost our label the cache does not show: that it was stored is remembered, so
+        // that no create is refused each time.
         let exists = exists
             || self
                 .ctx
@@ -407,7 +412,8 @@ impl Applier<'_> {
         }
     }
 
-    /// Whether a Service that is there may be corrected: not where somebody changes it back each time.
+    /// Whether a Service that is there may be corrected: not where somebody changes it back each
+    /// time.
     fn may_correct(&self, name: &str, content: &ServiceContent) -> bool {
         let mut facts = observe::services(self.ctx, self.object, &self.object.status, None);
         facts.retain(|fact| fact.name == name);
@@ -437,8 +443,8 @@ impl Applier<'_> {
     }
 }
 
-/// Whether AWS says that there is no such rule to revoke; where IPv6 is not known at all, that it is no value for one
-/// (Terraform's `aws_security_group` meets both).
+/// Whether AWS says that there is no such rule to revoke; where IPv6 is not known at all, that it
+/// is no value for one (Terraform's `aws_security_group` meets both).
 fn is_no_rule(error: &CallError) -> bool {
     error.code == "InvalidPermission.NotFound"
         || (error.code == "InvalidParameterValue" && error.message.contains("remote-ipv6-range"))

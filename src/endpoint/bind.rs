@@ -1,9 +1,11 @@
-//! Binds an object to an account, a region, a network and a service before anything is made for it; and again when its spec is edited before
-//! there is an endpoint.
+//! Binds an object to an account, a region, a network and a service before anything is made for it;
+//! and again when its spec is edited before there is an endpoint.
 //!
-//! It is bound again in two writes. First it is made sure that nothing is left of what may have been made where it is bound: by the same path as a
-//! deletion, with nothing as what is desired. Only then is it unbound, under the next incarnation, and from there on it is as a new object is. A
-//! crash in between leaves it bound where it was, and the next reconcile finds the same difference.
+//! It is bound again in two writes. First it is made sure that nothing is left of what may have
+//! been made where it is bound: by the same path as a deletion, with nothing as what is desired.
+//! Only then is it unbound, under the next incarnation, and from there on it is as a new object is.
+//! A crash in between leaves it bound where it was, and the next reconcile finds the same
+//! difference.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -87,8 +89,9 @@ impl Move {
 }
 
 impl Reconciliation<'_> {
-    /// Compares the spec with what the object is bound to, and finds out whether it has to be bound again. Errors are what keeps the edit from being
-    /// carried out, where what is bound cannot stay either.
+    /// Compares the spec with what the object is bound to, and finds out whether it has to be bound
+    /// again. Errors are what keeps the edit from being carried out, where what is bound cannot
+    /// stay either.
     pub(super) fn compare_binding(&mut self, spec: Option<&VPCEndpointSpec>) -> Result<(), Findings> {
         let status = &self.object.status;
         let (Some(spec), Some(former)) = (spec, status::binding(status)) else {
@@ -115,7 +118,8 @@ impl Reconciliation<'_> {
         };
         let anew = match anew {
             Ok(anew) => anew,
-            // Nothing better can be chosen. What is bound says why it is not carried out, where that is so.
+            // Nothing better can be chosen. What is bound says why it is not carried out, where
+            // that is so.
             Err(finding) => {
                 self.agrees = false;
                 return if contradicts {
@@ -168,8 +172,9 @@ impl Reconciliation<'_> {
         }
     }
 
-    /// Before the first call that changes AWS: the finalizer, the AWSAccount's too, then account, region, network, service and incarnation, each
-    /// acknowledged; and before tags are set, their keys. False: what was resolved does not hold any more.
+    /// Before the first call that changes AWS: the finalizer, the AWSAccount's too, then account,
+    /// region, network, service and incarnation, each acknowledged; and before tags are set, their
+    /// keys. False: what was resolved does not hold any more.
     pub(super) async fn bind(
         &mut self,
         spec: Option<&VPCEndpointSpec>,
@@ -184,7 +189,8 @@ impl Reconciliation<'_> {
         keys.extend(status::tag_keys(desired));
         let is_whole = status.network.is_some() && status.vpc_endpoint_service_id.is_some();
         if status::binding(&status).is_some() {
-            // Of a tag that it set and does not know of, the operator would never take it away again.
+            // Of a tag that it set and does not know of, the operator would never take it away
+            // again.
             if keys.len() > status.tag_keys.len() || !(is_whole || status.vpc_endpoint_id.is_some()) {
                 status.tag_keys = keys.into_iter().collect();
                 status.network.get_or_insert_with(|| status::network(desired));
@@ -195,7 +201,8 @@ impl Reconciliation<'_> {
             }
             return Ok(true);
         }
-        // Reading AWS took its time: meanwhile the AWSAccount may have been deleted, suspended, or mapped to others.
+        // Reading AWS took its time: meanwhile the AWSAccount may have been deleted, suspended, or
+        // mapped to others.
         let _no_account_goes = self.ctx.shared.protection.while_binding().await;
         let still = self.resolve(spec).is_ok_and(|now| now == *resolved);
         let account = self.ctx.shared.caches.account(&resolved.binding.account);
@@ -234,7 +241,8 @@ impl Reconciliation<'_> {
         Ok(true)
     }
 
-    /// Nothing is left where the object is bound: the next reconcile finds it unbound, and binds it as its spec says now.
+    /// Nothing is left where the object is bound: the next reconcile finds it unbound, and binds it
+    /// as its spec says now.
     pub(super) async fn unbind(&mut self) -> Result<Next, kube::Error> {
         let mut status = self.object.status.clone();
         let account = status.account.as_ref().map(|account| account.name.clone());

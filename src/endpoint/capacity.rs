@@ -1,4 +1,5 @@
-//! Who may be bound to an AWSAccount that allows only so many endpoints: who is bound keeps its place, then the oldest.
+//! Who may be bound to an AWSAccount that allows only so many endpoints: who is bound keeps its
+//! place, then the oldest.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use crate::k8s::caches::{Caches, Endpoint};
 use crate::k8s::conditions::{self, READY};
 use crate::k8s::object_key::ObjectKey;
 
-/// Bindings that were let through and that the cache does not show yet, by AWSAccount: the objects, by UID.
+/// Bindings that were let through and that the cache does not show yet, by AWSAccount: the objects,
+/// by UID.
 #[derive(Clone, Default)]
 pub struct CapacityReservations {
     let_through: Arc<Mutex<HashMap<String, HashMap<String, ObjectKey>>>>,
@@ -27,9 +29,10 @@ impl CapacityReservations {
         });
     }
 
-    /// Lets an object through to be bound, or says that it has to wait; `claim`: whether its place is kept for it. That is for one of
-    /// which nothing but the binding is left to be written: what cannot be bound takes no place. Of the places, `without_object` are
-    /// taken by endpoints in AWS that no object stands for.
+    /// Lets an object through to be bound, or says that it has to wait; `claim`: whether its place
+    /// is kept for it. That is for one of which nothing but the binding is left to be written: what
+    /// cannot be bound takes no place. Of the places, `without_object` are taken by endpoints in
+    /// AWS that no object stands for.
     pub fn admit(
         &self,
         caches: &Caches,
@@ -79,8 +82,9 @@ impl CapacityReservations {
     }
 }
 
-/// Whether an object waits for room in an account: it waits for room, and of those that are bound to none the account is the only one
-/// that it can be bound to. (Of several that map its namespace, its spec names one, or it waits for an answer to that instead.)
+/// Whether an object waits for room in an account: it waits for room, and of those that are bound
+/// to none the account is the only one that it can be bound to. (Of several that map its namespace,
+/// its spec names one, or it waits for an answer to that instead.)
 fn waits(caches: &Caches, endpoint: &Endpoint, account: &str) -> bool {
     let is_full = || {
         let ready = conditions::find(&endpoint.status.conditions, READY);

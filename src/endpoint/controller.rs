@@ -1,4 +1,5 @@
-//! Feeds VPCEndpoints to their reconcile: how long they wait, and what each outcome means for the queue.
+//! Feeds VPCEndpoints to their reconcile: how long they wait, and what each outcome means for the
+//! queue.
 
 use std::sync::Arc;
 use std::time::Duration;

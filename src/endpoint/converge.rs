@@ -84,7 +84,8 @@ impl Rounds {
 }
 
 impl Reconciliation<'_> {
-    /// What AWS and Kubernetes hold for the object. None: what was observed had to be written down first, or is too old to act on.
+    /// What AWS and Kubernetes hold for the object. None: what was observed had to be written down
+    /// first, or is too old to act on.
     pub(super) async fn observe(
         &mut self,
         prepared: &Prepared,
@@ -99,7 +100,8 @@ impl Reconciliation<'_> {
         rounds.age = self.ctx.shared.settings.resync_interval;
         let seen = observe::found(self.ctx, region, &self.owner, &self.object, &status, desired.as_ref());
         if self.takes_over(&seen) {
-            // What the snapshot says of it may be outdated: another may own it by now, or have given it up.
+            // What the snapshot says of it may be outdated: another may own it by now, or have
+            // given it up.
             if let Some(consistent) = region.find(&self.owner, (None, None)).settles_at {
                 let left = consistent.saturating_duration_since(Instant::now());
                 return Err(Stop::Requeue(Next::NotBefore(left)));
@@ -108,7 +110,8 @@ impl Reconciliation<'_> {
                 region.invalidate();
                 return Ok(None);
             }
-            // What is to go when an object is bound again is never its own by its id: the schema would hold the spec to it.
+            // What is to go when an object is bound again is never its own by its id: the schema
+            // would hold the spec to it.
             if self.moving.is_none() {
                 self.acknowledge(&seen).await?;
                 return Ok(None);
@@ -185,7 +188,8 @@ impl Reconciliation<'_> {
         rounds: &mut Rounds,
     ) -> Result<Option<Applied<'p>>, Stop> {
         let Prepared { resolved, desired, .. } = prepared;
-        // That it is Ready for this generation is only what its status says; nothing is done on the strength of that.
+        // That it is Ready for this generation is only what its status says; nothing is done on the
+        // strength of that.
         if plan.steps.iter().any(Step::is_in_aws) {
             self.check_groups(access, desired.as_ref()).await?;
         }
@@ -283,7 +287,8 @@ impl Reconciliation<'_> {
         }
     }
 
-    /// Whether something was made for another object of this name, and this one finds it for the first time.
+    /// Whether something was made for another object of this name, and this one finds it for the
+    /// first time.
     fn takes_over(&self, seen: &Observed) -> bool {
         let status = &self.object.status;
         let is_found = |id: &str, known: &Option<String>, tags: &BTreeMap<String, String>| {
@@ -313,7 +318,8 @@ impl Reconciliation<'_> {
         })
     }
 
-    /// What was proven to be the object's is from now on known by its id, before its tags are written anew: they are a part of the proof.
+    /// What was proven to be the object's is from now on known by its id, before its tags are
+    /// written anew: they are a part of the proof.
     async fn acknowledge(&mut self, seen: &Observed) -> Result<(), kube::Error> {
         let mut status = self.object.status.clone();
         if let Some(fact) = seen.endpoint.owned() {
@@ -326,7 +332,8 @@ impl Reconciliation<'_> {
         Ok(())
     }
 
-    /// AWS has confirmed that the endpoint is gone: the next has another incarnation, persisted before it is used.
+    /// AWS has confirmed that the endpoint is gone: the next has another incarnation, persisted
+    /// before it is used.
     async fn count_deletion(&mut self) -> Result<(), kube::Error> {
         let mut status = self.object.status.clone();
         let gone = status.vpc_endpoint_id.clone();
@@ -346,8 +353,8 @@ impl Reconciliation<'_> {
         Ok(())
     }
 
-    /// Whether something of the object may be in AWS that neither a look nor its status shows: an answer may have been
-    /// lost, and EC2 is eventually consistent.
+    /// Whether something of the object may be in AWS that neither a look nor its status shows: an
+    /// answer may have been lost, and EC2 is eventually consistent.
     fn may_be_unseen(&self, seen: &Observed) -> bool {
         let status = &self.object.status;
         let is_found = !matches!(seen.endpoint, Lookup::Absent | Lookup::Unproven(..));

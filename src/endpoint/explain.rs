@@ -82,7 +82,8 @@ fn is_about_the_service(error: &CallError) -> bool {
     )
 }
 
-/// The action that AWS denied, which is not always the one that was called: a create that sets tags needs `ec2:CreateTags` too.
+/// The action that AWS denied, which is not always the one that was called: a create that sets tags
+/// needs `ec2:CreateTags` too.
 fn denied_action(error: &CallError) -> String {
     let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == ':' || c == '-';
     let said = error.message.split_once(DENIED_ACTION).map(|(_, rest)| {

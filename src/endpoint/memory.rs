@@ -1,4 +1,5 @@
-//! What is remembered of an object between reconciles, and may be lost: a restart only makes the operator more careful.
+//! What is remembered of an object between reconciles, and may be lost: a restart only makes the
+//! operator more careful.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,7 +45,8 @@ pub struct Memory {
     pub in_use_since: Option<Instant>,
     /// Since when AWS has been at work on the endpoint.
     pub pending_since: Option<Instant>,
-    /// The AWSAccount that it was resolved to when it was last reconciled; none where there was no single one, or nothing is known.
+    /// The AWSAccount that it was resolved to when it was last reconciled; none where there was no
+    /// single one, or nothing is known.
     pub resolved_to: Option<String>,
     /// The region in whose rate limiter it has a reservation.
     pub reserved_in: Option<AccountRegionKey>,
@@ -119,7 +121,8 @@ impl Memories {
         self.known(key, |memory| memory.writes.corrections.gone(service));
     }
 
-    /// The region in whose rate limiter an object has a reservation, to be cancelled: when that is asked for, or once its deletion is seen.
+    /// The region in whose rate limiter an object has a reservation, to be cancelled: when that is
+    /// asked for, or once its deletion is seen.
     pub fn take_reservation(&self, object: &Endpoint, deleted: bool) -> Option<AccountRegionKey> {
         self.with(object, |memory| {
             if deleted && std::mem::replace(&mut memory.is_leaving, true) {
@@ -129,7 +132,8 @@ impl Memories {
         })
     }
 
-    /// Ends the wait of an object, and has it believe the caches again. What was refused goes on waiting.
+    /// Ends the wait of an object, and has it believe the caches again. What was refused goes on
+    /// waiting.
     pub fn requeue(&self, key: &ObjectKey) {
         self.known(key, |memory| {
             memory.waits.requeue();
@@ -145,7 +149,8 @@ impl Memories {
         });
     }
 
-    /// How long an object still has to wait, unless a person asks for a resync now: that ends the wait, once a `poll`.
+    /// How long an object still has to wait, unless a person asks for a resync now: that ends the
+    /// wait, once a `poll`.
     pub fn wait(&self, object: &Endpoint, poll: Duration) -> Option<Duration> {
         self.with(object, |memory| {
             let left = memory.waits.left(object, poll);

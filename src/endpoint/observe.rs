@@ -78,7 +78,8 @@ fn known(status: &VPCEndpointStatus) -> (Option<EndpointId>, Option<GroupId>) {
     )
 }
 
-/// The Services that may be the object's: of the name that it wants, that status knows, that it has by default.
+/// The Services that may be the object's: of the name that it wants, that status knows, that it has
+/// by default.
 pub fn services(
     ctx: &Context,
     object: &Arc<Endpoint>,

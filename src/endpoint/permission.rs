@@ -1,5 +1,5 @@
-//! Whether AWS may still be written for an object: asked before each write, since what was resolved when the reconcile began
-//! may be revoked while it is under way.
+//! Whether AWS may still be written for an object: asked before each write, since what was resolved
+//! when the reconcile began may be revoked while it is under way.
 
 use std::sync::Arc;
 
@@ -11,9 +11,10 @@ use crate::aws::Permitted;
 use crate::settings::Mode;
 
 impl Reconciliation<'_> {
-    /// Resolves again, with the one AWSAccount that the object is bound to. Whatever has changed of what was resolved, its
-    /// mapping, its guardrails or its tags, the next reconcile starts from it. So it does where the spec was edited: what is
-    /// made for the former one may have to go, and another leader may look for it already.
+    /// Resolves again, with the one AWSAccount that the object is bound to. Whatever has changed of
+    /// what was resolved, its mapping, its guardrails or its tags, the next reconcile starts from
+    /// it. So it does where the spec was edited: what is made for the former one may have to go,
+    /// and another leader may look for it already.
     pub(super) fn permission(&self, spec: Option<&VPCEndpointSpec>, resolved: &Resolved) -> Permitted {
         let shared = self.ctx.shared.clone();
         let namespace = self.owner.namespace.clone();

@@ -1,4 +1,5 @@
-//! The stages before AWS is asked: resolve, desired, authorize. The controller, read-only mode and the subcommand `plan` share them.
+//! The stages before AWS is asked: resolve, desired, authorize. The controller, read-only mode and
+//! the subcommand `plan` share them.
 
 use kube::ResourceExt;
 use vpce_core::api::{DeletionPolicy, ENDPOINT_FINALIZER, KOPF_ANNOTATION_PREFIX, KOPF_FINALIZER, VPCEndpointSpec};
@@ -35,7 +36,8 @@ pub(super) struct Prepared {
     pub(super) resolved: Resolved,
     /// None where nothing is to be left.
     pub(super) desired: Option<Desired>,
-    /// What becomes of its resources once nothing is desired; or why that which it asks for is not done.
+    /// What becomes of its resources once nothing is desired; or why that which it asks for is not
+    /// done.
     deletion: Result<DeletionPolicy, Finding>,
 }
 
@@ -46,7 +48,8 @@ impl Prepared {
 }
 
 impl Reconciliation<'_> {
-    /// Resolves the account, completes the spec, and checks what it asks for against guardrails and settings.
+    /// Resolves the account, completes the spec, and checks what it asks for against guardrails and
+    /// settings.
     pub(super) fn prepare(&mut self) -> Result<Prepared, Stop> {
         if is_legacy(&self.object) {
             return Err(Findings::account(status::legacy_unsettled()).into());
@@ -138,7 +141,8 @@ impl Reconciliation<'_> {
         resolve::resolve(subject, &views)
     }
 
-    /// What the spec asks for. Where it may not ask for that any more, an endpoint that exists is observed and left as it is.
+    /// What the spec asks for. Where it may not ask for that any more, an endpoint that exists is
+    /// observed and left as it is.
     fn authorized(&self, spec: &VPCEndpointSpec, resolved: &mut Resolved) -> Result<Desired, Stop> {
         let bad_spec = |resolved: &Resolved, finding| Stop::bad_spec(&resolved.binding, finding);
         let (desired, allowed) = self

@@ -1,4 +1,5 @@
-//! What a reconcile would do for an object, without doing any of it: the same stages up to the plan.
+//! What a reconcile would do for an object, without doing any of it: the same stages up to the
+//! plan.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +30,8 @@ pub struct Preview {
     pub endpoint: Finding,
     /// How the Service stands.
     pub service: Finding,
-    /// What AWS does not know at the moment, though the status names it: it is asked again before it is believed gone.
+    /// What AWS does not know at the moment, though the status names it: it is asked again before
+    /// it is believed gone.
     pub unconfirmed: Vec<String>,
 }
 

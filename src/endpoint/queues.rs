@@ -1,4 +1,5 @@
-//! What is put into the queue of VPCEndpoints. What is gone, or has nothing to do in AWS any more, leaves every queue at once: its turns are those of others.
+//! What is put into the queue of VPCEndpoints. What is gone, or has nothing to do in AWS any more,
+//! leaves every queue at once: its turns are those of others.
 
 use std::sync::Arc;
 
@@ -31,8 +32,9 @@ fn object_ref(key: &ObjectKey) -> ObjectRef<Endpoint> {
     ObjectRef::new(&key.name).within(&key.namespace)
 }
 
-/// The objects that an AWSAccount matters to: those bound to it, and of those that are bound to none all but the ones that were last
-/// resolved to another AWSAccount, unless this one maps their namespace, too.
+/// The objects that an AWSAccount matters to: those bound to it, and of those that are bound to
+/// none all but the ones that were last resolved to another AWSAccount, unless this one maps their
+/// namespace, too.
 fn affected(ctx: &Context, account: &str) -> Vec<ObjectKey> {
     let caches = &ctx.shared.caches;
     let mut affected = caches.unbound();
@@ -61,7 +63,8 @@ pub fn has_settled(ctx: &Context, object: &Endpoint) {
     leave_lines(ctx, object, false);
 }
 
-/// Its deletion was asked for: what it waited to create it does not want any more. (What is deleted of it then has its own lines.)
+/// Its deletion was asked for: what it waited to create it does not want any more. (What is deleted
+/// of it then has its own lines.)
 pub fn is_being_deleted(ctx: &Context, object: &Endpoint) {
     leave_lines(ctx, object, true);
 }

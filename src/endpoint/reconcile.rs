@@ -16,7 +16,8 @@ use super::stop::Stop;
 use crate::k8s::caches::Endpoint;
 pub(crate) use crate::k8s::controller::Next;
 
-/// A reconciliation plans again after each change; one that still changes things after so many rounds goes on in the next.
+/// A reconciliation plans again after each change; one that still changes things after so many
+/// rounds goes on in the next.
 const MOST_ROUNDS: usize = 8;
 
 /// The reconciliation of one object.
@@ -31,7 +32,8 @@ pub(super) struct Reconciliation<'a> {
     pub(super) serves: bool,
     /// What would be done if anything might be changed.
     pub(super) planned_changes: Option<PlannedChanges>,
-    /// The spec was edited before there was an endpoint: nothing is desired where the object is bound.
+    /// The spec was edited before there was an endpoint: nothing is desired where the object is
+    /// bound.
     pub(super) moving: Option<Move>,
     /// Whether the spec, in this generation, agrees with what the object is bound to.
     pub(super) agrees: bool,

@@ -1,4 +1,5 @@
-//! What follows from a step that AWS or the API server refused: another way, a wait, and what is told meanwhile.
+//! What follows from a step that AWS or the API server refused: another way, a wait, and what is
+//! told meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -16,11 +17,12 @@ use crate::aws::error::CallError;
 use crate::aws::region::RefreshError;
 use crate::k8s::error::{is_conflict, words};
 
-/// What an earlier create made and was not found in this many times the time that a change takes to settle was deleted before
-/// anybody saw it.
+/// What an earlier create made and was not found in this many times the time that a change takes to
+/// settle was deleted before anybody saw it.
 const UNSEEN_SETTLES: u32 = 30;
 
-/// AWS takes away the network interfaces of an endpoint a while after the endpoint; so long its group may be in use.
+/// AWS takes away the network interfaces of an endpoint a while after the endpoint; so long its
+/// group may be in use.
 const INTERFACES_LINGER: Duration = Duration::from_secs(120);
 
 /// What follows from a step that AWS refused.
@@ -75,7 +77,8 @@ impl Applier<'_> {
             .with(self.object, |memory| learn(&mut memory.fallbacks))
     }
 
-    /// Whether what an earlier create made has been looked for so long, in whole reads of the region, that it must be gone.
+    /// Whether what an earlier create made has been looked for so long, in whole reads of the
+    /// region, that it must be gone.
     fn was_deleted_unseen(&self) -> bool {
         let since = self
             .ctx
@@ -188,7 +191,8 @@ impl Applier<'_> {
                 format!("{}: an earlier call was carried out; reading its result", error.code),
             )
         });
-        // What it made may be found at the next look; what is never found is not asked for at every poll.
+        // What it made may be found at the next look; what is never found is not asked for at every
+        // poll.
         let mut left = self.refused(step, Undone::Postponed, finding);
         left.retry = left.retry.max(Some(self.region.next_tick()));
         left.failed = false;

@@ -23,15 +23,18 @@ use crate::aws::sessions::Refusal;
 use crate::backoff::jitter;
 use crate::k8s::writes::Refused;
 
-/// A passing failure to read does not make a Ready object unready before it has lasted so many tries.
+/// A passing failure to read does not make a Ready object unready before it has lasted so many
+/// tries.
 const PATIENCE: u32 = 3;
-/// AWS says within minutes whether an endpoint comes up; what takes longer waits for a person, and is polled less often.
+/// AWS says within minutes whether an endpoint comes up; what takes longer waits for a person, and
+/// is polled less often.
 const POLL_OFTEN_FOR: Duration = Duration::from_secs(600);
 /// How many times less often.
 const POLL_SELDOM: u32 = 12;
 
 impl Reconciliation<'_> {
-    /// The role cannot be assumed: what exists stays as it was last seen, and what was Ready says that changes are paused.
+    /// The role cannot be assumed: what exists stays as it was last seen, and what was Ready says
+    /// that changes are paused.
     pub(super) async fn refused(&mut self, account: &str, refusal: &Refusal) -> Result<Next, kube::Error> {
         // The AWSAccount asks STS again, and wakes all who wait once it is let in.
         if crate::account::is_ready(&self.ctx.shared, account) {
@@ -39,7 +42,8 @@ impl Reconciliation<'_> {
         }
         let resync = self.ctx.shared.settings.resync_interval;
         let wait = refusal.retry_after() + jitter(resync);
-        // That STS does not answer for a moment concerns nobody who has what they want: the AWSAccount tells of it.
+        // That STS does not answer for a moment concerns nobody who has what they want: the
+        // AWSAccount tells of it.
         let passes = matches!(refusal, Refusal::Unavailable { .. }) && self.was_ready && !self.deleting;
         if passes {
             self.ctx.memories.failed(&self.object, resync);
@@ -186,7 +190,8 @@ impl Reconciliation<'_> {
     ) -> Result<Next, kube::Error> {
         let findings = Findings {
             account: Some(match &resolved.writes {
-                // That the operator is read-only is not the account's doing: what is as specified stays Ready.
+                // That the operator is read-only is not the account's doing: what is as specified
+                // stays Ready.
                 Writes::Frozen(finding) if finding.reason != Reason::ReadOnly => finding.clone(),
                 Writes::Frozen(_) | Writes::Allowed => status::account_resolved(&resolved.binding),
             }),
@@ -327,7 +332,8 @@ impl Reconciliation<'_> {
         Ok(())
     }
 
-    /// What is to be told of a Service that serves, though it is not as it was written, if that is news: what is summed up does not tell.
+    /// What is to be told of a Service that serves, though it is not as it was written, if that is
+    /// news: what is summed up does not tell.
     fn changed_service(&self, findings: &Findings) -> Option<Finding> {
         let found = findings.service.as_ref()?;
         let is_known =

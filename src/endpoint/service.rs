@@ -64,8 +64,8 @@ fn applied(service: &Service) -> Applied {
     Applied::parse(service.annotations().get(APPLIED_METADATA).map(String::as_str))
 }
 
-/// The Services of these names and those that the object controls, as facts: what the cache has, unless we wrote later than
-/// it knows. Those that are being deleted count as gone.
+/// The Services of these names and those that the object controls, as facts: what the cache has,
+/// unless we wrote later than it knows. Those that are being deleted count as gone.
 pub fn facts<'a>(
     caches: &Caches,
     object: &Endpoint,
@@ -76,7 +76,8 @@ pub fn facts<'a>(
     let namespace = object.namespace().unwrap_or_default();
     let uid = object.uid().unwrap_or_default();
     let own = caches.services_owned_by(&uid);
-    // No status may name a Service that is there: an edit, or our end, can come between making it and saying so.
+    // No status may name a Service that is there: an edit, or our end, can come between making it
+    // and saying so.
     let own = own
         .iter()
         .filter(|service| service.metadata.namespace.as_ref() == Some(&namespace));
@@ -142,7 +143,8 @@ impl Publication<'_> {
         }
     }
 
-    /// Its labels and annotations, ours among them. Null takes away what was set before and is wanted no more.
+    /// Its labels and annotations, ours among them. Null takes away what was set before and is
+    /// wanted no more.
     fn labels_and_annotations(&self, before: &Applied) -> (Value, Value) {
         let Metadata { labels, annotations } = self.metadata;
         let applied = Applied::from(self.metadata);
@@ -165,8 +167,8 @@ impl Publication<'_> {
     }
 }
 
-/// Creates the Service by POST unless it `exists`; where one exists, it is corrected if the object controls it, else left alone. (A
-/// forced apply would take over a stranger's.)
+/// Creates the Service by POST unless it `exists`; where one exists, it is corrected if the object
+/// controls it, else left alone. (A forced apply would take over a stranger's.)
 pub async fn publish(
     client: &Client,
     object: &Endpoint,
@@ -263,7 +265,8 @@ fn without_nulls(object: Value) -> Map<String, Value> {
     }
 }
 
-/// Deletes a Service, if it is still the one that the cache knows; gives the version that was deleted.
+/// Deletes a Service, if it is still the one that the cache knows; gives the version that was
+/// deleted.
 pub async fn delete(client: &Client, caches: &Caches, object: &Endpoint, name: &str) -> Result<u64, kube::Error> {
     let namespace = object.namespace().unwrap_or_default();
     let api: Api<Service> = Api::namespaced(client.clone(), &namespace);

@@ -1,4 +1,5 @@
-//! What the object says of itself: findings become conditions, and are written only when something changed.
+//! What the object says of itself: findings become conditions, and are written only when something
+//! changed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -43,8 +44,9 @@ impl Findings {
         }
     }
 
-    /// What Ready says: the first part that is not as it should be; else how to connect. What only pauses changes does not take away that
-    /// the endpoint serves as the spec says: Ready stays true then, and says until when. docs/concepts.md has the rule.
+    /// What Ready says: the first part that is not as it should be; else how to connect. What only
+    /// pauses changes does not take away that the endpoint serves as the spec says: Ready stays
+    /// true then, and says until when. docs/concepts.md has the rule.
     pub fn summary(&self, standing: Standing) -> Finding {
         let parts = [&self.account, &self.endpoint, &self.service];
         let Some(bad) = parts.into_iter().flatten().find(|finding| !finding.ok) else {
@@ -69,7 +71,8 @@ impl Findings {
             (None, None) => standing.was_ready,
             (endpoint, service) => [endpoint, service].into_iter().flatten().all(|finding| finding.ok),
         };
-        // Guardrails that were tightened pause changes; an edit that they do not allow is not carried out, whatever it would change in AWS.
+        // Guardrails that were tightened pause changes; an edit that they do not allow is not
+        // carried out, whatever it would change in AWS.
         let is_edit = bad.reason == Reason::NotAllowed && !standing.was_ready;
         Finding {
             ok: is_of_account && bad.reason.only_pauses() && is_carried_out && !is_edit,
@@ -147,7 +150,8 @@ pub fn next_incarnation(status: &mut VPCEndpointStatus) {
     status.network_interface_ids.clear();
 }
 
-/// Takes over what was observed; `was_ready` says whether the object was Ready, for this generation, before.
+/// Takes over what was observed; `was_ready` says whether the object was Ready, for this
+/// generation, before.
 pub fn take_over(
     status: &mut VPCEndpointStatus,
     observed: &Observed,
@@ -156,7 +160,8 @@ pub fn take_over(
     findings: &Findings,
     was_ready: bool,
 ) {
-    // Of what is not the object's own nothing is told: the id may be one that somebody else put into the status.
+    // Of what is not the object's own nothing is told: the id may be one that somebody else put
+    // into the status.
     if let Lookup::Owned(fact) = &observed.endpoint {
         let mut names = fact.dns_names.clone();
         names.sort();
@@ -189,8 +194,9 @@ pub fn take_over(
     let Some(desired) = desired else {
         return;
     };
-    // A key that is no longer wanted is forgotten when no tag has it any more: taking it away may have failed, or waits.
-    // What is not in sight may have it, and what was tagged just now may be shown without.
+    // A key that is no longer wanted is forgotten when no tag has it any more: taking it away may
+    // have failed, or waits. What is not in sight may have it, and what was tagged just now may be
+    // shown without.
     let Attachment::Interface(Interface { groups, .. }) = &desired.attachment;
     let own_group = matches!(groups, Groups::Own(_));
     let in_sight = observed.endpoint.owned().is_some() && (observed.group.owned().is_some() || !own_group);
@@ -210,7 +216,8 @@ pub fn take_over(
             name: service.name.clone(),
             host: format!("{}.{namespace}.svc", service.name),
         }),
-        // Kept until its Service is deleted: it may have another name than the one that is wanted now.
+        // Kept until its Service is deleted: it may have another name than the one that is wanted
+        // now.
         _ if observed.services.iter().any(|service| service.ours) => status.service.take(),
         _ => None,
     };
@@ -222,8 +229,8 @@ pub fn tag_keys(desired: &Desired) -> BTreeSet<String> {
     desired.tags.keys().filter(users).cloned().collect()
 }
 
-/// Puts the findings into the conditions; says whether Ready says something else than before: another reason, or of what a person should know other
-/// words.
+/// Puts the findings into the conditions; says whether Ready says something else than before:
+/// another reason, or of what a person should know other words.
 pub fn set_conditions(
     status: &mut VPCEndpointStatus,
     findings: &Findings,
@@ -318,8 +325,9 @@ pub fn was_serving(status: &VPCEndpointStatus) -> bool {
     status.vpc_endpoint_id.is_some() && state == Some(State::Available)
 }
 
-/// Writes a status if it differs. Only if the object is still as we know it: a status that was made from an older one
-/// must not undo a newer one. Where the API server refuses it, or would only change it again, an event tells: the status cannot.
+/// Writes a status if it differs. Only if the object is still as we know it: a status that was made
+/// from an older one must not undo a newer one. Where the API server refuses it, or would only
+/// change it again, an event tells: the status cannot.
 pub async fn write(
     ctx: &Context,
     object: &Arc<Endpoint>,

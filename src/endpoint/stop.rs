@@ -1,4 +1,5 @@
-//! Why a reconcile ends before its plan is carried out. `?` carries it out of any stage; here it becomes findings and a requeue.
+//! Why a reconcile ends before its plan is carried out. `?` carries it out of any stage; here it
+//! becomes findings and a requeue.
 
 use vpce_core::conditions::{EventKind, Finding, Reason};
 use vpce_core::resolve::Binding;
@@ -16,7 +17,8 @@ pub(super) enum Stop {
     Requeue(Next),
     /// What the object says, or what it is bound to, has to change first.
     Findings(Box<Findings>),
-    /// It is being deleted, and was never bound, for this reason: nothing can have been made for it.
+    /// It is being deleted, and was never bound, for this reason: nothing can have been made for
+    /// it.
     NeverBound(Finding),
     /// The AWS account is closed: what was made there is left to it.
     Decommissioned(Finding),

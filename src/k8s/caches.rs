@@ -1,5 +1,5 @@
-//! The objects that are watched, as the API server last told of them, and the questions that are asked about them: each is answered from an
-//! index, never by going through all objects.
+//! The objects that are watched, as the API server last told of them, and the questions that are
+//! asked about them: each is answered from an index, never by going through all objects.
 
 mod indexed;
 #[cfg(test)]
@@ -274,7 +274,8 @@ fn maps(account: &Account, namespace: &str, labels: &BTreeMap<String, String>) -
     spec.is_some_and(|spec| tenancy::maps(spec, namespace, Some(labels)))
 }
 
-/// The kinds whose caches have been filled once. (A store's own `wait_until_ready` wakes only one of those who wait.)
+/// The kinds whose caches have been filled once. (A store's own `wait_until_ready` wakes only one
+/// of those who wait.)
 #[derive(Clone)]
 pub(crate) struct CacheSync(Arc<watch::Sender<BTreeSet<&'static str>>>);
 

@@ -1,4 +1,5 @@
-//! Conditions, as Kubernetes' API conventions have them: the time of the last transition stays until the status changes.
+//! Conditions, as Kubernetes' API conventions have them: the time of the last transition stays
+//! until the status changes.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;

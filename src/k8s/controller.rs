@@ -1,4 +1,5 @@
-//! Feeds objects of one kind to their reconcile, whatever happens in it: deadlines, panics, conflicts, and what each counts as.
+//! Feeds objects of one kind to their reconcile, whatever happens in it: deadlines, panics,
+//! conflicts, and what each counts as.
 
 use std::convert::Infallible;
 use std::fmt::Debug;
@@ -37,7 +38,8 @@ pub(crate) enum Next {
 }
 
 impl Next {
-    /// The same, or after this time if that is sooner. Who has something to try again is not woken for less.
+    /// The same, or after this time if that is sooner. Who has something to try again is not woken
+    /// for less.
     pub(crate) fn not_after(self, time: Duration) -> Self {
         match self {
             Self::After(other) | Self::NotBefore(other) => Self::NotBefore(time.min(other)),
@@ -95,8 +97,8 @@ pub(crate) trait Reconciler: Send + Sync + 'static {
     fn ended(&self, object: &Self::Object, next: Next) -> Action;
 }
 
-/// The objects of a kind whose spec, annotations or finalizers change, as their watch tells of them; `observe` is told of each event once
-/// the cache has taken it in.
+/// The objects of a kind whose spec, annotations or finalizers change, as their watch tells of
+/// them; `observe` is told of each event once the cache has taken it in.
 pub(crate) fn watched<K, F>(
     client: &Client,
     metrics: &Metrics,

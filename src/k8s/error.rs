@@ -10,8 +10,8 @@ pub(crate) fn is_already_exists(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.is_already_exists())
 }
 
-/// Whether the object has changed, or is another: what an update, a patch or a delete is answered with that says of which version or UID
-/// it is.
+/// Whether the object has changed, or is another: what an update, a patch or a delete is answered
+/// with that says of which version or UID it is.
 pub(crate) fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.is_conflict())
 }

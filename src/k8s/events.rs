@@ -1,7 +1,8 @@
 //! Publishes events on objects, without holding up a reconcile.
 //!
-//! kube's recorder joins what has the same reason into one event, which keeps the words of the first. Here the words are what an event is for,
-//! so each thing that is said of an object has its own: its name is made of them, which makes one of what is said again, by whichever replica and
+//! kube's recorder joins what has the same reason into one event, which keeps the words of the
+//! first. Here the words are what an event is for, so each thing that is said of an object has its
+//! own: its name is made of them, which makes one of what is said again, by whichever replica and
 //! after whichever restart.
 
 use std::collections::HashMap;
@@ -32,8 +33,8 @@ const CUT: &str = "...";
 const LONGEST_NAME: usize = 200;
 /// Events on cluster-scoped objects are kept here: the convention of Kubernetes.
 const OF_CLUSTER_SCOPED: &str = "default";
-/// What many endpoints meet is told on their AWSAccount again after this, for as long as they meet it. The API server keeps an event for an hour
-/// after it was told last.
+/// What many endpoints meet is told on their AWSAccount again after this, for as long as they meet
+/// it. The API server keeps an event for an hour after it was told last.
 const REMIND: Duration = Duration::from_secs(600);
 
 /// Publishes events.
@@ -66,8 +67,8 @@ impl Events {
         self.send(&reference, name, kind, (reason, action, note));
     }
 
-    /// Publishes a Warning on an AWSAccount of what its endpoints meet: by the first that meets it, in whose words it is. `about` tells apart what
-    /// has the same reason.
+    /// Publishes a Warning on an AWSAccount of what its endpoints meet: by the first that meets it,
+    /// in whose words it is. `about` tells apart what has the same reason.
     pub(crate) fn publish_of_many(&self, account: &Account, reason: &str, about: &str, note: &str) {
         let reference = account.object_ref(&());
         let name = event_name(&reference, EventKind::Warning, reason, about);
@@ -139,7 +140,8 @@ async fn write(api: &Api<Event>, name: &str, event: &Event) -> Result<(), kube::
         created => return created.map(|_| ()),
     }
     let params = PatchParams::default();
-    // A patch that changes nothing answers with what is there: the operator may not read events otherwise.
+    // A patch that changes nothing answers with what is there: the operator may not read events
+    // otherwise.
     let told = api.patch(name, &params, &Patch::Merge(json!({}))).await?;
     let count = told.series.map_or(1, |series| series.count);
     let series = json!({"series": {"count": count.saturating_add(1), "lastObservedTime": MicroTime(Timestamp::now())}});

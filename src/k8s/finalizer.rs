@@ -1,5 +1,5 @@
-//! Adds and removes our finalizers. kube's own helper drops a finalizer on any `Ok` from a clean-up; ours goes only when
-//! nothing is left.
+//! Adds and removes our finalizers. kube's own helper drops a finalizer on any `Ok` from a
+//! clean-up; ours goes only when nothing is left.
 
 use std::fmt::Debug;
 
@@ -34,8 +34,9 @@ where
     set(api, object, names).await
 }
 
-/// All finalizers of an object: those of others stay in the list. Of a long one not all are kept in memory, so it is asked
-/// for; should it have changed meanwhile, the write that follows is a conflict.
+/// All finalizers of an object: those of others stay in the list. Of a long one not all are kept in
+/// memory, so it is asked for; should it have changed meanwhile, the write that follows is a
+/// conflict.
 async fn all<K>(api: &Api<K>, object: &K) -> Result<Vec<String>, kube::Error>
 where
     K: Resource + Clone + DeserializeOwned + Debug,

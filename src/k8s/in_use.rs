@@ -1,4 +1,5 @@
-//! In-use protection: an AWSAccount carries its finalizer before anything is bound to it, and loses it only while nothing is being bound.
+//! In-use protection: an AWSAccount carries its finalizer before anything is bound to it, and loses
+//! it only while nothing is being bound.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use super::caches::{Account, Endpoint, is_bound_to};
 use super::writes::{Refused, Write, Writes};
 use super::{finalizer, pages};
 
-/// The watch has shown a finalizer long before; should it not, adding it again is a conflict, and tried anew.
+/// The watch has shown a finalizer long before; should it not, adding it again is a conflict, and
+/// tried anew.
 const SHOWN_WITHIN: Duration = Duration::from_secs(60);
 
 /// Keeps what binds objects and what removes the finalizers of AWSAccounts out of each other's way.
@@ -68,7 +70,8 @@ impl Protection {
         })
     }
 
-    /// Removes the finalizer of an AWSAccount that is being deleted, if nothing is bound to it; from then on nothing will be.
+    /// Removes the finalizer of an AWSAccount that is being deleted, if nothing is bound to it;
+    /// from then on nothing will be.
     pub(crate) async fn remove_finalizer(&self, account: &Account) -> Result<bool, kube::Error> {
         let _nothing_is_bound = self.door.write().await;
         if !self.is_unused(&account.name_any()).await? {
@@ -86,7 +89,8 @@ impl Protection {
         Ok(true)
     }
 
-    /// Whether the API server agrees that nothing uses an AWSAccount: the cache may be a moment behind.
+    /// Whether the API server agrees that nothing uses an AWSAccount: the cache may be a moment
+    /// behind.
     async fn is_unused(&self, account: &str) -> Result<bool, kube::Error> {
         let endpoints: Api<Endpoint> = Api::all(self.client.clone());
         let all = pages::all(&endpoints).await?;

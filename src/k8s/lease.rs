@@ -1,9 +1,11 @@
-//! One leader at a time: a Lease that is renewed well before others may take it, or the process ends.
+//! One leader at a time: a Lease that is renewed well before others may take it, or the process
+//! ends.
 //!
-//! The rules are those of client-go's leader election. Every write carries the resourceVersion of what was read, so that
-//! of two who reach for the Lease one is refused; how old it is goes by one's own clock, from when its last renewal was
-//! seen, so that clocks need not agree. The leader gives up when it could not renew for two thirds of the Lease's time,
-//! before anybody else may take it. (kube-lease-manager goes on leading after a renewal failed, and kube-leader-election
+//! The rules are those of client-go's leader election. Every write carries the resourceVersion of
+//! what was read, so that of two who reach for the Lease one is refused; how old it is goes by
+//! one's own clock, from when its last renewal was seen, so that clocks need not agree. The leader
+//! gives up when it could not renew for two thirds of the Lease's time, before anybody else may
+//! take it. (kube-lease-manager goes on leading after a renewal failed, and kube-leader-election
 //! compares the clocks of two machines.)
 
 use std::time::{Duration, Instant};
@@ -23,7 +25,8 @@ pub(crate) struct LeaseConfig {
     pub(crate) namespace: String,
     /// The Lease's name.
     pub(crate) name: String,
-    /// The pod's name. Should its container start again, the new one goes on at once: the old one is gone.
+    /// The pod's name. Should its container start again, the new one goes on at once: the old one
+    /// is gone.
     pub(crate) pod: String,
     /// A leader that has not renewed for so long may be replaced.
     pub(crate) duration: Duration,
@@ -59,7 +62,8 @@ pub(crate) enum Lost {
 pub(crate) struct Leadership {
     api: Api<Lease>,
     config: LeaseConfig,
-    /// The pod, and which of its processes: no other, whatever its pod is called, takes this one's renewals for its own.
+    /// The pod, and which of its processes: no other, whatever its pod is called, takes this one's
+    /// renewals for its own.
     identity: String,
     lease: Lease,
     /// When the last renewal that was taken was sent.
@@ -154,7 +158,8 @@ async fn take(
     }
 }
 
-/// A Lease as it was stored, if whoever wrote it holds it: an admission controller may have changed it.
+/// A Lease as it was stored, if whoever wrote it holds it: an admission controller may have changed
+/// it.
 fn held(stored: Lease, identity: &str) -> Result<Lease, kube::Error> {
     let holder = holder(&stored);
     if holder == Some(identity) {
@@ -224,7 +229,8 @@ impl Leadership {
                 self.renewed = sent;
                 Ok(Ok(()))
             }
-            // Somebody has written it: ourselves, where an answer was lost, a person, or the next leader.
+            // Somebody has written it: ourselves, where an answer was lost, a person, or the next
+            // leader.
             Err(error) if is_conflict(&error) || is_not_found(&error) => {
                 let Some(there) = self.api.get_opt(&self.config.name).await? else {
                     return Ok(Err(Lost::Deleted));

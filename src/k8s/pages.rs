@@ -1,5 +1,5 @@
-//! Lists are read in pages: a list in one piece is in memory as often as three times at once, and how large its objects are
-//! is not ours to say.
+//! Lists are read in pages: a list in one piece is in memory as often as three times at once, and
+//! how large its objects are is not ours to say.
 
 use std::fmt::Debug;
 
@@ -7,8 +7,8 @@ use kube::api::{Api, ListParams};
 use kube::runtime::watcher;
 use serde::de::DeserializeOwned;
 
-/// So many objects are in a page. One has at most 1.5 MiB, and several kinds are listed at once; 10,000 small ones are
-/// listed within seconds.
+/// So many objects are in a page. One has at most 1.5 MiB, and several kinds are listed at once;
+/// 10,000 small ones are listed within seconds.
 pub(crate) const SIZE: u32 = 10;
 
 /// How a watch lists what there is when it begins.

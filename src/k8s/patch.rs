@@ -1,5 +1,5 @@
-//! How a status is written: by a merge patch that replaces it. A server-side apply would fail for an object whose spec does not
-//! fit the schema, which is one that has to say so.
+//! How a status is written: by a merge patch that replaces it. A server-side apply would fail for
+//! an object whose spec does not fit the schema, which is one that has to say so.
 
 use kube::Resource;
 use kube::api::PatchParams;

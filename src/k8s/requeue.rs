@@ -18,17 +18,21 @@ pub(crate) type Enqueue = Arc<dyn Fn(ObjectKey) + Send + Sync>;
 /// What a controller is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// Reconcile this object now, whatever time it was to wait. What was refused to it is tried again in its own time.
+    /// Reconcile this object now, whatever time it was to wait. What was refused to it is tried
+    /// again in its own time.
     Requeue(ObjectKey),
     /// Reconcile this object now, and try again what was refused to it.
     Enqueue(ObjectKey),
-    /// An AWSAccount has changed: reconcile the objects that it matters to, as [`Request::Enqueue`] does.
+    /// An AWSAccount has changed: reconcile the objects that it matters to, as [`Request::Enqueue`]
+    /// does.
     AccountChanged(String),
-    /// The labels of a Namespace have changed, by which AWSAccounts select it: reconcile the objects in it, as [`Request::Enqueue`] does.
+    /// The labels of a Namespace have changed, by which AWSAccounts select it: reconcile the
+    /// objects in it, as [`Request::Enqueue`] does.
     NamespaceChanged(String),
 }
 
-/// Puts objects into the queues of their controllers. What is asked for of a kind without a queue is dropped.
+/// Puts objects into the queues of their controllers. What is asked for of a kind without a queue
+/// is dropped.
 #[derive(Clone, Default)]
 pub(crate) struct Requeuer(Arc<Mutex<HashMap<Cow<'static, str>, UnboundedSender<Request>>>>);
 

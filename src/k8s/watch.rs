@@ -23,7 +23,8 @@ pub(crate) fn marks<K>(filled: &CacheSync, kind: &'static str) -> impl FnMut(&Ev
     }
 }
 
-/// A watch that counts its errors and starts again after them: whoever reads it passes over them, and never ends.
+/// A watch that counts its errors and starts again after them: whoever reads it passes over them,
+/// and never ends.
 pub(crate) fn watch_kind<K>(
     metrics: &Metrics,
     kind: &'static str,
@@ -38,7 +39,8 @@ where
         let mut watch = watch.unwrap_or_else(|| watcher(api.clone(), config.clone()).boxed());
         async move {
             let event = watch.next().await?;
-            // Told by an event that what it knows is compacted, kube's watcher lists anew; told by the HTTP status, it asks the same for ever.
+            // Told by an event that what it knows is compacted, kube's watcher lists anew; told by
+            // the HTTP status, it asks the same for ever.
             let gone = matches!(
                 &event,
                 Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) if status.code == 410

@@ -1,5 +1,5 @@
-//! Writes to the API server that it refused, or took and changed: an admission controller is in the way. They are told, and tried again more and more
-//! slowly, whatever wakes the object meanwhile.
+//! Writes to the API server that it refused, or took and changed: an admission controller is in the
+//! way. They are told, and tried again more and more slowly, whatever wakes the object meanwhile.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +18,8 @@ use crate::k8s::error;
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 /// Without a refusal for so long, the next is a first one.
 const OVER_AFTER: Duration = Duration::from_secs(120);
-/// What was stored otherwise may have to be undone before it is tried again: waits are so many times as long.
+/// What was stored otherwise may have to be undone before it is tried again: waits are so many
+/// times as long.
 const STORED_OTHERWISE: u32 = 3;
 /// From then on: at most three tries of one write a minute.
 const SHORTEST_WAIT: Duration = Duration::from_secs(20);
@@ -131,7 +132,8 @@ impl Writes {
         })
     }
 
-    /// Takes note of how a write ended: gives an error where it was refused. `most` is the longest wait.
+    /// Takes note of how a write ended: gives an error where it was refused. `most` is the longest
+    /// wait.
     fn note<T>(
         &self,
         object: &impl Resource,
@@ -159,8 +161,8 @@ impl Writes {
         }
     }
 
-    /// Makes a write, unless it has to wait: an error where it was refused, or where `amiss` says that it is stored otherwise than it was
-    /// written.
+    /// Makes a write, unless it has to wait: an error where it was refused, or where `amiss` says
+    /// that it is stored otherwise than it was written.
     pub(crate) async fn acknowledged<T>(
         &self,
         object: &impl Resource,
@@ -208,7 +210,8 @@ impl Writes {
         }
     }
 
-    /// Whether a status would only be changed again as it was before: it is stored as the API server made it of the same.
+    /// Whether a status would only be changed again as it was before: it is stored as the API
+    /// server made it of the same.
     pub(crate) fn would_be_changed_again(
         &self,
         object: &impl Resource,
@@ -223,7 +226,8 @@ impl Writes {
         })
     }
 
-    /// Compares a status with what was stored of it. The names of the fields that differ, where that is news.
+    /// Compares a status with what was stored of it. The names of the fields that differ, where
+    /// that is news.
     pub(crate) fn compare(
         &self,
         object: &impl Resource,
@@ -267,8 +271,8 @@ impl Writes {
     }
 }
 
-/// What the API server said where it refused a write, whatever the code; none where it did not: the object has changed or is gone, or nobody
-/// answered.
+/// What the API server said where it refused a write, whatever the code; none where it did not: the
+/// object has changed or is gone, or nobody answered.
 pub(crate) fn words(error: &kube::Error) -> Option<String> {
     match error {
         kube::Error::Api(status) if matches!(status.code, 404 | 409) => None,
@@ -277,7 +281,8 @@ pub(crate) fn words(error: &kube::Error) -> Option<String> {
     }
 }
 
-/// How long to wait after so many refusals in a row; `most` at the most, where that is not too short.
+/// How long to wait after so many refusals in a row; `most` at the most, where that is not too
+/// short.
 pub(crate) fn wait(failures: u32, most: Duration) -> Duration {
     if failures <= 1 {
         return FIRST_WAIT;

@@ -1,5 +1,6 @@
-//! Who may read /metrics: whom the API server knows by their bearer token (TokenReview), and lets get `/metrics` (SubjectAccessReview). It is what
-//! controller-runtime's `WithAuthenticationAndAuthorization` does, so the same ClusterRoles serve.
+//! Who may read /metrics: whom the API server knows by their bearer token (TokenReview), and lets
+//! get `/metrics` (SubjectAccessReview). It is what controller-runtime's
+//! `WithAuthenticationAndAuthorization` does, so the same ClusterRoles serve.
 
 use std::time::{Duration, Instant};
 

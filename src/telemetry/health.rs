@@ -1,4 +1,5 @@
-//! Serves `/healthz` and `/readyz` for the kubelet: on a port of their own, so that no scrape keeps a probe waiting, and open to everybody.
+//! Serves `/healthz` and `/readyz` for the kubelet: on a port of their own, so that no scrape keeps
+//! a probe waiting, and open to everybody.
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use tokio::sync::watch;
 
 use super::server;
 
-/// How the main loop shows that it is alive: it beats, and `/healthz` fails once no beat came for too long.
+/// How the main loop shows that it is alive: it beats, and `/healthz` fails once no beat came for
+/// too long.
 #[derive(Debug, Clone)]
 pub(crate) struct Heartbeat {
     started: Instant,

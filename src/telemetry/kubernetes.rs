@@ -1,4 +1,5 @@
-//! Counts and traces the requests that the Kubernetes client makes, as a layer around its HTTP service.
+//! Counts and traces the requests that the Kubernetes client makes, as a layer around its HTTP
+//! service.
 
 use std::task::{Context, Poll};
 
@@ -10,7 +11,8 @@ use tracing::{Instrument, Span};
 
 use super::Metrics;
 
-/// Put around a client's service (`kube::client::ClientBuilder::with_layer`), counts every request to the API server.
+/// Put around a client's service (`kube::client::ClientBuilder::with_layer`), counts every request
+/// to the API server.
 #[derive(Clone)]
 pub(crate) struct CountRequests {
     metrics: Metrics,
@@ -86,12 +88,14 @@ where
 #[derive(Debug, PartialEq, Eq)]
 struct Asked {
     verb: &'static str,
-    /// The plural, `/status` or another subresource included; empty where the path is none of a resource.
+    /// The plural, `/status` or another subresource included; empty where the path is none of a
+    /// resource.
     resource: String,
 }
 
 impl Asked {
-    /// Reads `/api/v1/...` and `/apis/<group>/<version>/...`, each with or without `namespaces/<namespace>/`.
+    /// Reads `/api/v1/...` and `/apis/<group>/<version>/...`, each with or without
+    /// `namespaces/<namespace>/`.
     fn of(method: &Method, path: &str, query: Option<&str>) -> Self {
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         let rest = match parts.as_slice() {
@@ -125,8 +129,9 @@ impl Asked {
         Self { verb, resource }
     }
 
-    /// The request in traces, in the words of OpenTelemetry's semantic conventions for HTTP clients. What no reconcile asks for,
-    /// watches above all, would be a trace of its own that says nothing, and is none.
+    /// The request in traces, in the words of OpenTelemetry's semantic conventions for HTTP
+    /// clients. What no reconcile asks for, watches above all, would be a trace of its own that
+    /// says nothing, and is none.
     fn span(&self, method: &Method, path: &str) -> Span {
         if Span::current().is_none() {
             return Span::none();

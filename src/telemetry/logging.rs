@@ -59,14 +59,14 @@ pub(crate) enum Error {
     Taken(#[from] TryInitError),
 }
 
-/// What libraries say of every connection and request tells nothing of endpoints. A directive that names such a module
-/// brings it back, unless it is one of AWS's SDK.
+/// What libraries say of every connection and request tells nothing of endpoints. A directive that
+/// names such a module brings it back, unless it is one of AWS's SDK.
 const QUIET: &str = "hyper=warn,hyper_util=warn,h2=warn,tower=warn,rustls=warn,aws_config=warn,aws_runtime=warn,\
                      aws_sdk_ec2=warn,aws_sdk_sts=warn,aws_smithy_runtime=warn,aws_smithy_runtime_api=warn,\
                      aws_smithy_http_client=warn,kube_client=warn";
 
-/// The SDK writes AWS's answers as they came, and what AWS says of a wrong signature shows a session's token: nothing brings
-/// that back.
+/// The SDK writes AWS's answers as they came, and what AWS says of a wrong signature shows a
+/// session's token: nothing brings that back.
 fn is_discreet(event: &Metadata<'_>) -> bool {
     *event.level() <= Level::WARN || !event.target().starts_with("aws_")
 }
@@ -120,7 +120,8 @@ fn filter(level: &str) -> Result<EnvFilter, Error> {
         .map(str::trim)
         .filter(|word| !word.is_empty())
         .collect();
-    // EnvFilter takes any single word for a module of that name: a level with a slip of the pen would be one that logs nothing.
+    // EnvFilter takes any single word for a module of that name: a level with a slip of the pen
+    // would be one that logs nothing.
     let is_odd = |word: &&&str| !word.contains(['=', '[']) && word.parse::<LevelFilter>().is_err();
     if let Some(word) = words.iter().find(is_odd).or(words.is_empty().then_some(&"")) {
         return Err(Error::Word {
@@ -157,9 +158,10 @@ where
     Ok((lines.with_filter(filter.and(filter_fn(is_discreet))), level))
 }
 
-/// One JSON object an event: time, level, target and message, then the fields of the event and of all spans around it
-/// side by side, so that `select(.namespace == "a" and .name == "b")` finds an endpoint's story. (tracing-subscriber's own
-/// format keeps a span's fields in an object of their own, where a field called `name` meets the span's name.)
+/// One JSON object an event: time, level, target and message, then the fields of the event and of
+/// all spans around it side by side, so that `select(.namespace == "a" and .name == "b")` finds an
+/// endpoint's story. (tracing-subscriber's own format keeps a span's fields in an object of their
+/// own, where a field called `name` meets the span's name.)
 struct FlatJson;
 
 /// The keys that every line has; a field of that name gives way.

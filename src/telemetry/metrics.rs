@@ -14,28 +14,31 @@ use vpce_core::api::AWSAccount;
 
 use super::objects::{self, ObjectSeries, Objects, Sources};
 
-/// Upper edges for one AWS call, in seconds. EC2 answers a describe in some 50 ms and a create in a second or two; beyond
-/// ten seconds a call is about to run into its timeout.
+/// Upper edges for one AWS call, in seconds. EC2 answers a describe in some 50 ms and a create in a
+/// second or two; beyond ten seconds a call is about to run into its timeout.
 const AWS_REQUEST_SECONDS: &[f64] = &[0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// Upper edges for the wait for a token, in seconds. A call that finds a token does not wait; a hundred creates at 0.3 a
-/// second take 320 s; an alert asks for ten minutes, so that is an edge.
+/// Upper edges for the wait for a token, in seconds. A call that finds a token does not wait; a
+/// hundred creates at 0.3 a second take 320 s; an alert asks for ten minutes, so that is an edge.
 const QUEUE_WAIT_SECONDS: &[f64] = &[0.1, 1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 3600.0];
 
-/// Upper edges for one reconcile, in seconds: a millisecond where the caches answer, seconds where AWS is called.
+/// Upper edges for one reconcile, in seconds: a millisecond where the caches answer, seconds where
+/// AWS is called.
 const RECONCILE_SECONDS: &[f64] = &[0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
-/// Upper edges for the way from applied to Ready, in seconds. AWS takes one to five minutes; half an hour is where an
-/// alert asks; a day is where a provider has been waiting to accept for too long.
+/// Upper edges for the way from applied to Ready, in seconds. AWS takes one to five minutes; half
+/// an hour is where an alert asks; a day is where a provider has been waiting to accept for too
+/// long.
 const TIME_TO_READY_SECONDS: &[f64] = &[
     5.0, 15.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 14400.0, 86400.0,
 ];
 
-/// The kinds that the operator watches: their errors are counted from zero, since a counter that appears with its first
-/// error hides that error from `increase()`.
+/// The kinds that the operator watches: their errors are counted from zero, since a counter that
+/// appears with its first error hides that error from `increase()`.
 pub(super) const WATCHED_KINDS: &[&str] = &["VPCEndpoint", "AWSAccount", "Namespace", "Service"];
 
-/// So many regions of one AWS account are told apart. AWS has fewer, but whoever may write VPCEndpoints may name regions that do not exist.
+/// So many regions of one AWS account are told apart. AWS has fewer, but whoever may write
+/// VPCEndpoints may name regions that do not exist.
 pub(super) const MOST_REGIONS: usize = 64;
 
 /// The region of calls in further ones.
@@ -232,8 +235,8 @@ impl Metrics {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Adds what is read from the caches at every scrape. Called once; the series appear while this process is the
-    /// leader.
+    /// Adds what is read from the caches at every scrape. Called once; the series appear while this
+    /// process is the leader.
     pub(crate) fn attach(&self, sources: Sources) {
         self.inner
             .accounts
@@ -255,7 +258,8 @@ impl Metrics {
         all
     }
 
-    /// Counts a finished call to AWS. `service` is `ec2` or `sts`; `result` is `ok` or the class of the error.
+    /// Counts a finished call to AWS. `service` is `ec2` or `sts`; `result` is `ok` or the class of
+    /// the error.
     pub(crate) fn aws_request(
         &self,
         account_id: &str,
@@ -281,7 +285,8 @@ impl Metrics {
         self.inner.aws_queue_wait.with_label_values(&[action]).observe(seconds);
     }
 
-    /// Counts a finished reconcile. `account` is the AWSAccount's name, or empty where none is known.
+    /// Counts a finished reconcile. `account` is the AWSAccount's name, or empty where none is
+    /// known.
     pub(crate) fn reconcile(&self, controller: &'static str, account: &str, outcome: Outcome, seconds: f64) {
         self.inner
             .reconciles
@@ -308,7 +313,8 @@ impl Metrics {
             .set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
-    /// Counts a request to the API server. `code` is the HTTP status, or `error` where no answer came.
+    /// Counts a request to the API server. `code` is the HTTP status, or `error` where no answer
+    /// came.
     pub(crate) fn kubernetes_request(&self, verb: &'static str, resource: &str, code: &str) {
         self.inner
             .kubernetes_requests
@@ -321,7 +327,8 @@ impl Metrics {
         self.inner.watch_errors.with_label_values(&[kind]).inc();
     }
 
-    /// Notes how long an endpoint took to become Ready for the first time. `type_` is its endpoint type.
+    /// Notes how long an endpoint took to become Ready for the first time. `type_` is its endpoint
+    /// type.
     pub(crate) fn time_to_ready(&self, account: &str, type_: &'static str, seconds: f64) {
         self.inner
             .time_to_ready
@@ -329,13 +336,15 @@ impl Metrics {
             .observe(seconds);
     }
 
-    /// Says whether this process is the one that acts, and so the one that exports the series of objects.
+    /// Says whether this process is the one that acts, and so the one that exports the series of
+    /// objects.
     pub(crate) fn leader(&self, leads: bool) {
         self.inner.leader.set(i64::from(leads));
     }
 
-    /// Drops the series of AWSAccounts that are gone, and of AWS accounts that no AWSAccount leads to. A reconcile that ends after its
-    /// AWSAccount is gone is counted all the same, so this is done at every scrape.
+    /// Drops the series of AWSAccounts that are gone, and of AWS accounts that no AWSAccount leads
+    /// to. A reconcile that ends after its AWSAccount is gone is counted all the same, so this is
+    /// done at every scrape.
     fn sweep(&self) {
         let inner = &self.inner;
         let Some(accounts) = inner.accounts.get() else {
@@ -410,7 +419,8 @@ fn drop_series<B: MetricVecBuilder>(series: &MetricVec<B>, label: &str, gone: im
     }
 }
 
-/// A registry that can tell what is in it: of a metric without samples Prometheus' own shows nothing.
+/// A registry that can tell what is in it: of a metric without samples Prometheus' own shows
+/// nothing.
 #[derive(Default)]
 struct Known {
     registry: Registry,

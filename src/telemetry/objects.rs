@@ -1,5 +1,5 @@
-//! The series of objects, accounts and regions: read from the caches at every scrape, so that they vanish with what they
-//! speak of.
+//! The series of objects, accounts and regions: read from the caches at every scrape, so that they
+//! vanish with what they speak of.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -72,7 +72,8 @@ struct Series<const N: usize> {
     labels: [&'static str; N],
 }
 
-/// The samples of one `Series`. Two samples of the same labels would spoil the whole scrape: a map has none.
+/// The samples of one `Series`. Two samples of the same labels would spoil the whole scrape: a map
+/// has none.
 type Samples<const N: usize> = BTreeMap<[String; N], f64>;
 
 impl<const N: usize> Series<N> {
@@ -254,8 +255,8 @@ pub(super) struct ObjectSeries {
 }
 
 impl ObjectSeries {
-    /// `per_object`: whether every VPCEndpoint has series of its own. Without `leader` there are none at all: two
-    /// processes that both export an object would count it twice.
+    /// `per_object`: whether every VPCEndpoint has series of its own. Without `leader` there are
+    /// none at all: two processes that both export an object would count it twice.
     pub(super) fn new(sources: Sources, per_object: bool, leader: IntGauge) -> Self {
         let descs = descs(per_object);
         Self {
@@ -293,8 +294,8 @@ impl Collector for ObjectSeries {
     }
 }
 
-/// The account that counts an endpoint as its own: the one it is bound to, or else the one that it names, if there is such an AWSAccount:
-/// anybody can write down a name.
+/// The account that counts an endpoint as its own: the one it is bound to, or else the one that it
+/// names, if there is such an AWSAccount: anybody can write down a name.
 fn account_of(endpoint: &Watched<VPCEndpoint>, accounts: &BTreeSet<&str>) -> String {
     let bound = endpoint.status.account.as_ref().map(|account| account.name.clone());
     let named = || {
@@ -304,13 +305,15 @@ fn account_of(endpoint: &Watched<VPCEndpoint>, accounts: &BTreeSet<&str>) -> Str
     bound.or_else(named).unwrap_or_default()
 }
 
-/// The region that an endpoint is bound to, or else the one that it names: for series that every endpoint has of its own.
+/// The region that an endpoint is bound to, or else the one that it names: for series that every
+/// endpoint has of its own.
 fn region_of(endpoint: &Watched<VPCEndpoint>) -> String {
     let named = || endpoint.spec.as_ref().ok().and_then(|spec| spec.region.clone());
     endpoint.status.region.clone().or_else(named).unwrap_or_default()
 }
 
-/// The AWS account that an AWSAccount leads to: the one that AWS confirmed, or else the one that its role names.
+/// The AWS account that an AWSAccount leads to: the one that AWS confirmed, or else the one that
+/// its role names.
 pub(super) fn account_id(account: &Watched<AWSAccount>) -> Option<String> {
     let confirmed = account.status.account_id.clone();
     confirmed.or_else(|| {

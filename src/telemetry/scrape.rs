@@ -63,7 +63,8 @@ async fn scrape(State(served): State<Served>, headers: HeaderMap) -> Response {
     }
 }
 
-/// The metrics as text, made once at a time however many ask: with thousands of objects it takes megabytes.
+/// The metrics as text, made once at a time however many ask: with thousands of objects it takes
+/// megabytes.
 struct Page {
     metrics: Metrics,
     /// When making it began, and what came of it; kept no longer than it is shared.
@@ -77,7 +78,8 @@ impl Page {
             return Ok(text.clone());
         }
         let (metrics, kept) = (self.metrics.clone(), self.last.clone());
-        // A task of its own: should whoever asked go away, the next still waits until this one is done.
+        // A task of its own: should whoever asked go away, the next still waits until this one is
+        // done.
         let made = tokio::spawn(async move {
             let at = Instant::now();
             // It takes a while: not on a thread that reconciles need.

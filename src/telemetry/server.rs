@@ -1,8 +1,10 @@
-//! Serves a router over HTTP or HTTPS at a bounded cost, whoever connects and whatever is sent or not sent.
+//! Serves a router over HTTP or HTTPS at a bounded cost, whoever connects and whatever is sent or
+//! not sent.
 //!
-//! axum's own server keeps every connection for as long as the other side likes. Here a connection carries one request, whose headers have to
-//! arrive in time and to fit a buffer; and there are only so many of them. When one more comes, the peer that has the most gives one up, so that
-//! no pod keeps out the kubelet or Prometheus.
+//! axum's own server keeps every connection for as long as the other side likes. Here a connection
+//! carries one request, whose headers have to arrive in time and to fit a buffer; and there are
+//! only so many of them. When one more comes, the peer that has the most gives one up, so that no
+//! pod keeps out the kubelet or Prometheus.
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
@@ -30,7 +32,8 @@ const MOST_CONNECTIONS: usize = 64;
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 /// An answer that is read more slowly is cut off: no scrape may take longer.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
-/// The buffer of a connection, which has to hold the headers. A ServiceAccount's token has about 1 kB.
+/// The buffer of a connection, which has to hold the headers. A ServiceAccount's token has about 1
+/// kB.
 const LARGEST_HEADERS: usize = 16 * 1024;
 /// When the process has no file descriptor left, it tries again after this.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
@@ -178,8 +181,8 @@ impl Connections {
 }
 
 impl Table {
-    /// Of the peer that has the most: its oldest whose request has not arrived, or else its oldest. A peer that has the most itself and waits
-    /// for all of its answers gets no further one.
+    /// Of the peer that has the most: its oldest whose request has not arrived, or else its oldest.
+    /// A peer that has the most itself and waits for all of its answers gets no further one.
     fn gives_way(&self, newcomer: IpAddr) -> Option<u64> {
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
         for connection in self.open.values() {

@@ -72,7 +72,8 @@ fn condition(type_: &str, status: &str, reason: &str, seconds: u32) -> Value {
     })
 }
 
-/// Two accounts, one of them not confirmed; three endpoints: available, about to be deleted, and one that does not parse.
+/// Two accounts, one of them not confirmed; three endpoints: available, about to be deleted, and
+/// one that does not parse.
 pub(super) fn sources() -> Sources {
     let spec = json!({
         "vpc_id": "vpc-1", "vpc_endpoint_service_id": "vpce-svc-1", "security_group_type": "generated",

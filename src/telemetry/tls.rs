@@ -1,5 +1,6 @@
-//! The certificate that /metrics is served with: one that is mounted, read again when it changes; or one that is made at each start and that
-//! nobody vouches for, which keeps tokens from those who listen on the network.
+//! The certificate that /metrics is served with: one that is mounted, read again when it changes;
+//! or one that is made at each start and that nobody vouches for, which keeps tokens from those who
+//! listen on the network.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
-/// A kubelet takes about a minute to bring a Secret that has changed; cert-manager renews days before the old certificate expires.
+/// A kubelet takes about a minute to bring a Secret that has changed; cert-manager renews days
+/// before the old certificate expires.
 const READ_EVERY: Duration = Duration::from_secs(30);
 /// The files of a Secret of type `kubernetes.io/tls`.
 const CERTIFICATE: &str = "tls.crt";
@@ -43,7 +45,8 @@ pub(crate) fn acceptor(folder: Option<PathBuf>) -> anyhow::Result<TlsAcceptor> {
         .with_no_client_auth()
         .with_cert_resolver(current);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // Each connection carries one request, from somebody who comes again in half a minute: nothing is kept for them.
+    // Each connection carries one request, from somebody who comes again in half a minute: nothing
+    // is kept for them.
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(TlsAcceptor::from(Arc::new(config)))
@@ -112,7 +115,8 @@ mod tests {
 
     use super::*;
 
-    /// Writes a certificate and its key as a Secret of type `kubernetes.io/tls` has them, and returns the certificate.
+    /// Writes a certificate and its key as a Secret of type `kubernetes.io/tls` has them, and
+    /// returns the certificate.
     fn renew(folder: &Path) -> CertificateDer<'static> {
         let pem = |label: &str, der: &[u8]| {
             let body = base64(der);

@@ -1,7 +1,9 @@
-//! Traces: a span for each reconcile and for each call that it makes, sent over OTLP where the environment names a collector.
+//! Traces: a span for each reconcile and for each call that it makes, sent over OTLP where the
+//! environment names a collector.
 //!
-//! The variables are OpenTelemetry's own: `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` switches traces on,
-//! `OTEL_TRACES_SAMPLER` chooses which are sent, `OTEL_BSP_*` how they are batched. Spans wait in a queue of bounded length for a thread of
+//! The variables are OpenTelemetry's own: `OTEL_EXPORTER_OTLP_ENDPOINT` or
+//! `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` switches traces on, `OTEL_TRACES_SAMPLER` chooses which are
+//! sent, `OTEL_BSP_*` how they are batched. Spans wait in a queue of bounded length for a thread of
 //! their own: a collector that is slow or gone costs spans, and holds nobody.
 
 use std::env::{self, VarError};
@@ -101,8 +103,8 @@ impl Traces {
         Ok(Some(Self { provider }))
     }
 
-    /// The layer that turns the operator's spans into OpenTelemetry's. What libraries say stays out: some of them write down
-    /// what they send.
+    /// The layer that turns the operator's spans into OpenTelemetry's. What libraries say stays
+    /// out: some of them write down what they send.
     pub(crate) fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,

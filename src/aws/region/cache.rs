@@ -1,7 +1,8 @@
 //! What a region held when it was last read, with our own writes on top; no clock, no calls.
 //!
-//! Only what an object claims is kept whole. Of the rest that carries the cluster's tag an id and a few words are kept, of so many at
-//! most: whoever may tag in the AWS account decides how many there are, and how large.
+//! Only what an object claims is kept whole. Of the rest that carries the cluster's tag an id and a
+//! few words are kept, of so many at most: whoever may tag in the AWS account decides how many
+//! there are, and how large.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
@@ -13,14 +14,16 @@ use vpce_core::orphans::{Kind, Objects, Unclaimed};
 use vpce_core::ownership::{Named, Seen};
 use vpce_core::tags::{CLUSTER, Claim, Clusters, NAME, NAMESPACE, Owner};
 
-/// What is known to be gone is forgotten after this long: a status that names it still has AWS asked again.
+/// What is known to be gone is forgotten after this long: a status that names it still has AWS
+/// asked again.
 const FORGET_GONE_AFTER: Duration = Duration::from_secs(600);
 
-/// So many things that no object claims are kept of each kind in a region; more are only counted. An estate that lost all its objects at
-/// once stays far below it (AWS's quotas: 50 interface endpoints in a VPC, 2,500 security groups in a region); 5,000 take a few MiB.
+/// So many things that no object claims are kept of each kind in a region; more are only counted.
+/// An estate that lost all its objects at once stays far below it (AWS's quotas: 50 interface
+/// endpoints in a VPC, 2,500 security groups in a region); 5,000 take a few MiB.
 pub(crate) const MOST_UNCLAIMED: usize = 5000;
-/// So many things that may be an object's own are kept whole, or read at once, for an object whose status names none. It has one, unless
-/// somebody copied tags.
+/// So many things that may be an object's own are kept whole, or read at once, for an object whose
+/// status names none. It has one, unless somebody copied tags.
 const MOST_CANDIDATES: usize = 4;
 
 /// Something that EC2 describes, with an id and tags.
@@ -39,10 +42,11 @@ pub(crate) trait Resource: Clone {
     fn is_gone(&self) -> bool;
     /// Whether AWS is at work on it, so that it is worth reading again soon.
     fn is_transitional(&self) -> bool;
-    /// Whether AWS has agreed to delete it, so that a read that does not find it may be believed sooner.
+    /// Whether AWS has agreed to delete it, so that a read that does not find it may be believed
+    /// sooner.
     fn is_leaving(&self) -> bool;
-    /// Takes over what a read may say while our own write has not consistent_at: EC2 is eventually consistent, so a read
-    /// may show what was there before it.
+    /// Takes over what a read may say while our own write has not consistent_at: EC2 is eventually
+    /// consistent, so a read may show what was there before it.
     fn merge_inconsistent(&mut self, read: Self);
 }
 
@@ -93,7 +97,8 @@ impl Resource for ObservedEndpoint {
     }
 
     fn merge_inconsistent(&mut self, read: Self) {
-        // While AWS adds or removes subnets, the endpoint is pending: a read without our change may call it available.
+        // While AWS adds or removes subnets, the endpoint is pending: a read without our change may
+        // call it available.
         let subnets = |fact: &Self| fact.interface().map(|interface| interface.subnets.clone());
         let knows_our_change = self.state != State::Deleting && subnets(self) == subnets(&read);
         if knows_our_change || matches!(read.state, State::Deleting | State::Deleted) {
@@ -185,8 +190,8 @@ pub(crate) struct ResourceCache<R: Resource> {
 }
 
 impl<R: Resource> ResourceCache<R> {
-    /// An empty cache. What we write settles for `settle`, and what is missing is believed gone when two reads so far
-    /// apart did not find it.
+    /// An empty cache. What we write settles for `settle`, and what is missing is believed gone
+    /// when two reads so far apart did not find it.
     pub(crate) fn new(clusters: Clusters, settle: Duration) -> Self {
         Self {
             clusters,
@@ -265,7 +270,8 @@ impl<R: Resource> ResourceCache<R> {
         ids.filter(|id| self.entries.contains_key(id)).count()
     }
 
-    /// Whether an object claims it: by its status, or while its status names none, by the tags of what may be its own.
+    /// Whether an object claims it: by its status, or while its status names none, by the tags of
+    /// what may be its own.
     fn is_claimed(&self, id: &R::Id, words: &Unclaimed, objects: &impl Objects) -> bool {
         let awaited = |(namespace, name)| {
             objects.lacks(namespace, name, R::KIND) && self.whole_of(namespace, name) < MOST_CANDIDATES
@@ -335,7 +341,8 @@ impl<R: Resource> ResourceCache<R> {
         }
     }
 
-    /// Ends a read of everything: what it did not find leaves the cache, unless we wrote it just now.
+    /// Ends a read of everything: what it did not find leaves the cache, unless we wrote it just
+    /// now.
     pub(crate) fn found_all(&mut self, found: &Found<R::Id>, read: Instant) {
         let kept = self.entries.keys().chain(self.unclaimed.keys());
         let left: Vec<R::Id> = kept.filter(|id| !found.ids.contains(id)).cloned().collect();
@@ -450,8 +457,9 @@ impl<R: Resource> ResourceCache<R> {
                 .is_none_or(|missing| !missing.confirmed && missing.last < tick)
     }
 
-    /// Ids that are worth a read now: at work and not read since the tick, consistent_at before the tick and not yet read
-    /// since, or missing and not confirmed gone. What settles between two ticks is so read together.
+    /// Ids that are worth a read now: at work and not read since the tick, consistent_at before the
+    /// tick and not yet read since, or missing and not confirmed gone. What settles between two
+    /// ticks is so read together.
     fn due(&self, tick: Instant) -> impl Iterator<Item = &R::Id> {
         let at_work = self.entries.iter().filter(move |(_, entry)| {
             let consistent_at = entry
@@ -466,7 +474,8 @@ impl<R: Resource> ResourceCache<R> {
         at_work.map(|(id, _)| id).chain(missing.map(|(id, _)| id))
     }
 
-    /// The ids to read now, if `known` or anything that the owner has is due; all that are due then are read together.
+    /// The ids to read now, if `known` or anything that the owner has is due; all that are due then
+    /// are read together.
     pub(crate) fn to_read(&self, owner: &Owner, known: Option<&R::Id>, tick: Instant) -> Vec<R::Id> {
         let key = (owner.namespace.clone(), owner.name.clone());
         let own = self.by_owner.get(&key);
@@ -485,7 +494,8 @@ impl<R: Resource> ResourceCache<R> {
         due.into_iter().collect()
     }
 
-    /// What may be an owner's own and is not kept whole: its object was not there, or had another, when everything was read.
+    /// What may be an owner's own and is not kept whole: its object was not there, or had another,
+    /// when everything was read.
     fn candidates<'a>(&'a self, own: Option<&'a BTreeSet<R::Id>>) -> Vec<&'a R::Id> {
         let ids: Vec<&R::Id> = own.into_iter().flatten().collect();
         let whole = ids.iter().filter(|id| self.entries.contains_key(**id)).count();
@@ -494,7 +504,8 @@ impl<R: Resource> ResourceCache<R> {
         ids.into_iter().filter(may_be_own).take(room).collect()
     }
 
-    /// When what we wrote for this owner settles, so that it is worth reading again; none if nothing has to.
+    /// When what we wrote for this owner settles, so that it is worth reading again; none if
+    /// nothing has to.
     pub(crate) fn settles_at(&self, owner: &Owner) -> Option<Instant> {
         let key = (owner.namespace.clone(), owner.name.clone());
         self.by_owner
@@ -559,7 +570,8 @@ mod tests {
         cache.found_all(&found, read);
     }
 
-    /// What the cache says, as the operator takes it: all that carries the tags is the owner's here.
+    /// What the cache says, as the operator takes it: all that carries the tags is the owner's
+    /// here.
     fn lookup(cache: &ResourceCache<ObservedEndpoint>, known: Option<&EndpointId>) -> Lookup<ObservedEndpoint> {
         let seen = cache.seen(&owner(), known);
         let owner = owner();

@@ -101,8 +101,8 @@ impl DeleteBatcher {
         }
     }
 
-    /// Takes those whose turn it is: turns go round by namespace; those of one role; one alone if AWS refused it
-    /// among others.
+    /// Takes those whose turn it is: turns go round by namespace; those of one role; one alone if
+    /// AWS refused it among others.
     fn take(&self) -> Vec<(EndpointId, PendingDelete)> {
         self.with(|queue| {
             let mut by_namespace: BTreeMap<&str, Vec<&EndpointId>> = BTreeMap::new();
@@ -200,7 +200,8 @@ async fn run(region: Arc<Region>) {
     }
 }
 
-/// One line for every object whose delete goes again; what goes back to its object is told of there.
+/// One line for every object whose delete goes again; what goes back to its object is told of
+/// there.
 fn log_failure(region: &Region, batch: &[(EndpointId, PendingDelete)], error: &CallError) {
     for (id, pending) in batch {
         tracing::warn!(

@@ -12,8 +12,8 @@ use crate::aws::observer::observed;
 const MOST: i32 = 5;
 
 impl Region {
-    /// What EC2 does not delete a group for: network interfaces that have it, and groups with a rule that names it, each
-    /// in a few words.
+    /// What EC2 does not delete a group for: network interfaces that have it, and groups with a
+    /// rule that names it, each in a few words.
     pub(crate) async fn users_of_group(&self, ec2: &Ec2, id: &GroupId) -> Result<Vec<String>, RefreshError> {
         let mut users = self
             .pages("DescribeNetworkInterfaces", |_| interfaces_of(ec2, id))

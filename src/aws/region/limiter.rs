@@ -1,5 +1,6 @@
-//! The rate limiters of a region, one for each EC2 action. A call acquires its token here; what is deleted cancels its
-//! reservation, and when the next in a queue cancels or does not come, the one after it is requeued.
+//! The rate limiters of a region, one for each EC2 action. A call acquires its token here; what is
+//! deleted cancels its reservation, and when the next in a queue cancels or does not come, the one
+//! after it is requeued.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -156,8 +157,8 @@ impl RateLimiters {
             .collect()
     }
 
-    /// Requeues the next, if its token comes sooner than it was told, and gives the reservation of one that does not come to
-    /// the one after it.
+    /// Requeues the next, if its token comes sooner than it was told, and gives the reservation of
+    /// one that does not come to the one after it.
     fn requeue_next(&self, action: &'static str) {
         let (object, lapses) = {
             let mut queues = self.lock();

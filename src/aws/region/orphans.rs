@@ -49,7 +49,8 @@ pub(crate) struct Counts {
     pub(crate) groups: usize,
 }
 
-/// The objects of the cluster, and the ids that the statuses of those know that are bound to one AWS account.
+/// The objects of the cluster, and the ids that the statuses of those know that are bound to one
+/// AWS account.
 pub(crate) struct Present {
     caches: Caches,
     ids: HashSet<String>,
@@ -98,7 +99,8 @@ impl Region {
         self.with_retained(|retained| retained.since.push((Instant::now(), kind)));
     }
 
-    /// The endpoints that cost money and that no object stands for: those that were retained, and the orphans of the last look.
+    /// The endpoints that cost money and that no object stands for: those that were retained, and
+    /// the orphans of the last look.
     pub(crate) fn endpoints_without_object(&self) -> usize {
         let retained = self.with_retained(|retained| retained.count(Kind::Endpoint));
         retained + self.orphaned_endpoints.load(Ordering::Relaxed)

@@ -32,8 +32,8 @@ fn credentials() -> Credentials {
     Credentials::new("AKIABASE", "base-secret", None, None, "test")
 }
 
-/// What is called first and what a session calls in a region, by an operator at home in another region. `fips` is what
-/// `AWS_USE_FIPS_ENDPOINT` says, which the SDK reads into the same field.
+/// What is called first and what a session calls in a region, by an operator at home in another
+/// region. `fips` is what `AWS_USE_FIPS_ENDPOINT` says, which the SDK reads into the same field.
 async fn called(home: &str, region: &str, fips: bool) -> Vec<String> {
     let wire = Wire::default();
     let connector = SharedHttpConnector::new(wire.clone());

@@ -41,7 +41,8 @@ const LEAST_LEFT: Duration = Duration::from_secs(2);
 /// expiry of a session does not.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
-/// So many clients are kept, one for each region: more than AWS has, since users can name any number that do not exist.
+/// So many clients are kept, one for each region: more than AWS has, since users can name any
+/// number that do not exist.
 const MOST_CLIENTS: usize = 64;
 
 /// A session in one AWS account, for as long as it can be renewed.

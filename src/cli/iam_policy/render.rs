@@ -46,7 +46,8 @@ pub(super) fn json(policies: &Policies) -> String {
 pub(super) fn terraform(role: &Role<'_>, policies: &Policies) -> String {
     let encoded = |policy: &Policy| {
         let text = policy.to_string().replace('\n', "\n  ");
-        // The values of policies have no such characters, but then HCL would read them as templates.
+        // The values of policies have no such characters, but then HCL would read them as
+        // templates.
         text.replace("${", "$${").replace("%{", "%%{")
     };
     format!(

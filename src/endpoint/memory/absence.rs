@@ -1,11 +1,13 @@
-//! What may be in AWS and is not seen: an answer may have been lost, and EC2 is eventually consistent.
+//! What may be in AWS and is not seen: an answer may have been lost, and EC2 is eventually
+//! consistent.
 
 use std::time::Instant;
 
 /// What may be in AWS and is not seen.
 #[derive(Debug, Clone, Default)]
 pub struct Absence {
-    /// Whether the object was bound by this process and no create was tried since: then nothing can have been made unseen.
+    /// Whether the object was bound by this process and no create was tried since: then nothing can
+    /// have been made unseen.
     nothing_made: bool,
     /// Since when nothing was found of an object that is deleted and whose status names nothing.
     absent_since: Option<Instant>,

@@ -33,7 +33,8 @@ impl Announced {
         std::mem::take(&mut self.awaits_first_ready)
     }
 
-    /// Whether the object has been Ready for this generation: what is changed for it since repairs drift, however many rounds that takes.
+    /// Whether the object has been Ready for this generation: what is changed for it since repairs
+    /// drift, however many rounds that takes.
     pub fn has_been_ready(&mut self, is_ready: bool, generation: Option<i64>) -> bool {
         if is_ready {
             self.ready_for = generation;

@@ -39,7 +39,8 @@ pub struct Waits {
     resync_at: Option<Instant>,
     /// Whether it was requeued, so that it is not to wait for that.
     requeued: bool,
-    /// Whether an edit or a person has ended all waits, so that what was learned of refusals is tried again.
+    /// Whether an edit or a person has ended all waits, so that what was learned of refusals is
+    /// tried again.
     ended: bool,
 }
 
@@ -77,7 +78,8 @@ pub struct Refusal {
 pub enum Wait {
     /// AWS refused: what changes for the object may change that.
     Aws,
-    /// The API server refused a write: tried again in its own time, whatever changes for the object.
+    /// The API server refused a write: tried again in its own time, whatever changes for the
+    /// object.
     Kubernetes,
 }
 
@@ -97,7 +99,8 @@ struct Asked {
 }
 
 impl Waits {
-    /// Takes note of what a person asks for. The first value of the annotation that is seen asks for nothing.
+    /// Takes note of what a person asks for. The first value of the annotation that is seen asks
+    /// for nothing.
     fn note(&mut self, asked: Asked, poll: Duration) {
         let Some(before) = self.asked.replace(asked) else {
             self.end();
@@ -142,7 +145,8 @@ impl Waits {
 }
 
 impl Waits {
-    /// How long the object still has to wait, unless a person asks for a resync now: that ends the wait, once a `poll`.
+    /// How long the object still has to wait, unless a person asks for a resync now: that ends the
+    /// wait, once a `poll`.
     pub fn left(&mut self, object: &Endpoint, poll: Duration) -> Option<Duration> {
         let asked = Asked::of(object);
         if self.asked.as_ref() != Some(&asked) {

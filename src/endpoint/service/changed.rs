@@ -1,4 +1,5 @@
-//! A Service that does not hold what is written to it: an admission controller changes it on the way, or another controller right after.
+//! A Service that does not hold what is written to it: an admission controller changes it on the
+//! way, or another controller right after.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,8 @@ pub struct Changed {
 }
 
 impl Changed {
-    /// The Service as it is seen: of what the cache shows, what it was written as is told. What has lost our label the cache does not show.
+    /// The Service as it is seen: of what the cache shows, what it was written as is told. What has
+    /// lost our label the cache does not show.
     pub(super) fn seen(&self, cached: Option<ObservedService>) -> Option<ObservedService> {
         let holds = Instant::now() < self.until;
         match cached {
@@ -62,7 +64,8 @@ impl Corrections {
         }
     }
 
-    /// Whether a Service that is there may be corrected; otherwise it is left as it is found for a while.
+    /// Whether a Service that is there may be corrected; otherwise it is left as it is found for a
+    /// while.
     pub fn may_correct(&mut self, written: &ServiceContent, found: Option<ObservedService>) -> bool {
         self.about(written);
         self.lately.retain(|at| at.elapsed() < WINDOW);
@@ -79,8 +82,8 @@ impl Corrections {
         }
     }
 
-    /// Takes note of what a write was stored as. The first time that it does not hold it is corrected, then it is left as it is for a
-    /// while, which grows up to `most`.
+    /// Takes note of what a write was stored as. The first time that it does not hold it is
+    /// corrected, then it is left as it is for a while, which grows up to `most`.
     pub fn stored(&mut self, written: &ServiceContent, found: ObservedService, most: Duration) {
         self.about(written);
         if found.differences(written).is_empty() {

@@ -1,5 +1,6 @@
-//! What is kept of a Service in memory. Whoever may write Services can give them our label, and any number of labels,
-//! annotations and ports: so only what [`super::fact`] reads is kept, and of that no more than a VPCEndpoint can ask for.
+//! What is kept of a Service in memory. Whoever may write Services can give them our label, and any
+//! number of labels, annotations and ports: so only what [`super::fact`] reads is kept, and of that
+//! no more than a VPCEndpoint can ask for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +14,8 @@ use vpce_core::metadata::Applied;
 use super::MANAGED_BY;
 use crate::k8s::caches::Endpoint;
 
-/// One more than `spec.service.ports` may have, so that a list that was cut is not what anybody wants.
+/// One more than `spec.service.ports` may have, so that a list that was cut is not what anybody
+/// wants.
 const MOST_PORTS: usize = 65;
 /// As many labels and annotations as `spec.service` may have.
 const MOST_KEYS: usize = 32;

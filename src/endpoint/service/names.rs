@@ -1,4 +1,5 @@
-//! Which objects wait for the name of a Service: found by that name when a Service of others gives it up.
+//! Which objects wait for the name of a Service: found by that name when a Service of others gives
+//! it up.
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::ready;
@@ -48,7 +49,8 @@ impl NameWaiters {
         work(&mut self.0.lock())
     }
 
-    /// An object is about to look whether the name is free. Said before it looks, so that no change after that is missed.
+    /// An object is about to look whether the name is free. Said before it looks, so that no change
+    /// after that is missed.
     pub fn wait(&self, namespace: &str, object: &str, service: &str) {
         self.with(|waiting| {
             waiting.end(namespace, object);

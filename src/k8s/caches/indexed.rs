@@ -87,7 +87,8 @@ impl<K: Indexed> Cache<K> {
         (cache.clone(), CacheWriter { cache, writer })
     }
 
-    /// The same objects as kube's `Controller` wants them. They are here before they are in the indexes.
+    /// The same objects as kube's `Controller` wants them. They are here before they are in the
+    /// indexes.
     pub(crate) fn store(&self) -> Store<K> {
         self.store.clone()
     }
@@ -123,7 +124,8 @@ pub(crate) struct CacheWriter<K: Indexed> {
 }
 
 impl<K: Indexed> CacheWriter<K> {
-    /// Takes in an event. What a list that begins anew no longer has is gone when the list is complete.
+    /// Takes in an event. What a list that begins anew no longer has is gone when the list is
+    /// complete.
     pub(crate) fn apply(&mut self, event: &Event<K>) {
         self.writer.apply_watcher_event(event);
         let Cache { state, store } = &self.cache;
