@@ -26,7 +26,7 @@ fn compare(sections: &[(&str, &str)], reasons: BTreeSet<String>) {
     for (heading, text) in sections {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let says_who = [
-            "Nobody",
+            "No action",
             "App team",
             "app team",
             "Platform team",
