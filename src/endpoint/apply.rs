@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use vpce_core::conditions::{Finding, Reason};
 use vpce_core::error::Class;
+use vpce_core::ids::{EndpointId, GroupId};
 use vpce_core::observed::{ServiceContent, State};
 use vpce_core::plan::{self, Outcome, Progress, Step, Undone};
 use vpce_core::rate::Decision;
+use vpce_core::rules::RuleSet;
 use vpce_core::tags::{self, Owner};
 
 use super::context::Context;
@@ -16,9 +18,9 @@ use super::memory::Tried;
 use super::observe;
 use super::refused::Failed;
 use crate::aws::Permitted;
-use crate::aws::ec2::{Ec2, NewEndpoint};
+use crate::aws::ec2::{Done, Ec2, NewEndpoint};
 use crate::aws::error::CallError;
-use crate::aws::region::Region;
+use crate::aws::region::AccountRegion;
 use crate::aws::region::delete_batch::Requester;
 use crate::aws::region::limiter::Caller;
 use crate::endpoint::service::{self, Publication, Published};
@@ -26,8 +28,8 @@ use crate::k8s::caches::Endpoint;
 use crate::k8s::object_key::ObjectKey;
 use crate::k8s::patch::version_of;
 
-/// A call that was refused for its rate asks its line again after this; the line then knows for how
-/// long.
+/// A call that AWS throttled asks the rate limiter again after this, which then knows for how long
+/// to wait.
 pub(super) const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What the steps are carried out with.
@@ -36,14 +38,14 @@ pub struct Applier<'a> {
     pub ctx: &'a Context,
     /// The object.
     pub object: &'a Arc<Endpoint>,
-    /// Whose everything is.
+    /// Who owns what is made.
     pub owner: &'a Owner,
     /// The AWSAccount's name.
     pub account: &'a str,
     /// The role that is assumed.
     pub role: &'a str,
     /// Where.
-    pub region: &'a Arc<Region>,
+    pub region: &'a Arc<AccountRegion>,
     /// Through which.
     pub ec2: &'a Ec2,
     /// The ClientToken of CreateVpcEndpoint; none while nothing is to be created.
@@ -175,7 +177,7 @@ pub async fn apply<'p>(applier: &Applier<'_>, steps: &'p [Step]) -> Applied<'p> 
                 applied.replayed = true;
                 break;
             }
-            // Until it is answered anew, what was said last holds.
+            // Until it is answered again, what was said last holds.
             Ok(StepEnd::Waiting(time, finding)) => {
                 let said = refusal.and_then(|refusal| refusal.finding);
                 applied.leave(step, Unfinished::waiting(time, said.or(finding)));
@@ -203,8 +205,8 @@ pub async fn apply<'p>(applier: &Applier<'_>, steps: &'p [Step]) -> Applied<'p> 
     applied
 }
 
-/// The EC2 action whose line a step waits in; none for those in Kubernetes, and for deletes, which
-/// gather.
+/// The EC2 action that a step takes a token for; none for those in Kubernetes, and for deletes,
+/// which are batched.
 pub(super) fn action(step: &Step) -> Option<&'static str> {
     let waits = step.is_in_aws() && !matches!(step, Step::DeleteEndpoint(_));
     waits.then(|| step.action())
@@ -212,22 +214,8 @@ pub(super) fn action(step: &Step) -> Option<&'static str> {
 
 impl Applier<'_> {
     async fn carry_out(&self, step: &Step) -> Result<StepEnd, StepError> {
-        if let Some(action) = action(step)
-            && let Decision::Wait(time) = self.region.acquire(action, &self.caller())
-        {
-            let key = self.region.key.clone();
-            self.ctx
-                .memories
-                .with(self.object, |memory| memory.reserved_in = Some(key));
-            let finding = Finding::bad(
-                Reason::RateLimited,
-                format!(
-                    "waits in the queue of the operator's rate limiter for {}: AWS limits the rate of {action} calls \
-                     in an account and region",
-                    about(self.region.expected_wait(action, &self.owner.uid).unwrap_or(time))
-                ),
-            );
-            return Ok(StepEnd::Waiting(Some(time), Some(finding)));
+        if let Some(waiting) = self.wait_for_token(step) {
+            return Ok(waiting);
         }
         match step {
             Step::CreateGroup {
@@ -240,43 +228,22 @@ impl Applier<'_> {
                     .memories
                     .with(self.object, |memory| memory.absence.create_tried());
                 let made = self.ec2.create_group(name, description, vpc, tags).await?;
-                self.log_write("CreateSecurityGroup", &made.request_id, made.value.id.as_str());
+                self.log_write(step, &made.request_id, made.value.id.as_str());
                 self.record(step, Outcome::Group(made.value));
+                Ok(StepEnd::Done)
             }
             Step::Authorize(id, direction, rules) => {
                 let answer = self.ec2.authorize(id, *direction, rules).await;
-                let was_there = match answer {
-                    Ok(made) => {
-                        self.log_write(action(step).unwrap_or_default(), &made.request_id, id.as_str());
-                        false
-                    }
-                    Err(error) if rules.len() == 1 && error.code == "InvalidPermission.Duplicate" => true,
-                    Err(error) => return Err(error.into()),
-                };
-                self.record(step, Outcome::Done);
-                if was_there {
-                    return Ok(StepEnd::Learned);
-                }
+                let was_there = |error: &CallError| error.code == "InvalidPermission.Duplicate";
+                self.rules_changed(step, id, rules, answer, was_there)
             }
             Step::UpdateRuleDescriptions(id, direction, rules) => {
                 let made = self.ec2.update_rule_descriptions(id, *direction, rules).await?;
-                self.log_write(action(step).unwrap_or_default(), &made.request_id, id.as_str());
-                self.record(step, Outcome::Done);
+                Ok(self.changed(step, &made.request_id, id.as_str()))
             }
             Step::Revoke(id, direction, rules) => {
                 let answer = self.ec2.revoke(id, *direction, rules).await;
-                let was_there = match answer {
-                    Ok(made) => {
-                        self.log_write(action(step).unwrap_or_default(), &made.request_id, id.as_str());
-                        true
-                    }
-                    Err(error) if rules.len() == 1 && is_no_rule(&error) => false,
-                    Err(error) => return Err(error.into()),
-                };
-                self.record(step, Outcome::Done);
-                if !was_there {
-                    return Ok(StepEnd::Learned);
-                }
+                self.rules_changed(step, id, rules, answer, is_no_rule)
             }
             Step::CreateEndpoint {
                 vpc,
@@ -284,9 +251,6 @@ impl Applier<'_> {
                 attachment,
                 tags,
             } => {
-                self.ctx
-                    .memories
-                    .with(self.object, |memory| memory.absence.create_tried());
                 let new = NewEndpoint {
                     vpc,
                     target,
@@ -294,56 +258,34 @@ impl Applier<'_> {
                     tags,
                     client_token: self.client_token.unwrap_or_default(),
                 };
-                let made = self.ec2.create_endpoint(&new).await?;
-                let fact = made.value;
-                self.log_write("CreateVpcEndpoint", &made.request_id, fact.id.as_str());
-                if matches!(fact.state, State::Deleting | State::Deleted) {
-                    return Ok(StepEnd::Replayed);
-                }
-                self.record(step, Outcome::Endpoint(fact));
-                self.ctx
-                    .memories
-                    .with(self.object, |memory| memory.absence.endpoint_seen());
+                self.create_endpoint(step, &new).await
             }
             Step::ModifyEndpoint { id, change } => {
                 let made = self.ec2.modify_endpoint(id, change).await?;
-                self.log_write("ModifyVpcEndpoint", &made.request_id, id.as_str());
-                self.record(step, Outcome::Done);
+                Ok(self.changed(step, &made.request_id, id.as_str()))
             }
             Step::Tag(id, tags) => {
                 let made = self.ec2.create_tags(id, tags).await?;
-                self.log_write("CreateTags", &made.request_id, &id.to_string());
-                self.record(step, Outcome::Done);
+                Ok(self.changed(step, &made.request_id, &id.to_string()))
             }
             Step::Untag(id, keys) => {
                 let made = self.ec2.delete_tags(id, keys).await?;
-                self.log_write("DeleteTags", &made.request_id, &id.to_string());
                 // Users' tags are no owner's: without the cluster's it was retained.
                 if keys.contains(tags::CLUSTER) {
                     self.region.count_retained(id);
                 }
-                self.record(step, Outcome::Done);
+                Ok(self.changed(step, &made.request_id, &id.to_string()))
             }
-            Step::DeleteEndpoint(id) => {
-                if let Some(refusal) = self.region.take_refusal(id) {
-                    return Err(refusal.into());
-                }
-                let requester = Requester {
-                    object: ObjectKey::of(&**self.object),
-                    account: self.account.to_owned(),
-                };
-                self.region
-                    .delete_endpoint(self.ec2, self.role, id, requester, self.permitted.clone());
-                return Ok(StepEnd::Waiting(None, None));
-            }
+            Step::DeleteEndpoint(id) => self.delete_endpoint(id),
             Step::DeleteGroup(id) => {
                 match self.ec2.delete_group(id).await {
-                    Ok(made) => self.log_write("DeleteSecurityGroup", &made.request_id, id.as_str()),
+                    Ok(made) => self.log_write(step, &made.request_id, id.as_str()),
                     Err(error) if error.class == Class::NotFound => {}
                     Err(error) => return Err(error.into()),
                 }
                 self.record(step, Outcome::Done);
                 self.ctx.memories.with(self.object, |memory| memory.in_use_since = None);
+                Ok(StepEnd::Done)
             }
             Step::PublishService {
                 name,
@@ -358,21 +300,102 @@ impl Applier<'_> {
                     ports,
                     metadata,
                 };
-                return self.publish(&wanted, *exists).await;
+                self.publish(&wanted, *exists).await
             }
-            Step::DeleteService(name) => {
-                let deleted =
-                    service::delete(&self.ctx.shared.client, &self.ctx.shared.caches, self.object, name).await;
-                let version = deleted.map_err(StepError::Kubernetes)?;
-                self.ctx.memories.with(self.object, |memory| {
-                    memory.writes.services.insert(name.clone(), (version, None));
-                });
-            }
+            Step::DeleteService(name) => self.delete_service(name).await,
         }
+    }
+
+    /// Takes a token for the step's call. While there is none: how long it waits, and what the
+    /// condition says meanwhile.
+    fn wait_for_token(&self, step: &Step) -> Option<StepEnd> {
+        let action = action(step)?;
+        let Decision::Wait(time) = self.region.acquire(action, &self.caller()) else {
+            return None;
+        };
+        let key = self.region.key.clone();
+        self.ctx
+            .memories
+            .with(self.object, |memory| memory.reserved_in = Some(key));
+        let finding = Finding::bad(
+            Reason::RateLimited,
+            format!(
+                "waits in the queue of the operator's rate limiter for {}: AWS limits the rate of {action} calls \
+                 in an account and region",
+                about(self.region.expected_wait(action, &self.owner.uid).unwrap_or(time))
+            ),
+        );
+        Some(StepEnd::Waiting(Some(time), Some(finding)))
+    }
+
+    /// AWS has done what the step says.
+    fn changed(&self, step: &Step, request_id: &str, resource: &str) -> StepEnd {
+        self.log_write(step, request_id, resource);
+        self.record(step, Outcome::Done);
+        StepEnd::Done
+    }
+
+    /// AWS has changed rules, or refused because the only one `was_so` already.
+    fn rules_changed<T>(
+        &self,
+        step: &Step,
+        id: &GroupId,
+        rules: &RuleSet,
+        answer: Result<Done<T>, CallError>,
+        was_so: impl Fn(&CallError) -> bool,
+    ) -> Result<StepEnd, StepError> {
+        match answer {
+            Ok(made) => Ok(self.changed(step, &made.request_id, id.as_str())),
+            Err(error) if rules.len() == 1 && was_so(&error) => {
+                self.record(step, Outcome::Done);
+                Ok(StepEnd::Learned)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn create_endpoint(&self, step: &Step, new: &NewEndpoint<'_>) -> Result<StepEnd, StepError> {
+        self.ctx
+            .memories
+            .with(self.object, |memory| memory.absence.create_tried());
+        let made = self.ec2.create_endpoint(new).await?;
+        let endpoint = made.value;
+        self.log_write(step, &made.request_id, endpoint.id.as_str());
+        if matches!(endpoint.state, State::Deleting | State::Deleted) {
+            return Ok(StepEnd::Replayed);
+        }
+        self.record(step, Outcome::Endpoint(endpoint));
+        self.ctx
+            .memories
+            .with(self.object, |memory| memory.absence.endpoint_seen());
         Ok(StepEnd::Done)
     }
 
-    /// As whom it asks for its turn.
+    /// Deletes in a batch with others; the object is requeued when AWS has answered.
+    fn delete_endpoint(&self, id: &EndpointId) -> Result<StepEnd, StepError> {
+        if let Some(refusal) = self.region.take_refusal(id) {
+            return Err(refusal.into());
+        }
+        let requester = Requester {
+            object: ObjectKey::of(&**self.object),
+            account: self.account.to_owned(),
+        };
+        self.region
+            .delete_endpoint(self.ec2, self.role, id, requester, self.permitted.clone());
+        Ok(StepEnd::Waiting(None, None))
+    }
+
+    async fn delete_service(&self, name: &str) -> Result<StepEnd, StepError> {
+        let shared = &self.ctx.shared;
+        let deleted = service::delete(&shared.client, &shared.caches, self.object, name).await;
+        let version = deleted.map_err(StepError::Kubernetes)?;
+        self.ctx.memories.with(self.object, |memory| {
+            memory.writes.services.insert(name.to_owned(), (version, None));
+        });
+        Ok(StepEnd::Done)
+    }
+
+    /// Who takes tokens.
     fn caller(&self) -> Caller<'_> {
         Caller {
             id: &self.owner.uid,
@@ -428,14 +451,14 @@ impl Applier<'_> {
     }
 
     /// One line for every write to AWS: object, account, action, request id.
-    fn log_write(&self, action: &str, request_id: &str, resource: &str) {
+    fn log_write(&self, step: &Step, request_id: &str, resource: &str) {
         tracing::info!(
             namespace = self.owner.namespace,
             name = self.owner.name,
             account = self.account,
             account_id = self.ec2.account_id.as_str(),
             region = self.ec2.region.as_str(),
-            action,
+            action = step.action(),
             request_id,
             resource,
             "changed AWS"
