@@ -27,7 +27,7 @@ use vpce_core::tags::Clusters;
 use crate::account;
 use crate::aws::observer::{CallRecord, Observer};
 use crate::aws::region::orphans::Present;
-use crate::aws::region::{AccountRegionKey, Regions};
+use crate::aws::region::{AccountRegionKey, AccountRegions};
 use crate::aws::semaphore::AccountSemaphore;
 use crate::aws::{self, sessions};
 use crate::endpoint;
@@ -426,10 +426,10 @@ fn open_regions(
     caches: &Caches,
     requeuer: &Requeuer,
     metrics: &Metrics,
-) -> Regions {
+) -> AccountRegions {
     let (caches, requeuer, metrics) = (caches.clone(), requeuer.clone(), metrics.clone());
     let claims = caches.clone();
-    Regions::new(aws::region::Settings {
+    AccountRegions::new(aws::region::Settings {
         clusters: clusters.clone(),
         poll: settings.poll_interval,
         settle: settings.settle,
@@ -483,7 +483,7 @@ fn sources(shared: &Arc<Shared>, memories: Memories) -> Sources {
             Arc::new(move || caches.accounts())
         },
         regions: Arc::new(move || {
-            let gauges = |region: &Arc<aws::region::Region>| {
+            let gauges = |region: &Arc<aws::region::AccountRegion>| {
                 let gauges = region.gauges();
                 RegionGauges {
                     account_id: region.key.account_id.to_string(),

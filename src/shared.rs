@@ -9,7 +9,7 @@ use vpce_core::tags::Clusters;
 
 use crate::aws::ec2::Ec2;
 use crate::aws::observer::Observer;
-use crate::aws::region::{AccountRegionKey, Region, Regions};
+use crate::aws::region::{AccountRegion, AccountRegionKey, AccountRegions};
 use crate::aws::semaphore::AccountSemaphore;
 use crate::aws::sessions::{Session, SessionKey, Sessions};
 use crate::k8s::caches::{CacheSync, Caches};
@@ -37,7 +37,7 @@ pub(crate) struct Shared {
     /// Sessions of roles.
     pub(crate) sessions: Sessions,
     /// Accounts in regions.
-    pub(crate) regions: Regions,
+    pub(crate) regions: AccountRegions,
     /// How many work in each AWS account.
     pub(crate) semaphore: AccountSemaphore,
     /// Told about every call to AWS.
@@ -62,7 +62,7 @@ impl Shared {
 
     /// What is shared in a region of the account that a session is in, and a client that acts there
     /// by the session.
-    pub(crate) fn in_region(&self, session: &Session, region: &ids::Region) -> (Arc<Region>, Ec2) {
+    pub(crate) fn in_region(&self, session: &Session, region: &ids::Region) -> (Arc<AccountRegion>, Ec2) {
         let role = &session.role().role_arn;
         let key = AccountRegionKey {
             partition: role.partition(),

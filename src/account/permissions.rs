@@ -16,7 +16,7 @@ use vpce_core::target::full_service_name;
 
 use super::context::Context;
 use crate::aws::dry_run::{ACTIONS, Answer, Example, Probe};
-use crate::aws::region::Region;
+use crate::aws::region::AccountRegion;
 use crate::aws::region::limiter::Caller;
 use crate::aws::sessions::{Session, SessionKey};
 use crate::k8s::caches::{Account, Endpoint};
@@ -250,7 +250,7 @@ async fn ask(ctx: &Context, account: &Account, spec: &AWSAccountSpec, session: &
 }
 
 /// What dry runs have found, in words.
-fn sum_up(found: &BTreeMap<&'static str, Found>, role: &SessionKey, region: &Region) -> Verification {
+fn sum_up(found: &BTreeMap<&'static str, Found>, role: &SessionKey, region: &AccountRegion) -> Verification {
     let of = |wanted: fn(&Found) -> bool| -> Vec<&str> {
         let all = ACTIONS.iter().copied();
         all.filter(|action| found.get(action).is_some_and(wanted)).collect()

@@ -176,7 +176,7 @@ pub(crate) struct Found {
 }
 
 /// One account in one region.
-pub(crate) struct Region {
+pub(crate) struct AccountRegion {
     /// Which.
     pub(crate) key: AccountRegionKey,
     settings: Settings,
@@ -196,7 +196,7 @@ pub(crate) struct Region {
     epoch: Instant,
 }
 
-impl Region {
+impl AccountRegion {
     fn new(key: AccountRegionKey, settings: Settings, epoch: Instant) -> Self {
         let snapshot = Snapshot {
             endpoints: ResourceCache::new(settings.clusters.clone(), settings.settle),
@@ -667,13 +667,13 @@ fn resume_id(key: &AccountRegionKey, vanished: &BTreeSet<EndpointId>) -> String 
 
 /// All regions that anything was looked for in.
 #[derive(Clone)]
-pub(crate) struct Regions {
+pub(crate) struct AccountRegions {
     settings: Settings,
     epoch: Instant,
-    regions: Arc<Mutex<HashMap<AccountRegionKey, Arc<Region>>>>,
+    regions: Arc<Mutex<HashMap<AccountRegionKey, Arc<AccountRegion>>>>,
 }
 
-impl Regions {
+impl AccountRegions {
     /// None yet.
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
@@ -684,17 +684,17 @@ impl Regions {
     }
 
     /// The region, made if there is none yet.
-    pub(crate) fn get(&self, key: AccountRegionKey) -> Arc<Region> {
+    pub(crate) fn get(&self, key: AccountRegionKey) -> Arc<AccountRegion> {
         let mut regions = self.regions.lock();
         if !regions.contains_key(&key) {
-            let is_idle = |region: &Arc<Region>| region.read_at().is_none() && Arc::strong_count(region) == 1;
+            let is_idle = |region: &Arc<AccountRegion>| region.read_at().is_none() && Arc::strong_count(region) == 1;
             if regions.values().filter(|region| is_idle(region)).count() >= MOST_UNANSWERED {
                 regions.retain(|_, region| !is_idle(region));
             }
         }
         regions
             .entry(key)
-            .or_insert_with_key(|key| Arc::new(Region::new(key.clone(), self.settings.clone(), self.epoch)))
+            .or_insert_with_key(|key| Arc::new(AccountRegion::new(key.clone(), self.settings.clone(), self.epoch)))
             .clone()
     }
 
@@ -707,13 +707,13 @@ impl Regions {
     }
 
     /// The region, if anything was looked for in it.
-    pub(crate) fn find(&self, key: &AccountRegionKey) -> Option<Arc<Region>> {
+    pub(crate) fn find(&self, key: &AccountRegionKey) -> Option<Arc<AccountRegion>> {
         let regions = self.regions.lock();
         regions.get(key).cloned()
     }
 
     /// All of them, in order.
-    pub(crate) fn all(&self) -> Vec<Arc<Region>> {
+    pub(crate) fn all(&self) -> Vec<Arc<AccountRegion>> {
         let regions = self.regions.lock();
         let mut all: Vec<_> = regions.values().cloned().collect();
         all.sort_by(|a, b| a.key.cmp(&b.key));

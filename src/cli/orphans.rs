@@ -20,7 +20,7 @@ use crate::aws::ec2::Ec2;
 use crate::aws::region::delete_batch::Requester;
 use crate::aws::region::limiter::Caller;
 use crate::aws::region::orphans::Present;
-use crate::aws::region::{AccountRegionKey, RefreshError, Region};
+use crate::aws::region::{AccountRegion, AccountRegionKey, RefreshError};
 use crate::cli::plan::listed;
 use crate::k8s::caches::{Account, Caches, Endpoint};
 use crate::k8s::object_key::ObjectKey;
@@ -63,7 +63,7 @@ pub struct Orphans {
 struct Place {
     account: String,
     role: String,
-    region: Arc<Region>,
+    region: Arc<AccountRegion>,
     ec2: Ec2,
     suspended: bool,
     found: Vec<Orphan>,
@@ -205,7 +205,7 @@ async fn find_of(
 }
 
 /// Reads everything now, and waits for its turn.
-async fn look(region: &Region, ec2: &Ec2) -> Result<(), crate::aws::error::CallError> {
+async fn look(region: &AccountRegion, ec2: &Ec2) -> Result<(), crate::aws::error::CallError> {
     loop {
         match region.refresh_all(ec2, Duration::ZERO).await {
             Ok(()) => return Ok(()),

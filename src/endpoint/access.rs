@@ -16,13 +16,13 @@ use super::reconcile::{Next, Reconciliation};
 use super::status::{self, Findings};
 use super::stop::{Stop, Unread};
 use crate::aws::ec2::Ec2;
-use crate::aws::region::{RefreshError, Region};
+use crate::aws::region::{AccountRegion, RefreshError};
 use crate::aws::semaphore::Permit;
 use crate::k8s::object_key::ObjectKey;
 
 /// An AWS account in a region, opened with the session of the account's role.
 pub(super) struct Access {
-    pub(super) region: Arc<Region>,
+    pub(super) region: Arc<AccountRegion>,
     pub(super) ec2: Ec2,
     binding: Binding,
     role: String,

@@ -19,7 +19,7 @@ use super::reconcile::{Next, Reconciliation};
 use super::status;
 use super::stop::Stop;
 use crate::aws::Permitted;
-use crate::aws::region::Region;
+use crate::aws::region::AccountRegion;
 
 /// A message that lists steps ends after so many characters: rules may be many.
 const LONGEST_LIST: usize = 2000;
@@ -369,7 +369,7 @@ impl Reconciliation<'_> {
     }
 
     /// How long to wait until a further look has found nothing either; none when that has happened.
-    fn confirm_absence(&self, region: &Region) -> Option<Duration> {
+    fn confirm_absence(&self, region: &AccountRegion) -> Option<Duration> {
         let settle = self.ctx.shared.settings.settle;
         let read = region.read_at();
         let since = self

@@ -13,7 +13,7 @@ use vpce_core::tags::Owner;
 
 use super::context::Context;
 use crate::aws::ec2::Ec2;
-use crate::aws::region::{RefreshError, Region};
+use crate::aws::region::{AccountRegion, RefreshError};
 use crate::endpoint::service;
 use crate::k8s::caches::Endpoint;
 
@@ -24,7 +24,7 @@ pub struct Age(pub Duration);
 /// Looks, reading from AWS only what is too old or at work.
 pub async fn observe(
     ctx: &Context,
-    region: &Region,
+    region: &AccountRegion,
     ec2: &Ec2,
     owner: &Owner,
     status: &VPCEndpointStatus,
@@ -44,7 +44,7 @@ pub async fn observe(
 /// What was found and is the object's own, without reading anything.
 pub fn found(
     ctx: &Context,
-    region: &Region,
+    region: &AccountRegion,
     owner: &Owner,
     object: &Arc<Endpoint>,
     status: &VPCEndpointStatus,

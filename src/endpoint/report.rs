@@ -18,7 +18,7 @@ use super::reconcile::{Next, Reconciliation};
 use super::refused::forget_session;
 use super::status::{self, Findings, Standing};
 use super::stop::{Unread, not_ready};
-use crate::aws::region::{RefreshError, Region};
+use crate::aws::region::{AccountRegion, RefreshError};
 use crate::aws::sessions::Refusal;
 use crate::backoff::jitter;
 use crate::k8s::writes::Refused;
@@ -100,7 +100,7 @@ impl Reconciliation<'_> {
     }
 
     /// When to look again at an object for which there is nothing to do now.
-    pub(super) fn next(&self, region: &Region, seen: &Observed, plan: &Plan, resolved: &Resolved) -> Next {
+    pub(super) fn next(&self, region: &AccountRegion, seen: &Observed, plan: &Plan, resolved: &Resolved) -> Next {
         let resync = self.ctx.shared.settings.resync_interval;
         let rest = resync + resync.mul_f64(0.1 * fastrand::f64());
         let now = Instant::now();

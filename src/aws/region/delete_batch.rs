@@ -11,7 +11,7 @@ use vpce_core::ids::EndpointId;
 use vpce_core::plan::{Outcome, Step};
 use vpce_core::rate::Decision;
 
-use super::Region;
+use super::AccountRegion;
 use super::limiter::Caller;
 use crate::aws::Permitted;
 use crate::aws::ec2::Ec2;
@@ -77,7 +77,7 @@ impl DeleteBatcher {
     }
 
     pub(super) fn add(
-        region: &Arc<Region>,
+        region: &Arc<AccountRegion>,
         ec2: &Ec2,
         role: &str,
         id: &EndpointId,
@@ -150,7 +150,7 @@ impl DeleteBatcher {
     }
 }
 
-async fn run(region: Arc<Region>) {
+async fn run(region: Arc<AccountRegion>) {
     while region.deletes.goes_on() {
         tokio::time::sleep(GATHER).await;
         while let Decision::Wait(time) = region.acquire(ACTION, &Caller::of_the_operator("batch")) {
@@ -202,7 +202,7 @@ async fn run(region: Arc<Region>) {
 
 /// One line for every object whose delete goes again; what goes back to its object is told of
 /// there.
-fn log_failure(region: &Region, batch: &[(EndpointId, PendingDelete)], error: &CallError) {
+fn log_failure(region: &AccountRegion, batch: &[(EndpointId, PendingDelete)], error: &CallError) {
     for (id, pending) in batch {
         tracing::warn!(
             namespace = pending.requester.object.namespace, name = pending.requester.object.name, account = pending.requester.account,
@@ -213,7 +213,7 @@ fn log_failure(region: &Region, batch: &[(EndpointId, PendingDelete)], error: &C
     }
 }
 
-fn refuse(region: &Region, batch: Vec<(EndpointId, PendingDelete)>, error: &CallError) {
+fn refuse(region: &AccountRegion, batch: Vec<(EndpointId, PendingDelete)>, error: &CallError) {
     for (id, pending) in batch {
         region.deletes.with(|queue| queue.refused.insert(id, error.clone()));
         (region.settings.enqueue)(pending.requester.object);
@@ -221,7 +221,7 @@ fn refuse(region: &Region, batch: Vec<(EndpointId, PendingDelete)>, error: &Call
 }
 
 fn finish(
-    region: &Region,
+    region: &AccountRegion,
     batch: Vec<(EndpointId, PendingDelete)>,
     request_id: &str,
     mut refused: BTreeMap<EndpointId, CallError>,

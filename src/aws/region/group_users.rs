@@ -3,7 +3,7 @@
 use aws_sdk_ec2::types::Filter;
 use vpce_core::ids::GroupId;
 
-use super::{RefreshError, Region};
+use super::{AccountRegion, RefreshError};
 use crate::aws::ec2::Ec2;
 use crate::aws::error::CallError;
 use crate::aws::observer::observed;
@@ -11,7 +11,7 @@ use crate::aws::observer::observed;
 /// A few are enough: whoever takes these away sees the next ones then. EC2 takes no smaller page.
 const MOST: i32 = 5;
 
-impl Region {
+impl AccountRegion {
     /// What EC2 does not delete a group for: network interfaces that have it, and groups with a
     /// rule that names it, each in a few words.
     pub(crate) async fn users_of_group(&self, ec2: &Ec2, id: &GroupId) -> Result<Vec<String>, RefreshError> {

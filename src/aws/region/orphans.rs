@@ -9,7 +9,7 @@ use vpce_core::observed::{ObservedEndpoint, State};
 use vpce_core::orphans::{Kind, Objects, Orphan, orphans};
 use vpce_core::plan::ResourceId;
 
-use super::{RefreshError, Region};
+use super::{AccountRegion, RefreshError};
 use crate::aws::ec2::{Ec2, Which};
 use crate::k8s::caches::Caches;
 
@@ -85,7 +85,7 @@ impl Objects for Present {
     }
 }
 
-impl Region {
+impl AccountRegion {
     fn with_retained<T>(&self, work: impl FnOnce(&mut Retained) -> T) -> T {
         work(&mut self.retained.lock())
     }
