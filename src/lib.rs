@@ -39,6 +39,7 @@
 
 // The map links to what only the crate sees.
 #![allow(rustdoc::private_intra_doc_links)]
+#![warn(unreachable_pub)]
 
 mod account;
 mod aws;

@@ -31,7 +31,6 @@ pub(crate) struct Ec2 {
     pub(crate) client: aws_sdk_ec2::Client,
     /// The AWS account.
     pub(crate) account_id: AccountId,
-    /// The region.
     pub(crate) region: Region,
     /// Told about every call.
     pub(crate) observer: Observer,
@@ -370,13 +369,11 @@ impl Ec2 {
 /// What CreateVpcEndpoint is told.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NewEndpoint<'a> {
-    /// The VPC.
     pub(crate) vpc: &'a VpcId,
     /// What it connects to.
     pub(crate) target: &'a Target,
     /// How it is attached.
     pub(crate) attachment: &'a Attachment,
-    /// The tags.
     pub(crate) tags: &'a BTreeMap<String, String>,
     /// The same for as long as the same endpoint is meant.
     pub(crate) client_token: &'a str,

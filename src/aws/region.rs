@@ -53,7 +53,6 @@ pub(crate) struct AccountRegionKey {
     pub(crate) partition: Partition,
     /// The AWS account.
     pub(crate) account_id: AccountId,
-    /// The region.
     pub(crate) region: ids::Region,
 }
 

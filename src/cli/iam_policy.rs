@@ -267,7 +267,7 @@ fn tag(text: &str) -> Result<(String, String), String> {
 
 /// Why no policy is printed.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(super) enum Error {
     /// Flags that are needed, or do not go together.
     #[error("{0}")]
     Flags(String),
@@ -326,7 +326,7 @@ pub enum Error {
 ///
 /// # Errors
 /// Where flags or manifest make no policy that AWS would take.
-pub fn print(asked: &IamPolicy, input: impl Read, mut out: impl Write, mut notes: impl Write) -> Result<(), Error> {
+pub(super) fn print(asked: &IamPolicy, input: impl Read, mut out: impl Write, mut notes: impl Write) -> Result<(), Error> {
     let answer = match asked {
         IamPolicy::Base(flags) => fits(&flags.output).and_then(|()| base(flags, input))?,
         IamPolicy::Tenant(flags) => fits(&flags.output).and_then(|()| tenant(flags, input))?,

@@ -75,7 +75,7 @@ struct Place {
 ///
 /// # Errors
 /// When Kubernetes or AWS does not answer, somebody says no, or something could not be deleted.
-pub fn run(asked: &Orphans, answers: impl BufRead, mut out: impl Write) -> anyhow::Result<()> {
+pub(super) fn run(asked: &Orphans, answers: impl BufRead, mut out: impl Write) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

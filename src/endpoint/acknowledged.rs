@@ -18,7 +18,7 @@ use crate::k8s::writes::{Refused, Write};
 
 /// Says that the API server did not take a finalizer. (What it says of a status that it did not
 /// take is told where that is written.)
-pub async fn tell(ctx: &Context, object: Arc<Endpoint>, refused: &Refused) -> Next {
+pub(super) async fn tell(ctx: &Context, object: Arc<Endpoint>, refused: &Refused) -> Next {
     if refused.write == Write::Finalizer {
         let mut reconciliation = Reconciliation::new(ctx, object);
         let findings = finalizer_refused(reconciliation.deleting, refused);

@@ -33,7 +33,7 @@ use crate::k8s::patch::version_of;
 pub(super) const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What the steps are carried out with.
-pub struct Applier<'a> {
+pub(crate) struct Applier<'a> {
     /// Clients and caches.
     pub ctx: &'a Context,
     /// The object.
@@ -56,7 +56,7 @@ pub struct Applier<'a> {
 
 /// What became of the steps of a plan.
 #[derive(Debug, Default)]
-pub struct Applied<'p> {
+pub(crate) struct Applied<'p> {
     /// What was done, in words.
     pub done: Vec<String>,
     /// What was not, and what is told of it.
@@ -128,7 +128,7 @@ impl From<CallError> for StepError {
 }
 
 /// Carries out the steps. One that is refused, or waits, holds up only those that wait for it.
-pub async fn apply<'p>(applier: &Applier<'_>, steps: &'p [Step]) -> Applied<'p> {
+pub(crate) async fn apply<'p>(applier: &Applier<'_>, steps: &'p [Step]) -> Applied<'p> {
     let mut applied = Applied::default();
     // Who gives no answer to one call takes half a minute for each: the others go in the next
     // reconciliation.

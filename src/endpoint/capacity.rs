@@ -15,13 +15,13 @@ use crate::k8s::object_key::ObjectKey;
 /// Bindings that were let through and that the cache does not show yet, by AWSAccount: the objects,
 /// by UID.
 #[derive(Clone, Default)]
-pub struct CapacityReservations {
+pub(crate) struct CapacityReservations {
     let_through: Arc<Mutex<HashMap<String, HashMap<String, ObjectKey>>>>,
 }
 
 impl CapacityReservations {
     /// Gives back the place of an object that was let through and was not bound after all.
-    pub fn release(&self, uid: &str) {
+    pub(crate) fn release(&self, uid: &str) {
         let mut all = self.let_through.lock();
         all.retain(|_, let_through| {
             let_through.remove(uid);
@@ -33,7 +33,7 @@ impl CapacityReservations {
     /// is kept for it. That is for one of which nothing but the binding is left to be written: what
     /// cannot be bound takes no place. Of the places, `without_object` are taken by endpoints in
     /// AWS that no object stands for.
-    pub fn admit(
+    pub(crate) fn admit(
         &self,
         caches: &Caches,
         object: &Endpoint,

@@ -8,7 +8,7 @@ use super::service::names::NameWaiters;
 use crate::shared::Shared;
 
 /// What the VPCEndpoint controller works with.
-pub struct Context {
+pub(crate) struct Context {
     /// What all controllers share.
     pub shared: Arc<Shared>,
     /// What is remembered of each object between reconciles.
@@ -21,7 +21,7 @@ pub struct Context {
 
 impl Context {
     /// With nothing remembered.
-    pub fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
             memories: Memories::default(),
             capacity: CapacityReservations::default(),

@@ -28,7 +28,7 @@ use crate::telemetry::{Metrics, Outcome};
 const ASK_FOR_ROOM: Duration = Duration::from_secs(60);
 
 /// Reconciles VPCEndpoints until `stop` ends.
-pub async fn run(
+pub(crate) async fn run(
     ctx: Arc<Context>,
     writer: CacheWriter<Endpoint>,
     stop: impl Future<Output = ()> + Clone + Send + Sync + 'static,

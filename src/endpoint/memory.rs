@@ -20,13 +20,13 @@ mod absence;
 mod announced;
 mod waits;
 
-pub use absence::Absence;
-pub use announced::{Announced, PlannedChanges};
-pub use waits::{Refusal, Tried, Wait, Waits};
+pub(crate) use absence::Absence;
+pub(crate) use announced::{Announced, PlannedChanges};
+pub(crate) use waits::{Refusal, Tried, Wait, Waits};
 
 /// What is remembered of one object.
 #[derive(Debug, Clone, Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// When it is reconciled again.
     pub waits: Waits,
     /// What may be in AWS and is not seen.
@@ -56,7 +56,7 @@ pub struct Memory {
 
 /// Our own writes, which the cache may not have yet.
 #[derive(Debug, Clone, Default)]
-pub struct OwnWrites {
+pub(crate) struct OwnWrites {
     /// The object as our last write left it.
     pub latest: Option<Arc<Endpoint>>,
     /// Of Services: the resource version, and what was written, or none for a deletion.
@@ -69,7 +69,7 @@ pub struct OwnWrites {
 
 /// Whether the groups of others that the spec names may be used: asked once for a generation.
 #[derive(Debug, Clone, Default)]
-pub struct GroupsCheck {
+pub(crate) struct GroupsCheck {
     /// When AWS was last asked.
     pub asked: Option<Instant>,
     /// The generation whose groups were found to be usable.
@@ -78,13 +78,13 @@ pub struct GroupsCheck {
 
 /// The memories of all objects, by namespace and name; of another UID nothing is remembered.
 #[derive(Clone, Default)]
-pub struct Memories {
+pub(crate) struct Memories {
     all: Arc<Mutex<HashMap<ObjectKey, (String, Memory)>>>,
 }
 
 impl Memories {
     /// Reads or changes what is remembered of an object.
-    pub fn with<T>(&self, object: &Endpoint, work: impl FnOnce(&mut Memory) -> T) -> T {
+    pub(crate) fn with<T>(&self, object: &Endpoint, work: impl FnOnce(&mut Memory) -> T) -> T {
         let key = ObjectKey::of(object);
         let uid = object.uid().unwrap_or_default();
         let mut all = self.all.lock();
@@ -104,7 +104,7 @@ impl Memories {
     }
 
     /// All planned changes that are not carried out.
-    pub fn planned_changes(&self) -> Vec<PlannedChanges> {
+    pub(crate) fn planned_changes(&self) -> Vec<PlannedChanges> {
         let all = self.all.lock();
         all.values()
             .filter_map(|(_, memory)| memory.announced.planned_changes.clone())
@@ -112,18 +112,18 @@ impl Memories {
     }
 
     /// Forgets an object that is gone.
-    pub fn forget(&self, key: &ObjectKey) {
+    pub(crate) fn forget(&self, key: &ObjectKey) {
         self.all.lock().remove(key);
     }
 
     /// A Service that an object may have is gone.
-    pub fn service_gone(&self, key: &ObjectKey, service: &str) {
+    pub(crate) fn service_gone(&self, key: &ObjectKey, service: &str) {
         self.known(key, |memory| memory.writes.corrections.gone(service));
     }
 
     /// The region in whose rate limiter an object has a reservation, to be cancelled: when that is
     /// asked for, or once its deletion is seen.
-    pub fn take_reservation(&self, object: &Endpoint, deleted: bool) -> Option<AccountRegionKey> {
+    pub(crate) fn take_reservation(&self, object: &Endpoint, deleted: bool) -> Option<AccountRegionKey> {
         self.with(object, |memory| {
             if deleted && std::mem::replace(&mut memory.is_leaving, true) {
                 return None;
@@ -134,7 +134,7 @@ impl Memories {
 
     /// Ends the wait of an object, and has it believe the caches again. What was refused goes on
     /// waiting.
-    pub fn requeue(&self, key: &ObjectKey) {
+    pub(crate) fn requeue(&self, key: &ObjectKey) {
         self.known(key, |memory| {
             memory.waits.requeue();
             memory.writes.services.clear();
@@ -142,7 +142,7 @@ impl Memories {
     }
 
     /// Ends the waits of an object, those for what AWS refused too: something has changed.
-    pub fn retry(&self, key: &ObjectKey) {
+    pub(crate) fn retry(&self, key: &ObjectKey) {
         self.known(key, |memory| {
             memory.waits.retry();
             memory.writes.services.clear();
@@ -151,7 +151,7 @@ impl Memories {
 
     /// How long an object still has to wait, unless a person asks for a resync now: that ends the
     /// wait, once a `poll`.
-    pub fn wait(&self, object: &Endpoint, poll: Duration) -> Option<Duration> {
+    pub(crate) fn wait(&self, object: &Endpoint, poll: Duration) -> Option<Duration> {
         self.with(object, |memory| {
             let left = memory.waits.left(object, poll);
             if memory.waits.take_ended() {
@@ -162,17 +162,17 @@ impl Memories {
     }
 
     /// How long until a resync that a person has asked for is due.
-    pub fn until_resync(&self, object: &Endpoint) -> Option<Duration> {
+    pub(crate) fn until_resync(&self, object: &Endpoint) -> Option<Duration> {
         self.with(object, |memory| memory.waits.until_resync())
     }
 
     /// Has watch events wait until then.
-    pub fn not_before(&self, object: &Endpoint, wait: Duration) {
+    pub(crate) fn not_before(&self, object: &Endpoint, wait: Duration) {
         self.with(object, |memory| memory.waits.not_before(wait));
     }
 
     /// Counts a refusal; how long to wait after it, `most` at the most, with jitter.
-    pub fn refused(
+    pub(crate) fn refused(
         &self,
         object: &Endpoint,
         tried: Tried,
@@ -187,32 +187,32 @@ impl Memories {
     }
 
     /// How something was refused when it was last tried, if it was.
-    pub fn refusal(&self, object: &Endpoint, tried: Tried) -> Option<Refusal> {
+    pub(crate) fn refusal(&self, object: &Endpoint, tried: Tried) -> Option<Refusal> {
         self.with(object, |memory| memory.waits.refusal(tried).cloned())
     }
 
     /// It was done.
-    pub fn accepted(&self, object: &Endpoint, tried: Tried) {
+    pub(crate) fn accepted(&self, object: &Endpoint, tried: Tried) {
         self.with(object, |memory| memory.waits.accepted(tried));
     }
 
     /// Counts a failure; how long to wait after it, `most` at the most, with jitter.
-    pub fn failed(&self, object: &Endpoint, most: Duration) -> Duration {
+    pub(crate) fn failed(&self, object: &Endpoint, most: Duration) -> Duration {
         self.with(object, |memory| memory.waits.failed(most))
     }
 
     /// Counts a conflict; how long to wait after it, with jitter.
-    pub fn conflicted(&self, object: &Endpoint) -> Duration {
+    pub(crate) fn conflicted(&self, object: &Endpoint) -> Duration {
         self.with(object, |memory| memory.waits.conflicted())
     }
 
     /// How many failures in a row.
-    pub fn failures(&self, object: &Endpoint) -> u32 {
+    pub(crate) fn failures(&self, object: &Endpoint) -> u32 {
         self.with(object, |memory| memory.waits.failures())
     }
 
     /// All is as desired: what was refused on the way is old news.
-    pub fn converged(&self, object: &Endpoint) {
+    pub(crate) fn converged(&self, object: &Endpoint) {
         self.with(object, |memory| {
             memory.fallbacks = Fallbacks::default();
             memory.waits.converged();
@@ -220,12 +220,12 @@ impl Memories {
     }
 
     /// Ends the row of failures.
-    pub fn succeeded(&self, object: &Endpoint) {
+    pub(crate) fn succeeded(&self, object: &Endpoint) {
         self.with(object, |memory| memory.waits.succeeded());
     }
 
     /// Ends the row of conflicts.
-    pub fn agreed(&self, object: &Endpoint) {
+    pub(crate) fn agreed(&self, object: &Endpoint) {
         self.with(object, |memory| memory.waits.agreed());
     }
 }

@@ -19,10 +19,10 @@ use crate::k8s::caches::Endpoint;
 
 /// How old an answer may be.
 #[derive(Debug, Clone, Copy)]
-pub struct Age(pub Duration);
+pub(crate) struct Age(pub Duration);
 
 /// Looks, reading from AWS only what is too old or at work.
-pub async fn observe(
+pub(crate) async fn observe(
     ctx: &Context,
     region: &AccountRegion,
     ec2: &Ec2,
@@ -42,7 +42,7 @@ pub async fn observe(
 }
 
 /// What was found and is the object's own, without reading anything.
-pub fn found(
+pub(crate) fn found(
     ctx: &Context,
     region: &AccountRegion,
     owner: &Owner,
@@ -80,7 +80,7 @@ fn known(status: &VPCEndpointStatus) -> (Option<EndpointId>, Option<GroupId>) {
 
 /// The Services that may be the object's: of the name that it wants, that status knows, that it has
 /// by default.
-pub fn services(
+pub(crate) fn services(
     ctx: &Context,
     object: &Arc<Endpoint>,
     status: &VPCEndpointStatus,

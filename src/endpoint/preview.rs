@@ -19,7 +19,7 @@ use crate::k8s::caches::Endpoint;
 
 /// What would be done, and how things stand before.
 #[derive(Debug)]
-pub struct Preview {
+pub(crate) struct Preview {
     /// Where.
     pub binding: Binding,
     /// Why none of it is done for now, where that is so.
@@ -39,7 +39,7 @@ pub struct Preview {
 ///
 /// # Errors
 /// What the object's condition would say where nothing can be planned.
-pub async fn preview(ctx: &Context, object: Arc<Endpoint>) -> Result<Preview, Finding> {
+pub(crate) async fn preview(ctx: &Context, object: Arc<Endpoint>) -> Result<Preview, Finding> {
     let mut reconciliation = Reconciliation::new(ctx, object);
     planned(&mut reconciliation).await.map_err(Stop::finding)
 }

@@ -12,7 +12,7 @@ use crate::k8s::object_key::ObjectKey;
 use crate::k8s::requeue::Request;
 
 /// The objects that a request is for; their waits end.
-pub fn requested(ctx: &Context, request: Request) -> Vec<ObjectRef<Endpoint>> {
+pub(crate) fn requested(ctx: &Context, request: Request) -> Vec<ObjectRef<Endpoint>> {
     let keys = match request {
         Request::Requeue(key) => {
             ctx.memories.requeue(&key);
@@ -52,20 +52,20 @@ fn keys(endpoints: &[Arc<Endpoint>]) -> Vec<ObjectKey> {
 }
 
 /// The object is gone: it leaves the gate of its AWS account and the lines of its region.
-pub fn leave(ctx: &Context, object: &Endpoint) {
+pub(crate) fn leave(ctx: &Context, object: &Endpoint) {
     ctx.shared.semaphore.leave(&ObjectKey::of(object));
     ctx.capacity.release(&object.uid().unwrap_or_default());
     leave_lines(ctx, object, false);
 }
 
 /// It wants nothing in AWS that it had a place in a line for.
-pub fn has_settled(ctx: &Context, object: &Endpoint) {
+pub(crate) fn has_settled(ctx: &Context, object: &Endpoint) {
     leave_lines(ctx, object, false);
 }
 
 /// Its deletion was asked for: what it waited to create it does not want any more. (What is deleted
 /// of it then has its own lines.)
-pub fn is_being_deleted(ctx: &Context, object: &Endpoint) {
+pub(crate) fn is_being_deleted(ctx: &Context, object: &Endpoint) {
     leave_lines(ctx, object, true);
 }
 

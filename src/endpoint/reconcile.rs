@@ -40,7 +40,7 @@ pub(super) struct Reconciliation<'a> {
 }
 
 /// Reconciles an object.
-pub async fn reconcile(ctx: &Context, object: Arc<Endpoint>) -> Result<Next, kube::Error> {
+pub(crate) async fn reconcile(ctx: &Context, object: Arc<Endpoint>) -> Result<Next, kube::Error> {
     let mut reconciliation = Reconciliation::new(ctx, object);
     match reconciliation.run().await {
         Ok(next) => Ok(next),

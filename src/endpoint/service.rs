@@ -1,9 +1,9 @@
 //! The Kubernetes Service that leads to an endpoint.
 
 mod changed;
-pub mod names;
+pub(crate) mod names;
 
-pub use changed::{Changed, Corrections};
+pub(crate) use changed::{Changed, Corrections};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -21,13 +21,13 @@ use crate::k8s::patch::version_of;
 
 mod lean;
 
-pub use lean::lean;
+pub(crate) use lean::lean;
 
 /// Which Services are ours to look at.
-pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "vpce-operator");
+pub(crate) const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "vpce-operator");
 
 /// What a Service is to an object.
-pub fn fact(service: &Service, uid: &str) -> ObservedService {
+pub(crate) fn fact(service: &Service, uid: &str) -> ObservedService {
     let spec = service.spec.clone().unwrap_or_default();
     let ports = spec.ports.unwrap_or_default();
     let is_external_name = spec.type_.as_deref() == Some("ExternalName");
@@ -66,7 +66,7 @@ fn applied(service: &Service) -> Applied {
 
 /// The Services of these names and those that the object controls, as facts: what the cache has,
 /// unless we wrote later than it knows. Those that are being deleted count as gone.
-pub fn facts<'a>(
+pub(crate) fn facts<'a>(
     caches: &Caches,
     object: &Endpoint,
     written: &HashMap<String, (u64, Option<ObservedService>)>,
@@ -111,7 +111,7 @@ fn is_controlled_by(service: &Service, uid: &str) -> bool {
 
 /// What publishing a Service gave.
 #[derive(Debug)]
-pub enum Published {
+pub(crate) enum Published {
     /// It is there now, as this.
     Done(Box<Service>),
     /// It was deleted while it was being corrected; the next look makes it.
@@ -122,7 +122,7 @@ pub enum Published {
 
 /// A Service that should be there.
 #[derive(Debug, Clone, Copy)]
-pub struct Publication<'a> {
+pub(crate) struct Publication<'a> {
     /// Its name.
     pub name: &'a str,
     /// Where it leads.
@@ -135,7 +135,7 @@ pub struct Publication<'a> {
 
 impl Publication<'_> {
     /// What is to be found of it.
-    pub fn content(&self) -> ServiceContent {
+    pub(crate) fn content(&self) -> ServiceContent {
         ServiceContent {
             external_name: self.external_name.to_owned(),
             ports: self.ports.to_vec(),
@@ -169,7 +169,7 @@ impl Publication<'_> {
 
 /// Creates the Service by POST unless it `exists`; where one exists, it is corrected if the object
 /// controls it, else left alone. (A forced apply would take over a stranger's.)
-pub async fn publish(
+pub(crate) async fn publish(
     client: &Client,
     object: &Endpoint,
     wanted: &Publication<'_>,
@@ -267,7 +267,7 @@ fn without_nulls(object: Value) -> Map<String, Value> {
 
 /// Deletes a Service, if it is still the one that the cache knows; gives the version that was
 /// deleted.
-pub async fn delete(client: &Client, caches: &Caches, object: &Endpoint, name: &str) -> Result<u64, kube::Error> {
+pub(crate) async fn delete(client: &Client, caches: &Caches, object: &Endpoint, name: &str) -> Result<u64, kube::Error> {
     let namespace = object.namespace().unwrap_or_default();
     let api: Api<Service> = Api::namespaced(client.clone(), &namespace);
     let known = caches.service(&namespace, name);

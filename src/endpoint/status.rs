@@ -26,7 +26,7 @@ const SEE_READY: &str = "see Ready";
 
 /// How the parts of an object stand. A part that was not looked at keeps what it said before.
 #[derive(Debug, Clone, Default)]
-pub struct Findings {
+pub(crate) struct Findings {
     /// The account.
     pub account: Option<Finding>,
     /// The endpoint.
@@ -37,7 +37,7 @@ pub struct Findings {
 
 impl Findings {
     /// Only this about the account.
-    pub fn account(finding: Finding) -> Self {
+    pub(crate) fn account(finding: Finding) -> Self {
         Self {
             account: Some(finding),
             ..Self::default()
@@ -47,7 +47,7 @@ impl Findings {
     /// What Ready says: the first part that is not as it should be; else how to connect. What only
     /// pauses changes does not take away that the endpoint serves as the spec says: Ready stays
     /// true then, and says until when. docs/concepts.md has the rule.
-    pub fn summary(&self, standing: Standing) -> Finding {
+    pub(crate) fn summary(&self, standing: Standing) -> Finding {
         let parts = [&self.account, &self.endpoint, &self.service];
         let Some(bad) = parts.into_iter().flatten().find(|finding| !finding.ok) else {
             let good = self.endpoint.as_ref().or(self.account.as_ref()).cloned();
@@ -87,7 +87,7 @@ impl Findings {
 
 /// How an object stood before its parts were looked at.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// Whether it was Ready, for this generation.
     pub was_ready: bool,
     /// Whether its endpoint is available, as far as was seen.
@@ -97,7 +97,7 @@ pub struct Standing {
 }
 
 /// What an object is bound to, if it is.
-pub fn binding(status: &VPCEndpointStatus) -> Option<Binding> {
+pub(crate) fn binding(status: &VPCEndpointStatus) -> Option<Binding> {
     let account = status.account.as_ref()?;
     Some(Binding {
         account: account.name.clone(),
@@ -107,7 +107,7 @@ pub fn binding(status: &VPCEndpointStatus) -> Option<Binding> {
 }
 
 /// Binds.
-pub fn bind(status: &mut VPCEndpointStatus, binding: &Binding, desired: &Desired) {
+pub(crate) fn bind(status: &mut VPCEndpointStatus, binding: &Binding, desired: &Desired) {
     status.account = Some(AccountBinding {
         name: binding.account.clone(),
         account_id: binding.account_id.to_string(),
@@ -119,7 +119,7 @@ pub fn bind(status: &mut VPCEndpointStatus, binding: &Binding, desired: &Desired
 }
 
 /// The network that is desired.
-pub fn network(desired: &Desired) -> NetworkStatus {
+pub(crate) fn network(desired: &Desired) -> NetworkStatus {
     NetworkStatus {
         vpc_id: desired.vpc.to_string(),
         subnet_ids: match &desired.attachment {
@@ -129,7 +129,7 @@ pub fn network(desired: &Desired) -> NetworkStatus {
 }
 
 /// Unbinds, once nothing is left. What is made from now on is of another incarnation.
-pub fn unbind(status: &mut VPCEndpointStatus) {
+pub(crate) fn unbind(status: &mut VPCEndpointStatus) {
     status.account = None;
     status.region = None;
     status.network = None;
@@ -140,7 +140,7 @@ pub fn unbind(status: &mut VPCEndpointStatus) {
 }
 
 /// The next endpoint is another than the one before, which is gone.
-pub fn next_incarnation(status: &mut VPCEndpointStatus) {
+pub(crate) fn next_incarnation(status: &mut VPCEndpointStatus) {
     status.vpc_endpoint_id = None;
     // It has only to differ from the one before, whatever that was.
     status.incarnation = Some(status.incarnation.unwrap_or(0).wrapping_add(1));
@@ -152,7 +152,7 @@ pub fn next_incarnation(status: &mut VPCEndpointStatus) {
 
 /// Takes over what was observed; `was_ready` says whether the object was Ready, for this
 /// generation, before.
-pub fn take_over(
+pub(crate) fn take_over(
     status: &mut VPCEndpointStatus,
     observed: &Observed,
     desired: Option<&Desired>,
@@ -224,14 +224,14 @@ pub fn take_over(
 }
 
 /// The keys of the tags that we set for the user.
-pub fn tag_keys(desired: &Desired) -> BTreeSet<String> {
+pub(crate) fn tag_keys(desired: &Desired) -> BTreeSet<String> {
     let users = |key: &&String| !key.starts_with(RESERVED_PREFIX) && key.as_str() != DISPLAY_NAME;
     desired.tags.keys().filter(users).cloned().collect()
 }
 
 /// Puts the findings into the conditions; says whether Ready says something else than before:
 /// another reason, or of what a person should know other words.
-pub fn set_conditions(
+pub(crate) fn set_conditions(
     status: &mut VPCEndpointStatus,
     findings: &Findings,
     standing: Standing,
@@ -286,7 +286,7 @@ pub fn set_conditions(
 }
 
 /// What an object of the Python operator says.
-pub fn legacy_unsettled() -> Finding {
+pub(crate) fn legacy_unsettled() -> Finding {
     Finding::bad(
         Reason::LegacyUnsettled,
         "the Python operator created this object: nothing is created, changed or deleted for it, and its status is \
@@ -295,7 +295,7 @@ pub fn legacy_unsettled() -> Finding {
 }
 
 /// What an object says whose spec does not parse.
-pub fn does_not_parse(error: &str) -> Finding {
+pub(crate) fn does_not_parse(error: &str) -> Finding {
     Finding::bad(
         Reason::InvalidSpec,
         format!("the spec does not parse: {error}; correct it, or delete the object"),
@@ -303,7 +303,7 @@ pub fn does_not_parse(error: &str) -> Finding {
 }
 
 /// What a bound object says of its account.
-pub fn account_resolved(binding: &Binding) -> Finding {
+pub(crate) fn account_resolved(binding: &Binding) -> Finding {
     Finding::good(
         Reason::Resolved,
         format!(
@@ -314,13 +314,13 @@ pub fn account_resolved(binding: &Binding) -> Finding {
 }
 
 /// Whether the object was Ready for this generation.
-pub fn was_ready(object: &Endpoint) -> bool {
+pub(crate) fn was_ready(object: &Endpoint) -> bool {
     conditions::find(&object.status.conditions, READY)
         .is_some_and(|ready| ready.status == "True" && ready.observed_generation == object.metadata.generation)
 }
 
 /// Whether the endpoint was available when it was last seen.
-pub fn was_serving(status: &VPCEndpointStatus) -> bool {
+pub(crate) fn was_serving(status: &VPCEndpointStatus) -> bool {
     let state = status.state.as_deref().map(State::parse);
     status.vpc_endpoint_id.is_some() && state == Some(State::Available)
 }
@@ -328,7 +328,7 @@ pub fn was_serving(status: &VPCEndpointStatus) -> bool {
 /// Writes a status if it differs. Only if the object is still as we know it: a status that was made
 /// from an older one must not undo a newer one. Where the API server refuses it, or would only
 /// change it again, an event tells: the status cannot.
-pub async fn write(
+pub(crate) async fn write(
     ctx: &Context,
     object: &Arc<Endpoint>,
     status: VPCEndpointStatus,
@@ -439,7 +439,7 @@ fn tell_of_refusal(ctx: &Context, object: &Endpoint, status: &VPCEndpointStatus,
 }
 
 /// Remembers an object as our write left it, until the cache has it too.
-pub fn remember(ctx: &Context, object: Endpoint) -> Arc<Endpoint> {
+pub(crate) fn remember(ctx: &Context, object: Endpoint) -> Arc<Endpoint> {
     let object = Arc::new(object);
     ctx.memories
         .with(&object, |memory| memory.writes.latest = Some(object.clone()));

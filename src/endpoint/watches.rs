@@ -20,7 +20,7 @@ use crate::k8s::pages;
 use crate::k8s::watch::{marks, watch_kind};
 
 /// An endpoint that is bound, or gone, is counted by its account; one that is gone is forgotten.
-pub fn endpoint(ctx: &Context, event: &Event<Endpoint>) {
+pub(crate) fn endpoint(ctx: &Context, event: &Event<Endpoint>) {
     let (Event::Apply(endpoint) | Event::InitApply(endpoint) | Event::Delete(endpoint)) = event else {
         return;
     };
@@ -43,7 +43,7 @@ pub fn endpoint(ctx: &Context, event: &Event<Endpoint>) {
 }
 
 /// A Service of ours that changed is put right.
-pub async fn services(ctx: Arc<Context>, mut writer: CacheWriter<Service>) {
+pub(crate) async fn services(ctx: Arc<Context>, mut writer: CacheWriter<Service>) {
     let api: Api<Service> = Api::all(ctx.shared.client.clone());
     let config = pages::of_watches().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
     watch_kind(&ctx.shared.metrics, "Service", api, config)
@@ -68,7 +68,7 @@ pub async fn services(ctx: Arc<Context>, mut writer: CacheWriter<Service>) {
 }
 
 /// Services of others, of which nothing is kept: only who waits for the name of one is interested.
-pub async fn names(ctx: Arc<Context>) {
+pub(crate) async fn names(ctx: Arc<Context>) {
     let api: Api<PartialObjectMeta<Service>> = Api::all(ctx.shared.client.clone());
     let config = pages::of_watches().labels(&format!("{}!={}", MANAGED_BY.0, MANAGED_BY.1));
     names::follow(&ctx, watch_kind(&ctx.shared.metrics, "Service", api, config)).await;

@@ -32,7 +32,6 @@ pub(crate) type NamespaceMeta = PartialObjectMeta<Namespace>;
 /// What VPCEndpoints are found by.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) enum EndpointTerm {
-    /// The namespace.
     Namespace(String),
     /// The AWSAccount that it is bound to; none before it is bound.
     Account(Option<String>),

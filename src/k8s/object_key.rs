@@ -11,7 +11,6 @@ pub(crate) struct ObjectKey {
     pub(crate) kind: Cow<'static, str>,
     /// The namespace; empty for kinds that are in none.
     pub(crate) namespace: String,
-    /// The name.
     pub(crate) name: String,
 }
 

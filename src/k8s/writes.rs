@@ -29,7 +29,6 @@ const SHORTEST_WAIT: Duration = Duration::from_secs(20);
 pub(crate) enum Write {
     /// Its finalizer is added or removed.
     Finalizer,
-    /// Its status.
     Status,
 }
 

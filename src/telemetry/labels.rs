@@ -10,7 +10,6 @@ use super::metrics::{MOST_REGIONS, OTHER_REGION, Outcome, WATCHED_KINDS};
 pub(super) struct Label {
     /// What it tells.
     pub(super) meaning: &'static str,
-    /// Its values.
     pub(super) values: Values,
 }
 

@@ -51,7 +51,6 @@ pub(crate) enum Error {
     Word {
         /// As it was given.
         level: String,
-        /// The word.
         word: String,
     },
     /// Something else has already taken the logs of this process.

@@ -78,7 +78,6 @@ impl Outcome {
 /// What a metric is, for those who read of it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Described {
-    /// Its name.
     pub(crate) name: String,
     /// `gauge`, `counter`, `histogram`.
     pub(crate) type_: &'static str,

@@ -34,9 +34,7 @@ pub(crate) trait Resource: Clone {
     const KIND: Kind;
     /// What is kept of it where no object claims it; nothing of what is gone.
     fn few_words(&self, clusters: &Clusters) -> Option<Unclaimed>;
-    /// Its id.
     fn id(&self) -> Self::Id;
-    /// Its tags.
     fn tags(&self) -> &BTreeMap<String, String>;
     /// Whether EC2 still shows it, but says that it is gone.
     fn is_gone(&self) -> bool;

@@ -31,7 +31,6 @@ const RETRY: Duration = Duration::from_secs(2);
 /// Who wants an endpoint deleted, to be woken when AWS has answered.
 #[derive(Debug, Clone)]
 pub(crate) struct Requester {
-    /// The object.
     pub(crate) object: ObjectKey,
     /// The AWSAccount's name, for the log.
     pub(crate) account: String,

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 /// What may be in AWS and is not seen.
 #[derive(Debug, Clone, Default)]
-pub struct Absence {
+pub(crate) struct Absence {
     /// Whether the object was bound by this process and no create was tried since: then nothing can
     /// have been made unseen.
     nothing_made: bool,
@@ -17,45 +17,45 @@ pub struct Absence {
 
 impl Absence {
     /// The object was bound: nothing was made for it yet.
-    pub fn bound(&mut self) {
+    pub(crate) fn bound(&mut self) {
         self.nothing_made = true;
     }
 
     /// Nothing is left of what was made for it.
-    pub fn unbound(&mut self) {
+    pub(crate) fn unbound(&mut self) {
         self.absent_since = None;
         self.made_unseen_since = None;
     }
 
     /// Something is desired: what was not there before may be made from here on.
-    pub fn desired(&mut self) {
+    pub(crate) fn desired(&mut self) {
         self.absent_since = None;
     }
 
     /// A create is tried, whose answer may be lost.
-    pub fn create_tried(&mut self) {
+    pub(crate) fn create_tried(&mut self) {
         self.nothing_made = false;
     }
 
     /// AWS answered a create with the endpoint.
-    pub fn endpoint_seen(&mut self) {
+    pub(crate) fn endpoint_seen(&mut self) {
         self.made_unseen_since = None;
     }
 
     /// Whether nothing can have been made unseen.
-    pub fn nothing_made(&self) -> bool {
+    pub(crate) fn nothing_made(&self) -> bool {
         self.nothing_made
     }
 
     /// Since when nothing of the object is found; `None` the first time, from when on it counts.
-    pub fn absent_since(&mut self) -> Option<Instant> {
+    pub(crate) fn absent_since(&mut self) -> Option<Instant> {
         let before = self.absent_since;
         self.absent_since.get_or_insert_with(Instant::now);
         before
     }
 
     /// Since when what an earlier create made is not found.
-    pub fn unseen_since(&mut self) -> Instant {
+    pub(crate) fn unseen_since(&mut self) -> Instant {
         *self.made_unseen_since.get_or_insert_with(Instant::now)
     }
 }

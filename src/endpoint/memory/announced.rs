@@ -2,7 +2,7 @@
 
 /// Changes that are planned for an object and not carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedChanges {
+pub(crate) struct PlannedChanges {
     /// The AWSAccount's name.
     pub account: String,
     /// What each step does: [`vpce_core::plan::Step::action`].
@@ -11,7 +11,7 @@ pub struct PlannedChanges {
 
 /// What was said of an object.
 #[derive(Debug, Clone, Default)]
-pub struct Announced {
+pub(crate) struct Announced {
     /// Whether it was bound by this process and has not been Ready since.
     awaits_first_ready: bool,
     /// The generation that it was last Ready for.
@@ -24,18 +24,18 @@ pub struct Announced {
 
 impl Announced {
     /// The object was bound: how long it takes to be Ready is measured.
-    pub fn bound(&mut self) {
+    pub(crate) fn bound(&mut self) {
         self.awaits_first_ready = true;
     }
 
     /// Whether it is Ready for the first time since it was bound.
-    pub fn take_first_ready(&mut self) -> bool {
+    pub(crate) fn take_first_ready(&mut self) -> bool {
         std::mem::take(&mut self.awaits_first_ready)
     }
 
     /// Whether the object has been Ready for this generation: what is changed for it since repairs
     /// drift, however many rounds that takes.
-    pub fn has_been_ready(&mut self, is_ready: bool, generation: Option<i64>) -> bool {
+    pub(crate) fn has_been_ready(&mut self, is_ready: bool, generation: Option<i64>) -> bool {
         if is_ready {
             self.ready_for = generation;
         }
@@ -43,7 +43,7 @@ impl Announced {
     }
 
     /// Whether the warnings of this generation are told for the first time.
-    pub fn warns(&mut self, generation: Option<i64>) -> bool {
+    pub(crate) fn warns(&mut self, generation: Option<i64>) -> bool {
         std::mem::replace(&mut self.warned, generation) != generation
     }
 }

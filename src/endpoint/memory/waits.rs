@@ -21,7 +21,7 @@ const LONGEST_AFTER_CONFLICT: Duration = Duration::from_secs(5);
 
 /// When an object is reconciled again.
 #[derive(Debug, Clone, Default)]
-pub struct Waits {
+pub(crate) struct Waits {
     /// Watch events do not cut a wait short.
     not_before: Option<Instant>,
     /// What the last reconcile was for; a change of it ends the wait.
@@ -46,7 +46,7 @@ pub struct Waits {
 
 /// What can be refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Tried {
+pub(crate) enum Tried {
     /// This very step, by its fingerprint: after an edit it is another.
     Step(u64),
     /// What a part needs before it has a step.
@@ -54,15 +54,14 @@ pub enum Tried {
 }
 
 impl Tried {
-    /// A step.
-    pub fn step(step: &Step) -> Self {
+    pub(crate) fn step(step: &Step) -> Self {
         Self::Step(step.fingerprint())
     }
 }
 
 /// How something was refused.
 #[derive(Debug, Clone)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     /// What the condition says until it is answered otherwise.
     pub finding: Option<Finding>,
     /// Whether it would be refused again.
@@ -75,7 +74,7 @@ pub struct Refusal {
 
 /// Of which kind a wait after a refusal is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wait {
+pub(crate) enum Wait {
     /// AWS refused: what changes for the object may change that.
     Aws,
     /// The API server refused a write: tried again in its own time, whatever changes for the
@@ -85,7 +84,7 @@ pub enum Wait {
 
 impl Refusal {
     /// How long it is not tried again.
-    pub fn left(&self) -> Duration {
+    pub(crate) fn left(&self) -> Duration {
         self.not_before.saturating_duration_since(Instant::now())
     }
 }
@@ -147,7 +146,7 @@ impl Waits {
 impl Waits {
     /// How long the object still has to wait, unless a person asks for a resync now: that ends the
     /// wait, once a `poll`.
-    pub fn left(&mut self, object: &Endpoint, poll: Duration) -> Option<Duration> {
+    pub(crate) fn left(&mut self, object: &Endpoint, poll: Duration) -> Option<Duration> {
         let asked = Asked::of(object);
         if self.asked.as_ref() != Some(&asked) {
             self.note(asked, poll);
@@ -156,33 +155,33 @@ impl Waits {
     }
 
     /// Whether all waits were ended since this was last asked.
-    pub fn take_ended(&mut self) -> bool {
+    pub(crate) fn take_ended(&mut self) -> bool {
         std::mem::take(&mut self.ended)
     }
 
     /// Has watch events wait until then.
-    pub fn not_before(&mut self, wait: Duration) {
+    pub(crate) fn not_before(&mut self, wait: Duration) {
         self.not_before = Some(Instant::now() + wait);
     }
 
     /// How long until a resync that a person has asked for is due.
-    pub fn until_resync(&self) -> Option<Duration> {
+    pub(crate) fn until_resync(&self) -> Option<Duration> {
         Some(self.resync_at?.saturating_duration_since(Instant::now()))
     }
 
     /// Since when a person has asked for a resync now, which begins.
-    pub fn take_resync(&mut self) -> Option<Instant> {
+    pub(crate) fn take_resync(&mut self) -> Option<Instant> {
         self.resync_asked.take()
     }
 
     /// Ends the wait. What was refused goes on waiting.
-    pub fn requeue(&mut self) {
+    pub(crate) fn requeue(&mut self) {
         self.not_before = None;
         self.requeued = true;
     }
 
     /// Ends all waits but those for the API server: something has changed.
-    pub fn retry(&mut self) {
+    pub(crate) fn retry(&mut self) {
         self.requeue();
         let now = Instant::now();
         self.refusals
@@ -192,7 +191,7 @@ impl Waits {
     }
 
     /// Counts a refusal; how long to wait after it, `most` at the most, with jitter.
-    pub fn refused(
+    pub(crate) fn refused(
         &mut self,
         tried: Tried,
         undone: Undone,
@@ -221,44 +220,44 @@ impl Waits {
     }
 
     /// How something was refused when it was last tried, if it was.
-    pub fn refusal(&self, tried: Tried) -> Option<&Refusal> {
+    pub(crate) fn refusal(&self, tried: Tried) -> Option<&Refusal> {
         self.refusals.get(&tried)
     }
 
     /// It was done.
-    pub fn accepted(&mut self, tried: Tried) {
+    pub(crate) fn accepted(&mut self, tried: Tried) {
         self.refusals.remove(&tried);
     }
 
     /// All is as desired: what was refused on the way is old news.
-    pub fn converged(&mut self) {
+    pub(crate) fn converged(&mut self) {
         self.refusals.clear();
     }
 
     /// Counts a failure; how long to wait after it, `most` at the most, with jitter.
-    pub fn failed(&mut self, most: Duration) -> Duration {
+    pub(crate) fn failed(&mut self, most: Duration) -> Duration {
         self.failures = self.failures.saturating_add(1);
         jitter(doubled(FIRST_BACKOFF, self.failures).min(most))
     }
 
     /// How many failures in a row.
-    pub fn failures(&self) -> u32 {
+    pub(crate) fn failures(&self) -> u32 {
         self.failures
     }
 
     /// Ends the row of failures.
-    pub fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&mut self) {
         self.failures = 0;
     }
 
     /// Counts a conflict; how long to wait after it, with jitter.
-    pub fn conflicted(&mut self) -> Duration {
+    pub(crate) fn conflicted(&mut self) -> Duration {
         self.conflicts = self.conflicts.saturating_add(1);
         jitter(doubled(AFTER_CONFLICT, self.conflicts).min(LONGEST_AFTER_CONFLICT))
     }
 
     /// Ends the row of conflicts.
-    pub fn agreed(&mut self) {
+    pub(crate) fn agreed(&mut self) {
         self.conflicts = 0;
     }
 }

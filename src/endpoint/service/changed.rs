@@ -13,7 +13,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 
 /// What the API server has made of a Service.
 #[derive(Debug, Clone)]
-pub struct Changed {
+pub(crate) struct Changed {
     /// As it is found.
     pub found: ObservedService,
     written: ServiceContent,
@@ -43,7 +43,7 @@ impl Changed {
 
 /// How the corrections of an object's Service went.
 #[derive(Debug, Clone, Default)]
-pub struct Corrections {
+pub(crate) struct Corrections {
     /// Of what it does not hold.
     written: Option<ServiceContent>,
     /// Writes after which it did not hold that, in a row.
@@ -66,7 +66,7 @@ impl Corrections {
 
     /// Whether a Service that is there may be corrected; otherwise it is left as it is found for a
     /// while.
-    pub fn may_correct(&mut self, written: &ServiceContent, found: Option<ObservedService>) -> bool {
+    pub(crate) fn may_correct(&mut self, written: &ServiceContent, found: Option<ObservedService>) -> bool {
         self.about(written);
         self.lately.retain(|at| at.elapsed() < WINDOW);
         match (self.lately.first(), found) {
@@ -84,7 +84,7 @@ impl Corrections {
 
     /// Takes note of what a write was stored as. The first time that it does not hold it is
     /// corrected, then it is left as it is for a while, which grows up to `most`.
-    pub fn stored(&mut self, written: &ServiceContent, found: ObservedService, most: Duration) {
+    pub(crate) fn stored(&mut self, written: &ServiceContent, found: ObservedService, most: Duration) {
         self.about(written);
         if found.differences(written).is_empty() {
             self.failures = 0;
@@ -100,12 +100,12 @@ impl Corrections {
     }
 
     /// Whether a Service of this name was left as it is found, and is not gone since.
-    pub fn left(&self, name: &str) -> bool {
+    pub(crate) fn left(&self, name: &str) -> bool {
         self.changed.as_ref().is_some_and(|changed| changed.found.name == name)
     }
 
     /// A Service of this name is gone.
-    pub fn gone(&mut self, name: &str) {
+    pub(crate) fn gone(&mut self, name: &str) {
         if self.left(name) {
             self.changed = None;
         }

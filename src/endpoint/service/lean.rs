@@ -27,7 +27,7 @@ const LONGEST_OWNER: usize = 320;
 const LONGEST_APPLIED: usize = 32 * 1024;
 
 /// Takes away what nobody reads.
-pub fn lean(service: &mut Service) {
+pub(crate) fn lean(service: &mut Service) {
     let mut meta = std::mem::take(&mut service.metadata);
     let owners = meta.owner_references.take().unwrap_or_default();
     let owner = owners.into_iter().find(|owner| owner.controller == Some(true));

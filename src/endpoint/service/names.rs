@@ -42,7 +42,7 @@ impl Waiting {
 
 /// The objects whose Service is not published, by the name that it is to have.
 #[derive(Clone, Default)]
-pub struct NameWaiters(Arc<Mutex<Waiting>>);
+pub(crate) struct NameWaiters(Arc<Mutex<Waiting>>);
 
 impl NameWaiters {
     fn with<T>(&self, work: impl FnOnce(&mut Waiting) -> T) -> T {
@@ -51,7 +51,7 @@ impl NameWaiters {
 
     /// An object is about to look whether the name is free. Said before it looks, so that no change
     /// after that is missed.
-    pub fn wait(&self, namespace: &str, object: &str, service: &str) {
+    pub(crate) fn wait(&self, namespace: &str, object: &str, service: &str) {
         self.with(|waiting| {
             waiting.end(namespace, object);
             let key = (namespace.to_owned(), service.to_owned());
@@ -62,24 +62,24 @@ impl NameWaiters {
     }
 
     /// An object has its Service, wants none, or is gone.
-    pub fn end(&self, namespace: &str, object: &str) {
+    pub(crate) fn end(&self, namespace: &str, object: &str) {
         self.with(|waiting| waiting.end(namespace, object));
     }
 
     /// The objects that wait for a name.
-    pub fn of(&self, namespace: &str, service: &str) -> Vec<String> {
+    pub(crate) fn of(&self, namespace: &str, service: &str) -> Vec<String> {
         let key = (namespace.to_owned(), service.to_owned());
         self.with(|waiting| waiting.by_service.get(&key).into_iter().flatten().cloned().collect())
     }
 
     /// All objects that wait for one, as namespace and name.
-    pub fn all(&self) -> Vec<(String, String)> {
+    pub(crate) fn all(&self) -> Vec<(String, String)> {
         self.with(|waiting| waiting.by_object.keys().cloned().collect())
     }
 }
 
 /// Wakes who waits for a name.
-pub fn wake(ctx: &Context, namespace: &str, service: &str) {
+pub(crate) fn wake(ctx: &Context, namespace: &str, service: &str) {
     for object in ctx.names.of(namespace, service) {
         ctx.shared
             .requeuer
@@ -88,7 +88,7 @@ pub fn wake(ctx: &Context, namespace: &str, service: &str) {
 }
 
 /// Wakes who waits for the name of a Service that goes, for as long as such are told of.
-pub async fn follow(ctx: &Context, events: impl Stream<Item = Result<Event<PartialObjectMeta<Service>>, Error>>) {
+pub(crate) async fn follow(ctx: &Context, events: impl Stream<Item = Result<Event<PartialObjectMeta<Service>>, Error>>) {
     events
         .filter_map(|event| ready(event.ok()))
         .for_each(|event| {
