@@ -12,8 +12,8 @@
 //! authorize do guardrails and settings allow it?                        vpce_core::authorize   pure
 //! observe   what the region's snapshot and the Service cache hold       endpoint::observe      IO
 //! plan      the difference, as steps that can run now                   vpce_core::plan        pure
-//! apply     steps -> AWS, Kubernetes; then look again                   endpoint::apply        IO
-//! status    conditions, events, metrics, when to look again             endpoint::status       IO
+//! apply     steps -> AWS, Kubernetes; then observe again                   endpoint::apply        IO
+//! status    conditions, events, metrics, when to requeue             endpoint::status       IO
 //! ```
 //!
 //! Deletion is the same path, with nothing as what is desired.

@@ -490,7 +490,7 @@ fn sources(shared: &Arc<Shared>, memories: Memories) -> Sources {
                     region: region.key.region.to_string(),
                     snapshot_at: gauges.snapshot_at,
                     paused: gauges.paused.is_some(),
-                    orphans: region.leftovers(),
+                    orphans: region.orphan_counts(),
                     limiters: gauges
                         .limiters
                         .into_iter()

@@ -1,4 +1,4 @@
-//! The conditions, and one table that says for every reason: Stalled or not, when to look again,
+//! The conditions, and one table that says for every reason: Stalled or not, when to requeue,
 //! which event.
 
 use std::fmt;
@@ -20,7 +20,7 @@ impl fmt::Display for ConditionType {
     }
 }
 
-/// When an object with this reason is looked at again, unless something wakes it earlier.
+/// When an object with this reason is reconciled again, unless something requeues it earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
     /// At the resync interval: nothing is wrong, or only an edit can help.
@@ -29,7 +29,7 @@ pub enum Retry {
     Poll,
     /// With exponential backoff, at the resync interval at the slowest.
     Backoff,
-    /// When its turn in the line of the AWS action comes.
+    /// When the rate limiter has a token for the AWS action.
     RateLimit,
 }
 
@@ -49,7 +49,7 @@ pub enum EventKind {
 pub struct ReasonPolicy {
     /// Whether the object will not move until someone edits it or its AWS resource.
     pub stalled: bool,
-    /// When to look again.
+    /// When to requeue.
     pub retry: Retry,
     /// Which event tells of it.
     pub event: EventKind,
@@ -144,7 +144,7 @@ reasons! {
     Deleting                    => false, Poll,    None;
     /// A security group cannot be deleted while something uses it.
     InUse                       => false, Backoff, Warning;
-    /// The endpoint was deleted behind our back, and is being confirmed gone or made again.
+    /// The endpoint was deleted out of band, and is being confirmed gone or made again.
     DeletedInAWS                => false, Poll,    Warning;
 
     /// The owner of the service rejected the connection.

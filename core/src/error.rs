@@ -98,7 +98,7 @@ const CODES: &[(&str, Class)] = &[
     ("MissingAuthenticationToken", Class::Denied),
     ("IncompleteSignature", Class::Denied),
     ("SignatureDoesNotMatch", Class::Denied),
-    // A session that ran out, or was signed with a clock that is off: the next call signs anew with
+    // A session that ran out, or was signed with a clock that is off: the next call signs again with
     // the session that replaces it. Nobody has to grant anything, so this is no denial.
     ("ExpiredToken", Class::Transient),
     ("ExpiredTokenException", Class::Transient),

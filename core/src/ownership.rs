@@ -175,7 +175,7 @@ pub fn prove(claimant: &Claimant<'_>, found: Found<'_>) -> Result<Proof, Unprove
     }
 }
 
-/// What a look found of one kind for an object.
+/// What was observed of one kind for an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen<R> {
     /// What is under the id that the status names.

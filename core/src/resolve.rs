@@ -414,7 +414,7 @@ mod tests {
         assert_eq!(frozen(None, None, false), Reason::ReadOnly);
         assert_eq!(frozen(Some(&binding), None, false), Reason::ReadOnly);
         assert_eq!(frozen(Some(&binding), None, true), Reason::ReadOnly);
-        // What has to be mended whatever the mode is.
+        // What has to be corrected whatever the mode is.
         assert_eq!(
             frozen(Some(&binding), Some("eu-west-1"), false),
             Reason::BindingConflict

@@ -12,7 +12,7 @@ pub const NAMESPACE: &str = "silvermullet.com/namespace";
 pub const NAME: &str = "silvermullet.com/name";
 /// The UID of the owner; it tells a restored object.
 pub const UID: &str = "silvermullet.com/uid";
-/// What replaces the owner tags when the owner let go (`deletion_policy: Retain`).
+/// What replaces the owner tags when the owner gave it up (`deletion_policy: Retain`).
 pub const RETAINED: &str = "silvermullet.com/retained";
 /// The start of every key that is ours.
 pub const RESERVED_PREFIX: &str = "silvermullet.com/";

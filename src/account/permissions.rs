@@ -56,7 +56,7 @@ struct Known {
     role: SessionKey,
     /// Whether nothing is known yet of this role, so that what the condition says is about another.
     is_new: bool,
-    /// The value of the annotation that asks for a look when it was asked.
+    /// The value of the annotation that asks for a resync when it was asked.
     asked_for: Option<String>,
     /// By action: allowed, or what EC2 said. Empty while nothing has been asked.
     found: BTreeMap<&'static str, Found>,

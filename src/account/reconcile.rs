@@ -31,7 +31,7 @@ struct Verdict {
     next: Duration,
 }
 
-/// Looks at an AWSAccount; gives when to look again, or none once it is gone.
+/// Reconciles an AWSAccount; gives when to requeue, or none once it is gone.
 pub(crate) async fn reconcile(ctx: &Context, account: Arc<Account>) -> Result<Option<Duration>, kube::Error> {
     let name = account.name_any();
     let api: Api<Account> = Api::all(ctx.shared.client.clone());
@@ -40,18 +40,8 @@ pub(crate) async fn reconcile(ctx: &Context, account: Arc<Account>) -> Result<Op
     let mut refused = None;
     if account.metadata.deletion_timestamp.is_some() {
         if users.is_empty() {
-            match ctx.shared.protection.remove_finalizer(&account).await {
-                Ok(true) => {
-                    if let Some(role) = role(&ctx.shared, &account) {
-                        ctx.shared.sessions.forget(&role).await;
-                    }
-                    ctx.verifications.forget(&name);
-                    ctx.shared.writes.forget(&*account);
-                    for region in ctx.shared.regions.all() {
-                        region.cancel(&account.uid().unwrap_or_default());
-                    }
-                    return Ok(None);
-                }
+            match remove_finalizer(ctx, &account).await {
+                Ok(true) => return Ok(None),
                 Ok(false) => {}
                 Err(error) => refused = Some(Refused::of(&error).cloned().ok_or(error)?),
             }
@@ -64,7 +54,7 @@ pub(crate) async fn reconcile(ctx: &Context, account: Arc<Account>) -> Result<Op
     }
     let verdict = match refused {
         Some(refused) => finalizer_refused(&account, &refused),
-        None => judge(ctx, &account, &users).await,
+        None => probe(ctx, &account, &users).await,
     };
     let insight = look_inside(ctx, &account, &verdict).await;
     let resync = jitter(ctx.shared.settings.resync_interval);
@@ -124,6 +114,22 @@ pub(crate) async fn reconcile(ctx: &Context, account: Arc<Account>) -> Result<Op
         );
     }
     Ok(Some(next))
+}
+
+/// Lets an AWSAccount that nothing uses go, and forgets it. False: something uses it by now.
+async fn remove_finalizer(ctx: &Context, account: &Account) -> Result<bool, kube::Error> {
+    if !ctx.shared.protection.remove_finalizer(account).await? {
+        return Ok(false);
+    }
+    if let Some(role) = role(&ctx.shared, account) {
+        ctx.shared.sessions.forget(&role).await;
+    }
+    ctx.verifications.forget(&account.name_any());
+    ctx.shared.writes.forget(account);
+    for region in ctx.shared.regions.all() {
+        region.cancel(&account.uid().unwrap_or_default());
+    }
+    Ok(true)
 }
 
 /// What Ready says, as far as saying something else is worth an event: who uses an account that is
@@ -187,7 +193,7 @@ fn finalizer_refused(account: &Account, refused: &Refused) -> Verdict {
     }
 }
 
-async fn judge(ctx: &Context, account: &Account, users: &[String]) -> Verdict {
+async fn probe(ctx: &Context, account: &Account, users: &[String]) -> Verdict {
     let probe = jitter(ctx.shared.settings.account_probe_interval);
     let verdict = |reason, message, next| Verdict { reason, message, next };
     if account.metadata.deletion_timestamp.is_some() {

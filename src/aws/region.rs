@@ -62,7 +62,7 @@ pub(crate) type Known = Arc<dyn Fn(&AccountRegionKey) -> Vec<EndpointId> + Send 
 /// The objects that may claim what is found in an AWS account.
 pub(crate) type Claims = Arc<dyn Fn(&AccountRegionKey) -> Present + Send + Sync>;
 
-/// Told an action and how long a call of it waited for its turn, in seconds.
+/// Told an action and how long a call of it waited for a token, in seconds.
 pub(crate) type Waited = Arc<dyn Fn(&'static str, f64) + Send + Sync>;
 
 /// What all regions share.
@@ -70,7 +70,7 @@ pub(crate) type Waited = Arc<dyn Fn(&'static str, f64) + Send + Sync>;
 pub(crate) struct Settings {
     /// The cluster, and those that it takes over from.
     pub(crate) clusters: Clusters,
-    /// Endpoints on which AWS is at work are looked at this often.
+    /// Endpoints on which AWS is at work are read this often.
     pub(crate) poll: Duration,
     /// How long a difference does not count after a change.
     pub(crate) settle: Duration,
@@ -85,7 +85,7 @@ pub(crate) struct Settings {
     pub(crate) known: Known,
     /// Which objects there are.
     pub(crate) claims: Claims,
-    /// Told how long a call waited for its turn, in seconds.
+    /// Told how long a call waited for a token, in seconds.
     pub(crate) waited: Waited,
 }
 
@@ -125,7 +125,7 @@ impl Snapshot {
     }
 
     /// Takes in a read of these ids. One that was to stay and is gone may be one of many, which the
-    /// rest of the snapshot, being older, does not show: then the next look reads the whole, before
+    /// rest of the snapshot, being older, does not show: then the next read reads the whole, before
     /// it is believed gone.
     fn found_of(&mut self, ids: &[EndpointId], facts: Vec<ObservedEndpoint>, read: Instant) {
         let stayed: Vec<&EndpointId> = ids.iter().filter(|id| self.stays(id)).collect();
@@ -169,7 +169,7 @@ pub(crate) struct Found {
     pub(crate) endpoints: Seen<ObservedEndpoint>,
     /// Groups.
     pub(crate) groups: Seen<ObservedGroup>,
-    /// When what we wrote has settled and is to be read again: with all that those who poll look at
+    /// When what we wrote has settled and is to be read again: with all that those who poll read
     /// then.
     pub(crate) settles_at: Option<Instant>,
 }
@@ -254,7 +254,7 @@ impl AccountRegion {
         now - Duration::from_nanos(late)
     }
 
-    /// How long until those who poll look again.
+    /// How long until those who poll read again.
     pub(crate) fn next_tick(&self) -> Duration {
         let now = Instant::now();
         (self.tick(now) + self.settings.poll).saturating_duration_since(now) + Duration::from_millis(1)
@@ -527,7 +527,7 @@ impl AccountRegion {
                 if token.is_none() {
                     return Err(RefreshError::Busy(time));
                 }
-                // To begin anew would cost the pages that were read already.
+                // To start again would cost the pages that were read already.
                 tokio::time::sleep(time).await;
             }
             // Boxed, or the types of the futures above it grow too deep for the compiler.
@@ -620,7 +620,7 @@ impl AccountRegion {
     }
 
     /// Lets an endpoint leave with the next DeleteVpcEndpoints, if that is permitted then. The one
-    /// who asks is woken after.
+    /// who asks is requeued after.
     pub(crate) fn delete_endpoint(
         self: &Arc<Self>,
         ec2: &Ec2,
@@ -698,7 +698,7 @@ impl AccountRegions {
     }
 
     /// The endpoints in an AWS account that cost money and that no object stands for, in the
-    /// regions that were looked at.
+    /// regions that were observed.
     pub(crate) fn endpoints_without_object(&self, account_id: &AccountId) -> usize {
         let regions = self.regions.lock();
         let here = regions.iter().filter(|(key, _)| key.account_id == *account_id);

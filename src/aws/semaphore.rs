@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::k8s::object_key::ObjectKey;
 use crate::k8s::requeue::Enqueue;
 
-/// A place is kept so long for the object that was woken: every worker may be busy.
+/// A place is kept so long for the object that was requeued: every worker may be busy.
 const KEPT: Duration = Duration::from_secs(10);
 
 /// The objects of one namespace, in order of asking.
@@ -87,7 +87,7 @@ impl Waiting {
 #[derive(Default)]
 struct Slots {
     inside: usize,
-    /// Places of objects that were woken and are on their way, and until when they are kept.
+    /// Places of objects that were requeued and are on their way, and until when they are kept.
     kept: HashMap<ObjectKey, Instant>,
     waiting: Waiting,
     /// Whether a task waits for the first of the kept places to lapse.
@@ -99,7 +99,7 @@ impl Slots {
         self.inside + self.kept.len() < limit
     }
 
-    /// Gives the places that are free to the next in turn, which are to be woken.
+    /// Gives the places that are free to the next in turn, which are to be requeued.
     fn let_in(&mut self, limit: usize, kept: Duration) -> Vec<ObjectKey> {
         let until = Instant::now() + kept;
         let mut next = Vec::new();
@@ -133,14 +133,14 @@ pub(crate) struct AccountSemaphore {
     all: Arc<Mutex<All>>,
 }
 
-/// A place inside; leaving it wakes the next.
+/// A place inside; leaving it requeues the next.
 pub(crate) struct Permit {
     semaphore: AccountSemaphore,
     account_id: String,
 }
 
 impl AccountSemaphore {
-    /// So many fit through each; `enqueue` has an object looked at.
+    /// So many fit through each; `enqueue` requeues an object.
     pub(crate) fn new(limit: u16, enqueue: Enqueue) -> Self {
         Self {
             limit: usize::from(limit),
@@ -159,7 +159,7 @@ impl AccountSemaphore {
         self.lock().semaphore.values().map(|gate| gate.waiting.len).sum()
     }
 
-    /// A place inside, or none: then the object is woken, in its turn, when there is room, and the
+    /// A place inside, or none: then the object is requeued, in its turn, when there is room, and the
     /// place is kept for it.
     pub(crate) fn enter(&self, account_id: &str, key: &ObjectKey) -> Option<Permit> {
         let elsewhere = self.lock().objects.get(key).is_some_and(|known| known != account_id);
@@ -272,7 +272,7 @@ mod tests {
         ObjectKey::new::<Endpoint>(namespace, name)
     }
 
-    /// AccountSemaphore, and what they have woken.
+    /// The permits, and what they have requeued.
     fn semaphore(limit: u16) -> (AccountSemaphore, Arc<Mutex<Vec<String>>>) {
         let woken: Arc<Mutex<Vec<String>>> = Arc::default();
         let log = woken.clone();
@@ -344,7 +344,7 @@ mod tests {
             assert!(enter("crowd", &name.to_string()).is_none());
         }
         assert!(enter("neighbour", "a").is_none());
-        // Eight were woken, and then all of the crowd are deleted.
+        // Eight were requeued, and then all of the crowd are deleted.
         drop(inside);
         for name in 0..300 {
             semaphore.leave(&key("crowd", &name.to_string()));

@@ -326,7 +326,12 @@ pub(super) enum Error {
 ///
 /// # Errors
 /// Where flags or manifest make no policy that AWS would take.
-pub(super) fn print(asked: &IamPolicy, input: impl Read, mut out: impl Write, mut notes: impl Write) -> Result<(), Error> {
+pub(super) fn print(
+    asked: &IamPolicy,
+    input: impl Read,
+    mut out: impl Write,
+    mut notes: impl Write,
+) -> Result<(), Error> {
     let answer = match asked {
         IamPolicy::Base(flags) => fits(&flags.output).and_then(|()| base(flags, input))?,
         IamPolicy::Tenant(flags) => fits(&flags.output).and_then(|()| tenant(flags, input))?,

@@ -204,7 +204,7 @@ async fn find_of(
     Ok(())
 }
 
-/// Reads everything now, and waits for its turn.
+/// Reads everything now, and waits for a token.
 async fn look(region: &AccountRegion, ec2: &Ec2) -> Result<(), crate::aws::error::CallError> {
     loop {
         match region.refresh_all(ec2, Duration::ZERO).await {

@@ -61,7 +61,7 @@ pub(crate) struct Applied<'p> {
     pub done: Vec<String>,
     /// What was not, and what is told of it.
     pub progress: Progress<'p>,
-    /// When the first of what was not done is tried again; none: when something wakes the object.
+    /// When the first of what was not done is tried again; none: when something requeues the object.
     pub retry: Option<Duration>,
     /// Whether anything was refused, or failed: it is told, however soon it is tried again.
     pub failed: bool,
@@ -91,7 +91,7 @@ pub(super) struct Unfinished {
 }
 
 impl Unfinished {
-    /// Not yet: tried again after this time, or when the object is woken.
+    /// Not yet: tried again after this time, or when the object is requeued.
     pub(super) fn waiting(retry: Option<Duration>, finding: Option<Finding>) -> Self {
         Self {
             undone: Undone::Postponed,

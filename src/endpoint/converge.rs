@@ -319,7 +319,7 @@ impl Reconciliation<'_> {
     }
 
     /// What was proven to be the object's is from now on known by its id, before its tags are
-    /// written anew: they are a part of the proof.
+    /// written again: they are a part of the proof.
     async fn acknowledge(&mut self, seen: &Observed) -> Result<(), kube::Error> {
         let mut status = self.object.status.clone();
         if let Some(fact) = seen.endpoint.owned() {
@@ -353,7 +353,7 @@ impl Reconciliation<'_> {
         Ok(())
     }
 
-    /// Whether something of the object may be in AWS that neither a look nor its status shows: an
+    /// Whether something of the object may be in AWS that neither a read nor its status shows: an
     /// answer may have been lost, and EC2 is eventually consistent.
     fn may_be_unseen(&self, seen: &Observed) -> bool {
         let status = &self.object.status;

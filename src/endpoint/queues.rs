@@ -1,5 +1,5 @@
 //! What is put into the queue of VPCEndpoints. What is gone, or has nothing to do in AWS any more,
-//! leaves every queue at once: its turns are those of others.
+//! leaves every queue at once: its reservations go to others.
 
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ pub(crate) fn leave(ctx: &Context, object: &Endpoint) {
     leave_lines(ctx, object, false);
 }
 
-/// It wants nothing in AWS that it had a place in a line for.
+/// It wants nothing in AWS that it had a reservation for.
 pub(crate) fn has_settled(ctx: &Context, object: &Endpoint) {
     leave_lines(ctx, object, false);
 }

@@ -191,7 +191,7 @@ impl Applier<'_> {
                 format!("{}: an earlier call was carried out; reading its result", error.code),
             )
         });
-        // What it made may be found at the next look; what is never found is not asked for at every
+        // What it made may be found at the next read; what is never found is not asked for at every
         // poll.
         let mut left = self.refused(step, Undone::Postponed, finding);
         left.retry = left.retry.max(Some(self.region.next_tick()));

@@ -1,4 +1,4 @@
-//! What a reconciliation says when it ends: conditions, events, and when to look again.
+//! What a reconciliation says when it ends: conditions, events, and when to requeue.
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ impl Reconciliation<'_> {
     /// The role cannot be assumed: what exists stays as it was last seen, and what was Ready says
     /// that changes are paused.
     pub(super) async fn refused(&mut self, account: &str, refusal: &Refusal) -> Result<Next, kube::Error> {
-        // The AWSAccount asks STS again, and wakes all who wait once it is let in.
+        // The AWSAccount asks STS again, and requeues all who wait once it is let in.
         if crate::account::is_ready(&self.ctx.shared, account) {
             self.ctx.shared.requeuer.account(account);
         }
@@ -99,7 +99,7 @@ impl Reconciliation<'_> {
         }
     }
 
-    /// When to look again at an object for which there is nothing to do now.
+    /// When to requeue an object for which there is nothing to do now.
     pub(super) fn next(&self, region: &AccountRegion, seen: &Observed, plan: &Plan, resolved: &Resolved) -> Next {
         let resync = self.ctx.shared.settings.resync_interval;
         let rest = resync + resync.mul_f64(0.1 * fastrand::f64());
@@ -228,7 +228,7 @@ impl Reconciliation<'_> {
         Ok(next)
     }
 
-    /// Says how things stand without having looked at AWS.
+    /// Says how things stand without having read from AWS.
     pub(super) async fn report(&mut self, findings: Findings) -> Result<Next, kube::Error> {
         let status: VPCEndpointStatus = self.object.status.clone();
         let summary = findings.summary(Standing::default());
@@ -298,10 +298,14 @@ impl Reconciliation<'_> {
             let paused = Finding::bad(summary.reason, summary.message.clone());
             crate::account::record_event(&self.ctx.shared, &account, &paused, &self.owner.namespace);
         }
-        if !changed {
-            return Ok(());
+        if changed {
+            self.announce(&account, &summary);
         }
-        let kind = summary.reason.policy().event;
+        Ok(())
+    }
+
+    /// Says in the log and by an event how the object stands now; and how long it took to be Ready for the first time.
+    fn announce(&self, account: &str, summary: &Finding) {
         tracing::info!(
             namespace = self.owner.namespace,
             name = self.owner.name,
@@ -313,7 +317,7 @@ impl Reconciliation<'_> {
         );
         self.ctx.shared.events.publish(
             &*self.object,
-            kind,
+            summary.reason.policy().event,
             summary.reason.as_str(),
             "Reconcile",
             &summary.message,
@@ -327,9 +331,8 @@ impl Reconciliation<'_> {
             let created = self.object.meta().creation_timestamp.as_ref().map(|time| time.0);
             let now = k8s_openapi::jiff::Timestamp::now();
             let seconds = created.map_or(0.0, |created| now.duration_since(created).as_secs_f64());
-            self.ctx.shared.metrics.time_to_ready(&account, "Interface", seconds);
+            self.ctx.shared.metrics.time_to_ready(account, "Interface", seconds);
         }
-        Ok(())
     }
 
     /// What is to be told of a Service that serves, though it is not as it was written, if that is

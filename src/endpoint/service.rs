@@ -114,7 +114,7 @@ fn is_controlled_by(service: &Service, uid: &str) -> bool {
 pub(crate) enum Published {
     /// It is there now, as this.
     Done(Box<Service>),
-    /// It was deleted while it was being corrected; the next look makes it.
+    /// It was deleted while it was being corrected; the next read makes it.
     Vanished,
     /// A Service of that name is there and not ours; it was left alone.
     Foreign,
@@ -215,6 +215,19 @@ pub(crate) async fn publish(
             Err(error) => return Err(error),
         }
     }
+    correct(&api, object, wanted, spec).await
+}
+
+/// Corrects the Service of this name, if it is the object's.
+async fn correct(
+    api: &Api<Service>,
+    object: &Endpoint,
+    wanted: &Publication<'_>,
+    mut spec: Value,
+) -> Result<Published, kube::Error> {
+    let Publication {
+        name, external_name, ..
+    } = *wanted;
     let Some(there) = api.get_opt(name).await? else {
         return Ok(Published::Vanished);
     };
@@ -228,7 +241,6 @@ pub(crate) async fn publish(
     if !found.ours {
         owners.extend(object.controller_owner_ref(&()));
     }
-    let mut spec = spec;
     // What another type of Service has, and an ExternalName may not.
     for field in [
         "clusterIP",
@@ -267,7 +279,12 @@ fn without_nulls(object: Value) -> Map<String, Value> {
 
 /// Deletes a Service, if it is still the one that the cache knows; gives the version that was
 /// deleted.
-pub(crate) async fn delete(client: &Client, caches: &Caches, object: &Endpoint, name: &str) -> Result<u64, kube::Error> {
+pub(crate) async fn delete(
+    client: &Client,
+    caches: &Caches,
+    object: &Endpoint,
+    name: &str,
+) -> Result<u64, kube::Error> {
     let namespace = object.namespace().unwrap_or_default();
     let api: Api<Service> = Api::namespaced(client.clone(), &namespace);
     let known = caches.service(&namespace, name);

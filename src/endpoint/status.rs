@@ -24,7 +24,7 @@ use crate::k8s::writes::{Refused, Write};
 /// What a part says whose words are in Ready, so that they are read once.
 const SEE_READY: &str = "see Ready";
 
-/// How the parts of an object stand. A part that was not looked at keeps what it said before.
+/// How the parts of an object stand. A part that was not observed keeps what it said before.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Findings {
     /// The account.
@@ -85,7 +85,7 @@ impl Findings {
     }
 }
 
-/// How an object stood before its parts were looked at.
+/// How an object stood before its parts were observed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Standing {
     /// Whether it was Ready, for this generation.

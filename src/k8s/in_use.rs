@@ -15,7 +15,7 @@ use super::writes::{Refused, Write, Writes};
 use super::{finalizer, pages};
 
 /// The watch has shown a finalizer long before; should it not, adding it again is a conflict, and
-/// tried anew.
+/// tried again.
 const SHOWN_WITHIN: Duration = Duration::from_secs(60);
 
 /// Keeps what binds objects and what removes the finalizers of AWSAccounts out of each other's way.

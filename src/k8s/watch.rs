@@ -39,7 +39,7 @@ where
         let mut watch = watch.unwrap_or_else(|| watcher(api.clone(), config.clone()).boxed());
         async move {
             let event = watch.next().await?;
-            // Told by an event that what it knows is compacted, kube's watcher lists anew; told by
+            // Told by an event that what it knows is compacted, kube's watcher lists again; told by
             // the HTTP status, it asks the same for ever.
             let gone = matches!(
                 &event,

@@ -1,5 +1,5 @@
 //! Writes to the API server that it refused, or took and changed: an admission controller is in the
-//! way. They are told, and tried again more and more slowly, whatever wakes the object meanwhile.
+//! way. They are told, and tried again more and more slowly, whatever requeues the object meanwhile.
 
 use std::collections::HashMap;
 use std::sync::Arc;

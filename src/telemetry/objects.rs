@@ -65,7 +65,7 @@ const INTERFACE: &str = "Interface";
 /// The `state` of an endpoint that AWS has not made yet.
 const NOT_MADE: &str = "none";
 
-/// A gauge that is made anew at every scrape.
+/// A gauge that is recreated at every scrape.
 struct Series<const N: usize> {
     name: &'static str,
     help: &'static str,

@@ -27,9 +27,9 @@ pub const ACCOUNT_FINALIZER: &str = "silvermullet.com/awsaccount";
 pub const KOPF_FINALIZER: &str = "kopf.zalando.org/KopfFinalizerMarker";
 /// The start of the annotations that kopf keeps its state in.
 pub const KOPF_ANNOTATION_PREFIX: &str = "kopf.zalando.org/";
-/// Asks for a look now; any new value will do.
+/// Asks for a resync now; any new value will do.
 pub const RECONCILE_AT: &str = "silvermullet.com/reconcile-at";
-/// On an AWSAccount: the id of a mass-change hold that a person has looked at and releases.
+/// On an AWSAccount: the id of a paused creation that a person has checked and resumes.
 pub const RESUME_CREATION: &str = "silvermullet.com/resume-creation";
 /// On a Service: the keys of the labels and annotations that were set for the user, as JSON.
 pub const APPLIED_METADATA: &str = "silvermullet.com/applied-metadata";

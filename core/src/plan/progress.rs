@@ -26,7 +26,7 @@ pub enum Part {
 pub enum Undone {
     /// It was refused, and would be refused again.
     Refused,
-    /// It will be done in a moment: it waits for its turn, or failed in passing.
+    /// It will be done in a moment: it waits for a token, or failed in passing.
     Postponed,
 }
 
@@ -77,7 +77,7 @@ impl<'p> Progress<'p> {
             told.sort_by_key(|(undone, finding)| (!finding.reason.policy().stalled, *undone == Undone::Postponed));
             if let Some((_, first)) = told.first() {
                 let mut messages: Vec<&str> = Vec::new();
-                // What only waits for its turn is no news beside what was refused.
+                // What only waits for a token is no news beside what was refused.
                 let news = |(_, finding): &&(Undone, &Finding)| {
                     finding.reason != Reason::RateLimited || first.reason == Reason::RateLimited
                 };
@@ -183,7 +183,7 @@ pub struct Fallbacks {
 }
 
 impl Fallbacks {
-    /// Learns from what AWS answered to a step of a plan. True: planned anew, there is another way
+    /// Learns from what AWS answered to a step of a plan. True: planned again, there is another way
     /// to try at once.
     pub fn learn(&mut self, steps: &[Step], refused: &Step, code: &str, class: Class) -> bool {
         let before = *self;
@@ -223,7 +223,7 @@ impl Fallbacks {
         *self != before
     }
 
-    /// Learns that a step waits for one that was refused. True: planned anew, the rest of it can be
+    /// Learns that a step waits for one that was refused. True: planned again, the rest of it can be
     /// done.
     pub fn learn_of_wait(&mut self, waiting: &Step, undone: Undone) -> bool {
         let before = *self;

@@ -16,7 +16,7 @@ use super::adaptive::AdaptiveRate;
 /// is a hair too fast ends in a refused call.
 const REFILL_SHARE: f64 = 0.99;
 
-/// A reservation lapses when its owner is this late. Owners are woken by timers and may wait for a
+/// A reservation lapses when its owner is this late. Owners are requeued by timers and may wait for a
 /// free worker, which takes seconds at worst; one that is later has forgotten the reservation, or
 /// died.
 const GRACE: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// than it was told, and the owner should notice while it still matters.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// An owner is woken before its time if its turn comes sooner by more than this.
+/// An owner is requeued before its time if its turn comes sooner by more than this.
 const EARLY: Duration = Duration::from_millis(100);
 
 /// Added to every wait, so that rounding never has an owner ask a moment before its token is there.
@@ -66,7 +66,7 @@ struct NamespaceQueue {
 #[derive(Debug, Clone)]
 struct Reservation {
     id: String,
-    /// When the owner was told to ask again, or was woken to do so.
+    /// When the owner was told to ask again, or was requeued to do so.
     expected: Duration,
 }
 
@@ -130,7 +130,7 @@ impl FairRateLimiter {
     }
 
     /// The first in turn, if its token is there sooner than it was told: those ahead of it have
-    /// left, or did not come. It is expected at once then, so that it is to be woken.
+    /// left, or did not come. It is expected at once then, so that it is to be requeued.
     /// `can_be_woken` says of an id whether its owner can be.
     pub fn early(&mut self, now: Duration, can_be_woken: impl Fn(&str) -> bool) -> Option<String> {
         self.advance(now);
@@ -573,7 +573,7 @@ mod tests {
         assert!(limiter.is_idle(now + seconds(631.0)));
     }
 
-    /// An AWS bucket of which others take half, and a line that always has someone waiting: how
+    /// An AWS bucket of which others take half, and a queue that always has someone waiting: how
     /// many calls are refused in each ten minutes.
     fn refused_beside_others(tens_of_minutes: usize) -> Vec<usize> {
         let mut limiter = FairRateLimiter::new(ENDPOINTS, Duration::ZERO);

@@ -28,7 +28,7 @@ const MOST_IDS: usize = 25;
 /// After a call that failed in passing.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Who wants an endpoint deleted, to be woken when AWS has answered.
+/// Who wants an endpoint deleted, to be requeued when AWS has answered.
 #[derive(Debug, Clone)]
 pub(crate) struct Requester {
     pub(crate) object: ObjectKey,
@@ -131,7 +131,7 @@ impl DeleteBatcher {
         })
     }
 
-    /// Whether any wait; if not, the next to pending starts anew.
+    /// Whether any wait; if not, the next request starts again.
     fn goes_on(&self) -> bool {
         self.with(|queue| {
             queue.running = !queue.waiting.is_empty();
@@ -231,7 +231,7 @@ fn finish(
             Some(error) if error.class != Class::NotFound => {
                 region.deletes.with(|queue| queue.refused.insert(id.clone(), error));
             }
-            // Not found: somebody else deleted it, which the next look confirms.
+            // Not found: somebody else deleted it, which the next read confirms.
             _ => {
                 tracing::info!(
                     namespace = object.namespace, name = object.name, account,

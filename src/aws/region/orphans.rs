@@ -129,7 +129,7 @@ impl AccountRegion {
     }
 
     /// How many there were when they were last looked for, by kind, and whether they were retained.
-    pub(crate) fn leftovers(&self) -> Vec<(&'static str, bool, usize)> {
+    pub(crate) fn orphan_counts(&self) -> Vec<(&'static str, bool, usize)> {
         let orphaned = *self.orphaned.lock();
         let mut found = Vec::new();
         if let Some(Counts { endpoints, groups }) = orphaned {

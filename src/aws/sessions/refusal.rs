@@ -9,7 +9,7 @@ use vpce_core::error::Class;
 
 use super::{super::error::CallError, SessionKey};
 
-/// Repeated tries are never further apart than this: a role that was mended is in use within a
+/// Repeated tries are never further apart than this: a role that was corrected is in use within a
 /// minute.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 

@@ -88,7 +88,10 @@ pub(crate) fn wake(ctx: &Context, namespace: &str, service: &str) {
 }
 
 /// Wakes who waits for the name of a Service that goes, for as long as such are told of.
-pub(crate) async fn follow(ctx: &Context, events: impl Stream<Item = Result<Event<PartialObjectMeta<Service>>, Error>>) {
+pub(crate) async fn follow(
+    ctx: &Context,
+    events: impl Stream<Item = Result<Event<PartialObjectMeta<Service>>, Error>>,
+) {
     events
         .filter_map(|event| ready(event.ok()))
         .for_each(|event| {

@@ -124,7 +124,7 @@ pub(crate) struct CacheWriter<K: Indexed> {
 }
 
 impl<K: Indexed> CacheWriter<K> {
-    /// Takes in an event. What a list that begins anew no longer has is gone when the list is
+    /// Takes in an event. What a list that begins again no longer has is gone when the list is
     /// complete.
     pub(crate) fn apply(&mut self, event: &Event<K>) {
         self.writer.apply_watcher_event(event);
