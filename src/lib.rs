@@ -1,20 +1,24 @@
 //! vpce-operator keeps AWS VPC endpoints as VPCEndpoint objects say, each namespace in the AWS account that its
 //! AWSAccount names.
 //!
-//! # The way of the data
+//! # The data path
 //!
 //! A change in the API server, a timer or a finished call to AWS puts an object into the queue of
-//! [`endpoint::controller`]; [`endpoint::reconcile`] then takes it through these stages, each a file of its own:
+//! [`endpoint::controller`]; [`endpoint::reconcile`] then takes it through these stages:
 //!
 //! ```text
-//! resolve   which account may this namespace use, and may we write?     vpce_core::resolve     pure
-//! desired   spec + account -> what AWS and Kubernetes should hold       vpce_core::desired     pure
-//! authorize do guardrails and settings allow it?                        vpce_core::authorize   pure
-//! observe   what the region's snapshot and the Service cache hold       endpoint::observe      IO
-//! plan      the difference, as steps that can run now                   vpce_core::plan        pure
-//! apply     steps -> AWS, Kubernetes; then observe again                   endpoint::apply        IO
-//! status    conditions, events, metrics, when to requeue             endpoint::status       IO
+//! resolve    which account may this namespace use, and may we write?    vpce_core::resolve     pure
+//! desired    spec + account -> what AWS and Kubernetes should hold      vpce_core::desired     pure
+//! authorize  do guardrails and settings allow it?                       vpce_core::authorize   pure
+//! observe    what the region's snapshot and the Service cache hold      endpoint::observe      IO
+//! plan       the difference, as steps that can run now                  vpce_core::plan        pure
+//! apply      steps -> AWS, Kubernetes; then observe again               endpoint::apply        IO
+//! status     conditions, events, metrics, when to requeue               endpoint::report       IO
 //! ```
+//!
+//! `endpoint::prepare` is the first three, which the subcommand `plan` shares; `endpoint::access` then opens the account, and
+//! `endpoint::converge` observes, plans and applies until nothing is left to do. What ends a reconcile early is one enum,
+//! `endpoint::stop`, that `?` carries.
 //!
 //! Deletion is the same path, with nothing as what is desired.
 //!
