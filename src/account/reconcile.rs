@@ -226,7 +226,7 @@ async fn probe(ctx: &Context, account: &Account, users: &[String]) -> Verdict {
             probe,
         );
     };
-    let_go_of_former(ctx, account, &role).await;
+    retain_former(ctx, account, &role).await;
     match ctx.shared.sessions.get(&role).await {
         Ok(session) => {
             let clamped = if session.is_clamped() {
@@ -272,7 +272,7 @@ async fn probe(ctx: &Context, account: &Account, users: &[String]) -> Verdict {
 
 /// Lets go of the session that an AWSAccount asked for before, unless another AWSAccount asks for
 /// the same.
-async fn let_go_of_former(ctx: &Context, account: &Account, role: &SessionKey) {
+async fn retain_former(ctx: &Context, account: &Account, role: &SessionKey) {
     let former = {
         let mut asked = ctx.asked.lock();
         let former = asked.insert(account.name_any(), role.clone());

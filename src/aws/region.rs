@@ -354,7 +354,7 @@ impl AccountRegion {
         match self.all_endpoints(ec2, Which::Ids(ids)).await {
             Ok(facts) => {
                 self.take_in(|snapshot| snapshot.found_of(ids, facts, started));
-                self.confirm_hold(ec2).await
+                self.confirm_pause(ec2).await
             }
             Err(RefreshError::Failed(error)) if error.class == Class::Transient && !error.is_expired_session() => {
                 self.read_all(ec2).await?;
@@ -428,7 +428,7 @@ impl AccountRegion {
                 "too many resources carry this cluster's tag and belong to no object: the rest is only counted"
             );
         }
-        self.confirm_hold(ec2).await
+        self.confirm_pause(ec2).await
     }
 
     /// Takes in what a read found. In the same moment, before anybody acts on it, creation is
@@ -444,7 +444,7 @@ impl AccountRegion {
 
     /// Asks once more for what a new pause is about: endpoints that only lost their tags have not
     /// vanished.
-    async fn confirm_hold(&self, ec2: &Ec2) -> Result<(), RefreshError> {
+    async fn confirm_pause(&self, ec2: &Ec2) -> Result<(), RefreshError> {
         let unseen: Vec<EndpointId> = self.with(|snapshot| {
             let pause = &snapshot.pause;
             let news = pause.id != pause.told;
@@ -813,7 +813,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hold_keeps_its_id_until_more_vanish_and_goes_when_nobody_misses_them() {
+    fn a_pause_keeps_its_id_until_more_vanish_and_ends_when_nothing_is_missing() {
         let mut snapshot = snapshot(Duration::ZERO);
         snapshot.detect_mass_deletion(&key(), &ids(0..5));
         let first = snapshot.pause.id.clone();

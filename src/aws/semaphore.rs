@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn leaving_wakes_the_next_in_order_and_once() {
+    async fn leaving_requeues_the_next_in_order_and_once() {
         let (semaphore, woken) = semaphore(1);
         let enter = |name: &str| semaphore.enter("1", &key("ns", name));
         let inside = enter("a").expect("room");
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn objects_that_are_gone_hold_no_place() {
+    async fn objects_that_are_gone_reserve_nothing() {
         let (semaphore, woken) = semaphore(8);
         let enter = |namespace: &str, name: &str| semaphore.enter("1", &key(namespace, name));
         let inside: Vec<Permit> = (0..8)
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_place_that_is_not_taken_wakes_the_next_by_itself() {
+    async fn a_permit_that_is_not_taken_goes_to_the_next_by_itself() {
         let (mut semaphore, woken) = semaphore(1);
         semaphore.kept = Duration::from_millis(50);
         let inside = semaphore.enter("1", &key("ns", "a")).expect("room");

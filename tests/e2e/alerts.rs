@@ -148,7 +148,7 @@ fn an_operator_that_is_gone_is_told_of_until_one_works_again() {
 }
 
 #[test]
-fn a_refused_role_is_one_alert_of_its_account_until_it_is_mended() {
+fn a_refused_role_is_one_alert_of_its_account_until_it_is_corrected() {
     let world = World::shared();
     let watch = Watch::of(world, "account-not-ready");
     let tenant = world.unregistered_tenant("refused");
@@ -172,7 +172,7 @@ fn a_refused_role_is_one_alert_of_its_account_until_it_is_mended() {
 }
 
 #[test]
-fn a_failed_endpoint_is_told_of_to_its_namespace_until_it_is_made_anew() {
+fn a_failed_endpoint_is_told_of_to_its_namespace_until_it_is_recreated() {
     let world = World::shared();
     let watch = Watch::of(world, "endpoint-lost");
     let tenant = world.tenant("lost");
@@ -205,7 +205,7 @@ fn a_failed_endpoint_is_told_of_to_its_namespace_until_it_is_made_anew() {
 }
 
 #[test]
-fn a_hold_is_told_of_until_it_is_released() {
+fn a_paused_creation_is_told_of_until_it_is_resumed() {
     let world = World::shared();
     let watch = Watch::of(world, "mutations-held");
     let tenant = world.tenant("held");

@@ -185,7 +185,7 @@ fn a_wrong_value_is_corrected_by_an_edit() {
 }
 
 #[test]
-fn a_region_and_an_account_that_are_no_longer_named_are_chosen_anew_until_there_is_an_endpoint() {
+fn a_region_and_an_account_that_are_no_longer_named_are_chosen_again_until_there_is_an_endpoint() {
     let places = Places::new(World::shared(), "unnamed");
     let tenant = &places.tenant;
     tenant.apply("api", places.spec(&json!({"region": ABROAD})));
@@ -235,7 +235,7 @@ fn once_there_is_an_endpoint_the_schema_takes_only_what_it_has() {
 }
 
 #[test]
-fn what_may_have_been_made_is_looked_for_where_the_role_is_refused_now_before_anything_is_made_elsewhere() {
+fn what_may_have_been_made_is_searched_where_the_role_is_refused_now_before_anything_is_made_elsewhere() {
     let world = World::shared();
     let places = Places::new(world, "refused");
     let tenant = &places.tenant;

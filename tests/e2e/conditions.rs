@@ -423,7 +423,7 @@ fn assume_role_calls(tenant: &Tenant<'_>) -> usize {
 }
 
 #[test]
-fn a_refused_role_costs_few_calls_however_many_wait_and_is_used_once_it_is_mended() {
+fn a_refused_role_costs_few_calls_however_many_wait_and_is_used_once_it_is_corrected() {
     let world = World::shared();
     let tenant = world.unregistered_tenant("refused");
     world.set_trust(&tenant.role_arn, false);

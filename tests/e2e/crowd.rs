@@ -191,7 +191,7 @@ fn crowd_and_neighbour(world: &World) -> (Tenant<'_>, Tenant<'_>) {
 }
 
 #[test]
-fn what_is_deleted_or_may_not_go_on_leaves_the_line_at_once() {
+fn what_is_deleted_or_may_not_go_on_leaves_the_queue_at_once() {
     let rate = format!("1/{}", 1.0 / TURN);
     let world = World::own(Setup::fast().value("settings.awsLimits.CreateVpcEndpoint", &rate));
     let (crowd, neighbour) = crowd_and_neighbour(&world);

@@ -139,7 +139,7 @@ fn a_group_that_was_deleted_is_made_again() {
 }
 
 #[test]
-fn a_service_that_was_edited_deleted_or_unlabelled_is_put_right() {
+fn a_service_that_was_edited_deleted_or_unlabelled_is_corrected() {
     let (tenant, ..) = settled("drift-service", json!({"service": {"ports": [{"port": 443}]}}));
     let path = format!("{}/api", cluster::services(&tenant.namespace));
     let right = tenant.kubernetes_service("api").expect("a Service");
@@ -373,7 +373,7 @@ fn retain_lets_go_of_what_lost_its_tags_without_touching_it() {
 }
 
 #[test]
-fn when_many_endpoints_vanish_at_once_nothing_is_made_until_a_person_releases_the_hold() {
+fn when_many_endpoints_vanish_at_once_nothing_is_made_until_a_person_resumes_creation() {
     let world = World::own(Setup::fast());
     let tenant = world.tenant("mass");
     let names = ["one", "two", "three", "four", "five"];

@@ -113,7 +113,7 @@ fn versions(world: &World) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn many_endpoints_need_no_more_looks_than_one() {
+fn many_endpoints_need_no_more_reads_than_one() {
     let world = counted();
     let looks = |count: usize| {
         let tenant = world.tenant("looks");

@@ -250,7 +250,7 @@ fn a_team_is_offboarded_and_the_others_of_its_account_stay() {
 }
 
 #[test]
-fn a_closed_account_is_let_go_and_what_could_be_deleted_is() {
+fn a_closed_account_is_abandoned_and_what_could_be_deleted_is() {
     let world = World::shared();
     let mut guide = Guide::open(world, "close-an-account");
     let tenant = team(world, "reports", "reports");

@@ -239,7 +239,7 @@ fn an_endpoint_waits_for_its_account_and_says_so() {
 }
 
 #[test]
-fn an_annotation_asks_for_a_look_now() {
+fn an_annotation_asks_for_a_resync_now() {
     let world = World::own(Setup::fast().value("settings.resyncIntervalSeconds", "3600"));
     let tenant = world.tenant("now");
     tenant.apply("api", tenant.spec(json!({})));

@@ -36,7 +36,7 @@ fn looks(tenant: &Tenant<'_>) -> usize {
 }
 
 #[test]
-fn at_rest_the_log_is_silent_over_many_looks() {
+fn at_rest_the_log_is_silent_over_many_resyncs() {
     let world = by_default("info");
     let tenant = world.tenant("silent");
     // One is there, one waits for somebody, which is polled, and one is refused by AWS time and

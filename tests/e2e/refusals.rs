@@ -91,7 +91,7 @@ fn rules_at_the_quota_are_exchanged_and_only_what_does_not_fit_is_refused() {
 }
 
 #[test]
-fn while_a_quota_lasts_service_tags_and_egress_are_put_right() {
+fn while_a_quota_lasts_service_tags_and_egress_are_corrected() {
     let world = World::shared();
     let tenant = world.tenant("quota-lasts");
     tenant.apply("api", letting_in(&tenant, 0..QUOTA));

@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_line_holds_one_token_and_not_the_burst() {
+    fn a_new_limiter_has_one_token_and_not_the_burst() {
         let mut limiter = FairRateLimiter::new(ENDPOINTS, seconds(100.0));
         assert_eq!(limiter.acquire("a", "team", seconds(100.0)), Decision::Go);
         let Decision::Wait(wait) = limiter.acquire("b", "team", seconds(100.0)) else {
@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_that_is_late_holds_its_turn_for_a_while_and_then_lapses() {
+    fn a_reservation_whose_owner_is_late_lapses_after_a_while() {
         let mut limiter = FairRateLimiter::new(QUICK, Duration::ZERO);
         assert_eq!(limiter.acquire("warm-up", "x", Duration::ZERO), Decision::Go);
         let Decision::Wait(wait) = limiter.acquire("dead", "a", Duration::ZERO) else {
@@ -504,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn when_those_ahead_leave_the_first_that_is_left_is_woken_and_then_the_next() {
+    fn when_those_ahead_leave_the_first_that_is_left_is_requeued_and_then_the_next() {
         let mut limiter = FairRateLimiter::new(ENDPOINTS, Duration::ZERO);
         assert_eq!(limiter.acquire("warm-up", "a", Duration::ZERO), Decision::Go);
         let ids: Vec<String> = (0..300).map(|n| format!("e{n}")).collect();
@@ -531,7 +531,7 @@ mod tests {
     }
 
     #[test]
-    fn when_the_first_does_not_come_the_next_is_woken_as_its_place_lapses() {
+    fn when_the_first_does_not_come_the_next_is_requeued_as_its_reservation_lapses() {
         let mut limiter = FairRateLimiter::new(QUICK, Duration::ZERO);
         assert_eq!(limiter.acquire("warm-up", "x", Duration::ZERO), Decision::Go);
         queue(&mut limiter, "a", &["dead".to_owned()], Duration::ZERO);
@@ -610,7 +610,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_idle_when_the_bucket_is_full_and_nobody_waits() {
+    fn a_limiter_is_idle_when_the_bucket_is_full_and_nothing_waits() {
         let mut limiter = FairRateLimiter::new(ENDPOINTS, Duration::ZERO);
         assert!(!limiter.is_idle(Duration::ZERO));
         assert!(!limiter.is_idle(seconds(10.0)));

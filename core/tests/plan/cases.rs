@@ -61,7 +61,7 @@ fn what_is_made_carries_the_owner_tags_from_the_first() {
 }
 
 #[test]
-fn drift_of_every_kind_is_put_right_by_no_more_than_the_difference() {
+fn drift_of_every_kind_is_corrected_by_no_more_than_the_difference() {
     let cases: &[Drift<'_>] = &[
         (
             "a rule removed",

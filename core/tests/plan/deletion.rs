@@ -176,7 +176,7 @@ fn deletion_of_what_lost_its_owner_tags_waits_and_prints_the_command_that_mends_
 }
 
 #[test]
-fn retained_resources_are_marked_before_they_are_let_go() {
+fn retained_resources_are_marked_before_their_finalizer_is_removed() {
     let mut observed = settled(&desired(generated()));
     let owners = "silvermullet.com/cluster, silvermullet.com/name, silvermullet.com/namespace, silvermullet.com/uid";
     let found = retain(&observed);

@@ -106,7 +106,7 @@ async fn a_hundred_who_ask_at_once_cost_one_assume_role() {
 }
 
 #[tokio::test]
-async fn a_refused_role_is_remembered_and_found_mended_by_a_later_try() {
+async fn a_refused_role_is_remembered_and_found_corrected_by_a_later_try() {
     let sts = FakeSts::start(Answer::Denied).await;
     let (sessions, told) = pool(&sts);
     let asking = (0..50).map(|_| {
@@ -282,7 +282,7 @@ async fn a_chained_session_is_clamped_to_an_hour_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_role_that_is_forgotten_is_renewed_no_more_and_opened_anew() {
+async fn a_role_that_is_forgotten_is_renewed_no_more_and_opened_again() {
     let sts = FakeSts::start(Answer::Session(Duration::from_secs(5))).await;
     let (sessions, _) = pool(&sts);
     sessions.get(&role()).await.expect("a session");

@@ -85,7 +85,7 @@ fn the_examples_in_the_docs_are_what_is_printed() {
 }
 
 #[test]
-fn a_manifest_makes_the_role_as_narrow_as_its_rails() {
+fn a_manifest_makes_the_role_as_narrow_as_its_guardrails() {
     let both = printed(&format!("{TENANT} --from - --name payments"), MANIFEST);
     let statements = both["permissions"]["Statement"].as_array().unwrap();
     let allowing = |statement: &&Value| statement["Effect"] == "Allow";

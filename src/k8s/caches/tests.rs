@@ -50,7 +50,7 @@ fn an_object_is_found_by_what_it_was_last_and_no_more_by_what_it_was_before() {
 }
 
 #[test]
-fn a_list_that_begins_anew_replaces_all_when_it_is_complete_and_not_before() {
+fn a_relist_replaces_all_when_it_is_complete_and_not_before() {
     let (caches, mut writers) = Caches::new();
     writers
         .endpoints

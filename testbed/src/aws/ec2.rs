@@ -98,8 +98,8 @@ pub(crate) fn handle(action: &str, form: &mut Form, context: &mut Context<'_>) -
         "ModifyVpcEndpoint" => modify::modify(form, context),
         "RevokeSecurityGroupEgress" => rules::revoke(Direction::Egress, form, context),
         "RevokeSecurityGroupIngress" => rules::revoke(Direction::Ingress, form, context),
-        "UpdateSecurityGroupRuleDescriptionsEgress" => rules::describe_anew(Direction::Egress, form, context),
-        "UpdateSecurityGroupRuleDescriptionsIngress" => rules::describe_anew(Direction::Ingress, form, context),
+        "UpdateSecurityGroupRuleDescriptionsEgress" => rules::update_descriptions(Direction::Egress, form, context),
+        "UpdateSecurityGroupRuleDescriptionsIngress" => rules::update_descriptions(Direction::Ingress, form, context),
         _ => Err(unknown_action(action)),
     }
 }

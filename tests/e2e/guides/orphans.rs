@@ -63,7 +63,7 @@ fn orphans_are_found_taken_back_and_deleted() {
 }
 
 #[test]
-fn a_stuck_deletion_is_mended_or_let_go_and_what_is_left_is_told() {
+fn a_stuck_deletion_is_corrected_or_abandoned_and_what_is_left_is_told() {
     const DELETE: &str = "ec2:DeleteVpcEndpoints";
     let world = World::shared();
     let mut guide = Guide::open(world, "remove-a-finalizer");

@@ -27,7 +27,7 @@ fn vanished(tenant: &Tenant<'_>, names: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn a_hold_is_seen_and_released() {
+fn a_paused_creation_is_seen_and_resumed() {
     let world = World::shared();
     let mut guide = Guide::open(world, "resume-creation");
     let tenant = team(world, "trading", "trading");
@@ -64,7 +64,7 @@ fn a_hold_is_seen_and_released() {
 }
 
 #[test]
-fn a_hold_goes_by_itself_when_nobody_misses_what_is_gone() {
+fn creation_resumes_by_itself_when_nothing_is_missing() {
     let tenant = World::shared().tenant("hold-ends");
     let names = ["one", "two", "three"];
     vanished(&tenant, &names);

@@ -313,7 +313,11 @@ pub(super) fn revoke(direction: Direction, form: &mut Form, context: &mut Contex
 }
 
 /// UpdateSecurityGroupRuleDescriptions*: by permission or by rule id.
-pub(super) fn describe_anew(direction: Direction, form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
+pub(super) fn update_descriptions(
+    direction: Direction,
+    form: &mut Form,
+    context: &mut Context<'_>,
+) -> Result<Xml, ApiError> {
     let group_id = form.require("GroupId")?;
     let asked = take_permissions(form, &context.region.account)?;
     let mut by_id: Vec<(String, Option<String>)> = Vec::new();
