@@ -81,7 +81,7 @@ pub fn check(operator: &Path) -> Result<()> {
         .collect();
     ensure!(
         stale.is_empty(),
-        "stale, and `make generate` writes them anew: {}",
+        "stale, and `make generate` writes them again: {}",
         stale.join(", ")
     );
     Ok(())

@@ -11,7 +11,7 @@ usage: testbed COMMAND
   up                 start everything and leave it running until Ctrl-C
   bench [SCENARIO]   measure, and fail where a bound is missed: limits, sessions, repair, crowd, failover, weather, hour; all of them if none is named;
                      and churn and shared, which take half an hour each
-  pictures           draw the dashboards anew, after an hour of scripted trouble, into docs/dashboards
+  pictures           draw the dashboards again, after an hour of scripted trouble, into docs/dashboards
   tools              build (or find) the programs of the control plane, and print where they are
   generate           write the files that are generated: CRDs, RBAC, the API reference, examples of IAM policies, dashboards, what the chart carries
   generate --check   fail if one of them is stale

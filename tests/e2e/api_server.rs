@@ -481,7 +481,7 @@ fn a_definition_that_is_updated_under_way_disturbs_nobody() {
         world.cluster.merge(DEFINITION, &change).expect("a definition");
     };
     let watched = |begun: usize| {
-        world.eventually("it watches anew", || {
+        world.eventually("it watches again", || {
             (count(&proxy, "watch", "vpcendpoints") > begun).then_some(())
         });
     };

@@ -347,7 +347,7 @@ fn retain_lets_go_of_the_endpoint_and_marks_it() {
         tenant.kubernetes_service("api").is_none().then_some(())
     });
 
-    // One that is applied anew gets an endpoint of its own.
+    // One that is applied again gets an endpoint of its own.
     tenant.apply("api", tenant.spec(json!({})));
     let object = tenant.ready("api");
     assert_ne!(object["status"]["vpc_endpoint_id"], endpoint.id);

@@ -30,7 +30,7 @@ fn schemaless() -> Value {
     })
 }
 
-/// The object as it is stored, without what the API server gives every object anew.
+/// The object as it is stored, without what the API server gives every object.
 fn as_stored() -> String {
     let server_given = ["creationTimestamp:", "generation:", "resourceVersion:", "uid:"];
     let lines = include_str!("data/legacy-object-as-stored.yaml").lines();

@@ -108,7 +108,7 @@ fn an_object_of_the_same_name_takes_its_own_back() {
     tenant.ready("lost");
     counted(&tenant, 0);
     let ids = |all: &[vpce_testbed::aws::EndpointView]| all.iter().map(|one| one.id.clone()).collect::<Vec<_>>();
-    assert_eq!(ids(&tenant.endpoints()), ids(&before), "nothing is made anew");
+    assert_eq!(ids(&tenant.endpoints()), ids(&before), "nothing is created again");
     let none = orphans(&tenant, &["--delete", "--yes"], "");
     assert!(
         none.status.success() && words(&none).contains("nothing to delete"),

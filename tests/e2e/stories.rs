@@ -28,7 +28,7 @@ use told::Story;
 const STORIES: u64 = 24;
 /// So many at once: most of the time they wait.
 const SIDE_BY_SIDE: usize = 6;
-/// How often, and for how long, a failing story is told anew to find out what it takes.
+/// How often, and for how long, a failing story is told again to find out what it takes.
 const MOST_TRIES: u32 = 60;
 const TRY_FOR_MILLISECONDS: u32 = 300_000;
 /// No more are told once so many have failed.

@@ -22,7 +22,7 @@ fn without_schema(world: &World, change: impl Fn() -> Result<(), String>) {
     let mut open = ours.clone();
     open[0]["schema"] = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
     versions(&open);
-    // The API server takes a moment to serve a definition anew.
+    // The API server takes a moment to serve a definition again.
     eventually("the change is accepted", || change().map_err(|error| error.to_string()));
     versions(&ours);
     let probe = endpoint("default", "probe", &json!({}));

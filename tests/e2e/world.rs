@@ -320,7 +320,7 @@ pub(crate) fn endpoint(namespace: &str, name: &str, spec: &Value) -> Value {
     })
 }
 
-/// An object with fields set anew; null takes one away.
+/// An object with fields set; null takes one away.
 pub(crate) fn merged(mut object: Value, changes: Value) -> Value {
     let (Value::Object(fields), Value::Object(changes)) = (&mut object, changes) else {
         panic!("only objects are merged");
