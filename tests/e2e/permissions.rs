@@ -76,7 +76,7 @@ fn missing_actions_are_listed_before_there_is_an_endpoint_and_nothing_is_made() 
     tenant.world.add_role(&tenant.role_arn);
     let message = says(&tenant, "Unknown");
     assert!(
-        message.contains("CreateVpcEndpoint") && message.contains("not known: ModifyVpcEndpoint"),
+        message.contains("CreateVpcEndpoint") && message.contains("not verified: ModifyVpcEndpoint"),
         "{message}"
     );
 }
