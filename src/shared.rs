@@ -57,7 +57,15 @@ pub(crate) struct Shared {
 impl Shared {
     /// The key of the session that an account's spec asks for.
     pub(crate) fn session_key(&self, account: &str, role: &RoleArn, spec: &AWSAccountSpec) -> SessionKey {
-        session_key(&self.clusters.own, account, role, spec, self.settings.source_identity)
+        let session_name = session_name(&self.clusters.own, account);
+        SessionKey {
+            role_arn: role.clone(),
+            external_id: spec.external_id.clone(),
+            duration_seconds: u32::try_from(spec.session_duration_seconds).unwrap_or(3600),
+            tags: spec.session_tags.clone(),
+            source_identity: self.settings.source_identity.then(|| session_name.clone()),
+            session_name,
+        }
     }
 
     /// What is shared in a region of the account that a session is in, and a client that acts there
@@ -86,25 +94,6 @@ impl Shared {
                 .and_then(|all| all.get(RESUME_CREATION))
                 .is_some_and(|id| id == resume_id)
         })
-    }
-}
-
-/// The key of the session that an account's spec asks for.
-pub(crate) fn session_key(
-    cluster: &str,
-    account: &str,
-    role: &RoleArn,
-    spec: &AWSAccountSpec,
-    source_identity: bool,
-) -> SessionKey {
-    let session_name = session_name(cluster, account);
-    SessionKey {
-        role_arn: role.clone(),
-        external_id: spec.external_id.clone(),
-        duration_seconds: u32::try_from(spec.session_duration_seconds).unwrap_or(3600),
-        tags: spec.session_tags.clone(),
-        source_identity: source_identity.then(|| session_name.clone()),
-        session_name,
     }
 }
 

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
-use kube::api::Api;
-use kube::{Client, ResourceExt};
+use kube::ResourceExt;
 use vpce_core::error::Class;
 use vpce_core::ids::{EndpointId, GroupId, RoleArn};
 use vpce_core::orphans::{Kind, Orphan};
@@ -21,8 +20,8 @@ use crate::aws::region::delete_batch::Requester;
 use crate::aws::region::limiter::Caller;
 use crate::aws::region::orphans::Present;
 use crate::aws::region::{AccountRegion, AccountRegionKey, RefreshError};
-use crate::cli::plan::listed;
-use crate::k8s::caches::{Account, Caches, Endpoint};
+use crate::cli::plan::caches;
+use crate::k8s::caches::{Account, Endpoint};
 use crate::k8s::object_key::ObjectKey;
 use crate::operator;
 use crate::settings::Settings;
@@ -92,7 +91,7 @@ async fn show(asked: &Orphans, answers: impl BufRead, out: &mut impl Write) -> a
     let client = operator::kubernetes(&metrics).await?;
     let clusters = operator::clusters(&asked.settings, &client).await?;
     writeln!(out, "cluster {}", clusters.0.own)?;
-    let caches = caches(&client).await?;
+    let (caches, _) = caches(&client).await?;
     let shared = operator::shared(asked.settings.clone(), client, clusters, caches, &metrics).await;
     let (places, unread) = find(asked, &shared).await?;
     for place in &places {
@@ -116,18 +115,6 @@ async fn show(asked: &Orphans, answers: impl BufRead, out: &mut impl Write) -> a
     }
     ensure!(unread.is_empty(), "not everything could be read");
     Ok(())
-}
-
-/// The objects that there are now.
-async fn caches(client: &Client) -> anyhow::Result<Caches> {
-    let (caches, mut writers) = Caches::new();
-    writers
-        .endpoints
-        .fill(listed(Api::all(client.clone()), "VPCEndpoints").await?);
-    writers
-        .accounts
-        .fill(listed(Api::all(client.clone()), "AWSAccounts").await?);
-    Ok(caches)
 }
 
 /// All orphans, by AWS account and region; and what could not be read.
@@ -271,7 +258,8 @@ async fn delete(
     let mut left = 0;
     for place in places {
         // What was applied meanwhile has taken over its own.
-        let present = Present::of(&caches(&shared.client).await?, &place.ec2.account_id);
+        let (now, _) = caches(&shared.client).await?;
+        let present = Present::of(&now, &place.ec2.account_id);
         look(&place.region, &place.ec2).await?;
         let (still, _) = place.region.orphans(&present);
         let found: Vec<Orphan> = still

@@ -16,7 +16,7 @@ use vpce_core::plan::Step;
 
 use crate::endpoint::context::Context;
 use crate::endpoint::preview;
-use crate::k8s::caches::{Caches, NamespaceMeta};
+use crate::k8s::caches::{CacheWriters, Caches, NamespaceMeta};
 use crate::k8s::pages;
 use crate::operator;
 use crate::settings::{Mode, Settings};
@@ -75,13 +75,7 @@ async fn show(asked: Preview, out: &mut impl Write) -> anyhow::Result<()> {
     });
     let client = operator::kubernetes(&metrics).await?;
     let clusters = operator::clusters(&settings, &client).await?;
-    let (caches, mut writers) = Caches::new();
-    writers
-        .endpoints
-        .fill(listed(Api::all(client.clone()), "VPCEndpoints").await?);
-    writers
-        .accounts
-        .fill(listed(Api::all(client.clone()), "AWSAccounts").await?);
+    let (caches, mut writers) = caches(&client).await?;
     writers.namespaces.fill(namespace_alone(&client, &namespace).await?);
     let services: Api<Service> = Api::namespaced(client.clone(), &namespace);
     writers.services.fill(listed(services, "Services").await?);
@@ -125,8 +119,20 @@ fn list(steps: &[Step], out: &mut impl Write) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Caches that hold the objects of our kinds, as they are now.
+pub(super) async fn caches(client: &Client) -> anyhow::Result<(Caches, CacheWriters)> {
+    let (caches, mut writers) = Caches::new();
+    writers
+        .endpoints
+        .fill(listed(Api::all(client.clone()), "VPCEndpoints").await?);
+    writers
+        .accounts
+        .fill(listed(Api::all(client.clone()), "AWSAccounts").await?);
+    Ok((caches, writers))
+}
+
 /// All objects of a kind.
-pub(crate) async fn listed<K>(api: Api<K>, kinds: &str) -> anyhow::Result<Vec<K>>
+async fn listed<K>(api: Api<K>, kinds: &str) -> anyhow::Result<Vec<K>>
 where
     K: Clone + DeserializeOwned + Debug,
 {

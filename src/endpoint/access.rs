@@ -18,6 +18,7 @@ use super::stop::{Stop, Unread};
 use crate::aws::ec2::Ec2;
 use crate::aws::region::{AccountRegion, RefreshError};
 use crate::aws::semaphore::Permit;
+use crate::aws::sessions::SessionKey;
 use crate::k8s::object_key::ObjectKey;
 
 /// An AWS account in a region, opened with the session of the account's role.
@@ -45,10 +46,7 @@ impl Reconciliation<'_> {
     /// none from the others.
     pub(super) async fn enter(&self, resolved: &Resolved) -> Result<Permit, Stop> {
         let binding = &resolved.binding;
-        let role = self
-            .ctx
-            .shared
-            .session_key(&binding.account, &resolved.role, &resolved.account);
+        let role = self.session_key(resolved);
         if let Some(refusal) = self.ctx.shared.sessions.refusal(&role).await {
             return Err(Stop::no_session(&binding.account, refusal));
         }
@@ -60,13 +58,16 @@ impl Reconciliation<'_> {
             .ok_or(Stop::Requeue(Next::WhenRoom))
     }
 
+    fn session_key(&self, resolved: &Resolved) -> SessionKey {
+        self.ctx
+            .shared
+            .session_key(&resolved.binding.account, &resolved.role, &resolved.account)
+    }
+
     /// The session of the account's role, and the region.
     pub(super) async fn open(&self, resolved: &Resolved) -> Result<Access, Stop> {
         let binding = &resolved.binding;
-        let role = self
-            .ctx
-            .shared
-            .session_key(&binding.account, &resolved.role, &resolved.account);
+        let role = self.session_key(resolved);
         let session = self
             .ctx
             .shared
