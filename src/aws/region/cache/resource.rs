@@ -1,0 +1,122 @@
+//! What a cache holds: endpoints and security groups, as EC2 describes them.
+
+use std::collections::BTreeMap;
+use std::hash::Hash;
+
+use vpce_core::ids::{EndpointId, GroupId};
+use vpce_core::observed::{ObservedEndpoint, ObservedGroup, State};
+use vpce_core::orphans::{Kind, Unclaimed};
+use vpce_core::tags::Clusters;
+
+/// Something that EC2 describes, with an id and tags.
+pub(crate) trait Resource: Clone {
+    /// Its id.
+    type Id: Clone + Eq + Hash + Ord + AsStr;
+    /// What it is.
+    const KIND: Kind;
+    /// What is kept of it where no object claims it; nothing of what is gone.
+    fn few_words(&self, clusters: &Clusters) -> Option<Unclaimed>;
+    fn id(&self) -> Self::Id;
+    fn tags(&self) -> &BTreeMap<String, String>;
+    /// Whether EC2 still shows it, but says that it is gone.
+    fn is_gone(&self) -> bool;
+    /// Whether AWS is at work on it, so that it is worth reading again soon.
+    fn is_transitional(&self) -> bool;
+    /// Whether AWS has agreed to delete it, so that a read that does not find it may be believed
+    /// sooner.
+    fn is_leaving(&self) -> bool;
+    /// Takes over what a read may say while our own write has not consistent_at: EC2 is eventually
+    /// consistent, so a read may show what was there before it.
+    fn merge_inconsistent(&mut self, read: Self);
+}
+
+/// An id as EC2 spells it.
+pub(crate) trait AsStr {
+    /// The id.
+    fn as_str(&self) -> &str;
+}
+
+impl AsStr for EndpointId {
+    fn as_str(&self) -> &str {
+        EndpointId::as_str(self)
+    }
+}
+
+impl AsStr for GroupId {
+    fn as_str(&self) -> &str {
+        GroupId::as_str(self)
+    }
+}
+
+impl Resource for ObservedEndpoint {
+    type Id = EndpointId;
+    const KIND: Kind = Kind::Endpoint;
+
+    fn few_words(&self, clusters: &Clusters) -> Option<Unclaimed> {
+        Unclaimed::endpoint(clusters, self)
+    }
+
+    fn id(&self) -> EndpointId {
+        self.id.clone()
+    }
+
+    fn tags(&self) -> &BTreeMap<String, String> {
+        &self.tags
+    }
+
+    fn is_gone(&self) -> bool {
+        self.state == State::Deleted
+    }
+
+    fn is_transitional(&self) -> bool {
+        self.state.is_transitional()
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.state == State::Deleting
+    }
+
+    fn merge_inconsistent(&mut self, read: Self) {
+        // While AWS adds or removes subnets, the endpoint is pending: a read without our change may
+        // call it available.
+        let subnets = |fact: &Self| fact.interface().map(|interface| interface.subnets.clone());
+        let knows_our_change = self.state != State::Deleting && subnets(self) == subnets(&read);
+        if knows_our_change || matches!(read.state, State::Deleting | State::Deleted) {
+            self.state = read.state;
+        }
+        self.dns_names = read.dns_names;
+        self.interfaces = read.interfaces;
+        self.last_error = read.last_error;
+    }
+}
+
+impl Resource for ObservedGroup {
+    type Id = GroupId;
+    const KIND: Kind = Kind::Group;
+
+    fn few_words(&self, clusters: &Clusters) -> Option<Unclaimed> {
+        Some(Unclaimed::group(clusters, self))
+    }
+
+    fn id(&self) -> GroupId {
+        self.id.clone()
+    }
+
+    fn tags(&self) -> &BTreeMap<String, String> {
+        &self.tags
+    }
+
+    fn is_gone(&self) -> bool {
+        false
+    }
+
+    fn is_transitional(&self) -> bool {
+        false
+    }
+
+    fn is_leaving(&self) -> bool {
+        false
+    }
+
+    fn merge_inconsistent(&mut self, _: Self) {}
+}

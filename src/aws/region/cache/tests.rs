@@ -1,0 +1,279 @@
+//! What the cache believes, of reads and of our own writes.
+
+use vpce_core::attachment::{Interface, ObservedAttachment};
+use vpce_core::ids::EndpointId;
+use vpce_core::observed::{Lookup, ObservedEndpoint, State};
+use vpce_core::orphans::Kind;
+use vpce_core::ownership::{self, Claimant};
+
+use super::*;
+
+const SETTLE: Duration = Duration::from_secs(10);
+
+fn owner() -> Owner {
+    Owner {
+        cluster: "c".into(),
+        namespace: "ns".into(),
+        name: "db".into(),
+        uid: "u".into(),
+    }
+}
+
+/// One object, by its status or by its tags, and nobody else.
+#[derive(Default)]
+struct One {
+    known: Option<&'static str>,
+    lacks: bool,
+}
+
+impl Objects for One {
+    fn lacks(&self, namespace: &str, name: &str, _: Kind) -> bool {
+        self.lacks && (namespace, name) == ("ns", "db")
+    }
+
+    fn is_known(&self, id: &str) -> bool {
+        self.known == Some(id)
+    }
+}
+
+const KNOWN: One = One {
+    known: Some("vpce-1"),
+    lacks: false,
+};
+
+/// Reads everything, in one page.
+fn read_all(cache: &mut ResourceCache<ObservedEndpoint>, facts: Vec<ObservedEndpoint>, read: Instant, objects: &One) {
+    let mut found = Found::default();
+    cache.found_page(facts, read, objects, &mut found);
+    cache.found_all(&found, read);
+}
+
+/// What the cache says, as the operator takes it: all that carries the tags is the owner's
+/// here.
+fn lookup(cache: &ResourceCache<ObservedEndpoint>, known: Option<&EndpointId>) -> Lookup<ObservedEndpoint> {
+    let seen = cache.seen(&owner(), known);
+    let owner = owner();
+    let claimant = Claimant {
+        owner: &owner,
+        endpoint: known.or(seen.tagged.first().map(|fact| &fact.id)),
+        group: None,
+        expected: None,
+        object_since: None,
+        cluster_since: None,
+    };
+    let groups = Seen {
+        named: Named::None,
+        tagged: Vec::new(),
+    };
+    ownership::own(&claimant, seen.clone(), groups).endpoint
+}
+
+fn endpoint(state: State) -> ObservedEndpoint {
+    ObservedEndpoint {
+        id: "vpce-1".into(),
+        requester_managed: false,
+        created: None,
+        state,
+        vpc: "vpc-1".into(),
+        target: None,
+        attachment: ObservedAttachment::Interface(Interface {
+            subnets: BTreeSet::new(),
+            groups: BTreeSet::new(),
+            private_dns: false,
+        }),
+        tags: owner().tags(),
+        dns_names: Vec::new(),
+        interfaces: Vec::new(),
+        last_error: None,
+    }
+}
+
+fn interface(fact: &mut ObservedEndpoint) -> &mut Interface {
+    match &mut fact.attachment {
+        ObservedAttachment::Interface(interface) => interface,
+        ObservedAttachment::Other(type_) => panic!("of type {type_}"),
+    }
+}
+
+fn cache() -> (ResourceCache<ObservedEndpoint>, Instant) {
+    (ResourceCache::new("c".into(), SETTLE), Instant::now())
+}
+
+#[test]
+fn what_we_made_is_believed_until_it_settles() {
+    let (mut cache, start) = cache();
+    cache.made(endpoint(State::Pending), start);
+    let id = EndpointId::from("vpce-1");
+    read_all(&mut cache, Vec::new(), start + Duration::from_secs(1), &KNOWN);
+    cache.found_of(std::slice::from_ref(&id), Vec::new(), start + Duration::from_secs(2));
+    assert!(matches!(lookup(&cache, Some(&id)), Lookup::Owned(_)));
+    read_all(&mut cache, Vec::new(), start + SETTLE, &KNOWN);
+    assert_eq!(lookup(&cache, Some(&id)), Lookup::Unconfirmed);
+    assert_eq!(lookup(&cache, None), Lookup::Absent);
+}
+
+#[test]
+fn a_change_is_not_undone_by_a_read_from_before_it_settled() {
+    let (mut cache, start) = cache();
+    read_all(&mut cache, vec![endpoint(State::Available)], start, &KNOWN);
+    let id = EndpointId::from("vpce-1");
+    cache.changed(&id, start, |fact| {
+        interface(fact).groups = BTreeSet::from(["sg-1".into()])
+    });
+    read_all(
+        &mut cache,
+        vec![endpoint(State::Pending)],
+        start + Duration::from_secs(1),
+        &KNOWN,
+    );
+    let groups = |fact: &ObservedEndpoint| fact.interface().expect("of this type").groups.len();
+    let fact = cache.get(&id).expect("there");
+    assert_eq!((groups(fact), &fact.state), (1, &State::Pending));
+    assert_eq!(
+        cache.to_read(&owner(), None, start + SETTLE).len(),
+        1,
+        "consistent_at: look again"
+    );
+    read_all(&mut cache, vec![endpoint(State::Available)], start + SETTLE, &KNOWN);
+    assert_eq!(groups(cache.get(&id).expect("there")), 0);
+    assert!(cache.to_read(&owner(), None, start + SETTLE * 2).is_empty());
+}
+
+#[test]
+fn a_read_from_before_subnets_changed_does_not_say_that_aws_is_done_with_them() {
+    let (mut cache, start) = cache();
+    let id = EndpointId::from("vpce-1");
+    let subnets = BTreeSet::from(["subnet-2".into()]);
+    let at = |seconds: u64| start + Duration::from_secs(seconds);
+    cache.found(vec![endpoint(State::Available)], at(0));
+    cache.changed(&id, at(0), |fact| {
+        interface(fact).subnets = subnets.clone();
+        fact.state = State::Pending;
+    });
+    cache.found(vec![endpoint(State::Available)], at(1));
+    assert_eq!(cache.get(&id).expect("there").state, State::Pending);
+    let mut done = endpoint(State::Available);
+    interface(&mut done).subnets = subnets;
+    cache.found(vec![done], at(2));
+    assert_eq!(cache.get(&id).expect("there").state, State::Available);
+}
+
+#[test]
+fn what_settles_between_two_ticks_waits_for_the_second() {
+    let (mut cache, start) = cache();
+    cache.made(endpoint(State::Available), start);
+    let consistent_at = start + SETTLE;
+    assert!(
+        cache
+            .to_read(&owner(), None, consistent_at - Duration::from_millis(1))
+            .is_empty()
+    );
+    assert_eq!(cache.to_read(&owner(), None, consistent_at).len(), 1);
+}
+
+#[test]
+fn gone_needs_two_reads_with_time_between() {
+    let (mut cache, start) = cache();
+    let id = EndpointId::from("vpce-1");
+    let asked = std::slice::from_ref(&id);
+    assert_eq!(cache.to_read(&owner(), Some(&id), start), vec![id.clone()]);
+    cache.found_of(asked, Vec::new(), start);
+    cache.found_of(asked, Vec::new(), start + Duration::from_secs(1));
+    assert_eq!(lookup(&cache, Some(&id)), Lookup::Unconfirmed);
+    cache.found_of(asked, Vec::new(), start + SETTLE);
+    assert_eq!(lookup(&cache, Some(&id)), Lookup::Deleted);
+    cache.found(vec![endpoint(State::Available)], start + SETTLE * 2);
+    assert!(matches!(lookup(&cache, Some(&id)), Lookup::Owned(_)));
+}
+
+#[test]
+fn lost_tags_are_seen_and_deleted_is_gone() {
+    let (mut cache, start) = cache();
+    let id = EndpointId::from("vpce-1");
+    let mut bare = endpoint(State::Available);
+    bare.tags.clear();
+    cache.found(vec![bare], start);
+    assert!(matches!(lookup(&cache, Some(&id)), Lookup::Unowned(_)));
+    assert_eq!(lookup(&cache, None), Lookup::Absent);
+    cache.found(vec![endpoint(State::Deleted)], start);
+    assert_eq!(lookup(&cache, Some(&id)), Lookup::Deleted);
+    assert_eq!(lookup(&cache, None), Lookup::Absent);
+}
+
+#[test]
+fn what_no_object_claims_is_kept_in_a_few_words_until_one_does() {
+    let (mut cache, start) = cache();
+    let id = EndpointId::from("vpce-1");
+    let nobody = One::default();
+    read_all(&mut cache, vec![endpoint(State::Available)], start, &nobody);
+    assert!(!cache.contains(&id));
+    assert_eq!(cache.unclaimed(&nobody).len(), 1);
+    // An object of this name comes: it is read before anything is made for it.
+    assert_eq!(cache.to_read(&owner(), None, start), std::slice::from_ref(&id));
+    cache.found_of(std::slice::from_ref(&id), vec![endpoint(State::Available)], start);
+    assert!(matches!(lookup(&cache, None), Lookup::Owned(_)));
+    assert!(cache.to_read(&owner(), None, start).is_empty());
+    // While its status names none, the next read keeps it, and once it does.
+    for objects in [
+        One {
+            lacks: true,
+            ..One::default()
+        },
+        KNOWN,
+    ] {
+        read_all(&mut cache, vec![endpoint(State::Available)], start, &objects);
+        assert!(cache.contains(&id));
+    }
+    read_all(&mut cache, vec![endpoint(State::Available)], start, &nobody);
+    assert!(!cache.contains(&id));
+    read_all(&mut cache, Vec::new(), start, &nobody);
+    assert!(cache.unclaimed(&nobody).is_empty());
+}
+
+#[test]
+fn what_was_planted_for_an_object_is_not_kept_beside_its_own() {
+    let (mut cache, start) = cache();
+    let planted = |number: usize| ObservedEndpoint {
+        id: format!("vpce-planted-{number}").into(),
+        ..endpoint(State::Available)
+    };
+    let many: Vec<ObservedEndpoint> = (0..50).map(planted).chain([endpoint(State::Available)]).collect();
+    read_all(&mut cache, many.clone(), start, &KNOWN);
+    assert_eq!(cache.entries.len(), 1);
+    assert_eq!(cache.unclaimed(&KNOWN).len(), 50);
+    let lacking = One {
+        lacks: true,
+        ..One::default()
+    };
+    read_all(&mut cache, many, start, &lacking);
+    assert_eq!(cache.entries.len(), MOST_CANDIDATES);
+}
+
+#[test]
+fn of_more_than_are_kept_the_rest_is_counted() {
+    let (mut cache, start) = cache();
+    let nobody = One::default();
+    let number = |number: usize| ObservedEndpoint {
+        id: format!("vpce-{number}").into(),
+        ..endpoint(State::Available)
+    };
+    for _ in 0..2 {
+        let many: Vec<ObservedEndpoint> = (0..MOST_UNCLAIMED + 7).map(number).collect();
+        read_all(&mut cache, many, start, &nobody);
+        assert_eq!((cache.unclaimed(&nobody).len(), cache.beyond()), (MOST_UNCLAIMED, 7));
+    }
+    read_all(&mut cache, vec![endpoint(State::Available)], start, &nobody);
+    assert_eq!((cache.unclaimed(&nobody).len(), cache.beyond()), (1, 0));
+}
+
+#[test]
+fn all_that_is_at_work_is_read_together() {
+    let (mut cache, start) = cache();
+    let mut other = endpoint(State::Pending);
+    other.id = "vpce-2".into();
+    other.tags.insert(NAME.into(), "other".into());
+    cache.found(vec![endpoint(State::Pending), other], start);
+    let tick = start + Duration::from_secs(5);
+    assert_eq!(cache.to_read(&owner(), None, tick).len(), 2);
+    assert!(cache.to_read(&owner(), None, start).is_empty(), "read since the tick");
+}

@@ -1,0 +1,296 @@
+//! Reads a region's snapshot from AWS: everything, or what is due. Who comes while a read is under
+//! way waits for it and takes its result.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use vpce_core::error::Class;
+use vpce_core::ids::{EndpointId, GroupId};
+use vpce_core::observed::{ObservedEndpoint, ObservedGroup};
+use vpce_core::rate::Decision;
+use vpce_core::tags::Owner;
+
+use super::AccountRegion;
+use super::cache::{self, MOST_UNCLAIMED};
+use super::limiter::Caller;
+use super::snapshot::Snapshot;
+use crate::aws::ec2::{Ec2, Which};
+use crate::aws::error::CallError;
+
+/// EC2 takes at most 200 values in a filter.
+pub(super) const FILTER_VALUES: usize = 200;
+/// Under this name the snapshot's reads wait in the limiters of the Describe actions.
+const READER: &str = "snapshot";
+
+/// Why there is no answer.
+#[derive(Debug, Clone)]
+pub(crate) enum RefreshError {
+    /// AWS allows no more reads right now.
+    Busy(Duration),
+    /// a call to AWS failed.
+    Failed(CallError),
+}
+
+impl AccountRegion {
+    /// The last moment at which those who poll looked: all poll at the same moments, so that one
+    /// read serves all.
+    pub(super) fn tick(&self, now: Instant) -> Instant {
+        let poll = self.settings.poll.as_nanos().max(1);
+        let since = now.saturating_duration_since(self.epoch).as_nanos();
+        let late = u64::try_from(since % poll).unwrap_or(0);
+        now - Duration::from_nanos(late)
+    }
+
+    /// How long until those who poll read again.
+    pub(crate) fn next_tick(&self) -> Duration {
+        let now = Instant::now();
+        (self.tick(now) + self.settings.poll).saturating_duration_since(now) + Duration::from_millis(1)
+    }
+
+    /// Makes sure that the snapshot is no older than `max_age`, and that what the owner has at work
+    /// has been read since the last tick. Reads are shared: who comes while one is under way waits
+    /// for it and takes its result.
+    pub(crate) async fn refresh(
+        &self,
+        ec2: &Ec2,
+        owner: &Owner,
+        known: (Option<&EndpointId>, Option<&GroupId>),
+        max_age: Duration,
+    ) -> Result<(), RefreshError> {
+        if self.is_fresh(owner, known, max_age) {
+            return Ok(());
+        }
+        let _reading = self.reading.lock().await;
+        let now = Instant::now();
+        let recently = self.with(|snapshot| snapshot.failed.clone());
+        if let Some((at, error)) = recently
+            && now.saturating_duration_since(at) < self.settings.poll
+        {
+            return Err(RefreshError::Failed(error));
+        }
+        let result = self.read(ec2, owner, known, max_age).await;
+        self.with(|snapshot| {
+            snapshot.failed = match &result {
+                Err(RefreshError::Failed(error)) => Some((Instant::now(), error.clone())),
+                Ok(()) | Err(RefreshError::Busy(_)) => None,
+            }
+        });
+        result
+    }
+
+    async fn read(
+        &self,
+        ec2: &Ec2,
+        owner: &Owner,
+        known: (Option<&EndpointId>, Option<&GroupId>),
+        max_age: Duration,
+    ) -> Result<(), RefreshError> {
+        if self.is_old(max_age) {
+            self.read_all(ec2).await?;
+        }
+        let (endpoints, groups) = self.to_read(owner, known);
+        self.read_now(ec2, &endpoints).await?;
+        for ids in groups.chunks(FILTER_VALUES) {
+            let started = Instant::now();
+            let facts = self.all_groups(ec2, Which::Ids(ids)).await?;
+            self.with(|snapshot| snapshot.groups.found_of(ids, facts, started));
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the snapshot is no older than this.
+    pub(crate) async fn refresh_all(&self, ec2: &Ec2, max_age: Duration) -> Result<(), RefreshError> {
+        if !self.is_old(max_age) {
+            return Ok(());
+        }
+        let _reading = self.reading.lock().await;
+        match self.is_old(max_age) {
+            true => self.read_all(ec2).await,
+            false => Ok(()),
+        }
+    }
+
+    fn is_old(&self, max_age: Duration) -> bool {
+        self.with(|snapshot| snapshot.stale || snapshot.read.is_none_or(|(at, _)| at.elapsed() >= max_age))
+    }
+
+    fn to_read(
+        &self,
+        owner: &Owner,
+        known: (Option<&EndpointId>, Option<&GroupId>),
+    ) -> (Vec<EndpointId>, Vec<GroupId>) {
+        let tick = self.tick(Instant::now());
+        self.with(|snapshot| {
+            (
+                snapshot.endpoints.to_read(owner, known.0, tick),
+                snapshot.groups.to_read(owner, known.1, tick),
+            )
+        })
+    }
+
+    fn is_fresh(&self, owner: &Owner, known: (Option<&EndpointId>, Option<&GroupId>), max_age: Duration) -> bool {
+        let (endpoints, groups) = self.to_read(owner, known);
+        !self.is_old(max_age) && endpoints.is_empty() && groups.is_empty()
+    }
+
+    /// Reads these endpoints by the `vpc-endpoint-id` filter. Where AWS fails on that filter (moto
+    /// does, with a 500), they are read with all of the cluster's, and what is not among those one
+    /// by one.
+    async fn read_endpoints(&self, ec2: &Ec2, ids: &[EndpointId]) -> Result<(), RefreshError> {
+        let started = Instant::now();
+        match self.all_endpoints(ec2, Which::Ids(ids)).await {
+            Ok(facts) => {
+                self.take_in(|snapshot| snapshot.found_of(ids, facts, started));
+                self.confirm_pause(ec2).await
+            }
+            Err(RefreshError::Failed(error)) if error.class == Class::Transient && !error.is_expired_session() => {
+                self.read_all(ec2).await?;
+                for id in ids {
+                    if self.with(|snapshot| snapshot.endpoints.contains(id)) {
+                        continue;
+                    }
+                    let started = Instant::now();
+                    let facts = self
+                        .pages("DescribeVpcEndpoints", |_| ec2.describe_endpoint(id))
+                        .await?;
+                    self.take_in(|snapshot| snapshot.endpoints.found_of(std::slice::from_ref(id), facts, started));
+                }
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads these endpoints now, whoever has them.
+    pub(crate) async fn read_now(&self, ec2: &Ec2, ids: &[EndpointId]) -> Result<(), RefreshError> {
+        for ids in ids.chunks(FILTER_VALUES) {
+            self.read_endpoints(ec2, ids).await?;
+        }
+        Ok(())
+    }
+
+    async fn read_all(&self, ec2: &Ec2) -> Result<(), RefreshError> {
+        let clusters: Vec<&str> = self.settings.clusters.ids().collect();
+        let started = Instant::now();
+        let wall = SystemTime::now();
+        let objects = (self.settings.claims)(&self.key);
+        let which = Which::Clusters(&clusters);
+        let mut endpoints = cache::Found::default();
+        self.each_page(
+            "DescribeVpcEndpoints",
+            |page| ec2.describe_endpoints(&which, page),
+            |facts| {
+                self.with(|snapshot| snapshot.endpoints.found_page(facts, started, &objects, &mut endpoints));
+            },
+        )
+        .await?;
+        let which = Which::Clusters(&clusters);
+        let mut groups = cache::Found::default();
+        self.each_page(
+            "DescribeSecurityGroups",
+            |page| ec2.describe_groups(&which, page),
+            |facts| {
+                self.with(|snapshot| snapshot.groups.found_page(facts, started, &objects, &mut groups));
+            },
+        )
+        .await?;
+        let beyond = self.take_in(|snapshot| {
+            snapshot.endpoints.found_all(&endpoints, started);
+            snapshot.groups.found_all(&groups, started);
+            snapshot.read = Some((started, wall));
+            snapshot.stale = false;
+            snapshot.endpoints.beyond() + snapshot.groups.beyond()
+        });
+        if beyond > 0 {
+            tracing::warn!(
+                account_id = self.key.account_id.as_str(),
+                region = self.key.region.as_str(),
+                kept = MOST_UNCLAIMED,
+                beyond,
+                "too many resources carry this cluster's tag and belong to no object: the rest is only counted"
+            );
+        }
+        self.confirm_pause(ec2).await
+    }
+
+    /// Takes in what a read found. In the same moment, before anybody acts on it, creation is
+    /// paused if many have vanished.
+    pub(super) fn take_in<T>(&self, take_in: impl FnOnce(&mut Snapshot) -> T) -> T {
+        let known = (self.settings.known)(&self.key);
+        self.with(|snapshot| {
+            let result = take_in(snapshot);
+            snapshot.detect_mass_deletion(&self.key, &known);
+            result
+        })
+    }
+
+    /// Reads all pages; each takes a token of its own.
+    pub(super) async fn pages<Fact, Answer>(
+        &self,
+        action: &'static str,
+        mut read: impl FnMut(Option<String>) -> Answer,
+    ) -> Result<Vec<Fact>, RefreshError>
+    where
+        Answer: Future<Output = Result<(Vec<Fact>, Option<String>), CallError>>,
+    {
+        let mut all = Vec::new();
+        self.each_page(action, &mut read, |facts| all.extend(facts)).await?;
+        Ok(all)
+    }
+
+    /// Reads all pages, and passes each on before it reads the next.
+    pub(super) async fn each_page<Fact, Answer>(
+        &self,
+        action: &'static str,
+        mut read: impl FnMut(Option<String>) -> Answer,
+        mut take: impl FnMut(Vec<Fact>),
+    ) -> Result<(), RefreshError>
+    where
+        Answer: Future<Output = Result<(Vec<Fact>, Option<String>), CallError>>,
+    {
+        let mut token = None;
+        loop {
+            while let Decision::Wait(time) = self.acquire(action, &Caller::of_the_operator(READER)) {
+                if token.is_none() {
+                    return Err(RefreshError::Busy(time));
+                }
+                // To start again would cost the pages that were read already.
+                tokio::time::sleep(time).await;
+            }
+            // Boxed, or the types of the futures above it grow too deep for the compiler.
+            let (facts, next) = Box::pin(read(token)).await.map_err(|error| {
+                if error.class == Class::Throttled {
+                    self.throttled(action);
+                }
+                RefreshError::Failed(error)
+            })?;
+            take(facts);
+            match next {
+                Some(next) => token = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    pub(super) async fn all_endpoints(
+        &self,
+        ec2: &Ec2,
+        which: Which<'_, EndpointId>,
+    ) -> Result<Vec<ObservedEndpoint>, RefreshError> {
+        self.pages("DescribeVpcEndpoints", |page| ec2.describe_endpoints(&which, page))
+            .await
+    }
+
+    async fn all_groups(&self, ec2: &Ec2, which: Which<'_, GroupId>) -> Result<Vec<ObservedGroup>, RefreshError> {
+        self.pages("DescribeSecurityGroups", |page| ec2.describe_groups(&which, page))
+            .await
+    }
+
+    /// Reads groups that may be anybody's; they do not become part of the snapshot.
+    pub(crate) async fn read_groups(&self, ec2: &Ec2, ids: &[GroupId]) -> Result<Vec<ObservedGroup>, RefreshError> {
+        let mut all = Vec::new();
+        for ids in ids.chunks(FILTER_VALUES) {
+            all.extend(self.all_groups(ec2, Which::Ids(ids)).await?);
+        }
+        Ok(all)
+    }
+}
