@@ -1,20 +1,21 @@
 //! The EC2 calls that the operator makes, in our own types: each is one attempt, counted, and fails
 //! with a class.
 
+mod convert;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_ec2::types::{
-    Filter, IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, Tag, TagSpecification, UserIdGroupPair,
-    VpcEndpointType,
-};
+use aws_sdk_ec2::types::{Filter, ResourceType, Tag, VpcEndpointType};
 use aws_types::request_id::RequestId;
-use vpce_core::attachment::{Attachment, AttachmentChange, Interface, ObservedAttachment};
+use vpce_core::attachment::{Attachment, AttachmentChange, Interface};
 use vpce_core::ids::{AccountId, EndpointId, GroupId, Region, VpcId};
-use vpce_core::observed::{ObservedEndpoint, ObservedGroup, State};
+use vpce_core::observed::{ObservedEndpoint, ObservedGroup};
 use vpce_core::plan::ResourceId;
-use vpce_core::rules::{self, Direction, Peer, Rule, RuleSet};
+use vpce_core::rules::{Direction, RuleSet};
 use vpce_core::target::Target;
 
+pub(super) use self::convert::tag_specification;
+use self::convert::{observed_endpoint, observed_group, permissions, sdk_tags};
 use super::error::CallError;
 use super::observer::{Call, Observer, observed};
 
@@ -114,8 +115,8 @@ impl Ec2 {
             .set_next_token(page);
         let answer = observed(&self.observer, self.call("DescribeVpcEndpoints"), request.send()).await?;
         let next = answer.next_token.filter(|token| !token.is_empty());
-        let facts = answer.vpc_endpoints.unwrap_or_default();
-        Ok((facts.into_iter().filter_map(endpoint_fact).collect(), next))
+        let endpoints = answer.vpc_endpoints.unwrap_or_default();
+        Ok((endpoints.into_iter().filter_map(observed_endpoint).collect(), next))
     }
 
     /// EC2 DescribeVpcEndpoints by `VpcEndpointIds`, for simulators that do not know the filter: an
@@ -128,7 +129,7 @@ impl Ec2 {
         match observed(&self.observer, self.call("DescribeVpcEndpoints"), request.send()).await {
             Ok(answer) => {
                 let endpoints = answer.vpc_endpoints.unwrap_or_default();
-                Ok((endpoints.into_iter().filter_map(endpoint_fact).collect(), None))
+                Ok((endpoints.into_iter().filter_map(observed_endpoint).collect(), None))
             }
             Err(error) if error.code == "InvalidVpcEndpointId.NotFound" => Ok((Vec::new(), None)),
             Err(error) => Err(error),
@@ -150,7 +151,7 @@ impl Ec2 {
         let answer = observed(&self.observer, self.call("DescribeSecurityGroups"), request.send()).await?;
         let next = answer.next_token.filter(|token| !token.is_empty());
         let groups = answer.security_groups.unwrap_or_default();
-        Ok((groups.into_iter().filter_map(group_fact).collect(), next))
+        Ok((groups.into_iter().filter_map(observed_group).collect(), next))
     }
 
     /// EC2 CreateSecurityGroup.
@@ -170,8 +171,8 @@ impl Ec2 {
             .tag_specifications(tag_specification(ResourceType::SecurityGroup, tags));
         let answer = observed(&self.observer, self.call("CreateSecurityGroup"), request.send()).await?;
         let id = answer.group_id.clone().unwrap_or_default().into();
-        let fact = ObservedGroup::created(id, name, description, vpc, tags);
-        Ok(Done::new(&answer, fact))
+        let group = ObservedGroup::created(id, name, description, vpc, tags);
+        Ok(Done::new(&answer, group))
     }
 
     /// EC2 DeleteSecurityGroup.
@@ -290,7 +291,7 @@ impl Ec2 {
             .client_token(*client_token)
             .tag_specifications(tag_specification(ResourceType::VpcEndpoint, tags));
         let answer = observed(&self.observer, self.call("CreateVpcEndpoint"), request.send()).await?;
-        let made = answer.vpc_endpoint.clone().and_then(endpoint_fact);
+        let made = answer.vpc_endpoint.clone().and_then(observed_endpoint);
         let made = made.ok_or_else(|| {
             CallError::of_item("CreateVpcEndpoint", "UnreadableAnswer", "the answer names no endpoint")
         })?;
@@ -381,198 +382,4 @@ pub(crate) struct NewEndpoint<'a> {
 
 fn strings<'a, T: ToString + 'a>(ids: impl IntoIterator<Item = &'a T>) -> Vec<String> {
     ids.into_iter().map(ToString::to_string).collect()
-}
-
-fn sdk_tags(tags: &BTreeMap<String, String>) -> Vec<Tag> {
-    let tag = |(key, value): (&String, &String)| Tag::builder().key(key).value(value).build();
-    tags.iter().map(tag).collect()
-}
-
-pub(super) fn tag_specification(resource: ResourceType, tags: &BTreeMap<String, String>) -> TagSpecification {
-    TagSpecification::builder()
-        .resource_type(resource)
-        .set_tags(Some(sdk_tags(tags)))
-        .build()
-}
-
-/// One `IpPermission` for each protocol and range of ports.
-fn permissions(rules: &RuleSet) -> Vec<IpPermission> {
-    type Ports<'a> = (&'a str, Option<(i32, i32)>);
-    let mut by_ports: BTreeMap<Ports<'_>, Vec<(&Rule, &Option<String>)>> = BTreeMap::new();
-    for (rule, description) in rules {
-        by_ports
-            .entry((rule.protocol.as_str(), rule.ports))
-            .or_default()
-            .push((rule, description));
-    }
-    by_ports
-        .into_iter()
-        .map(|((protocol, ports), rules)| {
-            let mut permission = IpPermission::builder()
-                .ip_protocol(protocol)
-                .set_from_port(ports.map(|(from, _)| from))
-                .set_to_port(ports.map(|(_, to)| to));
-            for (rule, description) in rules {
-                let text = description.clone();
-                permission = match &rule.peer {
-                    Peer::Cidr(net) if rules::is_ipv6(net) => permission.ipv6_ranges(
-                        Ipv6Range::builder()
-                            .cidr_ipv6(net.to_string())
-                            .set_description(text)
-                            .build(),
-                    ),
-                    Peer::Cidr(net) => permission.ip_ranges(
-                        IpRange::builder()
-                            .cidr_ip(net.to_string())
-                            .set_description(text)
-                            .build(),
-                    ),
-                    Peer::PrefixList(id) => permission
-                        .prefix_list_ids(PrefixListId::builder().prefix_list_id(id).set_description(text).build()),
-                    Peer::Group(id) => permission.user_id_group_pairs(
-                        UserIdGroupPair::builder()
-                            .group_id(id.as_str())
-                            .set_description(text)
-                            .build(),
-                    ),
-                };
-            }
-            permission.build()
-        })
-        .collect()
-}
-
-fn rule_set(permissions: &[IpPermission]) -> RuleSet {
-    let mut set = RuleSet::new();
-    for permission in permissions {
-        let Ok(protocol) = rules::protocol(permission.ip_protocol().unwrap_or("-1")) else {
-            continue;
-        };
-        let ports = rules::ports(&protocol, permission.from_port(), permission.to_port());
-        let mut add = |peer: Option<Peer>, description: Option<&str>| {
-            if let Some(peer) = peer {
-                let rule = Rule {
-                    protocol: protocol.clone(),
-                    ports,
-                    peer,
-                };
-                let description = description.filter(|text| !text.is_empty()).map(str::to_owned);
-                set.insert(rule, description);
-            }
-        };
-        for range in permission.ip_ranges() {
-            add(
-                range.cidr_ip().and_then(|net| rules::cidr(net).ok()),
-                range.description(),
-            );
-        }
-        for range in permission.ipv6_ranges() {
-            add(
-                range.cidr_ipv6().and_then(|net| rules::cidr(net).ok()),
-                range.description(),
-            );
-        }
-        for list in permission.prefix_list_ids() {
-            add(
-                list.prefix_list_id().map(|id| Peer::PrefixList(id.to_owned())),
-                list.description(),
-            );
-        }
-        for pair in permission.user_id_group_pairs() {
-            add(pair.group_id().map(|id| Peer::Group(id.into())), pair.description());
-        }
-    }
-    set
-}
-
-fn tag_map(tags: Option<Vec<Tag>>) -> BTreeMap<String, String> {
-    let pair = |tag: Tag| Some((tag.key?, tag.value.unwrap_or_default()));
-    tags.unwrap_or_default().into_iter().filter_map(pair).collect()
-}
-
-/// None for an endpoint without an id, which EC2 does not give.
-fn endpoint_fact(endpoint: aws_sdk_ec2::types::VpcEndpoint) -> Option<ObservedEndpoint> {
-    let last_error = endpoint.last_error.and_then(|error| match (error.code, error.message) {
-        (Some(code), Some(message)) => Some(format!("{code}: {message}")),
-        (code, message) => code.or(message),
-    });
-    let interface = Interface {
-        subnets: endpoint
-            .subnet_ids
-            .unwrap_or_default()
-            .into_iter()
-            .map(Into::into)
-            .collect(),
-        groups: endpoint
-            .groups
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|group| group.group_id.map(Into::into))
-            .collect(),
-        private_dns: endpoint.private_dns_enabled.unwrap_or(false),
-    };
-    let type_ = endpoint.vpc_endpoint_type.as_ref().map_or("", |type_| type_.as_str());
-    Some(ObservedEndpoint {
-        id: endpoint.vpc_endpoint_id?.into(),
-        requester_managed: endpoint.requester_managed.unwrap_or(false),
-        created: endpoint.creation_timestamp.map(|time| time.secs()),
-        state: State::parse(endpoint.state.as_ref().map_or("", |state| state.as_str())),
-        vpc: endpoint.vpc_id.unwrap_or_default().into(),
-        target: endpoint.service_name.map(|name| Target::Service { name }),
-        attachment: ObservedAttachment::parse(type_, interface),
-        tags: tag_map(endpoint.tags),
-        dns_names: endpoint
-            .dns_entries
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|entry| entry.dns_name)
-            .collect(),
-        interfaces: endpoint.network_interface_ids.unwrap_or_default(),
-        last_error: last_error.or(endpoint.failure_reason),
-    })
-}
-
-/// None for a group without an id, which EC2 does not give.
-fn group_fact(group: aws_sdk_ec2::types::SecurityGroup) -> Option<ObservedGroup> {
-    Some(ObservedGroup {
-        id: group.group_id?.into(),
-        name: group.group_name.unwrap_or_default(),
-        description: group.description.unwrap_or_default(),
-        vpc: group.vpc_id.unwrap_or_default().into(),
-        tags: tag_map(group.tags),
-        ingress: rule_set(&group.ip_permissions.unwrap_or_default()),
-        egress: rule_set(&group.ip_permissions_egress.unwrap_or_default()),
-        ipv6_egress_unknown: false,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rules_survive_the_way_to_ec2_and_back() {
-        let peers = [
-            rules::cidr("10.0.0.0/8").expect("a block"),
-            rules::cidr("2001:db8::/32").expect("a block"),
-            Peer::PrefixList("pl-1".into()),
-            Peer::Group("sg-1".into()),
-        ];
-        let set: RuleSet = peers
-            .into_iter()
-            .flat_map(|peer| {
-                [("tcp", Some((443, 443))), ("-1", None)].map(|(protocol, ports)| {
-                    let rule = Rule {
-                        protocol: protocol.to_owned(),
-                        ports,
-                        peer: peer.clone(),
-                    };
-                    (rule, Some("why".to_owned()))
-                })
-            })
-            .collect();
-        let sent = permissions(&set);
-        assert_eq!(sent.len(), 2, "one permission for each protocol and range of ports");
-        assert_eq!(rule_set(&sent), set);
-    }
 }

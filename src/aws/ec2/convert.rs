@@ -1,0 +1,206 @@
+//! Between our own types and the SDK's.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_ec2::types::{
+    IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroup, Tag, TagSpecification,
+    UserIdGroupPair, VpcEndpoint,
+};
+use vpce_core::attachment::{Interface, ObservedAttachment};
+use vpce_core::observed::{ObservedEndpoint, ObservedGroup, State};
+use vpce_core::rules::{self, Peer, Rule, RuleSet};
+use vpce_core::target::Target;
+
+pub(super) fn sdk_tags(tags: &BTreeMap<String, String>) -> Vec<Tag> {
+    let tag = |(key, value): (&String, &String)| Tag::builder().key(key).value(value).build();
+    tags.iter().map(tag).collect()
+}
+
+pub(in crate::aws) fn tag_specification(resource: ResourceType, tags: &BTreeMap<String, String>) -> TagSpecification {
+    TagSpecification::builder()
+        .resource_type(resource)
+        .set_tags(Some(sdk_tags(tags)))
+        .build()
+}
+
+/// One `IpPermission` for each protocol and range of ports.
+pub(super) fn permissions(rules: &RuleSet) -> Vec<IpPermission> {
+    type Ports<'a> = (&'a str, Option<(i32, i32)>);
+    let mut by_ports: BTreeMap<Ports<'_>, Vec<(&Rule, &Option<String>)>> = BTreeMap::new();
+    for (rule, description) in rules {
+        by_ports
+            .entry((rule.protocol.as_str(), rule.ports))
+            .or_default()
+            .push((rule, description));
+    }
+    by_ports
+        .into_iter()
+        .map(|((protocol, ports), rules)| {
+            let mut permission = IpPermission::builder()
+                .ip_protocol(protocol)
+                .set_from_port(ports.map(|(from, _)| from))
+                .set_to_port(ports.map(|(_, to)| to));
+            for (rule, description) in rules {
+                let text = description.clone();
+                permission = match &rule.peer {
+                    Peer::Cidr(net) if rules::is_ipv6(net) => permission.ipv6_ranges(
+                        Ipv6Range::builder()
+                            .cidr_ipv6(net.to_string())
+                            .set_description(text)
+                            .build(),
+                    ),
+                    Peer::Cidr(net) => permission.ip_ranges(
+                        IpRange::builder()
+                            .cidr_ip(net.to_string())
+                            .set_description(text)
+                            .build(),
+                    ),
+                    Peer::PrefixList(id) => permission
+                        .prefix_list_ids(PrefixListId::builder().prefix_list_id(id).set_description(text).build()),
+                    Peer::Group(id) => permission.user_id_group_pairs(
+                        UserIdGroupPair::builder()
+                            .group_id(id.as_str())
+                            .set_description(text)
+                            .build(),
+                    ),
+                };
+            }
+            permission.build()
+        })
+        .collect()
+}
+
+fn rule_set(permissions: &[IpPermission]) -> RuleSet {
+    let mut set = RuleSet::new();
+    for permission in permissions {
+        let Ok(protocol) = rules::protocol(permission.ip_protocol().unwrap_or("-1")) else {
+            continue;
+        };
+        let ports = rules::ports(&protocol, permission.from_port(), permission.to_port());
+        let mut add = |peer: Option<Peer>, description: Option<&str>| {
+            if let Some(peer) = peer {
+                let rule = Rule {
+                    protocol: protocol.clone(),
+                    ports,
+                    peer,
+                };
+                let description = description.filter(|text| !text.is_empty()).map(str::to_owned);
+                set.insert(rule, description);
+            }
+        };
+        for range in permission.ip_ranges() {
+            add(
+                range.cidr_ip().and_then(|net| rules::cidr(net).ok()),
+                range.description(),
+            );
+        }
+        for range in permission.ipv6_ranges() {
+            add(
+                range.cidr_ipv6().and_then(|net| rules::cidr(net).ok()),
+                range.description(),
+            );
+        }
+        for list in permission.prefix_list_ids() {
+            add(
+                list.prefix_list_id().map(|id| Peer::PrefixList(id.to_owned())),
+                list.description(),
+            );
+        }
+        for pair in permission.user_id_group_pairs() {
+            add(pair.group_id().map(|id| Peer::Group(id.into())), pair.description());
+        }
+    }
+    set
+}
+
+fn tag_map(tags: Option<Vec<Tag>>) -> BTreeMap<String, String> {
+    let pair = |tag: Tag| Some((tag.key?, tag.value.unwrap_or_default()));
+    tags.unwrap_or_default().into_iter().filter_map(pair).collect()
+}
+
+/// None for an endpoint without an id, which EC2 does not give.
+pub(super) fn observed_endpoint(endpoint: VpcEndpoint) -> Option<ObservedEndpoint> {
+    let last_error = endpoint.last_error.and_then(|error| match (error.code, error.message) {
+        (Some(code), Some(message)) => Some(format!("{code}: {message}")),
+        (code, message) => code.or(message),
+    });
+    let interface = Interface {
+        subnets: endpoint
+            .subnet_ids
+            .unwrap_or_default()
+            .into_iter()
+            .map(Into::into)
+            .collect(),
+        groups: endpoint
+            .groups
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|group| group.group_id.map(Into::into))
+            .collect(),
+        private_dns: endpoint.private_dns_enabled.unwrap_or(false),
+    };
+    let type_ = endpoint.vpc_endpoint_type.as_ref().map_or("", |type_| type_.as_str());
+    Some(ObservedEndpoint {
+        id: endpoint.vpc_endpoint_id?.into(),
+        requester_managed: endpoint.requester_managed.unwrap_or(false),
+        created: endpoint.creation_timestamp.map(|time| time.secs()),
+        state: State::parse(endpoint.state.as_ref().map_or("", |state| state.as_str())),
+        vpc: endpoint.vpc_id.unwrap_or_default().into(),
+        target: endpoint.service_name.map(|name| Target::Service { name }),
+        attachment: ObservedAttachment::parse(type_, interface),
+        tags: tag_map(endpoint.tags),
+        dns_names: endpoint
+            .dns_entries
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|entry| entry.dns_name)
+            .collect(),
+        interfaces: endpoint.network_interface_ids.unwrap_or_default(),
+        last_error: last_error.or(endpoint.failure_reason),
+    })
+}
+
+/// None for a group without an id, which EC2 does not give.
+pub(super) fn observed_group(group: SecurityGroup) -> Option<ObservedGroup> {
+    Some(ObservedGroup {
+        id: group.group_id?.into(),
+        name: group.group_name.unwrap_or_default(),
+        description: group.description.unwrap_or_default(),
+        vpc: group.vpc_id.unwrap_or_default().into(),
+        tags: tag_map(group.tags),
+        ingress: rule_set(&group.ip_permissions.unwrap_or_default()),
+        egress: rule_set(&group.ip_permissions_egress.unwrap_or_default()),
+        ipv6_egress_unknown: false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_survive_the_way_to_ec2_and_back() {
+        let peers = [
+            rules::cidr("10.0.0.0/8").expect("a block"),
+            rules::cidr("2001:db8::/32").expect("a block"),
+            Peer::PrefixList("pl-1".into()),
+            Peer::Group("sg-1".into()),
+        ];
+        let set: RuleSet = peers
+            .into_iter()
+            .flat_map(|peer| {
+                [("tcp", Some((443, 443))), ("-1", None)].map(|(protocol, ports)| {
+                    let rule = Rule {
+                        protocol: protocol.to_owned(),
+                        ports,
+                        peer: peer.clone(),
+                    };
+                    (rule, Some("why".to_owned()))
+                })
+            })
+            .collect();
+        let sent = permissions(&set);
+        assert_eq!(sent.len(), 2, "one permission for each protocol and range of ports");
+        assert_eq!(rule_set(&sent), set);
+    }
+}
