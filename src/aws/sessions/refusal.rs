@@ -8,6 +8,7 @@ use std::{
 use vpce_core::error::Class;
 
 use super::{super::error::CallError, SessionKey};
+use crate::backoff::{doubled, jitter};
 
 /// Repeated tries are never further apart than this: a role that was corrected is in use within a
 /// minute.
@@ -155,8 +156,8 @@ impl Failure {
     /// The refusal to remember, after this many failures in a row.
     pub(super) fn into_refusal(self, role: &SessionKey, failures: u32, refused_retry: Duration) -> Refusal {
         let arn = role.role_arn.to_string();
-        let refused = || Instant::now() + backoff(refused_retry, failures);
-        let unavailable = || Instant::now() + backoff(refused_retry.min(UNAVAILABLE_RETRY), failures);
+        let refused = || Instant::now() + retry_wait(refused_retry, failures);
+        let unavailable = || Instant::now() + retry_wait(refused_retry.min(UNAVAILABLE_RETRY), failures);
         match self {
             Failure::Call(error) if is_about_the_role(&error) => Refusal::Denied {
                 role: arn,
@@ -205,13 +206,9 @@ fn is_about_the_role(error: &CallError) -> bool {
     }
 }
 
-/// Twice as long after each failure in a row, up to a minute. A little less at random, so that
-/// roles that were refused together part company.
-pub(super) fn backoff(first: Duration, failures: u32) -> Duration {
-    let doublings = failures.saturating_sub(1).min(10);
-    let longest = LONGEST_RETRY.max(first);
-    let wait = first.saturating_mul(1 << doublings).min(longest);
-    wait.mul_f64(1.0 - 0.1 * fastrand::f64())
+/// How long to wait after so many failures in a row.
+pub(super) fn retry_wait(first: Duration, failures: u32) -> Duration {
+    jitter(doubled(first, failures).min(LONGEST_RETRY.max(first)))
 }
 
 #[cfg(test)]
@@ -225,7 +222,7 @@ mod tests {
             let mut tries = vec![Duration::ZERO];
             for failures in 1..10 {
                 let last = tries[tries.len() - 1];
-                let wait = backoff(first, failures);
+                let wait = retry_wait(first, failures);
                 assert!(wait <= Duration::from_secs(60), "{wait:?}");
                 tries.push(last + wait);
             }

@@ -19,7 +19,7 @@ use vpce_core::ids::AccountId;
 
 use super::{
     Refusal, SessionKey,
-    refusal::backoff,
+    refusal::retry_wait,
     sts::{Opened, Sts},
 };
 
@@ -273,7 +273,7 @@ async fn renew(role: SessionKey, held: Arc<Held>, sts: Arc<Sts>, renewals: Arc<S
                     "could not renew a session"
                 );
                 held.change(|current| current.trouble = Some(refusal));
-                tokio::time::sleep(backoff(refused_retry, failures)).await;
+                tokio::time::sleep(retry_wait(refused_retry, failures)).await;
             }
         }
     }
