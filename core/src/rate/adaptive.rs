@@ -70,11 +70,6 @@ impl AdaptiveRate {
         self.share
     }
 
-    /// Whether nothing is known of others.
-    pub(super) fn is_full(&self) -> bool {
-        self.phase == Phase::Full
-    }
-
     /// When the share changes next.
     pub(super) fn next(&self) -> Duration {
         self.next
@@ -159,7 +154,7 @@ mod tests {
             rate.refused(seconds(60 * minute));
         }
         assert_eq!(at(rate, seconds(6000)).share(), SLOWEST);
-        assert!(at(rate, seconds(6000) + FIRST_HOLD + EASE * 8).is_full());
+        assert_eq!(at(rate, seconds(6000) + FIRST_HOLD + EASE * 8).phase, Phase::Full);
     }
 
     #[test]

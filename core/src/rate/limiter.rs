@@ -1,785 +1,138 @@
-//! The line before one EC2 action of one account and region: a token bucket, and whose turn it is.
+//! The rate limiter of one EC2 action in one account and region: a token bucket, and a fair queue
+//! of those who wait for a token.
 //!
-//! Nobody sleeps for a token. Who asks and has to wait keeps a reservation, under an id of its own,
-//! and asks again when told; asking again finds the same reservation. Turns go round by namespace,
-//! so that a thousand asks of one namespace delay another's first by one.
+//! No caller sleeps for a token. One that has to wait keeps a reservation, under an id of its own,
+//! and asks again at the time it is told, which finds the same reservation.
 //!
 //! There is no clock here: `now` is a time since any epoch, the same for all calls to a limiter.
 
-use std::{collections::VecDeque, time::Duration};
+#[cfg(test)]
+mod tests;
 
+use std::time::Duration;
+
+use super::bucket::TokenBucket;
 use super::limits::Limit;
+use super::queue::FairQueue;
 
-use super::adaptive::AdaptiveRate;
-
-/// Refill runs a little slower than AWS documents it: our clock and theirs need not agree, and what
-/// is a hair too fast ends in a refused call.
-const REFILL_SHARE: f64 = 0.99;
-
-/// A reservation lapses when its owner is this late. Owners are requeued by timers and may wait for a
-/// free worker, which takes seconds at worst; one that is later has forgotten the reservation, or
-/// died.
-const GRACE: Duration = Duration::from_secs(10);
-
-/// Nobody is told to wait longer than this at once: when those ahead leave, the turn comes sooner
-/// than it was told, and the owner should notice while it still matters.
+/// The longest wait that a caller is told: when those ahead of it cancel, its token comes sooner
+/// than it was told, and the caller should notice while it still matters.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// An owner is requeued before its time if its turn comes sooner by more than this.
+/// A caller is requeued before its time if its token comes sooner by more than this.
 const EARLY: Duration = Duration::from_millis(100);
 
-/// Added to every wait, so that rounding never has an owner ask a moment before its token is there.
+/// Added to every wait, so that rounding never has a caller ask a moment before its token is there.
 const ROUNDING: Duration = Duration::from_millis(1);
 
-/// The answer to an ask.
+/// Whether a call may be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// Make the call: a token is spent on it and the reservation is free.
+    /// Make the call: a token is spent on it, and the reservation is gone.
     Go,
     /// Ask again after this time.
     Wait(Duration),
 }
 
-/// One token bucket and the reservations of those who wait for it.
+/// A token bucket, and the reservations of those who wait for a token.
 #[derive(Debug, Clone)]
 pub struct FairRateLimiter {
-    limit: Limit,
-    tokens: f64,
-    /// Up to when `tokens` has been refilled.
-    refilled: Duration,
-    /// The share of the refill that others leave us.
-    adaptive: AdaptiveRate,
-    /// Those who wait, in the order their namespaces joined.
-    queues: Vec<NamespaceQueue>,
-}
-
-/// The reservations of one namespace.
-#[derive(Debug, Clone)]
-struct NamespaceQueue {
-    namespace: String,
-    /// The round in which the first reservation has its turn; each further reservation has the
-    /// next.
-    round: u64,
-    reservations: VecDeque<Reservation>,
-}
-
-#[derive(Debug, Clone)]
-struct Reservation {
-    id: String,
-    /// When the owner was told to ask again, or was requeued to do so.
-    expected: Duration,
-}
-
-impl NamespaceQueue {
-    /// How many of our reservations have their turn before round `round` begins.
-    fn before(&self, round: u64) -> usize {
-        let rounds = usize::try_from(round.saturating_sub(self.round)).unwrap_or(usize::MAX);
-        rounds.min(self.reservations.len())
-    }
+    bucket: TokenBucket,
+    queue: FairQueue,
 }
 
 impl FairRateLimiter {
-    /// A limiter whose bucket holds one token: after a start nobody knows what was spent before.
+    /// A limiter whose bucket holds one token: after a start it is unknown what was spent before.
     pub fn new(limit: Limit, now: Duration) -> Self {
         FairRateLimiter {
-            limit,
-            tokens: 1.0,
-            refilled: now,
-            adaptive: AdaptiveRate::full(),
-            queues: Vec::new(),
+            bucket: TokenBucket::new(limit, now),
+            queue: FairQueue::default(),
         }
     }
 
     /// Asks for a token for `id`, an object of `namespace`.
     ///
-    /// Who gets `Wait` has a reservation and keeps it by asking again when told.
+    /// With `Wait` comes a reservation, which is kept by asking again when told.
     pub fn acquire(&mut self, id: &str, namespace: &str, now: Duration) -> Decision {
         self.advance(now);
-        let (queue, reservation) = self.find(id).unwrap_or_else(|| self.join(id, namespace, now));
-        let needed = self.ahead(queue, reservation) + 1;
-        let missing = needed as f64 - self.tokens;
-        if missing <= 0.0 {
-            self.tokens -= 1.0;
-            self.serve(queue, reservation);
+        let position = self.queue.find(id);
+        let position = position.unwrap_or_else(|| self.queue.join(id, namespace, now));
+        let needed = self.queue.ahead(position) + 1;
+        if self.bucket.has(needed) {
+            self.bucket.take();
+            self.queue.serve(position);
             return Decision::Go;
         }
-        let wait = self.time_for(missing).saturating_add(ROUNDING).min(LONGEST_WAIT);
-        self.queues[queue].reservations[reservation].expected = now + wait;
+        let wait = self.bucket.time_until(needed).saturating_add(ROUNDING);
+        let wait = wait.min(LONGEST_WAIT);
+        self.queue.get_mut(position).expected = now + wait;
         Decision::Wait(wait)
     }
 
-    /// How long `id` still has to wait for its turn, if all ahead of it take theirs; none if it has
-    /// no reservation.
+    /// How long `id` still has to wait for its token, if all ahead of it take theirs; none if it
+    /// has no reservation.
     pub fn expected_wait(&mut self, id: &str, now: Duration) -> Option<Duration> {
         self.advance(now);
-        let (queue, reservation) = self.find(id)?;
-        let needed = self.ahead(queue, reservation) + 1;
-        Some(self.time_for((needed as f64 - self.tokens).max(0.0)))
-    }
-
-    fn time_for(&self, tokens: f64) -> Duration {
-        Duration::try_from_secs_f64(tokens / self.rate()).unwrap_or(Duration::MAX)
+        let needed = self.queue.ahead(self.queue.find(id)?) + 1;
+        Some(self.bucket.time_until(needed))
     }
 
     /// Gives up the reservation of `id`, if it has one.
     pub fn cancel(&mut self, id: &str) {
-        if let Some((queue, reservation)) = self.find(id) {
-            self.queues[queue].reservations.remove(reservation);
-            self.drop_empty();
-        }
+        self.queue.cancel(id);
     }
 
-    /// The first in turn, if its token is there sooner than it was told: those ahead of it have
-    /// left, or did not come. It is expected at once then, so that it is to be requeued.
-    /// `can_be_woken` says of an id whether its owner can be.
-    pub fn early(&mut self, now: Duration, can_be_woken: impl Fn(&str) -> bool) -> Option<String> {
+    /// The first in the queue, if its token is there sooner than it was told: those ahead of it
+    /// have cancelled, or did not come. It is expected at once then, so that it is to be requeued.
+    /// `can_be_requeued` says of an id whether its owner can be.
+    pub fn early(&mut self, now: Duration, can_be_requeued: impl Fn(&str) -> bool) -> Option<String> {
         self.advance(now);
-        let missing = (1.0 - self.tokens).max(0.0);
-        let rate = self.rate();
-        let reservation = self.first()?;
-        let due = Duration::try_from_secs_f64(missing / rate)
-            .unwrap_or(LONGEST_WAIT)
-            .min(LONGEST_WAIT);
-        let is_early = now + due + EARLY < reservation.expected && can_be_woken(&reservation.id);
+        let due = self.bucket.time_until(1).min(LONGEST_WAIT);
+        let first = self.queue.first_mut()?;
+        let is_early = now + due + EARLY < first.expected && can_be_requeued(&first.id);
         is_early.then(|| {
-            reservation.expected = now;
-            reservation.id.clone()
+            first.expected = now;
+            first.id.clone()
         })
     }
 
-    /// When the reservation of the first in turn lapses, if its owner does not come.
+    /// When the first reservation in the queue lapses, if its owner does not come.
     pub fn lapses_at(&mut self) -> Option<Duration> {
-        Some(self.first()?.expected.saturating_add(GRACE))
+        Some(self.queue.first_mut()?.lapses_at())
     }
 
-    /// The reservation that has the next turn.
-    fn first(&mut self) -> Option<&mut Reservation> {
-        let (_, queue) = self
-            .queues
-            .iter_mut()
-            .enumerate()
-            .min_by_key(|(at, queue)| (queue.round, *at))?;
-        queue.reservations.front_mut()
-    }
-
-    /// AWS refused a call for its rate: the bucket is empty, whatever we thought, and someone else
-    /// draws on it.
+    /// AWS refused a call for its rate: the bucket is empty, whatever it held by our count, and
+    /// another client takes from it.
     pub fn throttled(&mut self, now: Duration) {
         self.advance(now);
-        self.tokens = 0.0;
-        self.adaptive.refused(now);
+        self.bucket.throttled(now);
     }
 
     /// Tokens in the bucket.
     pub fn tokens(&self, now: Duration) -> f64 {
-        let mut bucket = self.bare();
+        let mut bucket = self.bucket;
         bucket.refill(now);
-        bucket.tokens
+        bucket.tokens()
     }
 
     /// How many wait, those included who were expected and did not come.
     pub fn len(&self) -> usize {
-        self.queues.iter().map(|queue| queue.reservations.len()).sum()
+        self.queue.iter().count()
     }
 
     /// The ids of those who wait.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
-        let reservations = self.queues.iter().flat_map(|queue| &queue.reservations);
-        reservations.map(|reservation| reservation.id.as_str())
+        self.queue.iter().map(|reservation| reservation.id.as_str())
     }
 
-    /// Whether nobody waits.
+    /// Whether the queue is empty.
     pub fn is_empty(&self) -> bool {
-        self.queues.is_empty()
+        self.queue.is_empty()
     }
 
-    /// Whether the line can be forgotten: nobody waits, and a new bucket would hold no more than
-    /// this one does.
-    pub fn is_idle(&self, now: Duration) -> bool {
-        let waiting = self
-            .queues
-            .iter()
-            .flat_map(|queue| &queue.reservations)
-            .any(|reservation| !reservation.has_lapsed(now));
-        let mut bucket = self.bare();
-        bucket.refill(now);
-        !waiting && bucket.adaptive.is_full() && bucket.tokens >= self.limit.burst
-    }
-
-    /// The bucket without those who wait, to look ahead with.
-    fn bare(&self) -> FairRateLimiter {
-        FairRateLimiter {
-            queues: Vec::new(),
-            ..*self
-        }
-    }
-
-    /// Tokens a second at present.
-    fn rate(&self) -> f64 {
-        self.limit.refill_per_second * REFILL_SHARE * self.adaptive.share()
-    }
-
-    /// Refills the bucket and frees the reservations of those who did not come.
+    /// Refills the bucket, and removes the reservations of those who did not come.
     fn advance(&mut self, now: Duration) {
-        self.refill(now);
-        for queue in &mut self.queues {
-            queue.reservations.retain(|reservation| !reservation.has_lapsed(now));
-        }
-        self.drop_empty();
-    }
-
-    fn refill(&mut self, now: Duration) {
-        while self.adaptive.next() <= now {
-            self.fill_until(self.adaptive.next());
-            self.adaptive.change();
-        }
-        self.fill_until(now);
-    }
-
-    fn fill_until(&mut self, time: Duration) {
-        let elapsed = time.saturating_sub(self.refilled).as_secs_f64();
-        self.tokens = (self.tokens + elapsed * self.rate()).min(self.limit.burst);
-        self.refilled = self.refilled.max(time);
-    }
-
-    fn find(&self, id: &str) -> Option<(usize, usize)> {
-        self.queues.iter().enumerate().find_map(|(at, queue)| {
-            let reservation = queue.reservations.iter().position(|reservation| reservation.id == id)?;
-            Some((at, reservation))
-        })
-    }
-
-    /// A new reservation behind the others of its namespace, or, for the first of a namespace,
-    /// behind the next turn of each other namespace.
-    fn join(&mut self, id: &str, namespace: &str, now: Duration) -> (usize, usize) {
-        let reservation = Reservation {
-            id: id.to_owned(),
-            expected: now,
-        };
-        let queue = self
-            .queues
-            .iter()
-            .position(|queue| queue.namespace == namespace)
-            .unwrap_or_else(|| {
-                let round = self.queues.iter().map(|queue| queue.round).max().unwrap_or(0);
-                self.queues.push(NamespaceQueue {
-                    namespace: namespace.to_owned(),
-                    round,
-                    reservations: VecDeque::new(),
-                });
-                self.queues.len() - 1
-            });
-        self.queues[queue].reservations.push_back(reservation);
-        (queue, self.queues[queue].reservations.len() - 1)
-    }
-
-    /// How many reservations have their turn before this one: all of earlier rounds, and in its own
-    /// those whose namespace joined earlier.
-    fn ahead(&self, queue: usize, reservation: usize) -> usize {
-        let round = self.queues[queue].round + reservation as u64;
-        let others = self.queues.iter().enumerate().filter(|(at, _)| *at != queue);
-        let theirs: usize = others
-            .map(|(at, other)| other.before(if at < queue { round + 1 } else { round }))
-            .sum();
-        theirs + reservation
-    }
-
-    /// Frees the reservation of one whose turn it was and gives the next turns to the others.
-    fn serve(&mut self, queue: usize, reservation: usize) {
-        let round = self.queues[queue].round;
-        self.queues[queue].reservations.remove(reservation);
-        self.queues[queue].round += 1;
-        // Who was passed over, for not asking in time, is owed one turn and no more: else its
-        // namespace could save up turns and then spend them all at once.
-        for queue in &mut self.queues {
-            queue.round = queue.round.max(round);
-        }
-        self.drop_empty();
-    }
-
-    fn drop_empty(&mut self) {
-        self.queues.retain(|queue| !queue.reservations.is_empty());
-    }
-}
-
-impl Reservation {
-    fn has_lapsed(&self, now: Duration) -> bool {
-        now > self.expected.saturating_add(GRACE)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const ENDPOINTS: Limit = Limit {
-        burst: 4.0,
-        refill_per_second: 0.3,
-    };
-
-    /// Fast and even: a token every tenth of a second, but for the 0.99.
-    const QUICK: Limit = Limit {
-        burst: 4.0,
-        refill_per_second: 10.0,
-    };
-
-    fn seconds(seconds: f64) -> Duration {
-        Duration::from_secs_f64(seconds)
-    }
-
-    /// Asks for all of `waiting` whenever each is due, until all had their turn. Who went, when.
-    fn run(limiter: &mut FairRateLimiter, waiting: &[(&str, &str)], from: Duration) -> Vec<(String, Duration)> {
-        let mut due: Vec<(Duration, usize)> = (0..waiting.len()).map(|at| (from, at)).collect();
-        let mut went = Vec::new();
-        while !due.is_empty() {
-            due.sort();
-            let (now, at) = due.remove(0);
-            let (id, namespace) = waiting[at];
-            match limiter.acquire(id, namespace, now) {
-                Decision::Go => went.push((id.to_owned(), now)),
-                Decision::Wait(wait) => due.push((now + wait, at)),
-            }
-        }
-        went
-    }
-
-    #[test]
-    fn a_new_limiter_has_one_token_and_not_the_burst() {
-        let mut limiter = FairRateLimiter::new(ENDPOINTS, seconds(100.0));
-        assert_eq!(limiter.acquire("a", "team", seconds(100.0)), Decision::Go);
-        let Decision::Wait(wait) = limiter.acquire("b", "team", seconds(100.0)) else {
-            panic!("there was a second token");
-        };
-        assert!((wait.as_secs_f64() - 1.0 / 0.297).abs() < 0.01, "{wait:?}");
-    }
-
-    #[test]
-    fn a_wait_that_was_kept_ends_in_go() {
-        let mut limiter = FairRateLimiter::new(ENDPOINTS, Duration::ZERO);
-        let ids: Vec<String> = (0..100).map(|n| format!("e{n}")).collect();
-        let waiting: Vec<(&str, &str)> = ids.iter().map(|id| (id.as_str(), "team")).collect();
-        let went = run(&mut limiter, &waiting, Duration::ZERO);
-        let order: Vec<&str> = went.iter().map(|(id, _)| id.as_str()).collect();
-        assert_eq!(order, ids);
-        let (_, last) = &went[99];
-        // 99 tokens at 0.297 a second: the documented rate would take 330 s.
-        assert!(*last < seconds(336.0), "{last:?}");
-        assert!(limiter.is_empty());
-    }
-
-    #[test]
-    fn asking_again_finds_the_same_place() {
-        let mut limiter = FairRateLimiter::new(ENDPOINTS, Duration::ZERO);
-        assert_eq!(limiter.acquire("first", "team", Duration::ZERO), Decision::Go);
-        for _ in 0..10 {
-            assert!(matches!(
-                limiter.acquire("a", "team", Duration::ZERO),
-                Decision::Wait(_)
-            ));
-            assert!(matches!(
-                limiter.acquire("b", "team", Duration::ZERO),
-                Decision::Wait(_)
-            ));
-        }
-        assert_eq!(limiter.len(), 2);
-        let turn = seconds(3.4);
-        assert!(matches!(limiter.acquire("b", "team", turn), Decision::Wait(_)));
-        assert_eq!(limiter.acquire("a", "team", turn), Decision::Go);
-        assert_eq!(limiter.len(), 1);
-    }
-
-    #[test]
-    fn a_thousand_asks_of_one_namespace_delay_another_by_one() {
-        let mut limiter = FairRateLimiter::new(QUICK, Duration::ZERO);
-        let ids: Vec<String> = (0..1000).map(|n| format!("many{n}")).collect();
-        let mut waiting: Vec<(&str, &str)> = ids.iter().map(|id| (id.as_str(), "loud")).collect();
-        waiting.push(("few0", "quiet"));
-        waiting.push(("few1", "quiet"));
-        let went = run(&mut limiter, &waiting, Duration::ZERO);
-        let order: Vec<&str> = went.iter().map(|(id, _)| id.as_str()).collect();
-        // The first token was there before the quiet one came.
-        assert_eq!(order[..5], ["many0", "many1", "few0", "many2", "few1"]);
-    }
-
-    #[test]
-    fn a_namespace_that_comes_and_goes_gets_no_second_turn_in_a_round() {
-        let mut limiter = FairRateLimiter::new(QUICK, Duration::ZERO);
-        assert_eq!(limiter.acquire("warm-up", "x", Duration::ZERO), Decision::Go);
-        for (id, namespace) in [("a0", "a"), ("b0", "b"), ("b1", "b"), ("c0", "c"), ("c1", "c")] {
-            assert!(matches!(
-                limiter.acquire(id, namespace, Duration::ZERO),
-                Decision::Wait(_)
-            ));
-        }
-        assert_eq!(limiter.acquire("a0", "a", seconds(0.11)), Decision::Go);
-        assert_eq!(limiter.acquire("b0", "b", seconds(0.22)), Decision::Go);
-        // Back again, while c has not had its turn: behind all who were there.
-        assert!(matches!(limiter.acquire("a1", "a", seconds(0.22)), Decision::Wait(_)));
-        let waiting = [("a1", "a"), ("b1", "b"), ("c0", "c"), ("c1", "c")];
-        let order: Vec<String> = run(&mut limiter, &waiting, seconds(0.23))
-            .into_iter()
-            .map(|(id, _)| id)
-            .collect();
-        assert_eq!(order, ["c0", "b1", "c1", "a1"]);
-    }
-
-    #[test]
-    fn a_namespace_cannot_save_up_turns_by_being_late() {
-        let mut limiter = FairRateLimiter::new(QUICK, Duration::ZERO);
-        let ids: Vec<String> = (0..30).map(|n| format!("b{n}")).collect();
-        assert_eq!(limiter.acquire("warm-up", "x", Duration::ZERO), Decision::Go);
-        assert!(matches!(
-            limiter.acquire("late", "a", Duration::ZERO),
-            Decision::Wait(_)
-        ));
-        for id in &ids {
-            assert!(matches!(limiter.acquire(id, "b", Duration::ZERO), Decision::Wait(_)));
-        }
-        // There is always a token for the late one, and one more for the next of b.
-        let mut now = seconds(0.21);
-        for id in &ids[..20] {
-            assert_eq!(limiter.acquire(id, "b", now), Decision::Go, "{id}");
-            now += seconds(0.102);
-        }
-        let waiting = [
-            ("a1", "a"),
-            ("a2", "a"),
-            ("a3", "a"),
-            ("b20", "b"),
-            ("b21", "b"),
-            ("b22", "b"),
-            ("late", "a"),
-        ];
-        let order: Vec<String> = run(&mut limiter, &waiting, now).into_iter().map(|(id, _)| id).collect();
-        let turns: String = order.iter().filter_map(|id| id.chars().next()).collect();
-        assert!(
-            !turns.contains("aaa") && !turns.contains("bbb"),
-            "nobody is two turns ahead: {order:?}"
-        );
-    }
-
-    #[test]
-    fn a_reservation_whose_owner_is_late_lapses_after_a_while() {
-        let mut limiter = FairRateLimiter::new(QUICK, Duration::ZERO);
-        assert_eq!(limiter.acquire("warm-up", "x", Duration::ZERO), Decision::Go);
-        let Decision::Wait(wait) = limiter.acquire("dead", "a", Duration::ZERO) else {
-            panic!("no token was left");
-        };
-        assert!(matches!(
-            limiter.acquire("alive", "b", Duration::ZERO),
-            Decision::Wait(_)
-        ));
-        // One token: it is the late one's. Two: there is one for each.
-        assert!(matches!(limiter.acquire("alive", "b", wait), Decision::Wait(_)));
-        assert_eq!(limiter.acquire("alive", "b", wait * 2), Decision::Go);
-        assert_eq!(limiter.len(), 1);
-        assert_eq!(limiter.acquire("other", "b", wait * 4), Decision::Go);
-        // It comes in time after all.
-        let mut late = limiter.clone();
-        assert_eq!(late.acquire("dead", "a", wait + GRACE), Decision::Go);
-        // It never comes.
-        assert_eq!(limiter.acquire("more", "b", wait * 2 + GRACE), Decision::Go);
-        assert!(limiter.is_empty());
-    }
-
-    #[test]
-    fn leaving_frees_the_place_for_those_behind() {
-        let mut limiter = FairRateLimiter::new(ENDPOINTS, Duration::ZERO);
-        assert_eq!(limiter.acquire("warm-up", "a", Duration::ZERO), Decision::Go);
-        assert!(matches!(limiter.acquire("a", "a", Duration::ZERO), Decision::Wait(_)));
-        assert!(matches!(limiter.acquire("b", "a", Duration::ZERO), Decision::Wait(_)));
-        limiter.cancel("a");
-        limiter.cancel("a stranger");
-        assert_eq!(limiter.len(), 1);
-        assert_eq!(limiter.acquire("b", "a", seconds(3.4)), Decision::Go);
-    }
-
-    /// Asks for all of these at once; all have to wait.
-    fn queue(limiter: &mut FairRateLimiter, namespace: &str, ids: &[String], now: Duration) {
-        for id in ids {
-            assert!(matches!(limiter.acquire(id, namespace, now), Decision::Wait(_)));
-        }
-    }
-
-    #[test]
-    fn when_those_ahead_leave_the_first_that_is_left_is_requeued_and_then_the_next() {
-        let mut limiter = FairRateLimiter::new(ENDPOINTS, Duration::ZERO);
-        assert_eq!(limiter.acquire("warm-up", "a", Duration::ZERO), Decision::Go);
-        let ids: Vec<String> = (0..300).map(|n| format!("e{n}")).collect();
-        queue(&mut limiter, "a", &ids, Duration::ZERO);
-        assert_eq!(
-            limiter.early(Duration::ZERO, |_| true),
-            None,
-            "the first knows its time"
-        );
-        for id in &ids[..298] {
-            limiter.cancel(id);
-        }
-        let now = seconds(1.0);
-        assert_eq!(limiter.early(now, |_| false), None, "nobody to wake");
-        assert_eq!(limiter.early(now, |_| true).as_deref(), Some("e298"));
-        assert_eq!(limiter.early(now, |_| true), None, "once");
-        let Decision::Wait(wait) = limiter.acquire("e298", "a", now) else {
-            panic!("the token is not there yet");
-        };
-        assert!(wait < seconds(2.5), "{wait:?}");
-        assert_eq!(limiter.early(now, |_| true), None);
-        assert_eq!(limiter.acquire("e298", "a", now + wait), Decision::Go);
-        assert_eq!(limiter.early(now + wait, |_| true).as_deref(), Some("e299"));
-    }
-
-    #[test]
-    fn when_the_first_does_not_come_the_next_is_requeued_as_its_reservation_lapses() {
-        let mut limiter = FairRateLimiter::new(QUICK, Duration::ZERO);
-        assert_eq!(limiter.acquire("warm-up", "x", Duration::ZERO), Decision::Go);
-        queue(&mut limiter, "a", &["dead".to_owned()], Duration::ZERO);
-        limiter.throttled(Duration::ZERO);
-        let far: Vec<String> = (0..1000).map(|n| format!("b{n}")).collect();
-        queue(&mut limiter, "b", &far, Duration::ZERO);
-        for id in &far[..900] {
-            limiter.cancel(id);
-        }
-        let lapses = limiter.lapses_at().expect("one waits");
-        assert!(lapses > GRACE && lapses < GRACE + seconds(1.0), "{lapses:?}");
-        assert_eq!(limiter.early(lapses, |_| true), None);
-        assert_eq!(limiter.early(lapses + ROUNDING, |_| true).as_deref(), Some("b900"));
-        assert_eq!(limiter.acquire("b900", "b", lapses + ROUNDING), Decision::Go);
-    }
-
-    #[test]
-    fn nobody_is_told_to_wait_longer_than_a_minute() {
-        let mut limiter = FairRateLimiter::new(ENDPOINTS, Duration::ZERO);
-        let waits = (0..1000).map(|n| limiter.acquire(&n.to_string(), "a", Duration::ZERO));
-        let longest = waits
-            .filter_map(|turn| match turn {
-                Decision::Go => None,
-                Decision::Wait(wait) => Some(wait),
-            })
-            .max();
-        assert_eq!(longest, Some(LONGEST_WAIT));
-    }
-
-    #[test]
-    fn being_throttled_empties_the_bucket_and_slows_the_refill_until_it_recovers() {
-        let mut limiter = FairRateLimiter::new(QUICK, Duration::ZERO);
-        let now = seconds(100.0);
-        limiter.throttled(now);
-        assert!(limiter.tokens(now).abs() < 1e-9);
-        let tenth = limiter.tokens(now + seconds(0.1));
-        assert!((tenth - 0.99 * 0.9 * 0.7).abs() < 1e-9, "{tenth}");
-        assert!(!limiter.is_idle(now + seconds(629.0)));
-        assert!(limiter.is_idle(now + seconds(631.0)));
-    }
-
-    /// An AWS bucket of which others take half, and a queue that always has someone waiting: how
-    /// many calls are refused in each ten minutes.
-    fn refused_beside_others(tens_of_minutes: usize) -> Vec<usize> {
-        let mut limiter = FairRateLimiter::new(ENDPOINTS, Duration::ZERO);
-        let left = ENDPOINTS.refill_per_second / 2.0;
-        let (mut tokens, mut filled) = (ENDPOINTS.burst, Duration::ZERO);
-        let mut refused = vec![0; tens_of_minutes];
-        let mut now = Duration::ZERO;
-        while let Some(count) = refused.get_mut(now.as_secs() as usize / 600) {
-            match limiter.acquire("one of many", "team", now) {
-                Decision::Wait(wait) => now += wait,
-                Decision::Go => {
-                    let refilled = tokens + (now - filled).as_secs_f64() * left;
-                    (tokens, filled) = (refilled.min(ENDPOINTS.burst), now);
-                    if tokens >= 1.0 {
-                        tokens -= 1.0;
-                    } else {
-                        *count += 1;
-                        limiter.throttled(now);
-                    }
-                }
-            }
-        }
-        refused
-    }
-
-    #[test]
-    fn beside_others_who_take_half_refusals_soon_end() {
-        let refused = refused_beside_others(12);
-        println!("refused in each ten minutes: {refused:?}");
-        assert!((1..=10).contains(&refused[0]), "{refused:?}");
-        // More is tried now and then, and each time found to be too much.
-        assert!(refused[1..].iter().all(|count| *count <= 1), "{refused:?}");
-        assert!(refused[1..].iter().sum::<usize>() <= 4, "{refused:?}");
-    }
-
-    #[test]
-    fn a_limiter_is_idle_when_the_bucket_is_full_and_nothing_waits() {
-        let mut limiter = FairRateLimiter::new(ENDPOINTS, Duration::ZERO);
-        assert!(!limiter.is_idle(Duration::ZERO));
-        assert!(!limiter.is_idle(seconds(10.0)));
-        assert!(limiter.is_idle(seconds(10.2)));
-        assert_eq!(limiter.acquire("a", "a", Duration::ZERO), Decision::Go);
-        assert!(matches!(limiter.acquire("b", "a", Duration::ZERO), Decision::Wait(_)));
-        assert!(!limiter.is_idle(seconds(13.4)));
-        // b never came back.
-        assert!(limiter.is_idle(seconds(30.0)));
-    }
-
-    #[test]
-    fn time_that_goes_backwards_makes_no_tokens() {
-        let mut limiter = FairRateLimiter::new(QUICK, seconds(10.0));
-        assert_eq!(limiter.acquire("a", "a", seconds(10.0)), Decision::Go);
-        assert!(matches!(limiter.acquire("b", "a", seconds(1.0)), Decision::Wait(_)));
-        assert!(limiter.tokens(seconds(10.0)).abs() < 1e-9);
-    }
-
-    /// What can happen to a limiter.
-    #[derive(Debug, Clone)]
-    enum Event {
-        /// A new object of this namespace asks.
-        New(u8),
-        /// The owner of the reservation that is longest due asks again.
-        Return,
-        /// A waiting object goes away without a word, or with one.
-        Vanish {
-            politely: bool,
-        },
-        Throttled,
-        Pass(u16),
-    }
-
-    fn events() -> impl Strategy<Value = Vec<Event>> {
-        let event = prop_oneof![
-            4 => (0..4_u8).prop_map(Event::New),
-            6 => Just(Event::Return),
-            1 => any::<bool>().prop_map(|politely| Event::Vanish { politely }),
-            1 => Just(Event::Throttled),
-            4 => (0..5000_u16).prop_map(Event::Pass),
-        ];
-        proptest::collection::vec(event, 0..200)
-    }
-
-    proptest! {
-        #[test]
-        fn no_window_sees_more_calls_than_burst_and_refill_allow(
-            events in events(),
-            burst in 1_u8..6,
-            refill in 0.1_f64..5.0,
-        ) {
-            let limit = Limit { burst: f64::from(burst), refill_per_second: refill };
-            let mut now = Duration::ZERO;
-            let mut limiter = FairRateLimiter::new(limit, now);
-            let mut waiting: Vec<(Duration, String, String)> = Vec::new();
-            let mut went: Vec<Duration> = Vec::new();
-            let mut made = 0;
-            for event in events {
-                let (id, namespace) = match event {
-                    Event::New(namespace) => {
-                        made += 1;
-                        (format!("o{made}"), format!("n{namespace}"))
-                    }
-                    Event::Return => {
-                        waiting.sort();
-                        if waiting.is_empty() {
-                            continue;
-                        }
-                        let (due, id, namespace) = waiting.remove(0);
-                        now = now.max(due);
-                        (id, namespace)
-                    }
-                    Event::Vanish { politely } => {
-                        if let Some((_, id, _)) = waiting.pop()
-                            && politely
-                        {
-                            limiter.cancel(&id);
-                        }
-                        continue;
-                    }
-                    Event::Throttled => {
-                        limiter.throttled(now);
-                        continue;
-                    }
-                    Event::Pass(milliseconds) => {
-                        now += Duration::from_millis(milliseconds.into());
-                        continue;
-                    }
-                };
-                match limiter.acquire(&id, &namespace, now) {
-                    Decision::Go => went.push(now),
-                    Decision::Wait(wait) => waiting.push((now + wait, id, namespace)),
-                }
-            }
-            for (first, start) in went.iter().enumerate() {
-                for (last, end) in went.iter().enumerate().skip(first) {
-                    let calls = (last - first + 1) as f64;
-                    let allowed = limit.burst + refill * (*end - *start).as_secs_f64();
-                    prop_assert!(calls <= allowed + 1e-6, "{calls} calls, {allowed} allowed");
-                }
-            }
-        }
-
-        /// Whoever keeps asking when told gets a turn, in the time its reservation in the order of
-        /// turns takes, whatever new asks others add and whoever vanishes.
-        #[test]
-        fn nobody_starves(
-            before in proptest::collection::vec(0..4_u8, 0..30),
-            after in proptest::collection::vec((0..4_u8, any::<bool>()), 0..60),
-        ) {
-            let mut limiter = FairRateLimiter::new(QUICK, Duration::ZERO);
-            let mut due: Vec<(Duration, String, String)> = Vec::new();
-            for (at, namespace) in before.iter().enumerate() {
-                due.push((Duration::ZERO, format!("before{at}"), format!("n{namespace}")));
-            }
-            due.push((Duration::ZERO, "patient".to_owned(), "quiet".to_owned()));
-            for (at, (namespace, dies)) in after.iter().enumerate() {
-                let kind = if *dies { "dies" } else { "after" };
-                let time = Duration::from_millis(at as u64 * 50);
-                due.push((time, format!("{kind}{at}"), format!("n{namespace}")));
-            }
-            let mut calls = 0;
-            loop {
-                due.sort();
-                let (now, id, namespace) = due.remove(0);
-                match limiter.acquire(&id, &namespace, now) {
-                    Decision::Go if id == "patient" => break,
-                    Decision::Go => calls += 1,
-                    Decision::Wait(_) if id.starts_with("dies") => {}
-                    Decision::Wait(wait) => due.push((now + wait, id, namespace)),
-                }
-                prop_assert!(now < GRACE, "still waiting at {now:?} after {calls} calls");
-            }
-        }
-
-        /// With all there from the beginning, no namespace is ever more than one turn ahead of
-        /// another that still waits.
-        #[test]
-        fn turns_go_round(objects in proptest::collection::vec(0..5_u8, 1..60)) {
-            let mut limiter = FairRateLimiter::new(QUICK, Duration::ZERO);
-            limiter.throttled(Duration::ZERO);
-            let names: Vec<(String, String)> = objects
-                .iter()
-                .enumerate()
-                .map(|(at, namespace)| (format!("o{at}"), format!("n{namespace}")))
-                .collect();
-            let waiting: Vec<(&str, &str)> =
-                names.iter().map(|(id, namespace)| (id.as_str(), namespace.as_str())).collect();
-            let went = run(&mut limiter, &waiting, Duration::ZERO);
-            prop_assert_eq!(went.len(), waiting.len());
-            let mut left: std::collections::BTreeMap<&str, usize> = Default::default();
-            for (_, namespace) in &waiting {
-                *left.entry(namespace).or_default() += 1;
-            }
-            let mut had: std::collections::BTreeMap<&str, usize> = Default::default();
-            for (id, _) in &went {
-                let (_, namespace) = waiting.iter().find(|(other, _)| other == id).expect("known");
-                *had.entry(namespace).or_default() += 1;
-                *left.get_mut(namespace).expect("known") -= 1;
-                let fewest = left
-                    .iter()
-                    .filter(|(_, left)| **left > 0)
-                    .map(|(namespace, _)| had.get(namespace).copied().unwrap_or(0))
-                    .min();
-                if let Some(fewest) = fewest {
-                    prop_assert!(had[namespace] <= fewest + 1, "{went:?}");
-                }
-            }
-        }
+        self.bucket.refill(now);
+        self.queue.drop_lapsed(now);
     }
 }
