@@ -1,0 +1,116 @@
+//! Whether one resource is proven to be the claimant's.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::{Claimant, Expected};
+use crate::attachment::ObservedAttachment;
+use crate::ids::GroupId;
+use crate::observed::{ObservedEndpoint, ObservedGroup, UnprovenReason};
+use crate::tags::{self, Claim};
+
+/// How far the clocks of AWS and of the API server may be apart, in seconds. Kubernetes cuts off
+/// fractions of a second, so that of two that agree the API server's is behind.
+const CLOCKS_DIFFER: i64 = 2;
+
+/// Something that was found in AWS.
+#[derive(Debug, Clone, Copy)]
+pub enum Found<'a> {
+    /// An endpoint, and the groups that are proven to be the claimant's.
+    Endpoint(&'a ObservedEndpoint, &'a BTreeSet<GroupId>),
+    /// A security group.
+    Group(&'a ObservedGroup),
+}
+
+/// What proves that something is the claimant's; the strongest first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Proof {
+    /// The status acknowledged its id.
+    Acknowledged,
+    /// Its name and its description.
+    Named,
+    /// It has this group, which is the claimant's.
+    OwnGroup(GroupId),
+    /// VPC, service and groups are those of the spec, and its age fits its tags.
+    Fits,
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Acknowledged => f.write_str("the status of its object names it"),
+            Self::Named => f.write_str("its name and description, which AWS fixes at creation"),
+            Self::OwnGroup(id) => write!(f, "it has the operator's group {id}"),
+            Self::Fits => f.write_str("its VPC, service and security groups are those of the spec"),
+        }
+    }
+}
+
+/// Whether something is proven to be the claimant's: the one place that decides it.
+///
+/// # Errors
+/// Why it is not proven.
+pub fn prove(claimant: &Claimant<'_>, found: Found<'_>) -> Result<Proof, UnprovenReason> {
+    let owner = claimant.owner;
+    let tags = match found {
+        Found::Endpoint(resource, _) => &resource.tags,
+        Found::Group(resource) => &resource.tags,
+    };
+    if owner.claim(tags) != Claim::Ours {
+        return Err(UnprovenReason::Tags);
+    }
+    let (resource, own_groups) = match found {
+        Found::Group(resource) if claimant.group == Some(&resource.id) => return Ok(Proof::Acknowledged),
+        Found::Group(resource) if owner.named_group(&resource.name, &resource.description) => return Ok(Proof::Named),
+        Found::Group(_) => return Err(UnprovenReason::Name),
+        Found::Endpoint(resource, own_groups) => (resource, own_groups),
+    };
+    if resource.requester_managed {
+        return Err(UnprovenReason::RequesterManaged);
+    }
+    let groups = match &resource.attachment {
+        ObservedAttachment::Interface(interface) => &interface.groups,
+        ObservedAttachment::Other(_) => return Err(UnprovenReason::Type),
+    };
+    if claimant.endpoint == Some(&resource.id) {
+        return Ok(Proof::Acknowledged);
+    }
+    if let Some(id) = groups.iter().find(|id| own_groups.contains(id)) {
+        return Ok(Proof::OwnGroup(id.clone()));
+    }
+    let Some(Expected {
+        vpc,
+        target,
+        provided: Some(provided),
+    }) = claimant.expected
+    else {
+        return Err(UnprovenReason::NoOwnGroup);
+    };
+    if resource.vpc != *vpc {
+        return Err(UnprovenReason::Vpc);
+    }
+    if resource.target.as_ref() != Some(target) {
+        return Err(UnprovenReason::Service);
+    }
+    let is_of_own_uid = resource.tags.get(tags::UID) == Some(&owner.uid);
+    // Those of an endpoint whose answer was lost may be what the spec said before an edit.
+    if groups != provided && !is_of_own_uid {
+        return Err(UnprovenReason::Groups);
+    }
+    // A former cluster is one that the platform team has named.
+    let is_of_own_cluster = resource.tags.get(tags::CLUSTER) == Some(&owner.cluster.own);
+    let is_of_age = if !is_of_own_cluster {
+        true
+    } else if is_of_own_uid {
+        let both = resource.created.zip(claimant.object_since);
+        both.is_some_and(|(created, since)| created >= since - CLOCKS_DIFFER)
+    } else {
+        let both = resource.created.zip(claimant.cluster_since);
+        both.is_some_and(|(created, since)| created < since)
+    };
+    if is_of_age {
+        Ok(Proof::Fits)
+    } else {
+        Err(UnprovenReason::Age)
+    }
+}

@@ -1,0 +1,466 @@
+//! What is proven to be an object's, and what is not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::attachment::{Interface, ObservedAttachment};
+use crate::observed::{Lookup, ObservedEndpoint, ObservedGroup, State, UnprovenReason};
+use crate::rules::RuleSet;
+use crate::tags::{self, Clusters};
+use crate::target::Target;
+
+const OBJECT: i64 = 1000;
+const CLUSTER: i64 = 500;
+
+fn owner() -> Owner {
+    Owner {
+        cluster: Clusters {
+            own: "c".into(),
+            former: vec!["old".into()],
+        },
+        namespace: "ns".into(),
+        name: "db".into(),
+        uid: "0a1b2c3d-uid".into(),
+    }
+}
+
+fn service(name: &str) -> Target {
+    Target::Service { name: name.to_owned() }
+}
+
+fn interface(fact: &mut ObservedEndpoint) -> &mut Interface {
+    match &mut fact.attachment {
+        ObservedAttachment::Interface(interface) => interface,
+        ObservedAttachment::Other(type_) => panic!("of type {type_}"),
+    }
+}
+
+fn spec(provided: Option<&[&str]>) -> Expected {
+    Expected {
+        vpc: "vpc-1".into(),
+        target: service("sts"),
+        provided: provided.map(|ids| ids.iter().map(|id| GroupId::from(*id)).collect()),
+    }
+}
+
+fn endpoint() -> ObservedEndpoint {
+    ObservedEndpoint {
+        id: "vpce-1".into(),
+        requester_managed: false,
+        created: Some(OBJECT + 1),
+        state: State::Available,
+        vpc: "vpc-1".into(),
+        target: Some(service("sts")),
+        attachment: ObservedAttachment::Interface(Interface {
+            subnets: BTreeSet::new(),
+            groups: BTreeSet::from(["sg-given".into()]),
+            private_dns: false,
+        }),
+        tags: owner().tags(),
+        dns_names: Vec::new(),
+        interfaces: Vec::new(),
+        last_error: None,
+    }
+}
+
+fn group() -> ObservedGroup {
+    ObservedGroup {
+        id: "sg-own".into(),
+        name: owner().group_name(),
+        description: owner().group_description(),
+        vpc: "vpc-1".into(),
+        tags: owner().tags(),
+        ingress: RuleSet::new(),
+        egress: RuleSet::new(),
+        ipv6_egress_unknown: false,
+    }
+}
+
+fn tagged(key: &str, value: &str) -> BTreeMap<String, String> {
+    let mut tags = owner().tags();
+    tags.insert(key.into(), value.into());
+    tags
+}
+
+fn claimant<'a>(owner: &'a Owner, spec: Option<&'a Expected>) -> Claimant<'a> {
+    Claimant {
+        owner,
+        endpoint: None,
+        group: None,
+        expected: spec,
+        object_since: Some(OBJECT),
+        cluster_since: Some(CLUSTER),
+    }
+}
+
+#[test]
+fn a_group_is_proven_by_status_or_by_what_aws_fixes() {
+    type Case = (
+        &'static str,
+        bool,
+        fn(&mut ObservedGroup),
+        Result<Proof, UnprovenReason>,
+    );
+    let cases: [Case; 9] = [
+        ("as it was made", false, |_| {}, Ok(Proof::Named)),
+        ("acknowledged", true, |_| {}, Ok(Proof::Acknowledged)),
+        (
+            "acknowledged, made before names were so",
+            true,
+            |fact| fact.description = "VPC endpoint ns/db".into(),
+            Ok(Proof::Acknowledged),
+        ),
+        (
+            "acknowledged, and its tags name another",
+            true,
+            |fact| fact.tags = tagged(tags::NAME, "other"),
+            Err(UnprovenReason::Tags),
+        ),
+        (
+            "acknowledged, and its tags are lost",
+            true,
+            |fact| fact.tags.clear(),
+            Err(UnprovenReason::Tags),
+        ),
+        (
+            "restored: under another UID",
+            false,
+            |fact| fact.name = "vpce-ns-db-99999999".into(),
+            Ok(Proof::Named),
+        ),
+        (
+            "of a cluster that is taken over",
+            false,
+            |fact| {
+                fact.tags = tagged(tags::CLUSTER, "old");
+                fact.description = "VPC endpoint ns/db of cluster old".into();
+            },
+            Ok(Proof::Named),
+        ),
+        (
+            "of another cluster, and tagged as this one's",
+            false,
+            |fact| fact.description = "VPC endpoint ns/db of cluster other".into(),
+            Err(UnprovenReason::Name),
+        ),
+        (
+            "a stranger's, with planted tags",
+            false,
+            |fact| (fact.name, fact.description) = ("database".into(), "payments".into()),
+            Err(UnprovenReason::Name),
+        ),
+    ];
+    let (owner, spec) = (owner(), spec(None));
+    for (what, acknowledged, spoil, expected) in cases {
+        let mut fact = group();
+        spoil(&mut fact);
+        let id = fact.id.clone();
+        let claimant = Claimant {
+            group: acknowledged.then_some(&id),
+            ..claimant(&owner, Some(&spec))
+        };
+        assert_eq!(prove(&claimant, Found::Group(&fact)), expected, "{what}");
+    }
+}
+
+/// What there is beside the endpoint itself.
+#[derive(Clone, Copy)]
+enum Beside {
+    /// The status names it.
+    Status,
+    /// It has a group that is proven.
+    OwnGroup,
+    /// The spec provides groups.
+    Provided(&'static [&'static str]),
+    /// The spec asks for a group of the operator's making.
+    Generated,
+    /// There is no spec.
+    Nothing,
+}
+
+#[test]
+fn an_endpoint_is_proven_by_status_by_its_group_or_by_a_spec_that_fits_at_the_right_time() {
+    use Beside::{Generated, Nothing, OwnGroup, Provided, Status};
+    const GIVEN: Beside = Provided(&["sg-given"]);
+    type Case = (
+        &'static str,
+        Beside,
+        fn(&mut ObservedEndpoint),
+        Result<Proof, UnprovenReason>,
+    );
+    let with_group = || Ok(Proof::OwnGroup("sg-own".into()));
+    let cases: [Case; 25] = [
+        ("acknowledged", Status, |_| {}, Ok(Proof::Acknowledged)),
+        (
+            "acknowledged, and its tags name another",
+            Status,
+            |fact| fact.tags = tagged(tags::NAMESPACE, "other"),
+            Err(UnprovenReason::Tags),
+        ),
+        (
+            "acknowledged, and its tags are lost",
+            Status,
+            |fact| fact.tags.clear(),
+            Err(UnprovenReason::Tags),
+        ),
+        (
+            "acknowledged by a status that somebody forged",
+            Status,
+            |fact| fact.attachment = ObservedAttachment::Other("Gateway".into()),
+            Err(UnprovenReason::Type),
+        ),
+        ("with the owner's group", OwnGroup, |_| {}, with_group()),
+        (
+            "with the owner's group, restored",
+            OwnGroup,
+            |fact| fact.tags = tagged(tags::UID, "another"),
+            with_group(),
+        ),
+        (
+            "with the owner's group, where the spec asks for another VPC by now",
+            OwnGroup,
+            |fact| fact.vpc = "vpc-2".into(),
+            with_group(),
+        ),
+        (
+            "with the owner's group, of a service of AWS",
+            OwnGroup,
+            |fact| fact.requester_managed = true,
+            Err(UnprovenReason::RequesterManaged),
+        ),
+        (
+            "a stranger's, with planted tags",
+            Generated,
+            |_| {},
+            Err(UnprovenReason::NoOwnGroup),
+        ),
+        (
+            "a stranger's, for no spec",
+            Nothing,
+            |_| {},
+            Err(UnprovenReason::NoOwnGroup),
+        ),
+        (
+            "a stranger's gateway endpoint",
+            Generated,
+            |fact| fact.attachment = ObservedAttachment::Other("Gateway".into()),
+            Err(UnprovenReason::Type),
+        ),
+        (
+            "one whose type is not told",
+            GIVEN,
+            |fact| fact.attachment = ObservedAttachment::Other(String::new()),
+            Err(UnprovenReason::Type),
+        ),
+        (
+            "one that a service of AWS made for itself",
+            GIVEN,
+            |fact| fact.requester_managed = true,
+            Err(UnprovenReason::RequesterManaged),
+        ),
+        (
+            "made by the object, and its answer was lost",
+            GIVEN,
+            |_| {},
+            Ok(Proof::Fits),
+        ),
+        (
+            "the same, with clocks that differ a little",
+            GIVEN,
+            |fact| fact.created = Some(OBJECT - 1),
+            Ok(Proof::Fits),
+        ),
+        (
+            "older than the object, with its UID planted",
+            GIVEN,
+            |fact| fact.created = Some(OBJECT - 3),
+            Err(UnprovenReason::Age),
+        ),
+        (
+            "of no age, with its UID planted",
+            GIVEN,
+            |fact| fact.created = None,
+            Err(UnprovenReason::Age),
+        ),
+        (
+            "rebuilt: under another UID, older than the cluster",
+            GIVEN,
+            |fact| (fact.tags, fact.created) = (tagged(tags::UID, "another"), Some(CLUSTER - 1)),
+            Ok(Proof::Fits),
+        ),
+        (
+            "under another UID, younger than the cluster",
+            GIVEN,
+            |fact| fact.tags = tagged(tags::UID, "another"),
+            Err(UnprovenReason::Age),
+        ),
+        (
+            "under no UID, younger than the cluster",
+            GIVEN,
+            |fact| _ = fact.tags.remove(tags::UID),
+            Err(UnprovenReason::Age),
+        ),
+        (
+            "of a cluster that is taken over",
+            GIVEN,
+            |fact| fact.tags = tagged(tags::CLUSTER, "old"),
+            Ok(Proof::Fits),
+        ),
+        (
+            "in another VPC",
+            GIVEN,
+            |fact| fact.vpc = "vpc-2".into(),
+            Err(UnprovenReason::Vpc),
+        ),
+        (
+            "of another service",
+            GIVEN,
+            |fact| fact.target = Some(service("s3")),
+            Err(UnprovenReason::Service),
+        ),
+        (
+            "rebuilt, with other groups",
+            Provided(&["sg-given", "sg-2"]),
+            |fact| (fact.tags, fact.created) = (tagged(tags::UID, "another"), Some(CLUSTER - 1)),
+            Err(UnprovenReason::Groups),
+        ),
+        (
+            "made by the object before its groups were edited",
+            Provided(&["sg-given", "sg-2"]),
+            |_| {},
+            Ok(Proof::Fits),
+        ),
+    ];
+    let owner = owner();
+    for (what, beside, spoil, expected) in cases {
+        let mut fact = endpoint();
+        spoil(&mut fact);
+        let mut own_groups = BTreeSet::new();
+        if let OwnGroup = beside {
+            interface(&mut fact).groups.insert("sg-own".into());
+            own_groups.insert(GroupId::from("sg-own"));
+        }
+        let spec = match beside {
+            Provided(ids) => Some(spec(Some(ids))),
+            Generated | OwnGroup | Status => Some(spec(None)),
+            Nothing => None,
+        };
+        let id = fact.id.clone();
+        let claimant = Claimant {
+            endpoint: matches!(beside, Status).then_some(&id),
+            ..claimant(&owner, spec.as_ref())
+        };
+        assert_eq!(
+            prove(&claimant, Found::Endpoint(&fact, &own_groups)),
+            expected,
+            "{what}"
+        );
+    }
+}
+
+fn seen<R>(named: Named<R>, tagged: Vec<R>) -> Seen<R> {
+    Seen { named, tagged }
+}
+
+fn other(id: &str) -> ObservedEndpoint {
+    ObservedEndpoint {
+        id: id.into(),
+        ..endpoint()
+    }
+}
+
+#[test]
+fn what_is_proven_comes_first_and_what_is_not_stays_where_it_is() {
+    let (owner, spec) = (owner(), spec(None));
+    let mut own_endpoint = other("vpce-own");
+    interface(&mut own_endpoint).groups.insert("sg-own".into());
+    let planted_group = ObservedGroup {
+        id: "sg-0".into(),
+        name: "database".into(),
+        ..group()
+    };
+    let groups = || seen(Named::None, vec![planted_group.clone(), group()]);
+    let unnamed = claimant(&owner, Some(&spec));
+    let found = own(
+        &unnamed,
+        seen(Named::None, vec![other("vpce-0"), own_endpoint.clone()]),
+        groups(),
+    );
+    assert_eq!(found.endpoint, Lookup::Owned(own_endpoint.clone()));
+    assert_eq!(
+        (found.spare_endpoints.len(), &found.group),
+        (0, &Lookup::Owned(group()))
+    );
+
+    let found = own(&unnamed, seen(Named::None, vec![other("vpce-0")]), groups());
+    assert_eq!(
+        found.endpoint,
+        Lookup::Unproven(other("vpce-0"), UnprovenReason::NoOwnGroup)
+    );
+
+    let planted = || seen(Named::None, vec![planted_group.clone()]);
+    let found = own(&unnamed, seen(Named::None, Vec::new()), planted());
+    assert_eq!((found.endpoint, found.group), (Lookup::Absent, Lookup::Absent));
+
+    // What certainly is not its own does not even keep it waiting.
+    let gateway = ObservedEndpoint {
+        attachment: ObservedAttachment::Other("Gateway".into()),
+        ..endpoint()
+    };
+    let found = own(&unnamed, seen(Named::None, vec![gateway]), planted());
+    assert_eq!(found.endpoint, Lookup::Absent);
+}
+
+#[test]
+fn of_several_that_fit_a_spec_none_is_taken_and_none_beside_one_that_is_acknowledged() {
+    let (owner, spec) = (owner(), spec(Some(&["sg-given"])));
+    let both = || vec![other("vpce-0"), other("vpce-1")];
+    let nothing = || seen(Named::None, Vec::new());
+    let unnamed = claimant(&owner, Some(&spec));
+    let found = own(&unnamed, seen(Named::None, both()), nothing());
+    assert_eq!(
+        found.endpoint,
+        Lookup::Unproven(other("vpce-0"), UnprovenReason::Several)
+    );
+    let id = EndpointId::from("vpce-1");
+    let named = Claimant {
+        endpoint: Some(&id),
+        ..unnamed
+    };
+    for (named_one, expected) in [
+        (Named::There(other("vpce-1")), Lookup::Owned(other("vpce-1"))),
+        (Named::Gone, Lookup::Deleted),
+        (Named::Unconfirmed, Lookup::Unconfirmed),
+    ] {
+        let tagged = if expected.owned().is_some() {
+            both()
+        } else {
+            vec![other("vpce-0")]
+        };
+        let found = own(&named, seen(named_one, tagged), nothing());
+        assert_eq!((found.endpoint, found.spare_endpoints), (expected, Vec::new()));
+    }
+}
+
+#[test]
+fn a_status_that_names_anothers_does_not_hide_the_owners_own() {
+    let (owner, spec) = (owner(), spec(None));
+    let forged = EndpointId::from("vpce-9");
+    let anothers = ObservedEndpoint {
+        tags: tagged(tags::NAME, "other"),
+        ..other("vpce-9")
+    };
+    let mut own_endpoint = endpoint();
+    interface(&mut own_endpoint).groups.insert("sg-own".into());
+    let claimant = Claimant {
+        endpoint: Some(&forged),
+        ..claimant(&owner, Some(&spec))
+    };
+    let named = || Named::There(anothers.clone());
+    let groups = || seen(Named::None, vec![group()]);
+    let found = own(&claimant, seen(named(), Vec::new()), groups());
+    assert_eq!(found.endpoint, Lookup::Unowned(anothers.clone()));
+    let found = own(&claimant, seen(named(), vec![own_endpoint.clone()]), groups());
+    assert_eq!(found.endpoint, Lookup::Owned(own_endpoint));
+    assert!(found.spare_endpoints.is_empty());
+}
