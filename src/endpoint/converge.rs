@@ -38,6 +38,8 @@ pub(super) struct Rounds {
 /// What was observed, and what follows from it beside a plan.
 pub(super) struct Observation {
     pub(super) seen: Observed,
+    /// Why the object is not bound again: an endpoint may be its own, which is not proven.
+    unproven: Option<Finding>,
     /// The id under which creation is paused in the region, if it is.
     paused: Option<String>,
     /// How long until a further read confirms that nothing of the object is in AWS.
@@ -48,6 +50,7 @@ impl Observation {
     pub(super) fn of(seen: Observed) -> Self {
         Self {
             seen,
+            unproven: None,
             paused: None,
             unconfirmed: None,
         }
@@ -118,7 +121,8 @@ impl Reconciliation<'_> {
             }
         }
         let mut observation = Observation::of(seen);
-        if self.unproven_on_the_way(&observation.seen).is_some() {
+        observation.unproven = self.unproven_before_rebinding(&observation.seen);
+        if observation.unproven.is_some() {
             return Ok(Some(observation));
         }
         observation.paused = region.paused(|id| self.ctx.shared.is_resumed(&resolved.binding.account_id, id));
@@ -145,8 +149,12 @@ impl Reconciliation<'_> {
 
     /// What to do now. Where nothing may be changed: no steps, and findings that name them.
     pub(super) fn plan(&mut self, prepared: &Prepared, observation: &Observation) -> Plan {
-        if let Some(plan) = self.unproven_on_the_way(&observation.seen) {
-            return plan;
+        if let Some(finding) = &observation.unproven {
+            return Plan {
+                steps: Vec::new(),
+                endpoint: finding.clone(),
+                service: Finding::good(Reason::NotRequested, "it is published with the endpoint"),
+            };
         }
         if observation.unconfirmed.is_some() {
             return absence_unconfirmed();
@@ -301,21 +309,17 @@ impl Reconciliation<'_> {
     }
 
     /// An object is not bound again while something may be its own where it is bound.
-    fn unproven_on_the_way(&self, seen: &Observed) -> Option<Plan> {
+    fn unproven_before_rebinding(&self, seen: &Observed) -> Option<Finding> {
         self.moving.as_ref()?;
-        let Lookup::Unproven(fact, doubt) = &seen.endpoint else {
+        let Lookup::Unproven(endpoint, reason) = &seen.endpoint else {
             return None;
         };
         let message = format!(
-            "endpoint {} carries this object's tags and may have been created before the edit, but {doubt}: delete it \
+            "endpoint {} carries this object's tags and may have been created before the edit, but {reason}: delete it \
              in AWS, or remove its tags",
-            fact.id
+            endpoint.id
         );
-        (!doubt.is_certain()).then(|| Plan {
-            steps: Vec::new(),
-            endpoint: Finding::bad(Reason::OwnershipLost, message),
-            service: Finding::good(Reason::NotRequested, "it is published with the endpoint"),
-        })
+        (!reason.is_certain()).then(|| Finding::bad(Reason::OwnershipLost, message))
     }
 
     /// What was proven to be the object's is from now on known by its id, before its tags are
