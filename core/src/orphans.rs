@@ -189,7 +189,7 @@ pub fn orphans<'a>(objects: &impl Objects, found: impl Iterator<Item = (&'a str,
         .map(|(id, thing)| (*id, thing.object()))
         .collect();
     let proof = |thing: &Unclaimed| match &thing.evidence {
-        Evidence::Group { named } => named.then_some(Proof::Named),
+        Evidence::Group { named } => named.then_some(Proof::GroupName),
         Evidence::Endpoint { unproven: Some(_), .. } => None,
         Evidence::Endpoint { groups, .. } => groups
             .iter()

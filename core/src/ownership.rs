@@ -11,8 +11,8 @@
 //! The last is all that there is to go by where the operator made no group: see
 //! [`UnprovenReason::Age`].
 
+mod classify;
 mod expected;
-mod lookup;
 mod proof;
 #[cfg(test)]
 mod tests;
@@ -20,9 +20,9 @@ mod tests;
 use crate::ids::{EndpointId, GroupId};
 use crate::tags::Owner;
 
+pub use classify::{Candidates, LookupById, Ownership, classify};
 pub use expected::Expected;
-pub use lookup::{Named, Own, Seen, own};
-pub use proof::{Found, Proof, prove};
+pub use proof::{Candidate, Proof, prove};
 
 /// Who claims what is found, and what is known of it beside the tags.
 #[derive(Debug, Clone, Copy)]

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 use vpce_core::ids::{self, AccountId, EndpointId, GroupId, Partition};
 use vpce_core::observed::{ObservedEndpoint, ObservedGroup};
-use vpce_core::ownership::Seen;
+use vpce_core::ownership::Candidates;
 use vpce_core::plan::Effect;
 use vpce_core::rate::Decision;
 use vpce_core::rate::Limits;
@@ -93,13 +93,13 @@ pub(crate) struct Gauges {
     pub(crate) limiters: Vec<(&'static str, f64, usize)>,
 }
 
-/// What carries an owner's tags in a region, or is under an id that its status knows.
+/// What may be an object's in a region.
 #[derive(Debug, Clone)]
 pub(crate) struct Found {
     /// Endpoints.
-    pub(crate) endpoints: Seen<ObservedEndpoint>,
+    pub(crate) endpoints: Candidates<ObservedEndpoint>,
     /// Groups.
-    pub(crate) groups: Seen<ObservedGroup>,
+    pub(crate) groups: Candidates<ObservedGroup>,
     /// When what we wrote has settled and is to be read again: with all that those who poll read
     /// then.
     pub(crate) settles_at: Option<Instant>,
@@ -179,8 +179,8 @@ impl AccountRegion {
         self.with(|snapshot| {
             let settles = [snapshot.endpoints.settles_at(owner), snapshot.groups.settles_at(owner)];
             Found {
-                endpoints: snapshot.endpoints.seen(owner, known.0),
-                groups: snapshot.groups.seen(owner, known.1),
+                endpoints: snapshot.endpoints.candidates(owner, known.0),
+                groups: snapshot.groups.candidates(owner, known.1),
                 settles_at: settles
                     .into_iter()
                     .flatten()

@@ -62,7 +62,7 @@ pub(crate) fn found(
         object_since: object.creation_timestamp().map(|time| time.0.as_second()),
         cluster_since: ctx.shared.cluster_since,
     };
-    let own = ownership::own(&claimant, found.endpoints, found.groups);
+    let own = ownership::classify(&claimant, found.endpoints, found.groups);
     Observed {
         endpoint: own.endpoint,
         spare_endpoints: own.spare_endpoints,

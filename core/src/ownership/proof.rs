@@ -13,9 +13,9 @@ use crate::tags::{self, Claim};
 /// fractions of a second, so that of two that agree the API server's is behind.
 const CLOCKS_DIFFER: i64 = 2;
 
-/// Something that was found in AWS.
+/// Something in AWS that may be the claimant's.
 #[derive(Debug, Clone, Copy)]
-pub enum Found<'a> {
+pub enum Candidate<'a> {
     /// An endpoint, and the groups that are proven to be the claimant's.
     Endpoint(&'a ObservedEndpoint, &'a BTreeSet<GroupId>),
     /// A security group.
@@ -28,20 +28,20 @@ pub enum Proof {
     /// The status acknowledged its id.
     Acknowledged,
     /// Its name and its description.
-    Named,
+    GroupName,
     /// It has this group, which is the claimant's.
     OwnGroup(GroupId),
     /// VPC, service and groups are those of the spec, and its age fits its tags.
-    Fits,
+    MatchesSpec,
 }
 
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Acknowledged => f.write_str("the status of its object names it"),
-            Self::Named => f.write_str("its name and description, which AWS fixes at creation"),
+            Self::GroupName => f.write_str("its name and description, which AWS fixes at creation"),
             Self::OwnGroup(id) => write!(f, "it has the operator's group {id}"),
-            Self::Fits => f.write_str("its VPC, service and security groups are those of the spec"),
+            Self::MatchesSpec => f.write_str("its VPC, service and security groups are those of the spec"),
         }
     }
 }
@@ -50,20 +50,22 @@ impl fmt::Display for Proof {
 ///
 /// # Errors
 /// Why it is not proven.
-pub fn prove(claimant: &Claimant<'_>, found: Found<'_>) -> Result<Proof, UnprovenReason> {
+pub fn prove(claimant: &Claimant<'_>, candidate: Candidate<'_>) -> Result<Proof, UnprovenReason> {
     let owner = claimant.owner;
-    let tags = match found {
-        Found::Endpoint(resource, _) => &resource.tags,
-        Found::Group(resource) => &resource.tags,
+    let tags = match candidate {
+        Candidate::Endpoint(resource, _) => &resource.tags,
+        Candidate::Group(resource) => &resource.tags,
     };
     if owner.claim(tags) != Claim::Ours {
         return Err(UnprovenReason::Tags);
     }
-    let (resource, own_groups) = match found {
-        Found::Group(resource) if claimant.group == Some(&resource.id) => return Ok(Proof::Acknowledged),
-        Found::Group(resource) if owner.named_group(&resource.name, &resource.description) => return Ok(Proof::Named),
-        Found::Group(_) => return Err(UnprovenReason::Name),
-        Found::Endpoint(resource, own_groups) => (resource, own_groups),
+    let (resource, own_groups) = match candidate {
+        Candidate::Group(resource) if claimant.group == Some(&resource.id) => return Ok(Proof::Acknowledged),
+        Candidate::Group(resource) if owner.named_group(&resource.name, &resource.description) => {
+            return Ok(Proof::GroupName);
+        }
+        Candidate::Group(_) => return Err(UnprovenReason::Name),
+        Candidate::Endpoint(resource, own_groups) => (resource, own_groups),
     };
     if resource.requester_managed {
         return Err(UnprovenReason::RequesterManaged);
@@ -109,7 +111,7 @@ pub fn prove(claimant: &Claimant<'_>, found: Found<'_>) -> Result<Proof, Unprove
         both.is_some_and(|(created, since)| created < since)
     };
     if is_of_age {
-        Ok(Proof::Fits)
+        Ok(Proof::MatchesSpec)
     } else {
         Err(UnprovenReason::Age)
     }

@@ -28,8 +28,8 @@ fn service(name: &str) -> Target {
     Target::Service { name: name.to_owned() }
 }
 
-fn interface(fact: &mut ObservedEndpoint) -> &mut Interface {
-    match &mut fact.attachment {
+fn interface(resource: &mut ObservedEndpoint) -> &mut Interface {
+    match &mut resource.attachment {
         ObservedAttachment::Interface(interface) => interface,
         ObservedAttachment::Other(type_) => panic!("of type {type_}"),
     }
@@ -102,64 +102,64 @@ fn a_group_is_proven_by_status_or_by_what_aws_fixes() {
         Result<Proof, UnprovenReason>,
     );
     let cases: [Case; 9] = [
-        ("as it was made", false, |_| {}, Ok(Proof::Named)),
+        ("as it was made", false, |_| {}, Ok(Proof::GroupName)),
         ("acknowledged", true, |_| {}, Ok(Proof::Acknowledged)),
         (
             "acknowledged, made before names were so",
             true,
-            |fact| fact.description = "VPC endpoint ns/db".into(),
+            |resource| resource.description = "VPC endpoint ns/db".into(),
             Ok(Proof::Acknowledged),
         ),
         (
             "acknowledged, and its tags name another",
             true,
-            |fact| fact.tags = tagged(tags::NAME, "other"),
+            |resource| resource.tags = tagged(tags::NAME, "other"),
             Err(UnprovenReason::Tags),
         ),
         (
             "acknowledged, and its tags are lost",
             true,
-            |fact| fact.tags.clear(),
+            |resource| resource.tags.clear(),
             Err(UnprovenReason::Tags),
         ),
         (
             "restored: under another UID",
             false,
-            |fact| fact.name = "vpce-ns-db-99999999".into(),
-            Ok(Proof::Named),
+            |resource| resource.name = "vpce-ns-db-99999999".into(),
+            Ok(Proof::GroupName),
         ),
         (
             "of a cluster that is taken over",
             false,
-            |fact| {
-                fact.tags = tagged(tags::CLUSTER, "old");
-                fact.description = "VPC endpoint ns/db of cluster old".into();
+            |resource| {
+                resource.tags = tagged(tags::CLUSTER, "old");
+                resource.description = "VPC endpoint ns/db of cluster old".into();
             },
-            Ok(Proof::Named),
+            Ok(Proof::GroupName),
         ),
         (
             "of another cluster, and tagged as this one's",
             false,
-            |fact| fact.description = "VPC endpoint ns/db of cluster other".into(),
+            |resource| resource.description = "VPC endpoint ns/db of cluster other".into(),
             Err(UnprovenReason::Name),
         ),
         (
             "a stranger's, with planted tags",
             false,
-            |fact| (fact.name, fact.description) = ("database".into(), "payments".into()),
+            |resource| (resource.name, resource.description) = ("database".into(), "payments".into()),
             Err(UnprovenReason::Name),
         ),
     ];
     let (owner, spec) = (owner(), spec(None));
     for (what, acknowledged, spoil, expected) in cases {
-        let mut fact = group();
-        spoil(&mut fact);
-        let id = fact.id.clone();
+        let mut resource = group();
+        spoil(&mut resource);
+        let id = resource.id.clone();
         let claimant = Claimant {
             group: acknowledged.then_some(&id),
             ..claimant(&owner, Some(&spec))
         };
-        assert_eq!(prove(&claimant, Found::Group(&fact)), expected, "{what}");
+        assert_eq!(prove(&claimant, Candidate::Group(&resource)), expected, "{what}");
     }
 }
 
@@ -194,38 +194,38 @@ fn an_endpoint_is_proven_by_status_by_its_group_or_by_a_spec_that_fits_at_the_ri
         (
             "acknowledged, and its tags name another",
             Status,
-            |fact| fact.tags = tagged(tags::NAMESPACE, "other"),
+            |resource| resource.tags = tagged(tags::NAMESPACE, "other"),
             Err(UnprovenReason::Tags),
         ),
         (
             "acknowledged, and its tags are lost",
             Status,
-            |fact| fact.tags.clear(),
+            |resource| resource.tags.clear(),
             Err(UnprovenReason::Tags),
         ),
         (
             "acknowledged by a status that somebody forged",
             Status,
-            |fact| fact.attachment = ObservedAttachment::Other("Gateway".into()),
+            |resource| resource.attachment = ObservedAttachment::Other("Gateway".into()),
             Err(UnprovenReason::Type),
         ),
         ("with the owner's group", OwnGroup, |_| {}, with_group()),
         (
             "with the owner's group, restored",
             OwnGroup,
-            |fact| fact.tags = tagged(tags::UID, "another"),
+            |resource| resource.tags = tagged(tags::UID, "another"),
             with_group(),
         ),
         (
             "with the owner's group, where the spec asks for another VPC by now",
             OwnGroup,
-            |fact| fact.vpc = "vpc-2".into(),
+            |resource| resource.vpc = "vpc-2".into(),
             with_group(),
         ),
         (
             "with the owner's group, of a service of AWS",
             OwnGroup,
-            |fact| fact.requester_managed = true,
+            |resource| resource.requester_managed = true,
             Err(UnprovenReason::RequesterManaged),
         ),
         (
@@ -243,101 +243,101 @@ fn an_endpoint_is_proven_by_status_by_its_group_or_by_a_spec_that_fits_at_the_ri
         (
             "a stranger's gateway endpoint",
             Generated,
-            |fact| fact.attachment = ObservedAttachment::Other("Gateway".into()),
+            |resource| resource.attachment = ObservedAttachment::Other("Gateway".into()),
             Err(UnprovenReason::Type),
         ),
         (
             "one whose type is not told",
             GIVEN,
-            |fact| fact.attachment = ObservedAttachment::Other(String::new()),
+            |resource| resource.attachment = ObservedAttachment::Other(String::new()),
             Err(UnprovenReason::Type),
         ),
         (
             "one that a service of AWS made for itself",
             GIVEN,
-            |fact| fact.requester_managed = true,
+            |resource| resource.requester_managed = true,
             Err(UnprovenReason::RequesterManaged),
         ),
         (
             "made by the object, and its answer was lost",
             GIVEN,
             |_| {},
-            Ok(Proof::Fits),
+            Ok(Proof::MatchesSpec),
         ),
         (
             "the same, with clocks that differ a little",
             GIVEN,
-            |fact| fact.created = Some(OBJECT - 1),
-            Ok(Proof::Fits),
+            |resource| resource.created = Some(OBJECT - 1),
+            Ok(Proof::MatchesSpec),
         ),
         (
             "older than the object, with its UID planted",
             GIVEN,
-            |fact| fact.created = Some(OBJECT - 3),
+            |resource| resource.created = Some(OBJECT - 3),
             Err(UnprovenReason::Age),
         ),
         (
             "of no age, with its UID planted",
             GIVEN,
-            |fact| fact.created = None,
+            |resource| resource.created = None,
             Err(UnprovenReason::Age),
         ),
         (
             "rebuilt: under another UID, older than the cluster",
             GIVEN,
-            |fact| (fact.tags, fact.created) = (tagged(tags::UID, "another"), Some(CLUSTER - 1)),
-            Ok(Proof::Fits),
+            |resource| (resource.tags, resource.created) = (tagged(tags::UID, "another"), Some(CLUSTER - 1)),
+            Ok(Proof::MatchesSpec),
         ),
         (
             "under another UID, younger than the cluster",
             GIVEN,
-            |fact| fact.tags = tagged(tags::UID, "another"),
+            |resource| resource.tags = tagged(tags::UID, "another"),
             Err(UnprovenReason::Age),
         ),
         (
             "under no UID, younger than the cluster",
             GIVEN,
-            |fact| _ = fact.tags.remove(tags::UID),
+            |resource| _ = resource.tags.remove(tags::UID),
             Err(UnprovenReason::Age),
         ),
         (
             "of a cluster that is taken over",
             GIVEN,
-            |fact| fact.tags = tagged(tags::CLUSTER, "old"),
-            Ok(Proof::Fits),
+            |resource| resource.tags = tagged(tags::CLUSTER, "old"),
+            Ok(Proof::MatchesSpec),
         ),
         (
             "in another VPC",
             GIVEN,
-            |fact| fact.vpc = "vpc-2".into(),
+            |resource| resource.vpc = "vpc-2".into(),
             Err(UnprovenReason::Vpc),
         ),
         (
             "of another service",
             GIVEN,
-            |fact| fact.target = Some(service("s3")),
+            |resource| resource.target = Some(service("s3")),
             Err(UnprovenReason::Service),
         ),
         (
             "rebuilt, with other groups",
             Provided(&["sg-given", "sg-2"]),
-            |fact| (fact.tags, fact.created) = (tagged(tags::UID, "another"), Some(CLUSTER - 1)),
+            |resource| (resource.tags, resource.created) = (tagged(tags::UID, "another"), Some(CLUSTER - 1)),
             Err(UnprovenReason::Groups),
         ),
         (
             "made by the object before its groups were edited",
             Provided(&["sg-given", "sg-2"]),
             |_| {},
-            Ok(Proof::Fits),
+            Ok(Proof::MatchesSpec),
         ),
     ];
     let owner = owner();
     for (what, beside, spoil, expected) in cases {
-        let mut fact = endpoint();
-        spoil(&mut fact);
+        let mut resource = endpoint();
+        spoil(&mut resource);
         let mut own_groups = BTreeSet::new();
         if let OwnGroup = beside {
-            interface(&mut fact).groups.insert("sg-own".into());
+            interface(&mut resource).groups.insert("sg-own".into());
             own_groups.insert(GroupId::from("sg-own"));
         }
         let spec = match beside {
@@ -345,21 +345,21 @@ fn an_endpoint_is_proven_by_status_by_its_group_or_by_a_spec_that_fits_at_the_ri
             Generated | OwnGroup | Status => Some(spec(None)),
             Nothing => None,
         };
-        let id = fact.id.clone();
+        let id = resource.id.clone();
         let claimant = Claimant {
             endpoint: matches!(beside, Status).then_some(&id),
             ..claimant(&owner, spec.as_ref())
         };
         assert_eq!(
-            prove(&claimant, Found::Endpoint(&fact, &own_groups)),
+            prove(&claimant, Candidate::Endpoint(&resource, &own_groups)),
             expected,
             "{what}"
         );
     }
 }
 
-fn seen<R>(named: Named<R>, tagged: Vec<R>) -> Seen<R> {
-    Seen { named, tagged }
+fn candidates<R>(by_id: LookupById<R>, by_tags: Vec<R>) -> Candidates<R> {
+    Candidates { by_id, by_tags }
 }
 
 fn other(id: &str) -> ObservedEndpoint {
@@ -379,11 +379,11 @@ fn what_is_proven_comes_first_and_what_is_not_stays_where_it_is() {
         name: "database".into(),
         ..group()
     };
-    let groups = || seen(Named::None, vec![planted_group.clone(), group()]);
+    let groups = || candidates(LookupById::NoId, vec![planted_group.clone(), group()]);
     let unnamed = claimant(&owner, Some(&spec));
-    let found = own(
+    let found = classify(
         &unnamed,
-        seen(Named::None, vec![other("vpce-0"), own_endpoint.clone()]),
+        candidates(LookupById::NoId, vec![other("vpce-0"), own_endpoint.clone()]),
         groups(),
     );
     assert_eq!(found.endpoint, Lookup::Owned(own_endpoint.clone()));
@@ -392,14 +392,14 @@ fn what_is_proven_comes_first_and_what_is_not_stays_where_it_is() {
         (0, &Lookup::Owned(group()))
     );
 
-    let found = own(&unnamed, seen(Named::None, vec![other("vpce-0")]), groups());
+    let found = classify(&unnamed, candidates(LookupById::NoId, vec![other("vpce-0")]), groups());
     assert_eq!(
         found.endpoint,
         Lookup::Unproven(other("vpce-0"), UnprovenReason::NoOwnGroup)
     );
 
-    let planted = || seen(Named::None, vec![planted_group.clone()]);
-    let found = own(&unnamed, seen(Named::None, Vec::new()), planted());
+    let planted = || candidates(LookupById::NoId, vec![planted_group.clone()]);
+    let found = classify(&unnamed, candidates(LookupById::NoId, Vec::new()), planted());
     assert_eq!((found.endpoint, found.group), (Lookup::Absent, Lookup::Absent));
 
     // What certainly is not its own does not even keep it waiting.
@@ -407,7 +407,7 @@ fn what_is_proven_comes_first_and_what_is_not_stays_where_it_is() {
         attachment: ObservedAttachment::Other("Gateway".into()),
         ..endpoint()
     };
-    let found = own(&unnamed, seen(Named::None, vec![gateway]), planted());
+    let found = classify(&unnamed, candidates(LookupById::NoId, vec![gateway]), planted());
     assert_eq!(found.endpoint, Lookup::Absent);
 }
 
@@ -415,9 +415,9 @@ fn what_is_proven_comes_first_and_what_is_not_stays_where_it_is() {
 fn of_several_that_fit_a_spec_none_is_taken_and_none_beside_one_that_is_acknowledged() {
     let (owner, spec) = (owner(), spec(Some(&["sg-given"])));
     let both = || vec![other("vpce-0"), other("vpce-1")];
-    let nothing = || seen(Named::None, Vec::new());
+    let nothing = || candidates(LookupById::NoId, Vec::new());
     let unnamed = claimant(&owner, Some(&spec));
-    let found = own(&unnamed, seen(Named::None, both()), nothing());
+    let found = classify(&unnamed, candidates(LookupById::NoId, both()), nothing());
     assert_eq!(
         found.endpoint,
         Lookup::Unproven(other("vpce-0"), UnprovenReason::Several)
@@ -428,16 +428,16 @@ fn of_several_that_fit_a_spec_none_is_taken_and_none_beside_one_that_is_acknowle
         ..unnamed
     };
     for (named_one, expected) in [
-        (Named::There(other("vpce-1")), Lookup::Owned(other("vpce-1"))),
-        (Named::Gone, Lookup::Deleted),
-        (Named::Unconfirmed, Lookup::Unconfirmed),
+        (LookupById::Found(other("vpce-1")), Lookup::Owned(other("vpce-1"))),
+        (LookupById::Deleted, Lookup::Deleted),
+        (LookupById::Unconfirmed, Lookup::Unconfirmed),
     ] {
         let tagged = if expected.owned().is_some() {
             both()
         } else {
             vec![other("vpce-0")]
         };
-        let found = own(&named, seen(named_one, tagged), nothing());
+        let found = classify(&named, candidates(named_one, tagged), nothing());
         assert_eq!((found.endpoint, found.spare_endpoints), (expected, Vec::new()));
     }
 }
@@ -456,11 +456,11 @@ fn a_status_that_names_anothers_does_not_hide_the_owners_own() {
         endpoint: Some(&forged),
         ..claimant(&owner, Some(&spec))
     };
-    let named = || Named::There(anothers.clone());
-    let groups = || seen(Named::None, vec![group()]);
-    let found = own(&claimant, seen(named(), Vec::new()), groups());
+    let named = || LookupById::Found(anothers.clone());
+    let groups = || candidates(LookupById::NoId, vec![group()]);
+    let found = classify(&claimant, candidates(named(), Vec::new()), groups());
     assert_eq!(found.endpoint, Lookup::Unowned(anothers.clone()));
-    let found = own(&claimant, seen(named(), vec![own_endpoint.clone()]), groups());
+    let found = classify(&claimant, candidates(named(), vec![own_endpoint.clone()]), groups());
     assert_eq!(found.endpoint, Lookup::Owned(own_endpoint));
     assert!(found.spare_endpoints.is_empty());
 }

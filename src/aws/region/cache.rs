@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use vpce_core::orphans::{Objects, Unclaimed};
-use vpce_core::ownership::{Named, Seen};
+use vpce_core::ownership::{Candidates, LookupById};
 use vpce_core::tags::{CLUSTER, Claim, Clusters, NAME, NAMESPACE, Owner};
 
 use self::resource::AsStr;
@@ -315,24 +315,24 @@ impl<R: Resource> ResourceCache<R> {
         self.entries.get(id).map(|entry| &entry.fact)
     }
 
-    /// What is under the id that status knows, and all that carries an owner's tags.
-    pub(crate) fn seen(&self, owner: &Owner, known: Option<&R::Id>) -> Seen<R> {
+    /// What has the id that the status names, and all that carries the owner's tags.
+    pub(crate) fn candidates(&self, owner: &Owner, known: Option<&R::Id>) -> Candidates<R> {
         let key = (owner.namespace.clone(), owner.name.clone());
         let ids = self.by_owner.get(&key).into_iter().flatten();
-        let tagged = ids
+        let by_tags = ids
             .filter_map(|id| self.get(id))
             .filter(|fact| owner.claim(fact.tags()) == Claim::Ours && !fact.is_gone())
             .cloned()
             .collect();
-        let named = match known {
-            None => Named::None,
+        let by_id = match known {
+            None => LookupById::NoId,
             Some(id) => match (self.get(id), self.missing.get(id)) {
-                (Some(fact), _) => Named::There(fact.clone()),
-                (None, Some(missing)) if missing.confirmed => Named::Gone,
-                (None, _) => Named::Unconfirmed,
+                (Some(fact), _) => LookupById::Found(fact.clone()),
+                (None, Some(missing)) if missing.confirmed => LookupById::Deleted,
+                (None, _) => LookupById::Unconfirmed,
             },
         };
-        Seen { named, tagged }
+        Candidates { by_id, by_tags }
     }
 
     /// Whether this id has to be asked for, to know whether it is there or gone.
@@ -371,7 +371,7 @@ impl<R: Resource> ResourceCache<R> {
         let candidates: Vec<&R::Id> = match known {
             Some(id) if self.contains(id) => Vec::new(),
             // What it names may be gone: another may have taken its place.
-            _ => self.candidates(own),
+            _ => self.unread_candidates(own),
         };
         let concerns_owner = |id: &R::Id| Some(id) == known || own.is_some_and(|ids| ids.contains(id));
         if unknown.is_none() && candidates.is_empty() && !due.iter().any(concerns_owner) {
@@ -383,7 +383,7 @@ impl<R: Resource> ResourceCache<R> {
 
     /// What may be an owner's own and is not kept whole: its object was not there, or had another,
     /// when everything was read.
-    fn candidates<'a>(&'a self, own: Option<&'a BTreeSet<R::Id>>) -> Vec<&'a R::Id> {
+    fn unread_candidates<'a>(&'a self, own: Option<&'a BTreeSet<R::Id>>) -> Vec<&'a R::Id> {
         let ids: Vec<&R::Id> = own.into_iter().flatten().collect();
         let whole = ids.iter().filter(|id| self.entries.contains_key(**id)).count();
         let may_be_own = |id: &&R::Id| self.unclaimed.get(*id).is_some_and(Unclaimed::may_be_own);

@@ -4,7 +4,7 @@ use vpce_core::attachment::{Interface, ObservedAttachment};
 use vpce_core::ids::EndpointId;
 use vpce_core::observed::{Lookup, ObservedEndpoint, State};
 use vpce_core::orphans::Kind;
-use vpce_core::ownership::{self, Claimant};
+use vpce_core::ownership::{self, Candidates, Claimant, LookupById};
 
 use super::*;
 
@@ -51,21 +51,21 @@ fn read_all(cache: &mut ResourceCache<ObservedEndpoint>, facts: Vec<ObservedEndp
 /// What the cache says, as the operator takes it: all that carries the tags is the owner's
 /// here.
 fn lookup(cache: &ResourceCache<ObservedEndpoint>, known: Option<&EndpointId>) -> Lookup<ObservedEndpoint> {
-    let seen = cache.seen(&owner(), known);
+    let candidates = cache.candidates(&owner(), known);
     let owner = owner();
     let claimant = Claimant {
         owner: &owner,
-        endpoint: known.or(seen.tagged.first().map(|fact| &fact.id)),
+        endpoint: known.or(candidates.by_tags.first().map(|endpoint| &endpoint.id)),
         group: None,
         expected: None,
         object_since: None,
         cluster_since: None,
     };
-    let groups = Seen {
-        named: Named::None,
-        tagged: Vec::new(),
+    let groups = Candidates {
+        by_id: LookupById::NoId,
+        by_tags: Vec::new(),
     };
-    ownership::own(&claimant, seen.clone(), groups).endpoint
+    ownership::classify(&claimant, candidates.clone(), groups).endpoint
 }
 
 fn endpoint(state: State) -> ObservedEndpoint {

@@ -2,36 +2,36 @@
 
 use std::collections::BTreeSet;
 
-use super::{Claimant, Found, Proof, prove};
+use super::{Candidate, Claimant, Proof, prove};
 use crate::ids::GroupId;
 use crate::observed::{Lookup, ObservedEndpoint, ObservedGroup, State, UnprovenReason};
 use crate::tags::{Claim, Owner};
 
-/// What was observed of one kind for an object.
+/// What of one kind may be an object's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen<R> {
-    /// What is under the id that the status names.
-    pub named: Named<R>,
-    /// All that carries the owner's tags and is not deleted, that under the named id included.
-    pub tagged: Vec<R>,
+pub struct Candidates<R> {
+    /// What has the id that the status names.
+    pub by_id: LookupById<R>,
+    /// All that carries the owner's tags and is not deleted, that with the status's id included.
+    pub by_tags: Vec<R>,
 }
 
-/// What is under the id that the status names.
+/// What has the id that the status names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Named<R> {
-    /// The status names none.
-    None,
-    /// It is there.
-    There(R),
+pub enum LookupById<R> {
+    /// The status names no id.
+    NoId,
+    /// It exists.
+    Found(R),
     /// AWS does not know it, for now.
     Unconfirmed,
-    /// It is gone.
-    Gone,
+    /// It is deleted.
+    Deleted,
 }
 
 /// What of all that was found is the object's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Own {
+pub struct Ownership {
     /// The endpoint.
     pub endpoint: Lookup<ObservedEndpoint>,
     /// Further endpoints that are proven to be its own.
@@ -41,36 +41,40 @@ pub struct Own {
 }
 
 /// Tells what is the object's own from what only carries its tags.
-pub fn own(claimant: &Claimant<'_>, endpoints: Seen<ObservedEndpoint>, groups: Seen<ObservedGroup>) -> Own {
-    let (groups_proven, _) = sorted(groups.tagged, |resource| prove(claimant, Found::Group(resource)));
+pub fn classify(
+    claimant: &Claimant<'_>,
+    endpoints: Candidates<ObservedEndpoint>,
+    groups: Candidates<ObservedGroup>,
+) -> Ownership {
+    let (groups_proven, _) = prove_all(groups.by_tags, |resource| prove(claimant, Candidate::Group(resource)));
     let own_groups: BTreeSet<GroupId> = groups_proven.iter().map(|(_, resource)| resource.id.clone()).collect();
-    let (mut group, further_groups) = lookup(claimant, groups.named, groups_proven);
+    let (mut group, further_groups) = lookup(claimant, groups.by_id, groups_proven);
     // The one that took the place of one that is gone.
     if let (Lookup::Deleted, Some((_, next))) = (&group, further_groups.into_iter().next()) {
         group = Lookup::Owned(next);
     }
-    let (mut proven, mut unproven) = sorted(endpoints.tagged, |resource| {
-        prove(claimant, Found::Endpoint(resource, &own_groups))
+    let (mut proven, mut unproven) = prove_all(endpoints.by_tags, |resource| {
+        prove(claimant, Candidate::Endpoint(resource, &own_groups))
     });
-    let fitting = proven.iter().filter(|(proof, _)| *proof == Proof::Fits).count();
-    if proven.first().is_some_and(|(proof, _)| *proof == Proof::Fits) && fitting > 1 {
+    let matching = proven.iter().filter(|(proof, _)| *proof == Proof::MatchesSpec).count();
+    if proven.first().is_some_and(|(proof, _)| *proof == Proof::MatchesSpec) && matching > 1 {
         unproven.extend(
             proven
                 .drain(..)
                 .map(|(_, resource)| (UnprovenReason::Several, resource)),
         );
     }
-    let is_named = endpoints.named != Named::None;
-    let (mut endpoint, mut spare) = lookup(claimant, endpoints.named, proven);
+    let is_acknowledged = endpoints.by_id != LookupById::NoId;
+    let (mut endpoint, mut spare) = lookup(claimant, endpoints.by_id, proven);
     if endpoint == Lookup::Absent
         && let Some((reason, resource)) = unproven.into_iter().find(|(reason, _)| !reason.is_certain())
     {
         endpoint = Lookup::Unproven(resource, reason);
     }
     // Where another is acknowledged, the operator has made none for this spec beside it.
-    let is_settled = is_named || endpoint.owned().is_some();
-    spare.retain(|(proof, _)| !(is_settled && *proof == Proof::Fits));
-    Own {
+    let is_settled = is_acknowledged || endpoint.owned().is_some();
+    spare.retain(|(proof, _)| !(is_settled && *proof == Proof::MatchesSpec));
+    Ownership {
         endpoint,
         spare_endpoints: spare.into_iter().map(|(_, resource)| resource).collect(),
         group,
@@ -78,9 +82,9 @@ pub fn own(claimant: &Claimant<'_>, endpoints: Seen<ObservedEndpoint>, groups: S
 }
 
 /// What is proven, the best first, and what is not.
-type Sorted<R> = (Vec<(Proof, R)>, Vec<(UnprovenReason, R)>);
+type Proven<R> = (Vec<(Proof, R)>, Vec<(UnprovenReason, R)>);
 
-fn sorted<R>(tagged: Vec<R>, prove: impl Fn(&R) -> Result<Proof, UnprovenReason>) -> Sorted<R> {
+fn prove_all<R>(tagged: Vec<R>, prove: impl Fn(&R) -> Result<Proof, UnprovenReason>) -> Proven<R> {
     let (mut proven, mut unproven) = (Vec::new(), Vec::new());
     for resource in tagged {
         match prove(&resource) {
@@ -130,21 +134,21 @@ impl Claimed for ObservedGroup {
     }
 }
 
-/// What is under the id that the status names comes first; else the best that is proven.
+/// What has the id that the status names comes first; else the best that is proven.
 fn lookup<R: Claimed>(
     claimant: &Claimant<'_>,
-    named: Named<R>,
+    by_id: LookupById<R>,
     mut proven: Vec<(Proof, R)>,
 ) -> (Lookup<R>, Vec<(Proof, R)>) {
     let first = |proven: &mut Vec<(Proof, R)>| Lookup::Owned(proven.remove(0).1);
-    let lookup = match named {
-        Named::None if proven.is_empty() => Lookup::Absent,
-        Named::None => first(&mut proven),
-        Named::Gone => Lookup::Deleted,
-        Named::Unconfirmed => Lookup::Unconfirmed,
-        Named::There(resource) if resource.is_deleted() => Lookup::Deleted,
-        Named::There(resource) => match proven.iter().position(|(_, own)| own.is(&resource)) {
-            Some(place) => Lookup::Owned(proven.remove(place).1),
+    let lookup = match by_id {
+        LookupById::NoId if proven.is_empty() => Lookup::Absent,
+        LookupById::NoId => first(&mut proven),
+        LookupById::Deleted => Lookup::Deleted,
+        LookupById::Unconfirmed => Lookup::Unconfirmed,
+        LookupById::Found(resource) if resource.is_deleted() => Lookup::Deleted,
+        LookupById::Found(resource) => match proven.iter().position(|(_, own)| own.is(&resource)) {
+            Some(position) => Lookup::Owned(proven.remove(position).1),
             // Another's, by its tags: no status that we wrote names it while there is one of the
             // owner's.
             None if resource.claim(claimant.owner) == Claim::Another && !proven.is_empty() => first(&mut proven),
