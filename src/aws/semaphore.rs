@@ -1,7 +1,7 @@
-//! Few reconciles of one AWS account talk to AWS at once; an object for which there is no room is
-//! woken when there is. Turns go round by namespace, so that a crowd in one delays another by one.
-//! An object that is gone, or has nothing to do in AWS any more, leaves, and a place that nobody
-//! takes goes to the next.
+//! Limits how many reconciles of one AWS account call AWS at once. An object that gets no permit is
+//! requeued when there is one, round-robin by namespace, so that a thousand objects of one namespace
+//! delay another by one. An object that is deleted, or has nothing to do in AWS any more, cancels its
+//! request, and a permit that is not taken goes to the next.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -14,52 +14,52 @@ use tokio::time::Instant;
 use crate::k8s::object_key::ObjectKey;
 use crate::k8s::requeue::Enqueue;
 
-/// A place is kept so long for the object that was requeued: every worker may be busy.
-const KEPT: Duration = Duration::from_secs(10);
+/// A permit is reserved so long for the object that was requeued: every worker may be busy.
+const RESERVED_FOR: Duration = Duration::from_secs(10);
 
-/// The objects of one namespace, in order of asking.
+/// The objects of one namespace, in the order of their requests.
 #[derive(Default)]
-struct Names {
-    by_turn: BTreeMap<u64, ObjectKey>,
-    turns: HashMap<ObjectKey, u64>,
+struct NamespaceQueue {
+    by_number: BTreeMap<u64, ObjectKey>,
+    numbers: HashMap<ObjectKey, u64>,
 }
 
-/// The objects that wait: namespaces in the order of their turns, and the objects of each in order
-/// of asking.
+/// The objects that wait: namespaces round-robin, and the objects of each in the order of their
+/// requests.
 #[derive(Default)]
 struct Waiting {
     /// Each namespace that has objects waiting, once.
     order: VecDeque<String>,
-    namespaces: HashMap<String, Names>,
-    asked: u64,
+    namespaces: HashMap<String, NamespaceQueue>,
+    requests: u64,
     len: usize,
 }
 
 impl Waiting {
     /// Queues an object behind the others of its namespace; the first of a namespace comes behind
-    /// one turn of each other.
+    /// one of each other.
     fn push(&mut self, key: ObjectKey) {
         if !self.namespaces.contains_key(&key.namespace) {
             self.order.push_back(key.namespace.clone());
         }
-        let names = self.namespaces.entry(key.namespace.clone()).or_default();
-        if names.turns.contains_key(&key) {
+        let queue = self.namespaces.entry(key.namespace.clone()).or_default();
+        if queue.numbers.contains_key(&key) {
             return;
         }
-        self.asked += 1;
+        self.requests += 1;
         self.len += 1;
-        names.turns.insert(key.clone(), self.asked);
-        names.by_turn.insert(self.asked, key);
+        queue.numbers.insert(key.clone(), self.requests);
+        queue.by_number.insert(self.requests, key);
     }
 
-    /// The next in turn; its namespace goes behind the others.
+    /// The next object; its namespace goes behind the others.
     fn pop(&mut self) -> Option<ObjectKey> {
         let namespace = self.order.pop_front()?;
-        let names = self.namespaces.get_mut(&namespace)?;
-        let (_, key) = names.by_turn.pop_first()?;
-        names.turns.remove(&key);
+        let queue = self.namespaces.get_mut(&namespace)?;
+        let (_, key) = queue.by_number.pop_first()?;
+        queue.numbers.remove(&key);
         self.len -= 1;
-        if names.turns.is_empty() {
+        if queue.numbers.is_empty() {
             self.namespaces.remove(&namespace);
         } else {
             self.order.push_back(namespace);
@@ -67,155 +67,156 @@ impl Waiting {
         Some(key)
     }
 
-    /// Takes an object out.
+    /// Removes an object.
     fn remove(&mut self, key: &ObjectKey) {
         let namespace = &key.namespace;
-        let Some(names) = self.namespaces.get_mut(namespace) else {
+        let Some(queue) = self.namespaces.get_mut(namespace) else {
             return;
         };
-        if let Some(turn) = names.turns.remove(key) {
-            names.by_turn.remove(&turn);
+        if let Some(number) = queue.numbers.remove(key) {
+            queue.by_number.remove(&number);
             self.len -= 1;
         }
-        if names.turns.is_empty() {
+        if queue.numbers.is_empty() {
             self.namespaces.remove(namespace);
             self.order.retain(|other| other != namespace);
         }
     }
 }
 
+/// The permits of one account.
 #[derive(Default)]
-struct Slots {
-    inside: usize,
-    /// Places of objects that were requeued and are on their way, and until when they are kept.
-    kept: HashMap<ObjectKey, Instant>,
+struct Permits {
+    held: usize,
+    /// Those reserved for objects that were requeued, and until when.
+    reserved: HashMap<ObjectKey, Instant>,
     waiting: Waiting,
-    /// Whether a task waits for the first of the kept places to lapse.
+    /// Whether a task waits for the first of the reservations to lapse.
     is_watched: bool,
 }
 
-impl Slots {
-    fn has_room(&self, limit: usize) -> bool {
-        self.inside + self.kept.len() < limit
+impl Permits {
+    fn is_available(&self, limit: usize) -> bool {
+        self.held + self.reserved.len() < limit
     }
 
-    /// Gives the places that are free to the next in turn, which are to be requeued.
-    fn let_in(&mut self, limit: usize, kept: Duration) -> Vec<ObjectKey> {
-        let until = Instant::now() + kept;
+    /// Reserves what is available for the next objects, which are to be requeued.
+    fn reserve(&mut self, limit: usize, reserved_for: Duration) -> Vec<ObjectKey> {
+        let until = Instant::now() + reserved_for;
         let mut next = Vec::new();
-        while self.has_room(limit) {
+        while self.is_available(limit) {
             let Some(key) = self.waiting.pop() else { break };
-            self.kept.insert(key.clone(), until);
+            self.reserved.insert(key.clone(), until);
             next.push(key);
         }
         next
     }
 
     fn is_empty(&self) -> bool {
-        self.inside == 0 && self.kept.is_empty() && self.waiting.len == 0
+        self.held == 0 && self.reserved.is_empty() && self.waiting.len == 0
     }
 }
 
-/// The semaphore of all accounts, and in which of them each object waits or has a place kept.
 #[derive(Default)]
-struct All {
-    semaphore: HashMap<String, Slots>,
+struct State {
+    /// By account id.
+    accounts: HashMap<String, Permits>,
+    /// The account in which each object waits or has a reservation.
     objects: HashMap<ObjectKey, String>,
 }
 
-/// The semaphore of all accounts.
+/// A semaphore for each AWS account.
 #[derive(Clone)]
 pub(crate) struct AccountSemaphore {
     limit: usize,
-    /// How long a place is kept.
-    kept: Duration,
+    reserved_for: Duration,
     enqueue: Enqueue,
-    all: Arc<Mutex<All>>,
+    state: Arc<Mutex<State>>,
 }
 
-/// A place inside; leaving it requeues the next.
+/// Allows a reconcile to call AWS; dropping it requeues the next object.
 pub(crate) struct Permit {
     semaphore: AccountSemaphore,
     account_id: String,
 }
 
 impl AccountSemaphore {
-    /// So many fit through each; `enqueue` requeues an object.
+    /// With so many permits for each account; `enqueue` requeues an object.
     pub(crate) fn new(limit: u16, enqueue: Enqueue) -> Self {
         Self {
             limit: usize::from(limit),
-            kept: KEPT,
+            reserved_for: RESERVED_FOR,
             enqueue,
-            all: Arc::default(),
+            state: Arc::default(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, All> {
-        self.all.lock()
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
     }
 
-    /// How many objects wait for room, in all accounts.
+    /// How many objects wait for a permit, in all accounts.
     pub(crate) fn waiting(&self) -> usize {
-        self.lock().semaphore.values().map(|gate| gate.waiting.len).sum()
+        self.lock().accounts.values().map(|permits| permits.waiting.len).sum()
     }
 
-    /// A place inside, or none: then the object is requeued, in its turn, when there is room, and the
-    /// place is kept for it.
-    pub(crate) fn enter(&self, account_id: &str, key: &ObjectKey) -> Option<Permit> {
+    /// A permit, or none: then the object is requeued when it is the next for one, which is reserved
+    /// for it.
+    pub(crate) fn acquire(&self, account_id: &str, key: &ObjectKey) -> Option<Permit> {
         let elsewhere = self.lock().objects.get(key).is_some_and(|known| known != account_id);
         if elsewhere {
-            self.leave(key);
+            self.cancel(key);
         }
-        let mut all = self.lock();
-        let gate = all.semaphore.entry(account_id.to_owned()).or_default();
-        let is_awaited = gate.kept.remove(key).is_some();
-        // Where there is room nobody waits.
-        if !is_awaited && !gate.has_room(self.limit) {
-            gate.waiting.push(key.clone());
-            all.objects.insert(key.clone(), account_id.to_owned());
+        let mut state = self.lock();
+        let permits = state.accounts.entry(account_id.to_owned()).or_default();
+        let is_reserved = permits.reserved.remove(key).is_some();
+        // Where a permit is available, none waits.
+        if !is_reserved && !permits.is_available(self.limit) {
+            permits.waiting.push(key.clone());
+            state.objects.insert(key.clone(), account_id.to_owned());
             return None;
         }
-        gate.inside += 1;
-        all.objects.remove(key);
+        permits.held += 1;
+        state.objects.remove(key);
         Some(Permit {
             semaphore: self.clone(),
             account_id: account_id.to_owned(),
         })
     }
 
-    /// Takes an object out of the gate that it waits at, if it waits: it is gone, or has no
-    /// business in AWS now.
-    pub(crate) fn leave(&self, key: &ObjectKey) {
+    /// Gives up the request or the reservation of an object, if it has one: it is deleted, or has
+    /// nothing to do in AWS now.
+    pub(crate) fn cancel(&self, key: &ObjectKey) {
         let account_id = {
-            let mut all = self.lock();
-            let Some(account_id) = all.objects.remove(key) else {
+            let mut state = self.lock();
+            let Some(account_id) = state.objects.remove(key) else {
                 return;
             };
-            if let Some(gate) = all.semaphore.get_mut(&account_id) {
-                gate.waiting.remove(key);
-                gate.kept.remove(key);
+            if let Some(permits) = state.accounts.get_mut(&account_id) {
+                permits.waiting.remove(key);
+                permits.reserved.remove(key);
             }
             account_id
         };
-        self.go_on(&account_id);
+        self.requeue_next(&account_id);
     }
 
-    /// Wakes the objects for which there is room at an account's gate, and sees to it that a place
-    /// that is not taken does not stay so.
-    fn go_on(&self, account_id: &str) {
+    /// Requeues the next objects, if permits of an account are available, and has reservations lapse
+    /// that are not used.
+    fn requeue_next(&self, account_id: &str) {
         let (next, lapses) = {
-            let mut all = self.lock();
-            let Some(gate) = all.semaphore.get_mut(account_id) else {
+            let mut state = self.lock();
+            let Some(permits) = state.accounts.get_mut(account_id) else {
                 return;
             };
-            let next = gate.let_in(self.limit, self.kept);
-            let first = gate.kept.values().min().copied();
-            let lapses = first.filter(|_| !std::mem::replace(&mut gate.is_watched, first.is_some()));
-            if gate.is_empty() && !gate.is_watched {
-                all.semaphore.remove(account_id);
+            let next = permits.reserve(self.limit, self.reserved_for);
+            let first = permits.reserved.values().min().copied();
+            let lapses = first.filter(|_| !std::mem::replace(&mut permits.is_watched, first.is_some()));
+            if permits.is_empty() && !permits.is_watched {
+                state.accounts.remove(account_id);
             }
             for key in &next {
-                all.objects.insert(key.clone(), account_id.to_owned());
+                state.objects.insert(key.clone(), account_id.to_owned());
             }
             (next, lapses)
         };
@@ -232,34 +233,34 @@ impl AccountSemaphore {
         }
     }
 
-    /// The time of a kept place may be over.
+    /// The time of a reservation may be over.
     fn lapsed(&self, account_id: &str) {
         {
-            let mut all = self.lock();
-            let All { semaphore, objects } = &mut *all;
-            let Some(gate) = semaphore.get_mut(account_id) else {
+            let mut state = self.lock();
+            let State { accounts, objects } = &mut *state;
+            let Some(permits) = accounts.get_mut(account_id) else {
                 return;
             };
-            gate.is_watched = false;
+            permits.is_watched = false;
             let now = Instant::now();
-            for (key, _) in gate.kept.extract_if(|_, until| *until <= now) {
+            for (key, _) in permits.reserved.extract_if(|_, until| *until <= now) {
                 objects.remove(&key);
             }
         }
-        self.go_on(account_id);
+        self.requeue_next(account_id);
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         {
-            let mut all = self.semaphore.lock();
-            let Some(gate) = all.semaphore.get_mut(&self.account_id) else {
+            let mut state = self.semaphore.lock();
+            let Some(permits) = state.accounts.get_mut(&self.account_id) else {
                 return;
             };
-            gate.inside = gate.inside.saturating_sub(1);
+            permits.held = permits.held.saturating_sub(1);
         }
-        self.semaphore.go_on(&self.account_id);
+        self.semaphore.requeue_next(&self.account_id);
     }
 }
 
@@ -272,14 +273,14 @@ mod tests {
         ObjectKey::new::<Endpoint>(namespace, name)
     }
 
-    /// The permits, and what they have requeued.
+    /// A semaphore, and what it has requeued.
     fn semaphore(limit: u16) -> (AccountSemaphore, Arc<Mutex<Vec<String>>>) {
-        let woken: Arc<Mutex<Vec<String>>> = Arc::default();
-        let log = woken.clone();
+        let requeued: Arc<Mutex<Vec<String>>> = Arc::default();
+        let log = requeued.clone();
         let enqueue: Enqueue = Arc::new(move |key: ObjectKey| {
             log.lock().push(format!("{}/{}", key.namespace, key.name));
         });
-        (AccountSemaphore::new(limit, enqueue), woken)
+        (AccountSemaphore::new(limit, enqueue), requeued)
     }
 
     /// Waits until something is so.
@@ -291,97 +292,104 @@ mod tests {
         }
     }
 
-    fn of(woken: &Arc<Mutex<Vec<String>>>) -> Vec<String> {
-        woken.lock().clone()
+    fn of(requeued: &Arc<Mutex<Vec<String>>>) -> Vec<String> {
+        requeued.lock().clone()
     }
 
     #[tokio::test]
-    async fn leaving_requeues_the_next_in_order_and_once() {
-        let (semaphore, woken) = semaphore(1);
-        let enter = |name: &str| semaphore.enter("1", &key("ns", name));
-        let inside = enter("a").expect("room");
+    async fn dropping_a_permit_requeues_the_next_in_order_and_once() {
+        let (semaphore, requeued) = semaphore(1);
+        let acquire = |name: &str| semaphore.acquire("1", &key("ns", name));
+        let held = acquire("a").expect("a permit");
         for name in ["b", "c", "b"] {
-            assert!(enter(name).is_none());
+            assert!(acquire(name).is_none());
         }
         assert!(
-            semaphore.enter("2", &key("ns", "x")).is_some(),
-            "another account has a gate of its own"
+            semaphore.acquire("2", &key("ns", "x")).is_some(),
+            "another account has permits of its own"
         );
-        drop(inside);
-        drop(enter("b").expect("room"));
-        drop(enter("c").expect("room"));
-        assert_eq!(of(&woken), ["ns/b", "ns/c"]);
+        drop(held);
+        drop(acquire("b").expect("a permit"));
+        drop(acquire("c").expect("a permit"));
+        assert_eq!(of(&requeued), ["ns/b", "ns/c"]);
         assert_eq!(semaphore.waiting(), 0);
     }
 
     #[tokio::test]
     async fn a_crowd_of_one_namespace_delays_another_by_one() {
-        let (semaphore, woken) = semaphore(1);
-        let enter = |namespace: &str, name: &str| semaphore.enter("1", &key(namespace, name));
-        let inside = enter("crowd", "0").expect("room");
+        let (semaphore, requeued) = semaphore(1);
+        let acquire = |namespace: &str, name: &str| semaphore.acquire("1", &key(namespace, name));
+        let held = acquire("crowd", "0").expect("a permit");
         for name in 1..1000 {
-            assert!(enter("crowd", &name.to_string()).is_none());
+            assert!(acquire("crowd", &name.to_string()).is_none());
         }
-        assert!(enter("third", "a").is_none());
-        drop(inside);
+        assert!(acquire("third", "a").is_none());
+        drop(held);
         assert!(
-            enter("crowd", "7").is_none(),
-            "the place is kept for the one that was woken"
+            acquire("crowd", "7").is_none(),
+            "the permit is reserved for the one that was requeued"
         );
-        drop(enter("crowd", "1").expect("its place"));
-        drop(enter("third", "a").expect("its place"));
-        assert_eq!(of(&woken), ["crowd/1", "third/a", "crowd/2"]);
+        drop(acquire("crowd", "1").expect("its permit"));
+        drop(acquire("third", "a").expect("its permit"));
+        assert_eq!(of(&requeued), ["crowd/1", "third/a", "crowd/2"]);
     }
 
     #[tokio::test]
     async fn objects_that_are_gone_reserve_nothing() {
-        let (semaphore, woken) = semaphore(8);
-        let enter = |namespace: &str, name: &str| semaphore.enter("1", &key(namespace, name));
-        let inside: Vec<Permit> = (0..8)
-            .map(|name| enter("crowd", &name.to_string()).expect("room"))
+        let (semaphore, requeued) = semaphore(8);
+        let acquire = |namespace: &str, name: &str| semaphore.acquire("1", &key(namespace, name));
+        let held: Vec<Permit> = (0..8)
+            .map(|name| acquire("crowd", &name.to_string()).expect("a permit"))
             .collect();
         for name in 8..300 {
-            assert!(enter("crowd", &name.to_string()).is_none());
+            assert!(acquire("crowd", &name.to_string()).is_none());
         }
-        assert!(enter("neighbour", "a").is_none());
+        assert!(acquire("neighbour", "a").is_none());
         // Eight were requeued, and then all of the crowd are deleted.
-        drop(inside);
+        drop(held);
         for name in 0..300 {
-            semaphore.leave(&key("crowd", &name.to_string()));
+            semaphore.cancel(&key("crowd", &name.to_string()));
         }
-        assert!(enter("neighbour", "a").is_some(), "its turn has come: {:?}", of(&woken));
+        assert!(
+            acquire("neighbour", "a").is_some(),
+            "it is the next: {:?}",
+            of(&requeued)
+        );
         assert_eq!(semaphore.waiting(), 0);
         assert!(semaphore.lock().objects.is_empty());
     }
 
     #[tokio::test]
     async fn a_permit_that_is_not_taken_goes_to_the_next_by_itself() {
-        let (mut semaphore, woken) = semaphore(1);
-        semaphore.kept = Duration::from_millis(50);
-        let inside = semaphore.enter("1", &key("ns", "a")).expect("room");
+        let (mut semaphore, requeued) = semaphore(1);
+        semaphore.reserved_for = Duration::from_millis(50);
+        let held = semaphore.acquire("1", &key("ns", "a")).expect("a permit");
         for name in ["lost", "b"] {
-            assert!(semaphore.enter("1", &key("ns", name)).is_none());
+            assert!(semaphore.acquire("1", &key("ns", name)).is_none());
         }
-        drop(inside);
-        assert_eq!(of(&woken), ["ns/lost"]);
-        until(|| of(&woken) == ["ns/lost", "ns/b"]).await;
-        // Nobody takes that either, and then all is free again.
-        until(|| semaphore.lock().semaphore.is_empty()).await;
+        drop(held);
+        assert_eq!(of(&requeued), ["ns/lost"]);
+        until(|| of(&requeued) == ["ns/lost", "ns/b"]).await;
+        // That is not taken either, and then all are free again.
+        until(|| semaphore.lock().accounts.is_empty()).await;
         assert!(semaphore.lock().objects.is_empty());
-        assert!(semaphore.enter("1", &key("ns", "lost")).is_some(), "it may come again");
+        assert!(
+            semaphore.acquire("1", &key("ns", "lost")).is_some(),
+            "it may come again"
+        );
     }
 
     #[tokio::test]
     async fn an_object_that_moves_to_another_account_waits_there_alone() {
-        let (semaphore, woken) = semaphore(1);
-        let one = semaphore.enter("1", &key("ns", "a")).expect("room");
-        let two = semaphore.enter("2", &key("ns", "b")).expect("room");
-        assert!(semaphore.enter("1", &key("ns", "c")).is_none());
-        assert!(semaphore.enter("2", &key("ns", "c")).is_none());
+        let (semaphore, requeued) = semaphore(1);
+        let one = semaphore.acquire("1", &key("ns", "a")).expect("a permit");
+        let two = semaphore.acquire("2", &key("ns", "b")).expect("a permit");
+        assert!(semaphore.acquire("1", &key("ns", "c")).is_none());
+        assert!(semaphore.acquire("2", &key("ns", "c")).is_none());
         assert_eq!(semaphore.waiting(), 1);
         drop(one);
-        assert!(of(&woken).is_empty());
+        assert!(of(&requeued).is_empty());
         drop(two);
-        assert_eq!(of(&woken), ["ns/c"]);
+        assert_eq!(of(&requeued), ["ns/c"]);
     }
 }

@@ -54,7 +54,7 @@ impl Reconciliation<'_> {
         self.ctx
             .shared
             .semaphore
-            .enter(account_id, &ObjectKey::of(&*self.object))
+            .acquire(account_id, &ObjectKey::of(&*self.object))
             .ok_or(Stop::Requeue(Next::WhenRoom))
     }
 

@@ -72,7 +72,7 @@ impl Reconciler for Context {
         let object = newest(self, object);
         if let Some(left) = self.memories.wait(&object, self.shared.settings.poll_interval) {
             // Who waits for something else waits for no room.
-            self.leave_semaphore(&object);
+            self.cancel_permit(&object);
             return Err(left);
         }
         if object.status.account.is_none() {
@@ -129,7 +129,7 @@ impl Reconciler for Context {
         let depth = self.shared.semaphore.waiting();
         self.shared.metrics.queue_depth(Self::CONTROLLER, depth);
         if next != Next::WhenRoom {
-            self.leave_semaphore(object);
+            self.cancel_permit(object);
         }
         let resync = self.memories.until_resync(object).unwrap_or(Duration::MAX);
         match next {
@@ -149,8 +149,8 @@ impl Reconciler for Context {
 }
 
 impl Context {
-    fn leave_semaphore(&self, object: &Endpoint) {
-        self.shared.semaphore.leave(&ObjectKey::of(object));
+    fn cancel_permit(&self, object: &Endpoint) {
+        self.shared.semaphore.cancel(&ObjectKey::of(object));
     }
 }
 

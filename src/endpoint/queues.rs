@@ -53,7 +53,7 @@ fn keys(endpoints: &[Arc<Endpoint>]) -> Vec<ObjectKey> {
 
 /// The object is gone: it leaves the gate of its AWS account and the lines of its region.
 pub(crate) fn leave(ctx: &Context, object: &Endpoint) {
-    ctx.shared.semaphore.leave(&ObjectKey::of(object));
+    ctx.shared.semaphore.cancel(&ObjectKey::of(object));
     ctx.capacity.release(&object.uid().unwrap_or_default());
     leave_lines(ctx, object, false);
 }
