@@ -130,7 +130,7 @@ reasons! {
 
     /// The endpoint is being made.
     Creating                    => false, RateLimit, None;
-    /// AWS allows only so many calls of a kind; the object has its place in the line.
+    /// AWS allows only so many calls of a kind; the object waits in the queue.
     RateLimited               => false, RateLimit, None;
     /// AWS is still making or changing the endpoint.
     Pending                     => false, Poll,    None;
@@ -138,7 +138,7 @@ reasons! {
     PendingAcceptance           => false, Poll,    Normal;
     /// The endpoint or its Service is being changed to what the spec says.
     Updating                    => false, Poll,    None;
-    /// The endpoint is in place, but AWS has not made all of it.
+    /// The endpoint exists, but AWS has not made all of it.
     Partial                     => false, Poll,    Warning;
     /// The endpoint and its group are being deleted.
     Deleting                    => false, Poll,    None;

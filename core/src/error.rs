@@ -22,7 +22,7 @@ pub enum Class {
     Quota,
     /// It failed in passing: on AWS's side, on the way, or with credentials being replaced.
     Transient,
-    /// AWS refused it with a code that is not known here: nobody can tell whether it would be
+    /// AWS refused it with a code that is not known here: it cannot be told whether it would be
     /// refused again.
     Unknown,
 }
@@ -98,8 +98,8 @@ const CODES: &[(&str, Class)] = &[
     ("MissingAuthenticationToken", Class::Denied),
     ("IncompleteSignature", Class::Denied),
     ("SignatureDoesNotMatch", Class::Denied),
-    // A session that ran out, or was signed with a clock that is off: the next call signs again with
-    // the session that replaces it. Nobody has to grant anything, so this is no denial.
+    // A session that ran out, or was signed with a clock that is off: the next call signs again
+    // with the session that replaces it. No permission is missing, so this is no denial.
     ("ExpiredToken", Class::Transient),
     ("ExpiredTokenException", Class::Transient),
     ("TokenRefreshRequired", Class::Transient),
@@ -138,7 +138,7 @@ const CODES: &[(&str, Class)] = &[
     ("ResourceInUse", Class::Conflict),
     // Room.
     ("InsufficientFreeAddressesInSubnet", Class::Quota),
-    // AWS's own trouble.
+    // Failures of AWS.
     ("ConcurrentTagAccess", Class::Transient),
     ("ConcurrentUpdate", Class::Transient),
     ("InternalError", Class::Transient),
@@ -183,9 +183,8 @@ const BEGINNINGS: &[(&str, Class)] = &[
     ("Missing", Class::Invalid),
 ];
 
-/// The class of an AWS error, from its code and, for codes that nobody has met, the HTTP status.
-/// That says little: EC2 answers with 400 to what is wrong for good and to what is in the way for a
-/// moment.
+/// The class of an AWS error, from its code and, for unknown codes, the HTTP status. That says
+/// little: EC2 answers with 400 to what is wrong for good and to what is in the way for a moment.
 ///
 /// An error without either is `Transient`: it did not come from AWS.
 pub fn classify(code: &str, http_status: Option<u16>) -> Class {
@@ -292,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_nobody_has_met_goes_by_the_http_status_and_is_never_terminal() {
+    fn an_unknown_code_goes_by_the_http_status_and_is_never_terminal() {
         for (status, class) in [
             (Some(400), Class::Unknown),
             (Some(422), Class::Unknown),

@@ -102,8 +102,7 @@ pub(crate) fn check_deletion_policy(
     }
 }
 
-/// Refuses groups that belong to another object, of whatever cluster: what is somebody's own is
-/// nobody else's to use.
+/// Refuses groups that belong to another object, of whatever cluster.
 pub fn check_groups(owner: &Owner, groups: &[ObservedGroup]) -> Result<(), Finding> {
     match groups.iter().find(|group| owner.claim(&group.tags) == Claim::Another) {
         None => Ok(()),
@@ -302,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_of_other_owners_are_nobodys_to_use() {
+    fn groups_of_other_owners_are_refused() {
         let owner = |name: &str, cluster: &str| Owner {
             cluster: cluster.into(),
             namespace: "ns".into(),

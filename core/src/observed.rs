@@ -18,7 +18,7 @@ pub enum State {
     PendingAcceptance,
     /// Being made or changed.
     Pending,
-    /// In place.
+    /// Exists.
     Available,
     /// Being deleted.
     Deleting,
@@ -291,8 +291,7 @@ pub enum UnprovenReason {
 }
 
 impl UnprovenReason {
-    /// Whether it certainly is not the claimant's. An endpoint whose groups somebody changed may
-    /// be.
+    /// Whether it certainly is not the claimant's. An endpoint whose groups were changed may be.
     pub fn is_certain(self) -> bool {
         match self {
             Self::Tags | Self::RequesterManaged | Self::Type | Self::Name => true,
@@ -392,8 +391,8 @@ impl ObservedService {
         .collect()
     }
 
-    /// Whether it may be one of ours that a backup brought back without its owner: our label, and
-    /// nobody's.
+    /// Whether it may be one of ours that a backup restored without its owner: with our label, and
+    /// no controller.
     pub fn may_be_restored(&self) -> bool {
         !self.ours && self.unowned && self.labelled && self.external_name.is_some()
     }

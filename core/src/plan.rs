@@ -24,7 +24,7 @@ use service::plan_service;
 
 pub use deletion::plan_deletion;
 pub use effect::{Change, Effect, Outcome};
-pub use progress::{Fallbacks, Part, Progress, Undone, UnfinishedStep};
+pub use progress::{Fallbacks, Part, Progress, UnfinishedReason, UnfinishedStep};
 pub use service::service_conflict;
 pub use simulate::{Simulation, simulate};
 pub use step::{ResourceId, Step};

@@ -24,7 +24,7 @@ pub fn maps(spec: &AWSAccountSpec, namespace: &str, labels: Option<&BTreeMap<Str
 }
 
 /// Whether the account's spec can map no namespace, whatever namespaces there are.
-pub fn names_nobody(spec: &AWSAccountSpec) -> bool {
+pub fn maps_no_namespace(spec: &AWSAccountSpec) -> bool {
     spec.namespaces.is_empty() && spec.namespace_selector.as_ref().is_none_or(is_empty)
 }
 
@@ -34,7 +34,7 @@ fn is_empty(selector: &LabelSelector) -> bool {
 }
 
 /// Kubernetes' meaning of a label selector, but that an empty one selects nothing, and that an
-/// operator nobody knows selects nothing: deny by default.
+/// operator that is not known selects nothing: deny by default.
 fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
     let wanted = selector.match_labels.as_ref();
     let expressions = selector.match_expressions.as_deref().unwrap_or_default();
@@ -75,8 +75,8 @@ mod tests {
     }
 
     #[test]
-    fn who_names_nobody_is_known_without_any_namespace() {
-        for (given, nobody) in [
+    fn who_maps_no_namespace_is_known_without_any_namespace() {
+        for (given, none) in [
             (json!({}), true),
             (json!({"namespaces": [], "namespace_selector": {}}), true),
             (
@@ -86,7 +86,7 @@ mod tests {
             (json!({"namespaces": ["blue"]}), false),
             (json!({"namespace_selector": {"matchLabels": {"a": "b"}}}), false),
         ] {
-            assert_eq!(names_nobody(&spec(given.clone())), nobody, "{given}");
+            assert_eq!(maps_no_namespace(&spec(given.clone())), none, "{given}");
         }
     }
 

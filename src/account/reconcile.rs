@@ -8,7 +8,7 @@ use kube::api::{Api, Patch};
 use serde_json::json;
 use vpce_core::api::{AWSAccountStatus, OrphansStatus, RESUME_CREATION};
 use vpce_core::conditions::{AccountReason as Reason, EventKind};
-use vpce_core::tenancy::names_nobody;
+use vpce_core::tenancy::maps_no_namespace;
 
 use super::context::Context;
 use super::permissions::{self, Outcome, Verification};
@@ -178,7 +178,7 @@ async fn look_inside(ctx: &Context, account: &Account, verdict: &Verdict) -> Ins
 }
 
 fn finalizer_refused(account: &Account, refused: &Refused) -> Verdict {
-    let words = &refused.words;
+    let message = &refused.message;
     let what = match account.metadata.deletion_timestamp {
         Some(_) => "no VPCEndpoint uses it any more, but its finalizer cannot be removed",
         None => "no VPCEndpoint is bound to it before it has the operator's finalizer, which cannot be added",
@@ -186,7 +186,7 @@ fn finalizer_refused(account: &Account, refused: &Refused) -> Verdict {
     Verdict {
         reason: Reason::FinalizerRefused,
         message: format!(
-            "{what}: {words}. An admission controller rejects the operator's writes \
+            "{what}: {message}. An admission controller rejects the operator's writes \
             (docs/troubleshooting.md)"
         ),
         next: refused.left,
@@ -238,7 +238,7 @@ async fn probe(ctx: &Context, account: &Account, users: &[String]) -> Verdict {
             if spec.suspended {
                 let message = format!("suspended: nothing is changed in AWS while spec.suspended is true; {assumed}");
                 verdict(Reason::Suspended, message, probe)
-            } else if names_nobody(spec) {
+            } else if maps_no_namespace(spec) {
                 let message =
                     format!("no namespace may use it: set spec.namespaces or spec.namespace_selector; {assumed}");
                 verdict(Reason::NoNamespaces, message, probe)
@@ -423,10 +423,13 @@ async fn write(
         Err(error) => {
             let refused = Refused::of(&error).cloned().ok_or(error)?;
             if refused.is_tried {
-                tracing::warn!(account = name, error = refused.words, "the status was not written");
+                tracing::warn!(account = name, error = refused.message, "the status was not written");
             }
             if refused.is_news {
-                let note = format!("the status cannot be written, so it is out of date: {}", refused.words);
+                let note = format!(
+                    "the status cannot be written, so it is out of date: {}",
+                    refused.message
+                );
                 ctx.shared
                     .events
                     .publish(account, EventKind::Warning, "StatusRefused", "Verify", &note);

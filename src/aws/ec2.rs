@@ -21,7 +21,7 @@ use super::observer::{Call, Observer, observed};
 
 /// EC2 gives at most so many endpoints or groups in one page.
 const PAGE_SIZE: i32 = 1000;
-/// What carries a tag may be anybody's, with up to 50 tags and hundreds of rules each, and most of
+/// What carries a tag may be another's, with up to 50 tags and hundreds of rules each, and most of
 /// it is dropped once it is read: so much of it is in memory at once.
 const TAGGED_PAGE_SIZE: i32 = 100;
 

@@ -13,7 +13,7 @@ use vpce_core::error::{Class, classify};
 
 /// No answer within the time allowed.
 const TIMEOUT: &str = "Timeout";
-/// AWS's address was not found, or nobody answered there: nothing was sent.
+/// AWS's address was not found, or did not answer: nothing was sent.
 const UNREACHABLE: &str = "Unreachable";
 /// The connection broke before the answer came.
 const CONNECTION_LOST: &str = "ConnectionLost";
@@ -145,8 +145,7 @@ where
     }
 }
 
-/// An answer that AWS did not give: nobody refused anything, and whether AWS got the call is not
-/// known.
+/// An answer that AWS did not give: nothing was refused, and whether AWS got the call is not known.
 fn between(failed: impl Fn(Class, &str, String, bool) -> CallError, status: u16) -> CallError {
     let message = format!(
         "something between the operator and AWS answered {status} in place of AWS, such as a proxy or a firewall"
@@ -430,7 +429,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_closed_port_is_unreachable_and_nothing_was_sent() {
-        // Bound and dropped: nobody listens there now.
+        // Bound and dropped: nothing listens there now.
         let port = std::net::TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
             .expect("a free port")
@@ -439,7 +438,7 @@ mod tests {
             .create_vpc_endpoint()
             .send()
             .await
-            .expect_err("nobody listens");
+            .expect_err("nothing listens");
         let error = from_sdk(ACTION, error);
         assert_eq!(error.code, "Unreachable", "{error}");
         assert!(!error.outcome_unknown());

@@ -18,7 +18,7 @@ use aws_smithy_runtime_api::client::http::{
 /// AWS accepts connections within milliseconds; seconds mean that it is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Connections that nobody used for this long are closed, so that an idle operator holds none.
+/// Connections that were not used for this long are closed, so that an idle operator holds none.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The base identity and its region, as the SDK finds them in the environment, with the HTTP client

@@ -72,7 +72,7 @@ impl Call<'_> {
 
 /// Waits for the answer to a call, tells the observer, and says what a failure means.
 ///
-/// A call whose future is dropped half-way is not told: nobody knows how it ended.
+/// A call whose future is dropped half-way is not observed: how it ended is unknown.
 pub(crate) async fn observed<T, E>(
     observer: &Observer,
     call: Call<'_>,

@@ -121,8 +121,8 @@ pub(crate) struct AccountRegion {
     orphaned_endpoints: AtomicUsize,
     /// How many orphans there were when they were looked for last.
     orphaned: Mutex<Option<Counts>>,
-    /// When the operator started. All limiters begin then, with one token: nobody knows what was
-    /// spent before, but since then only we spend.
+    /// When the operator started. All limiters begin then, with one token: what was spent before is
+    /// unknown.
     epoch: Instant,
 }
 
@@ -164,7 +164,7 @@ impl AccountRegion {
         self.limiters.throttled(action);
     }
 
-    /// Gives up all places of an object.
+    /// Cancels all reservations of an object.
     pub(crate) fn cancel(&self, uid: &str) {
         self.limiters.cancel(uid);
     }

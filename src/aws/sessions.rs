@@ -30,7 +30,7 @@ pub(crate) use self::{
 use self::{session::Renewal, sts::Sts};
 use super::observer::Observer;
 
-/// A session that nobody asked for in this long is dropped. Accounts are probed every hour, so it
+/// A session that was not asked for in this long is dropped. Accounts are probed every hour, so it
 /// is one whose AWSAccount is gone or says something else by now.
 const UNUSED: Duration = Duration::from_secs(3 * 3600);
 

@@ -35,13 +35,13 @@ pub(super) async fn tell(ctx: &Context, object: Arc<Endpoint>, refused: &Refused
 }
 
 fn finalizer_refused(deleting: bool, refused: &Refused) -> Findings {
-    let words = &refused.words;
+    let message = &refused.message;
     let finding = |what: String| {
         let advice =
             "Ask your platform team: an admission controller rejects the operator's writes (docs/troubleshooting.md)";
         Some(Finding::bad(
             Reason::FinalizerRefused,
-            format!("{what}: {words}. {advice}"),
+            format!("{what}: {message}. {advice}"),
         ))
     };
     match &refused.account {
@@ -68,7 +68,7 @@ fn finalizer_refused(deleting: bool, refused: &Refused) -> Findings {
 pub(super) async fn add_finalizer(ctx: &Context, object: &Arc<Endpoint>) -> Result<Arc<Endpoint>, kube::Error> {
     let api = api(ctx, object);
     let add = finalizer::add(&api, &**object, ENDPOINT_FINALIZER);
-    let amiss = |stored: &Endpoint| {
+    let mismatch = |stored: &Endpoint| {
         (!finalizer::has(stored, ENDPOINT_FINALIZER)).then(|| {
             status::remember(ctx, stored.clone());
             "without it".to_owned()
@@ -78,7 +78,7 @@ pub(super) async fn add_finalizer(ctx: &Context, object: &Arc<Endpoint>) -> Resu
     let written = ctx
         .shared
         .writes
-        .acknowledged(&**object, Write::Finalizer, most, add, amiss)
+        .acknowledged(&**object, Write::Finalizer, most, add, mismatch)
         .await?;
     Ok(status::remember(ctx, written))
 }
@@ -87,7 +87,7 @@ pub(super) async fn add_finalizer(ctx: &Context, object: &Arc<Endpoint>) -> Resu
 pub(super) async fn remove_finalizer(ctx: &Context, object: &Arc<Endpoint>) -> Result<(), kube::Error> {
     let api = api(ctx, object);
     let remove = finalizer::remove(&api, &**object, ENDPOINT_FINALIZER);
-    let amiss = |stored: &Endpoint| {
+    let mismatch = |stored: &Endpoint| {
         finalizer::has(stored, ENDPOINT_FINALIZER).then(|| {
             status::remember(ctx, stored.clone());
             "with it".to_owned()
@@ -97,7 +97,7 @@ pub(super) async fn remove_finalizer(ctx: &Context, object: &Arc<Endpoint>) -> R
     let removed = ctx
         .shared
         .writes
-        .acknowledged(&**object, Write::Finalizer, most, remove, amiss)
+        .acknowledged(&**object, Write::Finalizer, most, remove, mismatch)
         .await;
     removed.map(drop)
 }

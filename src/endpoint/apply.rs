@@ -7,7 +7,7 @@ use vpce_core::conditions::{Finding, Reason};
 use vpce_core::error::Class;
 use vpce_core::ids::{EndpointId, GroupId};
 use vpce_core::observed::{ServiceContent, State};
-use vpce_core::plan::{self, Outcome, Progress, Step, Undone};
+use vpce_core::plan::{self, Outcome, Progress, Step, UnfinishedReason};
 use vpce_core::rate::Decision;
 use vpce_core::rules::RuleSet;
 use vpce_core::tags::{self, Owner};
@@ -78,13 +78,13 @@ impl<'p> Applied<'p> {
     fn leave(&mut self, step: &'p Step, left: Unfinished) {
         self.retry = self.retry.into_iter().chain(left.retry).min();
         self.failed |= left.failed;
-        self.progress.add(step, left.undone, left.finding);
+        self.progress.add(step, left.reason, left.finding);
     }
 }
 
 /// A step that was not done.
 pub(super) struct Unfinished {
-    pub(super) undone: Undone,
+    pub(super) reason: UnfinishedReason,
     pub(super) finding: Option<Finding>,
     pub(super) retry: Option<Duration>,
     pub(super) failed: bool,
@@ -94,7 +94,7 @@ impl Unfinished {
     /// Not yet: tried again after this time, or when the object is requeued.
     pub(super) fn waiting(retry: Option<Duration>, finding: Option<Finding>) -> Self {
         Self {
-            undone: Undone::Postponed,
+            reason: UnfinishedReason::Postponed,
             finding,
             retry,
             failed: false,
@@ -134,10 +134,10 @@ pub(crate) async fn apply<'p>(applier: &Applier<'_>, steps: &'p [Step]) -> Appli
     // reconciliation.
     let mut answers = true;
     for step in steps {
-        if let Some(undone) = applied.progress.waits(step) {
-            applied.learned |= applier.learn(|fallbacks| fallbacks.learn_of_wait(step, undone));
+        if let Some(reason) = applied.progress.waits(step) {
+            applied.learned |= applier.learn(|fallbacks| fallbacks.learn_of_wait(step, reason));
             let waiting = Unfinished::waiting(None, None);
-            applied.leave(step, Unfinished { undone, ..waiting });
+            applied.leave(step, Unfinished { reason, ..waiting });
             continue;
         }
         if step.is_in_aws() && !answers {
@@ -148,7 +148,7 @@ pub(crate) async fn apply<'p>(applier: &Applier<'_>, steps: &'p [Step]) -> Appli
         let refusal = applier.ctx.memories.refusal(applier.object, tried);
         if let Some(refusal) = refusal.as_ref().filter(|refusal| !refusal.left().is_zero()) {
             let left = Unfinished {
-                undone: refusal.undone,
+                reason: refusal.reason,
                 finding: refusal.finding.clone(),
                 retry: Some(refusal.left()),
                 failed: true,
@@ -183,7 +183,7 @@ pub(crate) async fn apply<'p>(applier: &Applier<'_>, steps: &'p [Step]) -> Appli
                 applied.leave(step, Unfinished::waiting(time, said.or(finding)));
             }
             Err(StepError::Finding(finding)) => {
-                applied.leave(step, applier.refused(step, Undone::Refused, Some(finding)));
+                applied.leave(step, applier.refused(step, UnfinishedReason::Refused, Some(finding)));
             }
             Err(StepError::Kubernetes(error)) => applied.leave(step, applier.not_published(step, &error)),
             Err(StepError::Aws(error)) => {
@@ -409,39 +409,42 @@ impl Applier<'_> {
         if exists && !self.may_correct(name, &content) {
             return Ok(StepEnd::LeftAlone);
         }
-        // What has lost our label the cache does not show: that it was stored is remembered, so
-        // that no create is refused each time.
+        // The cache has no Service that lost our label: that it was stored is remembered, so that
+        // no create is refused each time.
         let exists = exists
             || self
                 .ctx
                 .memories
-                .with(self.object, |memory| memory.writes.corrections.left(name));
+                .with(self.object, |memory| memory.writes.corrections.is_left(name));
         let published = service::publish(&self.ctx.shared.client, self.object, wanted, exists).await;
         match published {
             Ok(Published::Done(service)) => {
-                let fact = service::fact(&service, &self.owner.uid);
+                let observed = service::observed(&service, &self.owner.uid);
                 let version = version_of(&*service);
                 let most = self.ctx.shared.settings.resync_interval;
                 self.ctx.memories.with(self.object, |memory| {
-                    memory.writes.corrections.stored(&content, fact.clone(), most);
-                    memory.writes.services.insert(name.to_owned(), (version, Some(fact)));
+                    memory.writes.corrections.stored(&content, observed.clone(), most);
+                    memory
+                        .writes
+                        .services
+                        .insert(name.to_owned(), (version, Some(observed)));
                 });
                 Ok(StepEnd::Done)
             }
             Ok(Published::Vanished) => Ok(StepEnd::Waiting(Some(ASK_AGAIN), None)),
-            // The caches do not show a stranger's Service, so the plan cannot know of it.
-            Ok(Published::Foreign) => Err(StepError::Finding(plan::service_conflict(self.owner, name))),
+            // The caches do not have Services of others, so the plan cannot know of it.
+            Ok(Published::NotOwned) => Err(StepError::Finding(plan::service_conflict(self.owner, name))),
             Err(error) => Err(StepError::Kubernetes(error)),
         }
     }
 
-    /// Whether a Service that is there may be corrected: not where somebody changes it back each
-    /// time.
+    /// Whether a Service that exists may be corrected: not where another controller changes it back
+    /// each time.
     fn may_correct(&self, name: &str, content: &ServiceContent) -> bool {
-        let mut facts = observe::services(self.ctx, self.object, &self.object.status, None);
-        facts.retain(|fact| fact.name == name);
+        let mut services = observe::services(self.ctx, self.object, &self.object.status, None);
+        services.retain(|service| service.name == name);
         self.ctx.memories.with(self.object, |memory| {
-            memory.writes.corrections.may_correct(content, facts.pop())
+            memory.writes.corrections.may_correct(content, services.pop())
         })
     }
 

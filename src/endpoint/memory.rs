@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use parking_lot::Mutex;
 use vpce_core::conditions::Finding;
 use vpce_core::observed::ObservedService;
-use vpce_core::plan::{Fallbacks, Undone};
+use vpce_core::plan::{Fallbacks, UnfinishedReason};
 
 use crate::aws::region::AccountRegionKey;
 use crate::endpoint::service::Corrections;
@@ -118,7 +118,7 @@ impl Memories {
 
     /// A Service that an object may have is gone.
     pub(crate) fn service_gone(&self, key: &ObjectKey, service: &str) {
-        self.known(key, |memory| memory.writes.corrections.gone(service));
+        self.known(key, |memory| memory.writes.corrections.deleted(service));
     }
 
     /// The region in whose rate limiter an object has a reservation, to be cancelled: when that is
@@ -176,13 +176,13 @@ impl Memories {
         &self,
         object: &Endpoint,
         tried: Tried,
-        undone: Undone,
+        reason: UnfinishedReason,
         finding: Option<Finding>,
         most: Duration,
         kind: Wait,
     ) -> Duration {
         self.with(object, |memory| {
-            memory.waits.refused(tried, undone, finding, most, kind)
+            memory.waits.refused(tried, reason, finding, most, kind)
         })
     }
 

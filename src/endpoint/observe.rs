@@ -99,5 +99,5 @@ pub(crate) fn services(
         )
     });
     let names = names.into_iter().flatten();
-    service::facts(&ctx.shared.caches, object, &written, changed.as_ref(), names)
+    service::observe(&ctx.shared.caches, object, &written, changed.as_ref(), names)
 }

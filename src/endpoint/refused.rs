@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use vpce_core::conditions::{Finding, Reason};
 use vpce_core::error::Class;
 use vpce_core::ids::GroupId;
-use vpce_core::plan::{Fallbacks, Step, Undone};
+use vpce_core::plan::{Fallbacks, Step, UnfinishedReason};
 
 use super::apply::{ASK_AGAIN, Applier, Unfinished, action};
 use super::context::Context;
@@ -15,7 +15,7 @@ use super::memory::{Tried, Wait};
 use crate::aws::ec2::Ec2;
 use crate::aws::error::CallError;
 use crate::aws::region::RefreshError;
-use crate::k8s::error::{is_conflict, words};
+use crate::k8s::error::{is_conflict, message};
 
 /// What an earlier create made and was not found in this many times the time that a change takes to
 /// settle was deleted before anybody saw it.
@@ -41,30 +41,30 @@ impl Applier<'_> {
             namespace = self.owner.namespace,
             name = self.owner.name,
             action = step.action(),
-            error = words(error),
+            error = message(error),
             "a request to the API server failed"
         );
         // It changed meanwhile.
         if is_conflict(error) {
             return Unfinished::waiting(Some(ASK_AGAIN), None);
         }
-        let message = format!("{step}: the API server refused: {}", words(error));
+        let message = format!("{step}: the API server refused: {}", message(error));
         let finding = Finding::bad(Reason::ServiceRefused, message);
-        self.refused_for(step, Undone::Refused, Some(finding), Wait::Kubernetes)
+        self.refused_for(step, UnfinishedReason::Refused, Some(finding), Wait::Kubernetes)
     }
 
     /// Waits before this very step is tried again, longer after each refusal.
-    pub(super) fn refused(&self, step: &Step, undone: Undone, finding: Option<Finding>) -> Unfinished {
-        self.refused_for(step, undone, finding, Wait::Aws)
+    pub(super) fn refused(&self, step: &Step, reason: UnfinishedReason, finding: Option<Finding>) -> Unfinished {
+        self.refused_for(step, reason, finding, Wait::Aws)
     }
 
-    fn refused_for(&self, step: &Step, undone: Undone, finding: Option<Finding>, wait: Wait) -> Unfinished {
+    fn refused_for(&self, step: &Step, reason: UnfinishedReason, finding: Option<Finding>, wait: Wait) -> Unfinished {
         let resync = self.ctx.shared.settings.resync_interval;
         let memories = &self.ctx.memories;
         let tried = Tried::step(step);
-        let retry = memories.refused(self.object, tried, undone, finding.clone(), resync, wait);
+        let retry = memories.refused(self.object, tried, reason, finding.clone(), resync, wait);
         Unfinished {
-            undone,
+            reason,
             finding,
             retry: Some(retry),
             failed: true,
@@ -162,11 +162,13 @@ impl Applier<'_> {
         }
         let about = format!("{} {}", error.action, self.ec2.region);
         crate::account::record_event(&self.ctx.shared, self.account, &finding, &about);
-        let undone = match error.class {
-            Class::Throttled | Class::Transient | Class::Conflict => Undone::Postponed,
-            Class::Denied | Class::Invalid | Class::NotFound | Class::Quota | Class::Unknown => Undone::Refused,
+        let reason = match error.class {
+            Class::Throttled | Class::Transient | Class::Conflict => UnfinishedReason::Postponed,
+            Class::Denied | Class::Invalid | Class::NotFound | Class::Quota | Class::Unknown => {
+                UnfinishedReason::Refused
+            }
         };
-        Failed::Left(self.refused(step, undone, Some(finding)))
+        Failed::Left(self.refused(step, reason, Some(finding)))
     }
 
     /// Where AWS's answer says that what we want is there already, or gone already.
@@ -193,7 +195,7 @@ impl Applier<'_> {
         });
         // What it made may be found at the next read; what is never found is not asked for at every
         // poll.
-        let mut left = self.refused(step, Undone::Postponed, finding);
+        let mut left = self.refused(step, UnfinishedReason::Postponed, finding);
         left.retry = left.retry.max(Some(self.region.next_tick()));
         left.failed = false;
         Some(left)

@@ -8,7 +8,7 @@ use vpce_core::conditions::{EventKind, Finding, Reason, Retry};
 use vpce_core::desired::Desired;
 use vpce_core::error::Class;
 use vpce_core::observed::{Lookup, Observed, State};
-use vpce_core::plan::{Part, Plan, Undone};
+use vpce_core::plan::{Part, Plan, UnfinishedReason};
 use vpce_core::resolve::{Resolved, Writes};
 
 use super::explain::explain;
@@ -154,7 +154,7 @@ impl Reconciliation<'_> {
             memories.refused(
                 &self.object,
                 tried,
-                Undone::Refused,
+                UnfinishedReason::Refused,
                 Some(finding.clone()),
                 resync,
                 Wait::Aws,

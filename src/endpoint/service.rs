@@ -2,8 +2,7 @@
 
 mod changed;
 pub(crate) mod names;
-
-pub(crate) use changed::{Changed, Corrections};
+mod prune;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -19,15 +18,14 @@ use crate::k8s::caches::{Caches, Endpoint};
 use crate::k8s::error::{is_already_exists, is_conflict, is_not_found};
 use crate::k8s::patch::version_of;
 
-mod lean;
-
-pub(crate) use lean::lean;
+pub(crate) use self::changed::{Changed, Corrections};
+pub(crate) use self::prune::prune;
 
 /// Which Services are ours to look at.
 pub(crate) const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "vpce-operator");
 
-/// What a Service is to an object.
-pub(crate) fn fact(service: &Service, uid: &str) -> ObservedService {
+/// A Service as it concerns an object with this UID.
+pub(crate) fn observed(service: &Service, uid: &str) -> ObservedService {
     let spec = service.spec.clone().unwrap_or_default();
     let ports = spec.ports.unwrap_or_default();
     let is_external_name = spec.type_.as_deref() == Some("ExternalName");
@@ -64,9 +62,9 @@ fn applied(service: &Service) -> Applied {
     Applied::parse(service.annotations().get(APPLIED_METADATA).map(String::as_str))
 }
 
-/// The Services of these names and those that the object controls, as facts: what the cache has,
-/// unless we wrote later than it knows. Those that are being deleted count as gone.
-pub(crate) fn facts<'a>(
+/// Observes the Services of these names and those that the object controls: what the cache has,
+/// unless we wrote later than it knows. Those that are being deleted count as deleted.
+pub(crate) fn observe<'a>(
     caches: &Caches,
     object: &Endpoint,
     written: &HashMap<String, (u64, Option<ObservedService>)>,
@@ -87,18 +85,18 @@ pub(crate) fn facts<'a>(
     let look_up = |name: &str| {
         let cached = caches.service(&namespace, name);
         match written.get(name) {
-            Some((version, fact)) if cached.as_ref().is_none_or(|cached| version_of(&**cached) <= *version) => {
-                fact.clone()
+            Some((version, service)) if cached.as_ref().is_none_or(|cached| version_of(&**cached) <= *version) => {
+                service.clone()
             }
             _ => cached
                 .filter(|service| service.metadata.deletion_timestamp.is_none())
-                .map(|service| fact(&service, &uid)),
+                .map(|service| observed(&service, &uid)),
         }
     };
     names
         .iter()
         .filter_map(|name| match changed.filter(|changed| changed.found.name == *name) {
-            Some(changed) => changed.seen(look_up(name)),
+            Some(changed) => changed.observed(look_up(name)),
             None => look_up(name),
         })
         .collect()
@@ -109,18 +107,18 @@ fn is_controlled_by(service: &Service, uid: &str) -> bool {
     owners.any(|owner| owner.controller == Some(true) && owner.uid == uid)
 }
 
-/// What publishing a Service gave.
+/// The result of publishing a Service.
 #[derive(Debug)]
 pub(crate) enum Published {
     /// It is there now, as this.
     Done(Box<Service>),
-    /// It was deleted while it was being corrected; the next read makes it.
+    /// It was deleted while it was being corrected; it is created again after the next observation.
     Vanished,
-    /// A Service of that name is there and not ours; it was left alone.
-    Foreign,
+    /// A Service of that name exists that the object does not own; it was not changed.
+    NotOwned,
 }
 
-/// A Service that should be there.
+/// A Service that should exist.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Publication<'a> {
     /// Its name.
@@ -134,7 +132,7 @@ pub(crate) struct Publication<'a> {
 }
 
 impl Publication<'_> {
-    /// What is to be found of it.
+    /// What it is to hold.
     pub(crate) fn content(&self) -> ServiceContent {
         ServiceContent {
             external_name: self.external_name.to_owned(),
@@ -143,8 +141,8 @@ impl Publication<'_> {
         }
     }
 
-    /// Its labels and annotations, ours among them. Null takes away what was set before and is
-    /// wanted no more.
+    /// Its labels and annotations, ours among them. Null removes what was set before and is no
+    /// longer wanted.
     fn labels_and_annotations(&self, before: &Applied) -> (Value, Value) {
         let Metadata { labels, annotations } = self.metadata;
         let applied = Applied::from(self.metadata);
@@ -167,8 +165,8 @@ impl Publication<'_> {
     }
 }
 
-/// Creates the Service by POST unless it `exists`; where one exists, it is corrected if the object
-/// controls it, else left alone. (A forced apply would take over a stranger's.)
+/// Creates the Service by POST unless it `exists`; one that exists is corrected if the object
+/// controls it, and else not changed. (A forced server-side apply would take it over.)
 pub(crate) async fn publish(
     client: &Client,
     object: &Endpoint,
@@ -231,11 +229,11 @@ async fn correct(
     let Some(there) = api.get_opt(name).await? else {
         return Ok(Published::Vanished);
     };
-    let found = fact(&there, &object.uid().unwrap_or_default());
+    let found = observed(&there, &object.uid().unwrap_or_default());
     let leads_here = found.external_name.as_deref() == Some(external_name);
     let is_ours = found.ours || (found.may_be_restored() && leads_here);
     if !is_ours {
-        return Ok(Published::Foreign);
+        return Ok(Published::NotOwned);
     }
     let mut owners = there.owner_references().to_vec();
     if !found.ours {

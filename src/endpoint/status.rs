@@ -355,7 +355,7 @@ pub(crate) async fn write(
     let (params, patch) = (crate::k8s::patch::params(), Patch::Merge(patch));
     let write = api.patch_status(&name, &params, &patch);
     // What an object is bound to has to be stored before anything is done on the strength of it.
-    let amiss = |stored: &Endpoint| {
+    let mismatch = |stored: &Endpoint| {
         let differing = [
             ("account", stored.status.account != status.account),
             ("region", stored.status.region != status.region),
@@ -379,7 +379,7 @@ pub(crate) async fn write(
     match ctx
         .shared
         .writes
-        .acknowledged(&**object, Write::Status, most, write, amiss)
+        .acknowledged(&**object, Write::Status, most, write, mismatch)
         .await
     {
         Ok(stored) => {
@@ -422,7 +422,7 @@ fn tell_of_refusal(ctx: &Context, object: &Endpoint, status: &VPCEndpointStatus,
     tracing::warn!(
         namespace = object.namespace().unwrap_or_default(),
         name = object.name_any(),
-        error = refused.words,
+        error = refused.message,
         reason,
         condition_message = message,
         "the status was not written"
@@ -430,7 +430,7 @@ fn tell_of_refusal(ctx: &Context, object: &Endpoint, status: &VPCEndpointStatus,
     if refused.is_news {
         let note = format!(
             "the status cannot be written ({}), so it is out of date: {reason}: {message}",
-            refused.words
+            refused.message
         );
         ctx.shared
             .events

@@ -47,7 +47,7 @@ pub(crate) async fn services(ctx: Arc<Context>, mut writer: CacheWriter<Service>
     let api: Api<Service> = Api::all(ctx.shared.client.clone());
     let config = pages::of_watches().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
     watch_kind(&ctx.shared.metrics, "Service", api, config)
-        .modify(service::lean)
+        .modify(service::prune)
         .inspect_ok(move |event| writer.apply(event))
         .inspect_ok(marks(&ctx.shared.filled, "Service"))
         .touched_objects()
@@ -61,7 +61,7 @@ pub(crate) async fn services(ctx: Arc<Context>, mut writer: CacheWriter<Service>
                         .requeue(ObjectKey::new::<Endpoint>(&namespace, &owner.name));
                 }
             }
-            names::wake(&ctx, &namespace, &service.name_any());
+            names::enqueue_waiting(&ctx, &namespace, &service.name_any());
             ready(())
         })
         .await;

@@ -16,8 +16,8 @@ pub(crate) fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.is_conflict())
 }
 
-/// What an error of the API server says, for people.
-pub(crate) fn words(error: &kube::Error) -> String {
+/// The message of an error of the API server, for a condition or a log.
+pub(crate) fn message(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
         kube::Error::Api(status) => format!("HTTP {}", status.code),

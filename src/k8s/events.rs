@@ -112,10 +112,10 @@ impl Events {
         let (namespace, reason) = (namespace.to_owned(), reason.to_owned());
         tokio::spawn(async move {
             match write(&api, &name, &event).await {
-                // Nobody reads the events of a namespace that goes.
+                // Events of a namespace that is being deleted are not read.
                 Err(error) if is_of_namespace_that_goes(&error) => {}
                 Err(error) => {
-                    let error = error::words(&error);
+                    let error = error::message(&error);
                     tracing::warn!(namespace, name, reason, error, "an event was not published");
                 }
                 Ok(()) => {}

@@ -18,13 +18,14 @@ use super::{finalizer, pages};
 /// tried again.
 const SHOWN_WITHIN: Duration = Duration::from_secs(60);
 
-/// Keeps what binds objects and what removes the finalizers of AWSAccounts out of each other's way.
+/// Removes no finalizer of an AWSAccount while an object is being bound.
 pub(crate) struct Protection {
     client: Client,
     writes: Writes,
     /// The longest wait after a refused write.
     most: Duration,
-    door: RwLock<()>,
+    /// Read while an object is being bound, written while a finalizer is removed.
+    binding: RwLock<()>,
     /// By the version without it: the AWSAccount as it was when it had got its finalizer.
     added: Cache<String, Arc<Account>>,
 }
@@ -36,14 +37,14 @@ impl Protection {
             client,
             writes,
             most,
-            door: RwLock::default(),
+            binding: RwLock::default(),
             added: Cache::builder().time_to_live(SHOWN_WITHIN).build(),
         }
     }
 
     /// As long as this is held, no AWSAccount loses its finalizer.
     pub(crate) async fn while_binding(&self) -> RwLockReadGuard<'_, ()> {
-        self.door.read().await
+        self.binding.read().await
     }
 
     /// Adds the finalizer, unless it is there. However many ask for it at once, it is added once.
@@ -55,11 +56,11 @@ impl Protection {
         let version = account.resource_version().unwrap_or_default();
         let add = async {
             let add = finalizer::add(&api, &**account, ACCOUNT_FINALIZER);
-            let amiss =
+            let mismatch =
                 |stored: &Account| (!finalizer::has(stored, ACCOUNT_FINALIZER)).then(|| "without it".to_owned());
             let added = self
                 .writes
-                .acknowledged(&**account, Write::Finalizer, self.most, add, amiss);
+                .acknowledged(&**account, Write::Finalizer, self.most, add, mismatch);
             added.await.map(Arc::new)
         };
         let added = self.added.try_get_with(version, add).await;
@@ -73,17 +74,17 @@ impl Protection {
     /// Removes the finalizer of an AWSAccount that is being deleted, if nothing is bound to it;
     /// from then on nothing will be.
     pub(crate) async fn remove_finalizer(&self, account: &Account) -> Result<bool, kube::Error> {
-        let _nothing_is_bound = self.door.write().await;
+        let _none_is_binding = self.binding.write().await;
         if !self.is_unused(&account.name_any()).await? {
             return Ok(false);
         }
         if finalizer::has(account, ACCOUNT_FINALIZER) {
             let api: Api<Account> = Api::all(self.client.clone());
             let remove = finalizer::remove(&api, account, ACCOUNT_FINALIZER);
-            let amiss = |stored: &Account| finalizer::has(stored, ACCOUNT_FINALIZER).then(|| "with it".to_owned());
+            let mismatch = |stored: &Account| finalizer::has(stored, ACCOUNT_FINALIZER).then(|| "with it".to_owned());
             let removed = self
                 .writes
-                .acknowledged(account, Write::Finalizer, self.most, remove, amiss);
+                .acknowledged(account, Write::Finalizer, self.most, remove, mismatch);
             removed.await?;
         }
         Ok(true)

@@ -2,11 +2,11 @@
 //! ends.
 //!
 //! The rules are those of client-go's leader election. Every write carries the resourceVersion of
-//! what was read, so that of two who reach for the Lease one is refused; how old it is goes by
-//! one's own clock, from when its last renewal was seen, so that clocks need not agree. The leader
-//! gives up when it could not renew for two thirds of the Lease's time, before anybody else may
-//! take it. (kube-lease-manager goes on leading after a renewal failed, and kube-leader-election
-//! compares the clocks of two machines.)
+//! what was read, so that of two that try to acquire the Lease one gets a conflict. How old a Lease
+//! is is measured by the replica's own clock, from when it saw the last renewal, so that clocks
+//! need not agree. The leader gives up when it could not renew for two thirds of the Lease's
+//! duration, before another replica may acquire it. (kube-lease-manager goes on leading after a
+//! renewal failed, and kube-leader-election compares the clocks of two machines.)
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, ObjectMeta, PostParams};
 
-use crate::k8s::error::{is_already_exists, is_conflict, is_not_found, words};
+use crate::k8s::error::{is_already_exists, is_conflict, is_not_found, message};
 
 /// Which Lease, and for how long.
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ impl LeaseConfig {
     }
 }
 
-/// Why somebody no longer leads.
+/// Why this replica is no longer the leader.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Lost {
     /// Another holds the Lease.
@@ -58,7 +58,7 @@ pub(crate) enum Lost {
     NotRenewed(Duration, String),
 }
 
-/// Held by the one who leads.
+/// Of the leader.
 pub(crate) struct Leadership {
     api: Api<Lease>,
     config: LeaseConfig,
@@ -96,7 +96,7 @@ pub(crate) async fn acquire(client: Client, config: LeaseConfig, waiting: impl F
                 }
             }
             Err(error) => {
-                let error = words(&error);
+                let error = message(&error);
                 tracing::warn!(
                     lease = config.name,
                     error,
@@ -165,9 +165,9 @@ fn held(stored: Lease, identity: &str) -> Result<Lease, kube::Error> {
     if holder == Some(identity) {
         return Ok(stored);
     }
-    let words =
+    let message =
         format!("it was stored with {holder:?} as its holder, not {identity:?}: an admission controller changes it");
-    Err(kube::Error::Service(words.into()))
+    Err(kube::Error::Service(message.into()))
 }
 
 fn holder(lease: &Lease) -> Option<&str> {
@@ -199,7 +199,7 @@ impl Leadership {
                 Ok(Ok(Ok(()))) => {}
                 Ok(Ok(Err(lost))) => return lost,
                 Ok(Err(error)) => {
-                    problem = words(&error);
+                    problem = message(&error);
                     let left = self.config.deadline().saturating_sub(self.renewed.elapsed());
                     tracing::warn!(
                         lease = self.config.name,
@@ -229,8 +229,8 @@ impl Leadership {
                 self.renewed = sent;
                 Ok(Ok(()))
             }
-            // Somebody has written it: ourselves, where an answer was lost, a person, or the next
-            // leader.
+            // It was written meanwhile: by this replica, where a response was lost, by a person, or
+            // by the next leader.
             Err(error) if is_conflict(&error) || is_not_found(&error) => {
                 let Some(there) = self.api.get_opt(&self.config.name).await? else {
                     return Ok(Err(Lost::Deleted));
@@ -263,7 +263,7 @@ impl Leadership {
     }
 
     async fn give_back(&self) -> Result<(), kube::Error> {
-        // A renewal may have been cut off after it was taken.
+        // A renewal may have been cancelled after it was accepted.
         let Some(mut lease) = self.api.get_opt(&self.config.name).await? else {
             return Ok(());
         };

@@ -80,7 +80,7 @@ impl Requeuer {
 
     fn send(&self, kind: &str, request: Request) {
         if let Some(queue) = self.0.lock().get(kind) {
-            // Nobody listens only while the process ends.
+            // Without a receiver the process is ending.
             let _ = queue.send(request);
         }
     }

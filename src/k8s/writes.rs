@@ -1,5 +1,6 @@
 //! Writes to the API server that it refused, or took and changed: an admission controller is in the
-//! way. They are told, and tried again more and more slowly, whatever requeues the object meanwhile.
+//! way. They are reported, and tried again more and more slowly, whatever requeues the object
+//! meanwhile.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -34,14 +35,14 @@ pub(crate) enum Write {
 
 /// A write that the API server refused, and that is not tried again yet.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{words}")]
+#[error("{message}")]
 pub(crate) struct Refused {
     /// Which.
     pub(crate) write: Write,
     /// The AWSAccount's name, if it is of one.
     pub(crate) account: Option<String>,
     /// What it said.
-    pub(crate) words: String,
+    pub(crate) message: String,
     /// When to try again.
     pub(crate) left: Duration,
     /// Whether it was tried just now.
@@ -80,8 +81,8 @@ fn asked(object: &impl Resource) -> Asked {
     (meta.generation, meta.deletion_timestamp.is_some(), reconcile_at)
 }
 
-struct Held {
-    words: String,
+struct Backoff {
+    message: String,
     failures: u32,
     at: Instant,
     wait: Duration,
@@ -99,11 +100,11 @@ struct Changed {
 
 #[derive(Default)]
 struct State {
-    held: HashMap<(String, Write), Held>,
+    backoff: HashMap<(String, Write), Backoff>,
     changed: HashMap<String, Changed>,
 }
 
-/// What is known of the writes of all objects, by UID; only of those that are in trouble.
+/// What is known of the writes of all objects, by UID; only of those that were refused or changed.
 #[derive(Clone, Default)]
 pub(crate) struct Writes(Arc<Mutex<State>>);
 
@@ -115,16 +116,16 @@ impl Writes {
     /// Whether a write has to wait since it was refused lately.
     pub(crate) fn refused(&self, object: &impl Resource, write: Write) -> Option<Refused> {
         let state = self.lock();
-        let held = state.held.get(&(object.uid().unwrap_or_default(), write))?;
-        let wait = match held.asked == asked(object) {
-            true => held.wait,
-            false => held.wait.min(SHORTEST_WAIT),
+        let backoff = state.backoff.get(&(object.uid().unwrap_or_default(), write))?;
+        let wait = match backoff.asked == asked(object) {
+            true => backoff.wait,
+            false => backoff.wait.min(SHORTEST_WAIT),
         };
-        let left = wait.saturating_sub(held.at.elapsed());
+        let left = wait.saturating_sub(backoff.at.elapsed());
         (!left.is_zero()).then(|| Refused {
             write,
             account: named(object),
-            words: held.words.clone(),
+            message: backoff.message.clone(),
             left,
             is_tried: false,
             is_news: false,
@@ -144,65 +145,65 @@ impl Writes {
             Ok(written) => {
                 let mut state = self.lock();
                 let key = (object.uid().unwrap_or_default(), write);
-                // One that is taken between two that are not is no end of the trouble.
-                if let Some(held) = state.held.get_mut(&key) {
-                    held.wait = Duration::ZERO;
-                    if held.at.elapsed() > OVER_AFTER {
-                        state.held.remove(&key);
+                // One that is accepted between two that are refused does not end the backoff.
+                if let Some(backoff) = state.backoff.get_mut(&key) {
+                    backoff.wait = Duration::ZERO;
+                    if backoff.at.elapsed() > OVER_AFTER {
+                        state.backoff.remove(&key);
                     }
                 }
                 Ok(written)
             }
-            Err(error) => Err(match words(&error) {
-                Some(words) => self.refuse(object, write, most, words, 1).into(),
+            Err(error) => Err(match refusal_message(&error) {
+                Some(message) => self.refuse(object, write, most, message, 1).into(),
                 None => error,
             }),
         }
     }
 
-    /// Makes a write, unless it has to wait: an error where it was refused, or where `amiss` says
-    /// that it is stored otherwise than it was written.
+    /// Makes a write, unless it has to wait: an error where it was refused, or where `mismatch`
+    /// says that it is stored otherwise than it was written.
     pub(crate) async fn acknowledged<T>(
         &self,
         object: &impl Resource,
         write: Write,
         most: Duration,
         making: impl Future<Output = Result<T, kube::Error>>,
-        amiss: impl FnOnce(&T) -> Option<String>,
+        mismatch: impl FnOnce(&T) -> Option<String>,
     ) -> Result<T, kube::Error> {
         if let Some(refused) = self.refused(object, write) {
             return Err(refused.into());
         }
         let ended = making.await;
-        match ended.as_ref().ok().and_then(amiss) {
-            Some(amiss) => {
-                let words = format!("it was accepted, and stored {amiss}: something changes it on the way");
-                Err(self.refuse(object, write, most, words, STORED_OTHERWISE).into())
+        match ended.as_ref().ok().and_then(mismatch) {
+            Some(mismatch) => {
+                let message = format!("it was accepted, and stored {mismatch}: something changes it on the way");
+                Err(self.refuse(object, write, most, message, STORED_OTHERWISE).into())
             }
             None => self.note(object, write, most, ended),
         }
     }
 
-    /// A write was refused, in these words, or stored as something else.
-    fn refuse(&self, object: &impl Resource, write: Write, most: Duration, words: String, times: u32) -> Refused {
+    /// A write was refused, with this message, or stored as something else.
+    fn refuse(&self, object: &impl Resource, write: Write, most: Duration, message: String, times: u32) -> Refused {
         let mut state = self.lock();
         let key = (object.uid().unwrap_or_default(), write);
-        let before = state.held.get(&key);
+        let before = state.backoff.get(&key);
         let failures = before.map_or(0, |before| before.failures).saturating_add(1);
-        let is_news = before.is_none_or(|before| before.words != words);
+        let is_news = before.is_none_or(|before| before.message != message);
         let wait = wait(failures, most) * times;
-        let held = Held {
-            words: words.clone(),
+        let backoff = Backoff {
+            message: message.clone(),
             failures,
             at: Instant::now(),
             wait,
             asked: asked(object),
         };
-        state.held.insert(key, held);
+        state.backoff.insert(key, backoff);
         Refused {
             write,
             account: named(object),
-            words,
+            message,
             left: wait,
             is_tried: true,
             is_news,
@@ -265,17 +266,17 @@ impl Writes {
         let mut state = self.lock();
         state.changed.remove(&uid);
         for write in [Write::Finalizer, Write::Status] {
-            state.held.remove(&(uid.clone(), write));
+            state.backoff.remove(&(uid.clone(), write));
         }
     }
 }
 
 /// What the API server said where it refused a write, whatever the code; none where it did not: the
-/// object has changed or is gone, or nobody answered.
-pub(crate) fn words(error: &kube::Error) -> Option<String> {
+/// object has changed or is gone, or there was no answer.
+fn refusal_message(error: &kube::Error) -> Option<String> {
     match error {
         kube::Error::Api(status) if matches!(status.code, 404 | 409) => None,
-        kube::Error::Api(_) => Some(error::words(error)),
+        kube::Error::Api(_) => Some(error::message(error)),
         _ => None,
     }
 }
@@ -334,11 +335,11 @@ mod tests {
     #[test]
     fn any_code_is_a_refusal_but_those_of_an_object_that_changed_or_is_gone() {
         for code in [400, 401, 403, 413, 422, 429, 500, 503, 504] {
-            assert_eq!(words(&refusal(code, "no")).as_deref(), Some("no"), "{code}");
+            assert_eq!(refusal_message(&refusal(code, "no")).as_deref(), Some("no"), "{code}");
         }
-        assert_eq!(words(&refusal(500, "")).as_deref(), Some("HTTP 500"));
+        assert_eq!(refusal_message(&refusal(500, "")).as_deref(), Some("HTTP 500"));
         for code in [404, 409] {
-            assert_eq!(words(&refusal(code, "no")), None, "{code}");
+            assert_eq!(refusal_message(&refusal(code, "no")), None, "{code}");
         }
     }
 
@@ -364,19 +365,19 @@ mod tests {
     #[test]
     fn a_refusal_holds_until_its_time_or_a_success_and_is_news_once() {
         let writes = Writes::default();
-        let refuse = |words: &str| {
-            let ended: Result<(), _> = Err(refusal(400, words));
+        let refuse = |message: &str| {
+            let ended: Result<(), _> = Err(refusal(400, message));
             writes
                 .note(&object(1), Write::Status, MOST, ended)
                 .expect_err("refused")
         };
         assert_eq!(writes.refused(&object(1), Write::Status), None);
-        for words in ["no", "no", "no"] {
-            assert_eq!(refuse(words).to_string(), refuse(words).to_string());
+        for message in ["no", "no", "no"] {
+            assert_eq!(refuse(message).to_string(), refuse(message).to_string());
         }
-        let held = writes.refused(&object(1), Write::Status).expect("held");
-        assert_eq!(held.words, "no");
-        assert!(held.left > SHORTEST_WAIT, "{:?}", held.left);
+        let refused = writes.refused(&object(1), Write::Status).expect("refused");
+        assert_eq!(refused.message, "no");
+        assert!(refused.left > SHORTEST_WAIT, "{:?}", refused.left);
         assert!(
             !writes
                 .refuse(&object(1), Write::Status, MOST, "no".to_owned(), 1)
@@ -389,7 +390,7 @@ mod tests {
         );
         assert_eq!(writes.refused(&object(1), Write::Finalizer), None);
         // Whoever edits it need not wait so long.
-        let edited = writes.refused(&object(2), Write::Status).expect("held");
+        let edited = writes.refused(&object(2), Write::Status).expect("refused");
         assert!(edited.left <= SHORTEST_WAIT, "{:?}", edited.left);
         writes.note(&object(1), Write::Status, MOST, Ok(())).expect("written");
         assert_eq!(writes.refused(&object(1), Write::Status), None);

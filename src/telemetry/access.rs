@@ -23,14 +23,14 @@ const REFUSED_FOR: Duration = Duration::from_secs(10);
 const REMEMBERED: u64 = 256;
 /// So many tokens are asked about at once: made-up ones cost the API server no more than this.
 const ASKED_AT_ONCE: usize = 2;
-/// An answer that takes longer is none; waiting for one's turn counts.
+/// An answer that takes longer is none; waiting in the queue counts.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(8);
 /// That the API server cannot be asked is logged this often.
 const LOGGED_EVERY: Duration = Duration::from_secs(60);
 /// What is asked for.
 const PATH: &str = "/metrics";
 
-/// Why somebody may not read the metrics.
+/// Why a client may not read the metrics.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
     /// There is no bearer token.
@@ -60,7 +60,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// A token as the caches know it: nobody finds it in the process's memory.
+/// A token as the caches know it: the token itself is not kept in memory.
 type Fingerprint = [u8; 32];
 
 /// Asks the API server, and remembers its answers for a while.
@@ -99,7 +99,7 @@ impl Access {
         }
         let asked = async {
             let _turn = self.asking.acquire().await;
-            // Somebody may have asked the same while this waited.
+            // The same may have been asked while this waited.
             match self.known(&fingerprint).await {
                 Some(known) => Ok(known),
                 None => self.ask(token).await,

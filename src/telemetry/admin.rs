@@ -1,7 +1,7 @@
 //! The HTTP server for whoever looks after the process, on loopback unless told otherwise: `GET`
 //! and `PUT /log-level`.
 //!
-//! It asks nobody for a name. `kubectl port-forward` leads to it, so that whoever may forward ports
+//! It has no authentication. `kubectl port-forward` leads to it, so that whoever may forward ports
 //! of the pod may use it.
 
 use std::io;

@@ -1,5 +1,5 @@
 //! Serves `/healthz` and `/readyz` for the kubelet: on a port of their own, so that no scrape keeps
-//! a probe waiting, and open to everybody.
+//! a probe waiting, and without authentication.
 
 use std::io;
 use std::sync::Arc;

@@ -49,7 +49,7 @@ pub(super) const OTHER_REGION: &str = "other";
 pub(crate) enum Outcome {
     /// It did what could be done now, which may have been to say what is wrong.
     Ok,
-    /// Somebody else had changed the object meanwhile.
+    /// The object had changed meanwhile.
     Conflict,
     /// The API server refused, or failed.
     Error,

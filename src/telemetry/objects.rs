@@ -295,7 +295,7 @@ impl Collector for ObjectSeries {
 }
 
 /// The account that counts an endpoint as its own: the one it is bound to, or else the one that it
-/// names, if there is such an AWSAccount: anybody can write down a name.
+/// names, if there is such an AWSAccount: any name can be in a status.
 fn account_of(endpoint: &Watched<VPCEndpoint>, accounts: &BTreeSet<&str>) -> String {
     let bound = endpoint.status.account.as_ref().map(|account| account.name.clone());
     let named = || {

@@ -87,7 +87,7 @@ async fn converse(stream: TcpStream, tls: Option<TlsAcceptor>, routes: Router, o
             }
         }
     };
-    // What goes wrong on a connection concerns nobody but its other end, which notices.
+    // What fails on a connection concerns only its other end, which notices.
     let _ = timeout(HEADERS_WITHIN * 2 + ANSWERED_WITHIN, conversation).await;
 }
 
@@ -123,7 +123,7 @@ struct Connection {
     task: Option<AbortHandle>,
 }
 
-/// A place among the connections, until it is dropped.
+/// One of the connections, until it is dropped.
 struct Open {
     id: u64,
     answering: Arc<AtomicBool>,
@@ -135,7 +135,7 @@ impl Connections {
         work(&mut self.0.lock())
     }
 
-    /// A place for a connection from `peer`, if there is room or another has to give way.
+    /// Opens a connection from `peer`, if there are not too many or another is closed for it.
     fn open(&self, peer: IpAddr) -> Option<Open> {
         let answering = Arc::new(AtomicBool::new(false));
         self.with(|table| {
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_free_again_once_its_connection_has_ended() {
+    fn a_connection_that_has_ended_makes_room_for_another() {
         let connections = Connections::default();
         let mut opened = full_of(&connections, peer(1), true);
         assert!(connections.open(peer(1)).is_none());

@@ -1,5 +1,5 @@
 //! The certificate that /metrics is served with: one that is mounted, read again when it changes;
-//! or one that is made at each start and that nobody vouches for, which keeps tokens from those who
+//! or one that is made at each start and that no CA signed, which keeps tokens from those who
 //! listen on the network.
 
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ const READ_EVERY: Duration = Duration::from_secs(30);
 /// The files of a Secret of type `kubernetes.io/tls`.
 const CERTIFICATE: &str = "tls.crt";
 const KEY: &str = "tls.key";
-/// Whom a certificate of our own names; nobody checks it.
+/// The subject of a self-signed certificate; it is not verified.
 const NAME: &str = "vpce-operator";
 
 /// Accepts TLS with the certificate of this folder, or with one of our own making. The folder is read again for as long as the process runs.
@@ -45,8 +45,8 @@ pub(crate) fn acceptor(folder: Option<PathBuf>) -> anyhow::Result<TlsAcceptor> {
         .with_no_client_auth()
         .with_cert_resolver(current);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // Each connection carries one request, from somebody who comes again in half a minute: nothing
-    // is kept for them.
+    // Each connection carries one request, from a client that connects again in half a minute:
+    // nothing is kept for them.
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(TlsAcceptor::from(Arc::new(config)))

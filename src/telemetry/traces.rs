@@ -4,7 +4,7 @@
 //! The variables are OpenTelemetry's own: `OTEL_EXPORTER_OTLP_ENDPOINT` or
 //! `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` switches traces on, `OTEL_TRACES_SAMPLER` chooses which are
 //! sent, `OTEL_BSP_*` how they are batched. Spans wait in a queue of bounded length for a thread of
-//! their own: a collector that is slow or gone costs spans, and holds nobody.
+//! their own: a collector that is slow or gone costs spans, and delays nothing.
 
 use std::env::{self, VarError};
 use std::fmt;

@@ -15,7 +15,7 @@ struct Bound {
     /// CEL: whether the spec says the same, in whatever spelling.
     is_same: &'static str,
     /// For people: where the status has it.
-    place: &'static str,
+    status_field: &'static str,
     /// Whether it may be left out, which means what the status says.
     optional: bool,
 }
@@ -26,7 +26,7 @@ const FIELDS: [Bound; 4] = [
         is_known: "has(self.status.network)",
         value: "self.status.network.vpc_id",
         is_same: "self.spec.vpc_id == self.status.network.vpc_id",
-        place: "status.network.vpc_id",
+        status_field: "status.network.vpc_id",
         optional: false,
     },
     Bound {
@@ -37,7 +37,7 @@ const FIELDS: [Bound; 4] = [
         is_same: "(self.spec.vpc_endpoint_service_id == self.status.vpc_endpoint_service_id || \
                   (self.spec.vpc_endpoint_service_id.startsWith('vpce-svc-') && \
                   self.status.vpc_endpoint_service_id.endsWith('.' + self.spec.vpc_endpoint_service_id)))",
-        place: "status.vpc_endpoint_service_id",
+        status_field: "status.vpc_endpoint_service_id",
         optional: false,
     },
     Bound {
@@ -45,7 +45,7 @@ const FIELDS: [Bound; 4] = [
         is_known: "has(self.status.region)",
         value: "self.status.region",
         is_same: "self.spec.region == self.status.region",
-        place: "status.region",
+        status_field: "status.region",
         optional: true,
     },
     Bound {
@@ -53,7 +53,7 @@ const FIELDS: [Bound; 4] = [
         is_known: "has(self.status.account)",
         value: "self.status.account.name",
         is_same: "self.spec.account == self.status.account.name",
-        place: "status.account.name",
+        status_field: "status.account.name",
         optional: true,
     },
 ];
@@ -65,7 +65,7 @@ impl Bound {
             is_known,
             value,
             is_same,
-            place,
+            status_field,
             optional,
         } = self;
         let or_leave_out = if *optional { ", or leave it out" } else { "" };
@@ -75,7 +75,7 @@ impl Bound {
              (has(oldSelf.spec.{field}) && self.spec.{field} == oldSelf.spec.{field}) || ({is_known} && {is_same})"
         );
         let message = format!(
-            "{field} cannot change once status.vpc_endpoint_id is there, since AWS fixes it when it creates an endpoint: keep what {place} \
+            "{field} cannot change once status.vpc_endpoint_id is there, since AWS fixes it when it creates an endpoint: keep what {status_field} \
              says{or_leave_out}; {another}"
         );
         let expression = format!(

@@ -22,7 +22,7 @@ const LONGEST_VALUE: usize = 128;
 /// So many finalizers are kept, and behind them only those that are read. Of an object that has as many, the list may not be complete.
 pub const MOST_FINALIZERS: usize = 16;
 
-/// Metadata as the API server sends it, without what nobody reads.
+/// Metadata as the API server sends it, without what is not read.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Lean {

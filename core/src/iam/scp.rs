@@ -7,9 +7,9 @@ use crate::tags;
 /// The tag keys that the operator sets under its prefix.
 const KEYS: [&str; 5] = [tags::CLUSTER, tags::NAMESPACE, tags::NAME, tags::UID, tags::RETAINED];
 
-/// What nobody in an AWS account may do with the operator's tags, but for these roles: set them, on
-/// what is there or is being made, or take them away. AWS takes it for an organization, a unit of
-/// it or an account.
+/// Denies all but these roles in an AWS account to set the operator's tags, on what exists or is
+/// being created, and to remove them. It can be attached to an organization, an organizational unit
+/// or an account.
 ///
 /// # Errors
 /// When no role is named, or the policy would be longer than AWS takes.

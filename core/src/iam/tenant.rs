@@ -275,8 +275,8 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
 }
 
 /// What the Service Authorization Reference lists as CreateVpcEndpoint's dependent action, which
-/// EC2 calls in the role's name where private DNS is on. The zone is AWS's own, and nobody knows
-/// its id before. No `aws:RequestedRegion` holds for it: Route 53 is called in one region of a
+/// EC2 calls in the role's name where private DNS is on. The zone is AWS's own, and its id is not
+/// known before. No `aws:RequestedRegion` holds for it: Route 53 is called in one region of a
 /// partition, wherever the VPC is.
 fn associate(role: &RoleArn, regions: Option<&[String]>, vpcs: Option<&[String]>) -> Statement {
     let statement = Statement::on(
@@ -569,7 +569,7 @@ mod tests {
             ..trust()
         };
         let both = statements(&tenant_trust(&role(), &sending).expect("a policy"));
-        // It can be turned on and off again without anybody being locked out.
+        // It can be turned on and off again without locking a user out.
         assert_eq!(
             both[..1],
             statements(&tenant_trust(&role(), &trust()).expect("a policy"))[..]

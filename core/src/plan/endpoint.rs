@@ -1,4 +1,4 @@
-//! The endpoint: made, changed in place, told of.
+//! Plans the endpoint: created, modified, and how it stands.
 
 use std::collections::BTreeSet;
 

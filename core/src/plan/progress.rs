@@ -23,7 +23,7 @@ pub enum Part {
 
 /// Why a step of a plan is not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Undone {
+pub enum UnfinishedReason {
     /// It was refused, and would be refused again.
     Refused,
     /// It will be done in a moment: it waits for a token, or failed in passing.
@@ -36,7 +36,7 @@ pub struct UnfinishedStep<'p> {
     /// Which.
     pub step: &'p Step,
     /// Why.
-    pub undone: Undone,
+    pub reason: UnfinishedReason,
     /// What the condition of its part says meanwhile, where it differs from what was planned.
     pub finding: Option<Finding>,
 }
@@ -50,14 +50,14 @@ pub struct Progress<'p> {
 
 impl<'p> Progress<'p> {
     /// Why a step has to wait for an earlier one that is not done; none: it can be carried out.
-    pub fn waits(&self, step: &Step) -> Option<Undone> {
-        let blocks = |other: &&UnfinishedStep<'_>| step.waits_for(other.step, other.undone);
-        self.unfinished.iter().find(blocks).map(|other| other.undone)
+    pub fn waits(&self, step: &Step) -> Option<UnfinishedReason> {
+        let blocks = |other: &&UnfinishedStep<'_>| step.waits_for(other.step, other.reason);
+        self.unfinished.iter().find(blocks).map(|other| other.reason)
     }
 
     /// Notes a step that is not done.
-    pub fn add(&mut self, step: &'p Step, undone: Undone, finding: Option<Finding>) {
-        self.unfinished.push(UnfinishedStep { step, undone, finding });
+    pub fn add(&mut self, step: &'p Step, reason: UnfinishedReason, finding: Option<Finding>) {
+        self.unfinished.push(UnfinishedStep { step, reason, finding });
     }
 
     /// Reports what is unfinished, in place of what was planned. What is refused comes before what
@@ -68,17 +68,19 @@ impl<'p> Progress<'p> {
             (&[Part::Service][..], &mut plan.service),
         ] {
             let of_part = |unfinished: &&UnfinishedStep<'_>| parts.contains(&unfinished.step.part());
-            let mut told: Vec<(Undone, &Finding)> = self
+            let mut told: Vec<(UnfinishedReason, &Finding)> = self
                 .unfinished
                 .iter()
                 .filter(of_part)
-                .filter_map(|step| Some((step.undone, step.finding.as_ref()?)))
+                .filter_map(|step| Some((step.reason, step.finding.as_ref()?)))
                 .collect();
-            told.sort_by_key(|(undone, finding)| (!finding.reason.policy().stalled, *undone == Undone::Postponed));
+            told.sort_by_key(|(reason, finding)| {
+                (!finding.reason.policy().stalled, *reason == UnfinishedReason::Postponed)
+            });
             if let Some((_, first)) = told.first() {
                 let mut messages: Vec<&str> = Vec::new();
                 // What only waits for a token is no news beside what was refused.
-                let news = |(_, finding): &&(Undone, &Finding)| {
+                let news = |(_, finding): &&(UnfinishedReason, &Finding)| {
                     finding.reason != Reason::RateLimited || first.reason == Reason::RateLimited
                 };
                 for (_, finding) in told.iter().filter(news) {
@@ -113,16 +115,16 @@ impl Step {
     }
 
     /// Whether it must not be carried out while an earlier step of its plan is not done.
-    pub fn waits_for(&self, earlier: &Step, undone: Undone) -> bool {
+    pub fn waits_for(&self, earlier: &Step, reason: UnfinishedReason) -> bool {
         match (self, earlier) {
-            // What is allowed before and after stays allowed in between; but what AWS does not let
-            // in is no reason to leave open what is to be closed.
+            // What is allowed before and after stays allowed in between; but a rule that AWS
+            // refuses is no reason to keep one that is to be revoked.
             (Step::Revoke(id, direction, _), Step::Authorize(other, way, _)) => {
-                undone == Undone::Postponed && (id, direction) == (other, way)
+                reason == UnfinishedReason::Postponed && (id, direction) == (other, way)
             }
-            // Where there was no room for both.
+            // Where the quota has no room for both.
             (Step::Authorize(id, direction, _), Step::Revoke(other, way, _)) => (id, direction) == (other, way),
-            // The group that takes the place of others lets in whom they let in.
+            // The group that replaces others allows what they allow.
             (
                 Step::ModifyEndpoint {
                     change: AttachmentChange::Interface(change),
@@ -132,11 +134,11 @@ impl Step {
             ) => change.add_groups.contains(group) && !change.remove_groups.is_empty(),
             // AWS changes one thing of an endpoint at a time.
             (Step::ModifyEndpoint { id, .. }, Step::ModifyEndpoint { id: other, .. }) => {
-                undone == Undone::Postponed && id == other
+                reason == UnfinishedReason::Postponed && id == other
             }
             // The mark first: what carries neither mark nor owner is lost.
             (Step::Untag(id, _), Step::Tag(other, _)) => id == other,
-            // One of another name serves until the one that is wanted takes its place.
+            // One of another name is used until the one that is wanted replaces it.
             (Step::DeleteService(_), Step::PublishService { .. }) => true,
             _ => false,
         }
@@ -225,9 +227,9 @@ impl Fallbacks {
 
     /// Learns that a step waits for one that was refused. True: planned again, the rest of it can be
     /// done.
-    pub fn learn_of_wait(&mut self, waiting: &Step, undone: Undone) -> bool {
+    pub fn learn_of_wait(&mut self, waiting: &Step, reason: UnfinishedReason) -> bool {
         let before = *self;
-        self.parts_apart |= undone == Undone::Refused && waiting.has_parts();
+        self.parts_apart |= reason == UnfinishedReason::Refused && waiting.has_parts();
         *self != before
     }
 }

@@ -13,7 +13,7 @@ pub(super) fn plan_service(owner: &Owner, desired: &Desired, observed: &Observed
         Some(wanted) => plan_publication(owner, desired, wanted, observed, steps),
         None => Finding::good(Reason::NotRequested, "spec.service.type is None"),
     };
-    // One of another name serves until the one that is wanted takes its place.
+    // One of another name is used until the one that is wanted replaces it.
     for service in observed.services.iter().filter(|service| service.ours && finding.ok) {
         if wanted.is_none_or(|wanted| wanted.name != service.name) {
             steps.push(Step::DeleteService(service.name.clone()));

@@ -12,7 +12,9 @@ use vpce_core::conditions::{Finding, Reason, reason_of};
 use vpce_core::desired::{Desired, Groups};
 use vpce_core::error::{Class, classify};
 use vpce_core::observed::{Lookup, Observed, ObservedEndpoint, ObservedGroup, State};
-use vpce_core::plan::{Fallbacks, Part, Plan, PlanContext, Progress, ResourceId, Step, Undone, plan, plan_deletion};
+use vpce_core::plan::{
+    Fallbacks, Part, Plan, PlanContext, Progress, ResourceId, Step, UnfinishedReason, plan, plan_deletion,
+};
 use vpce_core::rules::{self, Direction};
 use vpce_core::tags::{self, Claim};
 
@@ -132,9 +134,9 @@ fn carry_out(world: &mut World, refused: &Refused, planned: impl Fn(&Observed, F
         let mut progress = Progress::default();
         let mut done = 0;
         for step in &plan.steps {
-            if let Some(undone) = progress.waits(step) {
-                fallbacks.learn_of_wait(step, undone);
-                progress.add(step, undone, None);
+            if let Some(reason) = progress.waits(step) {
+                fallbacks.learn_of_wait(step, reason);
+                progress.add(step, reason, None);
                 continue;
             }
             let of_it = things(step).into_iter().find_map(|thing| refused.get(&thing).copied());
@@ -152,14 +154,14 @@ fn carry_out(world: &mut World, refused: &Refused, planned: impl Fn(&Observed, F
             };
             let class = classify(code, Some(400));
             if fallbacks.learn(&plan.steps, step, code, class) {
-                progress.add(step, Undone::Postponed, None);
+                progress.add(step, UnfinishedReason::Postponed, None);
             } else {
-                let undone = match class {
-                    Class::Conflict => Undone::Postponed,
-                    _ => Undone::Refused,
+                let reason = match class {
+                    Class::Conflict => UnfinishedReason::Postponed,
+                    _ => UnfinishedReason::Refused,
                 };
                 let finding = Finding::bad(reason_of(class), format!("{code}: {step}"));
-                progress.add(step, undone, Some(finding));
+                progress.add(step, reason, Some(finding));
             }
         }
         let moved = world.tick();
@@ -424,9 +426,13 @@ fn a_refusal_is_told_in_the_words_of_all_that_were_refused_and_who_has_to_act_co
     ];
     let mut progress = Progress::default();
     let said = |class, words: &str| Some(Finding::bad(reason_of(class), words));
-    progress.add(&steps[0], Undone::Postponed, said(Class::Conflict, "in the way"));
-    progress.add(&steps[1], Undone::Refused, said(Class::Invalid, "wrong"));
-    progress.add(&steps[2], Undone::Postponed, None);
+    progress.add(
+        &steps[0],
+        UnfinishedReason::Postponed,
+        said(Class::Conflict, "in the way"),
+    );
+    progress.add(&steps[1], UnfinishedReason::Refused, said(Class::Invalid, "wrong"));
+    progress.add(&steps[2], UnfinishedReason::Postponed, None);
     let mut plan = plan_deletion(&owner(), &crate::observations::nothing(), Ok(DeletionPolicy::Delete));
     let service = plan.service.clone();
     progress.report(&mut plan);

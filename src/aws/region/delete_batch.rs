@@ -1,4 +1,5 @@
-//! Endpoints that leave together: deletes gather for a moment and go in one DeleteVpcEndpoints.
+//! Deletes endpoints in batches: deletes are collected for a moment and sent in one
+//! DeleteVpcEndpoints.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -231,7 +232,7 @@ fn finish(
             Some(error) if error.class != Class::NotFound => {
                 region.deletes.with(|queue| queue.refused.insert(id.clone(), error));
             }
-            // Not found: somebody else deleted it, which the next read confirms.
+            // Not found: it was deleted already, which the next read confirms.
             _ => {
                 tracing::info!(
                     namespace = object.namespace, name = object.name, account,

@@ -212,7 +212,7 @@ impl AccountRegion {
         self.confirm_pause(ec2).await
     }
 
-    /// Takes in what a read found. In the same moment, before anybody acts on it, creation is
+    /// Takes in what a read found. In the same moment, before a reconcile acts on it, creation is
     /// paused if many have vanished.
     pub(super) fn take_in<T>(&self, take_in: impl FnOnce(&mut Snapshot) -> T) -> T {
         let known = (self.settings.known)(&self.key);
@@ -285,7 +285,7 @@ impl AccountRegion {
             .await
     }
 
-    /// Reads groups that may be anybody's; they do not become part of the snapshot.
+    /// Reads groups of any owner; they do not become part of the snapshot.
     pub(crate) async fn read_groups(&self, ec2: &Ec2, ids: &[GroupId]) -> Result<Vec<ObservedGroup>, RefreshError> {
         let mut all = Vec::new();
         for ids in ids.chunks(FILTER_VALUES) {

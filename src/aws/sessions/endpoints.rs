@@ -1,4 +1,4 @@
-//! Which hosts a pool calls where nobody names an endpoint: those of the region, in its partition.
+//! Which hosts a pool calls where no endpoint is configured: those of the region, in its partition.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -48,7 +48,7 @@ const MOST_CLIENTS: usize = 64;
 /// A session in one AWS account, for as long as it can be renewed.
 pub(crate) struct Session {
     role: SessionKey,
-    held: Arc<Held>,
+    credentials: Arc<CurrentCredentials>,
     config: SdkConfig,
     clients: RwLock<HashMap<String, aws_sdk_ec2::Client>>,
 }
@@ -64,18 +64,18 @@ impl fmt::Debug for Session {
 
 impl Session {
     pub(super) fn new(role: SessionKey, opened: Opened, sts: &Sts) -> Self {
-        let held = Arc::new(Held {
+        let credentials = Arc::new(CurrentCredentials {
             role: role.role_arn.to_string(),
             current: RwLock::new(Current {
                 opened,
                 since: SystemTime::now(),
-                trouble: None,
+                renewal_error: None,
             }),
         });
         Session {
-            config: sts.ec2_config(SharedCredentialsProvider::new(Signer(held.clone()))),
+            config: sts.ec2_config(SharedCredentialsProvider::new(Signer(credentials.clone()))),
             role,
-            held,
+            credentials,
             clients: RwLock::default(),
         }
     }
@@ -113,28 +113,28 @@ impl Session {
 
     /// When the current credentials expire.
     pub(crate) fn expires_at(&self) -> SystemTime {
-        self.held.read(|current| current.opened.expires)
+        self.credentials.read(|current| current.opened.expires)
     }
 
     /// Whether STS gave a shorter session than was asked for, since the operator's own identity is
     /// an assumed role.
     pub(crate) fn is_clamped(&self) -> bool {
-        self.held.read(|current| current.opened.clamped)
+        self.credentials.read(|current| current.opened.clamped)
     }
 
     /// Why the last try to renew the session failed, while it still lives.
     #[cfg(test)]
-    pub(super) fn renewal_trouble(&self) -> Option<Refusal> {
-        self.held.read(|current| current.trouble.clone())
+    pub(super) fn renewal_error(&self) -> Option<Refusal> {
+        self.credentials.read(|current| current.renewal_error.clone())
     }
 
     pub(super) fn is_usable(&self) -> bool {
-        self.held.is_usable()
+        self.credentials.is_usable()
     }
 }
 
 /// The credentials of a session, replaced when it is renewed.
-struct Held {
+struct CurrentCredentials {
     role: String,
     current: RwLock<Current>,
 }
@@ -142,10 +142,10 @@ struct Held {
 struct Current {
     opened: Opened,
     since: SystemTime,
-    trouble: Option<Refusal>,
+    renewal_error: Option<Refusal>,
 }
 
-impl Held {
+impl CurrentCredentials {
     fn read<T>(&self, look: impl FnOnce(&Current) -> T) -> T {
         look(&self.current.read())
     }
@@ -171,7 +171,7 @@ impl Held {
 
 /// Signs with the credentials that a session has at the moment. The SDK's cache of identities is
 /// off over this: it holds 64 and then throws out any.
-struct Signer(Arc<Held>);
+struct Signer(Arc<CurrentCredentials>);
 
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -192,7 +192,7 @@ fn credentials_of(current: &Current) -> Result<Credentials, CredentialsError> {
     if SystemTime::now() < current.opened.expires {
         return Ok(current.opened.credentials.clone());
     }
-    let why = match &current.trouble {
+    let why = match &current.renewal_error {
         Some(refusal) => format!("the session expired and could not be renewed: {refusal}"),
         None => "the session expired before it was renewed".to_owned(),
     };
@@ -213,8 +213,8 @@ impl Renewal {
         refused_retry: Duration,
     ) -> Self {
         let role = session.role.clone();
-        let held = session.held.clone();
-        let task = tokio::spawn(renew(role, held, sts, renewals, refused_retry)).abort_handle();
+        let credentials = session.credentials.clone();
+        let task = tokio::spawn(renew(role, credentials, sts, renewals, refused_retry)).abort_handle();
         Renewal { session, task }
     }
 
@@ -236,10 +236,16 @@ impl Drop for Renewal {
 
 /// Renews until the session has expired, which only happens where STS refuses to renew it; then it
 /// is for the pool to open another.
-async fn renew(role: SessionKey, held: Arc<Held>, sts: Arc<Sts>, renewals: Arc<Semaphore>, refused_retry: Duration) {
+async fn renew(
+    role: SessionKey,
+    credentials: Arc<CurrentCredentials>,
+    sts: Arc<Sts>,
+    renewals: Arc<Semaphore>,
+    refused_retry: Duration,
+) {
     let mut failures = 0;
-    sleep_until(held.renewal_time()).await;
-    while held.is_usable() {
+    sleep_until(credentials.renewal_time()).await;
+    while credentials.is_usable() {
         let answer = {
             let Ok(_permit) = renewals.acquire().await else {
                 return;
@@ -249,11 +255,11 @@ async fn renew(role: SessionKey, held: Arc<Held>, sts: Arc<Sts>, renewals: Arc<S
         match answer {
             Ok(opened) => {
                 failures = 0;
-                held.change(|current| {
+                credentials.change(|current| {
                     *current = Current {
                         opened,
                         since: SystemTime::now(),
-                        trouble: None,
+                        renewal_error: None,
                     };
                 });
                 tracing::info!(
@@ -261,7 +267,7 @@ async fn renew(role: SessionKey, held: Arc<Held>, sts: Arc<Sts>, renewals: Arc<S
                     account_id = role.role_arn.account().as_str(),
                     "renewed a session"
                 );
-                sleep_until(held.renewal_time()).await;
+                sleep_until(credentials.renewal_time()).await;
             }
             Err(failure) => {
                 failures += 1;
@@ -272,7 +278,7 @@ async fn renew(role: SessionKey, held: Arc<Held>, sts: Arc<Sts>, renewals: Arc<S
                     error = %refusal,
                     "could not renew a session"
                 );
-                held.change(|current| current.trouble = Some(refusal));
+                credentials.change(|current| current.renewal_error = Some(refusal));
                 tokio::time::sleep(retry_wait(refused_retry, failures)).await;
             }
         }

@@ -242,7 +242,7 @@ async fn a_session_that_cannot_be_renewed_serves_until_it_expires() {
     assert!(wait_for_assumes(&sts, 2, Duration::from_secs(5)).await >= 2);
     tokio::time::sleep(Duration::from_millis(200)).await;
     sessions.get(&role()).await.expect("not expired yet");
-    assert!(matches!(session.renewal_trouble(), Some(Refusal::Denied { .. })));
+    assert!(matches!(session.renewal_error(), Some(Refusal::Denied { .. })));
 
     let left = session.expires_at().duration_since(SystemTime::now());
     tokio::time::sleep(left.unwrap_or_default()).await;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use kube::ResourceExt;
 use vpce_core::api::RECONCILE_AT;
 use vpce_core::conditions::Finding;
-use vpce_core::plan::{Part, Step, Undone};
+use vpce_core::plan::{Part, Step, UnfinishedReason};
 
 use crate::backoff::{doubled, jitter};
 use crate::k8s::caches::Endpoint;
@@ -65,7 +65,7 @@ pub(crate) struct Refusal {
     /// What the condition says until it is answered otherwise.
     pub finding: Option<Finding>,
     /// Whether it would be refused again.
-    pub undone: Undone,
+    pub reason: UnfinishedReason,
     /// In a row.
     failures: u32,
     kind: Wait,
@@ -194,7 +194,7 @@ impl Waits {
     pub(crate) fn refused(
         &mut self,
         tried: Tried,
-        undone: Undone,
+        reason: UnfinishedReason,
         finding: Option<Finding>,
         most: Duration,
         kind: Wait,
@@ -211,7 +211,7 @@ impl Waits {
         let refusal = Refusal {
             kind,
             finding,
-            undone,
+            reason,
             failures,
             not_before: now + wait,
         };

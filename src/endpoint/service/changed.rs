@@ -7,7 +7,8 @@ use vpce_core::observed::{ObservedService, ServiceContent};
 
 use crate::k8s::writes::wait;
 
-/// Corrections of one Service, for the same, in [`WINDOW`]; more of them only fight somebody.
+/// Corrections of one Service, for the same, in [`WINDOW`]; more of them only fight another
+/// controller.
 const MOST_CORRECTIONS: usize = 3;
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -22,18 +23,18 @@ pub(crate) struct Changed {
 }
 
 impl Changed {
-    /// The Service as it is seen: of what the cache shows, what it was written as is told. What has
-    /// lost our label the cache does not show.
-    pub(super) fn seen(&self, cached: Option<ObservedService>) -> Option<ObservedService> {
+    /// The Service as it is observed: as the cache has it, with what was written while that is left
+    /// as it is. The cache has none that lost our label.
+    pub(super) fn observed(&self, cached: Option<ObservedService>) -> Option<ObservedService> {
         let holds = Instant::now() < self.until;
         match cached {
-            None if holds && !self.found.labelled => Some(self.told()),
-            Some(cached) if holds && cached == self.found => Some(self.told()),
+            None if holds && !self.found.labelled => Some(self.with_written()),
+            Some(cached) if holds && cached == self.found => Some(self.with_written()),
             cached => cached,
         }
     }
 
-    fn told(&self) -> ObservedService {
+    fn with_written(&self) -> ObservedService {
         ObservedService {
             written_as: Some(self.written.clone()),
             ..self.found.clone()
@@ -55,7 +56,7 @@ pub(crate) struct Corrections {
 }
 
 impl Corrections {
-    fn about(&mut self, written: &ServiceContent) {
+    fn start(&mut self, written: &ServiceContent) {
         if self.written.as_ref() != Some(written) {
             *self = Self {
                 written: Some(written.clone()),
@@ -67,12 +68,12 @@ impl Corrections {
     /// Whether a Service that is there may be corrected; otherwise it is left as it is found for a
     /// while.
     pub(crate) fn may_correct(&mut self, written: &ServiceContent, found: Option<ObservedService>) -> bool {
-        self.about(written);
+        self.start(written);
         self.lately.retain(|at| at.elapsed() < WINDOW);
         match (self.lately.first(), found) {
             (Some(first), Some(found)) if self.lately.len() >= MOST_CORRECTIONS => {
                 let until = *first + WINDOW;
-                self.leave(found, until);
+                self.leave_unchanged(found, until);
                 false
             }
             _ => {
@@ -85,7 +86,7 @@ impl Corrections {
     /// Takes note of what a write was stored as. The first time that it does not hold it is
     /// corrected, then it is left as it is for a while, which grows up to `most`.
     pub(crate) fn stored(&mut self, written: &ServiceContent, found: ObservedService, most: Duration) {
-        self.about(written);
+        self.start(written);
         if found.differences(written).is_empty() {
             self.failures = 0;
             self.changed = None;
@@ -95,23 +96,23 @@ impl Corrections {
         if self.failures > 1 {
             // The wait after a first refusal is too short for what is known to be changed.
             let until = Instant::now() + wait(self.failures, most);
-            self.leave(found, until);
+            self.leave_unchanged(found, until);
         }
     }
 
     /// Whether a Service of this name was left as it is found, and is not gone since.
-    pub(crate) fn left(&self, name: &str) -> bool {
+    pub(crate) fn is_left(&self, name: &str) -> bool {
         self.changed.as_ref().is_some_and(|changed| changed.found.name == name)
     }
 
-    /// A Service of this name is gone.
-    pub(crate) fn gone(&mut self, name: &str) {
-        if self.left(name) {
+    /// A Service of this name was deleted.
+    pub(crate) fn deleted(&mut self, name: &str) {
+        if self.is_left(name) {
             self.changed = None;
         }
     }
 
-    fn leave(&mut self, found: ObservedService, until: Instant) {
+    fn leave_unchanged(&mut self, found: ObservedService, until: Instant) {
         if let Some(written) = self.written.clone() {
             let found = ObservedService {
                 written_as: None,
@@ -152,7 +153,10 @@ mod tests {
     }
 
     fn left(corrections: &Corrections, cached: Option<ObservedService>) -> bool {
-        let seen = corrections.changed.as_ref().and_then(|changed| changed.seen(cached));
+        let seen = corrections
+            .changed
+            .as_ref()
+            .and_then(|changed| changed.observed(cached));
         seen.is_some_and(|seen| seen.written_as.is_some())
     }
 
@@ -163,7 +167,7 @@ mod tests {
         assert!(!left(&corrections, Some(found("b"))), "it is corrected first");
         corrections.stored(&content("a"), found("b"), MOST);
         assert!(left(&corrections, Some(found("b"))));
-        assert!(!left(&corrections, Some(found("c"))), "somebody changed it further");
+        assert!(!left(&corrections, Some(found("c"))), "it was changed again");
         assert!(!left(&corrections, None), "it was deleted");
         corrections.stored(&content("c"), found("b"), MOST);
         assert!(!left(&corrections, Some(found("b"))), "another is written");
@@ -182,9 +186,9 @@ mod tests {
             corrections.stored(&content("a"), unlabelled.clone(), MOST);
         }
         assert!(left(&corrections, None));
-        corrections.gone("other");
+        corrections.deleted("other");
         assert!(left(&corrections, None));
-        corrections.gone("db");
+        corrections.deleted("db");
         assert!(!left(&corrections, None));
     }
 

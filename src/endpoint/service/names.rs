@@ -1,5 +1,5 @@
-//! Which objects wait for the name of a Service: found by that name when a Service of others gives
-//! it up.
+//! Which objects wait for the name of a Service: found by that name when another's Service of that
+//! name is deleted.
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::ready;
@@ -49,8 +49,8 @@ impl NameWaiters {
         work(&mut self.0.lock())
     }
 
-    /// An object is about to look whether the name is free. Said before it looks, so that no change
-    /// after that is missed.
+    /// An object is about to read whether the name is free. Noted before it reads, so that no
+    /// change after that is missed.
     pub(crate) fn wait(&self, namespace: &str, object: &str, service: &str) {
         self.with(|waiting| {
             waiting.end(namespace, object);
@@ -78,8 +78,8 @@ impl NameWaiters {
     }
 }
 
-/// Wakes who waits for a name.
-pub(crate) fn wake(ctx: &Context, namespace: &str, service: &str) {
+/// Enqueues the objects that wait for a name.
+pub(crate) fn enqueue_waiting(ctx: &Context, namespace: &str, service: &str) {
     for object in ctx.names.of(namespace, service) {
         ctx.shared
             .requeuer
@@ -87,7 +87,8 @@ pub(crate) fn wake(ctx: &Context, namespace: &str, service: &str) {
     }
 }
 
-/// Wakes who waits for the name of a Service that goes, for as long as such are told of.
+/// Enqueues the objects that wait for the name of a Service that is deleted, for as long as there
+/// are events.
 pub(crate) async fn follow(
     ctx: &Context,
     events: impl Stream<Item = Result<Event<PartialObjectMeta<Service>>, Error>>,
@@ -102,9 +103,9 @@ pub(crate) async fn follow(
                         let key = ObjectKey::new::<Endpoint>(&namespace, &object);
                         ctx.memories.service_gone(&key, &name);
                     }
-                    wake(ctx, &namespace, &name);
+                    enqueue_waiting(ctx, &namespace, &name);
                 }
-                // What went while nobody watched is told by no event.
+                // There is no event of what was deleted while there was no watch.
                 Event::InitDone => {
                     for (namespace, object) in ctx.names.all() {
                         ctx.shared

@@ -1,6 +1,6 @@
 //! What is kept of a Service in memory. Whoever may write Services can give them our label, and any
-//! number of labels, annotations and ports: so only what [`super::fact`] reads is kept, and of that
-//! no more than a VPCEndpoint can ask for.
+//! number of labels, annotations and ports: so only what [`super::observed`] reads is kept, and of
+//! that no more than a VPCEndpoint can ask for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +14,8 @@ use vpce_core::metadata::Applied;
 use super::MANAGED_BY;
 use crate::k8s::caches::Endpoint;
 
-/// One more than `spec.service.ports` may have, so that a list that was cut is not what anybody
-/// wants.
+/// One more than `spec.service.ports` may have, so that a list that was truncated is not what an
+/// object wants.
 const MOST_PORTS: usize = 65;
 /// As many labels and annotations as `spec.service` may have.
 const MOST_KEYS: usize = 32;
@@ -26,8 +26,8 @@ const LONGEST_OWNER: usize = 320;
 /// The keys of all of them have room in this.
 const LONGEST_APPLIED: usize = 32 * 1024;
 
-/// Takes away what nobody reads.
-pub(crate) fn lean(service: &mut Service) {
+/// Removes what is not read.
+pub(crate) fn prune(service: &mut Service) {
     let mut meta = std::mem::take(&mut service.metadata);
     let owners = meta.owner_references.take().unwrap_or_default();
     let owner = owners.into_iter().find(|owner| owner.controller == Some(true));
@@ -42,7 +42,7 @@ pub(crate) fn lean(service: &mut Service) {
     let set = Applied::parse(text.as_deref());
     let managed_by = labels.remove_entry(MANAGED_BY.0);
     let mut labels = kept(labels, &set.labels);
-    labels.extend(managed_by.map(|(key, value)| (key, cut(value))));
+    labels.extend(managed_by.map(|(key, value)| (key, truncated(value))));
     let mut annotations = kept(annotations, &set.annotations);
     annotations.extend(text.map(|text| (APPLIED_METADATA.to_owned(), text)));
     service.metadata = ObjectMeta {
@@ -53,7 +53,7 @@ pub(crate) fn lean(service: &mut Service) {
         deletion_timestamp: meta.deletion_timestamp,
         labels: Some(labels),
         annotations: Some(annotations),
-        owner_references: owner.map(|owner| vec![if is_ours { owner } else { somebody() }]),
+        owner_references: owner.map(|owner| vec![if is_ours { owner } else { other_controller() }]),
         ..ObjectMeta::default()
     };
     let spec = service.spec.take().unwrap_or_default();
@@ -77,7 +77,7 @@ pub(crate) fn lean(service: &mut Service) {
 }
 
 /// A controller that is none of our objects: that there is one is all that matters.
-fn somebody() -> OwnerReference {
+fn other_controller() -> OwnerReference {
     OwnerReference {
         controller: Some(true),
         ..OwnerReference::default()
@@ -86,11 +86,13 @@ fn somebody() -> OwnerReference {
 
 fn kept(all: BTreeMap<String, String>, keys: &BTreeSet<String>) -> BTreeMap<String, String> {
     let set = all.into_iter().filter(|(key, _)| keys.contains(key));
-    set.take(MOST_KEYS).map(|(key, value)| (key, cut(value))).collect()
+    set.take(MOST_KEYS)
+        .map(|(key, value)| (key, truncated(value)))
+        .collect()
 }
 
 /// Too long, it is no value that an object may ask for, however it goes on.
-fn cut(mut value: String) -> String {
+fn truncated(mut value: String) -> String {
     if let Some((end, _)) = value.char_indices().nth(LONGEST_VALUE) {
         value.truncate(end);
         value.shrink_to_fit();
@@ -101,7 +103,7 @@ fn cut(mut value: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::endpoint::service::fact;
+    use crate::endpoint::service::observed;
     use serde_json::{Value, json};
     use vpce_core::metadata::Metadata;
 
@@ -144,9 +146,9 @@ mod tests {
     fn what_it_is_to_its_object_stays_the_same() {
         let whole = service(json!({}));
         let mut kept = whole.clone();
-        lean(&mut kept);
-        assert_eq!(fact(&kept, "u"), fact(&whole, "u"));
-        assert!(fact(&kept, "u").ours);
+        prune(&mut kept);
+        assert_eq!(observed(&kept, "u"), observed(&whole, "u"));
+        assert!(observed(&kept, "u").ours);
         assert_eq!(kept.metadata.resource_version, whole.metadata.resource_version);
         let keys = |all: &Option<BTreeMap<String, String>>| all.as_ref().map_or(0, BTreeMap::len);
         assert_eq!((keys(&kept.metadata.labels), keys(&kept.metadata.annotations)), (2, 2));
@@ -164,9 +166,9 @@ mod tests {
         ] {
             let whole = service(json!({"metadata": {"ownerReferences": owners}}));
             let mut kept = whole.clone();
-            lean(&mut kept);
+            prune(&mut kept);
             for service in [&whole, &kept] {
-                let fact = fact(service, "u");
+                let fact = observed(service, "u");
                 assert_eq!((fact.unowned, fact.ours), (is_unowned, false), "{owners}");
             }
         }
@@ -217,7 +219,7 @@ mod tests {
                 "metadata": {"labels": values, "annotations": annotations, "ownerReferences": owners},
                 "spec": {"ports": ports},
             }));
-            lean(&mut large);
+            prune(&mut large);
             let bytes = serde_json::to_string(&large).expect("JSON").len();
             assert!(bytes < 60_000, "{bytes}");
         }
@@ -226,8 +228,8 @@ mod tests {
     #[test]
     fn what_was_cut_is_what_no_object_may_ask_for() {
         let mut long = service(json!({"metadata": {"annotations": {"note": "é".repeat(100_000)}}}));
-        lean(&mut long);
-        let found = fact(&long, "u").metadata;
+        prune(&mut long);
+        let found = observed(&long, "u").metadata;
         assert_eq!(found.annotations["note"].chars().count(), LONGEST_VALUE);
         assert_ne!(found, Metadata::default());
     }
