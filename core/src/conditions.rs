@@ -33,7 +33,7 @@ pub enum Retry {
     RateLimit,
 }
 
-/// Which event tells of it.
+/// Which event reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
     /// None: it is on the way to something that has one.
@@ -51,7 +51,7 @@ pub struct ReasonPolicy {
     pub stalled: bool,
     /// When to requeue.
     pub retry: Retry,
-    /// Which event tells of it.
+    /// Which event reports it.
     pub event: EventKind,
 }
 
@@ -172,7 +172,7 @@ reasons! {
     AWSUnavailable              => false, Backoff, Warning;
     /// AWS refused a call with a code that the operator does not know.
     AWSRefused                  => false, Backoff, Warning;
-    /// Many endpoints vanished at once; nothing is made until a person has looked.
+    /// Many endpoints vanished at once; creation is paused until a person resumes it.
     CreationPaused               => false, Resync,  Warning;
 
     /// Waits for the endpoint.
@@ -260,8 +260,8 @@ impl fmt::Display for AccountReason {
 }
 
 impl Reason {
-    /// Whether the AWSAccount tells of it too: its cause is there, and it meets many endpoints at
-    /// once.
+    /// Whether an event on the AWSAccount reports it too: its cause is there, and it meets many
+    /// endpoints at once.
     pub fn concerns_account(self) -> bool {
         matches!(
             self,

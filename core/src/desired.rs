@@ -199,7 +199,7 @@ fn desired_service(service: ServiceSpec, owner: &Owner) -> Option<DesiredService
     })
 }
 
-/// What a group is told to let through, or not to, that is rarely meant.
+/// Rules of a group that are rarely intended.
 fn warnings(group: &OwnGroup) -> Vec<String> {
     let nobody = group.lets_nobody_in().then(|| {
         "security_group_type custom without security_group_ingress allows no traffic: no client can connect until it \
@@ -321,7 +321,7 @@ mod tests {
         assert_eq!(egress(json!({"security_group_type": "custom"})), (1, true));
         let given = |rules| egress(json!({"security_group_type": "custom", "security_group_egress": rules}));
         assert_eq!(given(json!([])), (0, false));
-        // Who says what is open has said all of it.
+        // A spec with egress rules has no others.
         let everywhere = json!([{"protocol": "-1", "cidr_blocks": ["0.0.0.0/0"]}]);
         assert_eq!(given(everywhere), (1, false));
     }

@@ -2,7 +2,7 @@
 //!
 //! The stages of a reconcile, in the order in which data passes them: [`resolve`] finds the account
 //! of an object, [`desired`] completes its spec, [`authorize`] says whether that is allowed,
-//! [`observed`] holds what was found, [`plan`] takes the difference. [`conditions`] says what every
+//! [`observed`] has what was found, [`plan`] takes the difference. [`conditions`] says what every
 //! outcome means; [`target`] and [`attachment`] are what an endpoint connects to, and how;
 //! [`error`] sorts the errors of AWS; [`rate`] keeps within the limits of AWS; [`orphans`] finds
 //! what belongs to no object; [`metadata`] says what a user may put on a Service; [`iam`] says what

@@ -19,7 +19,7 @@ pub struct Metadata {
 
 /// The keys that we set on a Service for its user; only these do we take away again. Kept in the
 /// annotation [`crate::api::APPLIED_METADATA`] of the Service, so that it changes in the same write
-/// as what it tells of.
+/// as what it describes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Applied {
@@ -30,7 +30,7 @@ pub struct Applied {
 }
 
 impl Applied {
-    /// Reads the annotation. What does not parse tells of nothing.
+    /// Reads the annotation. What does not parse is none.
     pub fn parse(annotation: Option<&str>) -> Self {
         annotation
             .and_then(|text| serde_json::from_str(text).ok())

@@ -1,4 +1,4 @@
-//! What proves that something in AWS is of an object's making. Tags alone do not: whoever may tag
+//! What proves that something in AWS was created for an object. Tags alone do not: whoever may tag
 //! in the AWS account can plant them.
 //!
 //! | found | proves it | can be planted by whoever may tag |

@@ -33,7 +33,7 @@ pub(crate) struct Ec2 {
     /// The AWS account.
     pub(crate) account_id: AccountId,
     pub(crate) region: Region,
-    /// Told about every call.
+    /// Observes every call.
     pub(crate) observer: Observer,
 }
 
@@ -367,7 +367,7 @@ impl Ec2 {
     }
 }
 
-/// What CreateVpcEndpoint is told.
+/// The input of CreateVpcEndpoint.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NewEndpoint<'a> {
     pub(crate) vpc: &'a VpcId,

@@ -29,7 +29,7 @@ pub(crate) struct CallRecord<'a> {
     pub(crate) seconds: f64,
 }
 
-/// Who is told about every call to AWS.
+/// Observes every call to AWS.
 pub(crate) type Observer = Arc<dyn Fn(&CallRecord<'_>) + Send + Sync>;
 
 /// Which call is about to be made.
@@ -70,7 +70,7 @@ impl Call<'_> {
     }
 }
 
-/// Waits for the answer to a call, tells the observer, and says what a failure means.
+/// Waits for the answer to a call, calls the observer, and says what a failure means.
 ///
 /// A call whose future is dropped half-way is not observed: how it ended is unknown.
 pub(crate) async fn observed<T, E>(

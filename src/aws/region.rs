@@ -1,5 +1,5 @@
 //! One AWS account in one region: its snapshot, its limiters, its deletes and whether creation is
-//! paused, shared by all who work there.
+//! paused, shared by all reconciles there.
 
 pub(crate) mod cache;
 pub(crate) mod delete_batch;
@@ -55,7 +55,7 @@ pub(crate) type Known = Arc<dyn Fn(&AccountRegionKey) -> Vec<EndpointId> + Send 
 /// The objects that may claim what is found in an AWS account.
 pub(crate) type Claims = Arc<dyn Fn(&AccountRegionKey) -> Present + Send + Sync>;
 
-/// Told an action and how long a call of it waited for a token, in seconds.
+/// Observes an action and how long a call of it waited for a token, in seconds.
 pub(crate) type Waited = Arc<dyn Fn(&'static str, f64) + Send + Sync>;
 
 /// What all regions share.
@@ -78,7 +78,7 @@ pub(crate) struct Settings {
     pub(crate) known: Known,
     /// Which objects there are.
     pub(crate) claims: Claims,
-    /// Told how long a call waited for a token, in seconds.
+    /// Observes how long a call waited for a token, in seconds.
     pub(crate) waited: Waited,
 }
 
@@ -100,8 +100,7 @@ pub(crate) struct Found {
     pub(crate) endpoints: Candidates<ObservedEndpoint>,
     /// Groups.
     pub(crate) groups: Candidates<ObservedGroup>,
-    /// When what we wrote has settled and is to be read again: with all that those who poll read
-    /// then.
+    /// When what we wrote is consistent and is to be read again, with all that is polled then.
     pub(crate) settles_at: Option<Instant>,
 }
 
@@ -117,9 +116,9 @@ pub(crate) struct AccountRegion {
     deletes: DeleteBatcher,
     retained: Mutex<Retained>,
     reading_retained: AsyncMutex<()>,
-    /// How many there were at the last look, of those that are proven to be ours.
+    /// How many orphaned endpoints the last read found that are proven to be ours.
     orphaned_endpoints: AtomicUsize,
-    /// How many orphans there were when they were looked for last.
+    /// How many orphans the last read found.
     orphaned: Mutex<Option<Counts>>,
     /// When the operator started. All limiters begin then, with one token: what was spent before is
     /// unknown.
@@ -214,8 +213,8 @@ impl AccountRegion {
         });
     }
 
-    /// Says that the snapshot may lack what we made: an answer was lost. The next look reads the
-    /// whole.
+    /// The snapshot may lack what we made, since a response was lost: the next refresh reads
+    /// everything.
     pub(crate) fn invalidate(&self) {
         self.with(|snapshot| snapshot.stale = true);
     }
@@ -225,8 +224,8 @@ impl AccountRegion {
         self.with(|snapshot| snapshot.read.map(|(at, _)| at))
     }
 
-    /// Lets an endpoint leave with the next DeleteVpcEndpoints, if that is permitted then. The one
-    /// who asks is requeued after.
+    /// Deletes an endpoint with the next batch, if that is permitted then. The requester is
+    /// requeued after.
     pub(crate) fn delete_endpoint(
         self: &Arc<Self>,
         ec2: &Ec2,
@@ -238,7 +237,7 @@ impl AccountRegion {
         DeleteBatcher::add(self, ec2, role, id, requester, permitted);
     }
 
-    /// Why AWS did not delete this endpoint, if it was asked to and refused; told once.
+    /// Why AWS did not delete this endpoint, if it refused to; returned once.
     pub(crate) fn take_refusal(&self, id: &EndpointId) -> Option<CallError> {
         self.deletes.take_refusal(id)
     }
@@ -260,7 +259,7 @@ impl AccountRegion {
     }
 }
 
-/// All regions that anything was looked for in.
+/// All regions that were read or are to be read.
 #[derive(Clone)]
 pub(crate) struct AccountRegions {
     settings: Settings,
@@ -301,7 +300,7 @@ impl AccountRegions {
         here.map(|(_, region)| region.endpoints_without_object()).sum()
     }
 
-    /// The region, if anything was looked for in it.
+    /// The region, if it was read or is to be read.
     pub(crate) fn find(&self, key: &AccountRegionKey) -> Option<Arc<AccountRegion>> {
         let regions = self.regions.lock();
         regions.get(key).cloned()

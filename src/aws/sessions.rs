@@ -111,7 +111,7 @@ enum Entry {
 }
 
 impl Entry {
-    /// Whether this still answers who asks.
+    /// Whether this is still valid.
     fn is_fresh(&self) -> bool {
         match self {
             Entry::Open(renewal) => renewal.session().is_usable(),
@@ -165,7 +165,7 @@ impl Expiry<SessionKey, Entry> for Lifetime {
 
 impl Sessions {
     /// A pool that assumes roles as the identity of `base`, in its region. Every call to STS is
-    /// told to `observer`.
+    /// passed to `observer`.
     pub(crate) fn new(base: &SdkConfig, settings: Settings, observer: Observer) -> Self {
         Sessions {
             entries: Cache::builder().expire_after(Lifetime).build(),
@@ -190,7 +190,7 @@ impl Sessions {
             .entries
             .entry_by_ref(role)
             .and_compute_with(|known| async {
-                // Those who waited for someone else's try find its result here.
+                // Callers that waited for another's try find its result here.
                 let known = known.map(moka::Entry::into_value);
                 match known {
                     Some(entry) if entry.is_fresh() => Op::Nop,
@@ -213,8 +213,8 @@ impl Sessions {
         entry.answer().err()
     }
 
-    /// The ARN of the operator's own identity, unless STS does not tell. STS is asked until it has
-    /// answered once; the call counts for the account of this role.
+    /// The ARN of the operator's own identity, unless STS does not return it. STS is asked until it
+    /// has answered once; the call counts for the account of this role.
     pub(crate) async fn own_arn(&self, role: &SessionKey) -> Option<&str> {
         self.sts.own_arn(role).await
     }

@@ -1,5 +1,5 @@
-//! The objects that are watched, as the API server last told of them, and the questions that are
-//! asked about them: each is answered from an index, never by going through all objects.
+//! The objects that are watched, as the API server last sent them, and the questions that are asked
+//! about them: each is answered from an index, never by going through all objects.
 
 mod indexed;
 #[cfg(test)]
@@ -183,12 +183,12 @@ impl Caches {
         self.services.get(namespace, name)
     }
 
-    /// All VPCEndpoints, for what tells of each.
+    /// All VPCEndpoints, for what reports each.
     pub(crate) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         self.endpoints.all()
     }
 
-    /// All AWSAccounts, for what tells of each.
+    /// All AWSAccounts, for what reports each.
     pub(crate) fn accounts(&self) -> Vec<Arc<Account>> {
         self.accounts.all()
     }

@@ -97,8 +97,8 @@ pub(crate) trait Reconciler: Send + Sync + 'static {
     fn ended(&self, object: &Self::Object, next: Next) -> Action;
 }
 
-/// The objects of a kind whose spec, annotations or finalizers change, as their watch tells of
-/// them; `observe` is told of each event once the cache has taken it in.
+/// The objects of a kind whose spec, annotations or finalizers change, as their watch sends them;
+/// `observe` is called with each event once the cache has taken it in.
 pub(crate) fn watched<K, F>(
     client: &Client,
     metrics: &Metrics,

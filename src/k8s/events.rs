@@ -23,7 +23,7 @@ use vpce_core::conditions::EventKind;
 use crate::k8s::caches::Account;
 use crate::k8s::error::{self, is_already_exists};
 
-/// Who reports, in `reportingController`.
+/// The `reportingController` of events.
 const REPORTER: &str = "vpce-operator";
 /// The API server refuses notes of more bytes.
 const LONGEST_NOTE: usize = 1024;
@@ -33,8 +33,8 @@ const CUT: &str = "...";
 const LONGEST_NAME: usize = 200;
 /// Events on cluster-scoped objects are kept here: the convention of Kubernetes.
 const OF_CLUSTER_SCOPED: &str = "default";
-/// What many endpoints meet is told on their AWSAccount again after this, for as long as they meet
-/// it. The API server keeps an event for an hour after it was told last.
+/// What concerns many endpoints is recorded on their AWSAccount again after this, for as long as it
+/// lasts. The API server keeps an event for an hour after it was last recorded.
 const REMIND: Duration = Duration::from_secs(600);
 
 /// Publishes events.
@@ -42,7 +42,7 @@ const REMIND: Duration = Duration::from_secs(600);
 pub(crate) struct Events {
     client: Client,
     instance: String,
-    /// When something was last told on an AWSAccount: by the name of its event.
+    /// When an event was last recorded on an AWSAccount, by its name.
     reminded: Arc<Mutex<HashMap<String, Instant>>>,
 }
 

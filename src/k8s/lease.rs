@@ -38,7 +38,7 @@ impl LeaseConfig {
         self.duration * 2 / 3
     }
 
-    /// The leader renews, and others look, this often.
+    /// The leader renews, and others read, this often.
     fn retry(&self) -> Duration {
         self.duration * 2 / 15
     }
@@ -70,7 +70,7 @@ pub(crate) struct Leadership {
     renewed: Instant,
 }
 
-/// Waits until the Lease can be had, and takes it. While another holds it, `waiting` is told.
+/// Waits until the Lease can be had, and takes it. While another holds it, `waiting` is called.
 pub(crate) async fn acquire(client: Client, config: LeaseConfig, waiting: impl Fn()) -> Leadership {
     let api: Api<Lease> = Api::namespaced(client, &config.namespace);
     let identity = format!("{}_{:016x}", config.pod, fastrand::u64(..));
@@ -158,8 +158,7 @@ async fn take(
     }
 }
 
-/// A Lease as it was stored, if whoever wrote it holds it: an admission controller may have changed
-/// it.
+/// A Lease as it was stored, if this replica holds it: an admission controller may have changed it.
 fn held(stored: Lease, identity: &str) -> Result<Lease, kube::Error> {
     let holder = holder(&stored);
     if holder == Some(identity) {
@@ -174,12 +173,12 @@ fn holder(lease: &Lease) -> Option<&str> {
     lease.spec.as_ref()?.holder_identity.as_deref()
 }
 
-/// A spec that says who leads from now on.
+/// A spec with this replica as the holder from now on.
 fn held_by(config: &LeaseConfig, identity: &str, before: Option<&LeaseSpec>) -> LeaseSpec {
     let now = MicroTime(Timestamp::now());
     LeaseSpec {
         holder_identity: Some(identity.to_owned()),
-        // Rounded up: whoever reads it waits no less than we do.
+        // Rounded up: other replicas wait no less than we do.
         lease_duration_seconds: i32::try_from(config.duration.as_millis().div_ceil(1000)).ok(),
         acquire_time: Some(now.clone()),
         renew_time: Some(now),

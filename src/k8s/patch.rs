@@ -18,7 +18,7 @@ pub(crate) fn replacing<S: Serialize>(old: &S, new: &S) -> Value {
     new
 }
 
-/// Who writes it.
+/// The field manager.
 pub(crate) fn params() -> PatchParams {
     PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),

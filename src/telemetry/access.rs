@@ -15,9 +15,9 @@ use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
-/// Whoever was let in is asked about again after this: so long a right that was taken away goes on.
+/// An allowed client is reviewed again after this: so long a permission that was removed stays.
 const ALLOWED_FOR: Duration = Duration::from_secs(60);
-/// Whoever was refused is asked about again after this.
+/// A refused client is reviewed again after this.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 /// So many answers are remembered, of each sort: made-up tokens push no good one out.
 const REMEMBERED: u64 = 256;
@@ -41,7 +41,7 @@ pub(crate) enum Refusal {
     /// The API server does not know the token, or it has expired.
     #[error("the API server does not accept this token")]
     Unauthenticated,
-    /// The API server knows who it is, and does not let them.
+    /// The API server authenticates it, and does not authorize it.
     #[error("{0} may not get {PATH}: bind it to the operator's ClusterRole for reading metrics")]
     Forbidden(String),
     /// The API server was not asked, or did not answer.

@@ -19,7 +19,7 @@ use super::Metrics;
 use super::access::Access;
 use super::server;
 
-/// Whoever asks within this time of another gets the same text.
+/// Scrapes within this time of another get the same text.
 const SHARED_FOR: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]

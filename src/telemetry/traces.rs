@@ -64,7 +64,7 @@ pub(crate) enum Error {
     Environment(#[from] ExporterBuildError),
 }
 
-/// Sends spans until it is told to stop.
+/// Sends spans until it is stopped.
 pub(crate) struct Traces {
     provider: SdkTracerProvider,
 }
@@ -187,7 +187,7 @@ struct Collector {
     connector: SharedHttpConnector,
     runtime: Handle,
     answer_within: Duration,
-    /// Whether the last call failed, which was told then.
+    /// Whether the last call failed, which was logged then.
     failing: Arc<AtomicBool>,
 }
 

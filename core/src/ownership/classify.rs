@@ -40,7 +40,7 @@ pub struct Ownership {
     pub group: Lookup<ObservedGroup>,
 }
 
-/// Tells what is the object's own from what only carries its tags.
+/// Distinguishes what is the object's own from what only carries its tags.
 pub fn classify(
     claimant: &Claimant<'_>,
     endpoints: Candidates<ObservedEndpoint>,
@@ -49,7 +49,7 @@ pub fn classify(
     let (groups_proven, _) = prove_all(groups.by_tags, |resource| prove(claimant, Candidate::Group(resource)));
     let own_groups: BTreeSet<GroupId> = groups_proven.iter().map(|(_, resource)| resource.id.clone()).collect();
     let (mut group, further_groups) = lookup(claimant, groups.by_id, groups_proven);
-    // The one that took the place of one that is gone.
+    // The one that replaced one that is deleted.
     if let (Lookup::Deleted, Some((_, next))) = (&group, further_groups.into_iter().next()) {
         group = Lookup::Owned(next);
     }

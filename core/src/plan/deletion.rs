@@ -1,4 +1,4 @@
-//! Towards nothing: what is left of an object that is deleted.
+//! Plans the deletion of what an object owns.
 
 use std::collections::BTreeMap;
 

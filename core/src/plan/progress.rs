@@ -1,5 +1,5 @@
 //! How far a plan gets when some of its steps are refused: which others wait for them, what else is
-//! worth a try, and what is then told of each part.
+//! worth a try, and what the condition of each part says.
 
 use std::collections::BTreeMap;
 
@@ -68,22 +68,22 @@ impl<'p> Progress<'p> {
             (&[Part::Service][..], &mut plan.service),
         ] {
             let of_part = |unfinished: &&UnfinishedStep<'_>| parts.contains(&unfinished.step.part());
-            let mut told: Vec<(UnfinishedReason, &Finding)> = self
+            let mut findings: Vec<(UnfinishedReason, &Finding)> = self
                 .unfinished
                 .iter()
                 .filter(of_part)
                 .filter_map(|step| Some((step.reason, step.finding.as_ref()?)))
                 .collect();
-            told.sort_by_key(|(reason, finding)| {
+            findings.sort_by_key(|(reason, finding)| {
                 (!finding.reason.policy().stalled, *reason == UnfinishedReason::Postponed)
             });
-            if let Some((_, first)) = told.first() {
+            if let Some((_, first)) = findings.first() {
                 let mut messages: Vec<&str> = Vec::new();
                 // What only waits for a token is no news beside what was refused.
                 let news = |(_, finding): &&(UnfinishedReason, &Finding)| {
                     finding.reason != Reason::RateLimited || first.reason == Reason::RateLimited
                 };
-                for (_, finding) in told.iter().filter(news) {
+                for (_, finding) in findings.iter().filter(news) {
                     if !messages.contains(&finding.message.as_str()) {
                         messages.push(&finding.message);
                     }

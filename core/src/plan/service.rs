@@ -64,7 +64,7 @@ fn plan_publication(
         if service.written_as.as_ref() == Some(&content) {
             return changed(owner, wanted, service, &content);
         }
-        // Who leads to this very endpoint is taken over.
+        // A Service that points to this endpoint is taken over.
         let leads_here = service.external_name.as_ref() == Some(&external_name);
         if !service.ours && !leads_here {
             return restored_conflict(owner, wanted, service);

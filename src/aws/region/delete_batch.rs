@@ -29,7 +29,7 @@ const MOST_IDS: usize = 25;
 /// After a call that failed in passing.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Who wants an endpoint deleted, to be requeued when AWS has answered.
+/// The object whose endpoint is deleted, to be requeued when AWS has answered.
 #[derive(Debug, Clone)]
 pub(crate) struct Requester {
     pub(crate) object: ObjectKey,
@@ -101,9 +101,9 @@ impl DeleteBatcher {
         }
     }
 
-    /// Takes those whose turn it is: turns go round by namespace; those of one role; one alone if
-    /// AWS refused it among others.
-    fn take(&self) -> Vec<(EndpointId, PendingDelete)> {
+    /// Takes the next batch: round-robin by namespace, of one role; a single delete if AWS refused
+    /// it among others.
+    fn take_batch(&self) -> Vec<(EndpointId, PendingDelete)> {
         self.with(|queue| {
             let mut by_namespace: BTreeMap<&str, Vec<&EndpointId>> = BTreeMap::new();
             for (id, pending) in &queue.waiting {
@@ -113,7 +113,7 @@ impl DeleteBatcher {
                     .push(id);
             }
             let oldest = queue.waiting.iter().min_by_key(|(_, pending)| pending.since);
-            let Some((first, first_ask)) = oldest else {
+            let Some((first, oldest_delete)) = oldest else {
                 return Vec::new();
             };
             let mut chosen = BTreeSet::from([first.clone()]);
@@ -121,7 +121,7 @@ impl DeleteBatcher {
             for round in 0..most {
                 for id in by_namespace.values().filter_map(|ids| ids.get(round)) {
                     let pending = &queue.waiting[*id];
-                    let fits = !first_ask.alone && !pending.alone && pending.role == first_ask.role;
+                    let fits = !oldest_delete.alone && !pending.alone && pending.role == oldest_delete.role;
                     if fits && chosen.len() < MOST_IDS {
                         chosen.insert((*id).clone());
                     }
@@ -133,14 +133,14 @@ impl DeleteBatcher {
     }
 
     /// Whether any wait; if not, the next request starts again.
-    fn goes_on(&self) -> bool {
+    fn keeps_running(&self) -> bool {
         self.with(|queue| {
             queue.running = !queue.waiting.is_empty();
             queue.running
         })
     }
 
-    fn put_back(&self, batch: Vec<(EndpointId, PendingDelete)>, alone: bool) {
+    fn requeue(&self, batch: Vec<(EndpointId, PendingDelete)>, alone: bool) {
         self.with(|queue| {
             for (id, mut pending) in batch {
                 pending.alone |= alone;
@@ -151,7 +151,7 @@ impl DeleteBatcher {
 }
 
 async fn run(region: Arc<AccountRegion>) {
-    while region.deletes.goes_on() {
+    while region.deletes.keeps_running() {
         tokio::time::sleep(GATHER).await;
         while let Decision::Wait(time) = region.acquire(ACTION, &Caller::of_the_operator("batch")) {
             tokio::time::sleep(time).await;
@@ -159,7 +159,7 @@ async fn run(region: Arc<AccountRegion>) {
         // It may have been a while since they asked.
         let (batch, revoked): (Vec<_>, Vec<_>) = region
             .deletes
-            .take()
+            .take_batch()
             .into_iter()
             .partition(|(_, pending)| (pending.permitted)());
         for (_, pending) in &revoked {
@@ -182,17 +182,17 @@ async fn run(region: Arc<AccountRegion>) {
                 Class::Throttled => {
                     log_failure(&region, &batch, &error);
                     region.throttled(ACTION);
-                    region.deletes.put_back(batch, false);
+                    region.deletes.requeue(batch, false);
                 }
                 // Deleting again does no harm.
                 Class::Transient => {
                     log_failure(&region, &batch, &error);
-                    region.deletes.put_back(batch, false);
+                    region.deletes.requeue(batch, false);
                     tokio::time::sleep(RETRY).await;
                 }
                 _ if batch.len() > 1 => {
                     log_failure(&region, &batch, &error);
-                    region.deletes.put_back(batch, true);
+                    region.deletes.requeue(batch, true);
                 }
                 _ => refuse(&region, batch, &error),
             },
@@ -200,8 +200,8 @@ async fn run(region: Arc<AccountRegion>) {
     }
 }
 
-/// One line for every object whose delete goes again; what goes back to its object is told of
-/// there.
+/// One line for every object whose delete is sent again; other failures are logged by their
+/// objects.
 fn log_failure(region: &AccountRegion, batch: &[(EndpointId, PendingDelete)], error: &CallError) {
     for (id, pending) in batch {
         tracing::warn!(

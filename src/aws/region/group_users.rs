@@ -1,4 +1,4 @@
-//! Who uses a security group, for the message of one that cannot be deleted.
+//! What uses a security group, for the message of one that cannot be deleted.
 
 use aws_sdk_ec2::types::Filter;
 use vpce_core::ids::GroupId;
@@ -8,7 +8,7 @@ use crate::aws::ec2::Ec2;
 use crate::aws::error::CallError;
 use crate::aws::observer::observed;
 
-/// A few are enough: whoever takes these away sees the next ones then. EC2 takes no smaller page.
+/// A few are enough: once these are removed, the message names the next. EC2 takes no smaller page.
 const MOST: i32 = 5;
 
 impl AccountRegion {
@@ -36,14 +36,14 @@ async fn interfaces_of(ec2: &Ec2, id: &GroupId) -> Result<(Vec<String>, Option<S
     let request = request.filters(only("group-id", id)).max_results(MOST);
     let answer = observed(&ec2.observer, ec2.call("DescribeNetworkInterfaces"), request.send()).await?;
     let interfaces = answer.network_interfaces.unwrap_or_default();
-    let words = interfaces.into_iter().map(|interface| {
+    let texts = interfaces.into_iter().map(|interface| {
         let id = interface.network_interface_id.unwrap_or_default();
         match interface.description.filter(|text| !text.is_empty()) {
             Some(description) => format!("network interface {id} ({description})"),
             None => format!("network interface {id}"),
         }
     });
-    Ok((words.collect(), None))
+    Ok((texts.collect(), None))
 }
 
 /// EC2 DescribeSecurityGroups; no page follows.
@@ -53,11 +53,11 @@ async fn groups_that_name(ec2: &Ec2, id: &GroupId, filter: &str) -> Result<(Vec<
     let answer = observed(&ec2.observer, ec2.call("DescribeSecurityGroups"), request.send()).await?;
     let groups = answer.security_groups.unwrap_or_default().into_iter();
     let others = groups.filter(|group| group.group_id.as_deref() != Some(id.as_str()));
-    let words = others.map(|group| {
+    let texts = others.map(|group| {
         let (id, name) = (group.group_id.unwrap_or_default(), group.group_name.unwrap_or_default());
         format!("a rule of security group {id} ({name})")
     });
-    Ok((words.collect(), None))
+    Ok((texts.collect(), None))
 }
 
 fn only(filter: &str, id: &GroupId) -> Filter {

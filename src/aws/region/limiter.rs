@@ -14,7 +14,7 @@ use super::{Settings, Waited};
 use crate::k8s::object_key::ObjectKey;
 use crate::k8s::requeue::Enqueue;
 
-/// Who needs a token.
+/// What needs a token.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller<'a> {
     /// The UID of the object, or a name of the operator's own.

@@ -1,5 +1,5 @@
-//! Reads a region's snapshot from AWS: everything, or what is due. Who comes while a read is under
-//! way waits for it and takes its result.
+//! Reads a region's snapshot from AWS: everything, or what is due. Reconciles that come while a
+//! read is under way wait for it and share its result.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -26,13 +26,12 @@ const READER: &str = "snapshot";
 pub(crate) enum RefreshError {
     /// AWS allows no more reads right now.
     Busy(Duration),
-    /// a call to AWS failed.
+    /// A call to AWS failed.
     Failed(CallError),
 }
 
 impl AccountRegion {
-    /// The last moment at which those who poll looked: all poll at the same moments, so that one
-    /// read serves all.
+    /// The last time to poll: all poll at the same times, so that one read serves all.
     pub(super) fn tick(&self, now: Instant) -> Instant {
         let poll = self.settings.poll.as_nanos().max(1);
         let since = now.saturating_duration_since(self.epoch).as_nanos();
@@ -40,15 +39,15 @@ impl AccountRegion {
         now - Duration::from_nanos(late)
     }
 
-    /// How long until those who poll read again.
+    /// How long until the next time to poll.
     pub(crate) fn next_tick(&self) -> Duration {
         let now = Instant::now();
         (self.tick(now) + self.settings.poll).saturating_duration_since(now) + Duration::from_millis(1)
     }
 
     /// Makes sure that the snapshot is no older than `max_age`, and that what the owner has at work
-    /// has been read since the last tick. Reads are shared: who comes while one is under way waits
-    /// for it and takes its result.
+    /// has been read since the last tick. Reads are shared: a reconcile that comes while one is
+    /// under way waits for it and takes its result.
     pub(crate) async fn refresh(
         &self,
         ec2: &Ec2,
@@ -91,8 +90,8 @@ impl AccountRegion {
         self.read_now(ec2, &endpoints).await?;
         for ids in groups.chunks(FILTER_VALUES) {
             let started = Instant::now();
-            let facts = self.all_groups(ec2, Which::Ids(ids)).await?;
-            self.with(|snapshot| snapshot.groups.found_of(ids, facts, started));
+            let found = self.all_groups(ec2, Which::Ids(ids)).await?;
+            self.with(|snapshot| snapshot.groups.found_of(ids, found, started));
         }
         Ok(())
     }
@@ -138,8 +137,8 @@ impl AccountRegion {
     async fn read_endpoints(&self, ec2: &Ec2, ids: &[EndpointId]) -> Result<(), RefreshError> {
         let started = Instant::now();
         match self.all_endpoints(ec2, Which::Ids(ids)).await {
-            Ok(facts) => {
-                self.take_in(|snapshot| snapshot.found_of(ids, facts, started));
+            Ok(found) => {
+                self.take_in(|snapshot| snapshot.found_of(ids, found, started));
                 self.confirm_pause(ec2).await
             }
             Err(RefreshError::Failed(error)) if error.class == Class::Transient && !error.is_expired_session() => {
@@ -149,10 +148,10 @@ impl AccountRegion {
                         continue;
                     }
                     let started = Instant::now();
-                    let facts = self
+                    let found = self
                         .pages("DescribeVpcEndpoints", |_| ec2.describe_endpoint(id))
                         .await?;
-                    self.take_in(|snapshot| snapshot.endpoints.found_of(std::slice::from_ref(id), facts, started));
+                    self.take_in(|snapshot| snapshot.endpoints.found_of(std::slice::from_ref(id), found, started));
                 }
                 Ok(())
             }
@@ -160,7 +159,7 @@ impl AccountRegion {
         }
     }
 
-    /// Reads these endpoints now, whoever has them.
+    /// Reads these endpoints now, whoever owns them.
     pub(crate) async fn read_now(&self, ec2: &Ec2, ids: &[EndpointId]) -> Result<(), RefreshError> {
         for ids in ids.chunks(FILTER_VALUES) {
             self.read_endpoints(ec2, ids).await?;
@@ -178,8 +177,8 @@ impl AccountRegion {
         self.each_page(
             "DescribeVpcEndpoints",
             |page| ec2.describe_endpoints(&which, page),
-            |facts| {
-                self.with(|snapshot| snapshot.endpoints.found_page(facts, started, &objects, &mut endpoints));
+            |page| {
+                self.with(|snapshot| snapshot.endpoints.found_page(page, started, &objects, &mut endpoints));
             },
         )
         .await?;
@@ -188,8 +187,8 @@ impl AccountRegion {
         self.each_page(
             "DescribeSecurityGroups",
             |page| ec2.describe_groups(&which, page),
-            |facts| {
-                self.with(|snapshot| snapshot.groups.found_page(facts, started, &objects, &mut groups));
+            |page| {
+                self.with(|snapshot| snapshot.groups.found_page(page, started, &objects, &mut groups));
             },
         )
         .await?;
@@ -224,28 +223,28 @@ impl AccountRegion {
     }
 
     /// Reads all pages; each takes a token of its own.
-    pub(super) async fn pages<Fact, Answer>(
+    pub(super) async fn pages<Item, Response>(
         &self,
         action: &'static str,
-        mut read: impl FnMut(Option<String>) -> Answer,
-    ) -> Result<Vec<Fact>, RefreshError>
+        mut read: impl FnMut(Option<String>) -> Response,
+    ) -> Result<Vec<Item>, RefreshError>
     where
-        Answer: Future<Output = Result<(Vec<Fact>, Option<String>), CallError>>,
+        Response: Future<Output = Result<(Vec<Item>, Option<String>), CallError>>,
     {
         let mut all = Vec::new();
-        self.each_page(action, &mut read, |facts| all.extend(facts)).await?;
+        self.each_page(action, &mut read, |page| all.extend(page)).await?;
         Ok(all)
     }
 
     /// Reads all pages, and passes each on before it reads the next.
-    pub(super) async fn each_page<Fact, Answer>(
+    pub(super) async fn each_page<Item, Response>(
         &self,
         action: &'static str,
-        mut read: impl FnMut(Option<String>) -> Answer,
-        mut take: impl FnMut(Vec<Fact>),
+        mut read: impl FnMut(Option<String>) -> Response,
+        mut take: impl FnMut(Vec<Item>),
     ) -> Result<(), RefreshError>
     where
-        Answer: Future<Output = Result<(Vec<Fact>, Option<String>), CallError>>,
+        Response: Future<Output = Result<(Vec<Item>, Option<String>), CallError>>,
     {
         let mut token = None;
         loop {
@@ -257,13 +256,13 @@ impl AccountRegion {
                 tokio::time::sleep(time).await;
             }
             // Boxed, or the types of the futures above it grow too deep for the compiler.
-            let (facts, next) = Box::pin(read(token)).await.map_err(|error| {
+            let (page, next) = Box::pin(read(token)).await.map_err(|error| {
                 if error.class == Class::Throttled {
                     self.throttled(action);
                 }
                 RefreshError::Failed(error)
             })?;
-            take(facts);
+            take(page);
             match next {
                 Some(next) => token = Some(next),
                 None => return Ok(()),

@@ -39,16 +39,16 @@ impl Snapshot {
 
     /// Whether an endpoint is there to stay. One that was deleted is described for a while yet.
     fn stays(&self, id: &EndpointId) -> bool {
-        let fact = self.endpoints.get(id);
-        fact.is_some_and(|fact| !fact.is_gone() && !fact.is_leaving())
+        let endpoint = self.endpoints.get(id);
+        endpoint.is_some_and(|endpoint| !endpoint.is_gone() && !endpoint.is_leaving())
     }
 
     /// Takes in a read of these ids. One that was to stay and is gone may be one of many, which the
     /// rest of the snapshot, being older, does not show: then the next read reads the whole, before
     /// it is believed gone.
-    pub(super) fn found_of(&mut self, ids: &[EndpointId], facts: Vec<ObservedEndpoint>, read: Instant) {
+    pub(super) fn found_of(&mut self, ids: &[EndpointId], found: Vec<ObservedEndpoint>, read: Instant) {
         let stayed: Vec<&EndpointId> = ids.iter().filter(|id| self.stays(id)).collect();
-        self.endpoints.found_of(ids, facts, read);
+        self.endpoints.found_of(ids, found, read);
         self.stale |= stayed.into_iter().any(|id| !self.stays(id));
     }
 

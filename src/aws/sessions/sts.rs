@@ -79,7 +79,8 @@ impl Sts {
         }
     }
 
-    /// The ARN of the operator's own identity, unless STS does not tell; asked on behalf of a role.
+    /// The ARN of the operator's own identity, unless STS does not return it; asked on behalf of a
+    /// role.
     pub(super) async fn own_arn(&self, role: &SessionKey) -> Option<&str> {
         let ask = || async {
             let request = self.client.get_caller_identity().send();

@@ -117,7 +117,7 @@ impl<K: Indexed> Cache<K> {
     }
 }
 
-/// Fills a cache with what a watch tells.
+/// Fills a cache with what a watch sends.
 pub(crate) struct CacheWriter<K: Indexed> {
     cache: Cache<K>,
     writer: Writer<K>,
