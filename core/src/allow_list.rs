@@ -5,7 +5,7 @@ const LONGEST_LIST: usize = 200;
 
 /// What to do about a value that is not allowed: use one of those that are, of which the first are
 /// named, or ask.
-pub(crate) fn way_out<T: AsRef<str>>(allowed: &[T]) -> String {
+pub(crate) fn advice<T: AsRef<str>>(allowed: &[T]) -> String {
     if allowed.is_empty() {
         "ask your platform team".to_owned()
     } else {

@@ -63,7 +63,7 @@ pub struct OwnGroup {
 
 impl OwnGroup {
     /// Whether no client can connect.
-    pub(crate) fn lets_nobody_in(&self) -> bool {
+    pub(crate) fn allows_no_ingress(&self) -> bool {
         self.ingress.is_empty()
     }
 }
@@ -201,7 +201,7 @@ fn desired_service(service: ServiceSpec, owner: &Owner) -> Option<DesiredService
 
 /// Rules of a group that are rarely intended.
 fn warnings(group: &OwnGroup) -> Vec<String> {
-    let nobody = group.lets_nobody_in().then(|| {
+    let no_ingress = group.allows_no_ingress().then(|| {
         "security_group_type custom without security_group_ingress allows no traffic: no client can connect until it \
          has a rule"
             .to_owned()
@@ -212,7 +212,7 @@ fn warnings(group: &OwnGroup) -> Vec<String> {
             "rule \"{rule}\" allows port 0 only, which is rarely intended: omit from_port and to_port for all ports"
         )
     });
-    nobody.into_iter().chain(port_zero).collect()
+    no_ingress.into_iter().chain(port_zero).collect()
 }
 
 /// The ClientToken of CreateVpcEndpoint: the same for as long as the same endpoint is meant,
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_can_forge_owner_tags() {
+    fn users_cannot_forge_owner_tags() {
         for key in ["silvermullet.com/name", "aws:x"] {
             let found = desired(&spec(json!({"tags": {key: "x"}})), &owner(), &resolved());
             assert_eq!(found.expect_err("reserved").reason, Reason::InvalidSpec);
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_lets_nobody_in_is_warned_of() {
+    fn a_group_without_ingress_is_warned_of() {
         let warnings = |extra| desired(&spec(extra), &owner(), &resolved()).expect("valid").warnings;
         for ingress in [json!(null), json!([])] {
             let found = warnings(json!({"security_group_type": "custom", "security_group_ingress": ingress}));

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::allow_list::{matches, way_out};
+use crate::allow_list::{advice, matches};
 use crate::api::{AWSAccountSpec, DeletionPolicy};
 use crate::attachment::{Attachment, Interface};
 use crate::conditions::{Finding, Reason};
@@ -22,7 +22,7 @@ pub(crate) fn check(account: &str, spec: &AWSAccountSpec, region: &Region, desir
             Reason::NotAllowed,
             format!(
                 "{asked} is not allowed by the guardrails of AWSAccount {account} ({guardrail}): {}",
-                way_out(allowed)
+                advice(allowed)
             ),
         )
     };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::allow_list::way_out;
+use crate::allow_list::advice;
 use crate::conditions::{Finding, Reason};
 
 /// Labels and annotations of a Service that stand there for its user.
@@ -116,7 +116,7 @@ impl Allowed<'_> {
                     Reason::NotAllowed,
                     format!(
                         "service.{kind}s: the operator's settings do not allow the {kind} {key:?} on Services: {}",
-                        way_out(&patterns)
+                        advice(&patterns)
                     ),
                 ));
             }

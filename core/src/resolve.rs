@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_nobody_maps_reaches_nothing() {
+    fn a_namespace_that_no_account_maps_reaches_nothing() {
         let labels = BTreeMap::new();
         let one = spec("111111111111", &["red"]);
         let accounts = [Account {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::allow_list::{matches, way_out};
+use crate::allow_list::{advice, matches};
 use crate::api::AWSAccountSpec;
 use crate::conditions::{Finding, Reason};
 
@@ -39,7 +39,7 @@ pub(crate) fn check(
             format!(
                 "the tag key {} is not allowed by the guardrails of AWSAccount {account} ({why}): {}",
                 key.escape_default(),
-                way_out(allowed)
+                advice(allowed)
             ),
         )
     };

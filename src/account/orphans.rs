@@ -14,8 +14,8 @@ use crate::shared::Shared;
 /// The status names so many.
 const LISTED: usize = 20;
 
-/// Reads the regions that the AWSAccount names, or that its endpoints are in, where nobody else has
-/// lately; then says what is left over in all regions of the AWS account.
+/// Reads the regions that the AWSAccount names, or that its endpoints are in, where no other
+/// reconcile has lately; then says what is left over in all regions of the AWS account.
 pub(crate) async fn look(
     shared: &Shared,
     account: &Account,

@@ -237,7 +237,7 @@ async fn ask(ctx: &Context, account: &Account, spec: &AWSAccountSpec, session: &
                 known.found.insert(action, found);
             }
         });
-        // Nobody knows whether a dry run would be dry.
+        // Whether a dry run would be dry is unknown.
         if is_blind {
             break;
         }

@@ -1,4 +1,5 @@
-//! Looks at one AWSAccount: assumes its role, counts its endpoints, lets it go when nobody uses it.
+//! Reconciles an AWSAccount: assumes its role, counts its endpoints, and removes its finalizer when
+//! it is deleted and not in use.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,7 +77,7 @@ pub(crate) async fn reconcile(ctx: &Context, account: Arc<Account>) -> Result<Op
         tracing::info!(account = name, ready = good, reason = ?verdict.reason, condition_message = verdict.message, "now");
         let kind = if good { EventKind::Normal } else { EventKind::Warning };
         let reason = verdict.reason.to_string();
-        // Events of an AWSAccount name nobody's objects.
+        // Events of an AWSAccount name no objects of tenants.
         let note = match verdict.reason {
             Reason::InUse => format!(
                 "it is being deleted, and waits for {} VPCEndpoints that use it",

@@ -563,7 +563,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_identity_is_let_in_where_it_is_sent_and_nobody_elses() {
+    fn a_source_identity_is_allowed_where_it_is_sent_and_no_others() {
         let sending = Trust {
             source_identity: true,
             ..trust()

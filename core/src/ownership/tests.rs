@@ -204,7 +204,7 @@ fn an_endpoint_is_proven_by_status_by_its_group_or_by_a_spec_that_fits_at_the_ri
             Err(UnprovenReason::Tags),
         ),
         (
-            "acknowledged by a status that somebody forged",
+            "acknowledged by a forged status",
             Status,
             |resource| resource.attachment = ObservedAttachment::Other("Gateway".into()),
             Err(UnprovenReason::Type),

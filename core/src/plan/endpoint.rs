@@ -66,7 +66,7 @@ fn obstacle(endpoint: &ObservedEndpoint, desired: &Desired) -> Option<Finding> {
     if !is_for(endpoint, desired) {
         return Some(binding_conflict(endpoint));
     }
-    let said = said(endpoint);
+    let last_error = last_error(endpoint);
     let (reason, message) = match &endpoint.state {
         State::Deleting | State::Deleted => (
             Reason::DeletedInAWS,
@@ -75,14 +75,14 @@ fn obstacle(endpoint: &ObservedEndpoint, desired: &Desired) -> Option<Finding> {
         State::Rejected => (
             Reason::Rejected,
             format!(
-                "the owner of {} rejected endpoint {id}.{said} Ask them to accept it, or delete this object and apply \
+                "the owner of {} rejected endpoint {id}.{last_error} Ask them to accept it, or delete this object and apply \
                  it again",
                 desired.target
             ),
         ),
         State::Failed => (
             Reason::Failed,
-            format!("AWS could not create endpoint {id}.{said} Delete this object and apply it again"),
+            format!("AWS could not create endpoint {id}.{last_error} Delete this object and apply it again"),
         ),
         State::Expired => (
             Reason::Expired,
@@ -96,8 +96,8 @@ fn obstacle(endpoint: &ObservedEndpoint, desired: &Desired) -> Option<Finding> {
     Some(Finding::bad(reason, message))
 }
 
-/// What AWS says went wrong, after a sentence.
-fn said(endpoint: &ObservedEndpoint) -> String {
+/// The endpoint's last error in AWS, after a sentence.
+fn last_error(endpoint: &ObservedEndpoint) -> String {
     match &endpoint.last_error {
         Some(error) => format!(" AWS says: {error}."),
         None => String::new(),
@@ -139,7 +139,7 @@ fn plan_changes(
         ),
         State::Partial => Finding::bad(
             Reason::Partial,
-            format!("AWS has created only part of endpoint {id}.{}", said(endpoint)),
+            format!("AWS has created only part of endpoint {id}.{}", last_error(endpoint)),
         ),
         State::Available => {
             let Some(groups) = groups else {
@@ -164,7 +164,7 @@ fn plan_changes(
             }
             let mut message = available(owner, desired, endpoint);
             let Attachment::Interface(Interface { groups, .. }) = &desired.attachment;
-            if matches!(groups, Groups::Own(own) if own.lets_nobody_in()) {
+            if matches!(groups, Groups::Own(own) if own.allows_no_ingress()) {
                 message.push_str("; its security group allows no traffic: add security_group_ingress");
             }
             Finding::good(Reason::Available, message)

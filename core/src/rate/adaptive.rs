@@ -1,42 +1,41 @@
-//! Which share of a bucket's refill others leave us, learned from refusals.
+//! The share of a bucket's refill that other clients leave, learned from throttled calls.
 //!
-//! A refusal says that someone else spends from the same bucket, and not how much. Right after it
-//! we go slower, so that the bucket recovers, and then a little below where we were refused. There
-//! we stay for a while before more is tried; when that is refused too, for twice as long. So
-//! refusals become rare where others take their share for good, and the full rate comes back where
-//! they stop.
+//! A throttled call shows that another client takes from the same bucket, and not how much. Right
+//! after it the rate is reduced, so that the bucket recovers, and then set a little below where it
+//! was throttled. It stays there for a while before a higher rate is tried; when that is throttled
+//! too, for twice as long. So throttled calls become rare where others take their share for good,
+//! and the full rate returns where they stop.
 
 use std::time::Duration;
 
-/// However often calls are refused, an eighth of the rate remains, so that something moves and we
-/// notice when the other has stopped.
+/// However often calls are throttled, an eighth of the rate remains, so that calls go on and show
+/// when the other client has stopped.
 const SLOWEST: f64 = 0.125;
-/// Right after a refusal.
+/// The share right after a throttled call, of that after it.
 const EASED: f64 = 0.7;
-/// After that.
+/// The share after that, of the one that was throttled.
 const BELOW: f64 = 0.9;
-/// How long it is gone slower, and how long each step up is tried before the next.
+/// How long the rate stays reduced, and how long each step up is tried before the next.
 const EASE: Duration = Duration::from_secs(30);
 /// What a step up adds.
 const STEP: f64 = 0.125;
-/// How long nothing more is tried at first: longer than most bursts of others last, and short
-/// enough that one refusal does not slow down a working day.
+/// How long no higher rate is tried at first: longer than most bursts of others last, and short
+/// enough that one throttled call does not slow down a working day.
 const FIRST_HOLD: Duration = Duration::from_secs(600);
-/// And at the longest: a refused call an hour is nothing.
+/// And at the longest: one throttled call an hour costs little.
 const LONGEST_HOLD: Duration = Duration::from_secs(3600);
-/// Calls that were under way together are refused together, which says no more than one refusal
-/// does.
+/// Calls that were in flight together are throttled together, which says no more than one does.
 const TOGETHER: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Nothing is known of others.
+    /// No other client is known.
     Full,
-    /// The bucket recovers from a refusal.
+    /// The bucket recovers from a throttled call.
     Eased,
-    /// At a share that was not refused.
+    /// At a share that was not throttled.
     Held,
-    /// More than that is tried.
+    /// A higher share is tried.
     Trying,
 }
 
@@ -49,7 +48,8 @@ pub(super) struct AdaptiveRate {
     /// When the phase, or the share that is tried, changes next.
     next: Duration,
     hold: Duration,
-    refused: Option<Duration>,
+    /// When a call was last throttled.
+    throttled: Option<Duration>,
 }
 
 impl AdaptiveRate {
@@ -61,11 +61,11 @@ impl AdaptiveRate {
             good: 1.0,
             next: Duration::MAX,
             hold: FIRST_HOLD,
-            refused: None,
+            throttled: None,
         }
     }
 
-    /// The share of the refill that is ours.
+    /// The share of the refill.
     pub(super) fn share(&self) -> f64 {
         self.share
     }
@@ -88,18 +88,18 @@ impl AdaptiveRate {
         self.next += EASE;
         if self.share >= 1.0 {
             *self = Self {
-                refused: self.refused,
+                throttled: self.throttled,
                 ..Self::full()
             };
         }
     }
 
     /// AWS refused a call for its rate.
-    pub(super) fn refused(&mut self, now: Duration) {
-        if self.refused.is_some_and(|before| now < before + TOGETHER) {
+    pub(super) fn throttled(&mut self, now: Duration) {
+        if self.throttled.is_some_and(|before| now < before + TOGETHER) {
             return;
         }
-        self.refused = Some(now);
+        self.throttled = Some(now);
         if self.phase == Phase::Trying {
             self.hold = (self.hold * 2).min(LONGEST_HOLD);
         } else {
@@ -128,9 +128,9 @@ mod tests {
     }
 
     #[test]
-    fn one_refusal_costs_a_tenth_for_ten_minutes() {
+    fn one_throttled_call_costs_a_tenth_for_ten_minutes() {
         let mut rate = AdaptiveRate::full();
-        rate.refused(seconds(100));
+        rate.throttled(seconds(100));
         let share = |now: u64| at(rate, seconds(now)).share();
         assert!(share(100) < 0.7 && share(129) < 0.7);
         assert_eq!([share(130), share(729)], [0.9, 0.9]);
@@ -141,7 +141,7 @@ mod tests {
     fn calls_that_were_under_way_together_count_as_one() {
         let mut rate = AdaptiveRate::full();
         for tenth in 0..10 {
-            rate.refused(Duration::from_millis(100 * tenth));
+            rate.throttled(Duration::from_millis(100 * tenth));
         }
         assert_eq!(at(rate, seconds(31)).share(), 0.9);
     }
@@ -151,18 +151,18 @@ mod tests {
         let mut rate = AdaptiveRate::full();
         for minute in 0..100 {
             rate = at(rate, seconds(60 * minute));
-            rate.refused(seconds(60 * minute));
+            rate.throttled(seconds(60 * minute));
         }
         assert_eq!(at(rate, seconds(6000)).share(), SLOWEST);
         assert_eq!(at(rate, seconds(6000) + FIRST_HOLD + EASE * 8).phase, Phase::Full);
     }
 
     #[test]
-    fn what_is_tried_in_vain_is_tried_later_next_time_and_costs_one_refusal() {
+    fn what_is_tried_in_vain_is_tried_later_next_time_and_costs_one_throttled_call() {
         let mut rate = AdaptiveRate::full();
         for minute in 0..5 {
             rate = at(rate, seconds(60 * minute));
-            rate.refused(seconds(60 * minute));
+            rate.throttled(seconds(60 * minute));
         }
         let good = rate.good;
         let mut now = seconds(240);
@@ -172,7 +172,7 @@ mod tests {
             assert_eq!((before.phase, before.share()), (Phase::Held, good), "{hold}");
             rate = at(rate, tried);
             assert_eq!(rate.phase, Phase::Trying, "{hold}");
-            rate.refused(tried);
+            rate.throttled(tried);
             now = tried;
         }
     }

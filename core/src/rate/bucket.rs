@@ -6,7 +6,7 @@ use super::adaptive::AdaptiveRate;
 use super::limits::Limit;
 
 /// Refill runs a little slower than AWS documents it: our clock and theirs need not agree, and what
-/// is a hair too fast ends in a refused call.
+/// is a hair too fast ends in a throttled call.
 const REFILL_SHARE: f64 = 0.99;
 
 /// The tokens of one EC2 action in one account and region.
@@ -76,7 +76,7 @@ impl TokenBucket {
     pub(super) fn throttled(&mut self, now: Duration) {
         self.refill(now);
         self.tokens = 0.0;
-        self.adaptive.refused(now);
+        self.adaptive.throttled(now);
     }
 }
 

@@ -135,7 +135,7 @@ async fn a_refused_role_is_remembered_and_found_corrected_by_a_later_try() {
 
     sts.set_answer(HOUR);
     tokio::time::sleep(RETRY * 2).await;
-    sessions.get(&role()).await.expect("mended");
+    sessions.get(&role()).await.expect("corrected");
     assert_eq!(sts.asked("AssumeRole").len(), 3);
 }
 
@@ -317,8 +317,11 @@ async fn an_sts_that_is_not_there_is_no_fault_of_the_role() {
         .endpoint_url(sts.url())
         .build();
     let observer: Observer = Arc::new(|_| ());
-    let nobody = Sessions::new(&base, Settings::default(), observer);
-    let refusal = nobody.get(&role()).await.expect_err("nothing to sign with");
+    let without_credentials = Sessions::new(&base, Settings::default(), observer);
+    let refusal = without_credentials
+        .get(&role())
+        .await
+        .expect_err("nothing to sign with");
     assert!(matches!(refusal, Refusal::Unavailable { .. }), "{refusal}");
     assert_eq!(sts.asked("AssumeRole").len(), 0);
     sessions.get(&role()).await.expect("with credentials it works");

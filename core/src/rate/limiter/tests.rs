@@ -61,7 +61,7 @@ fn a_wait_that_was_kept_ends_in_go() {
 }
 
 #[test]
-fn asking_again_finds_the_same_place() {
+fn asking_again_finds_the_same_reservation() {
     let mut limiter = FairRateLimiter::new(ENDPOINTS, Duration::ZERO);
     assert_eq!(limiter.acquire("first", "team", Duration::ZERO), Decision::Go);
     for _ in 0..10 {
@@ -147,7 +147,7 @@ fn a_namespace_cannot_save_up_turns_by_being_late() {
     let turns: String = order.iter().filter_map(|id| id.chars().next()).collect();
     assert!(
         !turns.contains("aaa") && !turns.contains("bbb"),
-        "nobody is two turns ahead: {order:?}"
+        "no namespace is two ahead: {order:?}"
     );
 }
 
@@ -176,7 +176,7 @@ fn a_reservation_whose_owner_is_late_lapses_after_a_while() {
 }
 
 #[test]
-fn leaving_frees_the_place_for_those_behind() {
+fn cancelling_moves_those_behind_forward() {
     let mut limiter = FairRateLimiter::new(ENDPOINTS, Duration::ZERO);
     assert_eq!(limiter.acquire("warm-up", "a", Duration::ZERO), Decision::Go);
     assert!(matches!(limiter.acquire("a", "a", Duration::ZERO), Decision::Wait(_)));
@@ -209,7 +209,7 @@ fn when_those_ahead_leave_the_first_that_is_left_is_requeued_and_then_the_next()
         limiter.cancel(id);
     }
     let now = seconds(1.0);
-    assert_eq!(limiter.early(now, |_| false), None, "nobody to wake");
+    assert_eq!(limiter.early(now, |_| false), None, "none to requeue");
     assert_eq!(limiter.early(now, |_| true).as_deref(), Some("e298"));
     assert_eq!(limiter.early(now, |_| true), None, "once");
     let Decision::Wait(wait) = limiter.acquire("e298", "a", now) else {
@@ -240,7 +240,7 @@ fn when_the_first_does_not_come_the_next_is_requeued_as_its_reservation_lapses()
 }
 
 #[test]
-fn nobody_is_told_to_wait_longer_than_a_minute() {
+fn none_is_told_to_wait_longer_than_a_minute() {
     let mut limiter = FairRateLimiter::new(ENDPOINTS, Duration::ZERO);
     let waits = (0..1000).map(|n| limiter.acquire(&n.to_string(), "a", Duration::ZERO));
     let longest = waits
@@ -402,7 +402,7 @@ proptest! {
     /// Whoever keeps asking when told gets a turn, in the time its reservation in the order of
     /// turns takes, whatever new asks others add and whoever vanishes.
     #[test]
-    fn nobody_starves(
+    fn none_starves(
         before in proptest::collection::vec(0..4_u8, 0..30),
         after in proptest::collection::vec((0..4_u8, any::<bool>()), 0..60),
     ) {
