@@ -34,13 +34,13 @@ use crate::endpoint;
 use crate::endpoint::memory::{Memories, PlannedChanges};
 use crate::endpoint::status::binding;
 use crate::endpoint::watches;
-use crate::k8s::caches::{Account, CacheSync, CacheWriter, CacheWriters, Caches, Endpoint, NamespaceMeta};
+use crate::k8s::caches::{Account, CacheWriter, CacheWriters, Caches, Endpoint, NamespaceMeta};
 use crate::k8s::events::Events;
 use crate::k8s::in_use::Protection;
 use crate::k8s::lease::{self, Leadership, LeaseConfig, Lost};
 use crate::k8s::pages;
 use crate::k8s::requeue::Requeuer;
-use crate::k8s::watch::{marks, watch_kind};
+use crate::k8s::watch::watch_kind;
 use crate::k8s::writes::Writes;
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -307,7 +307,6 @@ pub(crate) async fn shared(
         semaphore,
         protection: Protection::new(client.clone(), writes.clone(), settings.resync_interval),
         metrics: metrics.clone(),
-        filled: CacheSync::default(),
         client,
         writes,
         requeuer,
@@ -346,7 +345,7 @@ async fn start(
         tokio::spawn(endpoint::controller::run(endpoint_ctx, endpoints, stop)),
     ];
     tokio::spawn(async move {
-        shared.filled.with(CacheSync::ALL).await;
+        shared.caches.filled().await;
         tracing::info!("caches are filled");
         shared.metrics.leader(true);
         ready_tx.send_replace(true);
@@ -363,7 +362,7 @@ async fn start(
 /// A namespace whose labels changed may be mapped otherwise.
 async fn watch_namespaces(shared: Arc<Shared>, mut writer: CacheWriter<NamespaceMeta>) {
     let api: Api<NamespaceMeta> = Api::all(shared.client.clone());
-    watch_kind(&shared.metrics, "Namespace", api, pages::of_watches())
+    watch_kind(&shared.metrics, api, pages::of_watches())
         .modify(|namespace| {
             let ObjectMeta {
                 name,
@@ -381,7 +380,6 @@ async fn watch_namespaces(shared: Arc<Shared>, mut writer: CacheWriter<Namespace
             };
         })
         .inspect_ok(move |event| writer.apply(event))
-        .inspect_ok(marks(&shared.filled, "Namespace"))
         .touched_objects()
         .predicate_filter(predicates::labels, PredicateConfig::default())
         .filter_map(|namespace| ready(namespace.ok()))

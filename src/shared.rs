@@ -12,7 +12,7 @@ use crate::aws::observer::Observer;
 use crate::aws::region::{AccountRegion, AccountRegionKey, AccountRegions};
 use crate::aws::semaphore::AccountSemaphore;
 use crate::aws::sessions::{Session, SessionKey, Sessions};
-use crate::k8s::caches::{CacheSync, Caches};
+use crate::k8s::caches::Caches;
 use crate::k8s::events::Events;
 use crate::k8s::in_use::Protection;
 use crate::k8s::requeue::Requeuer;
@@ -32,8 +32,6 @@ pub(crate) struct Shared {
     pub(crate) cluster_since: Option<i64>,
     /// What is watched.
     pub(crate) caches: Caches,
-    /// Which of it is known in full.
-    pub(crate) filled: CacheSync,
     /// Sessions of roles.
     pub(crate) sessions: Sessions,
     /// Accounts in regions.

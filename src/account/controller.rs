@@ -11,7 +11,7 @@ use tracing::Span;
 
 use super::context::Context;
 use super::reconcile::reconcile;
-use crate::k8s::caches::{Account, CacheSync, CacheWriter};
+use crate::k8s::caches::{Account, CacheWriter};
 use crate::k8s::controller::{self, Failure, Next, Reconciler};
 use crate::k8s::requeue::Request;
 use crate::shared::Shared;
@@ -32,14 +32,8 @@ pub(crate) async fn run(
 ) {
     let ctx = Arc::new(Context::new(shared.clone()));
     let requests = shared.requeuer.queue::<Account>();
-    let Shared {
-        client,
-        metrics,
-        filled,
-        ..
-    } = &*shared;
     let requeuer = shared.requeuer.clone();
-    let objects = controller::watched(client, metrics, filled, "AWSAccount", writer, |_| {})
+    let objects = controller::watched(&shared.client, &shared.metrics, writer, |_| {})
         .inspect_ok(move |account| requeuer.account_changed(&account.name_any()));
     let config = Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE);
     controller::run(ctx, config, shared.caches.account_store(), objects, requests, stop).await;
@@ -65,7 +59,7 @@ impl Reconciler for Context {
 
     async fn begin(&self, account: Arc<Account>) -> Result<Arc<Account>, Duration> {
         // Who uses an account is not known before.
-        self.shared.filled.with(CacheSync::ALL).await;
+        self.shared.caches.filled().await;
         Ok(account)
     }
 

@@ -21,7 +21,6 @@ use crate::k8s::object_key::ObjectKey;
 use crate::k8s::patch::version_of;
 use crate::k8s::requeue::Request;
 use crate::k8s::writes::Refused;
-use crate::shared::Shared;
 use crate::telemetry::{Metrics, Outcome};
 
 /// Who waits for room in an account is requeued; this is for what nobody has thought of.
@@ -35,18 +34,12 @@ pub(crate) async fn run(
 ) {
     let shared = ctx.shared.clone();
     let requests = shared.requeuer.queue::<Endpoint>();
-    let Shared {
-        client,
-        metrics,
-        filled,
-        ..
-    } = &*shared;
     let observed = ctx.clone();
     let observe = move |event: &_| watches::endpoint(&observed, event);
-    let objects = controller::watched(client, metrics, filled, "VPCEndpoint", writer, observe);
+    let objects = controller::watched(&shared.client, &shared.metrics, writer, observe);
     // Nothing is decided before all that decisions are made from is known.
     tokio::select! {
-        () = filled.with(&["AWSAccount", "Namespace", "Service"]) => {}
+        () = shared.caches.others_filled::<Endpoint>() => {}
         () = stop.clone() => {}
     };
     let config = Config::default().concurrency(shared.settings.worker_concurrency);

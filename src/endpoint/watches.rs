@@ -17,7 +17,7 @@ use super::service::{self, MANAGED_BY, names};
 use crate::k8s::caches::{CacheWriter, Endpoint};
 use crate::k8s::object_key::ObjectKey;
 use crate::k8s::pages;
-use crate::k8s::watch::{marks, watch_kind};
+use crate::k8s::watch::watch_kind;
 
 /// An endpoint that is bound, or gone, is counted by its account; one that is gone is forgotten.
 pub(crate) fn endpoint(ctx: &Context, event: &Event<Endpoint>) {
@@ -46,10 +46,9 @@ pub(crate) fn endpoint(ctx: &Context, event: &Event<Endpoint>) {
 pub(crate) async fn services(ctx: Arc<Context>, mut writer: CacheWriter<Service>) {
     let api: Api<Service> = Api::all(ctx.shared.client.clone());
     let config = pages::of_watches().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
-    watch_kind(&ctx.shared.metrics, "Service", api, config)
+    watch_kind(&ctx.shared.metrics, api, config)
         .modify(service::prune)
         .inspect_ok(move |event| writer.apply(event))
-        .inspect_ok(marks(&ctx.shared.filled, "Service"))
         .touched_objects()
         .filter_map(|service| ready(service.ok()))
         .for_each(|service| {
@@ -71,5 +70,5 @@ pub(crate) async fn services(ctx: Arc<Context>, mut writer: CacheWriter<Service>
 pub(crate) async fn names(ctx: Arc<Context>) {
     let api: Api<PartialObjectMeta<Service>> = Api::all(ctx.shared.client.clone());
     let config = pages::of_watches().labels(&format!("{}!={}", MANAGED_BY.0, MANAGED_BY.1));
-    names::follow(&ctx, watch_kind(&ctx.shared.metrics, "Service", api, config)).await;
+    names::follow(&ctx, watch_kind(&ctx.shared.metrics, api, config)).await;
 }

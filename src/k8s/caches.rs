@@ -2,17 +2,17 @@
 //! about them: each is answered from an index, never by going through all objects.
 
 mod indexed;
+mod sync;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Service};
-use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::Store;
-use tokio::sync::watch;
+use kube::{Resource, ResourceExt};
 use vpce_core::api::{AWSAccount, VPCEndpoint, Watched};
 use vpce_core::conditions::Reason;
 use vpce_core::ids::RoleArn;
@@ -20,6 +20,7 @@ use vpce_core::tenancy;
 
 use self::indexed::Cache;
 pub(crate) use self::indexed::{CacheWriter, Indexed};
+use self::sync::CacheSync;
 
 /// A VPCEndpoint as it is watched.
 pub(crate) type Endpoint = Watched<VPCEndpoint>;
@@ -118,6 +119,7 @@ impl Indexed for Service {
 /// The objects that are watched.
 #[derive(Clone)]
 pub(crate) struct Caches {
+    sync: CacheSync,
     endpoints: Cache<Endpoint>,
     accounts: Cache<Account>,
     namespaces: Cache<NamespaceMeta>,
@@ -139,11 +141,13 @@ pub(crate) struct CacheWriters {
 impl Caches {
     /// Empty caches, and what fills them.
     pub(crate) fn new() -> (Self, CacheWriters) {
-        let (endpoints, endpoint_writer) = Cache::new();
-        let (accounts, account_writer) = Cache::new();
-        let (namespaces, namespace_writer) = Cache::new();
-        let (services, service_writer) = Cache::new();
+        let sync = CacheSync::default();
+        let (endpoints, endpoint_writer) = Cache::new(&sync);
+        let (accounts, account_writer) = Cache::new(&sync);
+        let (namespaces, namespace_writer) = Cache::new(&sync);
+        let (services, service_writer) = Cache::new(&sync);
         let caches = Self {
+            sync,
             endpoints,
             accounts,
             namespaces,
@@ -156,6 +160,16 @@ impl Caches {
             services: service_writer,
         };
         (caches, writers)
+    }
+
+    /// Waits until every kind has been listed once.
+    pub(crate) async fn filled(&self) {
+        self.sync.wait(|_| true).await;
+    }
+
+    /// Waits until every other kind has been listed once.
+    pub(crate) async fn others_filled<K: Resource<DynamicType = ()>>(&self) {
+        self.sync.wait(|kind| *kind != K::kind(&())).await;
     }
 
     /// VPCEndpoints, for their controller.
@@ -271,36 +285,6 @@ impl Caches {
 fn maps(account: &Account, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
     let spec = account.spec.as_ref().ok();
     spec.is_some_and(|spec| tenancy::maps(spec, namespace, Some(labels)))
-}
-
-/// The kinds whose caches have been filled once. (A store's own `wait_until_ready` wakes only one
-/// of those who wait.)
-#[derive(Clone)]
-pub(crate) struct CacheSync(Arc<watch::Sender<BTreeSet<&'static str>>>);
-
-impl Default for CacheSync {
-    fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(BTreeSet::new())))
-    }
-}
-
-impl CacheSync {
-    /// All kinds that are watched.
-    pub(crate) const ALL: &'static [&'static str] = &["VPCEndpoint", "AWSAccount", "Namespace", "Service"];
-
-    /// Says that the first list of a kind is complete.
-    pub(crate) fn mark(&self, kind: &'static str) {
-        self.0.send_if_modified(|kinds| kinds.insert(kind));
-    }
-
-    /// Waits for these kinds.
-    pub(crate) async fn with(&self, wanted: &[&'static str]) {
-        let mut kinds = self.0.subscribe();
-        // The sender is there as long as we are.
-        let _ = kinds
-            .wait_for(|kinds| wanted.iter().all(|kind| kinds.contains(kind)))
-            .await;
-    }
 }
 
 /// Whether an endpoint is bound to an AWSAccount.

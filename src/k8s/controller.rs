@@ -17,11 +17,11 @@ use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tracing::{Instrument, Span};
 
-use super::caches::{CacheSync, CacheWriter, Indexed};
+use super::caches::{CacheWriter, Indexed};
 use super::error::{is_conflict, is_not_found};
 use super::pages;
 use super::requeue::Request;
-use super::watch::{marks, watch_kind};
+use super::watch::watch_kind;
 use crate::telemetry::{Metrics, Outcome, traces};
 
 /// When to reconcile an object again.
@@ -102,8 +102,6 @@ pub(crate) trait Reconciler: Send + Sync + 'static {
 pub(crate) fn watched<K, F>(
     client: &Client,
     metrics: &Metrics,
-    filled: &CacheSync,
-    kind: &'static str,
     mut writer: CacheWriter<K>,
     mut observe: F,
 ) -> impl Stream<Item = Result<K, Error>> + Send + 'static + use<K, F>
@@ -112,9 +110,8 @@ where
     K::Term: Send + Sync,
     F: FnMut(&Event<K>) + Send + 'static,
 {
-    watch_kind(metrics, kind, Api::all(client.clone()), pages::of_watches())
+    watch_kind(metrics, Api::all(client.clone()), pages::of_watches())
         .inspect_ok(move |event| writer.apply(event))
-        .inspect_ok(marks(filled, kind))
         .inspect_ok(move |event| observe(event))
         .touched_objects()
         .predicate_filter(

@@ -1,4 +1,4 @@
-//! Watches that go on after errors, and say when their first list is complete.
+//! Watches that go on after errors.
 
 use std::fmt::Debug;
 
@@ -10,30 +10,20 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use serde::de::DeserializeOwned;
 
-use super::caches::CacheSync;
 use crate::telemetry::Metrics;
-
-/// Marks a kind when its first list is complete.
-pub(crate) fn marks<K>(filled: &CacheSync, kind: &'static str) -> impl FnMut(&Event<K>) + Send + 'static + use<K> {
-    let filled = filled.clone();
-    move |event| {
-        if let Event::InitDone = event {
-            filled.mark(kind);
-        }
-    }
-}
 
 /// A watch that counts its errors and starts again after them: whoever reads it passes over them,
 /// and never ends.
 pub(crate) fn watch_kind<K>(
     metrics: &Metrics,
-    kind: &'static str,
     api: Api<K>,
     config: watcher::Config,
 ) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static + use<K>
 where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
+    let kind = K::kind(&());
+    metrics.watch_started(&kind);
     let metrics = metrics.clone();
     let watching = move |watch: Option<BoxStream<'static, _>>| {
         let mut watch = watch.unwrap_or_else(|| watcher(api.clone(), config.clone()).boxed());
@@ -50,8 +40,8 @@ where
     };
     stream::unfold(None, watching)
         .inspect_err(move |error| {
-            metrics.watch_error(kind);
-            tracing::warn!(kind, %error, "a watch failed; it is restarted");
+            metrics.watch_error(&kind);
+            tracing::warn!(%kind, %error, "a watch failed; it is restarted");
         })
         .default_backoff()
 }

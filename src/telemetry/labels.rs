@@ -4,7 +4,7 @@ use vpce_core::conditions::Reason;
 use vpce_core::error::Class;
 use vpce_core::orphans::Kind;
 
-use super::metrics::{MOST_REGIONS, OTHER_REGION, Outcome, WATCHED_KINDS};
+use super::metrics::{MOST_REGIONS, OTHER_REGION, Outcome};
 
 /// A label of a metric.
 pub(super) struct Label {
@@ -126,7 +126,10 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
             closed(&[Kind::Endpoint, Kind::Group].map(Kind::as_str)),
         ),
         ("vpce_unparseable_objects", "kind") => ("the kind of object", Values::Closed(kinds())),
-        ("vpce_watch_errors_total", "kind") => ("the kind that is watched", closed(WATCHED_KINDS)),
+        ("vpce_watch_errors_total", "kind") => (
+            "the kind that is watched",
+            each("those that the operator watches, which its ClusterRole lists"),
+        ),
         (_, "retained") => (
             "whether it was retained on purpose, by `deletion_policy: Retain`",
             closed(&["true", "false"]),

@@ -33,10 +33,6 @@ const TIME_TO_READY_SECONDS: &[f64] = &[
     5.0, 15.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 14400.0, 86400.0,
 ];
 
-/// The kinds that the operator watches: their errors are counted from zero, since a counter that
-/// appears with its first error hides that error from `increase()`.
-pub(super) const WATCHED_KINDS: &[&str] = &["VPCEndpoint", "AWSAccount", "Namespace", "Service"];
-
 /// So many regions of one AWS account are told apart. AWS has fewer, but whoever may write
 /// VPCEndpoints may name regions that do not exist.
 pub(super) const MOST_REGIONS: usize = 64;
@@ -215,9 +211,6 @@ impl Metrics {
             described: Vec::new(),
             registry: Registry::new(),
         };
-        for kind in WATCHED_KINDS {
-            inner.watch_errors.with_label_values(&[kind]).inc_by(0);
-        }
         let build_info = known.put(
             MetricType::GAUGE,
             &[],
@@ -321,8 +314,14 @@ impl Metrics {
             .inc();
     }
 
+    /// Counts the errors of the watch of a kind from zero: a counter that appears with its first
+    /// error hides that error from `increase()`.
+    pub(crate) fn watch_started(&self, kind: &str) {
+        self.inner.watch_errors.with_label_values(&[kind]).inc_by(0);
+    }
+
     /// Counts an error of the watch of a kind.
-    pub(crate) fn watch_error(&self, kind: &'static str) {
+    pub(crate) fn watch_error(&self, kind: &str) {
         self.inner.watch_errors.with_label_values(&[kind]).inc();
     }
 

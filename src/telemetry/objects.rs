@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use prometheus::IntGauge;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto;
-use vpce_core::api::{AWSAccount, VPCEndpoint, Watched};
+use vpce_core::api::{self, AWSAccount, VPCEndpoint, Watched};
 use vpce_core::ids::RoleArn;
 use vpce_core::orphans::Kind;
 
@@ -342,8 +342,8 @@ fn totals(
         *states.entry([account, region, type_, state]).or_default() += 1.0;
     }
     let unparseable = Samples::from([
-        (["VPCEndpoint".to_owned()], count(endpoints, |e| e.spec.is_err())),
-        (["AWSAccount".to_owned()], count(accounts, |a| a.spec.is_err())),
+        unparseable(endpoints),
+        unparseable(accounts),
     ]);
     [
         ENDPOINTS.family(states),
@@ -499,8 +499,10 @@ fn of_regions(regions: Vec<RegionGauges>) -> [proto::MetricFamily; 6] {
     ]
 }
 
-fn count<T>(items: &[T], mut counts: impl FnMut(&T) -> bool) -> f64 {
-    items.iter().map(|item| f64::from(u8::from(counts(item)))).sum()
+/// How many objects of a kind have a spec that does not parse.
+fn unparseable<K: api::Kind>(objects: &[Arc<Watched<K>>]) -> ([String; 1], f64) {
+    let count = objects.iter().map(|object| f64::from(u8::from(object.spec.is_err())));
+    ([K::kind(&()).into_owned()], count.sum())
 }
 
 /// Seconds since the epoch, at the precision that Kubernetes writes.

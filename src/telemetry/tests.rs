@@ -154,6 +154,7 @@ fn filled(per_object: bool) -> Metrics {
     drop(metrics.in_flight("endpoint"));
     metrics.queue_depth("endpoint", 4);
     metrics.kubernetes_request("list", "vpcendpoints", "200");
+    metrics.watch_started("Service");
     metrics.watch_error("VPCEndpoint");
     metrics.time_to_ready("tenant-a", "Interface", 90.0);
     metrics.time_to_ready("tenant-b", "Interface", 90.0);

@@ -10,6 +10,7 @@ use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use parking_lot::RwLock;
 
+use super::sync::CacheSync;
 use crate::k8s::object_key::ObjectKey;
 
 /// A kind that is found by more than its name.
@@ -78,13 +79,19 @@ impl<K: Indexed> Clone for Cache<K> {
 
 impl<K: Indexed> Cache<K> {
     /// An empty cache, and what fills it.
-    pub(crate) fn new() -> (Self, CacheWriter<K>) {
+    pub(super) fn new(sync: &CacheSync) -> (Self, CacheWriter<K>) {
+        sync.add::<K>();
         let (store, writer) = reflector::store();
         let cache = Self {
             state: Arc::default(),
             store,
         };
-        (cache.clone(), CacheWriter { cache, writer })
+        let cache_writer = CacheWriter {
+            cache: cache.clone(),
+            writer,
+            sync: sync.clone(),
+        };
+        (cache, cache_writer)
     }
 
     /// The same objects as kube's `Controller` wants them. They are here before they are in the
@@ -121,6 +128,7 @@ impl<K: Indexed> Cache<K> {
 pub(crate) struct CacheWriter<K: Indexed> {
     cache: Cache<K>,
     writer: Writer<K>,
+    sync: CacheSync,
 }
 
 impl<K: Indexed> CacheWriter<K> {
@@ -140,6 +148,7 @@ impl<K: Indexed> CacheWriter<K> {
                 let mut new = State::default();
                 store.state().into_iter().for_each(|object| new.insert(object));
                 *state.write() = new;
+                self.sync.mark::<K>();
             }
             Event::Init | Event::InitApply(_) => {}
         }

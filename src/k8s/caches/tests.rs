@@ -1,3 +1,4 @@
+use futures::FutureExt;
 use kube::runtime::watcher::Event;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -202,4 +203,26 @@ fn the_accounts_of_a_namespace_are_those_that_map_it_whatever_their_selectors_lo
         .apply(&Event::Apply(namespace("blue", json!({"team": "other"}))));
     assert_eq!(names(&caches.accounts_mapping("blue")), ["both", "named", "not-in"]);
     assert_eq!(names(&caches.accounts_of("111111111111")).len(), 8);
+}
+
+#[test]
+fn the_caches_are_filled_when_every_kind_has_been_listed_once() {
+    let (caches, mut writers) = Caches::new();
+    let filled = |caches: &Caches| {
+        let (all, others) = (caches.filled(), caches.others_filled::<Endpoint>());
+        (all.now_or_never().is_some(), others.now_or_never().is_some())
+    };
+    writers.accounts.fill([]);
+    writers.namespaces.fill([]);
+    assert_eq!(filled(&caches), (false, false));
+    // Its list is not complete.
+    writers.services.apply(&Event::Init);
+    assert_eq!(filled(&caches), (false, false));
+    writers.services.apply(&Event::InitDone);
+    assert_eq!(filled(&caches), (false, true));
+    writers.endpoints.fill([]);
+    assert_eq!(filled(&caches), (true, true));
+    // A list that begins again takes nothing back.
+    writers.accounts.apply(&Event::Init);
+    assert_eq!(filled(&caches), (true, true));
 }
