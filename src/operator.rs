@@ -19,6 +19,7 @@ use kube::{Client, Config, ResourceExt};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use vpce_core::ids::EndpointId;
 use vpce_core::rate::Limits;
@@ -33,7 +34,6 @@ use crate::aws::{self, sessions};
 use crate::endpoint;
 use crate::endpoint::memory::{Memories, PlannedChanges};
 use crate::endpoint::status::binding;
-use crate::endpoint::watches;
 use crate::k8s::caches::{Account, CacheWriter, CacheWriters, Caches, Endpoint, NamespaceMeta};
 use crate::k8s::events::Events;
 use crate::k8s::in_use::Protection;
@@ -337,13 +337,10 @@ async fn start(
     let endpoint_ctx = Arc::new(endpoint::context::Context::new(shared.clone()));
     metrics.attach(sources(&shared, endpoint_ctx.memories.clone()));
     tokio::spawn(watch_namespaces(shared.clone(), namespaces));
-    tokio::spawn(watches::services(endpoint_ctx.clone(), services));
-    tokio::spawn(watches::names(endpoint_ctx.clone()));
     let stop = until(stopped).shared();
-    let controllers = [
-        tokio::spawn(account::controller::run(shared.clone(), accounts, stop.clone())),
-        tokio::spawn(endpoint::controller::run(endpoint_ctx, endpoints, stop)),
-    ];
+    let mut controllers = JoinSet::new();
+    controllers.spawn(account::controller::run(shared.clone(), accounts, stop.clone()));
+    controllers.spawn(endpoint::controller::run(endpoint_ctx, endpoints, services, stop));
     tokio::spawn(async move {
         shared.caches.filled().await;
         tracing::info!("caches are filled");
@@ -351,8 +348,8 @@ async fn start(
         ready_tx.send_replace(true);
     });
     Ok(async move {
-        for controller in controllers {
-            if let Err(error) = controller.await {
+        while let Some(ended) = controllers.join_next().await {
+            if let Err(error) = ended {
                 tracing::error!(%error, "a controller failed");
             }
         }

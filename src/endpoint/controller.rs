@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::ObjectRef;
@@ -30,8 +31,11 @@ const ASK_FOR_ROOM: Duration = Duration::from_secs(60);
 pub(crate) async fn run(
     ctx: Arc<Context>,
     writer: CacheWriter<Endpoint>,
+    services: CacheWriter<Service>,
     stop: impl Future<Output = ()> + Clone + Send + Sync + 'static,
 ) {
+    tokio::spawn(watches::services(ctx.clone(), services));
+    tokio::spawn(watches::names(ctx.clone()));
     let shared = ctx.shared.clone();
     let requests = shared.requeuer.queue::<Endpoint>();
     let observed = ctx.clone();
