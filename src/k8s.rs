@@ -9,7 +9,6 @@ pub(crate) mod events;
 pub(crate) mod finalizer;
 pub(crate) mod in_use;
 pub(crate) mod lease;
-pub(crate) mod object_key;
 pub(crate) mod pages;
 pub(crate) mod patch;
 pub(crate) mod requeue;

@@ -19,6 +19,7 @@ pub mod guardrails;
 pub mod iam;
 pub mod ids;
 pub mod metadata;
+pub mod object_key;
 pub mod observed;
 pub mod orphans;
 pub mod ownership;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
+use vpce_core::object_key::ObjectKey;
 
-use crate::k8s::object_key::ObjectKey;
 use crate::k8s::requeue::Enqueue;
 
 /// A permit is reserved so long for the object that was requeued: every worker may be busy.

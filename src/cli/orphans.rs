@@ -12,6 +12,7 @@ use clap::Args;
 use kube::ResourceExt;
 use vpce_core::error::Class;
 use vpce_core::ids::{EndpointId, GroupId, RoleArn};
+use vpce_core::object_key::ObjectKey;
 use vpce_core::orphans::{Kind, Orphan};
 use vpce_core::rate::Decision;
 
@@ -22,7 +23,6 @@ use crate::aws::region::orphans::Present;
 use crate::aws::region::{AccountRegion, AccountRegionKey, RefreshError};
 use crate::cli::plan::caches;
 use crate::k8s::caches::{Account, Endpoint};
-use crate::k8s::object_key::ObjectKey;
 use crate::operator;
 use crate::settings::Settings;
 use crate::shared::Shared;

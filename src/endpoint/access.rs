@@ -8,6 +8,7 @@ use vpce_core::conditions::Finding;
 use vpce_core::desired::Desired;
 use vpce_core::guardrails;
 use vpce_core::ids::GroupId;
+use vpce_core::object_key::ObjectKey;
 use vpce_core::resolve::{Binding, Resolved, Writes};
 
 use super::observe::{Age, observe};
@@ -19,7 +20,6 @@ use crate::aws::ec2::Ec2;
 use crate::aws::region::{AccountRegion, RefreshError};
 use crate::aws::semaphore::Permit;
 use crate::aws::sessions::SessionKey;
-use crate::k8s::object_key::ObjectKey;
 
 /// An AWS account in a region, opened with the session of the account's role.
 pub(super) struct Access {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use vpce_core::conditions::{Finding, Reason};
 use vpce_core::error::Class;
 use vpce_core::ids::{EndpointId, GroupId};
+use vpce_core::object_key::ObjectKey;
 use vpce_core::observed::{ServiceContent, State};
 use vpce_core::plan::{self, Outcome, Progress, Step, UnfinishedReason};
 use vpce_core::rate::Decision;
@@ -25,7 +26,6 @@ use crate::aws::region::delete_batch::Requester;
 use crate::aws::region::limiter::Caller;
 use crate::endpoint::service::{self, Publication, Published};
 use crate::k8s::caches::Endpoint;
-use crate::k8s::object_key::ObjectKey;
 use crate::k8s::patch::version_of;
 
 /// A call that AWS throttled asks the rate limiter again after this, which then knows for how long

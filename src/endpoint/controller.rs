@@ -10,6 +10,7 @@ use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::ObjectRef;
 use tracing::Span;
 use vpce_core::conditions::{Finding, Reason};
+use vpce_core::object_key::ObjectKey;
 
 use super::acknowledged;
 use super::context::Context;
@@ -18,7 +19,6 @@ use super::status::{self, Findings, Standing};
 use super::{queues, watches};
 use crate::k8s::caches::{CacheWriter, Endpoint};
 use crate::k8s::controller::{self, Failure, Next, Reconciler};
-use crate::k8s::object_key::ObjectKey;
 use crate::k8s::patch::version_of;
 use crate::k8s::requeue::Request;
 use crate::k8s::writes::Refused;

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use kube::ResourceExt;
 use parking_lot::Mutex;
 use vpce_core::conditions::Finding;
+use vpce_core::object_key::ObjectKey;
 use vpce_core::observed::ObservedService;
 use vpce_core::plan::{Fallbacks, UnfinishedReason};
 
 use crate::aws::region::AccountRegionKey;
 use crate::endpoint::service::Corrections;
 use crate::k8s::caches::Endpoint;
-use crate::k8s::object_key::ObjectKey;
 
 mod absence;
 mod announced;

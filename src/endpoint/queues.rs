@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
+use vpce_core::object_key::ObjectKey;
 
 use super::context::Context;
 use crate::k8s::caches::Endpoint;
-use crate::k8s::object_key::ObjectKey;
 use crate::k8s::requeue::Request;
 
 /// The objects that a request is for; their waits end.

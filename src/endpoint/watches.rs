@@ -10,12 +10,12 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
+use vpce_core::object_key::ObjectKey;
 
 use super::context::Context;
 use super::queues;
 use super::service::{self, MANAGED_BY, names};
 use crate::k8s::caches::{CacheWriter, Endpoint};
-use crate::k8s::object_key::ObjectKey;
 use crate::k8s::pages;
 use crate::k8s::watch::watch_kind;
 

@@ -8,9 +8,9 @@ use futures::{Stream, stream};
 use kube::Resource;
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use vpce_core::object_key::ObjectKey;
 
 use super::caches::Account;
-use super::object_key::ObjectKey;
 
 /// Puts an object into its queue.
 pub(crate) type Enqueue = Arc<dyn Fn(ObjectKey) + Send + Sync>;

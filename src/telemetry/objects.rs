@@ -341,10 +341,7 @@ fn totals(
         let region = endpoint.status.region.clone().unwrap_or_default();
         *states.entry([account, region, type_, state]).or_default() += 1.0;
     }
-    let unparseable = Samples::from([
-        unparseable(endpoints),
-        unparseable(accounts),
-    ]);
+    let unparseable = Samples::from([unparseable(endpoints), unparseable(accounts)]);
     [
         ENDPOINTS.family(states),
         NETWORK_INTERFACES.family(interfaces),

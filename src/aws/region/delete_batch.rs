@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tracing::Instrument;
 use vpce_core::error::Class;
 use vpce_core::ids::EndpointId;
+use vpce_core::object_key::ObjectKey;
 use vpce_core::plan::{Outcome, Step};
 use vpce_core::rate::Decision;
 
@@ -17,7 +18,6 @@ use super::limiter::Caller;
 use crate::aws::Permitted;
 use crate::aws::ec2::Ec2;
 use crate::aws::error::CallError;
-use crate::k8s::object_key::ObjectKey;
 use crate::telemetry::traces::Cause;
 
 /// The EC2 action.

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
+use vpce_core::object_key::ObjectKey;
 use vpce_core::rate::{Decision, FairRateLimiter, Limits};
 
 use super::{Settings, Waited};
-use crate::k8s::object_key::ObjectKey;
 use crate::k8s::requeue::Enqueue;
 
 /// What needs a token.

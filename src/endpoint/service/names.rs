@@ -11,10 +11,10 @@ use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{Error, Event};
 use parking_lot::Mutex;
+use vpce_core::object_key::ObjectKey;
 
 use crate::endpoint::context::Context;
 use crate::k8s::caches::Endpoint;
-use crate::k8s::object_key::ObjectKey;
 
 /// A namespace, and a name in it.
 type Key = (String, String);

@@ -9,9 +9,9 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use parking_lot::RwLock;
+use vpce_core::object_key::ObjectKey;
 
 use super::sync::CacheSync;
-use crate::k8s::object_key::ObjectKey;
 
 /// A kind that is found by more than its name.
 pub(crate) trait Indexed: Resource<DynamicType = ()> + Clone + 'static {

@@ -6,22 +6,23 @@ use kube::{Resource, ResourceExt};
 
 /// An object of a kind that is reconciled.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct ObjectKey {
+pub struct ObjectKey {
     /// The kind, as in `VPCEndpoint`.
-    pub(crate) kind: Cow<'static, str>,
+    pub kind: Cow<'static, str>,
     /// The namespace; empty for kinds that are in none.
-    pub(crate) namespace: String,
-    pub(crate) name: String,
+    pub namespace: String,
+    /// The name.
+    pub name: String,
 }
 
 impl ObjectKey {
     /// The key of an object.
-    pub(crate) fn of<K: Resource<DynamicType = ()>>(object: &K) -> Self {
+    pub fn of<K: Resource<DynamicType = ()>>(object: &K) -> Self {
         Self::new::<K>(&object.namespace().unwrap_or_default(), &object.name_any())
     }
 
     /// The key of an object of this kind.
-    pub(crate) fn new<K: Resource<DynamicType = ()>>(namespace: &str, name: &str) -> Self {
+    pub fn new<K: Resource<DynamicType = ()>>(namespace: &str, name: &str) -> Self {
         Self {
             kind: K::kind(&()),
             namespace: namespace.to_owned(),
