@@ -71,6 +71,7 @@ mod tests {
     fn authorized(extra: Value) -> Result<(), String> {
         let owner = Owner {
             cluster: "c".into(),
+            kind: "VPCEndpoint".into(),
             namespace: "ns".into(),
             name: "db".into(),
             uid: "u".into(),

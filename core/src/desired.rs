@@ -246,6 +246,7 @@ mod tests {
     fn owner() -> Owner {
         Owner {
             cluster: "c".into(),
+            kind: "VPCEndpoint".into(),
             namespace: "ns".into(),
             name: "db".into(),
             uid: "55ea9f5f-45a4".into(),

@@ -156,6 +156,7 @@ mod tests {
         let endpoint = serde_json::from_value(endpoint).expect("an endpoint");
         let owner = Owner {
             cluster: "c".into(),
+            kind: "VPCEndpoint".into(),
             namespace: "ns".into(),
             name: "db".into(),
             uid: "u".into(),
@@ -304,6 +305,7 @@ mod tests {
     fn groups_of_other_owners_are_refused() {
         let owner = |name: &str, cluster: &str| Owner {
             cluster: cluster.into(),
+            kind: "VPCEndpoint".into(),
             namespace: "ns".into(),
             name: name.into(),
             uid: "u".into(),

@@ -4,8 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use kube::Resource;
+
+use crate::api::VPCEndpoint;
 use crate::attachment::{Interface, ObservedAttachment};
 use crate::ids::GroupId;
+use crate::object_key::ObjectKey;
 use crate::observed::{ObservedEndpoint, ObservedGroup, State, UnprovenReason};
 use crate::ownership::Proof;
 use crate::tags::{self, Clusters, Owner};
@@ -38,10 +42,8 @@ impl Kind {
 pub struct Unclaimed {
     /// Whether the tag is this cluster's, not that of one that it takes over from.
     own_cluster: bool,
-    /// The namespace that its tags name; empty if they name none.
-    namespace: Box<str>,
-    /// The object that its tags name; empty if they name none.
-    name: Box<str>,
+    /// The object that its tags name, if they name one.
+    object: Option<ObjectKey>,
     evidence: Evidence,
 }
 
@@ -92,19 +94,16 @@ impl Unclaimed {
     }
 
     fn new(clusters: &Clusters, tags: &BTreeMap<String, String>, evidence: Evidence) -> Self {
-        let value = |key: &str| tags.get(key).map(String::as_str).unwrap_or_default();
         Self {
-            own_cluster: value(tags::CLUSTER) == clusters.own,
-            namespace: value(tags::NAMESPACE).into(),
-            name: value(tags::NAME).into(),
+            own_cluster: tags.get(tags::CLUSTER) == Some(&clusters.own),
+            object: tags::object(tags),
             evidence,
         }
     }
 
     /// The object that its tags name, if they name one.
-    pub fn object(&self) -> Option<(&str, &str)> {
-        let named = !self.namespace.is_empty() && !self.name.is_empty();
-        named.then_some((&*self.namespace, &*self.name))
+    pub fn object(&self) -> Option<&ObjectKey> {
+        self.object.as_ref()
     }
 
     /// Whether it may be that object's own. Of a group that is certain.
@@ -125,10 +124,12 @@ impl Unclaimed {
 
 /// The owner that tags name, under no UID.
 fn named_owner(clusters: &Clusters, tags: &BTreeMap<String, String>) -> Option<Owner> {
+    let ObjectKey { kind, namespace, name } = tags::object(tags)?;
     Some(Owner {
         cluster: clusters.clone(),
-        namespace: tags.get(tags::NAMESPACE)?.clone(),
-        name: tags.get(tags::NAME)?.clone(),
+        kind,
+        namespace,
+        name,
         uid: String::new(),
     })
 }
@@ -140,19 +141,23 @@ pub struct Orphan {
     pub kind: Kind,
     /// Its id.
     pub id: String,
-    /// The namespace that its tags name; empty if they name none.
-    pub namespace: String,
-    /// The object that its tags name; empty if they name none.
-    pub name: String,
+    /// The object that its tags name, if they name one.
+    pub object: Option<ObjectKey>,
     /// What proves that the operator made it; none where nothing but tags says so.
     pub proof: Option<Proof>,
 }
 
 impl fmt::Display for Orphan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.namespace.as_str(), self.name.as_str()) {
-            ("", _) | (_, "") => write!(f, "{} (its tags name no object)", self.id)?,
-            (namespace, name) => write!(f, "{} (of {}/{})", self.id, Shown(namespace), Shown(name))?,
+        match &self.object {
+            None => write!(f, "{} (its tags name no object)", self.id)?,
+            Some(ObjectKey { kind, namespace, name }) => {
+                write!(f, "{} (of ", self.id)?;
+                if *kind != VPCEndpoint::kind(&()) {
+                    write!(f, "{} ", Shown(kind))?;
+                }
+                write!(f, "{}/{})", Shown(namespace), Shown(name))?;
+            }
         }
         match &self.proof {
             Some(proof) => write!(f, ", proven: {proof}"),
@@ -173,9 +178,9 @@ impl fmt::Display for Shown<'_> {
 
 /// Which objects there are.
 pub trait Objects {
-    /// Whether there is one of this namespace and name, living or being deleted, whose status names
-    /// nothing of this kind yet.
-    fn lacks(&self, namespace: &str, name: &str, kind: Kind) -> bool;
+    /// Whether there is this one, living or being deleted, and its status names nothing of this kind
+    /// yet.
+    fn lacks(&self, object: &ObjectKey, kind: Kind) -> bool;
     /// Whether the status of one names this id.
     fn is_known(&self, id: &str) -> bool;
 }
@@ -183,7 +188,7 @@ pub trait Objects {
 /// The orphans among what a region holds with our cluster's tag, by id.
 pub fn orphans<'a>(objects: &impl Objects, found: impl Iterator<Item = (&'a str, &'a Unclaimed)>) -> Vec<Orphan> {
     let found: Vec<(&str, &Unclaimed)> = found.collect();
-    let own_groups: BTreeMap<&str, Option<(&str, &str)>> = found
+    let own_groups: BTreeMap<&str, Option<&ObjectKey>> = found
         .iter()
         .filter(|(_, thing)| thing.kind() == Kind::Group && thing.may_be_own())
         .map(|(id, thing)| (*id, thing.object()))
@@ -199,7 +204,7 @@ pub fn orphans<'a>(objects: &impl Objects, found: impl Iterator<Item = (&'a str,
     let is_orphan = |id: &str, thing: &Unclaimed| {
         let awaited = thing
             .object()
-            .is_some_and(|(namespace, name)| thing.may_be_own() && objects.lacks(namespace, name, thing.kind()));
+            .is_some_and(|object| thing.may_be_own() && objects.lacks(object, thing.kind()));
         let leaves = matches!(thing.evidence, Evidence::Endpoint { leaving: true, .. });
         thing.own_cluster && !leaves && !awaited && !objects.is_known(id)
     };
@@ -209,8 +214,7 @@ pub fn orphans<'a>(objects: &impl Objects, found: impl Iterator<Item = (&'a str,
         .map(|(id, thing)| Orphan {
             kind: thing.kind(),
             id: (*id).to_owned(),
-            namespace: thing.namespace.to_string(),
-            name: thing.name.to_string(),
+            object: thing.object.clone(),
             proof: proof(thing),
         })
         .collect();
@@ -225,8 +229,8 @@ mod tests {
     struct One;
 
     impl Objects for One {
-        fn lacks(&self, namespace: &str, name: &str, _: Kind) -> bool {
-            (namespace, name) == ("ns", "made-just-now")
+        fn lacks(&self, object: &ObjectKey, _: Kind) -> bool {
+            *object == ObjectKey::new::<VPCEndpoint>("ns", "made-just-now")
         }
 
         fn is_known(&self, id: &str) -> bool {
@@ -237,6 +241,7 @@ mod tests {
     fn owner(cluster: &str, name: &str) -> Owner {
         Owner {
             cluster: cluster.into(),
+            kind: "VPCEndpoint".into(),
             namespace: "ns".into(),
             name: name.into(),
             uid: "u".into(),
@@ -288,7 +293,10 @@ mod tests {
         beside.description = "another".into();
         let mut evil = group("sg-evil", "c", "gone");
         evil.tags.insert(tags::NAME.into(), "a\nb\u{1b}[2J\u{202e}".into());
+        let mut of_kind = group("sg-of-kind", "c", "made-just-now");
+        of_kind.tags.insert(tags::KIND.into(), "VPCEndpointService".into());
         let groups = [
+            of_kind,
             group("sg-new", "c", "made-just-now"),
             group("sg-known", "c", "gone"),
             group("sg-elsewhere", "another", "gone"),
@@ -332,6 +340,7 @@ mod tests {
                 format!("sg-beside (of ns/made-just-now), {unproven}"),
                 format!("sg-evil (of ns/a\\nb\\u{{1b}}[2J\\u{{202e}}), {unproven}"),
                 format!("sg-nameless (its tags name no object), {unproven}"),
+                format!("sg-of-kind (of VPCEndpointService ns/made-just-now), {unproven}"),
                 "sg-orphan (of ns/gone), proven: its name and description, which AWS fixes at creation".to_owned(),
                 format!("sg-planted (of ns/gone), {unproven}"),
             ]

@@ -1,11 +1,18 @@
 //! The tags and names that say whose an AWS resource is.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
+use kube::Resource;
 use sha2::{Digest, Sha256};
+
+use crate::api::VPCEndpoint;
+use crate::object_key::ObjectKey;
 
 /// Which cluster, by default the UID of its kube-system namespace.
 pub const CLUSTER: &str = "silvermullet.com/cluster";
+/// The kind of the owner; absent where it is a VPCEndpoint, which was the only one at first.
+pub const KIND: &str = "silvermullet.com/kind";
 /// The namespace of the owner.
 pub const NAMESPACE: &str = "silvermullet.com/namespace";
 /// The name of the owner.
@@ -62,6 +69,8 @@ impl From<&str> for Clusters {
 pub struct Owner {
     /// Its cluster, and those that it takes over from.
     pub cluster: Clusters,
+    /// The kind, as in `VPCEndpoint`.
+    pub kind: Cow<'static, str>,
     /// The namespace.
     pub namespace: String,
     /// The name.
@@ -82,9 +91,22 @@ pub enum Claim {
 }
 
 impl Owner {
+    /// The owner among all objects of its cluster.
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey {
+            kind: self.kind.clone(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+        }
+    }
+
+    fn is_endpoint(&self) -> bool {
+        self.kind == VPCEndpoint::kind(&())
+    }
+
     /// The owner tags, as they are set when a resource is made.
     pub fn tags(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([
+        let mut tags = BTreeMap::from([
             (CLUSTER.to_owned(), self.cluster.own.clone()),
             (NAMESPACE.to_owned(), self.namespace.clone()),
             (NAME.to_owned(), self.name.clone()),
@@ -93,22 +115,36 @@ impl Owner {
                 DISPLAY_NAME.to_owned(),
                 shorten(&format!("{}-{}", self.name, self.namespace), TAG_VALUE_MAX),
             ),
-        ])
+        ]);
+        if !self.is_endpoint() {
+            tags.insert(KIND.to_owned(), self.kind.clone().into_owned());
+        }
+        tags
     }
 
-    /// Whose a resource with these tags is: cluster, namespace and name decide, the UID does not.
+    /// The keys of the owner tags; `Name` is for people.
+    pub fn keys(&self) -> BTreeSet<String> {
+        let mut keys: BTreeSet<String> = self.tags().into_keys().collect();
+        keys.remove(DISPLAY_NAME);
+        keys
+    }
+
+    /// Whose a resource with these tags is: cluster, kind, namespace and name decide, the UID does
+    /// not.
     pub fn claim(&self, tags: &BTreeMap<String, String>) -> Claim {
         let found = [
             tags.get(CLUSTER).map(|id| self.cluster.has(id)),
             tags.get(NAMESPACE).map(|namespace| *namespace == self.namespace),
             tags.get(NAME).map(|name| *name == self.name),
         ];
-        if found == [Some(true); 3] {
-            Claim::Ours
-        } else if found.contains(&Some(false)) {
+        if found.contains(&Some(false)) {
             Claim::Another
-        } else {
+        } else if found.contains(&None) {
             Claim::Nobody
+        } else if kind(tags) == self.kind {
+            Claim::Ours
+        } else {
+            Claim::Another
         }
     }
 
@@ -135,7 +171,8 @@ impl Owner {
     }
 
     /// Whether a group of this name and description was made for this owner, under whatever UID, in
-    /// this cluster or in one that it takes over from. AWS fixes both when a group is made.
+    /// this cluster or in one that it takes over from. AWS fixes both when a group is made. Only
+    /// VPCEndpoints have groups.
     pub(crate) fn named_group(&self, name: &str, description: &str) -> bool {
         let is_described = self
             .cluster
@@ -152,7 +189,24 @@ impl Owner {
             let hash = name.strip_prefix(&kept).and_then(|rest| rest.strip_prefix('-'));
             hash.is_some_and(|hash| hash.len() == HASH)
         };
-        is_described && is_named
+        self.is_endpoint() && is_described && is_named
+    }
+}
+
+/// The object that tags name, if they name one.
+pub fn object(tags: &BTreeMap<String, String>) -> Option<ObjectKey> {
+    let value = |key: &str| tags.get(key).filter(|value| !value.is_empty()).cloned();
+    Some(ObjectKey {
+        kind: kind(tags),
+        namespace: value(NAMESPACE)?,
+        name: value(NAME)?,
+    })
+}
+
+fn kind(tags: &BTreeMap<String, String>) -> Cow<'static, str> {
+    match tags.get(KIND) {
+        Some(kind) => Cow::Owned(kind.clone()),
+        None => VPCEndpoint::kind(&()),
     }
 }
 
@@ -189,6 +243,7 @@ mod tests {
     fn owner() -> Owner {
         Owner {
             cluster: "c".into(),
+            kind: "VPCEndpoint".into(),
             namespace: "ns".into(),
             name: "db".into(),
             uid: "55ea9f5f-45a4-4bfc".into(),
@@ -210,6 +265,44 @@ mod tests {
         tags.insert(NAMESPACE.into(), "other".into());
         assert_eq!(owner().claim(&tags), Claim::Another);
         assert_eq!(owner().claim(&BTreeMap::new()), Claim::Nobody);
+    }
+
+    #[test]
+    fn without_a_kind_tags_name_a_vpc_endpoint_and_with_one_an_object_of_that_kind() {
+        let endpoint = owner();
+        let service = Owner {
+            kind: "VPCEndpointService".into(),
+            ..owner()
+        };
+        assert!(!endpoint.tags().contains_key(KIND), "what exists has none");
+        assert_eq!(service.tags()[KIND], "VPCEndpointService");
+        for (of, other) in [(&endpoint, &service), (&service, &endpoint)] {
+            assert_eq!(of.claim(&of.tags()), Claim::Ours);
+            assert_eq!(of.claim(&other.tags()), Claim::Another);
+            assert_eq!(object(&of.tags()), Some(of.key()));
+            assert!(of.keys().iter().all(|key| key.starts_with(RESERVED_PREFIX)));
+        }
+        let mut said = endpoint.tags();
+        said.insert(KIND.into(), "VPCEndpoint".into());
+        assert_eq!(endpoint.claim(&said), Claim::Ours);
+        assert_eq!(object(&said), Some(endpoint.key()));
+        let (name, description) = (endpoint.group_name(), endpoint.group_description());
+        assert!(endpoint.named_group(&name, &description));
+        assert!(
+            !service.named_group(&name, &description),
+            "its name says nothing of a service"
+        );
+    }
+
+    #[test]
+    fn tags_that_lack_a_part_name_no_object() {
+        for key in [NAMESPACE, NAME] {
+            let mut tags = owner().tags();
+            tags.insert(key.into(), String::new());
+            assert_eq!(object(&tags), None);
+            tags.remove(key);
+            assert_eq!(object(&tags), None);
+        }
     }
 
     #[test]

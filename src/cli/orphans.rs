@@ -12,7 +12,6 @@ use clap::Args;
 use kube::ResourceExt;
 use vpce_core::error::Class;
 use vpce_core::ids::{EndpointId, GroupId, RoleArn};
-use vpce_core::object_key::ObjectKey;
 use vpce_core::orphans::{Kind, Orphan};
 use vpce_core::rate::Decision;
 
@@ -22,7 +21,7 @@ use crate::aws::region::limiter::Caller;
 use crate::aws::region::orphans::Present;
 use crate::aws::region::{AccountRegion, AccountRegionKey, RefreshError};
 use crate::cli::plan::caches;
-use crate::k8s::caches::{Account, Endpoint};
+use crate::k8s::caches::Account;
 use crate::operator;
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -282,7 +281,7 @@ async fn delete_in(place: &Place, found: &[Orphan], out: &mut impl Write) -> any
     let may_free_groups = !waiting.is_empty();
     for (id, orphan) in &waiting {
         let requester = Requester {
-            object: ObjectKey::new::<Endpoint>(&orphan.namespace, &orphan.name),
+            object: orphan.object.clone().expect("what is proven names its object"),
             account: place.account.clone(),
         };
         // A person has said so just now.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use vpce_core::tags::Owner;
 
 use super::acknowledged::remove_finalizer;
@@ -80,6 +80,7 @@ impl<'a> Reconciliation<'a> {
             ctx,
             owner: Owner {
                 cluster: ctx.shared.clusters.clone(),
+                kind: Endpoint::kind(&()),
                 namespace: object.namespace().unwrap_or_default(),
                 name: object.name_any(),
                 uid: object.uid().unwrap_or_default(),

@@ -5,7 +5,14 @@ use super::{Error, RolePattern, within_scp};
 use crate::tags;
 
 /// The tag keys that the operator sets under its prefix.
-const KEYS: [&str; 5] = [tags::CLUSTER, tags::NAMESPACE, tags::NAME, tags::UID, tags::RETAINED];
+const KEYS: [&str; 6] = [
+    tags::CLUSTER,
+    tags::KIND,
+    tags::NAMESPACE,
+    tags::NAME,
+    tags::UID,
+    tags::RETAINED,
+];
 
 /// Denies all but these roles in an AWS account to set the operator's tags, on what exists or is
 /// being created, and to remove them. It can be attached to an organization, an organizational unit

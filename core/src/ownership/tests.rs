@@ -18,6 +18,7 @@ fn owner() -> Owner {
             own: "c".into(),
             former: vec!["old".into()],
         },
+        kind: "VPCEndpoint".into(),
         namespace: "ns".into(),
         name: "db".into(),
         uid: "0a1b2c3d-uid".into(),

@@ -34,7 +34,7 @@ pub fn plan_deletion(owner: &Owner, observed: &Observed, policy: Result<Deletion
         Finding::bad(Reason::Deleting, "the Service is being deleted")
     };
     let endpoint = match policy {
-        Ok(DeletionPolicy::Retain) => plan_retain(observed, &mut steps),
+        Ok(DeletionPolicy::Retain) => plan_retain(owner, observed, &mut steps),
         Ok(DeletionPolicy::Delete) | Err(_) => plan_delete(owner, observed, &mut steps),
     };
     Plan {
@@ -56,7 +56,7 @@ fn is_anything_left(observed: &Observed) -> bool {
     endpoint || group || observed.spare_endpoints.iter().any(is_there)
 }
 
-fn plan_retain(observed: &Observed, steps: &mut Vec<Step>) -> Finding {
+fn plan_retain(owner: &Owner, observed: &Observed, steps: &mut Vec<Step>) -> Finding {
     let endpoints = observed.endpoint.owned().into_iter().chain(&observed.spare_endpoints);
     let endpoints = endpoints.filter(|endpoint| endpoint.state != State::Deleted);
     let resources = endpoints
@@ -87,8 +87,7 @@ fn plan_retain(observed: &Observed, steps: &mut Vec<Step>) -> Finding {
                 BTreeMap::from([(tags::RETAINED.to_owned(), mark)]),
             ));
         }
-        let owners = [tags::CLUSTER, tags::NAMESPACE, tags::NAME, tags::UID];
-        steps.push(Step::Untag(id, owners.map(str::to_owned).into()));
+        steps.push(Step::Untag(id, owner.keys()));
     }
     if observed.endpoint == Lookup::Unconfirmed || observed.group == Lookup::Unconfirmed {
         return Finding::bad(
@@ -163,7 +162,7 @@ fn ownership_lost_on_deletion(owner: &Owner, kind: &str, id: &str, there: &BTree
     let pairs: Vec<String> = owner
         .tags()
         .into_iter()
-        .filter(|(key, _)| key.starts_with(tags::RESERVED_PREFIX))
+        .filter(|(key, _)| key != tags::DISPLAY_NAME)
         .map(|(key, value)| format!("Key={key},Value={value}"))
         .collect();
     Finding::bad(

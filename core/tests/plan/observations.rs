@@ -34,6 +34,7 @@ pub(crate) const NOTHING: PlanContext<'_> = PlanContext {
 pub(crate) fn owner() -> Owner {
     Owner {
         cluster: "c".into(),
+        kind: "VPCEndpoint".into(),
         namespace: "blue".into(),
         name: "db".into(),
         uid: "55ea9f5f-45a4".into(),

@@ -9,9 +9,10 @@ mod resource;
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use vpce_core::object_key::ObjectKey;
 use vpce_core::orphans::{Objects, Unclaimed};
 use vpce_core::ownership::{Candidates, LookupById};
-use vpce_core::tags::{CLUSTER, Claim, Clusters, NAME, NAMESPACE, Owner};
+use vpce_core::tags::{self, Claim, Clusters, Owner};
 
 use self::resource::AsStr;
 pub(crate) use self::resource::Resource;
@@ -72,7 +73,7 @@ pub(crate) struct ResourceCache<R: Resource> {
     /// How many more there were of them in the last read of everything.
     beyond: usize,
     /// Of both.
-    by_owner: HashMap<(String, String), BTreeSet<R::Id>>,
+    by_owner: HashMap<ObjectKey, BTreeSet<R::Id>>,
     missing: HashMap<R::Id, Missing>,
 }
 
@@ -91,10 +92,10 @@ impl<R: Resource> ResourceCache<R> {
         }
     }
 
-    fn owner_key(&self, fact: &R) -> Option<(String, String)> {
+    fn owner_key(&self, fact: &R) -> Option<ObjectKey> {
         let tags = fact.tags();
-        self.clusters.has(tags.get(CLUSTER)?).then_some(())?;
-        Some((tags.get(NAMESPACE)?.clone(), tags.get(NAME)?.clone()))
+        self.clusters.has(tags.get(tags::CLUSTER)?).then_some(())?;
+        tags::object(tags)
     }
 
     fn put(&mut self, fact: R, read: Instant, consistent_at: Option<Instant>) {
@@ -121,18 +122,17 @@ impl<R: Resource> ResourceCache<R> {
         if self.unclaimed.len() >= MOST_UNCLAIMED {
             return;
         }
-        if let Some((namespace, name)) = words.object() {
-            let key = (namespace.to_owned(), name.to_owned());
-            self.by_owner.entry(key).or_default().insert(id.clone());
+        if let Some(key) = words.object() {
+            self.by_owner.entry(key.clone()).or_default().insert(id.clone());
         }
         self.unclaimed.insert(id, words);
     }
 
     fn remove(&mut self, id: &R::Id) -> Option<Entry<R>> {
         if let Some(words) = self.unclaimed.remove(id)
-            && let Some((namespace, name)) = words.object()
+            && let Some(key) = words.object()
         {
-            self.disown(&(namespace.to_owned(), name.to_owned()), id);
+            self.disown(key, id);
         }
         let entry = self.entries.remove(id)?;
         if let Some(key) = self.owner_key(&entry.fact) {
@@ -141,7 +141,7 @@ impl<R: Resource> ResourceCache<R> {
         Some(entry)
     }
 
-    fn disown(&mut self, key: &(String, String), id: &R::Id) {
+    fn disown(&mut self, key: &ObjectKey, id: &R::Id) {
         if let Some(ids) = self.by_owner.get_mut(key) {
             ids.remove(id);
             if ids.is_empty() {
@@ -151,18 +151,15 @@ impl<R: Resource> ResourceCache<R> {
     }
 
     /// How many things of an owner's are kept whole.
-    fn whole_of(&self, namespace: &str, name: &str) -> usize {
-        let key = (namespace.to_owned(), name.to_owned());
-        let ids = self.by_owner.get(&key).into_iter().flatten();
+    fn whole_of(&self, owner: &ObjectKey) -> usize {
+        let ids = self.by_owner.get(owner).into_iter().flatten();
         ids.filter(|id| self.entries.contains_key(id)).count()
     }
 
     /// Whether an object claims it: by its status, or while its status names none, by the tags of
     /// what may be its own.
     fn is_claimed(&self, id: &R::Id, words: &Unclaimed, objects: &impl Objects) -> bool {
-        let awaited = |(namespace, name)| {
-            objects.lacks(namespace, name, R::KIND) && self.whole_of(namespace, name) < MOST_CANDIDATES
-        };
+        let awaited = |object| objects.lacks(object, R::KIND) && self.whole_of(object) < MOST_CANDIDATES;
         objects.is_known(id.as_str()) || (words.may_be_own() && words.object().is_some_and(awaited))
     }
 
@@ -317,8 +314,7 @@ impl<R: Resource> ResourceCache<R> {
 
     /// What has the id that the status names, and all that carries the owner's tags.
     pub(crate) fn candidates(&self, owner: &Owner, known: Option<&R::Id>) -> Candidates<R> {
-        let key = (owner.namespace.clone(), owner.name.clone());
-        let ids = self.by_owner.get(&key).into_iter().flatten();
+        let ids = self.by_owner.get(&owner.key()).into_iter().flatten();
         let by_tags = ids
             .filter_map(|id| self.get(id))
             .filter(|fact| owner.claim(fact.tags()) == Claim::Ours && !fact.is_gone())
@@ -364,8 +360,7 @@ impl<R: Resource> ResourceCache<R> {
     /// The ids to read now, if `known` or anything that the owner has is due; all that are due then
     /// are read together.
     pub(crate) fn to_read(&self, owner: &Owner, known: Option<&R::Id>, tick: Instant) -> Vec<R::Id> {
-        let key = (owner.namespace.clone(), owner.name.clone());
-        let own = self.by_owner.get(&key);
+        let own = self.by_owner.get(&owner.key());
         let mut due: BTreeSet<R::Id> = self.due(tick).cloned().collect();
         let unknown = known.filter(|id| self.is_unknown(id, tick));
         let candidates: Vec<&R::Id> = match known {
@@ -394,9 +389,8 @@ impl<R: Resource> ResourceCache<R> {
     /// When what we wrote for this owner settles, so that it is worth reading again; none if
     /// nothing has to.
     pub(crate) fn settles_at(&self, owner: &Owner) -> Option<Instant> {
-        let key = (owner.namespace.clone(), owner.name.clone());
         self.by_owner
-            .get(&key)
+            .get(&owner.key())
             .into_iter()
             .flatten()
             .filter_map(|id| self.entries.get(id))

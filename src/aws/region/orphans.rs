@@ -4,14 +4,16 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use kube::Resource;
 use vpce_core::ids::AccountId;
+use vpce_core::object_key::ObjectKey;
 use vpce_core::observed::{ObservedEndpoint, State};
 use vpce_core::orphans::{Kind, Objects, Orphan, orphans};
 use vpce_core::plan::ResourceId;
 
 use super::{AccountRegion, RefreshError};
 use crate::aws::ec2::{Ec2, Which};
-use crate::k8s::caches::Caches;
+use crate::k8s::caches::{Caches, Endpoint};
 
 /// How many endpoints and groups were retained.
 #[derive(Debug, Default)]
@@ -72,8 +74,11 @@ impl Present {
 }
 
 impl Objects for Present {
-    fn lacks(&self, namespace: &str, name: &str, kind: Kind) -> bool {
-        let object = self.caches.endpoint(namespace, name);
+    fn lacks(&self, object: &ObjectKey, kind: Kind) -> bool {
+        if object.kind != Endpoint::kind(&()) {
+            return false;
+        }
+        let object = self.caches.endpoint(&object.namespace, &object.name);
         object.is_some_and(|object| match kind {
             Kind::Endpoint => object.status.vpc_endpoint_id.is_none(),
             Kind::Group => object.status.security_group_id.is_none(),

@@ -13,6 +13,7 @@ const SETTLE: Duration = Duration::from_secs(10);
 fn owner() -> Owner {
     Owner {
         cluster: "c".into(),
+        kind: "VPCEndpoint".into(),
         namespace: "ns".into(),
         name: "db".into(),
         uid: "u".into(),
@@ -27,8 +28,8 @@ struct One {
 }
 
 impl Objects for One {
-    fn lacks(&self, namespace: &str, name: &str, _: Kind) -> bool {
-        self.lacks && (namespace, name) == ("ns", "db")
+    fn lacks(&self, object: &ObjectKey, _: Kind) -> bool {
+        self.lacks && *object == owner().key()
     }
 
     fn is_known(&self, id: &str) -> bool {
@@ -271,7 +272,7 @@ fn all_that_is_at_work_is_read_together() {
     let (mut cache, start) = cache();
     let mut other = endpoint(State::Pending);
     other.id = "vpce-2".into();
-    other.tags.insert(NAME.into(), "other".into());
+    other.tags.insert(tags::NAME.into(), "other".into());
     cache.found(vec![endpoint(State::Pending), other], start);
     let tick = start + Duration::from_secs(5);
     assert_eq!(cache.to_read(&owner(), None, tick).len(), 2);
