@@ -9,7 +9,7 @@ mod lean;
 mod watched;
 
 pub use account::{AWSAccount, AWSAccountSpec, AWSAccountStatus, OrphansStatus};
-pub use crd::crds;
+pub use crd::{bound_kinds, crds};
 pub use endpoint::{
     AccountBinding, CustomRule, DeletionPolicy, LegacyStatus, NetworkStatus, PublishedService, SecurityGroupType,
     ServicePort, ServiceProtocol, ServiceSpec, ServiceType, VPCEndpoint, VPCEndpointSpec, VPCEndpointStatus,

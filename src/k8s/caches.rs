@@ -286,9 +286,3 @@ fn maps(account: &Account, namespace: &str, labels: &BTreeMap<String, String>) -
     let spec = account.spec.as_ref().ok();
     spec.is_some_and(|spec| tenancy::maps(spec, namespace, Some(labels)))
 }
-
-/// Whether an endpoint is bound to an AWSAccount.
-pub(crate) fn is_bound_to(endpoint: &Endpoint, account: &str) -> bool {
-    let binding = endpoint.status.account.as_ref();
-    binding.is_some_and(|binding| binding.name == account)
-}

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::api::Api;
+use kube::api::{Api, ApiResource, DynamicObject};
 use kube::{Client, ResourceExt};
 use moka::future::Cache;
+use serde::Deserialize;
 use tokio::sync::{RwLock, RwLockReadGuard};
-use vpce_core::api::ACCOUNT_FINALIZER;
+use vpce_core::api::{ACCOUNT_FINALIZER, AccountBinding, bound_kinds};
 
-use super::caches::{Account, Endpoint, is_bound_to};
+use super::caches::Account;
 use super::writes::{Refused, Write, Writes};
 use super::{finalizer, pages};
 
@@ -24,6 +25,8 @@ pub(crate) struct Protection {
     writes: Writes,
     /// The longest wait after a refused write.
     most: Duration,
+    /// The kinds that may use one.
+    kinds: Vec<ApiResource>,
     /// Read while an object is being bound, written while a finalizer is removed.
     binding: RwLock<()>,
     /// By the version without it: the AWSAccount as it was when it had got its finalizer.
@@ -37,6 +40,7 @@ impl Protection {
             client,
             writes,
             most,
+            kinds: bound_kinds(),
             binding: RwLock::default(),
             added: Cache::builder().time_to_live(SHOWN_WITHIN).build(),
         }
@@ -93,8 +97,16 @@ impl Protection {
     /// Whether the API server agrees that nothing uses an AWSAccount: the cache may be a moment
     /// behind.
     async fn is_unused(&self, account: &str) -> Result<bool, kube::Error> {
-        let endpoints: Api<Endpoint> = Api::all(self.client.clone());
-        let all = pages::all(&endpoints).await?;
-        Ok(!all.iter().any(|endpoint| is_bound_to(endpoint, account)))
+        let is_bound = |object: DynamicObject| {
+            let binding = AccountBinding::deserialize(&object.data["status"]["account"]);
+            binding.is_ok_and(|binding| binding.name == account)
+        };
+        for kind in &self.kinds {
+            let objects: Api<DynamicObject> = Api::all_with(self.client.clone(), kind);
+            if pages::any(&objects, is_bound).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }

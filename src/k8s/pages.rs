@@ -22,13 +22,29 @@ where
     K: Clone + DeserializeOwned + Debug,
 {
     let mut all = Vec::new();
+    let keep = |object| {
+        all.push(object);
+        false
+    };
+    any(api, keep).await?;
+    Ok(all)
+}
+
+/// Whether there is an object of a kind that `is` says yes to; it is asked about one after the
+/// other.
+pub(crate) async fn any<K>(api: &Api<K>, mut is: impl FnMut(K) -> bool) -> Result<bool, kube::Error>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
     let mut page = ListParams::default().limit(SIZE);
     loop {
         let list = api.list(&page).await?;
-        all.extend(list.items);
+        if list.items.into_iter().any(&mut is) {
+            return Ok(true);
+        }
         match list.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => page = page.continue_token(&token),
-            None => return Ok(all),
+            None => return Ok(false),
         }
     }
 }

@@ -1,7 +1,10 @@
 //! The CustomResourceDefinitions as they are installed.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::CustomResourceExt;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, CustomResourceDefinitionSpec,
+};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{CustomResourceExt, Resource};
 use serde_json::Value;
 
 use super::{AWSAccount, VPCEndpoint, bound};
@@ -30,6 +33,19 @@ pub fn crds() -> [CustomResourceDefinition; 2] {
         join_lines(&mut crd);
         serde_json::from_value(crd).expect("other white space is a definition, too")
     })
+}
+
+/// The kinds whose objects are bound to AWSAccounts, as `status.account` says: all but that one.
+pub fn bound_kinds() -> Vec<ApiResource> {
+    let specs = crds().map(|crd| crd.spec).into_iter();
+    let specs = specs.filter(|spec| spec.names.kind != AWSAccount::kind(&()));
+    let resource = |spec: CustomResourceDefinitionSpec| {
+        let stored = spec.versions.into_iter().find(|version| version.storage);
+        let version = stored.expect("a kind is stored in one version").name;
+        let kind = GroupVersionKind::gvk(&spec.group, &version, &spec.names.kind);
+        ApiResource::from_gvk_with_plural(&kind, &spec.names.plural)
+    };
+    specs.map(resource).collect()
 }
 
 /// Joins the lines of every description, which come as they stand in the source: `kubectl explain` breaks lines itself, where the
@@ -104,6 +120,22 @@ mod tests {
             }
             Value::Array(items) => items.iter().for_each(|item| ragged(item, all)),
             _ => {}
+        }
+    }
+
+    #[test]
+    fn every_kind_but_awsaccount_says_in_its_status_which_one_it_is_bound_to() {
+        let bound = bound_kinds();
+        assert_eq!(bound.len(), crds().len() - 1);
+        for crd in crds().into_iter().filter(|crd| crd.spec.names.kind != "AWSAccount") {
+            let names = &crd.spec.names;
+            assert!(bound.iter().any(|kind| kind.plural == names.plural), "{}", names.kind);
+            let crd = serde_json::to_value(&crd).expect("JSON");
+            let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+            let account = &schema["properties"]["status"]["properties"]["account"]["properties"];
+            for field in ["name", "account_id"] {
+                assert_eq!(account[field]["type"], "string", "{}: {field}", names.kind);
+            }
         }
     }
 
