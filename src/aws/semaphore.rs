@@ -3,10 +3,12 @@
 //! delay another by one. An object that is deleted, or has nothing to do in AWS any more, cancels its
 //! request, and a permit that is not taken goes to the next.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::Resource;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -32,7 +34,8 @@ struct Waiting {
     order: VecDeque<String>,
     namespaces: HashMap<String, NamespaceQueue>,
     requests: u64,
-    len: usize,
+    /// How many of each kind there are.
+    kinds: HashMap<Cow<'static, str>, usize>,
 }
 
 impl Waiting {
@@ -47,7 +50,7 @@ impl Waiting {
             return;
         }
         self.requests += 1;
-        self.len += 1;
+        *self.kinds.entry(key.kind.clone()).or_default() += 1;
         queue.numbers.insert(key.clone(), self.requests);
         queue.by_number.insert(self.requests, key);
     }
@@ -58,7 +61,7 @@ impl Waiting {
         let queue = self.namespaces.get_mut(&namespace)?;
         let (_, key) = queue.by_number.pop_first()?;
         queue.numbers.remove(&key);
-        self.len -= 1;
+        Self::one_less(&mut self.kinds, &key);
         if queue.numbers.is_empty() {
             self.namespaces.remove(&namespace);
         } else {
@@ -75,11 +78,17 @@ impl Waiting {
         };
         if let Some(number) = queue.numbers.remove(key) {
             queue.by_number.remove(&number);
-            self.len -= 1;
+            Self::one_less(&mut self.kinds, key);
         }
         if queue.numbers.is_empty() {
             self.namespaces.remove(namespace);
             self.order.retain(|other| other != namespace);
+        }
+    }
+
+    fn one_less(kinds: &mut HashMap<Cow<'static, str>, usize>, key: &ObjectKey) {
+        if let Some(count) = kinds.get_mut(&key.kind) {
+            *count -= 1;
         }
     }
 }
@@ -113,7 +122,7 @@ impl Permits {
     }
 
     fn is_empty(&self) -> bool {
-        self.held == 0 && self.reserved.is_empty() && self.waiting.len == 0
+        self.held == 0 && self.reserved.is_empty() && self.waiting.namespaces.is_empty()
     }
 }
 
@@ -155,9 +164,12 @@ impl AccountSemaphore {
         self.state.lock()
     }
 
-    /// How many objects wait for a permit, in all accounts.
-    pub(crate) fn waiting(&self) -> usize {
-        self.lock().accounts.values().map(|permits| permits.waiting.len).sum()
+    /// How many objects of a kind wait for a permit, in all accounts.
+    pub(crate) fn waiting<K: Resource<DynamicType = ()>>(&self) -> usize {
+        let kind = K::kind(&());
+        let state = self.lock();
+        let permits = state.accounts.values();
+        permits.filter_map(|permits| permits.waiting.kinds.get(&kind)).sum()
     }
 
     /// A permit, or none: then the object is requeued when it is the next for one, which is reserved
@@ -267,7 +279,7 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::k8s::caches::Endpoint;
+    use crate::k8s::caches::{Account, Endpoint};
 
     fn key(namespace: &str, name: &str) -> ObjectKey {
         ObjectKey::new::<Endpoint>(namespace, name)
@@ -312,7 +324,7 @@ mod tests {
         drop(acquire("b").expect("a permit"));
         drop(acquire("c").expect("a permit"));
         assert_eq!(of(&requeued), ["ns/b", "ns/c"]);
-        assert_eq!(semaphore.waiting(), 0);
+        assert_eq!(semaphore.waiting::<Endpoint>(), 0);
     }
 
     #[tokio::test]
@@ -355,7 +367,7 @@ mod tests {
             "it is the next: {:?}",
             of(&requeued)
         );
-        assert_eq!(semaphore.waiting(), 0);
+        assert_eq!(semaphore.waiting::<Endpoint>(), 0);
         assert!(semaphore.lock().objects.is_empty());
     }
 
@@ -380,13 +392,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn each_kind_is_counted_by_itself() {
+        let (semaphore, _) = semaphore(1);
+        let held = semaphore.acquire("1", &key("ns", "a")).expect("a permit");
+        for name in ["b", "c"] {
+            assert!(semaphore.acquire("1", &key("ns", name)).is_none());
+        }
+        let other = ObjectKey::new::<Account>("ns", "b");
+        assert!(semaphore.acquire("1", &other).is_none());
+        let waiting = || (semaphore.waiting::<Endpoint>(), semaphore.waiting::<Account>());
+        assert_eq!(waiting(), (2, 1));
+        semaphore.cancel(&key("ns", "b"));
+        assert_eq!(waiting(), (1, 1));
+        drop(held);
+        assert_eq!(waiting(), (0, 1));
+        semaphore.cancel(&key("ns", "c"));
+        assert_eq!(waiting(), (0, 0));
+    }
+
+    #[tokio::test]
     async fn an_object_that_moves_to_another_account_waits_there_alone() {
         let (semaphore, requeued) = semaphore(1);
         let one = semaphore.acquire("1", &key("ns", "a")).expect("a permit");
         let two = semaphore.acquire("2", &key("ns", "b")).expect("a permit");
         assert!(semaphore.acquire("1", &key("ns", "c")).is_none());
         assert!(semaphore.acquire("2", &key("ns", "c")).is_none());
-        assert_eq!(semaphore.waiting(), 1);
+        assert_eq!(semaphore.waiting::<Endpoint>(), 1);
         drop(one);
         assert!(of(&requeued).is_empty());
         drop(two);

@@ -123,7 +123,7 @@ impl Reconciler for Context {
     }
 
     fn ended(&self, object: &Endpoint, next: Next) -> Action {
-        let depth = self.shared.semaphore.waiting();
+        let depth = self.shared.semaphore.waiting::<Endpoint>();
         self.shared.metrics.queue_depth(Self::CONTROLLER, depth);
         if next != Next::WhenRoom {
             self.cancel_permit(object);

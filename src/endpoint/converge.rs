@@ -75,7 +75,7 @@ impl Rounds {
             access.region.invalidate();
         }
         if let Some(service) = desired.and_then(|desired| desired.service.as_ref()) {
-            ctx.names.wait(&owner.namespace, &owner.name, &service.name);
+            ctx.names.wait(owner.key(), &service.name);
         }
         Self {
             begun: Instant::now(),

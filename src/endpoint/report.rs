@@ -205,7 +205,7 @@ impl Reconciliation<'_> {
         }
         let has_it = |finding: &Finding| matches!(finding.reason, Reason::Published | Reason::NotRequested);
         if findings.service.as_ref().is_some_and(has_it) {
-            self.ctx.names.end(&self.owner.namespace, &self.owner.name);
+            self.ctx.names.end(&self.owner.key());
         }
         let mut status = self.object.status.clone();
         let mut seen = seen.clone();

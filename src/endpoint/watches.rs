@@ -31,10 +31,10 @@ pub(crate) fn endpoint(ctx: &Context, event: &Event<Endpoint>) {
         queues::is_being_deleted(ctx, endpoint);
     }
     if let Event::Delete(_) = event {
-        let (namespace, name) = (endpoint.namespace().unwrap_or_default(), endpoint.name_any());
+        let key = ObjectKey::of(endpoint);
         queues::leave(ctx, endpoint);
-        ctx.memories.forget(&ObjectKey::of(endpoint));
-        ctx.names.end(&namespace, &name);
+        ctx.memories.forget(&key);
+        ctx.names.end(&key);
         ctx.shared.writes.forget(endpoint);
         for waiting in ctx.shared.caches.waiting_for_room() {
             ctx.shared.requeuer.enqueue(ObjectKey::of(&*waiting));

@@ -14,27 +14,23 @@ use parking_lot::Mutex;
 use vpce_core::object_key::ObjectKey;
 
 use crate::endpoint::context::Context;
-use crate::k8s::caches::Endpoint;
 
-/// A namespace, and a name in it.
-type Key = (String, String);
-
+/// The objects that wait, and the Services that they wait for.
 #[derive(Default)]
 struct Waiting {
-    by_object: HashMap<Key, String>,
-    by_service: HashMap<Key, BTreeSet<String>>,
+    by_object: HashMap<ObjectKey, ObjectKey>,
+    by_service: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
 }
 
 impl Waiting {
-    fn end(&mut self, namespace: &str, object: &str) {
-        let Some(service) = self.by_object.remove(&(namespace.to_owned(), object.to_owned())) else {
+    fn end(&mut self, object: &ObjectKey) {
+        let Some(service) = self.by_object.remove(object) else {
             return;
         };
-        let key = (namespace.to_owned(), service);
-        if let Some(objects) = self.by_service.get_mut(&key) {
+        if let Some(objects) = self.by_service.get_mut(&service) {
             objects.remove(object);
             if objects.is_empty() {
-                self.by_service.remove(&key);
+                self.by_service.remove(&service);
             }
         }
     }
@@ -51,29 +47,29 @@ impl NameWaiters {
 
     /// An object is about to read whether the name is free. Noted before it reads, so that no
     /// change after that is missed.
-    pub(crate) fn wait(&self, namespace: &str, object: &str, service: &str) {
+    pub(crate) fn wait(&self, object: ObjectKey, service: &str) {
+        let service = ObjectKey::new::<Service>(&object.namespace, service);
         self.with(|waiting| {
-            waiting.end(namespace, object);
-            let key = (namespace.to_owned(), service.to_owned());
-            waiting.by_service.entry(key).or_default().insert(object.to_owned());
-            let key = (namespace.to_owned(), object.to_owned());
-            waiting.by_object.insert(key, service.to_owned());
+            waiting.end(&object);
+            let objects = waiting.by_service.entry(service.clone()).or_default();
+            objects.insert(object.clone());
+            waiting.by_object.insert(object, service);
         });
     }
 
     /// An object has its Service, wants none, or is gone.
-    pub(crate) fn end(&self, namespace: &str, object: &str) {
-        self.with(|waiting| waiting.end(namespace, object));
+    pub(crate) fn end(&self, object: &ObjectKey) {
+        self.with(|waiting| waiting.end(object));
     }
 
     /// The objects that wait for a name.
-    pub(crate) fn of(&self, namespace: &str, service: &str) -> Vec<String> {
-        let key = (namespace.to_owned(), service.to_owned());
+    pub(crate) fn of(&self, namespace: &str, service: &str) -> Vec<ObjectKey> {
+        let key = ObjectKey::new::<Service>(namespace, service);
         self.with(|waiting| waiting.by_service.get(&key).into_iter().flatten().cloned().collect())
     }
 
-    /// All objects that wait for one, as namespace and name.
-    pub(crate) fn all(&self) -> Vec<(String, String)> {
+    /// All objects that wait for one.
+    pub(crate) fn all(&self) -> Vec<ObjectKey> {
         self.with(|waiting| waiting.by_object.keys().cloned().collect())
     }
 }
@@ -81,9 +77,7 @@ impl NameWaiters {
 /// Enqueues the objects that wait for a name.
 pub(crate) fn enqueue_waiting(ctx: &Context, namespace: &str, service: &str) {
     for object in ctx.names.of(namespace, service) {
-        ctx.shared
-            .requeuer
-            .enqueue(ObjectKey::new::<Endpoint>(namespace, &object));
+        ctx.shared.requeuer.enqueue(object);
     }
 }
 
@@ -100,17 +94,14 @@ pub(crate) async fn follow(
                 Event::Delete(service) => {
                     let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
                     for object in ctx.names.of(&namespace, &name) {
-                        let key = ObjectKey::new::<Endpoint>(&namespace, &object);
-                        ctx.memories.service_gone(&key, &name);
+                        ctx.memories.service_gone(&object, &name);
                     }
                     enqueue_waiting(ctx, &namespace, &name);
                 }
                 // There is no event of what was deleted while there was no watch.
                 Event::InitDone => {
-                    for (namespace, object) in ctx.names.all() {
-                        ctx.shared
-                            .requeuer
-                            .enqueue(ObjectKey::new::<Endpoint>(&namespace, &object));
+                    for object in ctx.names.all() {
+                        ctx.shared.requeuer.enqueue(object);
                     }
                 }
                 Event::Init | Event::InitApply(_) | Event::Apply(_) => {}
@@ -123,26 +114,29 @@ pub(crate) async fn follow(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::k8s::caches::Endpoint;
 
     #[test]
     fn who_waits_for_a_name_is_found_by_it_until_the_wait_ends() {
         let names = NameWaiters::default();
-        names.wait("blue", "one", "db");
-        names.wait("blue", "two", "db");
-        names.wait("red", "one", "db");
-        assert_eq!(names.of("blue", "db"), ["one", "two"]);
-        assert_eq!(names.of("red", "db"), ["one"]);
-        assert_eq!(names.of("blue", "one"), [""; 0]);
+        let blue = |name: &str| ObjectKey::new::<Endpoint>("blue", name);
+        let red = || ObjectKey::new::<Endpoint>("red", "one");
+        names.wait(blue("one"), "db");
+        names.wait(blue("two"), "db");
+        names.wait(red(), "db");
+        assert_eq!(names.of("blue", "db"), [blue("one"), blue("two")]);
+        assert_eq!(names.of("red", "db"), [red()]);
+        assert_eq!(names.of("blue", "one"), []);
         // An object wants one name at a time.
-        names.wait("blue", "one", "cache");
-        assert_eq!(names.of("blue", "db"), ["two"]);
-        assert_eq!(names.of("blue", "cache"), ["one"]);
+        names.wait(blue("one"), "cache");
+        assert_eq!(names.of("blue", "db"), [blue("two")]);
+        assert_eq!(names.of("blue", "cache"), [blue("one")]);
         assert_eq!(names.all().len(), 3);
         for object in ["one", "two", "unknown"] {
-            names.end("blue", object);
+            names.end(&blue(object));
         }
-        assert_eq!(names.all(), [("red".to_owned(), "one".to_owned())]);
-        names.end("red", "one");
+        assert_eq!(names.all(), [red()]);
+        names.end(&red());
         names.with(|waiting| assert!(waiting.by_object.is_empty() && waiting.by_service.is_empty()));
     }
 }
