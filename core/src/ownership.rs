@@ -6,7 +6,7 @@
 //! | under the id that the object's status acknowledged, with the owner's tags | the status, which only the operator writes | no |
 //! | a group, by the owner's tags | name and description, which AWS fixes when it is made, name the owner and its cluster | no |
 //! | an endpoint, by the owner's tags | it has such a group | no |
-//! | an endpoint to `provided` groups, by the owner's tags | VPC, service and groups are those of the spec, and its age fits the tags | no, but who may also apply the object can choose the spec |
+//! | an endpoint to `provided` groups, by the owner's tags | the spec has such groups, or had when the object was bound; VPC, service and groups are those of the spec, and its age fits the tags | no, but who may also apply the object can choose the spec |
 //!
 //! The last is all that there is to go by where the operator made no group: see
 //! [`UnprovenReason::Age`].

@@ -189,10 +189,12 @@ impl Reconciliation<'_> {
         keys.extend(status::tag_keys(desired));
         let is_whole = status.network.is_some() && status.vpc_endpoint_service_id.is_some();
         if status::binding(&status).is_some() {
+            let provided = status::has_provided_groups(desired) && !status.provided_security_groups;
             // Of a tag that it set and does not know of, the operator would never take it away
             // again.
-            if keys.len() > status.tag_keys.len() || !(is_whole || status.vpc_endpoint_id.is_some()) {
+            if provided || keys.len() > status.tag_keys.len() || !(is_whole || status.vpc_endpoint_id.is_some()) {
                 status.tag_keys = keys.into_iter().collect();
+                status.provided_security_groups |= provided;
                 status.network.get_or_insert_with(|| status::network(desired));
                 status
                     .vpc_endpoint_service_id

@@ -116,6 +116,13 @@ pub(crate) fn bind(status: &mut VPCEndpointStatus, binding: &Binding, desired: &
     status.network = Some(network(desired));
     status.vpc_endpoint_service_id = Some(desired.target.to_string());
     status.incarnation.get_or_insert(0);
+    status.provided_security_groups = has_provided_groups(desired);
+}
+
+/// Whether the endpoint is to have groups of the user's.
+pub(crate) fn has_provided_groups(desired: &Desired) -> bool {
+    let Attachment::Interface(Interface { groups, .. }) = &desired.attachment;
+    matches!(groups, Groups::Provided(_))
 }
 
 /// The network that is desired.
@@ -136,6 +143,7 @@ pub(crate) fn unbind(status: &mut VPCEndpointStatus) {
     status.vpc_endpoint_service_id = None;
     status.bound_generation = None;
     status.security_group_id = None;
+    status.provided_security_groups = false;
     next_incarnation(status);
 }
 
@@ -194,11 +202,14 @@ pub(crate) fn take_over(
     let Some(desired) = desired else {
         return;
     };
+    if observed.endpoint.owned().is_some() {
+        // From here on its id is the proof.
+        status.provided_security_groups = has_provided_groups(desired);
+    }
     // A key that is no longer wanted is forgotten when no tag has it any more: taking it away may
     // have failed, or waits. What is not in sight may have it, and what was tagged just now may be
     // shown without.
-    let Attachment::Interface(Interface { groups, .. }) = &desired.attachment;
-    let own_group = matches!(groups, Groups::Own(_));
+    let own_group = !has_provided_groups(desired);
     let in_sight = observed.endpoint.owned().is_some() && (observed.group.owned().is_some() || !own_group);
     let mut keys = tag_keys(desired);
     let is_left = |key: &&String| {

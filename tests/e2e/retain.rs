@@ -119,8 +119,10 @@ fn retained_endpoints_keep_their_place_under_the_limit_until_they_are_gone() {
     tenant.delete("first");
     tenant.gone("first");
     tenant.apply("second", tenant.spec(retain));
-    let message = tenant.not_ready("second", "AccountFull");
-    assert!(message.contains("1 of them"), "{message}");
+    tenant.eventually("second", "it is full, and what was retained counts", || {
+        let ready = tenant.condition("second", "Ready")?;
+        (!ready.status && ready.reason == "AccountFull" && ready.message.contains("1 of them")).then_some(())
+    });
     let series = format!(
         "vpce_retained{{account_id=\"{}\",region=\"{}\"}} 1",
         tenant.account_id, tenant.region
@@ -146,8 +148,10 @@ fn retained_endpoints_keep_their_place_under_the_limit_until_they_are_gone() {
         ["second", "third"].into_iter().find(is_ready)
     });
     let other = if ready == "second" { "third" } else { "second" };
-    let message = tenant.not_ready(other, "AccountFull");
-    assert!(!message.contains("of them"), "{message}");
+    tenant.eventually(other, "it is full, and nothing that was retained counts", || {
+        let ready = tenant.condition(other, "Ready")?;
+        (!ready.status && ready.reason == "AccountFull" && !ready.message.contains("of them")).then_some(())
+    });
 }
 
 #[test]

@@ -334,6 +334,11 @@ pub struct VPCEndpointStatus {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub security_group_id: Option<String>,
 
+    /// Whether the endpoint has, or may have been created with, groups of `security_group_ids`. Written before it is created, so that
+    /// one whose creation was not acknowledged is recognized after an edit.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "lenient")]
+    pub provided_security_groups: bool,
+
     /// The keys of the tags that the operator set for the user; only these are removed again.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
     pub tag_keys: Vec<String>,

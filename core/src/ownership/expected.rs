@@ -22,7 +22,7 @@ impl Expected {
     /// Of an object that is bound in this region: what its status acknowledged before anything was
     /// made, else what its spec says.
     pub fn of(spec: &VPCEndpointSpec, status: &VPCEndpointStatus, partition: Partition, region: &str) -> Self {
-        let provided = spec.security_group_type == SecurityGroupType::Provided;
+        let provided = spec.security_group_type == SecurityGroupType::Provided || status.provided_security_groups;
         let ids = || spec.security_group_ids.iter().map(|id| id.as_str().into());
         let vpc = status.network.as_ref().map_or(&spec.vpc_id, |network| &network.vpc_id);
         let service = status.vpc_endpoint_service_id.clone();
