@@ -107,30 +107,45 @@ impl Stage {
         Ok(Self { operator, plane, aws })
     }
 
-    /// Prints what an endpoint says of itself whenever that changes.
+    /// Prints what an endpoint says of itself whenever that changes. An AWSAccount is as it should be
+    /// once the permissions of its role are verified, too.
     fn wait_until_ready(&self, progress: &Progress) -> Result<()> {
-        progress.say("waiting until every endpoint is ready");
+        progress.say("waiting until every endpoint is ready and every account is verified");
         let deadline = Instant::now() + READY_WITHIN;
-        let mut seen = BTreeMap::new();
+        let mut before = BTreeMap::new();
         loop {
-            let list = self.plane.json(&["get", "vpcendpoints", "--all-namespaces"])?;
-            let endpoints: BTreeMap<_, _> = list["items"].as_array().into_iter().flatten().map(told).collect();
-            for (name, now) in &endpoints {
-                if !now.summary.is_empty() && seen.get(name) != Some(now) {
-                    progress.say(&format!("  {name}: {}", now.summary));
+            let endpoints = self.list("vpcendpoints")?;
+            let summaries: BTreeMap<String, String> = endpoints.iter().filter_map(summary).collect();
+            for (name, summary) in &summaries {
+                if before.get(name) != Some(summary) {
+                    progress.say(&format!("  {name}: {summary}"));
                 }
             }
-            if endpoints.values().all(|endpoint| endpoint.ready) {
+            let are_ready = endpoints.iter().all(|endpoint| is_true(endpoint, "Ready"));
+            if are_ready
+                && self
+                    .list("awsaccounts")?
+                    .iter()
+                    .all(|account| is_true(account, "PermissionsVerified"))
+            {
                 return Ok(());
             }
             if Instant::now() > deadline {
                 bail!(
-                    "not every endpoint is ready after {READY_WITHIN:?}; the end of the operator's log:\n{}",
+                    "not everything is ready after {READY_WITHIN:?}; the end of the operator's log:\n{}",
                     last_lines(&self.operator.logs())
                 );
             }
-            seen = endpoints;
+            before = summaries;
             std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    fn list(&self, resource: &str) -> Result<Vec<Value>> {
+        let mut list = self.plane.json(&["get", resource, "--all-namespaces"])?;
+        match list["items"].take() {
+            Value::Array(objects) => Ok(objects),
+            other => bail!("a list of {resource} has the items {other}"),
         }
     }
 
@@ -218,32 +233,23 @@ impl Progress {
     }
 }
 
-/// What an endpoint says of itself.
-#[derive(PartialEq)]
-struct Told {
-    ready: bool,
-    summary: String,
+fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a Value> {
+    let mut conditions = object["status"]["conditions"].as_array()?.iter();
+    conditions.find(|condition| condition["type"] == type_)
 }
 
-fn told(endpoint: &Value) -> (String, Told) {
+fn is_true(object: &Value, type_: &str) -> bool {
+    condition(object, type_).is_some_and(|condition| condition["status"] == "True")
+}
+
+/// Which object it is, and what its condition Ready says.
+fn summary(endpoint: &Value) -> Option<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let name = format!(
-        "{}/{}",
-        text(&endpoint["metadata"]["namespace"]),
-        text(&endpoint["metadata"]["name"])
-    );
-    let conditions = endpoint["status"]["conditions"].as_array().into_iter().flatten();
-    let told = match conditions.into_iter().find(|condition| condition["type"] == "Ready") {
-        None => Told {
-            ready: false,
-            summary: String::new(),
-        },
-        Some(condition) => Told {
-            ready: condition["status"] == "True",
-            summary: format!("{}: {}", text(&condition["reason"]), text(&condition["message"])),
-        },
-    };
-    (name, told)
+    let (metadata, ready) = (&endpoint["metadata"], condition(endpoint, "Ready")?);
+    Some((
+        format!("{}/{}", text(&metadata["namespace"]), text(&metadata["name"])),
+        format!("{}: {}", text(&ready["reason"]), text(&ready["message"])),
+    ))
 }
 
 fn until_interrupted(mut meanwhile: impl FnMut()) -> Result<()> {
