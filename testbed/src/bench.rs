@@ -13,6 +13,7 @@ mod objects;
 mod one_account;
 mod repair;
 mod report;
+mod scale;
 mod sessions;
 mod shared;
 mod weather;
@@ -33,7 +34,7 @@ struct Scenario {
     is_long: bool,
 }
 
-const SCENARIOS: [Scenario; 10] = [
+const SCENARIOS: [Scenario; 11] = [
     Scenario {
         name: "limits",
         about: "100 endpoints of one AWS account and region, made and deleted together; times in simulated seconds",
@@ -93,6 +94,12 @@ const SCENARIOS: [Scenario; 10] = [
         about: "100 endpoints made and deleted while AWS refuses 20 % of changes and loses 10 % of answers; in simulated seconds",
         run: weather::run,
         is_long: false,
+    },
+    Scenario {
+        name: "scale",
+        about: "10,000 endpoints in 1,000 AWS accounts: CPU, memory, scrapes and calls, from apply to Ready, at rest, over a restart, and for changes",
+        run: scale::run,
+        is_long: true,
     },
 ];
 

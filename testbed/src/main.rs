@@ -9,8 +9,8 @@ usage: testbed COMMAND
 
   demo               start everything, apply the example manifests and show what comes of them
   up                 start everything and leave it running until Ctrl-C
-  bench [SCENARIO]   measure, and fail where a bound is missed: limits, sessions, repair, crowd, failover, weather, hour; all of them if none is named;
-                     and churn and shared, which take half an hour each
+  bench [SCENARIO]   measure, and fail where a bound is missed: limits, sessions, repair, crowd, deletions, failover, weather, hour; all of them if none is named;
+                     and churn, shared and scale, which take half an hour each or longer
   pictures           draw the dashboards again, after an hour of scripted trouble, into docs/dashboards
   tools              build (or find) the programs of the control plane, and print where they are
   generate           write the files that are generated: CRDs, RBAC, the API reference, examples of IAM policies, dashboards, what the chart carries

@@ -226,6 +226,12 @@ impl Operator {
         Ok(())
     }
 
+    /// Sets a variable of its environment from its next start on.
+    pub fn set_environment(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(other, _)| other != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// How it has ended by itself, if it has.
     ///
     /// # Errors

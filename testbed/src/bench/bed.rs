@@ -75,28 +75,39 @@ impl Bed {
         Ok(())
     }
 
-    /// Makes so many accounts with an endpoint service, a role, a network, a namespace, an
-    /// AWSAccount (with more in its spec) and so many VPCEndpoints each. The namespaces and
-    /// AWSAccounts are called as the teams.
-    pub(super) fn populate(&self, accounts: usize, each: usize, spec: &RoleSpec, more: &Value) -> Result<Populated> {
+    /// Registers so many accounts, with an endpoint service, and applies so many VPCEndpoints in
+    /// each.
+    pub(super) fn populate(&self, accounts: usize, each: usize, spec: &RoleSpec, more: &Value) -> Result<Registered> {
+        let registered = self.register(accounts, spec, more)?;
+        self.objects
+            .create_endpoints(registered.endpoints(each, Network::spec))?;
+        Ok(registered)
+    }
+
+    /// Makes so many accounts with an endpoint service, a role, a network, a namespace and an
+    /// AWSAccount (with more in its spec) each. The namespaces and AWSAccounts are called as the
+    /// teams.
+    pub(super) fn register(&self, accounts: usize, spec: &RoleSpec, more: &Value) -> Result<Registered> {
         self.aws.add_service(REGION, &service(), ServiceSpec::default());
         let accounts: Vec<String> = (1..=accounts).map(|number| format!("1{number:011}")).collect();
         let teams: Vec<String> = (1..=accounts.len()).map(|number| format!("team-{number}")).collect();
         self.objects.create_namespaces(&teams)?;
         let mut specs = Vec::new();
-        let mut endpoints = Vec::new();
+        let mut networks = Vec::new();
         for (number, (account, team)) in accounts.iter().zip(&teams).enumerate() {
             self.aws.add_role(&role(account), spec.clone())?;
             let mut mapping = more.clone();
             mapping["role_arn"] = json!(role(account));
             mapping["namespaces"] = json!([team]);
             specs.push((team.clone(), mapping));
-            let network = self.add_network(account, number + 1)?;
-            endpoints.extend((0..each).map(|at| (team.clone(), format!("endpoint-{at}"), network.spec())));
+            networks.push(self.add_network(account, number + 1)?);
         }
         self.objects.create_accounts(specs)?;
-        self.objects.create_endpoints(endpoints)?;
-        Ok(Populated { accounts, teams })
+        Ok(Registered {
+            accounts,
+            teams,
+            networks,
+        })
     }
 
     /// A network in an account: a VPC of this number with a subnet and a security group, and the
@@ -116,11 +127,23 @@ impl Bed {
     }
 }
 
-/// What [`Bed::populate`] has made, in the same order.
-pub(super) struct Populated {
+/// What [`Bed::register`] has made, in the same order.
+pub(super) struct Registered {
     /// The AWS accounts' ids.
     pub(super) accounts: Vec<String>,
     pub(super) teams: Vec<String>,
+    networks: Vec<Network>,
+}
+
+impl Registered {
+    /// So many VPCEndpoints of each team: namespace, name and spec.
+    pub(super) fn endpoints(&self, each: usize, spec: fn(&Network) -> Value) -> Vec<(String, String, Value)> {
+        let of = |(team, network): (&String, &Network)| {
+            let (team, spec) = (team.clone(), spec(network));
+            (0..each).map(move |at| (team.clone(), format!("endpoint-{at}"), spec.clone()))
+        };
+        self.teams.iter().zip(&self.networks).flat_map(of).collect()
+    }
 }
 
 /// What an endpoint with a security group of its owner's needs.
@@ -132,10 +155,18 @@ pub(super) struct Network {
 
 impl Network {
     /// The spec of such an endpoint, which takes one changing call to make.
-    pub(super) fn spec(&self) -> serde_json::Value {
-        serde_json::json!({
+    pub(super) fn spec(&self) -> Value {
+        json!({
             "region": REGION, "vpc_id": self.vpc, "subnet_ids": [self.subnet],
             "vpc_endpoint_service_id": service(), "security_group_type": "provided", "security_group_ids": [self.group],
+        })
+    }
+
+    /// The spec of an endpoint with a group of the operator's, which takes three changing calls.
+    pub(super) fn generated(&self) -> Value {
+        json!({
+            "region": REGION, "vpc_id": self.vpc, "subnet_ids": [self.subnet],
+            "vpc_endpoint_service_id": service(), "security_group_type": "generated",
         })
     }
 }

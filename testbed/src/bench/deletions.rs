@@ -32,7 +32,7 @@ pub(super) fn run(binary: &Path) -> Result<Report> {
     bed.aws.add_service(REGION, &service(), ServiceSpec::default());
     bed.aws.add_role(&role(ID), RoleSpec::default())?;
     let specs: Vec<Value> = (1..=VPCS)
-        .map(|number| Ok(generated(bed.add_network(ID, number)?.spec())))
+        .map(|number| Ok(bed.add_network(ID, number)?.generated()))
         .collect::<Result<_>>()?;
     bed.objects.create_namespaces(&[CROWD, NEIGHBOUR])?;
     bed.objects.create_accounts([(
@@ -56,7 +56,8 @@ pub(super) fn run(binary: &Path) -> Result<Report> {
         let begun = bed.aws.now();
         bed.objects
             .create_endpoints(objects.map(|(name, spec)| (CROWD.to_owned(), name.clone(), spec.clone())))?;
-        bed.objects.delete_endpoints(CROWD, &names)?;
+        let names = names.into_iter().map(|name| (CROWD.to_owned(), name));
+        bed.objects.delete_endpoints(names)?;
         report.told(
             &format!("{count} objects: created and deleted within"),
             bed.aws.now() - begun,
@@ -98,15 +99,6 @@ pub(super) fn run(binary: &Path) -> Result<Report> {
     }
     bed.operator.terminate()?;
     Ok(report)
-}
-
-/// The same with a group of the operator's.
-fn generated(mut spec: Value) -> Value {
-    spec["security_group_type"] = json!("generated");
-    if let Some(fields) = spec.as_object_mut() {
-        fields.remove("security_group_ids");
-    }
-    spec
 }
 
 struct Sample {

@@ -62,14 +62,15 @@ impl Objects {
         self.create_all(endpoints.into_iter().map(endpoint))
     }
 
-    /// Asks for the deletion of VPCEndpoints, in their order.
-    pub(super) fn delete_endpoints(&self, namespace: &str, names: &[String]) -> Result<()> {
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &ours(ENDPOINT));
-        self.each(names.iter().cloned(), |name| {
-            let api = api.clone();
+    /// Asks for the deletion of VPCEndpoints, by namespace and name, in their order.
+    pub(super) fn delete_endpoints(&self, endpoints: impl IntoIterator<Item = (String, String)>) -> Result<()> {
+        self.each(endpoints, |(namespace, name)| {
+            let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &namespace, &ours(ENDPOINT));
             async move {
                 let deleted = api.delete(&name, &DeleteParams::default()).await;
-                deleted.map(|_| ()).with_context(|| format!("{name} is not deleted"))
+                deleted
+                    .map(|_| ())
+                    .with_context(|| format!("{namespace}/{name} is not deleted"))
             }
         })
     }
@@ -124,7 +125,15 @@ impl Objects {
 
     /// All objects of one of our kinds.
     pub(super) fn all(&self, kind: &str) -> Result<Vec<Value>> {
-        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &ours(kind));
+        self.list(&Api::all_with(self.client.clone(), &ours(kind)))
+    }
+
+    /// The VPCEndpoints in a namespace.
+    pub(super) fn endpoints(&self, namespace: &str) -> Result<Vec<Value>> {
+        self.list(&Api::namespaced_with(self.client.clone(), namespace, &ours(ENDPOINT)))
+    }
+
+    fn list(&self, api: &Api<DynamicObject>) -> Result<Vec<Value>> {
         // Without a version the API server answers from its cache.
         let params = ListParams::default().match_any();
         let list = self.runtime.block_on(api.list(&params))?;

@@ -23,10 +23,7 @@ pub(super) fn one_account(bed: &Bed, vpcs: usize) -> Result<Vec<Value>> {
     aws.add_service(REGION, &service(), ServiceSpec::default());
     let mut specs = Vec::new();
     for vpc in 1..=vpcs {
-        let mut spec = bed.add_network(AWS_ACCOUNT, vpc)?.spec();
-        spec["security_group_type"] = json!("generated");
-        spec["security_group_ids"] = json!([]);
-        specs.push(spec);
+        specs.push(bed.add_network(AWS_ACCOUNT, vpc)?.generated());
     }
     bed.objects.create_namespaces(&[NAMESPACE])?;
     let account = json!({"role_arn": role(AWS_ACCOUNT), "namespaces": [NAMESPACE], "default_region": REGION});

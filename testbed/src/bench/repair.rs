@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use super::bed::{Bed, Populated, assumed, distrustful, most_within, role};
+use super::bed::{Bed, Registered, assumed, distrustful, most_within, role};
 use super::objects::{ACCOUNT, ENDPOINT, count_ready, ready};
 use super::report::Report;
 use crate::aws::{Config, RoleSpec};
@@ -34,7 +34,7 @@ pub(super) fn run(binary: &Path) -> Result<Report> {
         ..Config::default()
     };
     let bed = Bed::start(binary, config, Vec::new())?;
-    let Populated { accounts, teams } = bed.populate(ACCOUNTS, ENDPOINTS_EACH, &distrustful(), &json!({}))?;
+    let Registered { accounts, teams, .. } = bed.populate(ACCOUNTS, ENDPOINTS_EACH, &distrustful(), &json!({}))?;
     println!("waiting until each of {ACCOUNTS} roles was refused {REFUSALS} times");
     bed.wait("all roles were refused so often", REFUSED_WITHIN, PAUSE, || {
         let calls = bed.aws.calls();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::json;
 
-use super::bed::{Bed, MEBIBYTE, Populated, assumed, most_within, role};
+use super::bed::{Bed, MEBIBYTE, Registered, assumed, most_within, role};
 use super::objects::{ENDPOINT, count_ready};
 use super::report::Report;
 use crate::aws::{Call, Config, RoleSpec};
@@ -34,7 +34,7 @@ pub(super) fn run(binary: &Path) -> Result<Report> {
     };
     let bed = Bed::start(binary, config, settings())?;
     let lifetime = json!({"session_duration_seconds": LIFETIME_SECONDS as u32});
-    let Populated { accounts, .. } = bed.populate(ACCOUNTS, ENDPOINTS_EACH, &RoleSpec::default(), &lifetime)?;
+    let Registered { accounts, .. } = bed.populate(ACCOUNTS, ENDPOINTS_EACH, &RoleSpec::default(), &lifetime)?;
     let all = ACCOUNTS * ENDPOINTS_EACH;
     println!("waiting until {all} endpoints in {ACCOUNTS} accounts are Ready");
     bed.wait("every endpoint is Ready", DONE_WITHIN, PAUSE, || {
