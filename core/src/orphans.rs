@@ -1,4 +1,4 @@
-//! What carries our cluster's tag in AWS and no object claims: kept as an id and a few words,
+//! What carries our cluster's tag in AWS and no object claims: kept as an id and a summary,
 //! reported, and never deleted unasked.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,7 +37,7 @@ impl Kind {
     }
 }
 
-/// What is kept of a thing that carries our cluster's tag and that no object claims.
+/// What is kept of a resource that carries our cluster's tag and that no object claims.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unclaimed {
     /// Whether the tag is this cluster's, not that of one that it takes over from.
@@ -166,8 +166,7 @@ impl fmt::Display for Orphan {
     }
 }
 
-/// Text that somebody else wrote, fit for a terminal: what is neither ASCII nor printable is
-/// escaped.
+/// Text of unknown origin, fit for a terminal: what is neither ASCII nor printable is escaped.
 struct Shown<'a>(&'a str);
 
 impl fmt::Display for Shown<'_> {
@@ -190,32 +189,32 @@ pub fn orphans<'a>(objects: &impl Objects, found: impl Iterator<Item = (&'a str,
     let found: Vec<(&str, &Unclaimed)> = found.collect();
     let own_groups: BTreeMap<&str, Option<&ObjectKey>> = found
         .iter()
-        .filter(|(_, thing)| thing.kind() == Kind::Group && thing.may_be_own())
-        .map(|(id, thing)| (*id, thing.object()))
+        .filter(|(_, resource)| resource.kind() == Kind::Group && resource.may_be_own())
+        .map(|(id, resource)| (*id, resource.object()))
         .collect();
-    let proof = |thing: &Unclaimed| match &thing.evidence {
+    let proof = |resource: &Unclaimed| match &resource.evidence {
         Evidence::Group { named } => named.then_some(Proof::GroupName),
         Evidence::Endpoint { unproven: Some(_), .. } => None,
         Evidence::Endpoint { groups, .. } => groups
             .iter()
-            .find(|id| own_groups.get(id.as_str()) == Some(&thing.object()))
+            .find(|id| own_groups.get(id.as_str()) == Some(&resource.object()))
             .map(|id| Proof::OwnGroup(id.clone())),
     };
-    let is_orphan = |id: &str, thing: &Unclaimed| {
-        let awaited = thing
+    let is_orphan = |id: &str, resource: &Unclaimed| {
+        let awaited = resource
             .object()
-            .is_some_and(|object| thing.may_be_own() && objects.lacks(object, thing.kind()));
-        let leaves = matches!(thing.evidence, Evidence::Endpoint { leaving: true, .. });
-        thing.own_cluster && !leaves && !awaited && !objects.is_known(id)
+            .is_some_and(|object| resource.may_be_own() && objects.lacks(object, resource.kind()));
+        let leaves = matches!(resource.evidence, Evidence::Endpoint { leaving: true, .. });
+        resource.own_cluster && !leaves && !awaited && !objects.is_known(id)
     };
     let orphans: BTreeSet<Orphan> = found
         .iter()
-        .filter(|(id, thing)| is_orphan(id, thing))
-        .map(|(id, thing)| Orphan {
-            kind: thing.kind(),
+        .filter(|(id, resource)| is_orphan(id, resource))
+        .map(|(id, resource)| Orphan {
+            kind: resource.kind(),
             id: (*id).to_owned(),
-            object: thing.object.clone(),
-            proof: proof(thing),
+            object: resource.object.clone(),
+            proof: proof(resource),
         })
         .collect();
     orphans.into_iter().collect()
@@ -322,12 +321,12 @@ mod tests {
         ];
         let mut found: Vec<(&str, Unclaimed)> = groups
             .iter()
-            .map(|fact| (fact.id.as_str(), Unclaimed::group(&clusters, fact)))
+            .map(|group| (group.id.as_str(), Unclaimed::group(&clusters, group)))
             .collect();
-        for fact in &endpoints {
-            found.extend(Unclaimed::endpoint(&clusters, fact).map(|thing| (fact.id.as_str(), thing)));
+        for endpoint in &endpoints {
+            found.extend(Unclaimed::endpoint(&clusters, endpoint).map(|resource| (endpoint.id.as_str(), resource)));
         }
-        let orphans = orphans(&One, found.iter().map(|(id, thing)| (*id, thing)));
+        let orphans = orphans(&One, found.iter().map(|(id, resource)| (*id, resource)));
         let words: Vec<String> = orphans.iter().map(ToString::to_string).collect();
         let unproven = "not proven: only its tags say that the operator created it";
         assert_eq!(

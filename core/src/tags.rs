@@ -86,8 +86,8 @@ pub enum Claim {
     Ours,
     /// They name another.
     Another,
-    /// They name nobody, or not all of an owner.
-    Nobody,
+    /// They name no owner, or only a part of one.
+    Unowned,
 }
 
 impl Owner {
@@ -140,7 +140,7 @@ impl Owner {
         if found.contains(&Some(false)) {
             Claim::Another
         } else if found.contains(&None) {
-            Claim::Nobody
+            Claim::Unowned
         } else if kind(tags) == self.kind {
             Claim::Ours
         } else {
@@ -258,13 +258,13 @@ mod tests {
     }
 
     #[test]
-    fn lost_tags_are_nobodys_and_other_values_anothers() {
+    fn lost_tags_name_no_owner_and_other_values_another() {
         let mut tags = owner().tags();
         tags.remove(NAME);
-        assert_eq!(owner().claim(&tags), Claim::Nobody);
+        assert_eq!(owner().claim(&tags), Claim::Unowned);
         tags.insert(NAMESPACE.into(), "other".into());
         assert_eq!(owner().claim(&tags), Claim::Another);
-        assert_eq!(owner().claim(&BTreeMap::new()), Claim::Nobody);
+        assert_eq!(owner().claim(&BTreeMap::new()), Claim::Unowned);
     }
 
     #[test]

@@ -203,11 +203,11 @@ impl AccountRegion {
     pub(crate) fn record(&self, effect: Effect<'_>) {
         let now = Instant::now();
         self.with(|snapshot| match effect {
-            Effect::EndpointCreated(endpoint) => snapshot.endpoints.made(endpoint, now),
+            Effect::EndpointCreated(endpoint) => snapshot.endpoints.created(endpoint, now),
             Effect::EndpointChanged(id, change) => snapshot.endpoints.changed(id, now, change),
-            Effect::GroupCreated(group) => snapshot.groups.made(group, now),
+            Effect::GroupCreated(group) => snapshot.groups.created(group, now),
             Effect::GroupChanged(id, change) => snapshot.groups.changed(id, now, change),
-            Effect::GroupDeleted(id) => snapshot.groups.gone(id, now),
+            Effect::GroupDeleted(id) => snapshot.groups.deleted(id, now),
             // Services are not AWS's.
             Effect::Unknown | Effect::ServicePublished(_) | Effect::ServiceDeleted(_) => {}
         });

@@ -1,8 +1,8 @@
 //! What a region held when it was last read, with our own writes on top; no clock, no calls.
 //!
 //! Only what an object claims is kept whole. Of the rest that carries the cluster's tag an id and a
-//! few words are kept, of so many at most: whoever may tag in the AWS account decides how many
-//! there are, and how large.
+//! summary are kept, of so many at most: any identity that may tag in the AWS account decides how
+//! many there are, and how large.
 
 mod resource;
 
@@ -21,17 +21,17 @@ pub(crate) use self::resource::Resource;
 /// asked again.
 const FORGET_GONE_AFTER: Duration = Duration::from_secs(600);
 
-/// So many things that no object claims are kept of each kind in a region; more are only counted.
-/// An estate that lost all its objects at once stays far below it (AWS's quotas: 50 interface
-/// endpoints in a VPC, 2,500 security groups in a region); 5,000 take a few MiB.
+/// So many resources that no object claims are kept of each kind in a region; more are only
+/// counted. An estate that lost all its objects at once stays far below it (AWS's quotas: 50
+/// interface endpoints in a VPC, 2,500 security groups in a region); 5,000 take a few MiB.
 pub(crate) const MOST_UNCLAIMED: usize = 5000;
-/// So many things that may be an object's own are kept whole, or read at once, for an object whose
-/// status names none. It has one, unless somebody copied tags.
+/// So many resources that may be an object's own are kept in full, or read at once, for an object
+/// whose status names none. It has one, unless tags were copied.
 const MOST_CANDIDATES: usize = 4;
 
 #[derive(Debug, Clone)]
 struct Entry<R> {
-    fact: R,
+    resource: R,
     /// When the read began that it comes from, or when we wrote it.
     read: Instant,
     /// Reads that began before this do not undo what we wrote.
@@ -46,18 +46,18 @@ struct Missing {
     confirmed: bool,
 }
 
-/// What a read of everything has found so far.
+/// What a read of everything has returned so far.
 #[derive(Debug)]
-pub(crate) struct Found<Id> {
+pub(crate) struct FullRead<Id> {
     ids: BTreeSet<Id>,
-    beyond: usize,
+    omitted: usize,
 }
 
-impl<Id> Default for Found<Id> {
+impl<Id> Default for FullRead<Id> {
     fn default() -> Self {
         Self {
             ids: BTreeSet::new(),
-            beyond: 0,
+            omitted: 0,
         }
     }
 }
@@ -71,7 +71,7 @@ pub(crate) struct ResourceCache<R: Resource> {
     /// What no object claims.
     unclaimed: HashMap<R::Id, Unclaimed>,
     /// How many more there were of them in the last read of everything.
-    beyond: usize,
+    omitted: usize,
     /// Of both.
     by_owner: HashMap<ObjectKey, BTreeSet<R::Id>>,
     missing: HashMap<R::Id, Missing>,
@@ -86,56 +86,56 @@ impl<R: Resource> ResourceCache<R> {
             settle,
             entries: HashMap::new(),
             unclaimed: HashMap::new(),
-            beyond: 0,
+            omitted: 0,
             by_owner: HashMap::new(),
             missing: HashMap::new(),
         }
     }
 
-    fn owner_key(&self, fact: &R) -> Option<ObjectKey> {
-        let tags = fact.tags();
+    fn owner_key(&self, resource: &R) -> Option<ObjectKey> {
+        let tags = resource.tags();
         self.clusters.has(tags.get(tags::CLUSTER)?).then_some(())?;
         tags::object(tags)
     }
 
-    fn put(&mut self, fact: R, read: Instant, consistent_at: Option<Instant>) {
-        let id = fact.id();
+    fn put(&mut self, resource: R, read: Instant, consistent_at: Option<Instant>) {
+        let id = resource.id();
         self.remove(&id);
         self.missing.remove(&id);
-        if let Some(key) = self.owner_key(&fact) {
+        if let Some(key) = self.owner_key(&resource) {
             self.by_owner.entry(key).or_default().insert(id.clone());
         }
         self.entries.insert(
             id,
             Entry {
-                fact,
+                resource,
                 read,
                 consistent_at,
             },
         );
     }
 
-    /// Keeps an id and a few words.
-    fn put_unclaimed(&mut self, id: R::Id, words: Unclaimed) {
+    /// Keeps an id and a summary.
+    fn put_unclaimed(&mut self, id: R::Id, summary: Unclaimed) {
         self.remove(&id);
         self.missing.remove(&id);
         if self.unclaimed.len() >= MOST_UNCLAIMED {
             return;
         }
-        if let Some(key) = words.object() {
+        if let Some(key) = summary.object() {
             self.by_owner.entry(key.clone()).or_default().insert(id.clone());
         }
-        self.unclaimed.insert(id, words);
+        self.unclaimed.insert(id, summary);
     }
 
     fn remove(&mut self, id: &R::Id) -> Option<Entry<R>> {
-        if let Some(words) = self.unclaimed.remove(id)
-            && let Some(key) = words.object()
+        if let Some(summary) = self.unclaimed.remove(id)
+            && let Some(key) = summary.object()
         {
             self.disown(key, id);
         }
         let entry = self.entries.remove(id)?;
-        if let Some(key) = self.owner_key(&entry.fact) {
+        if let Some(key) = self.owner_key(&entry.resource) {
             self.disown(&key, id);
         }
         Some(entry)
@@ -150,100 +150,99 @@ impl<R: Resource> ResourceCache<R> {
         }
     }
 
-    /// How many things of an owner's are kept whole.
-    fn whole_of(&self, owner: &ObjectKey) -> usize {
+    /// How many resources of an owner are kept in full.
+    fn count_full(&self, owner: &ObjectKey) -> usize {
         let ids = self.by_owner.get(owner).into_iter().flatten();
         ids.filter(|id| self.entries.contains_key(id)).count()
     }
 
     /// Whether an object claims it: by its status, or while its status names none, by the tags of
     /// what may be its own.
-    fn is_claimed(&self, id: &R::Id, words: &Unclaimed, objects: &impl Objects) -> bool {
-        let awaited = |object| objects.lacks(object, R::KIND) && self.whole_of(object) < MOST_CANDIDATES;
-        objects.is_known(id.as_str()) || (words.may_be_own() && words.object().is_some_and(awaited))
+    fn is_claimed(&self, id: &R::Id, summary: &Unclaimed, objects: &impl Objects) -> bool {
+        let awaited = |object| objects.lacks(object, R::KIND) && self.count_full(object) < MOST_CANDIDATES;
+        objects.is_known(id.as_str()) || (summary.may_be_own() && summary.object().is_some_and(awaited))
     }
 
     fn is_inconsistent(&self, id: &R::Id, read: Instant) -> bool {
         self.entries.get(id).is_some_and(|entry| {
-            !entry.fact.is_leaving() && entry.consistent_at.is_some_and(|consistent_at| consistent_at > read)
+            !entry.resource.is_leaving() && entry.consistent_at.is_some_and(|consistent_at| consistent_at > read)
         })
     }
 
-    /// Takes in what a read that began at `read` found.
-    pub(crate) fn found(&mut self, facts: Vec<R>, read: Instant) {
-        for fact in facts {
-            let id = fact.id();
+    /// Adds what a read that began at `read` returned.
+    pub(crate) fn add(&mut self, resources: Vec<R>, read: Instant) {
+        for resource in resources {
+            let id = resource.id();
             match self.entries.get_mut(&id) {
                 Some(entry) if entry.consistent_at.is_some_and(|consistent_at| consistent_at > read) => {
-                    entry.fact.merge_inconsistent(fact);
+                    entry.resource.merge_inconsistent(resource);
                     entry.read = read;
                 }
-                _ => self.put(fact, read, None),
+                _ => self.put(resource, read, None),
             }
         }
     }
 
-    /// Takes in a page of a read of everything that began at `read`.
-    pub(crate) fn found_page(
+    /// Adds a page of a read of everything that began at `read`.
+    pub(crate) fn add_page(
         &mut self,
-        facts: Vec<R>,
+        resources: Vec<R>,
         read: Instant,
         objects: &impl Objects,
-        found: &mut Found<R::Id>,
+        full_read: &mut FullRead<R::Id>,
     ) {
-        for fact in facts {
-            let id = fact.id();
+        for resource in resources {
+            let id = resource.id();
             let entry = self.entries.get(&id);
             if entry.is_some_and(|entry| entry.consistent_at.is_some_and(|consistent_at| consistent_at > read)) {
-                found.ids.insert(id);
-                self.found(vec![fact], read);
+                full_read.ids.insert(id);
+                self.add(vec![resource], read);
                 continue;
             }
-            // Its place is free for the moment, whether it was kept whole or not.
+            // For the moment it is not counted, whether it was kept in full or not.
             self.remove(&id);
-            match fact.few_words(&self.clusters) {
-                Some(words) if !self.is_claimed(&id, &words, objects) => {
+            match resource.summary(&self.clusters) {
+                Some(summary) if !self.is_claimed(&id, &summary, objects) => {
                     let kept = self.unclaimed.len();
-                    self.put_unclaimed(id.clone(), words);
+                    self.put_unclaimed(id.clone(), summary);
                     if self.unclaimed.len() > kept {
-                        found.ids.insert(id);
+                        full_read.ids.insert(id);
                     } else {
-                        found.beyond += 1;
+                        full_read.omitted += 1;
                     }
                 }
                 Some(_) => {
-                    found.ids.insert(id);
-                    self.put(fact, read, None);
+                    full_read.ids.insert(id);
+                    self.put(resource, read, None);
                 }
-                // What EC2 still shows, and says is gone, matters to who knows it.
+                // What EC2 still describes as deleted matters to an object whose status names it.
                 None if objects.is_known(id.as_str()) => {
-                    found.ids.insert(id);
-                    self.put(fact, read, None);
+                    full_read.ids.insert(id);
+                    self.put(resource, read, None);
                 }
                 None => {}
             }
         }
     }
 
-    /// Ends a read of everything: what it did not find leaves the cache, unless we wrote it just
-    /// now.
-    pub(crate) fn found_all(&mut self, found: &Found<R::Id>, read: Instant) {
+    /// Ends a read of everything: what it did not return is removed, unless we wrote it just now.
+    pub(crate) fn finish_full_read(&mut self, full_read: &FullRead<R::Id>, read: Instant) {
         let kept = self.entries.keys().chain(self.unclaimed.keys());
-        let left: Vec<R::Id> = kept.filter(|id| !found.ids.contains(id)).cloned().collect();
+        let left: Vec<R::Id> = kept.filter(|id| !full_read.ids.contains(id)).cloned().collect();
         for id in left {
             if !self.is_inconsistent(&id, read) {
                 self.remove(&id);
             }
         }
-        self.beyond = found.beyond;
+        self.omitted = full_read.omitted;
         self.missing
             .retain(|_, missing| read.saturating_duration_since(missing.last) < FORGET_GONE_AFTER);
     }
 
-    /// Takes in a read of these ids: those that it did not find are missing.
-    pub(crate) fn found_of(&mut self, asked: &[R::Id], facts: Vec<R>, read: Instant) {
-        let found: BTreeSet<R::Id> = facts.iter().map(Resource::id).collect();
-        self.found(facts, read);
+    /// Adds a read of these ids: those that it did not return are missing.
+    pub(crate) fn add_read_of(&mut self, asked: &[R::Id], resources: Vec<R>, read: Instant) {
+        let found: BTreeSet<R::Id> = resources.iter().map(Resource::id).collect();
+        self.add(resources, read);
         for id in asked.iter().filter(|id| !found.contains(id)) {
             if self.is_inconsistent(id, read) {
                 continue;
@@ -260,23 +259,23 @@ impl<R: Resource> ResourceCache<R> {
         }
     }
 
-    /// Puts what we made.
-    pub(crate) fn made(&mut self, fact: R, now: Instant) {
+    /// Adds what we created.
+    pub(crate) fn created(&mut self, resource: R, now: Instant) {
         let consistent_at = Some(now + self.settle);
-        self.put(fact, now, consistent_at);
+        self.put(resource, now, consistent_at);
     }
 
-    /// Changes what we changed.
+    /// Applies a change of ours.
     pub(crate) fn changed(&mut self, id: &R::Id, now: Instant, change: impl FnOnce(&mut R)) {
         if let Some(mut entry) = self.remove(id) {
-            change(&mut entry.fact);
+            change(&mut entry.resource);
             let consistent_at = Some(now + self.settle);
-            self.put(entry.fact, now, consistent_at);
+            self.put(entry.resource, now, consistent_at);
         }
     }
 
-    /// Says that AWS has confirmed that it is gone.
-    pub(crate) fn gone(&mut self, id: &R::Id, now: Instant) {
+    /// Removes what AWS has confirmed to be deleted.
+    pub(crate) fn deleted(&mut self, id: &R::Id, now: Instant) {
         self.remove(id);
         self.missing.insert(
             id.clone(),
@@ -288,7 +287,7 @@ impl<R: Resource> ResourceCache<R> {
         );
     }
 
-    /// Whether it is there, and kept whole.
+    /// Whether it exists, and is kept in full.
     pub(crate) fn contains(&self, id: &R::Id) -> bool {
         self.entries.contains_key(id)
     }
@@ -296,20 +295,20 @@ impl<R: Resource> ResourceCache<R> {
     /// What no object claims: what was kept of it, and what of the rest these objects do not know.
     pub(crate) fn unclaimed(&self, objects: &impl Objects) -> Vec<(String, Unclaimed)> {
         let unknown = self.entries.iter().filter(|(id, _)| !objects.is_known(id.as_str()));
-        let whole = unknown.filter_map(|(id, entry)| Some((id, entry.fact.few_words(&self.clusters)?)));
-        let kept = self.unclaimed.iter().map(|(id, words)| (id, words.clone()));
-        let named = whole.chain(kept).map(|(id, words)| (id.as_str().to_owned(), words));
+        let whole = unknown.filter_map(|(id, entry)| Some((id, entry.resource.summary(&self.clusters)?)));
+        let kept = self.unclaimed.iter().map(|(id, summary)| (id, summary.clone()));
+        let named = whole.chain(kept).map(|(id, summary)| (id.as_str().to_owned(), summary));
         named.collect()
     }
 
     /// How many more there were that no object claims.
-    pub(crate) fn beyond(&self) -> usize {
-        self.beyond
+    pub(crate) fn omitted(&self) -> usize {
+        self.omitted
     }
 
-    /// What is there under this id.
+    /// The resource with this id, if it exists and is kept in full.
     pub(crate) fn get(&self, id: &R::Id) -> Option<&R> {
-        self.entries.get(id).map(|entry| &entry.fact)
+        self.entries.get(id).map(|entry| &entry.resource)
     }
 
     /// What has the id that the status names, and all that carries the owner's tags.
@@ -317,13 +316,13 @@ impl<R: Resource> ResourceCache<R> {
         let ids = self.by_owner.get(&owner.key()).into_iter().flatten();
         let by_tags = ids
             .filter_map(|id| self.get(id))
-            .filter(|fact| owner.claim(fact.tags()) == Claim::Ours && !fact.is_gone())
+            .filter(|resource| owner.claim(resource.tags()) == Claim::Ours && !resource.is_gone())
             .cloned()
             .collect();
         let by_id = match known {
             None => LookupById::NoId,
             Some(id) => match (self.get(id), self.missing.get(id)) {
-                (Some(fact), _) => LookupById::Found(fact.clone()),
+                (Some(resource), _) => LookupById::Found(resource.clone()),
                 (None, Some(missing)) if missing.confirmed => LookupById::Deleted,
                 (None, _) => LookupById::Unconfirmed,
             },
@@ -340,7 +339,7 @@ impl<R: Resource> ResourceCache<R> {
                 .is_none_or(|missing| !missing.confirmed && missing.last < tick)
     }
 
-    /// Ids that are worth a read now: at work and not read since the tick, consistent_at before the
+    /// Ids that are worth a read now: at work and not read since the tick, consistent before the
     /// tick and not yet read since, or missing and not confirmed gone. What settles between two
     /// ticks is so read together.
     fn due(&self, tick: Instant) -> impl Iterator<Item = &R::Id> {
@@ -348,7 +347,7 @@ impl<R: Resource> ResourceCache<R> {
             let consistent_at = entry
                 .consistent_at
                 .is_some_and(|consistent_at| consistent_at <= tick && entry.read < consistent_at);
-            consistent_at || (entry.fact.is_transitional() && entry.read < tick)
+            consistent_at || (entry.resource.is_transitional() && entry.read < tick)
         });
         let missing = self
             .missing
@@ -365,7 +364,7 @@ impl<R: Resource> ResourceCache<R> {
         let unknown = known.filter(|id| self.is_unknown(id, tick));
         let candidates: Vec<&R::Id> = match known {
             Some(id) if self.contains(id) => Vec::new(),
-            // What it names may be gone: another may have taken its place.
+            // What it names may be deleted, and another have replaced it.
             _ => self.unread_candidates(own),
         };
         let concerns_owner = |id: &R::Id| Some(id) == known || own.is_some_and(|ids| ids.contains(id));
@@ -376,8 +375,8 @@ impl<R: Resource> ResourceCache<R> {
         due.into_iter().collect()
     }
 
-    /// What may be an owner's own and is not kept whole: its object was not there, or had another,
-    /// when everything was read.
+    /// What may be an owner's own and is not kept in full: its object did not exist, or had
+    /// another, when everything was read.
     fn unread_candidates<'a>(&'a self, own: Option<&'a BTreeSet<R::Id>>) -> Vec<&'a R::Id> {
         let ids: Vec<&R::Id> = own.into_iter().flatten().collect();
         let whole = ids.iter().filter(|id| self.entries.contains_key(**id)).count();

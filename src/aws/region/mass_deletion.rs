@@ -64,7 +64,7 @@ impl AccountRegion {
         for ids in unseen.chunks(FILTER_VALUES) {
             let started = Instant::now();
             match self.all_endpoints(ec2, Which::Ids(ids)).await {
-                Ok(found) => self.take_in(|snapshot| snapshot.endpoints.found_of(ids, found, started)),
+                Ok(found) => self.take_in(|snapshot| snapshot.endpoints.add_read_of(ids, found, started)),
                 // Not known to be there: counted all the same.
                 Err(RefreshError::Failed(_)) => {}
                 Err(busy @ RefreshError::Busy(_)) => return Err(busy),

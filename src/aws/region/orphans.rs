@@ -1,4 +1,4 @@
-//! What a region holds that no object stands for: orphans, and what was retained.
+//! What a region has that belongs to no object: orphans, and what was retained.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -105,7 +105,7 @@ impl AccountRegion {
     }
 
     /// The endpoints that cost money and that no object stands for: those that were retained, and
-    /// the orphans of the last look.
+    /// the orphans of the last read.
     pub(crate) fn endpoints_without_object(&self) -> usize {
         let retained = self.with_retained(|retained| retained.count(Kind::Endpoint));
         retained + self.orphaned_endpoints.load(Ordering::Relaxed)
@@ -113,16 +113,20 @@ impl AccountRegion {
 
     /// The orphans of the last read, of those that are kept; and how many there are in all.
     pub(crate) fn orphans(&self, present: &Present) -> (Vec<Orphan>, usize) {
-        let (endpoints, further_endpoints) = self.endpoints(|cache| (cache.unclaimed(present), cache.beyond()));
-        let (groups, further_groups) = self.groups(|cache| (cache.unclaimed(present), cache.beyond()));
-        let found = endpoints.iter().chain(&groups).map(|(id, words)| (id.as_str(), words));
+        let (endpoints, further_endpoints) = self.endpoints(|cache| (cache.unclaimed(present), cache.omitted()));
+        let (groups, further_groups) = self.groups(|cache| (cache.unclaimed(present), cache.omitted()));
+        let found = endpoints
+            .iter()
+            .chain(&groups)
+            .map(|(id, summary)| (id.as_str(), summary));
         let orphans = orphans(present, found);
         let of = |kind: Kind| orphans.iter().filter(|orphan| orphan.kind == kind).count();
         let counts = Counts {
             endpoints: of(Kind::Endpoint) + further_endpoints,
             groups: of(Kind::Group) + further_groups,
         };
-        // Whoever may tag could fill an AWSAccount's room with what is not proven.
+        // What is not proven could use up an AWSAccount's limit: any identity that may tag could
+        // add it.
         let is_ours = |orphan: &&Orphan| orphan.kind == Kind::Endpoint && orphan.proof.is_some();
         let proven = orphans.iter().filter(is_ours).count();
         self.orphaned_endpoints.store(proven, Ordering::Relaxed);
@@ -133,7 +137,7 @@ impl AccountRegion {
         (orphans, count)
     }
 
-    /// How many there were when they were last looked for, by kind, and whether they were retained.
+    /// How many the last read found, by kind, and whether they were retained.
     pub(crate) fn orphan_counts(&self) -> Vec<(&'static str, bool, usize)> {
         let orphaned = *self.orphaned.lock();
         let mut found = Vec::new();
@@ -155,7 +159,7 @@ impl AccountRegion {
         if !is_old() {
             return Ok(());
         }
-        let _nobody_else_reads = self.reading_retained.lock().await;
+        let _reading = self.reading_retained.lock().await;
         if !is_old() {
             return Ok(());
         }
@@ -166,10 +170,11 @@ impl AccountRegion {
         self.each_page(
             "DescribeVpcEndpoints",
             |page| ec2.describe_endpoints(&which, page),
-            |facts| {
-                // What was deleted lingers in answers, and costs nothing.
-                let is_there = |fact: &&ObservedEndpoint| !matches!(fact.state, State::Deleting | State::Deleted);
-                endpoints += facts.iter().filter(is_there).count();
+            |page| {
+                // What was deleted is still described for a while, and costs nothing.
+                let is_there =
+                    |endpoint: &&ObservedEndpoint| !matches!(endpoint.state, State::Deleting | State::Deleted);
+                endpoints += page.iter().filter(is_there).count();
             },
         )
         .await?;
@@ -177,7 +182,7 @@ impl AccountRegion {
         self.each_page(
             "DescribeSecurityGroups",
             |page| ec2.describe_groups(&which, page),
-            |facts| groups += facts.len(),
+            |page| groups += page.len(),
         )
         .await?;
         self.with_retained(|retained| {

@@ -91,7 +91,7 @@ impl AccountRegion {
         for ids in groups.chunks(FILTER_VALUES) {
             let started = Instant::now();
             let found = self.all_groups(ec2, Which::Ids(ids)).await?;
-            self.with(|snapshot| snapshot.groups.found_of(ids, found, started));
+            self.with(|snapshot| snapshot.groups.add_read_of(ids, found, started));
         }
         Ok(())
     }
@@ -138,7 +138,7 @@ impl AccountRegion {
         let started = Instant::now();
         match self.all_endpoints(ec2, Which::Ids(ids)).await {
             Ok(found) => {
-                self.take_in(|snapshot| snapshot.found_of(ids, found, started));
+                self.take_in(|snapshot| snapshot.add_read_of(ids, found, started));
                 self.confirm_pause(ec2).await
             }
             Err(RefreshError::Failed(error)) if error.class == Class::Transient && !error.is_expired_session() => {
@@ -151,7 +151,7 @@ impl AccountRegion {
                     let found = self
                         .pages("DescribeVpcEndpoints", |_| ec2.describe_endpoint(id))
                         .await?;
-                    self.take_in(|snapshot| snapshot.endpoints.found_of(std::slice::from_ref(id), found, started));
+                    self.take_in(|snapshot| snapshot.endpoints.add_read_of(std::slice::from_ref(id), found, started));
                 }
                 Ok(())
             }
@@ -173,38 +173,38 @@ impl AccountRegion {
         let wall = SystemTime::now();
         let objects = (self.settings.claims)(&self.key);
         let which = Which::Clusters(&clusters);
-        let mut endpoints = cache::Found::default();
+        let mut endpoints = cache::FullRead::default();
         self.each_page(
             "DescribeVpcEndpoints",
             |page| ec2.describe_endpoints(&which, page),
             |page| {
-                self.with(|snapshot| snapshot.endpoints.found_page(page, started, &objects, &mut endpoints));
+                self.with(|snapshot| snapshot.endpoints.add_page(page, started, &objects, &mut endpoints));
             },
         )
         .await?;
         let which = Which::Clusters(&clusters);
-        let mut groups = cache::Found::default();
+        let mut groups = cache::FullRead::default();
         self.each_page(
             "DescribeSecurityGroups",
             |page| ec2.describe_groups(&which, page),
             |page| {
-                self.with(|snapshot| snapshot.groups.found_page(page, started, &objects, &mut groups));
+                self.with(|snapshot| snapshot.groups.add_page(page, started, &objects, &mut groups));
             },
         )
         .await?;
-        let beyond = self.take_in(|snapshot| {
-            snapshot.endpoints.found_all(&endpoints, started);
-            snapshot.groups.found_all(&groups, started);
+        let omitted = self.take_in(|snapshot| {
+            snapshot.endpoints.finish_full_read(&endpoints, started);
+            snapshot.groups.finish_full_read(&groups, started);
             snapshot.read = Some((started, wall));
             snapshot.stale = false;
-            snapshot.endpoints.beyond() + snapshot.groups.beyond()
+            snapshot.endpoints.omitted() + snapshot.groups.omitted()
         });
-        if beyond > 0 {
+        if omitted > 0 {
             tracing::warn!(
                 account_id = self.key.account_id.as_str(),
                 region = self.key.region.as_str(),
                 kept = MOST_UNCLAIMED,
-                beyond,
+                omitted,
                 "too many resources carry this cluster's tag and belong to no object: the rest is only counted"
             );
         }

@@ -46,9 +46,9 @@ impl Snapshot {
     /// Takes in a read of these ids. One that was to stay and is gone may be one of many, which the
     /// rest of the snapshot, being older, does not show: then the next read reads the whole, before
     /// it is believed gone.
-    pub(super) fn found_of(&mut self, ids: &[EndpointId], found: Vec<ObservedEndpoint>, read: Instant) {
+    pub(super) fn add_read_of(&mut self, ids: &[EndpointId], found: Vec<ObservedEndpoint>, read: Instant) {
         let stayed: Vec<&EndpointId> = ids.iter().filter(|id| self.stays(id)).collect();
-        self.endpoints.found_of(ids, found, read);
+        self.endpoints.add_read_of(ids, found, read);
         self.stale |= stayed.into_iter().any(|id| !self.stays(id));
     }
 
@@ -105,7 +105,7 @@ mod tests {
         let known = ids(0..20);
         let mut there = endpoints(&known[gone..], &State::Available);
         there.extend(lingering.into_iter().flat_map(|state| endpoints(&known[..gone], state)));
-        snapshot.endpoints.found(there, Instant::now());
+        snapshot.endpoints.add(there, Instant::now());
         snapshot.detect_mass_deletion(&key, &known);
         snapshot.pause.id().map(str::to_owned)
     }
@@ -124,13 +124,13 @@ mod tests {
         let mut snapshot = snapshot();
         let known = ids(0..2);
         let start = Instant::now();
-        snapshot.endpoints.found(endpoints(&known, &State::Available), start);
-        snapshot.found_of(&known[..1], endpoints(&known[..1], &State::Pending), start);
+        snapshot.endpoints.add(endpoints(&known, &State::Available), start);
+        snapshot.add_read_of(&known[..1], endpoints(&known[..1], &State::Pending), start);
         assert!(!snapshot.stale);
-        snapshot.found_of(&known[..1], Vec::new(), start);
+        snapshot.add_read_of(&known[..1], Vec::new(), start);
         assert!(snapshot.stale);
         snapshot.stale = false;
-        snapshot.found_of(&known[..1], Vec::new(), start);
+        snapshot.add_read_of(&known[..1], Vec::new(), start);
         assert!(!snapshot.stale, "once is enough");
     }
 }

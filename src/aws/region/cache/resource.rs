@@ -8,24 +8,24 @@ use vpce_core::observed::{ObservedEndpoint, ObservedGroup, State};
 use vpce_core::orphans::{Kind, Unclaimed};
 use vpce_core::tags::Clusters;
 
-/// Something that EC2 describes, with an id and tags.
+/// What EC2 describes, with an id and tags.
 pub(crate) trait Resource: Clone {
     /// Its id.
     type Id: Clone + Eq + Hash + Ord + AsStr;
-    /// What it is.
+    /// Its kind.
     const KIND: Kind;
-    /// What is kept of it where no object claims it; nothing of what is gone.
-    fn few_words(&self, clusters: &Clusters) -> Option<Unclaimed>;
+    /// What is kept of it where no object claims it; nothing of what is deleted.
+    fn summary(&self, clusters: &Clusters) -> Option<Unclaimed>;
     fn id(&self) -> Self::Id;
     fn tags(&self) -> &BTreeMap<String, String>;
-    /// Whether EC2 still shows it, but says that it is gone.
+    /// Whether EC2 still describes it, as deleted.
     fn is_gone(&self) -> bool;
     /// Whether AWS is at work on it, so that it is worth reading again soon.
     fn is_transitional(&self) -> bool;
-    /// Whether AWS has agreed to delete it, so that a read that does not find it may be believed
+    /// Whether AWS has agreed to delete it, so that a read that does not return it may be believed
     /// sooner.
     fn is_leaving(&self) -> bool;
-    /// Takes over what a read may say while our own write has not consistent_at: EC2 is eventually
+    /// Takes over what a read may say while our own write is not consistent: EC2 is eventually
     /// consistent, so a read may show what was there before it.
     fn merge_inconsistent(&mut self, read: Self);
 }
@@ -52,7 +52,7 @@ impl Resource for ObservedEndpoint {
     type Id = EndpointId;
     const KIND: Kind = Kind::Endpoint;
 
-    fn few_words(&self, clusters: &Clusters) -> Option<Unclaimed> {
+    fn summary(&self, clusters: &Clusters) -> Option<Unclaimed> {
         Unclaimed::endpoint(clusters, self)
     }
 
@@ -79,7 +79,7 @@ impl Resource for ObservedEndpoint {
     fn merge_inconsistent(&mut self, read: Self) {
         // While AWS adds or removes subnets, the endpoint is pending: a read without our change may
         // call it available.
-        let subnets = |fact: &Self| fact.interface().map(|interface| interface.subnets.clone());
+        let subnets = |resource: &Self| resource.interface().map(|interface| interface.subnets.clone());
         let knows_our_change = self.state != State::Deleting && subnets(self) == subnets(&read);
         if knows_our_change || matches!(read.state, State::Deleting | State::Deleted) {
             self.state = read.state;
@@ -94,7 +94,7 @@ impl Resource for ObservedGroup {
     type Id = GroupId;
     const KIND: Kind = Kind::Group;
 
-    fn few_words(&self, clusters: &Clusters) -> Option<Unclaimed> {
+    fn summary(&self, clusters: &Clusters) -> Option<Unclaimed> {
         Some(Unclaimed::group(clusters, self))
     }
 

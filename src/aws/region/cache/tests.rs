@@ -20,7 +20,7 @@ fn owner() -> Owner {
     }
 }
 
-/// One object, by its status or by its tags, and nobody else.
+/// One object, by its status or by its tags, and no other.
 #[derive(Default)]
 struct One {
     known: Option<&'static str>,
@@ -43,10 +43,15 @@ const KNOWN: One = One {
 };
 
 /// Reads everything, in one page.
-fn read_all(cache: &mut ResourceCache<ObservedEndpoint>, facts: Vec<ObservedEndpoint>, read: Instant, objects: &One) {
-    let mut found = Found::default();
-    cache.found_page(facts, read, objects, &mut found);
-    cache.found_all(&found, read);
+fn read_all(
+    cache: &mut ResourceCache<ObservedEndpoint>,
+    resources: Vec<ObservedEndpoint>,
+    read: Instant,
+    objects: &One,
+) {
+    let mut full_read = FullRead::default();
+    cache.add_page(resources, read, objects, &mut full_read);
+    cache.finish_full_read(&full_read, read);
 }
 
 /// What the cache says, as the operator takes it: all that carries the tags is the owner's
@@ -89,8 +94,8 @@ fn endpoint(state: State) -> ObservedEndpoint {
     }
 }
 
-fn interface(fact: &mut ObservedEndpoint) -> &mut Interface {
-    match &mut fact.attachment {
+fn interface(resource: &mut ObservedEndpoint) -> &mut Interface {
+    match &mut resource.attachment {
         ObservedAttachment::Interface(interface) => interface,
         ObservedAttachment::Other(type_) => panic!("of type {type_}"),
     }
@@ -103,10 +108,10 @@ fn cache() -> (ResourceCache<ObservedEndpoint>, Instant) {
 #[test]
 fn what_we_made_is_believed_until_it_settles() {
     let (mut cache, start) = cache();
-    cache.made(endpoint(State::Pending), start);
+    cache.created(endpoint(State::Pending), start);
     let id = EndpointId::from("vpce-1");
     read_all(&mut cache, Vec::new(), start + Duration::from_secs(1), &KNOWN);
-    cache.found_of(std::slice::from_ref(&id), Vec::new(), start + Duration::from_secs(2));
+    cache.add_read_of(std::slice::from_ref(&id), Vec::new(), start + Duration::from_secs(2));
     assert!(matches!(lookup(&cache, Some(&id)), Lookup::Owned(_)));
     read_all(&mut cache, Vec::new(), start + SETTLE, &KNOWN);
     assert_eq!(lookup(&cache, Some(&id)), Lookup::Unconfirmed);
@@ -118,8 +123,8 @@ fn a_change_is_not_undone_by_a_read_from_before_it_settled() {
     let (mut cache, start) = cache();
     read_all(&mut cache, vec![endpoint(State::Available)], start, &KNOWN);
     let id = EndpointId::from("vpce-1");
-    cache.changed(&id, start, |fact| {
-        interface(fact).groups = BTreeSet::from(["sg-1".into()])
+    cache.changed(&id, start, |resource| {
+        interface(resource).groups = BTreeSet::from(["sg-1".into()])
     });
     read_all(
         &mut cache,
@@ -127,13 +132,13 @@ fn a_change_is_not_undone_by_a_read_from_before_it_settled() {
         start + Duration::from_secs(1),
         &KNOWN,
     );
-    let groups = |fact: &ObservedEndpoint| fact.interface().expect("of this type").groups.len();
-    let fact = cache.get(&id).expect("there");
-    assert_eq!((groups(fact), &fact.state), (1, &State::Pending));
+    let groups = |resource: &ObservedEndpoint| resource.interface().expect("of this type").groups.len();
+    let resource = cache.get(&id).expect("there");
+    assert_eq!((groups(resource), &resource.state), (1, &State::Pending));
     assert_eq!(
         cache.to_read(&owner(), None, start + SETTLE).len(),
         1,
-        "consistent_at: look again"
+        "consistent: it is read again"
     );
     read_all(&mut cache, vec![endpoint(State::Available)], start + SETTLE, &KNOWN);
     assert_eq!(groups(cache.get(&id).expect("there")), 0);
@@ -146,23 +151,23 @@ fn a_read_from_before_subnets_changed_does_not_say_that_aws_is_done_with_them() 
     let id = EndpointId::from("vpce-1");
     let subnets = BTreeSet::from(["subnet-2".into()]);
     let at = |seconds: u64| start + Duration::from_secs(seconds);
-    cache.found(vec![endpoint(State::Available)], at(0));
-    cache.changed(&id, at(0), |fact| {
-        interface(fact).subnets = subnets.clone();
-        fact.state = State::Pending;
+    cache.add(vec![endpoint(State::Available)], at(0));
+    cache.changed(&id, at(0), |resource| {
+        interface(resource).subnets = subnets.clone();
+        resource.state = State::Pending;
     });
-    cache.found(vec![endpoint(State::Available)], at(1));
+    cache.add(vec![endpoint(State::Available)], at(1));
     assert_eq!(cache.get(&id).expect("there").state, State::Pending);
     let mut done = endpoint(State::Available);
     interface(&mut done).subnets = subnets;
-    cache.found(vec![done], at(2));
+    cache.add(vec![done], at(2));
     assert_eq!(cache.get(&id).expect("there").state, State::Available);
 }
 
 #[test]
 fn what_settles_between_two_ticks_waits_for_the_second() {
     let (mut cache, start) = cache();
-    cache.made(endpoint(State::Available), start);
+    cache.created(endpoint(State::Available), start);
     let consistent_at = start + SETTLE;
     assert!(
         cache
@@ -178,40 +183,40 @@ fn gone_needs_two_reads_with_time_between() {
     let id = EndpointId::from("vpce-1");
     let asked = std::slice::from_ref(&id);
     assert_eq!(cache.to_read(&owner(), Some(&id), start), vec![id.clone()]);
-    cache.found_of(asked, Vec::new(), start);
-    cache.found_of(asked, Vec::new(), start + Duration::from_secs(1));
+    cache.add_read_of(asked, Vec::new(), start);
+    cache.add_read_of(asked, Vec::new(), start + Duration::from_secs(1));
     assert_eq!(lookup(&cache, Some(&id)), Lookup::Unconfirmed);
-    cache.found_of(asked, Vec::new(), start + SETTLE);
+    cache.add_read_of(asked, Vec::new(), start + SETTLE);
     assert_eq!(lookup(&cache, Some(&id)), Lookup::Deleted);
-    cache.found(vec![endpoint(State::Available)], start + SETTLE * 2);
+    cache.add(vec![endpoint(State::Available)], start + SETTLE * 2);
     assert!(matches!(lookup(&cache, Some(&id)), Lookup::Owned(_)));
 }
 
 #[test]
-fn lost_tags_are_seen_and_deleted_is_gone() {
+fn lost_tags_are_noticed_and_what_is_deleted_is_gone() {
     let (mut cache, start) = cache();
     let id = EndpointId::from("vpce-1");
     let mut bare = endpoint(State::Available);
     bare.tags.clear();
-    cache.found(vec![bare], start);
+    cache.add(vec![bare], start);
     assert!(matches!(lookup(&cache, Some(&id)), Lookup::Unowned(_)));
     assert_eq!(lookup(&cache, None), Lookup::Absent);
-    cache.found(vec![endpoint(State::Deleted)], start);
+    cache.add(vec![endpoint(State::Deleted)], start);
     assert_eq!(lookup(&cache, Some(&id)), Lookup::Deleted);
     assert_eq!(lookup(&cache, None), Lookup::Absent);
 }
 
 #[test]
-fn what_no_object_claims_is_kept_in_a_few_words_until_one_does() {
+fn what_no_object_claims_is_kept_as_a_summary_until_one_does() {
     let (mut cache, start) = cache();
     let id = EndpointId::from("vpce-1");
-    let nobody = One::default();
-    read_all(&mut cache, vec![endpoint(State::Available)], start, &nobody);
+    let none = One::default();
+    read_all(&mut cache, vec![endpoint(State::Available)], start, &none);
     assert!(!cache.contains(&id));
-    assert_eq!(cache.unclaimed(&nobody).len(), 1);
+    assert_eq!(cache.unclaimed(&none).len(), 1);
     // An object of this name comes: it is read before anything is made for it.
     assert_eq!(cache.to_read(&owner(), None, start), std::slice::from_ref(&id));
-    cache.found_of(std::slice::from_ref(&id), vec![endpoint(State::Available)], start);
+    cache.add_read_of(std::slice::from_ref(&id), vec![endpoint(State::Available)], start);
     assert!(matches!(lookup(&cache, None), Lookup::Owned(_)));
     assert!(cache.to_read(&owner(), None, start).is_empty());
     // While its status names none, the next read keeps it, and once it does.
@@ -225,10 +230,10 @@ fn what_no_object_claims_is_kept_in_a_few_words_until_one_does() {
         read_all(&mut cache, vec![endpoint(State::Available)], start, &objects);
         assert!(cache.contains(&id));
     }
-    read_all(&mut cache, vec![endpoint(State::Available)], start, &nobody);
+    read_all(&mut cache, vec![endpoint(State::Available)], start, &none);
     assert!(!cache.contains(&id));
-    read_all(&mut cache, Vec::new(), start, &nobody);
-    assert!(cache.unclaimed(&nobody).is_empty());
+    read_all(&mut cache, Vec::new(), start, &none);
+    assert!(cache.unclaimed(&none).is_empty());
 }
 
 #[test]
@@ -253,18 +258,18 @@ fn what_was_planted_for_an_object_is_not_kept_beside_its_own() {
 #[test]
 fn of_more_than_are_kept_the_rest_is_counted() {
     let (mut cache, start) = cache();
-    let nobody = One::default();
+    let none = One::default();
     let number = |number: usize| ObservedEndpoint {
         id: format!("vpce-{number}").into(),
         ..endpoint(State::Available)
     };
     for _ in 0..2 {
         let many: Vec<ObservedEndpoint> = (0..MOST_UNCLAIMED + 7).map(number).collect();
-        read_all(&mut cache, many, start, &nobody);
-        assert_eq!((cache.unclaimed(&nobody).len(), cache.beyond()), (MOST_UNCLAIMED, 7));
+        read_all(&mut cache, many, start, &none);
+        assert_eq!((cache.unclaimed(&none).len(), cache.omitted()), (MOST_UNCLAIMED, 7));
     }
-    read_all(&mut cache, vec![endpoint(State::Available)], start, &nobody);
-    assert_eq!((cache.unclaimed(&nobody).len(), cache.beyond()), (1, 0));
+    read_all(&mut cache, vec![endpoint(State::Available)], start, &none);
+    assert_eq!((cache.unclaimed(&none).len(), cache.omitted()), (1, 0));
 }
 
 #[test]
@@ -273,7 +278,7 @@ fn all_that_is_at_work_is_read_together() {
     let mut other = endpoint(State::Pending);
     other.id = "vpce-2".into();
     other.tags.insert(tags::NAME.into(), "other".into());
-    cache.found(vec![endpoint(State::Pending), other], start);
+    cache.add(vec![endpoint(State::Pending), other], start);
     let tick = start + Duration::from_secs(5);
     assert_eq!(cache.to_read(&owner(), None, tick).len(), 2);
     assert!(cache.to_read(&owner(), None, start).is_empty(), "read since the tick");
