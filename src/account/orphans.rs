@@ -39,12 +39,8 @@ pub(crate) async fn look(
         }
     }
     let present = Present::of(&shared.caches, role.role_arn.account());
-    let regions = shared.regions.all();
-    let here = regions
-        .iter()
-        .filter(|region| region.key.account_id == *role.role_arn.account());
     let (mut ids, mut count) = (Vec::new(), 0);
-    for region in here {
+    for region in shared.regions.of(role.role_arn.account()) {
         let (orphans, counted) = region.orphans(&present);
         ids.extend(orphans.into_iter().map(|orphan| orphan.id));
         count += counted;

@@ -124,12 +124,12 @@ async fn remove_finalizer(ctx: &Context, account: &Account) -> Result<bool, kube
     }
     if let Some(role) = role(&ctx.shared, account) {
         ctx.shared.sessions.forget(&role).await;
+        for region in ctx.shared.regions.of(role.role_arn.account()) {
+            region.cancel(&account.uid().unwrap_or_default());
+        }
     }
     ctx.verifications.forget(&account.name_any());
     ctx.shared.writes.forget(account);
-    for region in ctx.shared.regions.all() {
-        region.cancel(&account.uid().unwrap_or_default());
-    }
     Ok(true)
 }
 
@@ -309,15 +309,10 @@ fn status(ctx: &Context, account: &Account, verdict: &Verdict, insight: &Insight
     let good = verdict.reason.is_ready();
     let reason = verdict.reason.to_string();
     let mut conditions = Vec::new();
-    let paused: Vec<(String, String)> = ctx
-        .shared
-        .regions
-        .all()
+    let regions = role.as_ref().map(|role| ctx.shared.regions.of(role.role_arn.account()));
+    let paused: Vec<(String, String)> = regions
         .iter()
-        .filter(|region| {
-            role.as_ref()
-                .is_some_and(|role| *role.role_arn.account() == region.key.account_id)
-        })
+        .flatten()
         .filter_map(|region| Some((region.key.region.to_string(), region.gauges().paused?)))
         .collect();
     if !paused.is_empty() {

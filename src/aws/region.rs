@@ -10,7 +10,7 @@ pub(crate) mod orphans;
 mod refresh;
 mod snapshot;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant, SystemTime};
@@ -36,8 +36,8 @@ use super::error::CallError;
 use crate::aws::Permitted;
 use crate::k8s::requeue::Enqueue;
 
-/// So many regions that have never answered are remembered at most: any number can be named that do
-/// not exist.
+/// So many regions of an AWS account that have never answered are remembered at most: any number can
+/// be named that do not exist.
 const MOST_UNANSWERED: usize = 100;
 /// Which account and region.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -264,7 +264,8 @@ impl AccountRegion {
 pub(crate) struct AccountRegions {
     settings: Settings,
     epoch: Instant,
-    regions: Arc<Mutex<HashMap<AccountRegionKey, Arc<AccountRegion>>>>,
+    /// By AWS account, in no order.
+    regions: Arc<Mutex<BTreeMap<AccountId, Vec<Arc<AccountRegion>>>>>,
 }
 
 impl AccountRegions {
@@ -279,38 +280,45 @@ impl AccountRegions {
 
     /// The region, made if there is none yet.
     pub(crate) fn get(&self, key: AccountRegionKey) -> Arc<AccountRegion> {
-        let mut regions = self.regions.lock();
-        if !regions.contains_key(&key) {
-            let is_idle = |region: &Arc<AccountRegion>| region.read_at().is_none() && Arc::strong_count(region) == 1;
-            if regions.values().filter(|region| is_idle(region)).count() >= MOST_UNANSWERED {
-                regions.retain(|_, region| !is_idle(region));
-            }
+        let mut all = self.regions.lock();
+        let regions = all.entry(key.account_id.clone()).or_default();
+        if let Some(region) = regions.iter().find(|region| region.key == key) {
+            return region.clone();
         }
-        regions
-            .entry(key)
-            .or_insert_with_key(|key| Arc::new(AccountRegion::new(key.clone(), self.settings.clone(), self.epoch)))
-            .clone()
+        let is_idle = |region: &Arc<AccountRegion>| region.read_at().is_none() && Arc::strong_count(region) == 1;
+        if regions.iter().filter(|region| is_idle(region)).count() >= MOST_UNANSWERED {
+            regions.retain(|region| !is_idle(region));
+        }
+        let region = Arc::new(AccountRegion::new(key, self.settings.clone(), self.epoch));
+        regions.push(region.clone());
+        region
     }
 
     /// The endpoints in an AWS account that cost money and that no object stands for, in the
     /// regions that were observed.
     pub(crate) fn endpoints_without_object(&self, account_id: &AccountId) -> usize {
-        let regions = self.regions.lock();
-        let here = regions.iter().filter(|(key, _)| key.account_id == *account_id);
-        here.map(|(_, region)| region.endpoints_without_object()).sum()
+        let here = self.of(account_id);
+        here.iter().map(|region| region.endpoints_without_object()).sum()
     }
 
     /// The region, if it was read or is to be read.
     pub(crate) fn find(&self, key: &AccountRegionKey) -> Option<Arc<AccountRegion>> {
-        let regions = self.regions.lock();
-        regions.get(key).cloned()
+        let all = self.regions.lock();
+        let mut regions = all.get(&key.account_id)?.iter();
+        regions.find(|region| region.key == *key).cloned()
     }
 
-    /// All of them, in order.
+    /// Those of an AWS account, in order.
+    pub(crate) fn of(&self, account_id: &AccountId) -> Vec<Arc<AccountRegion>> {
+        let all = self.regions.lock();
+        let mut regions = all.get(account_id).cloned().unwrap_or_default();
+        regions.sort_by(|a, b| a.key.cmp(&b.key));
+        regions
+    }
+
+    /// All of them, for what tells of each.
     pub(crate) fn all(&self) -> Vec<Arc<AccountRegion>> {
-        let regions = self.regions.lock();
-        let mut all: Vec<_> = regions.values().cloned().collect();
-        all.sort_by(|a, b| a.key.cmp(&b.key));
-        all
+        let all = self.regions.lock();
+        all.values().flatten().cloned().collect()
     }
 }

@@ -247,6 +247,7 @@ impl Reconciliation<'_> {
     /// as its spec says now.
     pub(super) async fn unbind(&mut self) -> Result<Next, kube::Error> {
         let mut status = self.object.status.clone();
+        let former = status::binding(&status);
         let account = status.account.as_ref().map(|account| account.name.clone());
         status::unbind(&mut status);
         let moved = Finding::bad(
@@ -267,7 +268,10 @@ impl Reconciliation<'_> {
         self.ctx.memories.with(&self.object, |memory| {
             memory.absence.unbound();
         });
-        for region in self.ctx.shared.regions.all() {
+        for region in former
+            .map(|former| self.ctx.shared.regions.of(&former.account_id))
+            .unwrap_or_default()
+        {
             region.cancel(&self.owner.uid);
         }
         tracing::info!(
