@@ -306,10 +306,10 @@ mod tests {
             "The request signature we calculated does not match the signature you provided. The Canonical String for this \
              request should have been 'POST / x-amz-security-token:the-token'",
         );
-        let told = error.to_string();
+        let text = error.to_string();
         assert!(
-            told.contains("SignatureDoesNotMatch") && !told.contains("the-token"),
-            "{told}"
+            text.contains("SignatureDoesNotMatch") && !text.contains("the-token"),
+            "{text}"
         );
     }
 
@@ -320,8 +320,8 @@ mod tests {
             "Signature not yet current: 20260101T002000Z is still later than 20260101T001500Z (20260101T001000Z + 5 min.)",
         ] {
             let error = refused(403, Some("SignatureDoesNotMatch"), said);
-            let told = error.to_string();
-            assert!(told.contains("clock") && !told.contains("20260101"), "{told}");
+            let text = error.to_string();
+            assert!(text.contains("clock") && !text.contains("20260101"), "{text}");
         }
     }
 
@@ -342,8 +342,8 @@ mod tests {
             "{error}"
         );
         assert!(error.is_from_between() && error.outcome_unknown(), "{error:?}");
-        let told = error.to_string();
-        assert!(told.contains("between the operator and AWS answered 403"), "{told}");
+        let text = error.to_string();
+        assert!(text.contains("between the operator and AWS answered 403"), "{text}");
     }
 
     #[test]

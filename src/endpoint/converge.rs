@@ -162,7 +162,7 @@ impl Reconciliation<'_> {
         let mut plan = self.steps_from(prepared, observation, &observation.seen);
         if let Writes::Frozen(why) = &prepared.resolved.writes {
             let steps = self.all_steps(prepared, observation);
-            self.hold_back(&prepared.resolved, why, &steps, &mut plan);
+            self.report_planned_changes(&prepared.resolved, why, &steps, &mut plan);
         }
         plan
     }
@@ -271,8 +271,8 @@ impl Reconciliation<'_> {
             .await
     }
 
-    /// Says in place of doing.
-    fn hold_back(&mut self, resolved: &Resolved, why: &Finding, steps: &[Step], plan: &mut Plan) {
+    /// Reports the steps as planned changes instead of carrying them out.
+    fn report_planned_changes(&mut self, resolved: &Resolved, why: &Finding, steps: &[Step], plan: &mut Plan) {
         plan.steps.clear();
         if steps.is_empty() {
             return;

@@ -142,8 +142,8 @@ async fn write(api: &Api<Event>, name: &str, event: &Event) -> Result<(), kube::
     let params = PatchParams::default();
     // A patch that changes nothing answers with what is there: the operator may not read events
     // otherwise.
-    let told = api.patch(name, &params, &Patch::Merge(json!({}))).await?;
-    let count = told.series.map_or(1, |series| series.count);
+    let recorded = api.patch(name, &params, &Patch::Merge(json!({}))).await?;
+    let count = recorded.series.map_or(1, |series| series.count);
     let series = json!({"series": {"count": count.saturating_add(1), "lastObservedTime": MicroTime(Timestamp::now())}});
     api.patch(name, &params, &Patch::Merge(series)).await?;
     Ok(())

@@ -75,7 +75,7 @@ pub(crate) async fn acquire(client: Client, config: LeaseConfig, waiting: impl F
     let api: Api<Lease> = Api::namespaced(client, &config.namespace);
     let identity = format!("{}_{:016x}", config.pod, fastrand::u64(..));
     let mut seen: Option<(Option<String>, Instant)> = None;
-    let mut told = None;
+    let mut logged = None;
     loop {
         match take(&api, &config, &identity, &mut seen).await {
             Ok(Taking::Taken(lease, renewed)) => {
@@ -90,9 +90,9 @@ pub(crate) async fn acquire(client: Client, config: LeaseConfig, waiting: impl F
             }
             Ok(Taking::Held(holder)) => {
                 waiting();
-                if told.as_ref() != Some(&holder) {
+                if logged.as_ref() != Some(&holder) {
                     tracing::info!(lease = config.name, holder, "waiting: another replica is the leader");
-                    told = Some(holder);
+                    logged = Some(holder);
                 }
             }
             Err(error) => {

@@ -29,8 +29,8 @@ where
         let mut watch = watch.unwrap_or_else(|| watcher(api.clone(), config.clone()).boxed());
         async move {
             let event = watch.next().await?;
-            // Told by an event that what it knows is compacted, kube's watcher lists again; told by
-            // the HTTP status, it asks the same for ever.
+            // When an event says that the version has expired, kube's watcher lists again; when the
+            // HTTP status says so, it repeats the same request for ever.
             let gone = matches!(
                 &event,
                 Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) if status.code == 410

@@ -122,7 +122,7 @@ pub struct Trust {
     pub session_tags: BTreeMap<String, String>,
     /// Whether the base identity's own session has tags that come along, as EKS Pod Identity's do.
     pub base_is_tagged: bool,
-    /// Whether the operator sends a source identity. Without one it is let in all the same.
+    /// Whether the operator sends a source identity. Without one it is allowed, too.
     pub source_identity: bool,
 }
 

@@ -248,7 +248,7 @@ fn an_endpoint_is_proven_by_status_by_its_group_or_by_a_spec_that_fits_at_the_ri
             Err(UnprovenReason::Type),
         ),
         (
-            "one whose type is not told",
+            "one whose type is unknown",
             GIVEN,
             |resource| resource.attachment = ObservedAttachment::Other(String::new()),
             Err(UnprovenReason::Type),

@@ -21,7 +21,7 @@ pub struct Simulation {
     pub reached: Observed,
 }
 
-/// The steps from what is there to where planning has nothing left to do, if AWS does as it is told
+/// The steps from what is there to where planning has nothing left to do, if AWS carries out each
 /// and nothing else changes. What AWS has not made yet is called `sg-new` and `vpce-new`.
 pub fn simulate(observed: &Observed, desired: Option<&Desired>, plan: impl Fn(&Observed) -> Plan) -> Simulation {
     let mut seen = observed.clone();

@@ -2,7 +2,7 @@
 //! of those who wait for a token.
 //!
 //! No caller sleeps for a token. One that has to wait keeps a reservation, under an id of its own,
-//! and asks again at the time it is told, which finds the same reservation.
+//! and asks again after that wait, which finds the same reservation.
 //!
 //! There is no clock here: `now` is a time since any epoch, the same for all calls to a limiter.
 
@@ -15,8 +15,8 @@ use super::bucket::TokenBucket;
 use super::limits::Limit;
 use super::queue::FairQueue;
 
-/// The longest wait that a caller is told: when those ahead of it cancel, its token comes sooner
-/// than it was told, and the caller should notice while it still matters.
+/// The longest wait that is returned: when those ahead cancel, the token comes sooner than
+/// expected, and the caller should notice while it still matters.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// A caller is requeued before its time if its token comes sooner by more than this.
@@ -52,7 +52,7 @@ impl FairRateLimiter {
 
     /// Asks for a token for `id`, an object of `namespace`.
     ///
-    /// With `Wait` comes a reservation, which is kept by asking again when told.
+    /// With `Wait` comes a reservation, which is kept by asking again after that.
     pub fn acquire(&mut self, id: &str, namespace: &str, now: Duration) -> Decision {
         self.advance(now);
         let position = self.queue.find(id);
@@ -82,8 +82,8 @@ impl FairRateLimiter {
         self.queue.cancel(id);
     }
 
-    /// The first in the queue, if its token is there sooner than it was told: those ahead of it
-    /// have cancelled, or did not come. It is expected at once then, so that it is to be requeued.
+    /// The first in the queue, if its token is there sooner than expected: those ahead of it have
+    /// cancelled, or did not come. It is expected at once then, so that it is to be requeued.
     /// `can_be_requeued` says of an id whether its owner can be.
     pub fn early(&mut self, now: Duration, can_be_requeued: impl Fn(&str) -> bool) -> Option<String> {
         self.advance(now);

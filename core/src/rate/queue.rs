@@ -27,7 +27,7 @@ struct NamespaceQueue {
 #[derive(Debug, Clone)]
 pub(super) struct Reservation {
     pub(super) id: String,
-    /// When the owner was told to ask again, or was requeued to do so.
+    /// When the owner is to ask again, or was requeued to do so.
     pub(super) expected: Duration,
 }
 

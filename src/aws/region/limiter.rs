@@ -157,8 +157,8 @@ impl RateLimiters {
             .collect()
     }
 
-    /// Requeues the next, if its token comes sooner than it was told, and gives the reservation of
-    /// one that does not come to the one after it.
+    /// Requeues the next, if its token comes sooner than expected, and gives the reservation of one
+    /// that does not come to the one after it.
     fn requeue_next(&self, action: &'static str) {
         let (object, lapses) = {
             let mut queues = self.lock();

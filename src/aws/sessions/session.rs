@@ -146,8 +146,8 @@ struct Current {
 }
 
 impl CurrentCredentials {
-    fn read<T>(&self, look: impl FnOnce(&Current) -> T) -> T {
-        look(&self.current.read())
+    fn read<T>(&self, read: impl FnOnce(&Current) -> T) -> T {
+        read(&self.current.read())
     }
 
     fn change(&self, change: impl FnOnce(&mut Current)) {

@@ -18,10 +18,10 @@ const HOUR: Answer = Answer::Session(Duration::from_secs(3600));
 /// How soon the tests try a refused role again.
 const RETRY: Duration = Duration::from_millis(400);
 
-/// (account, action, result) of each call that the observer was told.
-type Told = Arc<Mutex<Vec<(String, &'static str, &'static str)>>>;
+/// (account, action, result) of each observed call.
+type Observed = Arc<Mutex<Vec<(String, &'static str, &'static str)>>>;
 
-fn pool(sts: &FakeSts) -> (Sessions, Told) {
+fn pool(sts: &FakeSts) -> (Sessions, Observed) {
     let base = SdkConfig::builder()
         .region(Region::new("eu-west-1"))
         .endpoint_url(sts.url())
@@ -34,13 +34,13 @@ fn pool(sts: &FakeSts) -> (Sessions, Told) {
         )))
         .build();
     let settings = Settings { refused_retry: RETRY };
-    let told = Told::default();
-    let records = told.clone();
+    let observed = Observed::default();
+    let records = observed.clone();
     let observer: Observer = Arc::new(move |record| {
         let record = (record.account_id.to_owned(), record.action, record.result);
         records.lock().push(record);
     });
-    (Sessions::new(&base, settings, observer), told)
+    (Sessions::new(&base, settings, observer), observed)
 }
 
 fn role() -> SessionKey {
@@ -66,7 +66,7 @@ async fn wait_for_assumes(sts: &FakeSts, number: usize, longest: Duration) -> us
 #[tokio::test]
 async fn a_hundred_who_ask_at_once_cost_one_assume_role() {
     let sts = FakeSts::start(HOUR).await;
-    let (sessions, told) = pool(&sts);
+    let (sessions, observed) = pool(&sts);
     let asking = (0..100).map(|_| {
         let sessions = sessions.clone();
         tokio::spawn(async move { sessions.get(&role()).await })
@@ -92,7 +92,7 @@ async fn a_hundred_who_ask_at_once_cost_one_assume_role() {
     assert_eq!(checked.len(), 1);
     assert_eq!(checked[0].access_key_id, "ASIA1");
     assert_eq!(
-        *told.lock(),
+        *observed.lock(),
         [
             (ACCOUNT.to_owned(), "AssumeRole", "ok"),
             (ACCOUNT.to_owned(), "GetCallerIdentity", "ok")
@@ -108,7 +108,7 @@ async fn a_hundred_who_ask_at_once_cost_one_assume_role() {
 #[tokio::test]
 async fn a_refused_role_is_remembered_and_found_corrected_by_a_later_try() {
     let sts = FakeSts::start(Answer::Denied).await;
-    let (sessions, told) = pool(&sts);
+    let (sessions, observed) = pool(&sts);
     let asking = (0..50).map(|_| {
         let sessions = sessions.clone();
         tokio::spawn(async move { sessions.get(&role()).await })
@@ -125,7 +125,7 @@ async fn a_refused_role_is_remembered_and_found_corrected_by_a_later_try() {
         assert!(!message.contains("the-external-id"), "{message}");
     }
     assert_eq!(sts.asked("AssumeRole").len(), 1);
-    assert_eq!(*told.lock(), [(ACCOUNT.to_owned(), "AssumeRole", "denied")]);
+    assert_eq!(*observed.lock(), [(ACCOUNT.to_owned(), "AssumeRole", "denied")]);
     assert_eq!(sessions.expiration(&role()), None);
 
     // Refused again, it is left alone for longer.

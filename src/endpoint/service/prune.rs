@@ -168,8 +168,8 @@ mod tests {
             let mut kept = whole.clone();
             prune(&mut kept);
             for service in [&whole, &kept] {
-                let fact = observed(service, "u");
-                assert_eq!((fact.unowned, fact.ours), (is_unowned, false), "{owners}");
+                let observed = observed(service, "u");
+                assert_eq!((observed.unowned, observed.ours), (is_unowned, false), "{owners}");
             }
         }
     }

@@ -43,7 +43,7 @@ fn an_object_is_found_by_what_it_was_last_and_no_more_by_what_it_was_before() {
     );
 
     apply(Event::Delete(endpoint("blue", "a", Some("one"))));
-    // It was never told of.
+    // There was no event of it.
     apply(Event::Delete(endpoint("blue", "c", Some("one"))));
     assert_eq!(names(&caches.bound_to("one")), ["red/a"]);
     assert_eq!((caches.count_bound_to("one"), caches.count_bound_to("three")), (1, 0));
@@ -99,10 +99,10 @@ fn what_an_index_finds_is_what_is_found_by_name() {
             }
         }
     });
-    for turn in 0..500 {
-        let account = (turn % 2 == 0).then_some("one");
+    for round in 0..500 {
+        let account = (round % 2 == 0).then_some("one");
         writers.endpoints.apply(&Event::Apply(endpoint("blue", "a", account)));
-        if turn % 10 == 0 {
+        if round % 10 == 0 {
             writers
                 .endpoints
                 .fill([endpoint("blue", "a", account), endpoint("blue", "b", Some("one"))]);
@@ -172,7 +172,7 @@ fn the_accounts_of_a_namespace_are_those_that_map_it_whatever_their_selectors_lo
         of("in", json!([]), expression("In")),
         of("not-in", json!([]), expression("NotIn")),
         of("empty", json!([]), json!({})),
-        of("nobody", json!([]), json!(null)),
+        of("none", json!([]), json!(null)),
         parsed(json!({"metadata": {"name": "unparsed"}, "spec": {"namespaces": "blue"}})),
     ]);
     let namespace =

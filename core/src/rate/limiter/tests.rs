@@ -20,7 +20,7 @@ fn seconds(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
 }
 
-/// Asks for all of `waiting` whenever each is due, until all had their turn. Who went, when.
+/// Asks for all of `waiting` whenever each is due, until all got a token. Which went, and when.
 fn run(limiter: &mut FairRateLimiter, waiting: &[(&str, &str)], from: Duration) -> Vec<(String, Duration)> {
     let mut due: Vec<(Duration, usize)> = (0..waiting.len()).map(|at| (from, at)).collect();
     let mut went = Vec::new();
@@ -75,9 +75,9 @@ fn asking_again_finds_the_same_reservation() {
         ));
     }
     assert_eq!(limiter.len(), 2);
-    let turn = seconds(3.4);
-    assert!(matches!(limiter.acquire("b", "team", turn), Decision::Wait(_)));
-    assert_eq!(limiter.acquire("a", "team", turn), Decision::Go);
+    let due = seconds(3.4);
+    assert!(matches!(limiter.acquire("b", "team", due), Decision::Wait(_)));
+    assert_eq!(limiter.acquire("a", "team", due), Decision::Go);
     assert_eq!(limiter.len(), 1);
 }
 
@@ -106,7 +106,7 @@ fn a_namespace_that_comes_and_goes_gets_no_second_turn_in_a_round() {
     }
     assert_eq!(limiter.acquire("a0", "a", seconds(0.11)), Decision::Go);
     assert_eq!(limiter.acquire("b0", "b", seconds(0.22)), Decision::Go);
-    // Back again, while c has not had its turn: behind all who were there.
+    // Back again, while c has had no token: behind all who were there.
     assert!(matches!(limiter.acquire("a1", "a", seconds(0.22)), Decision::Wait(_)));
     let waiting = [("a1", "a"), ("b1", "b"), ("c0", "c"), ("c1", "c")];
     let order: Vec<String> = run(&mut limiter, &waiting, seconds(0.23))
@@ -144,9 +144,9 @@ fn a_namespace_cannot_save_up_turns_by_being_late() {
         ("late", "a"),
     ];
     let order: Vec<String> = run(&mut limiter, &waiting, now).into_iter().map(|(id, _)| id).collect();
-    let turns: String = order.iter().filter_map(|id| id.chars().next()).collect();
+    let namespaces: String = order.iter().filter_map(|id| id.chars().next()).collect();
     assert!(
-        !turns.contains("aaa") && !turns.contains("bbb"),
+        !namespaces.contains("aaa") && !namespaces.contains("bbb"),
         "no namespace is two ahead: {order:?}"
     );
 }
@@ -182,7 +182,7 @@ fn cancelling_moves_those_behind_forward() {
     assert!(matches!(limiter.acquire("a", "a", Duration::ZERO), Decision::Wait(_)));
     assert!(matches!(limiter.acquire("b", "a", Duration::ZERO), Decision::Wait(_)));
     limiter.cancel("a");
-    limiter.cancel("a stranger");
+    limiter.cancel("another");
     assert_eq!(limiter.len(), 1);
     assert_eq!(limiter.acquire("b", "a", seconds(3.4)), Decision::Go);
 }
@@ -244,7 +244,7 @@ fn none_is_told_to_wait_longer_than_a_minute() {
     let mut limiter = FairRateLimiter::new(ENDPOINTS, Duration::ZERO);
     let waits = (0..1000).map(|n| limiter.acquire(&n.to_string(), "a", Duration::ZERO));
     let longest = waits
-        .filter_map(|turn| match turn {
+        .filter_map(|decision| match decision {
             Decision::Go => None,
             Decision::Wait(wait) => Some(wait),
         })
@@ -399,8 +399,8 @@ proptest! {
         }
     }
 
-    /// Whoever keeps asking when told gets a turn, in the time its reservation in the order of
-    /// turns takes, whatever new asks others add and whoever vanishes.
+    /// An object that keeps asking in time gets a token when its reservation is due, whatever
+    /// others ask for and whichever vanish.
     #[test]
     fn none_starves(
         before in proptest::collection::vec(0..4_u8, 0..30),
@@ -431,10 +431,10 @@ proptest! {
         }
     }
 
-    /// With all there from the beginning, no namespace is ever more than one turn ahead of
-    /// another that still waits.
+    /// With all there from the beginning, no namespace is ever more than one token ahead of another
+    /// that still waits.
     #[test]
-    fn turns_go_round(objects in proptest::collection::vec(0..5_u8, 1..60)) {
+    fn tokens_go_round_robin(objects in proptest::collection::vec(0..5_u8, 1..60)) {
         let mut limiter = FairRateLimiter::new(QUICK, Duration::ZERO);
         limiter.throttled(Duration::ZERO);
         let names: Vec<(String, String)> = objects
