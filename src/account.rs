@@ -8,12 +8,12 @@ pub(crate) mod permissions;
 pub(crate) mod reconcile;
 mod trust;
 
-use vpce_core::conditions::Finding;
+use vpce_core::conditions::{Finding, READY};
 use vpce_core::ids::RoleArn;
 
 use crate::aws::sessions::SessionKey;
 use crate::k8s::caches::Account;
-use crate::k8s::conditions::{self, READY};
+use crate::k8s::conditions;
 use crate::shared::Shared;
 
 /// The session that an AWSAccount asks for, if it is there and its spec parses.

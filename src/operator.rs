@@ -47,9 +47,7 @@ use crate::shared::Shared;
 use crate::telemetry::kubernetes::CountRequests;
 use crate::telemetry::logging::{self, LogLevel};
 use crate::telemetry::traces::Traces;
-use crate::telemetry::{
-    self, Access, AdminAddress, Heartbeat, Metrics, MetricsOptions, RateLimiterGauges, RegionGauges, Sources,
-};
+use crate::telemetry::{self, Access, AdminAddress, Heartbeat, Metrics, MetricsOptions, RegionGauges, Sources};
 
 /// How long an ordinary request to the API server may take; watches are renewed by the server
 /// before this.
@@ -395,7 +393,7 @@ fn observer(metrics: &Metrics) -> Observer {
             call.region,
             call.service,
             call.action,
-            call.result,
+            call.error,
             call.seconds,
         );
     })
@@ -486,15 +484,7 @@ fn sources(shared: &Arc<Shared>, memories: Memories) -> Sources {
                     snapshot_at: gauges.snapshot_at,
                     paused: gauges.paused.is_some(),
                     orphans: region.orphan_counts(),
-                    limiters: gauges
-                        .limiters
-                        .into_iter()
-                        .map(|(action, tokens, waiting)| RateLimiterGauges {
-                            action,
-                            tokens,
-                            waiting,
-                        })
-                        .collect(),
+                    limiters: gauges.limiters,
                 }
             };
             regions.regions.all().iter().map(gauges).collect()

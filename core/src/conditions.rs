@@ -3,7 +3,14 @@
 
 use std::fmt;
 
-/// The condition types of a VPCEndpoint.
+/// The condition that sums up the others.
+pub const READY: &str = "Ready";
+/// There, and true, only while nothing moves until someone edits something.
+pub const STALLED: &str = "Stalled";
+/// Of an AWSAccount: there, and true, only while creation is paused after a mass deletion.
+pub const CREATION_PAUSED: &str = "CreationPaused";
+
+/// The condition types of a VPCEndpoint beside them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ConditionType {
     /// The namespace may use an account, and the account is ready.

@@ -1,7 +1,7 @@
 """For one team: its endpoints, what they wait for, and what they cost."""
 
 from . import shared
-from .looks import ACTIONS, BAD, FEW_ARE_FINE, FINE, ORANGE, READY_TEXT, REASONS, RESULTS, WARN, steps
+from .looks import ACTIONS, BAD, ERRORS, FEW_ARE_FINE, FINE, GREEN, ORANGE, READY_TEXT, REASONS, WARN, series, steps
 from .panels import (
     ACCOUNT,
     MONTH,
@@ -26,14 +26,12 @@ from .panels import (
 
 READY = 'condition="Ready"'
 AVAILABLE = 'condition="EndpointAvailable"'
+KEYS = "cluster, namespace, name"
 ACCEPTANCE = 'reason="PendingAcceptance"'
 RATE_LIMITED = 'reason="RateLimited"'
-NOT_OK = 'result!="ok"'
-DENIED = 'result="denied"'
-TRUE = 'status="True"'
+DENIED = 'class="denied"'
 NOT_TRUE = 'status!="True"'
-REQUESTS = "vpce_aws_requests_total"
-WRITES = 'action=~"(Create|Modify|Delete|Authorize|Revoke|Update).*"'
+REQUEST_ERRORS = "vpce_aws_request_errors_total"
 CONNECT = """\
 **Ready** says that the endpoint is available in AWS as specified and that its Service is published. If a client still cannot connect, in this order:
 
@@ -60,13 +58,21 @@ def endpoint(metric, *matchers):
 
 
 def condition(*matchers):
-    """Conditions of the chosen endpoints."""
+    """Conditions of the chosen endpoints, which are exported while they need attention."""
     return endpoint("vpce_endpoint_status_condition", *matchers)
+
+
+def without(matcher, **labels):
+    """The chosen endpoints without such a condition, with what it would say if it were exported."""
+    expr = f"{endpoint('vpce_endpoint_info')} unless on ({KEYS}) {condition(matcher)}"
+    for name, value in labels.items():
+        expr = f'label_replace({expr}, "{name}", "{value}", "", "")'
+    return expr
 
 
 def summary():
     """The state of the endpoints in single numbers."""
-    known = f"count({condition(READY)})"
+    known = f"count({endpoint('vpce_endpoint_info')})"
     limit = select("vpce_account_endpoints_limit", ACCOUNT)
     bound = select("vpce_account_endpoints", ACCOUNT)
     interfaces = endpoint("vpce_endpoint_network_interfaces")
@@ -74,7 +80,7 @@ def summary():
         stat(
             "Ready of total",
             "VPCEndpoints that are available in AWS as specified, with their Service published; and all of them.",
-            [(f"sum({condition(READY, TRUE)}) or 0 * {known}", "Ready"), (known, "of")],
+            [(f"{known} - (sum({condition(READY, NOT_TRUE)}) or 0 * {known})", "Ready"), (known, "of")],
             width=5,
             no_value="no endpoints",
             text="value_and_name",
@@ -116,7 +122,8 @@ def summary():
         ),
         table(
             "Account conditions",
-            "The conditions of the AWSAccount. Not Ready: the platform team sees why with kubectl describe awsaccount NAME.",
+            "The condition Ready of the AWSAccount, and those that need attention. Not Ready: the platform team sees why with kubectl describe "
+            "awsaccount NAME.",
             [f"max by (account, condition, status, reason) ({select('vpce_account_status_condition', ACCOUNT)})"],
             {"account": "Account", "condition": "Condition", "status": "Status", "reason": "Reason"},
             width=12,
@@ -128,18 +135,18 @@ def summary():
 
 def endpoints():
     """Each of them."""
-    keys = "cluster, namespace, name"
     return [
         table(
             "Endpoints",
             "Every VPCEndpoint: whether it is Ready and why not, the part of it that AWS has (the reason of the condition EndpointAvailable, which "
-            "names AWS's state while there is anything to wait for), its id and region, and for how long it has been Ready or not. kubectl describe "
+            "names AWS's state while there is anything to wait for), its id and region, and for how long it has not been Ready. kubectl describe "
             "vpce NAME tells the rest.",
             [
-                f"max by ({keys}, account, region, vpc_endpoint_id) ({endpoint('vpce_endpoint_info')})",
-                f"max by ({keys}, status, reason) ({condition(READY)})",
-                f'max by ({keys}, state) (label_replace({condition(AVAILABLE)}, "state", "$1", "reason", "(.*)"))',
-                f"time() - max by ({keys}) ({endpoint('vpce_endpoint_last_transition_timestamp_seconds', READY)})",
+                f"max by ({KEYS}, account, region, vpc_endpoint_id) ({endpoint('vpce_endpoint_info')})",
+                f"max by ({KEYS}, status, reason) ({condition(READY)} or {without(READY, status='True', reason='Available')})",
+                f'max by ({KEYS}, state) (label_replace({condition(AVAILABLE)}, "state", "$1", "reason", "(.*)") '
+                f"or {without(AVAILABLE, state='Available')})",
+                f"time() - max by ({KEYS}) ({endpoint('vpce_endpoint_not_ready_timestamp_seconds')})",
             ],
             {
                 "namespace": "Namespace",
@@ -150,9 +157,9 @@ def endpoints():
                 "vpc_endpoint_id": "Endpoint id",
                 "region": "Region",
                 "account": "Account",
-                "Value #D": "For",
+                "Value #D": "Not Ready for",
             },
-            columns=[column("Ready", mapping=READY_TEXT), column("For", unit="dtdurations")],
+            columns=[column("Ready", mapping=READY_TEXT), column("Not Ready for", unit="dtdurations", no_value="–")],
             height=13,
             sort={"displayName": "Ready", "desc": False},
             no_value="no endpoints",
@@ -162,14 +169,14 @@ def endpoints():
             "Every VPCEndpoint: Ready or not. A gap: it did not exist.",
             [
                 target(
-                    f"max by (namespace, name) ({condition(READY, TRUE)}) or 0 * max by (namespace, name) ({condition(READY, NOT_TRUE)})",
+                    f"0 * max by (namespace, name) ({condition(READY, NOT_TRUE)}) or max by (namespace, name) ({endpoint('vpce_endpoint_info')})",
                     "{{namespace}}/{{name}}",
                 )
             ],
             [(1, "✓ Ready", FINE), (0, "✗ not Ready", BAD)],
             height=11,
         ),
-        shared.time_to_ready(ACCOUNT, width=12),
+        shared.time_to_ready(width=12),
         lines(
             "Not Ready by reason",
             "VPCEndpoints that are not Ready, by the reason of their condition.",
@@ -184,28 +191,28 @@ def endpoints():
 
 def calls():
     """What the operator does in AWS for the account, whichever namespace asked."""
-    writes = f"rate({select(REQUESTS, WRITES)}[$__rate_interval])"
-    errors = f"rate({select(REQUESTS, NOT_OK)}[$__rate_interval])"
-    denied = f"rate({select(REQUESTS, DENIED)}[$__rate_interval])"
+    rate = f"rate({select('vpce_aws_requests_total')}[$__rate_interval])"
+    errors = f"rate({select(REQUEST_ERRORS)}[$__rate_interval])"
+    denied = f"rate({select(REQUEST_ERRORS, DENIED)}[$__rate_interval])"
     line = select("vpce_aws_rate_limiter_queue_length")
     tokens = select("vpce_aws_rate_limiter_tokens")
     return [
         lines(
-            "AWS writes",
-            "Calls per minute that change something in the AWS account, by result.",
-            [target(f"60 * sum by (result) ({of_account(writes)})", "{{result}}")],
+            "AWS calls",
+            "Calls per minute to EC2 and STS for the AWS account.",
+            [target(f"60 * sum by (service) ({of_account(rate)})", "{{service}}")],
             unit="cpm",
             width=8,
-            overrides=RESULTS,
+            overrides=[series("^ec2$", ORANGE), series("^sts$", GREEN)],
         ),
         lines(
             "AWS errors by class",
             "Calls per minute that AWS refused or that failed: denied (a policy lacks the action), throttled (AWS's rate), invalid, quota, conflict, "
             "not_found, transient, unknown.",
-            [target(f"60 * sum by (result) ({of_account(errors)})", "{{result}}")],
+            [target(f"60 * sum by (class) ({of_account(errors)})", "{{class}}")],
             unit="cpm",
             width=8,
-            overrides=RESULTS,
+            overrides=ERRORS,
         ),
         lines(
             "Denials by action",
@@ -225,7 +232,8 @@ def calls():
         ),
         lines(
             "Rate-limiter tokens",
-            "Calls of an action that could be made now. Tokens are refilled at a fixed rate; at zero, objects wait in the rate limiter's queue.",
+            "Calls of an action that could be made now. Tokens are refilled at a fixed rate; at zero, objects wait in the rate limiter's queue. Rate "
+            "limiters with all their tokens are not shown.",
             [target(f"min by (action) ({of_account(tokens)})", "{{action}}")],
             unit="short",
             width=8,

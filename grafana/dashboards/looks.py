@@ -53,8 +53,8 @@ STATES = [
     series("^none$", GREY),
 ]
 
-RESULTS = [
-    series("^ok", BLUE),
+ERRORS = [
+    series("^calls$", BLUE),
     series("^throttled", ORANGE),
     series("^denied", VERMILION),
     series("^invalid", PURPLE),

@@ -5,6 +5,7 @@ from .looks import (
     BAD,
     BLUE,
     DASHED,
+    ERRORS,
     FINE,
     GREEN,
     GREY,
@@ -12,7 +13,6 @@ from .looks import (
     ORANGE,
     PURPLE,
     QUANTILES,
-    RESULTS,
     SKY,
     VERMILION,
     WARN,
@@ -20,12 +20,12 @@ from .looks import (
     steps,
 )
 from .panels import dashboard as whole, docs, lines, quantiles, select, stat, target, targets_variables, timeline
-from .shared import of_process
+from .shared import STS, of_process
 
 KUBERNETES = "vpce_kubernetes_requests_total"
 WRITE = 'verb=~"create|update|patch|delete"'
 FAILED = 'code!~"2..|101"'
-STS = 'service="sts"'
+REQUESTS_BY_ACTION = "vpce_aws_request_duration_seconds_count"
 READS = 'action=~"Describe.*"'
 VERBS = [
     series("^watch", BLUE),
@@ -138,7 +138,8 @@ def api_server():
 def aws_sessions():
     """What it has from STS."""
     left = f"min by (account) ({select('vpce_account_session_expiration_timestamp_seconds')}) - time()"
-    rate = f"rate({select('vpce_aws_requests_total', STS)}[$__rate_interval])"
+    rate = f"rate({select(REQUESTS_BY_ACTION, STS)}[$__rate_interval])"
+    errors = f"rate({select('vpce_aws_request_errors_total', STS)}[$__rate_interval])"
     return [
         lines(
             "Time left in sessions",
@@ -151,11 +152,14 @@ def aws_sessions():
         ),
         lines(
             "Calls to STS",
-            "AssumeRole and GetCallerIdentity calls per minute, by result: each new session is verified once.",
-            [target(f"60 * sum by (result, action) ({rate})", "{{result}}: {{action}}")],
+            "AssumeRole and GetCallerIdentity calls per minute, and those that fail by class of error: each new session is verified once.",
+            [
+                target(f"60 * sum by (action) ({rate})", "{{action}}"),
+                target(f"60 * sum by (class, action) ({errors})", "{{class}}: {{action}}"),
+            ],
             unit="cpm",
             width=8,
-            overrides=RESULTS,
+            overrides=[series("^AssumeRole", ORANGE), series("^GetCallerIdentity", GREEN), *ERRORS],
         ),
         lines(
             "Latency of STS",
@@ -170,7 +174,7 @@ def aws_sessions():
 
 def caches():
     """What it keeps in memory."""
-    reads = f"rate({select('vpce_aws_requests_total', READS)}[$__rate_interval])"
+    reads = f"rate({select(REQUESTS_BY_ACTION, READS)}[$__rate_interval])"
     return [
         lines(
             "Objects in the caches",

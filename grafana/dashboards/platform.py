@@ -5,6 +5,7 @@ from .looks import (
     ACTIONS,
     BAD,
     BLUE,
+    ERRORS,
     FEW_ARE_FINE,
     FINE,
     NONE_IS_FINE,
@@ -12,7 +13,6 @@ from .looks import (
     QUANTILES,
     READY_TEXT,
     REASONS,
-    RESULTS,
     STATES,
     VERMILION,
     WARN,
@@ -45,10 +45,10 @@ STALLED = 'condition="Stalled"'
 TRUE = 'status="True"'
 NOT_TRUE = 'status!="True"'
 RETAINED = 'retained="false"'
-NOT_OK = 'result!="ok"'
 # Of conditions of endpoints those in the chosen regions.
 IN_REGION = f"and on (cluster, namespace, name) {select('vpce_endpoint_info', REGION)}"
-REQUESTS = "vpce_aws_requests_total"
+REQUEST_ERRORS = "vpce_aws_request_errors_total"
+REQUESTS_BY_ACTION = "vpce_aws_request_duration_seconds_count"
 ACCOUNT_DASHBOARD = (
     "/d/vpce-account?${datasource:queryparam}&${cluster:queryparam}&var-account=${__data.fields.Account}&${__url_time_range}"
 )
@@ -66,14 +66,16 @@ def or_zero(expr, of):
 
 def glance():
     """The state of everything in single numbers."""
-    known = f"count({condition(READY)})"
+    known = f"sum({select('vpce_endpoints', ACCOUNT, REGION)})"
+    not_ready = f"sum({select('vpce_endpoints_not_ready', ACCOUNT, REGION)})"
+    regions = f"count({of_account(select('vpce_snapshot_timestamp_seconds', REGION))})"
     suspended = f"sum({select('vpce_account_suspended', ACCOUNT)})"
     return [
         shared.leader(3),
         stat(
             "Endpoints Ready",
             "The share of VPCEndpoints that are available in AWS as specified, with their Service published.",
-            f"({or_zero(f'sum({condition(READY, TRUE)})', known)}) / ({known} > 0)",
+            f"1 - ({or_zero(not_ready, known)}) / ({known} > 0)",
             unit="percentunit",
             decimals=1,
             width=3,
@@ -83,7 +85,7 @@ def glance():
         stat(
             "Stalled",
             "VPCEndpoints that cannot make progress until they or their AWS resources are edited.",
-            or_zero(f"sum({condition(STALLED, TRUE)})", known),
+            or_zero(f"sum({condition(STALLED, TRUE)})", f"count({select('vpce_endpoint_info', ACCOUNT, REGION)})"),
             width=3,
             thresholds=FEW_ARE_FINE,
             no_value="no endpoints",
@@ -109,7 +111,7 @@ def glance():
             "Orphans",
             "Endpoints and security groups with this cluster's tag that belong to no object. `vpce-operator orphans` lists them, and deletes them "
             "on request.",
-            f"sum({of_account(select('vpce_orphans', REGION, RETAINED))})",
+            or_zero(f"sum({of_account(select('vpce_orphans', REGION, RETAINED))})", regions),
             width=3,
             thresholds=FEW_ARE_FINE,
             no_value="no regions",
@@ -142,8 +144,8 @@ def accounts():
     """The AWSAccounts and their state."""
     leads_to = f"max by (cluster, account, account_id) ({select('vpce_account_info', ACCOUNT)})"
 
-    def calls(result):
-        counted = select(REQUESTS, f'result="{result}"')
+    def calls(error):
+        counted = select(REQUEST_ERRORS, f'class="{error}"')
         # A counter that appears with its first error hides it from increase().
         since = f"({counted} unless {counted} offset $__range) or increase({counted}[$__range])"
         some = f"sum by (cluster, account_id) ({since})"
@@ -211,13 +213,13 @@ def endpoints():
         lines(
             "Not Ready by reason",
             "VPCEndpoints that are not Ready, by the reason of their condition.",
-            [target(f"sum by (reason) ({condition(READY, NOT_TRUE)})", "{{reason}}")],
+            [target(f"sum by (reason) ({select('vpce_endpoints_not_ready', ACCOUNT, REGION)})", "{{reason}}")],
             unit="short",
             stacked=True,
             color=VERMILION,
             overrides=REASONS,
         ),
-        shared.time_to_ready(ACCOUNT),
+        shared.time_to_ready(),
         lines(
             "Deletions in progress by age",
             "Objects that are being deleted: for less than ten minutes, for less than an hour, for longer. AWS takes minutes; an hour means that "
@@ -293,25 +295,25 @@ def cost():
 
 def aws():
     """The calls, and the rate limiter's queues."""
-    rate = f"rate({select(REQUESTS, REGION)}[$__rate_interval])"
-    errors = f"rate({select(REQUESTS, REGION, NOT_OK)}[$__rate_interval])"
+    rate = f"rate({select(REQUESTS_BY_ACTION)}[$__rate_interval])"
+    errors = f"rate({select(REQUEST_ERRORS, REGION)}[$__rate_interval])"
     tokens = of_account(select("vpce_aws_rate_limiter_tokens", REGION))
     length = of_account(select("vpce_aws_rate_limiter_queue_length", REGION))
     return [
         lines(
             "Calls by action",
-            "Calls to EC2 and STS per minute. Solid lines are writes, light ones reads.",
-            [target(f"60 * sum by (action) ({of_account(rate)})", "{{action}}")],
+            "Calls to EC2 and STS per minute, in all accounts. Solid lines are writes, light ones reads.",
+            [target(f"60 * sum by (action) ({rate})", "{{action}}")],
             unit="cpm",
             overrides=ACTIONS,
         ),
         lines(
-            "Errors by result",
+            "Errors by class",
             "Calls per minute that AWS refused or that failed, by class of error: denied (a policy lacks the action), throttled (AWS's rate limit), "
             "invalid, quota, conflict, not_found, transient, unknown.",
-            [target(f"60 * sum by (result, action) ({of_account(errors)})", "{{result}}: {{action}}")],
+            [target(f"60 * sum by (class, action) ({of_account(errors)})", "{{class}}: {{action}}")],
             unit="cpm",
-            overrides=RESULTS,
+            overrides=ERRORS,
         ),
         lines(
             "Call latency",
@@ -323,7 +325,8 @@ def aws():
         shared.sessions(),
         lines(
             "Tokens left",
-            "Calls of an action that could be made now, in the account and region with the fewest. At zero, objects wait in the rate limiter's queue.",
+            "Calls of an action that could be made now, in the account and region with the fewest. At zero, objects wait in the rate limiter's queue. "
+            "Rate limiters with all their tokens are not shown.",
             [target(f"min by (action) ({tokens})", "{{action}}")],
             unit="short",
             width=8,

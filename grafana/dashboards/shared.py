@@ -1,9 +1,9 @@
 """Panels of more than one dashboard."""
 
-from .looks import BAD, CONTROLLER_RESULTS, CONTROLLERS, DASHED, FINE, QUANTILES, RESULTS, WARN, steps
+from .looks import BAD, CONTROLLER_RESULTS, CONTROLLERS, DASHED, ERRORS, FINE, QUANTILES, WARN, steps
 from .panels import lines, of_account, quantiles, select, stat, target
 
-ASSUME_ROLE = 'action="AssumeRole"'
+STS = 'service="sts"'
 
 
 def version(width=4):
@@ -33,16 +33,17 @@ def leader(width=4):
 
 
 def sessions(width=12):
-    """AssumeRole by result."""
-    rate = f"rate({select('vpce_aws_requests_total', ASSUME_ROLE)}[$__rate_interval])"
+    """Calls to STS, and those that fail."""
+    rate = f"rate({select('vpce_aws_requests_total', STS)}[$__rate_interval])"
+    errors = f"rate({select('vpce_aws_request_errors_total', STS)}[$__rate_interval])"
     return lines(
-        "Sessions: AssumeRole",
-        "AssumeRole calls per minute by result: about one for each account in a session's lifetime. A refused role is tried a few times a "
-        "minute at most.",
-        [target(f"60 * sum by (result) ({of_account(rate)})", "{{result}}")],
+        "Sessions: calls to STS",
+        "Calls to STS per minute, and those that fail by class of error: about two for each account in a session's lifetime, AssumeRole and "
+        "GetCallerIdentity. A refused role is tried a few times a minute at most.",
+        [target(f"60 * sum({of_account(rate)})", "calls"), target(f"60 * sum by (class) ({of_account(errors)})", "{{class}}")],
         unit="cpm",
         width=width,
-        overrides=RESULTS,
+        overrides=ERRORS,
     )
 
 
@@ -122,13 +123,13 @@ def work(width=8):
     )
 
 
-def time_to_ready(*matchers, width=8):
+def time_to_ready(width=8):
     """From applied to Ready."""
     return lines(
         "Time to Ready",
-        "From applied to Ready for the first time, of endpoints that became Ready then: the median and the 95th percentile (dashed). AWS itself "
-        "takes one to five minutes.",
-        quantiles("vpce_time_to_ready_seconds", [], "", *matchers),
+        "From applied to Ready for the first time, of endpoints in all accounts that became Ready then: the median and the 95th percentile "
+        "(dashed). AWS itself takes one to five minutes.",
+        quantiles("vpce_time_to_ready_seconds", [], ""),
         unit="s",
         width=width,
         overrides=QUANTILES,

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use kube::api::{Api, Patch};
 use serde_json::json;
 use vpce_core::api::{AWSAccountStatus, OrphansStatus, RESUME_CREATION};
-use vpce_core::conditions::{AccountReason as Reason, EventKind};
+use vpce_core::conditions::{AccountReason as Reason, CREATION_PAUSED, EventKind, READY, STALLED};
 use vpce_core::tenancy::maps_no_namespace;
 
 use super::context::Context;
@@ -17,12 +17,10 @@ use super::{orphans, role, trust};
 use crate::aws::sessions::{Cause, Refusal, SessionKey};
 use crate::backoff::jitter;
 use crate::k8s::caches::{Account, Endpoint};
-use crate::k8s::conditions::{self, Conditions, READY, STALLED};
+use crate::k8s::conditions::{self, Conditions};
 use crate::k8s::patch::replacing;
 use crate::k8s::writes::{Refused, Write};
 
-/// The condition that is there while a mass change waits for a person.
-const CREATION_PAUSED: &str = "CreationPaused";
 /// A message names so many of those who use the account.
 const NAMED: usize = 5;
 

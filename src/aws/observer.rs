@@ -6,6 +6,7 @@ use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkErro
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::request_id::RequestId;
 use tracing::{Instrument, Span, field::Empty};
+use vpce_core::error::Class;
 
 use super::error::{CallError, from_sdk};
 
@@ -23,8 +24,8 @@ pub(crate) struct CallRecord<'a> {
     pub(crate) service: &'static str,
     /// The API action, as in `CreateVpcEndpoint`.
     pub(crate) action: &'static str,
-    /// `ok`, or the class of the error.
-    pub(crate) result: &'static str,
+    /// The class of the error, if it failed.
+    pub(crate) error: Option<Class>,
     /// How long it took.
     pub(crate) seconds: f64,
 }
@@ -93,10 +94,9 @@ where
         region: call.region,
         service: call.service,
         action: call.action,
-        result: match &answer {
-            Ok(_) => "ok",
-            Err(error) if error.code == DRY_RUN_PASSED => "ok",
-            Err(error) => error.class.as_str(),
+        error: match &answer {
+            Err(error) if error.code != DRY_RUN_PASSED => Some(error.class),
+            _ => None,
         },
         seconds,
     });

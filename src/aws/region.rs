@@ -35,6 +35,7 @@ use super::ec2::Ec2;
 use super::error::CallError;
 use crate::aws::Permitted;
 use crate::k8s::requeue::Enqueue;
+use crate::telemetry::RateLimiterGauges;
 
 /// So many regions of an AWS account that have never answered are remembered at most: any number can
 /// be named that do not exist.
@@ -89,8 +90,8 @@ pub(crate) struct Gauges {
     pub(crate) snapshot_at: Option<SystemTime>,
     /// The id that resumes creation, where it is paused.
     pub(crate) paused: Option<String>,
-    /// For each action: tokens, and how many wait.
-    pub(crate) limiters: Vec<(&'static str, f64, usize)>,
+    /// For each action.
+    pub(crate) limiters: Vec<RateLimiterGauges>,
 }
 
 /// What may be an object's in a region.
@@ -247,8 +248,8 @@ impl AccountRegion {
         let mut limiters = self.limiters.gauges();
         let waiting = self.deletes.len();
         for limiter in &mut limiters {
-            if limiter.0 == delete_batch::ACTION {
-                limiter.2 = waiting;
+            if limiter.action == delete_batch::ACTION {
+                limiter.waiting = waiting;
             }
         }
         self.with(|snapshot| Gauges {

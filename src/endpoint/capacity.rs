@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 use parking_lot::Mutex;
-use vpce_core::conditions::{Finding, Reason};
+use vpce_core::conditions::{Finding, READY, Reason};
 use vpce_core::object_key::ObjectKey;
 
 use crate::k8s::caches::{Caches, Endpoint};
-use crate::k8s::conditions::{self, READY};
+use crate::k8s::conditions;
 
 /// Bindings that were let through and that the cache does not show yet, by AWSAccount: the objects,
 /// by UID.

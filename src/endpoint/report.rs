@@ -331,7 +331,7 @@ impl Reconciliation<'_> {
             let created = self.object.meta().creation_timestamp.as_ref().map(|time| time.0);
             let now = k8s_openapi::jiff::Timestamp::now();
             let seconds = created.map_or(0.0, |created| now.duration_since(created).as_secs_f64());
-            self.ctx.shared.metrics.time_to_ready(account, "Interface", seconds);
+            self.ctx.shared.metrics.time_to_ready("Interface", seconds);
         }
     }
 

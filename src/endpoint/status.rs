@@ -9,7 +9,7 @@ use kube::api::{Api, Patch};
 use serde_json::json;
 use vpce_core::api::{AccountBinding, NetworkStatus, PublishedService, VPCEndpointStatus};
 use vpce_core::attachment::{Attachment, Interface};
-use vpce_core::conditions::{ConditionType, EventKind, Finding, Reason};
+use vpce_core::conditions::{ConditionType, EventKind, Finding, READY, Reason, STALLED};
 use vpce_core::desired::{Desired, Groups};
 use vpce_core::observed::{Lookup, Observed, State};
 use vpce_core::resolve::Binding;
@@ -17,7 +17,7 @@ use vpce_core::tags::{DISPLAY_NAME, RESERVED_PREFIX};
 
 use super::context::Context;
 use crate::k8s::caches::Endpoint;
-use crate::k8s::conditions::{self, Conditions, READY, STALLED};
+use crate::k8s::conditions::{self, Conditions};
 use crate::k8s::patch::replacing;
 use crate::k8s::writes::{Refused, Write};
 

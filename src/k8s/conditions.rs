@@ -4,11 +4,6 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
-/// The condition that sums up the others.
-pub(crate) const READY: &str = "Ready";
-/// There, and true, only while nothing moves until someone edits something.
-pub(crate) const STALLED: &str = "Stalled";
-
 /// The condition of a type, if it is there.
 pub(crate) fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.type_ == type_)
@@ -58,6 +53,8 @@ fn now() -> Time {
 
 #[cfg(test)]
 mod tests {
+    use vpce_core::conditions::{READY, STALLED};
+
     use super::*;
 
     fn at(seconds: i64) -> Time {

@@ -5,6 +5,7 @@ use vpce_core::error::Class;
 use vpce_core::orphans::Kind;
 
 use super::metrics::{MOST_REGIONS, OTHER_REGION, Outcome};
+use super::objects::NOT_RECONCILED;
 
 /// A label of a metric.
 pub(super) struct Label {
@@ -32,7 +33,7 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
             "the AWS account's id",
             each("one for each AWS account that an AWSAccount leads to"),
         ),
-        ("vpce_aws_requests_total", "region") => (
+        ("vpce_aws_requests_total" | "vpce_aws_request_errors_total", "region") => (
             "the region that was called",
             each(&format!(
                 "those that endpoints name: at most {MOST_REGIONS} for one AWS account, and `{OTHER_REGION}` for the rest"
@@ -42,7 +43,7 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
             "the region that the endpoint is bound to, or else the one that it names",
             each("one for each VPCEndpoint"),
         ),
-        ("vpce_endpoints", "region") => (
+        ("vpce_endpoints" | "vpce_endpoints_not_ready", "region") => (
             "the region that the endpoints are bound to; empty before",
             each("those that VPCEndpoints are bound to, while there are any"),
         ),
@@ -67,13 +68,7 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
         ),
         (_, "condition") => (
             "the condition's type",
-            closed(&[
-                "AccountResolved",
-                "EndpointAvailable",
-                "Ready",
-                "ServicePublished",
-                "Stalled",
-            ]),
+            closed(&["EndpointAvailable", "Ready", "Stalled"]),
         ),
         (_, "status") => ("the condition's status", closed(&["True", "False", "Unknown"])),
         ("vpce_account_status_condition", "reason") => (
@@ -83,7 +78,7 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
         (_, "reason") => (
             "the condition's reason",
             each(&format!(
-                "one for each condition, of {} that are fixed in the code",
+                "one for each condition, of {} that are fixed in the code and `{NOT_RECONCILED}`, before the first reconcile",
                 Reason::ALL.len()
             )),
         ),
@@ -97,10 +92,7 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
             each("those that the operator calls, which are fixed in the code and are those of its IAM policies"),
         ),
 
-        ("vpce_aws_requests_total", "result") => (
-            "`ok`, or the class of the error",
-            closed(&["ok"]).and(Class::ALL.map(Class::as_str)),
-        ),
+        (_, "class") => ("the class of the error", closed(&Class::ALL.map(Class::as_str))),
         (_, "result") => (
             "how it ended; what a condition reports, such as a refusal of AWS, is `ok`",
             closed(&Outcome::ALL.map(Outcome::as_str)),
@@ -157,15 +149,6 @@ fn closed(values: &[&'static str]) -> Values {
 }
 
 impl Values {
-    fn and(self, more: impl IntoIterator<Item = &'static str>) -> Self {
-        match self {
-            Self::Closed(values) => {
-                Self::Closed(values.into_iter().chain(more.into_iter().map(str::to_owned)).collect())
-            }
-            each @ Self::Each(_) => each,
-        }
-    }
-
     /// How many, and which.
     pub(super) fn words(&self) -> String {
         match self {

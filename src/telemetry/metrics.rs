@@ -1,18 +1,19 @@
 //! The counters, gauges and histograms that the parts of the operator write to.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use prometheus::core::{Collector, Desc, MetricVec, MetricVecBuilder};
 use prometheus::process_collector::ProcessCollector;
-use prometheus::proto::MetricType;
+use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{
     Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
-use vpce_core::api::AWSAccount;
+use vpce_core::api::{AWSAccount, Watched};
+use vpce_core::error::Class;
 
-use super::objects::{self, ObjectSeries, Objects, Sources};
+use super::objects::{self, Sources};
 
 /// Upper edges for one AWS call, in seconds. EC2 answers a describe in some 50 ms and a create in a
 /// second or two; beyond ten seconds a call is about to run into its timeout.
@@ -86,7 +87,7 @@ pub(crate) struct Described {
 }
 
 impl Described {
-    pub(super) fn new(type_: MetricType, desc: &Desc, buckets: &'static [f64]) -> Self {
+    fn new(type_: MetricType, desc: &Desc, buckets: &'static [f64]) -> Self {
         let fixed = desc.const_label_pairs.iter().map(|pair| pair.name().to_owned());
         Self {
             name: desc.fq_name.clone(),
@@ -127,8 +128,9 @@ struct Inner {
     per_object: bool,
     /// The regions that calls were counted in, by AWS account.
     regions: Mutex<HashMap<String, BTreeSet<String>>>,
-    accounts: OnceLock<Objects<AWSAccount>>,
+    sources: OnceLock<Sources>,
     aws_requests: IntCounterVec,
+    aws_request_errors: IntCounterVec,
     aws_request_duration: HistogramVec,
     aws_queue_wait: HistogramVec,
     reconciles: IntCounterVec,
@@ -148,11 +150,16 @@ impl Metrics {
         let mut inner = Inner {
             per_object: options.per_object,
             regions: Mutex::default(),
-            accounts: OnceLock::new(),
+            sources: OnceLock::new(),
             aws_requests: known.counter(
                 "vpce_aws_requests_total",
-                "Total number of calls to AWS. The result is ok or the class of the error.",
-                &["account_id", "region", "service", "action", "result"],
+                "Total number of calls to AWS. vpce_aws_request_duration_seconds counts them by action.",
+                &["account_id", "region", "service"],
+            ),
+            aws_request_errors: known.counter(
+                "vpce_aws_request_errors_total",
+                "Total number of calls to AWS that failed, by the class of the error.",
+                &["account_id", "region", "service", "action", "class"],
             ),
             aws_request_duration: known.histogram(
                 "vpce_aws_request_duration_seconds",
@@ -200,7 +207,7 @@ impl Metrics {
             time_to_ready: known.histogram(
                 "vpce_time_to_ready_seconds",
                 "Time from the creation of a VPCEndpoint until it is Ready for the first time in seconds.",
-                &["account", "type"],
+                &["type"],
                 TIME_TO_READY_SECONDS,
             ),
             leader: known.put(
@@ -231,41 +238,41 @@ impl Metrics {
     /// process is the leader.
     pub(crate) fn attach(&self, sources: Sources) {
         self.inner
-            .accounts
-            .set(sources.accounts.clone())
+            .sources
+            .set(sources)
             .unwrap_or_else(|_| panic!("the sources are attached once"));
-        let series = ObjectSeries::new(sources, self.inner.per_object, self.inner.leader.clone());
-        self.inner
-            .registry
-            .register(Box::new(series))
-            .expect("the names are valid, and no other metric has them");
     }
 
     /// What every metric is, those of objects included.
     pub(crate) fn described(&self) -> Vec<Described> {
         let mut all = self.inner.described.clone();
-        let objects = objects::descs(self.inner.per_object);
-        all.extend(objects.iter().map(|desc| Described::new(MetricType::GAUGE, desc, &[])));
+        all.extend(objects::described(self.inner.per_object));
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
 
-    /// Counts a finished call to AWS. `service` is `ec2` or `sts`; `result` is `ok` or the class of
-    /// the error.
+    /// Counts a finished call to AWS. `service` is `ec2` or `sts`; `error` is the class of the error
+    /// with which it failed.
     pub(crate) fn aws_request(
         &self,
         account_id: &str,
         region: &str,
         service: &'static str,
         action: &'static str,
-        result: &'static str,
+        error: Option<Class>,
         seconds: f64,
     ) {
         let region = self.bounded_region(account_id, region);
         self.inner
             .aws_requests
-            .with_label_values(&[account_id, region, service, action, result])
+            .with_label_values(&[account_id, region, service])
             .inc();
+        if let Some(class) = error {
+            self.inner
+                .aws_request_errors
+                .with_label_values(&[account_id, region, service, action, class.as_str()])
+                .inc();
+        }
         self.inner
             .aws_request_duration
             .with_label_values(&[service, action])
@@ -327,11 +334,8 @@ impl Metrics {
 
     /// Notes how long an endpoint took to become Ready for the first time. `type_` is its endpoint
     /// type.
-    pub(crate) fn time_to_ready(&self, account: &str, type_: &'static str, seconds: f64) {
-        self.inner
-            .time_to_ready
-            .with_label_values(&[account, type_])
-            .observe(seconds);
+    pub(crate) fn time_to_ready(&self, type_: &'static str, seconds: f64) {
+        self.inner.time_to_ready.with_label_values(&[type_]).observe(seconds);
     }
 
     /// Says whether this process is the one that acts, and so the one that exports the series of
@@ -343,24 +347,20 @@ impl Metrics {
     /// Drops the series of AWSAccounts that are gone, and of AWS accounts that no AWSAccount leads
     /// to. A reconcile that ends after its AWSAccount is gone is counted all the same, so this is
     /// done at every scrape.
-    fn sweep(&self) {
+    fn sweep(&self, families: &mut Vec<MetricFamily>, accounts: &[Arc<Watched<AWSAccount>>]) {
         let inner = &self.inner;
-        let Some(accounts) = inner.accounts.get() else {
-            return;
-        };
-        let accounts = accounts();
-        let names: BTreeSet<&str> = accounts
-            .iter()
-            .filter_map(|account| account.metadata.name.as_deref())
-            .collect();
-        let ids: BTreeSet<String> = accounts
+        let names = objects::names(accounts);
+        let ids: HashSet<String> = accounts
             .iter()
             .filter_map(|account| objects::account_id(account))
             .collect();
         let no_such_account = |name: &str| !name.is_empty() && !names.contains(name);
-        drop_series(&inner.reconciles, "account", no_such_account);
-        drop_series(&inner.time_to_ready, "account", no_such_account);
-        drop_series(&inner.aws_requests, "account_id", |id| !ids.contains(id));
+        let no_such_id = |id: &str| !ids.contains(id);
+        drop_series(families, &inner.reconciles, "account", no_such_account);
+        drop_series(families, &inner.aws_requests, "account_id", no_such_id);
+        drop_series(families, &inner.aws_request_errors, "account_id", no_such_id);
+        // The encoder refuses a family without samples.
+        families.retain(|family| !family.get_metric().is_empty());
         let mut regions = inner.regions.lock();
         regions.retain(|id, _| ids.contains(id));
     }
@@ -379,12 +379,24 @@ impl Metrics {
         region
     }
 
-    /// All metrics in Prometheus' text format.
+    /// All metrics in Prometheus' text format. The series of objects are the leader's only: two
+    /// processes that both export an object would count it twice.
     pub(crate) fn render(&self) -> String {
-        self.sweep();
-        TextEncoder::new()
-            .encode_to_string(&self.inner.registry.gather())
-            .expect("every family has a name and samples, and a String takes any text")
+        let inner = &self.inner;
+        let mut families = inner.registry.gather();
+        let attached = inner.sources.get().map(|sources| (sources, (sources.accounts)()));
+        if let Some((_, accounts)) = &attached {
+            self.sweep(&mut families, accounts);
+        }
+        let mut text = TextEncoder::new()
+            .encode_to_string(&families)
+            .expect("every family has a name and samples, and a String takes any text");
+        if let Some((sources, accounts)) = attached
+            && inner.leader.get() == 1
+        {
+            objects::write(&mut text, sources, &accounts, inner.per_object);
+        }
+        text
     }
 }
 
@@ -400,21 +412,28 @@ impl Drop for InFlight {
     }
 }
 
-/// Drops the series whose label has a value that `gone` names.
-fn drop_series<B: MetricVecBuilder>(series: &MetricVec<B>, label: &str, gone: impl Fn(&str) -> bool) {
-    for family in series.collect() {
-        for metric in family.get_metric() {
-            let labels: HashMap<&str, &str> = metric
-                .get_label()
-                .iter()
-                .map(|pair| (pair.name(), pair.value()))
-                .collect();
-            if labels.get(label).is_some_and(|value| gone(value)) {
-                // Someone else may have dropped it meanwhile; then it is gone as well.
-                let _ = series.remove(&labels);
-            }
+/// Drops the series whose label has a value that `gone` names, from what was gathered too.
+fn drop_series<B: MetricVecBuilder>(
+    families: &mut [MetricFamily],
+    series: &MetricVec<B>,
+    label: &str,
+    gone: impl Fn(&str) -> bool,
+) {
+    let is_of = |family: &&mut MetricFamily| series.desc().iter().any(|desc| desc.fq_name == family.name());
+    let Some(family) = families.iter_mut().find(is_of) else {
+        return;
+    };
+    family.mut_metric().retain(|metric| {
+        let mut pairs = metric.get_label().iter();
+        if !pairs.any(|pair| pair.name() == label && gone(pair.value())) {
+            return true;
         }
-    }
+        let pairs = metric.get_label().iter();
+        let labels: HashMap<&str, &str> = pairs.map(|pair| (pair.name(), pair.value())).collect();
+        // Another scrape may have dropped it meanwhile; then it is gone as well.
+        let _ = series.remove(&labels);
+        false
+    });
 }
 
 /// A registry that can tell what is in it: of a metric without samples Prometheus' own shows

@@ -1,17 +1,19 @@
 //! The series of objects, accounts and regions: read from the caches at every scrape, so that they
 //! vanish with what they speak of.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use prometheus::IntGauge;
-use prometheus::core::{Collector, Desc};
-use prometheus::proto;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use vpce_core::api::{self, AWSAccount, VPCEndpoint, Watched};
+use vpce_core::conditions::{CREATION_PAUSED as CREATION_IS_PAUSED, ConditionType, READY, Reason, STALLED};
 use vpce_core::ids::RoleArn;
 use vpce_core::orphans::Kind;
+
+use super::Described;
 
 /// Gives all objects of a kind.
 pub(super) type Objects<K> = Arc<dyn Fn() -> Vec<Arc<Watched<K>>> + Send + Sync>;
@@ -57,6 +59,8 @@ pub(crate) struct RateLimiterGauges {
     pub(crate) tokens: f64,
     /// Objects that wait for a token.
     pub(crate) waiting: usize,
+    /// Whether the bucket is full.
+    pub(crate) full: bool,
 }
 
 /// The endpoint type that the operator makes.
@@ -65,45 +69,73 @@ const INTERFACE: &str = "Interface";
 /// The `state` of an endpoint that AWS has not made yet.
 const NOT_MADE: &str = "none";
 
-/// A gauge that is recreated at every scrape.
+const TRUE: &str = "True";
+const UNKNOWN: &str = "Unknown";
+
+/// The `reason` of an object that has no condition yet.
+pub(super) const NOT_RECONCILED: &str = "NotReconciled";
+
+/// A gauge that is computed at every scrape.
 struct Series<const N: usize> {
     name: &'static str,
     help: &'static str,
     labels: [&'static str; N],
 }
 
-/// The samples of one `Series`. Two samples of the same labels would spoil the whole scrape: a map
-/// has none.
-type Samples<const N: usize> = BTreeMap<[String; N], f64>;
+/// The samples of a `Series` that sums up: labels and value. Two samples of the same labels would
+/// spoil the whole scrape: a map has none.
+type Samples<'a, const N: usize> = BTreeMap<[&'a str; N], f64>;
 
 impl<const N: usize> Series<N> {
-    fn desc(&self) -> Desc {
-        let labels = self.labels.iter().map(|label| (*label).to_owned()).collect();
-        Desc::new(self.name.to_owned(), self.help.to_owned(), labels, HashMap::new())
-            .expect("names and labels of metrics are valid")
+    fn described(&self) -> Described {
+        Described {
+            name: self.name.to_owned(),
+            type_: "gauge",
+            help: self.help.to_owned(),
+            labels: self.labels.iter().map(|label| (*label).to_owned()).collect(),
+            buckets: &[],
+        }
     }
 
-    fn family(&self, samples: Samples<N>) -> proto::MetricFamily {
-        let metrics = samples.into_iter().map(|(values, value)| {
-            let labels = self.labels.iter().zip(values).map(|(name, value)| {
-                let mut pair = proto::LabelPair::default();
-                pair.set_name((*name).to_owned());
-                pair.set_value(value);
-                pair
-            });
-            let mut gauge = proto::Gauge::default();
-            gauge.set_value(value);
-            let mut metric = proto::Metric::from_label(labels.collect());
-            metric.set_gauge(gauge);
-            metric
-        });
-        let mut family = proto::MetricFamily::default();
-        family.set_name(self.name.to_owned());
-        family.set_help(self.help.to_owned());
-        family.set_field_type(proto::MetricType::GAUGE);
-        family.set_metric(metrics.collect());
-        family
+    /// Appends the family in the text format: straight from what the caches hold, since the client
+    /// library would copy each label of each sample first. Without samples there is no family.
+    fn write<'a>(&self, text: &mut String, samples: impl IntoIterator<Item = ([&'a str; N], f64)>) {
+        let Self { name, help, labels } = self;
+        let mut samples = samples.into_iter().peekable();
+        if samples.peek().is_none() {
+            return;
+        }
+        push(text, format_args!("# HELP {name} {help}\n# TYPE {name} gauge\n"));
+        for (values, value) in samples {
+            text.push_str(name);
+            for (at, (label, value)) in labels.iter().zip(values).enumerate() {
+                text.push(if at == 0 { '{' } else { ',' });
+                text.push_str(label);
+                text.push_str("=\"");
+                push_escaped(text, value);
+                text.push('"');
+            }
+            push(text, format_args!("}} {value}\n"));
+        }
     }
+}
+
+fn push(text: &mut String, more: fmt::Arguments<'_>) {
+    text.write_fmt(more).expect("a String takes any text");
+}
+
+/// Appends a label's value: a status can be written by others than the operator.
+fn push_escaped(text: &mut String, mut value: &str) {
+    while let Some((at, special)) = value.char_indices().find(|(_, c)| matches!(c, '\\' | '"' | '\n')) {
+        text.push_str(&value[..at]);
+        text.push_str(match special {
+            '\\' => "\\\\",
+            '"' => "\\\"",
+            _ => "\\n",
+        });
+        value = &value[at + 1..];
+    }
+    text.push_str(value);
 }
 
 const ENDPOINTS: Series<4> = Series {
@@ -111,28 +143,25 @@ const ENDPOINTS: Series<4> = Series {
     help: "Number of VPCEndpoints, by the state of the endpoint in AWS; none: not created yet.",
     labels: ["account", "region", "type", "state"],
 };
-const ENDPOINT_INFO: Series<7> = Series {
+const NOT_READY: Series<3> = Series {
+    name: "vpce_endpoints_not_ready",
+    help: "Number of VPCEndpoints that are not Ready, by the reason of their condition; absent where there are none.",
+    labels: ["account", "region", "reason"],
+};
+const ENDPOINT_INFO: Series<5> = Series {
     name: "vpce_endpoint_info",
     help: "What a VPCEndpoint is in AWS; always 1.",
-    labels: [
-        "namespace",
-        "name",
-        "account",
-        "account_id",
-        "region",
-        "type",
-        "vpc_endpoint_id",
-    ],
+    labels: ["namespace", "name", "account", "region", "vpc_endpoint_id"],
 };
 const ENDPOINT_CONDITION: Series<6> = Series {
     name: "vpce_endpoint_status_condition",
-    help: "The current conditions of a VPCEndpoint; always 1.",
+    help: "The conditions of a VPCEndpoint that need attention: Ready unless it is True with the reason Available, Stalled if True, and EndpointAvailable unless True; always 1.",
     labels: ["namespace", "name", "account", "condition", "status", "reason"],
 };
-const ENDPOINT_TRANSITION: Series<4> = Series {
-    name: "vpce_endpoint_last_transition_timestamp_seconds",
-    help: "Unix time at which the status of a condition of a VPCEndpoint last changed.",
-    labels: ["namespace", "name", "account", "condition"],
+const ENDPOINT_NOT_READY: Series<3> = Series {
+    name: "vpce_endpoint_not_ready_timestamp_seconds",
+    help: "Unix time since which a VPCEndpoint has not been Ready; absent while it is.",
+    labels: ["namespace", "name", "account"],
 };
 const ENDPOINT_DELETION: Series<3> = Series {
     name: "vpce_endpoint_deletion_timestamp_seconds",
@@ -156,7 +185,7 @@ const ACCOUNT_INFO: Series<2> = Series {
 };
 const ACCOUNT_CONDITION: Series<4> = Series {
     name: "vpce_account_status_condition",
-    help: "The current conditions of an AWSAccount; always 1.",
+    help: "The condition Ready of an AWSAccount, and its other conditions that need attention: CreationPaused and Stalled if True, PermissionsVerified unless True; always 1.",
     labels: ["account", "condition", "status", "reason"],
 };
 const ACCOUNT_ENDPOINTS: Series<1> = Series {
@@ -181,12 +210,12 @@ const SESSION_EXPIRATION: Series<1> = Series {
 };
 const ORPHANS: Series<4> = Series {
     name: "vpce_orphans",
-    help: "Number of AWS resources that carry this cluster's tag, or were retained by it, and belong to no object.",
+    help: "Number of AWS resources that carry this cluster's tag, or were retained by it, and belong to no object; absent where there are none.",
     labels: ["account_id", "region", "kind", "retained"],
 };
 const RETAINED: Series<2> = Series {
     name: "vpce_retained",
-    help: "Number of endpoints in AWS that were retained when their object was deleted (deletion_policy Retain).",
+    help: "Number of endpoints in AWS that were retained when their object was deleted (deletion_policy Retain); absent where there are none.",
     labels: ["account_id", "region"],
 };
 const CREATION_PAUSED: Series<2> = Series {
@@ -201,12 +230,12 @@ const SNAPSHOT: Series<2> = Series {
 };
 const BUCKET_TOKENS: Series<3> = Series {
     name: "vpce_aws_rate_limiter_tokens",
-    help: "Tokens of an action in the rate limiter, which are the calls that could be made now.",
+    help: "Tokens of an action in the rate limiter, which are the calls that could be made now; absent while the bucket is full and nothing waits.",
     labels: ["account_id", "region", "action"],
 };
 const QUEUE_LENGTH: Series<3> = Series {
     name: "vpce_aws_rate_limiter_queue_length",
-    help: "Number of objects in the rate limiter's queue for an action.",
+    help: "Number of objects in the rate limiter's queue for an action; absent where vpce_aws_rate_limiter_tokens is.",
     labels: ["account_id", "region", "action"],
 };
 const UNPARSEABLE: Series<1> = Series {
@@ -216,100 +245,80 @@ const UNPARSEABLE: Series<1> = Series {
 };
 
 /// What the series are.
-pub(super) fn descs(per_object: bool) -> Vec<Desc> {
-    let mut descs = vec![
-        ENDPOINTS.desc(),
-        NETWORK_INTERFACES.desc(),
-        PLANNED_CHANGES.desc(),
-        ACCOUNT_INFO.desc(),
-        ACCOUNT_CONDITION.desc(),
-        ACCOUNT_ENDPOINTS.desc(),
-        ACCOUNT_LIMIT.desc(),
-        ACCOUNT_SUSPENDED.desc(),
-        SESSION_EXPIRATION.desc(),
-        ORPHANS.desc(),
-        RETAINED.desc(),
-        CREATION_PAUSED.desc(),
-        SNAPSHOT.desc(),
-        BUCKET_TOKENS.desc(),
-        QUEUE_LENGTH.desc(),
-        UNPARSEABLE.desc(),
+pub(super) fn described(per_object: bool) -> Vec<Described> {
+    let mut all = vec![
+        ENDPOINTS.described(),
+        NOT_READY.described(),
+        NETWORK_INTERFACES.described(),
+        PLANNED_CHANGES.described(),
+        ACCOUNT_INFO.described(),
+        ACCOUNT_CONDITION.described(),
+        ACCOUNT_ENDPOINTS.described(),
+        ACCOUNT_LIMIT.described(),
+        ACCOUNT_SUSPENDED.described(),
+        SESSION_EXPIRATION.described(),
+        ORPHANS.described(),
+        RETAINED.described(),
+        CREATION_PAUSED.described(),
+        SNAPSHOT.described(),
+        BUCKET_TOKENS.described(),
+        QUEUE_LENGTH.described(),
+        UNPARSEABLE.described(),
     ];
     if per_object {
-        descs.extend([
-            ENDPOINT_INFO.desc(),
-            ENDPOINT_CONDITION.desc(),
-            ENDPOINT_TRANSITION.desc(),
-            ENDPOINT_DELETION.desc(),
+        all.extend([
+            ENDPOINT_INFO.described(),
+            ENDPOINT_CONDITION.described(),
+            ENDPOINT_NOT_READY.described(),
+            ENDPOINT_DELETION.described(),
         ]);
     }
-    descs
+    all
 }
 
-/// Makes the series when Prometheus asks.
-pub(super) struct ObjectSeries {
-    sources: Sources,
-    per_object: bool,
-    leader: IntGauge,
-    descs: Vec<Desc>,
+/// Appends all series. `per_object`: whether VPCEndpoints have series of their own.
+pub(super) fn write(text: &mut String, sources: &Sources, accounts: &[Arc<Watched<AWSAccount>>], per_object: bool) {
+    let endpoints = (sources.endpoints)();
+    let names = names(accounts);
+    totals(text, &endpoints, accounts, &names);
+    if per_object {
+        of_endpoints(text, &endpoints, &names);
+    }
+    planned_steps(text, &(sources.planned_changes)());
+    of_accounts(text, &endpoints, accounts, &(sources.sessions)());
+    of_regions(text, &(sources.regions)());
 }
 
-impl ObjectSeries {
-    /// `per_object`: whether every VPCEndpoint has series of its own. Without `leader` there are
-    /// none at all: two processes that both export an object would count it twice.
-    pub(super) fn new(sources: Sources, per_object: bool, leader: IntGauge) -> Self {
-        let descs = descs(per_object);
-        Self {
-            sources,
-            per_object,
-            leader,
-            descs,
-        }
-    }
+/// The names of AWSAccounts.
+pub(super) fn names(accounts: &[Arc<Watched<AWSAccount>>]) -> HashSet<&str> {
+    let names = accounts.iter().map(|account| name_of(&account.metadata));
+    names.collect()
 }
 
-impl Collector for ObjectSeries {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descs.iter().collect()
-    }
+fn name_of(metadata: &ObjectMeta) -> &str {
+    metadata.name.as_deref().unwrap_or_default()
+}
 
-    fn collect(&self) -> Vec<proto::MetricFamily> {
-        if self.leader.get() == 0 {
-            return Vec::new();
-        }
-        let endpoints = (self.sources.endpoints)();
-        let accounts = (self.sources.accounts)();
-        let names: BTreeSet<&str> = accounts
-            .iter()
-            .filter_map(|account| account.metadata.name.as_deref())
-            .collect();
-        let mut families = Vec::from(totals(&endpoints, &accounts, &names));
-        if self.per_object {
-            families.extend(of_endpoints(&endpoints, &names));
-        }
-        families.push(planned_steps((self.sources.planned_changes)()));
-        families.extend(of_accounts(&endpoints, &accounts, (self.sources.sessions)()));
-        families.extend(of_regions((self.sources.regions)()));
-        families
-    }
+fn namespace_of(endpoint: &Watched<VPCEndpoint>) -> &str {
+    endpoint.metadata.namespace.as_deref().unwrap_or_default()
 }
 
 /// The account that counts an endpoint as its own: the one it is bound to, or else the one that it
 /// names, if there is such an AWSAccount: any name can be in a status.
-fn account_of(endpoint: &Watched<VPCEndpoint>, accounts: &BTreeSet<&str>) -> String {
-    let bound = endpoint.status.account.as_ref().map(|account| account.name.clone());
+fn account_of<'a>(endpoint: &'a Watched<VPCEndpoint>, accounts: &HashSet<&str>) -> &'a str {
+    let bound = endpoint.status.account.as_ref().map(|account| account.name.as_str());
     let named = || {
-        let named = endpoint.spec.as_ref().ok().and_then(|spec| spec.account.clone());
-        named.filter(|name| accounts.contains(name.as_str()))
+        let named = endpoint.spec.as_ref().ok().and_then(|spec| spec.account.as_deref());
+        named.filter(|name| accounts.contains(name))
     };
     bound.or_else(named).unwrap_or_default()
 }
 
 /// The region that an endpoint is bound to, or else the one that it names: for series that every
 /// endpoint has of its own.
-fn region_of(endpoint: &Watched<VPCEndpoint>) -> String {
-    let named = || endpoint.spec.as_ref().ok().and_then(|spec| spec.region.clone());
-    endpoint.status.region.clone().or_else(named).unwrap_or_default()
+fn region_of(endpoint: &Watched<VPCEndpoint>) -> &str {
+    let named = || endpoint.spec.as_ref().ok().and_then(|spec| spec.region.as_deref());
+    endpoint.status.region.as_deref().or_else(named).unwrap_or_default()
 }
 
 /// The AWS account that an AWSAccount leads to: the one that AWS confirmed, or else the one that
@@ -322,184 +331,203 @@ pub(super) fn account_id(account: &Watched<AWSAccount>) -> Option<String> {
     })
 }
 
+fn condition<'a>(endpoint: &'a Watched<VPCEndpoint>, type_: &str) -> Option<&'a Condition> {
+    let mut conditions = endpoint.status.conditions.iter();
+    conditions.find(|condition| condition.type_ == type_)
+}
+
+fn is_true(condition: &Condition) -> bool {
+    condition.status == TRUE
+}
+
+/// Status and reason of Ready.
+fn ready(endpoint: &Watched<VPCEndpoint>) -> (&str, &str) {
+    match condition(endpoint, READY) {
+        Some(ready) => (&ready.status, &ready.reason),
+        None => (UNKNOWN, NOT_RECONCILED),
+    }
+}
+
 /// What counts all endpoints together, and so stays small however many there are.
 fn totals(
+    text: &mut String,
     endpoints: &[Arc<Watched<VPCEndpoint>>],
     accounts: &[Arc<Watched<AWSAccount>>],
-    names: &BTreeSet<&str>,
-) -> [proto::MetricFamily; 3] {
-    let (mut states, mut interfaces) = (Samples::new(), Samples::new());
+    names: &HashSet<&str>,
+) {
+    let (mut states, mut not_ready, mut interfaces) = (Samples::new(), Samples::new(), Samples::new());
     for endpoint in endpoints {
-        let namespace = endpoint.metadata.namespace.clone().unwrap_or_default();
         let account = account_of(endpoint, names);
-        let type_ = INTERFACE.to_owned();
-        let made = u32::try_from(endpoint.status.network_interface_ids.len()).unwrap_or(u32::MAX);
         *interfaces
-            .entry([account.clone(), namespace, type_.clone()])
-            .or_default() += f64::from(made);
-        let state = endpoint.status.state.clone().unwrap_or_else(|| NOT_MADE.to_owned());
-        let region = endpoint.status.region.clone().unwrap_or_default();
-        *states.entry([account, region, type_, state]).or_default() += 1.0;
+            .entry([account, namespace_of(endpoint), INTERFACE])
+            .or_default() += whole(endpoint.status.network_interface_ids.len());
+        let state = endpoint.status.state.as_deref().unwrap_or(NOT_MADE);
+        let region = endpoint.status.region.as_deref().unwrap_or_default();
+        *states.entry([account, region, INTERFACE, state]).or_default() += 1.0;
+        let (status, reason) = ready(endpoint);
+        if status != TRUE {
+            *not_ready.entry([account, region, reason]).or_default() += 1.0;
+        }
     }
-    let unparseable = Samples::from([unparseable(endpoints), unparseable(accounts)]);
-    [
-        ENDPOINTS.family(states),
-        NETWORK_INTERFACES.family(interfaces),
-        UNPARSEABLE.family(unparseable),
-    ]
+    ENDPOINTS.write(text, states);
+    NOT_READY.write(text, not_ready);
+    NETWORK_INTERFACES.write(text, interfaces);
+    let unparseable = [unparseable(endpoints), unparseable(accounts)];
+    UNPARSEABLE.write(text, unparseable.iter().map(|(kind, count)| ([&**kind], *count)));
 }
 
-fn planned_steps(planned_changes: Vec<(String, &'static str)>) -> proto::MetricFamily {
+fn planned_steps(text: &mut String, planned_changes: &[(String, &'static str)]) {
     let mut steps = Samples::new();
     for (account, step) in planned_changes {
-        *steps.entry([account, step.to_owned()]).or_default() += 1.0;
+        *steps.entry([account.as_str(), step]).or_default() += 1.0;
     }
-    PLANNED_CHANGES.family(steps)
+    PLANNED_CHANGES.write(text, steps);
 }
 
-/// What every endpoint has of its own.
-fn of_endpoints(endpoints: &[Arc<Watched<VPCEndpoint>>], names: &BTreeSet<&str>) -> [proto::MetricFamily; 4] {
-    let (mut info, mut conditions, mut transitions, mut deletions) =
-        (Samples::new(), Samples::new(), Samples::new(), Samples::new());
-    for endpoint in endpoints {
-        let namespace = endpoint.metadata.namespace.clone().unwrap_or_default();
-        let name = endpoint.metadata.name.clone().unwrap_or_default();
-        let account = account_of(endpoint, names);
-        let status = &endpoint.status;
-        info.insert(
-            [
-                namespace.clone(),
-                name.clone(),
-                account.clone(),
-                status
-                    .account
-                    .as_ref()
-                    .map(|a| a.account_id.clone())
-                    .unwrap_or_default(),
-                region_of(endpoint),
-                INTERFACE.to_owned(),
-                status.vpc_endpoint_id.clone().unwrap_or_default(),
-            ],
-            1.0,
-        );
-        for Condition {
-            type_,
-            status,
-            reason,
-            last_transition_time,
-            ..
-        } in &status.conditions
-        {
-            let key = [namespace.clone(), name.clone(), account.clone(), type_.clone()];
-            transitions.insert(key.clone(), of_time(last_transition_time));
-            let [namespace, name, account, type_] = key;
-            conditions.insert([namespace, name, account, type_, status.clone(), reason.clone()], 1.0);
-        }
-        if let Some(asked) = &endpoint.metadata.deletion_timestamp {
-            deletions.insert([namespace, name, account], of_time(asked));
-        }
+/// What every endpoint has of its own: one series while it is Ready, and more only of what is not
+/// as it should be.
+fn of_endpoints(text: &mut String, endpoints: &[Arc<Watched<VPCEndpoint>>], names: &HashSet<&str>) {
+    let endpoints = || {
+        endpoints.iter().map(move |endpoint| {
+            let labels = [
+                namespace_of(endpoint),
+                name_of(&endpoint.metadata),
+                account_of(endpoint, names),
+            ];
+            (endpoint, labels)
+        })
+    };
+    let info = endpoints().map(|(endpoint, [namespace, name, account])| {
+        let id = endpoint.status.vpc_endpoint_id.as_deref().unwrap_or_default();
+        ([namespace, name, account, region_of(endpoint), id], 1.0)
+    });
+    ENDPOINT_INFO.write(text, info);
+    let available = ConditionType::EndpointAvailable.to_string();
+    let conditions = endpoints().flat_map(|(endpoint, [namespace, name, account])| {
+        let ready = Some(ready(endpoint)).filter(|ready| *ready != (TRUE, Reason::Available.as_str()));
+        let stalled = condition(endpoint, STALLED).filter(|stalled| is_true(stalled));
+        let part = condition(endpoint, &available).filter(|part| !is_true(part));
+        let ready = ready.map(|(status, reason)| [READY, status, reason]);
+        let others = [stalled, part].map(|told| told.map(|told| [&*told.type_, &*told.status, &*told.reason]));
+        let told = [ready].into_iter().chain(others).flatten();
+        told.map(move |[type_, status, reason]| ([namespace, name, account, type_, status, reason], 1.0))
+    });
+    ENDPOINT_CONDITION.write(text, conditions);
+    let since = endpoints().filter_map(|(endpoint, labels)| {
+        let ready = condition(endpoint, READY).filter(|ready| !is_true(ready))?;
+        Some((labels, of_time(&ready.last_transition_time)))
+    });
+    ENDPOINT_NOT_READY.write(text, since);
+    let deletions = endpoints()
+        .filter_map(|(endpoint, labels)| Some((labels, of_time(endpoint.metadata.deletion_timestamp.as_ref()?))));
+    ENDPOINT_DELETION.write(text, deletions);
+}
+
+/// Whether a condition of an AWSAccount is exported. Alerts ask whether it is Ready; of the others
+/// only what needs attention.
+fn is_told(condition: &Condition) -> bool {
+    match condition.type_.as_str() {
+        READY => true,
+        STALLED | CREATION_IS_PAUSED => is_true(condition),
+        _ => !is_true(condition),
     }
-    [
-        ENDPOINT_INFO.family(info),
-        ENDPOINT_CONDITION.family(conditions),
-        ENDPOINT_TRANSITION.family(transitions),
-        ENDPOINT_DELETION.family(deletions),
-    ]
 }
 
 /// What every AWSAccount has.
 fn of_accounts(
+    text: &mut String,
     endpoints: &[Arc<Watched<VPCEndpoint>>],
     accounts: &[Arc<Watched<AWSAccount>>],
-    sessions: Vec<(String, SystemTime)>,
-) -> [proto::MetricFamily; 6] {
-    let (mut info, mut conditions, mut bound) = (Samples::new(), Samples::new(), Samples::new());
-    let (mut limits, mut suspended) = (Samples::new(), Samples::new());
-    for account in accounts {
-        let name = account.metadata.name.clone().unwrap_or_default();
-        if let Some(id) = account_id(account) {
-            info.insert([name.clone(), id], 1.0);
-        }
-        for condition in &account.status.conditions {
-            let Condition {
-                type_, status, reason, ..
-            } = condition;
-            conditions.insert([name.clone(), type_.clone(), status.clone(), reason.clone()], 1.0);
-        }
-        if let Ok(spec) = &account.spec {
-            if let Some(most) = spec.max_endpoints {
-                limits.insert([name.clone()], most.into());
-            }
-            suspended.insert([name.clone()], f64::from(u8::from(spec.suspended)));
-        }
-        bound.insert([name], 0.0);
-    }
+    sessions: &[(String, SystemTime)],
+) {
+    let ids: Vec<(&str, String)> = accounts
+        .iter()
+        .filter_map(|account| Some((name_of(&account.metadata), account_id(account)?)))
+        .collect();
+    ACCOUNT_INFO.write(text, ids.iter().map(|(name, id)| ([*name, id], 1.0)));
+    let conditions = accounts.iter().flat_map(|account| {
+        let told = account.status.conditions.iter().filter(|condition| is_told(condition));
+        told.map(|told| [name_of(&account.metadata), &told.type_, &told.status, &told.reason])
+    });
+    ACCOUNT_CONDITION.write(text, conditions.map(|labels| (labels, 1.0)));
+    let mut bound: Samples<'_, 1> = accounts
+        .iter()
+        .map(|account| ([name_of(&account.metadata)], 0.0))
+        .collect();
     for endpoint in endpoints {
-        let account = endpoint.status.account.as_ref().map(|account| account.name.clone());
-        if let Some(endpoints) = account.and_then(|account| bound.get_mut(&[account])) {
+        let account = endpoint.status.account.as_ref();
+        if let Some(endpoints) = account.and_then(|account| bound.get_mut(&[account.name.as_str()])) {
             *endpoints += 1.0;
         }
     }
+    ACCOUNT_ENDPOINTS.write(text, bound);
+    let specs = || {
+        accounts
+            .iter()
+            .filter_map(|account| Some((name_of(&account.metadata), account.spec.as_ref().ok()?)))
+    };
+    let limits = specs().filter_map(|(name, spec)| Some(([name], spec.max_endpoints?.into())));
+    ACCOUNT_LIMIT.write(text, limits);
+    let suspended = specs().map(|(name, spec)| ([name], f64::from(u8::from(spec.suspended))));
+    ACCOUNT_SUSPENDED.write(text, suspended);
     let sessions = sessions
-        .into_iter()
-        .map(|(account, expires)| ([account], of_system_time(expires)))
-        .collect();
-    [
-        ACCOUNT_INFO.family(info),
-        ACCOUNT_CONDITION.family(conditions),
-        ACCOUNT_ENDPOINTS.family(bound),
-        ACCOUNT_LIMIT.family(limits),
-        ACCOUNT_SUSPENDED.family(suspended),
-        SESSION_EXPIRATION.family(sessions),
-    ]
+        .iter()
+        .map(|(account, expires)| ([account.as_str()], of_system_time(*expires)));
+    SESSION_EXPIRATION.write(text, sessions);
 }
 
 /// What every region of every AWS account has, once it was read: one that does not exist never is.
-fn of_regions(regions: Vec<RegionGauges>) -> [proto::MetricFamily; 6] {
-    let (mut paused, mut snapshots, mut tokens, mut queues) =
-        (Samples::new(), Samples::new(), Samples::new(), Samples::new());
-    let (mut orphans, mut retained_endpoints) = (Samples::new(), Samples::new());
-    for region in regions {
-        let Some(read) = region.snapshot_at else {
-            continue;
+fn of_regions(text: &mut String, regions: &[RegionGauges]) {
+    let read: Vec<(&RegionGauges, [&str; 2], SystemTime)> = regions
+        .iter()
+        .filter_map(|region| Some((region, [&*region.account_id, &*region.region], region.snapshot_at?)))
+        .collect();
+    let orphans = read.iter().flat_map(|(region, [account_id, name], _)| {
+        let found = region.orphans.iter().filter(|(.., found)| *found > 0);
+        found.map(move |(kind, retained, found)| {
+            let retained = if *retained { "true" } else { "false" };
+            ([*account_id, *name, kind, retained], whole(*found))
+        })
+    });
+    ORPHANS.write(text, orphans);
+    let retained = read.iter().flat_map(|(region, labels, _)| {
+        let is_told = |(kind, retained, found): &&(&'static str, bool, usize)| {
+            *retained && *kind == Kind::Endpoint.as_str() && *found > 0
         };
-        let key = [region.account_id, region.region];
-        paused.insert(key.clone(), f64::from(u8::from(region.paused)));
-        snapshots.insert(key.clone(), of_system_time(read));
-        let [account_id, region_name] = key;
-        for (kind, retained, found) in region.orphans {
-            let key = [
-                account_id.clone(),
-                region_name.clone(),
-                kind.to_owned(),
-                retained.to_string(),
-            ];
-            let found = f64::from(u32::try_from(found).unwrap_or(u32::MAX));
-            orphans.insert(key, found);
-            if retained && kind == Kind::Endpoint.as_str() {
-                retained_endpoints.insert([account_id.clone(), region_name.clone()], found);
-            }
-        }
-        for line in region.limiters {
-            let key = [account_id.clone(), region_name.clone(), line.action.to_owned()];
-            tokens.insert(key.clone(), line.tokens);
-            queues.insert(key, f64::from(u32::try_from(line.waiting).unwrap_or(u32::MAX)));
-        }
-    }
-    [
-        ORPHANS.family(orphans),
-        RETAINED.family(retained_endpoints),
-        CREATION_PAUSED.family(paused),
-        SNAPSHOT.family(snapshots),
-        BUCKET_TOKENS.family(tokens),
-        QUEUE_LENGTH.family(queues),
-    ]
+        let found = region.orphans.iter().filter(is_told);
+        found.map(move |(.., found)| (*labels, whole(*found)))
+    });
+    RETAINED.write(text, retained);
+    let paused = read
+        .iter()
+        .map(|(region, labels, _)| (*labels, f64::from(u8::from(region.paused))));
+    CREATION_PAUSED.write(text, paused);
+    let snapshots = read.iter().map(|(_, labels, at)| (*labels, of_system_time(*at)));
+    SNAPSHOT.write(text, snapshots);
+    let limiters = || {
+        read.iter().flat_map(|(region, [account_id, name], _)| {
+            let busy = region
+                .limiters
+                .iter()
+                .filter(|limiter| !limiter.full || limiter.waiting > 0);
+            busy.map(move |limiter| ([*account_id, *name, limiter.action], limiter))
+        })
+    };
+    BUCKET_TOKENS.write(text, limiters().map(|(labels, limiter)| (labels, limiter.tokens)));
+    QUEUE_LENGTH.write(
+        text,
+        limiters().map(|(labels, limiter)| (labels, whole(limiter.waiting))),
+    );
 }
 
 /// How many objects of a kind have a spec that does not parse.
-fn unparseable<K: api::Kind>(objects: &[Arc<Watched<K>>]) -> ([String; 1], f64) {
-    let count = objects.iter().map(|object| f64::from(u8::from(object.spec.is_err())));
-    ([K::kind(&()).into_owned()], count.sum())
+fn unparseable<K: api::Kind>(objects: &[Arc<Watched<K>>]) -> (Cow<'static, str>, f64) {
+    let unparseable = objects.iter().filter(|object| object.spec.is_err());
+    (K::kind(&()), whole(unparseable.count()))
+}
+
+fn whole(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 /// Seconds since the epoch, at the precision that Kubernetes writes.

@@ -18,7 +18,8 @@ const HEAD: &str = "\
 [Monitoring](operating.md#metrics). Series of objects, accounts and regions are computed from the caches at each scrape, by the leader only, and
 disappear with the object; counters of an AWSAccount disappear with it too. Scrapes within a second share one response.
 
-`*` marks metrics with one or more series per VPCEndpoint. `--metrics-per-object=false` turns them off.
+`*` marks metrics of single VPCEndpoints: one series for each, and some more for each that needs attention. `--metrics-per-object=false` turns
+them off.
 
 | metric | type | labels | help |
 |---|---|---|---|
@@ -39,7 +40,7 @@ const JOIN: &str = "
 Metrics of an AWS account, which several AWSAccounts may share, have the label `account_id`. Join them through `vpce_account_info`:
 
 ```promql
-sum by (account_id) (rate(vpce_aws_requests_total{result=\"throttled\"}[5m]))
+sum by (account_id) (rate(vpce_aws_request_errors_total{class=\"throttled\"}[5m]))
   * on (account_id) group_right vpce_account_info
 ```
 ";

@@ -8,6 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use vpce_core::api::{Kind, Watched};
+use vpce_core::error::Class;
 
 use super::objects::Objects;
 use super::*;
@@ -23,12 +24,13 @@ enum Of {
 #[rustfmt::skip]
 const PROMISED: &[(&str, &str, &[&str], Of)] = &[
     ("vpce_endpoints", "gauge", &["account", "region", "type", "state"], Of::All),
-    ("vpce_endpoint_info", "gauge", &["namespace", "name", "account", "account_id", "region", "type", "vpc_endpoint_id"], Of::Object),
+    ("vpce_endpoints_not_ready", "gauge", &["account", "region", "reason"], Of::All),
+    ("vpce_endpoint_info", "gauge", &["namespace", "name", "account", "region", "vpc_endpoint_id"], Of::Object),
     ("vpce_endpoint_status_condition", "gauge", &["namespace", "name", "account", "condition", "status", "reason"], Of::Object),
-    ("vpce_endpoint_last_transition_timestamp_seconds", "gauge", &["namespace", "name", "account", "condition"], Of::Object),
+    ("vpce_endpoint_not_ready_timestamp_seconds", "gauge", &["namespace", "name", "account"], Of::Object),
     ("vpce_endpoint_deletion_timestamp_seconds", "gauge", &["namespace", "name", "account"], Of::Object),
     ("vpce_endpoint_network_interfaces", "gauge", &["account", "namespace", "type"], Of::All),
-    ("vpce_time_to_ready_seconds", "histogram", &["account", "type"], Of::All),
+    ("vpce_time_to_ready_seconds", "histogram", &["type"], Of::All),
     ("vpce_planned_changes", "gauge", &["account", "action"], Of::All),
     ("vpce_account_info", "gauge", &["account", "account_id"], Of::All),
     ("vpce_account_status_condition", "gauge", &["account", "condition", "status", "reason"], Of::All),
@@ -40,7 +42,8 @@ const PROMISED: &[(&str, &str, &[&str], Of)] = &[
     ("vpce_retained", "gauge", &["account_id", "region"], Of::All),
     ("vpce_creation_paused", "gauge", &["account_id", "region"], Of::All),
     ("vpce_snapshot_timestamp_seconds", "gauge", &["account_id", "region"], Of::All),
-    ("vpce_aws_requests_total", "counter", &["account_id", "region", "service", "action", "result"], Of::All),
+    ("vpce_aws_requests_total", "counter", &["account_id", "region", "service"], Of::All),
+    ("vpce_aws_request_errors_total", "counter", &["account_id", "region", "service", "action", "class"], Of::All),
     ("vpce_aws_request_duration_seconds", "histogram", &["service", "action"], Of::All),
     ("vpce_aws_rate_limiter_tokens", "gauge", &["account_id", "region", "action"], Of::All),
     ("vpce_aws_rate_limiter_queue_length", "gauge", &["account_id", "region", "action"], Of::All),
@@ -125,12 +128,22 @@ pub(super) fn sources() -> Sources {
                     ("endpoint", false, 2),
                     ("endpoint", true, 4),
                     ("security_group", true, 9),
+                    ("security_group", false, 0),
                 ],
-                limiters: vec![RateLimiterGauges {
-                    action: "CreateVpcEndpoint",
-                    tokens: 2.5,
-                    waiting: 3,
-                }],
+                limiters: vec![
+                    RateLimiterGauges {
+                        action: "CreateVpcEndpoint",
+                        tokens: 2.5,
+                        waiting: 3,
+                        full: false,
+                    },
+                    RateLimiterGauges {
+                        action: "DescribeVpcEndpoints",
+                        tokens: 100.0,
+                        waiting: 0,
+                        full: true,
+                    },
+                ],
             }]
         }),
         sessions: Arc::new(|| vec![("tenant-a".into(), UNIX_EPOCH + Duration::from_secs(5_000))]),
@@ -146,8 +159,15 @@ fn filled(per_object: bool) -> Metrics {
     });
     metrics.attach(sources());
     metrics.leader(true);
-    metrics.aws_request("111111111111", "eu-central-1", "ec2", "CreateVpcEndpoint", "ok", 0.7);
-    metrics.aws_request("222222222222", "eu-central-1", "sts", "AssumeRole", "denied", 0.1);
+    metrics.aws_request("111111111111", "eu-central-1", "ec2", "CreateVpcEndpoint", None, 0.7);
+    metrics.aws_request(
+        "222222222222",
+        "eu-central-1",
+        "sts",
+        "AssumeRole",
+        Some(Class::Denied),
+        0.1,
+    );
     metrics.aws_queue_wait("CreateVpcEndpoint", 3.0);
     metrics.reconcile("endpoint", "tenant-a", Outcome::Ok, 0.02);
     metrics.reconcile("endpoint", "tenant-b", Outcome::Error, 0.02);
@@ -156,8 +176,7 @@ fn filled(per_object: bool) -> Metrics {
     metrics.kubernetes_request("list", "vpcendpoints", "200");
     metrics.watch_started("Service");
     metrics.watch_error("VPCEndpoint");
-    metrics.time_to_ready("tenant-a", "Interface", 90.0);
-    metrics.time_to_ready("tenant-b", "Interface", 90.0);
+    metrics.time_to_ready("Interface", 90.0);
     metrics
 }
 
@@ -250,9 +269,12 @@ fn a_scrape_tells_how_the_estate_stands() {
         r#"vpce_endpoints{account="tenant-a",region="eu-central-1",type="Interface",state="available"} 1"#,
         r#"vpce_endpoints{account="tenant-a",region="eu-central-1",type="Interface",state="deleting"} 1"#,
         r#"vpce_endpoints{account="",region="",type="Interface",state="none"} 1"#,
-        r#"vpce_endpoint_info{namespace="team",name="ready",account="tenant-a",account_id="111111111111",region="eu-central-1",type="Interface",vpc_endpoint_id="vpce-1"} 1"#,
+        r#"vpce_endpoints_not_ready{account="tenant-a",region="eu-central-1",reason="Deleting"} 1"#,
+        r#"vpce_endpoints_not_ready{account="",region="",reason="NotReconciled"} 1"#,
+        r#"vpce_endpoint_info{namespace="team",name="ready",account="tenant-a",region="eu-central-1",vpc_endpoint_id="vpce-1"} 1"#,
         r#"vpce_endpoint_status_condition{namespace="team",name="leaving",account="tenant-a",condition="Ready",status="False",reason="Deleting"} 1"#,
-        r#"vpce_endpoint_last_transition_timestamp_seconds{namespace="team",name="ready",account="tenant-a",condition="Ready"} 7"#,
+        r#"vpce_endpoint_status_condition{namespace="other",name="broken",account="",condition="Ready",status="Unknown",reason="NotReconciled"} 1"#,
+        r#"vpce_endpoint_not_ready_timestamp_seconds{namespace="team",name="leaving",account="tenant-a"} 9"#,
         r#"vpce_endpoint_deletion_timestamp_seconds{namespace="team",name="leaving",account="tenant-a"} 100"#,
         r#"vpce_endpoint_network_interfaces{account="tenant-a",namespace="team",type="Interface"} 3"#,
         r#"vpce_planned_changes{account="tenant-a",action="CreateVpcEndpoint"} 2"#,
@@ -265,6 +287,7 @@ fn a_scrape_tells_how_the_estate_stands() {
         r#"vpce_account_suspended{account="tenant-b"} 0"#,
         r#"vpce_account_status_condition{account="tenant-b",condition="Ready",status="False",reason="RoleDenied"} 1"#,
         r#"vpce_account_session_expiration_timestamp_seconds{account="tenant-a"} 5000"#,
+        r#"vpce_orphans{account_id="111111111111",region="eu-central-1",kind="endpoint",retained="false"} 2"#,
         r#"vpce_retained{account_id="111111111111",region="eu-central-1"} 4"#,
         r#"vpce_creation_paused{account_id="111111111111",region="eu-central-1"} 1"#,
         r#"vpce_snapshot_timestamp_seconds{account_id="111111111111",region="eu-central-1"} 1000"#,
@@ -279,6 +302,147 @@ fn a_scrape_tells_how_the_estate_stands() {
     ] {
         assert!(text.lines().any(|line| line == sample), "{sample}\nin\n{text}");
     }
+}
+
+/// The lines of a scrape that speak of this.
+fn lines_with<'a>(text: &'a str, part: &str) -> Vec<&'a str> {
+    text.lines().filter(|line| line.contains(part)).collect()
+}
+
+#[test]
+fn an_endpoint_tells_of_what_is_not_as_it_should_be_and_of_nothing_else() {
+    let told = |conditions: Vec<Value>| {
+        let metrics = Metrics::new(MetricsOptions {
+            per_object: true,
+            version: "",
+            revision: "",
+        });
+        metrics.attach(Sources {
+            endpoints: caches(&[json!({
+                "metadata": {"namespace": "team", "name": "api"}, "spec": {}, "status": {"conditions": conditions},
+            })]),
+            ..sources()
+        });
+        metrics.leader(true);
+        let text = metrics.render();
+        let of_object = lines_with(&text, r#"{namespace="team",name="api""#).into_iter();
+        let labels = of_object.filter_map(|line| line.split_once("condition=\"")?.1.split_once("} "));
+        let conditions: Vec<String> = labels.map(|(labels, _)| labels.replace('"', "")).collect();
+        let since = lines_with(&text, "vpce_endpoint_not_ready_timestamp_seconds{").len();
+        (conditions, since)
+    };
+    let part = |status: &str, reason: &str| condition("EndpointAvailable", status, reason, 1);
+    let resolved = || condition("AccountResolved", "False", "AccountNotReady", 1);
+    let ready = |status: &str, reason: &str| condition("Ready", status, reason, 1);
+    let stalled = |status: &str| condition("Stalled", status, "Failed", 1);
+    for (conditions, expected, since) in [
+        (vec![], vec!["Ready,status=Unknown,reason=NotReconciled"], 0),
+        (
+            vec![ready("True", "Available"), part("True", "Available"), stalled("False")],
+            vec![],
+            0,
+        ),
+        (
+            vec![ready("True", "AccountSuspended")],
+            vec!["Ready,status=True,reason=AccountSuspended"],
+            0,
+        ),
+        (
+            vec![ready("False", "AccountNotReady"), resolved()],
+            vec!["Ready,status=False,reason=AccountNotReady"],
+            1,
+        ),
+        (
+            vec![ready("False", "Failed"), part("False", "Failed"), stalled("True")],
+            vec![
+                "Ready,status=False,reason=Failed",
+                "Stalled,status=True,reason=Failed",
+                "EndpointAvailable,status=False,reason=Failed",
+            ],
+            1,
+        ),
+        (
+            vec![ready("Unknown", "Pending"), part("Unknown", "Pending")],
+            vec![
+                "Ready,status=Unknown,reason=Pending",
+                "EndpointAvailable,status=Unknown,reason=Pending",
+            ],
+            1,
+        ),
+    ] {
+        let expected: Vec<String> = expected.into_iter().map(str::to_owned).collect();
+        assert_eq!(told(conditions.clone()), (expected, since), "{conditions:?}");
+    }
+}
+
+#[test]
+fn an_account_tells_whether_it_is_ready_and_what_else_needs_attention() {
+    let metrics = Metrics::new(MetricsOptions {
+        per_object: false,
+        version: "",
+        revision: "",
+    });
+    let account = |name: &str, conditions: Vec<Value>| {
+        json!({
+            "metadata": {"name": name}, "spec": {"role_arn": "arn:aws:iam::111111111111:role/vpce"},
+            "status": {"conditions": conditions},
+        })
+    };
+    metrics.attach(Sources {
+        accounts: caches(&[
+            account(
+                "good",
+                vec![
+                    condition("Ready", "True", "Verified", 1),
+                    condition("PermissionsVerified", "True", "AllAllowed", 1),
+                    condition("CreationPaused", "False", "MassDeletionDetected", 1),
+                    condition("Stalled", "False", "Verified", 1),
+                ],
+            ),
+            account(
+                "bad",
+                vec![
+                    condition("Ready", "False", "InvalidSpec", 1),
+                    condition("PermissionsVerified", "Unknown", "Asking", 1),
+                    condition("CreationPaused", "True", "MassDeletionDetected", 1),
+                    condition("Stalled", "True", "InvalidSpec", 1),
+                ],
+            ),
+        ]),
+        ..sources()
+    });
+    metrics.leader(true);
+    let text = metrics.render();
+    let told = |name: &str| lines_with(&text, &format!("vpce_account_status_condition{{account=\"{name}\"")).len();
+    assert_eq!((told("good"), told("bad")), (1, 4), "{text}");
+}
+
+#[test]
+fn a_rate_limiter_at_rest_and_a_count_of_none_have_no_series() {
+    let text = filled(true).render();
+    let none: [&str; 0] = [];
+    assert_eq!(lines_with(&text, r#"action="DescribeVpcEndpoints""#), none);
+    assert_eq!(lines_with(&text, r#"kind="security_group",retained="false""#), none);
+}
+
+#[test]
+fn what_others_write_into_a_status_cannot_end_a_label() {
+    let metrics = Metrics::new(MetricsOptions {
+        per_object: true,
+        version: "",
+        revision: "",
+    });
+    metrics.attach(Sources {
+        endpoints: caches(&[json!({
+            "metadata": {"namespace": "team", "name": "api"}, "spec": {}, "status": {"vpc_endpoint_id": "a\"} 1\n\\b"},
+        })]),
+        ..sources()
+    });
+    metrics.leader(true);
+    let text = metrics.render();
+    let escaped =
+        r#"vpce_endpoint_info{namespace="team",name="api",account="",region="",vpc_endpoint_id="a\"} 1\n\\b"} 1"#;
+    assert!(text.lines().any(|line| line == escaped), "{text}");
 }
 
 #[test]
@@ -296,15 +460,22 @@ fn an_account_that_is_gone_leaves_no_series_behind() {
     let metrics = filled(true);
     // A reconcile that ends after its AWSAccount is gone, and a call for it.
     metrics.reconcile("account", "tenant-c", Outcome::Ok, 0.1);
-    metrics.time_to_ready("tenant-c", "Interface", 1.0);
-    metrics.aws_request("333333333333", "eu-central-1", "ec2", "CreateVpcEndpoint", "ok", 0.1);
+    metrics.aws_request(
+        "333333333333",
+        "eu-central-1",
+        "ec2",
+        "CreateVpcEndpoint",
+        Some(Class::Quota),
+        0.1,
+    );
     let text = metrics.render();
     assert!(!text.contains("tenant-c") && !text.contains("333333333333"), "{text}");
     for left in [
         r#"vpce_reconciles_total{account="tenant-a""#,
-        r#"vpce_time_to_ready_seconds_count{account="tenant-b""#,
+        r#"vpce_reconciles_total{account="tenant-b""#,
         r#"vpce_aws_requests_total{account_id="111111111111""#,
         r#"vpce_aws_requests_total{account_id="222222222222""#,
+        r#"vpce_aws_request_errors_total{account_id="222222222222""#,
     ] {
         assert!(text.contains(left), "{left} in {text}");
     }
@@ -334,6 +505,7 @@ fn names_that_people_make_up_do_not_become_labels() {
             action: "DescribeVpcEndpoints",
             tokens: 1.0,
             waiting: 0,
+            full: false,
         }],
     };
     let many = 500;
@@ -345,7 +517,14 @@ fn names_that_people_make_up_do_not_become_labels() {
     metrics.leader(true);
     for number in 0..many {
         let region = format!("xx-made-up-{number}");
-        metrics.aws_request("111111111111", &region, "ec2", "DescribeVpcEndpoints", "transient", 0.1);
+        metrics.aws_request(
+            "111111111111",
+            &region,
+            "ec2",
+            "DescribeVpcEndpoints",
+            Some(Class::Transient),
+            0.1,
+        );
     }
     let text = metrics.render();
     let of = |metric: &str| {
@@ -356,11 +535,12 @@ fn names_that_people_make_up_do_not_become_labels() {
     assert_eq!(of("vpce_endpoints"), 1, "{text}");
     assert_eq!(of("vpce_endpoint_network_interfaces"), 1, "{text}");
     assert_eq!(of("vpce_aws_rate_limiter_tokens"), 0, "{text}");
-    assert_eq!(of("vpce_aws_requests_total"), 65, "{text}");
-    assert!(
-        text.contains(r#"region="other",result="transient",service="ec2"} 436"#),
-        "{text}"
-    );
+    for counter in ["vpce_aws_requests_total", "vpce_aws_request_errors_total"] {
+        assert_eq!(of(counter), 65, "{text}");
+        let is_of_others =
+            |line: &&str| line.starts_with(counter) && line.ends_with(r#"region="other",service="ec2"} 436"#);
+        assert_eq!(text.lines().filter(is_of_others).count(), 1, "{text}");
+    }
 }
 
 #[test]
@@ -401,4 +581,142 @@ fn a_reconcile_is_in_flight_until_it_ends_even_by_a_panic() {
     assert!(metrics.render().contains(&sample(1)));
     drop(first);
     assert!(metrics.render().contains(&sample(0)));
+}
+
+/// What the role of an account may do, and so what is counted of it: each has been asked for in a
+/// dry run.
+const ACTIONS: &[&str] = &[
+    "AuthorizeSecurityGroupEgress",
+    "AuthorizeSecurityGroupIngress",
+    "CreateSecurityGroup",
+    "CreateTags",
+    "CreateVpcEndpoint",
+    "DeleteSecurityGroup",
+    "DeleteTags",
+    "DeleteVpcEndpoints",
+    "DescribeSecurityGroupRules",
+    "DescribeSecurityGroups",
+    "DescribeVpcEndpoints",
+    "ModifyVpcEndpoint",
+    "RevokeSecurityGroupEgress",
+    "RevokeSecurityGroupIngress",
+    "UpdateSecurityGroupRuleDescriptionsIngress",
+];
+
+/// So many AWSAccounts, each of a namespace with as many endpoints: made, and at rest since. Those
+/// that are not `ready` could not be made.
+fn estate(accounts: usize, endpoints: usize, ready: bool) -> Metrics {
+    let name = |account: usize| format!("payments-{account:04}");
+    let id = |account: usize| format!("{:012}", 111_111_000_000 + account);
+    let at_rest = ["True", "False"];
+    let [good, status] = if ready { ["True", "True"] } else { at_rest };
+    let reason = |reason: &'static str| if ready { reason } else { "Invalid" };
+    let endpoint = |account: usize, number: usize| {
+        let mut conditions = vec![
+            condition("Ready", status, reason("Available"), 7),
+            condition("AccountResolved", good, "Resolved", 7),
+            condition("EndpointAvailable", status, reason("Available"), 7),
+            condition(
+                "ServicePublished",
+                status,
+                if ready { "Published" } else { "WaitingForEndpoint" },
+                7,
+            ),
+        ];
+        if !ready {
+            conditions.push(condition("Stalled", "True", "Invalid", 7));
+        }
+        json!({
+            "metadata": {"namespace": name(account), "name": format!("card-processor-{number:02}")},
+            "spec": {
+                "vpc_id": "vpc-1", "vpc_endpoint_service_id": "vpce-svc-1", "security_group_type": "generated",
+                "region": "eu-central-1",
+            },
+            "status": {
+                "account": {"name": name(account), "account_id": id(account)}, "region": "eu-central-1",
+                "vpc_endpoint_id": format!("vpce-0123456789ab{account:03x}{number:02x}"), "state": "available",
+                "network_interface_ids": ["eni-1", "eni-2", "eni-3"], "conditions": conditions,
+            },
+        })
+    };
+    let all = (0..accounts).flat_map(|account| (0..endpoints).map(move |number| (account, number)));
+    let all: Vec<Value> = all.map(|(account, number)| endpoint(account, number)).collect();
+    let account = |account: usize| {
+        json!({
+            "metadata": {"name": name(account)},
+            "spec": {"role_arn": format!("arn:aws:iam::{}:role/vpce", id(account)), "max_endpoints": 20},
+            "status": {"account_id": id(account), "conditions": [
+                condition("Ready", "True", "Verified", 1), condition("PermissionsVerified", "True", "AllAllowed", 1),
+            ]},
+        })
+    };
+    let region = move |account: usize| RegionGauges {
+        account_id: id(account),
+        region: "eu-central-1".into(),
+        snapshot_at: Some(UNIX_EPOCH + Duration::from_secs(1_700_000_000)),
+        paused: false,
+        orphans: vec![
+            ("endpoint", false, 0),
+            ("security_group", false, 0),
+            ("endpoint", true, 0),
+            ("security_group", true, 0),
+        ],
+        limiters: ACTIONS
+            .iter()
+            .map(|action| RateLimiterGauges {
+                action,
+                tokens: 100.0,
+                waiting: 0,
+                full: true,
+            })
+            .collect(),
+    };
+    let metrics = Metrics::new(MetricsOptions {
+        per_object: true,
+        version: "1.2.3",
+        revision: "abc",
+    });
+    metrics.attach(Sources {
+        endpoints: caches(&all),
+        accounts: caches(&(0..accounts).map(account).collect::<Vec<_>>()),
+        regions: Arc::new(move || (0..accounts).map(region).collect()),
+        planned_changes: Arc::new(Vec::new),
+        sessions: Arc::new(move || {
+            let expires = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+            (0..accounts).map(|account| (name(account), expires)).collect()
+        }),
+    });
+    metrics.leader(true);
+    for account in 0..accounts {
+        for action in ACTIONS {
+            metrics.aws_request(&id(account), "eu-central-1", "ec2", action, None, 0.1);
+        }
+        for action in ["AssumeRole", "GetCallerIdentity"] {
+            metrics.aws_request(&id(account), "eu-central-1", "sts", action, None, 0.1);
+        }
+        metrics.reconcile("awsaccount", &name(account), Outcome::Ok, 0.1);
+        for _ in 0..endpoints {
+            metrics.reconcile("vpcendpoint", &name(account), Outcome::Ok, 0.1);
+            metrics.time_to_ready("Interface", 90.0);
+        }
+    }
+    metrics
+}
+
+/// How many bytes each takes that is there more than once.
+#[test]
+fn a_scrape_takes_a_bounded_number_of_bytes_for_each_account_and_endpoint() {
+    let bytes = |accounts, endpoints, ready| estate(accounts, endpoints, ready).render().len();
+    let small = bytes(10, 10, true);
+    let endpoint = (bytes(10, 20, true) - small) / (10 * 10);
+    let account = (bytes(20, 10, true) - small) / 10 - 10 * endpoint;
+    let not_ready = (bytes(10, 20, false) - bytes(10, 10, false)) / (10 * 10);
+    assert!(endpoint <= 170, "{endpoint} bytes for an endpoint that is Ready");
+    assert!(not_ready <= 850, "{not_ready} bytes for an endpoint that is not");
+    assert!(account <= 1_200, "{account} bytes for an account");
+    let large = small + 9_900 * endpoint + 990 * account;
+    assert!(
+        large <= 3_000_000,
+        "{large} bytes for 10,000 endpoints in 1,000 accounts"
+    );
 }

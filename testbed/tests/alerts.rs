@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
+use vpce_testbed::promql::{Names, Selector};
 use vpce_testbed::tools::Tool;
 
 /// Every alert: how long its condition has to hold, and its severity.
@@ -166,6 +167,48 @@ fn alerts_say_what_is_wrong_and_where_to_read_on() {
         assert_eq!(*page, format!("docs/runbooks/{}.md", rule.alert));
         let summary = &rule.annotations["summary"];
         assert!(summary.ends_with('.') && summary.len() < 120, "{summary}");
+    }
+}
+
+/// The labels of each series, by docs/metrics.md, which is made from what the operator exports.
+fn documented() -> BTreeMap<String, BTreeSet<String>> {
+    let page = fs::read_to_string(project("docs/metrics.md")).expect("the metrics");
+    let mut labels = BTreeMap::new();
+    for row in page.lines().filter(|line| line.starts_with("| `vpce_")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let name = cells[1].split('`').nth(1).expect("a name").to_owned();
+        let names = cells[3].split(", ").map(|label| label.trim_matches('`').to_owned());
+        let mut names: BTreeSet<String> = names.collect();
+        names.insert("cluster".to_owned());
+        match cells[2] {
+            "histogram" => {
+                names.insert("le".to_owned());
+                labels.insert(format!("{name}_bucket"), names)
+            }
+            _ => labels.insert(name, names),
+        };
+    }
+    labels
+}
+
+#[test]
+fn alerts_name_only_series_and_labels_that_the_operator_exports() {
+    let documented = documented();
+    for rule in rules() {
+        let names = Names::of(&rule.expr).expect("a query");
+        assert!(!names.selectors.is_empty(), "{}", rule.alert);
+        let mut known = BTreeSet::new();
+        for Selector { metric, matchers, .. } in &names.selectors {
+            let labels = documented.get(metric);
+            let labels = labels.unwrap_or_else(|| panic!("{}: {metric} is not exported", rule.alert));
+            for (label, ..) in matchers {
+                assert!(labels.contains(label), "{}: {metric} has no label {label}", rule.alert);
+            }
+            known.extend(labels);
+        }
+        for label in &names.grouping {
+            assert!(known.contains(label), "{}: none has the label {label}", rule.alert);
+        }
     }
 }
 

@@ -237,58 +237,6 @@ fn a_paused_creation_is_told_of_until_it_is_resumed() {
     }
 }
 
-#[test]
-fn alerts_name_only_series_and_labels_that_the_operator_exports() {
-    let world = World::shared();
-    let tenant = world.unregistered_tenant("exported");
-    tenant.register(json!({"max_endpoints": 9}));
-    tenant.apply("deleted", tenant.spec(json!({})));
-    tenant.ready("deleted");
-    tenant.suspend("deleted");
-    tenant.delete("deleted");
-    let rules = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("prometheus/alerts.yaml"));
-    let rules: Value = serde_saphyr::from_str(&rules.expect("the alerts")).expect("YAML");
-    let queries = rules["groups"][0]["rules"].as_array().expect("rules").iter();
-    let queries: Vec<String> = queries.map(|rule| text(&rule["expr"])).collect();
-    world.eventually("all that the alerts name is exported", || {
-        let metrics = world.operator.metrics().expect("it runs");
-        queries.iter().all(|query| is_exported(query, &metrics)).then_some(())
-    });
-    tenant.edit_account(json!({"suspended": false}));
-    tenant.gone("deleted");
-}
-
-/// Whether there is a sample of each metric that a query names, with the labels that its braces
-/// name; and whether what it groups by is a label of one of them.
-fn is_exported(query: &str, metrics: &str) -> bool {
-    let named = query.match_indices("vpce_").all(|(at, _)| {
-        let selector = &query[at..];
-        let end = selector
-            .find(|c: char| !c.is_ascii_lowercase() && c != '_')
-            .unwrap_or(selector.len());
-        let (metric, rest) = selector.split_at(end);
-        let matchers = rest
-            .strip_prefix('{')
-            .and_then(|rest| rest.split_once('}'))
-            .map_or("", |(inside, _)| inside);
-        let labels = matchers
-            .split(',')
-            .filter_map(|matcher| matcher.split(['=', '!']).next());
-        let labels: Vec<&str> = labels.map(str::trim).filter(|label| !label.is_empty()).collect();
-        let mut samples = metrics.lines().filter(|line| line.starts_with(metric));
-        samples.any(|sample| {
-            let of_it = sample[metric.len()..].starts_with(['{', ' ']);
-            of_it && labels.iter().all(|label| sample.contains(&format!("{label}=\"")))
-        })
-    });
-    let grouped = query.split("by (").skip(1).filter_map(|rest| rest.split_once(')'));
-    let grouped = grouped.flat_map(|(labels, _)| labels.split(", "));
-    named
-        && grouped
-            .filter(|label| *label != "cluster")
-            .all(|label| metrics.contains(&format!("{label}=\"")))
-}
-
 /// Lets endpoints vanish in AWS behind the operator's back, and waits until it holds what it would
 /// make in their place.
 fn vanish(tenant: &Tenant<'_>, ids: &[String]) {

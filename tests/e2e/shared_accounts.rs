@@ -38,7 +38,10 @@ fn two_accounts(world: &World) -> (Tenant<'_>, Tenant<'_>) {
 
 #[test]
 fn two_accounts_for_one_aws_account_share_one_snapshot() {
-    let setup = Setup::fast().value("settings.resyncIntervalSeconds", "10");
+    // A bucket that takes minutes to fill: a full one has no series.
+    let setup = Setup::fast()
+        .value("settings.resyncIntervalSeconds", "10")
+        .value("settings.awsLimits.CreateVpcEndpoint", "1000/2");
     let world = World::own(setup);
     let (one, two) = two_accounts(&world);
     let both = [&one, &two];

@@ -55,6 +55,11 @@ impl TokenBucket {
         self.tokens
     }
 
+    /// Whether no more tokens fit into the bucket.
+    pub(super) fn is_full(&self) -> bool {
+        self.tokens >= self.limit.burst
+    }
+
     /// Whether so many tokens are in the bucket.
     pub(super) fn has(&self, tokens: usize) -> bool {
         self.tokens >= tokens as f64

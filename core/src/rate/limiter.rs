@@ -115,6 +115,13 @@ impl FairRateLimiter {
         bucket.tokens()
     }
 
+    /// Whether the bucket is full.
+    pub fn is_full(&self, now: Duration) -> bool {
+        let mut bucket = self.bucket;
+        bucket.refill(now);
+        bucket.is_full()
+    }
+
     /// How many wait, those included who were expected and did not come.
     pub fn len(&self) -> usize {
         self.queue.iter().count()

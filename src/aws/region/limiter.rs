@@ -13,6 +13,7 @@ use vpce_core::rate::{Decision, FairRateLimiter, Limits};
 
 use super::{Settings, Waited};
 use crate::k8s::requeue::Enqueue;
+use crate::telemetry::RateLimiterGauges;
 
 /// What needs a token.
 #[derive(Debug, Clone)]
@@ -145,15 +146,20 @@ impl RateLimiters {
         }
     }
 
-    /// Of each action: tokens, and how many wait.
-    pub(super) fn gauges(&self) -> Vec<(&'static str, f64, usize)> {
+    /// Of each action.
+    pub(super) fn gauges(&self) -> Vec<RateLimiterGauges> {
         let now = self.now();
         let queues = self.lock();
         let limiters = queues
             .iter()
             .filter_map(|(action, queue)| Some((action, queue.limiter.as_ref()?)));
         limiters
-            .map(|(action, limiter)| (*action, limiter.tokens(now), limiter.len()))
+            .map(|(action, limiter)| RateLimiterGauges {
+                action,
+                tokens: limiter.tokens(now),
+                waiting: limiter.len(),
+                full: limiter.is_full(now),
+            })
             .collect()
     }
 

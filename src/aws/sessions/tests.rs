@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_types::region::Region;
 use parking_lot::Mutex;
+use vpce_core::error::Class;
 
 use super::{
     fake_sts::{Answer, FakeSts},
@@ -18,8 +19,8 @@ const HOUR: Answer = Answer::Session(Duration::from_secs(3600));
 /// How soon the tests try a refused role again.
 const RETRY: Duration = Duration::from_millis(400);
 
-/// (account, action, result) of each observed call.
-type Observed = Arc<Mutex<Vec<(String, &'static str, &'static str)>>>;
+/// (account, action, class of the error) of each observed call.
+type Observed = Arc<Mutex<Vec<(String, &'static str, Option<Class>)>>>;
 
 fn pool(sts: &FakeSts) -> (Sessions, Observed) {
     let base = SdkConfig::builder()
@@ -37,7 +38,7 @@ fn pool(sts: &FakeSts) -> (Sessions, Observed) {
     let observed = Observed::default();
     let records = observed.clone();
     let observer: Observer = Arc::new(move |record| {
-        let record = (record.account_id.to_owned(), record.action, record.result);
+        let record = (record.account_id.to_owned(), record.action, record.error);
         records.lock().push(record);
     });
     (Sessions::new(&base, settings, observer), observed)
@@ -94,8 +95,8 @@ async fn a_hundred_who_ask_at_once_cost_one_assume_role() {
     assert_eq!(
         *observed.lock(),
         [
-            (ACCOUNT.to_owned(), "AssumeRole", "ok"),
-            (ACCOUNT.to_owned(), "GetCallerIdentity", "ok")
+            (ACCOUNT.to_owned(), "AssumeRole", None),
+            (ACCOUNT.to_owned(), "GetCallerIdentity", None)
         ]
     );
     let left = sessions
@@ -125,7 +126,10 @@ async fn a_refused_role_is_remembered_and_found_corrected_by_a_later_try() {
         assert!(!message.contains("the-external-id"), "{message}");
     }
     assert_eq!(sts.asked("AssumeRole").len(), 1);
-    assert_eq!(*observed.lock(), [(ACCOUNT.to_owned(), "AssumeRole", "denied")]);
+    assert_eq!(
+        *observed.lock(),
+        [(ACCOUNT.to_owned(), "AssumeRole", Some(Class::Denied))]
+    );
     assert_eq!(sessions.expiration(&role()), None);
 
     // Refused again, it is left alone for longer.

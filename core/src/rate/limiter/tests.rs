@@ -294,7 +294,7 @@ fn after_a_while_the_bucket_is_full_and_nothing_waits() {
     let is_idle = |limiter: &FairRateLimiter, now: Duration| {
         let mut limiter = limiter.clone();
         limiter.advance(now);
-        limiter.is_empty() && limiter.tokens(now) >= ENDPOINTS.burst
+        limiter.is_empty() && limiter.is_full(now)
     };
     assert!(!is_idle(&limiter, Duration::ZERO));
     assert!(!is_idle(&limiter, seconds(10.0)));

@@ -110,8 +110,8 @@ impl Hour {
             &[("account_id", ANALYTICS.account)],
             1.0,
         )?;
-        let throttled = [("account_id", ANALYTICS.account), ("result", "throttled")];
-        self.until_metric("vpce_aws_requests_total", &throttled, 1.0)?;
+        let throttled = [("account_id", ANALYTICS.account), ("class", "throttled")];
+        self.until_metric("vpce_aws_request_errors_total", &throttled, 1.0)?;
         self.pass(5.0 * MINUTE);
         self.bed.aws.configure(|config| config.others_share = 0.0);
         Ok(())
