@@ -4,6 +4,7 @@
 pub mod api_proxy;
 pub mod aws;
 pub mod bench;
+mod cache;
 mod child;
 pub mod collector;
 pub mod control_plane;

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::cache::{self, digest};
 use crate::child::{Child, Scratch, wait_until};
-use crate::tools::{cache, digest, say};
+use crate::tools::say;
 use crate::{http, ports};
 
 const MOTO_READY_WITHIN: Duration = Duration::from_secs(60);
@@ -32,16 +33,9 @@ pub(crate) fn drawing_interpreter() -> Result<PathBuf> {
 fn interpreter_with(requirements: &str, what: &str) -> Result<PathBuf> {
     let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(requirements);
     let content = fs::read(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
-    let environments = cache()?.join("venv");
-    let folder = environments.join(digest([content]));
-    let (python, done) = (folder.join("bin/python"), folder.join("complete"));
-    if done.is_file() {
-        return Ok(python);
-    }
-    fs::create_dir_all(&environments).with_context(|| format!("cannot create {}", environments.display()))?;
-    let lock = File::create(folder.with_extension("lock"))?;
-    lock.lock().context("cannot lock the virtual environments' cache")?;
-    if !done.is_file() {
+    let folder = cache::folder()?.join("venv").join(digest([content]));
+    let (python, complete) = (folder.join("bin/python"), folder.join("complete"));
+    let install = || {
         say(&format!(
             "installing {what} into a virtual environment, once: about half a minute"
         ));
@@ -55,8 +49,10 @@ fn interpreter_with(requirements: &str, what: &str) -> Result<PathBuf> {
             "--requirement",
         ];
         succeed(Command::new(&python).args(pip).arg(&requirements))?;
-        File::create(done)?;
-    }
+        File::create(&complete)?;
+        Ok(())
+    };
+    cache::make_once(&folder.with_extension("lock"), || complete.is_file(), install)?;
     Ok(python)
 }
 

@@ -3,14 +3,15 @@
 //! Those of releases come out of Go modules, which are pinned by their checksums: `k8s.io/kubernetes` holds the OpenAPI document of its API server,
 //! and the modules of other operators hold their CRDs.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Map, Value, json};
 
-use crate::tools::{cache, digest, say};
+use crate::cache::{self, digest};
+use crate::tools::say;
 
 /// Where kubeconform finds a kind's schema below the schemas' folder: `deployment-apps-v1.json`.
 const LOCATION: &str = "{{.ResourceKind}}{{.KindSuffix}}.json";
@@ -236,20 +237,14 @@ impl Module {
     }
 }
 
-/// A folder of the cache that is filled once, whoever comes first.
+/// The folder in the cache for what is written from these modules; filled where it is missing.
 fn cached(modules: &[&Module], fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let pins: String = modules.iter().map(|module| module.sum).collect();
     // What this file does decides what is written, too.
     let hash = digest([pins.into_bytes(), include_bytes!("schemas.rs").to_vec()]);
-    let base = cache()?.join("schemas");
+    let base = cache::folder()?.join("schemas");
     let folder = base.join(hash);
-    if folder.is_dir() {
-        return Ok(folder);
-    }
-    fs::create_dir_all(&base).with_context(|| format!("cannot create {}", base.display()))?;
-    let lock = File::create(base.join("lock"))?;
-    lock.lock().context("cannot lock the schemas' cache")?;
-    if !folder.is_dir() {
+    let write = || {
         let partial = folder.with_extension("partial");
         if partial.is_dir() {
             fs::remove_dir_all(&partial)?;
@@ -257,7 +252,9 @@ fn cached(modules: &[&Module], fill: impl FnOnce(&Path) -> Result<()>) -> Result
         fs::create_dir(&partial)?;
         fill(&partial)?;
         fs::rename(&partial, &folder)?;
-    }
+        Ok(())
+    };
+    cache::make_once(&base.join("lock"), || folder.is_dir(), write)?;
     Ok(folder)
 }
 

@@ -4,14 +4,15 @@
 //! They are pinned by the Go modules below `testbed/tools`. A developer who has
 //! `KUBEBUILDER_ASSETS` (what `setup-envtest` fills) builds only what that folder lacks.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use sha2::{Digest as _, Sha256};
+
+use crate::cache::{self, digest};
 
 /// A program that the testbed starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -176,15 +177,7 @@ impl Tool {
         let group = self.group();
         let folder = group.cache()?;
         let path = folder.join(self.name());
-        if path.is_file() {
-            return Ok(path);
-        }
-        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let lock = File::create(folder.join("lock"))?;
-        lock.lock().context("cannot lock the tools' cache")?;
-        if !path.is_file() {
-            self.build(group, &path)?;
-        }
+        cache::make_once(&folder.join("lock"), || path.is_file(), || self.build(group, &path))?;
         Ok(path)
     }
 
@@ -245,7 +238,7 @@ impl Group {
             self.link.into(),
             self.tags.into(),
         ]);
-        Ok(cache()?.join("tools").join(format!("{}-{hash}", self.folder)))
+        Ok(cache::folder()?.join("tools").join(format!("{}-{hash}", self.folder)))
     }
 }
 
@@ -255,28 +248,6 @@ impl Group {
 /// When Go is missing or a build fails.
 pub fn build_all() -> Result<Vec<(Tool, PathBuf)>> {
     Tool::all().map(|tool| Ok((tool, tool.path()?))).collect()
-}
-
-/// The project's folder for what is slow to make and the same in every checkout.
-pub(crate) fn cache() -> Result<PathBuf> {
-    let base = match std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()) {
-        Some(path) => PathBuf::from(path),
-        None => {
-            PathBuf::from(std::env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?).join(".cache")
-        }
-    };
-    Ok(base.join("vpce-operator"))
-}
-
-/// A short name for some contents.
-pub(crate) fn digest<const N: usize>(contents: [Vec<u8>; N]) -> String {
-    let mut hash = Sha256::new();
-    contents.iter().for_each(|content| hash.update(content));
-    hash.finalize()
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 /// To the terminal even from a test, whose output is captured otherwise: a person waits for it.
