@@ -90,12 +90,11 @@ async fn serve(settings: Settings, level: LogLevel) -> anyhow::Result<()> {
     });
     let (stop, stopped) = watch::channel(false);
     let (ready_tx, ready_rx) = watch::channel(false);
-    let heartbeat = Heartbeat::new(HEARTBEAT_LIMIT);
     let listener = listen(settings.health_address, "--health-address").await?;
     let scraped = listen(settings.metrics_address, "--metrics-address").await?;
     let health = tokio::spawn(telemetry::health::serve(
         listener,
-        heartbeat.clone(),
+        start_heartbeat(),
         ready_rx,
         until(stopped.clone()),
     ));
@@ -103,12 +102,6 @@ async fn serve(settings: Settings, level: LogLevel) -> anyhow::Result<()> {
         let listener = listen(address, "--admin-address").await?;
         tokio::spawn(telemetry::admin::serve(listener, level, until(stopped.clone())));
     }
-    tokio::spawn(async move {
-        loop {
-            heartbeat.beat();
-            tokio::time::sleep(HEARTBEAT).await;
-        }
-    });
     let client = kubernetes(&metrics).await?;
     let scrapes = tokio::spawn(telemetry::scrape::serve(
         scraped,
@@ -165,6 +158,19 @@ async fn serve(settings: Settings, level: LogLevel) -> anyhow::Result<()> {
     served.await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A heartbeat that shows that tasks of this runtime still run.
+fn start_heartbeat() -> Heartbeat {
+    let heartbeat = Heartbeat::new(HEARTBEAT_LIMIT);
+    let beating = heartbeat.clone();
+    tokio::spawn(async move {
+        loop {
+            beating.beat();
+            tokio::time::sleep(HEARTBEAT).await;
+        }
+    });
+    heartbeat
 }
 
 async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {

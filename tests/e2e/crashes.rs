@@ -170,20 +170,17 @@ fn nothing_left(tenant: &Tenant<'_>, name: &str, what: &str) {
     assert!(tenant.kubernetes_service(name).is_none(), "after a crash {what}");
 }
 
-#[test]
-fn a_crash_at_any_write_makes_nothing_twice_and_leaves_nothing() {
-    let world = World::own(Setup::fast());
-    let tenant = world.tenant("crash");
-
+/// Crashes before and after each call to AWS, while an endpoint is created and deleted.
+fn crash_at_calls(world: &World, tenant: &Tenant<'_>) {
     for action in CREATING {
         for point in POINTS {
             let what = format!("{point:?} {action}");
             let gate = world.aws.pause_on(action, point);
             tenant.apply("api", tenant.spec(json!({})));
-            crash_at(&world, gate, &what);
-            exactly_one(&tenant, "api", &what);
+            crash_at(world, gate, &what);
+            exactly_one(tenant, "api", &what);
             tenant.delete("api");
-            nothing_left(&tenant, "api", &what);
+            nothing_left(tenant, "api", &what);
         }
     }
     for action in DELETING {
@@ -193,19 +190,22 @@ fn a_crash_at_any_write_makes_nothing_twice_and_leaves_nothing() {
             tenant.ready("api");
             let gate = world.aws.pause_on(action, point);
             tenant.delete("api");
-            crash_at(&world, gate, &what);
-            nothing_left(&tenant, "api", &what);
+            crash_at(world, gate, &what);
+            nothing_left(tenant, "api", &what);
         }
     }
+}
 
-    // The finalizer; then account, region and incarnation; then the Service.
+/// Crashes before the writes to the API server while an endpoint is created: the finalizer; then
+/// account, region and incarnation; then the Service.
+fn crash_before_writes(world: &World, tenant: &Tenant<'_>) {
     for (verb, resource) in [
         ("patch", "vpcendpoints"),
         ("patch", "vpcendpoints/status"),
         ("create", "services"),
     ] {
         let what = format!("before it can {verb} {resource}");
-        let withheld = Withheld::new(&world, verb, resource);
+        let withheld = Withheld::new(world, verb, resource);
         tenant.apply("api", tenant.spec(json!({})));
         withheld.wait_reached();
         let bound = resource == "services";
@@ -214,27 +214,29 @@ fn a_crash_at_any_write_makes_nothing_twice_and_leaves_nothing() {
             usize::from(bound),
             "nothing is made before it is bound"
         );
-        crash_without(&world, withheld);
-        exactly_one(&tenant, "api", &what);
+        crash_without(world, withheld);
+        exactly_one(tenant, "api", &what);
         tenant.delete("api");
-        nothing_left(&tenant, "api", &what);
+        nothing_left(tenant, "api", &what);
     }
+}
 
-    // The status that first names the endpoint.
+/// Crashes before the status that first names the endpoint, and before the one that says Ready,
+/// which leaves the object.
+fn crash_before_statuses(world: &World, tenant: &Tenant<'_>) {
     let what = "before a status names the endpoint";
     let gate = world.aws.pause_on("CreateVpcEndpoint", PausePoint::After);
     tenant.apply("api", tenant.spec(json!({})));
     assert!(gate.wait_reached(WITHIN), "no endpoint is made");
-    let withheld = Withheld::new(&world, "patch", "vpcendpoints/status");
+    let withheld = Withheld::new(world, "patch", "vpcendpoints/status");
     gate.release();
     withheld.wait_reached();
     assert!(tenant.get("api").expect("it is there")["status"]["vpc_endpoint_id"].is_null());
-    crash_without(&world, withheld);
-    exactly_one(&tenant, "api", what);
+    crash_without(world, withheld);
+    exactly_one(tenant, "api", what);
     tenant.delete("api");
-    nothing_left(&tenant, "api", what);
+    nothing_left(tenant, "api", what);
 
-    // The status that says Ready.
     let what = "before a status says Ready";
     let service = tenant.add_service(ServiceSpec {
         acceptance_required: true,
@@ -242,25 +244,28 @@ fn a_crash_at_any_write_makes_nothing_twice_and_leaves_nothing() {
     });
     tenant.apply("api", tenant.spec(json!({"vpc_endpoint_service_id": service})));
     tenant.not_ready("api", "PendingAcceptance");
-    let withheld = Withheld::new(&world, "patch", "vpcendpoints/status");
+    let withheld = Withheld::new(world, "patch", "vpcendpoints/status");
     tenant.accept();
     withheld.wait_reached();
     tenant.eventually("api", "the Service comes before the status", || {
         tenant.kubernetes_service("api").map(drop)
     });
-    crash_without(&world, withheld);
-    exactly_one(&tenant, "api", what);
+    crash_without(world, withheld);
+    exactly_one(tenant, "api", what);
+}
 
-    // The deletion of the Service; then the finalizer again.
-    let withheld = Withheld::new(&world, "delete", "services");
+/// Crashes before the writes to the API server while an endpoint is deleted: the deletion of the
+/// Service, and the finalizer.
+fn crash_before_writes_of_a_deletion(world: &World, tenant: &Tenant<'_>) {
+    let withheld = Withheld::new(world, "delete", "services");
     tenant.delete("api");
     withheld.wait_reached();
-    assert_eq!(tenant.endpoints().len(), 1, "nobody is led to an endpoint that goes");
-    crash_without(&world, withheld);
-    nothing_left(&tenant, "api", "before the Service is deleted");
+    assert_eq!(tenant.endpoints().len(), 1, "no client is led to an endpoint that goes");
+    crash_without(world, withheld);
+    nothing_left(tenant, "api", "before the Service is deleted");
     tenant.apply("api", tenant.spec(json!({})));
     tenant.ready("api");
-    let withheld = Withheld::new(&world, "patch", "vpcendpoints");
+    let withheld = Withheld::new(world, "patch", "vpcendpoints");
     tenant.delete("api");
     withheld.wait_reached();
     assert_eq!(
@@ -269,8 +274,18 @@ fn a_crash_at_any_write_makes_nothing_twice_and_leaves_nothing() {
         "the finalizer goes last"
     );
     assert!(tenant.get("api").is_some());
-    crash_without(&world, withheld);
-    nothing_left(&tenant, "api", "before the finalizer goes");
+    crash_without(world, withheld);
+    nothing_left(tenant, "api", "before the finalizer goes");
+}
+
+#[test]
+fn a_crash_at_any_write_makes_nothing_twice_and_leaves_nothing() {
+    let world = World::own(Setup::fast());
+    let tenant = world.tenant("crash");
+    crash_at_calls(&world, &tenant);
+    crash_before_writes(&world, &tenant);
+    crash_before_statuses(&world, &tenant);
+    crash_before_writes_of_a_deletion(&world, &tenant);
 }
 
 #[test]
@@ -336,124 +351,134 @@ fn what_no_status_names_is_found_when_it_is_only_to_be_deleted() {
     }
 }
 
-#[test]
-fn a_lost_answer_makes_nothing_twice_and_leaves_nothing() {
-    let world = late();
-    let lose = |tenant: &Tenant<'_>, action: &str| {
-        world.aws.fault(Fault {
-            account: Some(tenant.account_id.clone()),
-            ..Fault::once(action, FaultKind::LoseAnswer)
-        });
-    };
-    let custom = |ports: &[u16], peers: &[&str]| {
-        let rules: Vec<Value> = ports
-            .iter()
-            .map(|port| json!({"protocol": "tcp", "from_port": port, "to_port": port, "cidr_blocks": peers}))
-            .collect();
-        json!({"security_group_type": "custom", "security_group_ingress": rules, "security_group_egress": rules})
-    };
-
-    // All at once, each in an account of its own.
-    let created: Vec<(&str, Tenant<'_>)> = CREATING.map(|action| (action, world.tenant("lost"))).into();
-    for (action, tenant) in &created {
-        lose(tenant, action);
-        tenant.apply("api", tenant.spec(json!({})));
-    }
-    let edits = [
-        ("AuthorizeSecurityGroupIngress", custom(&[443, 8443], &["10.0.0.0/8"])),
-        ("AuthorizeSecurityGroupEgress", custom(&[443, 8443], &["10.0.0.0/8"])),
-        ("RevokeSecurityGroupIngress", custom(&[8443], &["10.0.0.0/8"])),
-        ("RevokeSecurityGroupEgress", custom(&[8443], &["10.0.0.0/8"])),
-        ("ModifyVpcEndpoint", json!({"subnet_ids": null})),
-        ("CreateTags", json!({"tags": {"team": "b", "cost": "c"}})),
-        ("DeleteTags", json!({"tags": {}})),
-    ];
-    let first = merged(custom(&[443], &["10.0.0.0/8"]), json!({"tags": {"team": "a"}}));
-    let edited: Vec<(&str, Tenant<'_>, Value)> = edits
-        .into_iter()
-        .map(|(action, change)| {
-            let tenant = world.tenant("edited");
-            let change = if action == "ModifyVpcEndpoint" {
-                json!({"subnet_ids": tenant.subnets})
-            } else {
-                change
-            };
-            let before = tenant.spec(first.clone());
-            let after = merged(before.clone(), change);
-            tenant.apply("api", before);
-            (action, tenant, after)
-        })
+/// A custom group with the same rules for ingress and egress.
+fn custom(ports: &[u16]) -> Value {
+    let rules: Vec<Value> = ports
+        .iter()
+        .map(|port| json!({"protocol": "tcp", "from_port": port, "to_port": port, "cidr_blocks": ["10.0.0.0/8"]}))
         .collect();
+    json!({"security_group_type": "custom", "security_group_ingress": rules, "security_group_egress": rules})
+}
 
-    for (action, tenant) in &created {
-        exactly_one(tenant, "api", action);
-        let calls = tenant.calls();
-        assert!(
-            calls.iter().any(|call| call.action == *action && !call.answered),
-            "{action} was answered"
-        );
+/// AWS carries out the tenant's next call of an action, and its answer is lost.
+fn lose_answer(tenant: &Tenant<'_>, action: &str) {
+    tenant.world.aws.fault(Fault {
+        account: Some(tenant.account_id.clone()),
+        ..Fault::once(action, FaultKind::LoseAnswer)
+    });
+}
+
+#[track_caller]
+fn answer_was_lost(tenant: &Tenant<'_>, action: &str) {
+    let calls = tenant.calls();
+    assert!(
+        calls.iter().any(|call| call.action == action && !call.answered),
+        "{action} was answered"
+    );
+}
+
+/// An endpoint that is edited so that the operator calls an action.
+struct Edited<'w> {
+    action: &'static str,
+    tenant: Tenant<'w>,
+    /// The spec of the edit.
+    spec: Value,
+}
+
+impl<'w> Edited<'w> {
+    /// Applies the spec as it is before the edit.
+    fn create(world: &'w World, action: &'static str, change: Value) -> Self {
+        let tenant = world.tenant("edited");
+        let change = if action == "ModifyVpcEndpoint" {
+            json!({"subnet_ids": tenant.subnets})
+        } else {
+            change
+        };
+        let before = tenant.spec(merged(custom(&[443]), json!({"tags": {"team": "a"}})));
+        let spec = merged(before.clone(), change);
+        tenant.apply("api", before);
+        Self { action, tenant, spec }
     }
-    for (action, tenant, after) in &edited {
-        tenant.ready("api");
-        lose(tenant, action);
-        tenant.apply("api", after.clone());
-    }
-    for (action, tenant, after) in &edited {
-        tenant.ready("api");
-        let calls = tenant.calls();
-        assert!(
-            calls.iter().any(|call| call.action == *action && !call.answered),
-            "{action} was answered"
-        );
+
+    /// The endpoint and its group are as the edited spec says, and there is no other.
+    #[track_caller]
+    fn is_carried_out(&self) {
+        let Self { action, tenant, spec } = self;
         let (endpoints, groups) = (tenant.endpoints(), tenant.groups());
         assert_eq!((endpoints.len(), groups.len()), (1, 1), "{action}");
         assert_eq!(
             endpoints[0].subnet_ids.len(),
-            after["subnet_ids"].as_array().expect("ids").len(),
+            spec["subnet_ids"].as_array().expect("ids").len(),
             "{action}"
         );
-        let rules = after["security_group_ingress"].as_array().expect("rules").len();
+        let rules = spec["security_group_ingress"].as_array().expect("rules").len();
         assert_eq!(
             (groups[0].ingress.len(), groups[0].egress.len()),
             (rules, rules),
             "{action}"
         );
-        for thing in [&endpoints[0].tags, &groups[0].tags] {
-            let users = thing
+        for tags in [&endpoints[0].tags, &groups[0].tags] {
+            let users = tags
                 .iter()
                 .filter(|(key, _)| !key.starts_with("silvermullet.com/") && *key != "Name");
             let users: Value = users
                 .map(|(key, value)| (key.clone(), json!(value)))
                 .collect::<serde_json::Map<_, _>>()
                 .into();
-            assert_eq!(users, after["tags"], "{action}");
+            assert_eq!(users, spec["tags"], "{action}");
         }
     }
+}
 
-    // The five of `edited` that are left over go quietly; of the others, each loses an answer.
-    for (action, (_, tenant)) in DELETING.iter().zip(&created) {
-        lose(tenant, action);
+#[test]
+fn a_lost_answer_makes_nothing_twice_and_leaves_nothing() {
+    let world = late();
+    // All at once, each in an account of its own.
+    let created: Vec<(&str, Tenant<'_>)> = CREATING.map(|action| (action, world.tenant("lost"))).into();
+    for (action, tenant) in &created {
+        lose_answer(tenant, action);
+        tenant.apply("api", tenant.spec(json!({})));
     }
-    for tenant in created
-        .iter()
-        .map(|(_, tenant)| tenant)
-        .chain(edited.iter().map(|(_, tenant, _)| tenant))
-    {
+    let edited = [
+        ("AuthorizeSecurityGroupIngress", custom(&[443, 8443])),
+        ("AuthorizeSecurityGroupEgress", custom(&[443, 8443])),
+        ("RevokeSecurityGroupIngress", custom(&[8443])),
+        ("RevokeSecurityGroupEgress", custom(&[8443])),
+        ("ModifyVpcEndpoint", json!({"subnet_ids": null})),
+        ("CreateTags", json!({"tags": {"team": "b", "cost": "c"}})),
+        ("DeleteTags", json!({"tags": {}})),
+    ]
+    .map(|(action, change)| Edited::create(&world, action, change));
+
+    for (action, tenant) in &created {
+        exactly_one(tenant, "api", action);
+        answer_was_lost(tenant, action);
+    }
+    for Edited { action, tenant, spec } in &edited {
+        tenant.ready("api");
+        lose_answer(tenant, action);
+        tenant.apply("api", spec.clone());
+    }
+    for edited in &edited {
+        edited.tenant.ready("api");
+        answer_was_lost(&edited.tenant, edited.action);
+        edited.is_carried_out();
+    }
+
+    // Each of the deletes loses an answer in one of these accounts.
+    for (action, (_, tenant)) in DELETING.iter().zip(&created) {
+        lose_answer(tenant, action);
+    }
+    let created_in = created.iter().map(|(_, tenant)| tenant);
+    let tenants: Vec<&Tenant<'_>> = created_in.chain(edited.iter().map(|edited| &edited.tenant)).collect();
+    for tenant in &tenants {
         tenant.delete("api");
     }
-    for tenant in created
-        .iter()
-        .map(|(_, tenant)| tenant)
-        .chain(edited.iter().map(|(_, tenant, _)| tenant))
-    {
+    for tenant in &tenants {
         nothing_left(tenant, "api", "that was none");
     }
     for (action, (_, tenant)) in DELETING.iter().zip(&created) {
-        let calls = tenant.calls();
-        assert!(
-            calls.iter().any(|call| call.action == *action && !call.answered),
-            "{action} was answered"
-        );
+        answer_was_lost(tenant, action);
     }
 }
 

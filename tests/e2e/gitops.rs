@@ -112,11 +112,8 @@ fn set_state(tenant: &Tenant<'_>, name: &str, state: EndpointState) {
         .expect("it is there");
 }
 
-#[test]
-fn kstatus_argo_cd_and_flux_see_in_each_state_what_a_person_would() {
-    let world = World::own(Setup::fast());
-    let mut record = Record::default();
-
+/// States of endpoints, as AWS and the endpoint service decide them. The tenant keeps the objects.
+fn record_endpoints<'w>(world: &'w World, record: &mut Record) -> Tenant<'w> {
     let tenant = world.tenant("states");
     for name in ["ready", "pending", "failed", "edited"] {
         tenant.apply(name, tenant.spec(json!({})));
@@ -157,13 +154,11 @@ fn kstatus_argo_cd_and_flux_see_in_each_state_what_a_person_would() {
         CURRENT,
     );
     tenant.ready("edited");
+    tenant
+}
 
-    let unmapped = world.unregistered_tenant("unmapped");
-    unmapped.apply("api", unmapped.spec(json!({})));
-    unmapped.not_ready("api", "NoAccount");
-    record.add("NoAccount", unmapped.get("api"), NEEDS_A_PERSON);
-
-    // What AWS does not allow the role: to make one, and to delete another.
+/// What AWS does not allow the role: to create an endpoint, and to delete another.
+fn record_denied(world: &World, record: &mut Record) {
     let denied = world.tenant("no-delete");
     denied.apply("old", denied.spec(json!({})));
     denied.ready("old");
@@ -180,7 +175,10 @@ fn kstatus_argo_cd_and_flux_see_in_each_state_what_a_person_would() {
     world.cluster.delete(&format!("{ACCOUNTS}/{}", denied.account));
     let in_use = account_says(&denied, "InUse");
     record.add("an AWSAccount in use is being deleted", Some(in_use), TERMINATING);
+}
 
+/// AWSAccounts that are suspended, decommissioned or refused, and their endpoints.
+fn record_accounts(world: &World, record: &mut Record) {
     let suspended = world.tenant("suspended");
     suspended.apply("api", suspended.spec(json!({})));
     suspended.ready("api");
@@ -214,7 +212,10 @@ fn kstatus_argo_cd_and_flux_see_in_each_state_what_a_person_would() {
     record.add("AccountNotReady", refused.get("api"), NEEDS_A_PERSON);
     let account = account_says(&refused, "AssumeRoleDenied");
     record.add("an AWSAccount is refused", Some(account), NEEDS_A_PERSON);
+}
 
+/// A mass deletion, after which creation is paused.
+fn record_creation_paused(world: &World, record: &mut Record) {
     let vanished = world.tenant("vanished");
     for name in ["one", "two", "three"] {
         vanished.apply(name, vanished.spec(json!({})));
@@ -230,14 +231,21 @@ fn kstatus_argo_cd_and_flux_see_in_each_state_what_a_person_would() {
     }
     vanished.not_ready("one", "CreationPaused");
     record.add("CreationPaused", vanished.get("one"), NEEDS_A_PERSON);
-    let held = world.eventually("the AWSAccount tells of the hold", || {
+    let paused = world.eventually("the AWSAccount says that creation is paused", || {
         let account = world.aws_account(&vanished.account)?;
-        condition(&account, "CreationPaused").filter(|held| held.status)?;
+        condition(&account, "CreationPaused").filter(|paused| paused.status)?;
         Some(account)
     });
-    record.add("an AWSAccount is held", Some(held), ("Current", "Degraded", "Failed"));
+    record.add(
+        "creation is paused for an AWSAccount",
+        Some(paused),
+        ("Current", "Degraded", "Failed"),
+    );
+}
 
-    // What the operator has not looked at.
+/// Objects that the operator has not reconciled since they were written: it is stopped.
+fn record_unreconciled(tenant: &Tenant<'_>, unmapped: &Tenant<'_>, record: &mut Record) {
+    let world = tenant.world;
     world.operator.kill().expect("it was running");
     let applied = tenant.apply("applied", tenant.spec(json!({})));
     record.add("applied, as the API server answers", Some(applied), IN_PROGRESS);
@@ -259,7 +267,21 @@ fn kstatus_argo_cd_and_flux_see_in_each_state_what_a_person_would() {
     tenant.edit_account(json!({"default_tags": {"edited": "yes"}}));
     let account = world.aws_account(&tenant.account);
     record.add("an AWSAccount is edited", account, IN_PROGRESS);
+}
 
+#[test]
+fn kstatus_argo_cd_and_flux_see_in_each_state_what_a_person_would() {
+    let world = World::own(Setup::fast());
+    let mut record = Record::default();
+    let tenant = record_endpoints(&world, &mut record);
+    let unmapped = world.unregistered_tenant("unmapped");
+    unmapped.apply("api", unmapped.spec(json!({})));
+    unmapped.not_ready("api", "NoAccount");
+    record.add("NoAccount", unmapped.get("api"), NEEDS_A_PERSON);
+    record_denied(&world, &mut record);
+    record_accounts(&world, &mut record);
+    record_creation_paused(&world, &mut record);
+    record_unreconciled(&tenant, &unmapped, &mut record);
     record.check();
 }
 

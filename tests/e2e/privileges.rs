@@ -275,10 +275,18 @@ fn the_operators_token_writes_no_service_but_its_own() {
     let kubernetes = format!("{}/kubernetes", cluster::services("default"));
     operator.may_not(Method::PATCH, &kubernetes, &take, "take over");
     operator.may_not(Method::DELETE, &kubernetes, &Value::Null, "that a VPCEndpoint controls");
+}
 
-    // Its own it may change and delete, and not hand on.
-    let mine = format!("{services}/mine");
-    operator.may(Method::PATCH, &mine, &name);
+#[test]
+fn the_operators_token_points_its_own_services_at_vpc_endpoints_only() {
+    let world = World::shared();
+    let tenant = world.tenant("admission");
+    tenant.apply("mine", tenant.spec(json!({})));
+    tenant.ready("mine");
+    admission_is_in_force(world);
+    let operator = operator(world);
+    let mine = format!("{}/mine", cluster::services(&tenant.namespace));
+    operator.may(Method::PATCH, &mine, &json!({"spec": {"externalName": NAME}}));
     operator.may(Method::DELETE, &mine, &Value::Null);
     for name in [
         "bucket.vpce-0a1b2c3d4e5f60718-x1y2z3a4.s3.eu-central-1.vpce.amazonaws.com",
@@ -310,11 +318,12 @@ fn the_operators_token_writes_no_service_but_its_own() {
         &finalizers,
         "may not change finalizers of Services",
     );
-    operator.may_not(Method::PATCH, &mine, &take, "take over");
+    let other_owner = json!({"metadata": {"ownerReferences": owner("VPCEndpoint", true)}});
+    operator.may_not(Method::PATCH, &mine, &other_owner, "take over");
     let unlabel = json!({"metadata": {"labels": {LABEL.0: null}}});
     operator.may_not(Method::PATCH, &mine, &unlabel, "with the label");
 
-    // Others are not held to this, and the operator puts back what they take away.
+    // Other clients may, and the operator corrects it.
     world
         .cluster
         .merge(&mine, &unlabel)

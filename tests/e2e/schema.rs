@@ -508,13 +508,9 @@ fn huge_and_hostile_input_is_refused_as_any_other() {
     );
 }
 
-#[test]
-fn what_aws_fixes_can_be_edited_until_there_is_an_endpoint_and_is_bound_from_then_on() {
-    let (cluster, namespace) = namespace();
-    let named = spec(json!({"account": "payments"}));
-    let collection = cluster::endpoints(namespace);
-    let other_service = "vpce-svc-0aaaaaaaaaaaaaaaa";
-    let edits = [
+/// Edits of what AWS fixes at creation, and how each is refused once there is an endpoint.
+fn fixed_edits() -> [(Value, [&'static str; 2]); 4] {
+    [
         (
             json!({"vpc_id": "vpc-0aaaaaaaaaaaaaaaa"}),
             [
@@ -523,7 +519,7 @@ fn what_aws_fixes_can_be_edited_until_there_is_an_endpoint_and_is_bound_from_the
             ],
         ),
         (
-            json!({"vpc_endpoint_service_id": other_service}),
+            json!({"vpc_endpoint_service_id": "vpce-svc-0aaaaaaaaaaaaaaaa"}),
             [
                 "vpc_endpoint_service_id stays com.amazonaws.vpce.us-west-2.vpce-svc-0abc437c186123456",
                 "apply another object",
@@ -537,116 +533,160 @@ fn what_aws_fixes_can_be_edited_until_there_is_an_endpoint_and_is_bound_from_the
             json!({"account": "analytics"}),
             ["account stays payments", "or leave it out"],
         ),
-    ];
-    let bound = json!({
-        "vpc_endpoint_id": "vpce-1", "account": {"name": "payments", "account_id": "111122223333"}, "region": "us-west-2",
-        "network": {"vpc_id": "vpc-01393d9ccb6d12345", "subnet_ids": []},
-        "vpc_endpoint_service_id": "com.amazonaws.vpce.us-west-2.vpce-svc-0abc437c186123456",
-    });
-    let same = [
+    ]
+}
+
+/// Edits that leave what AWS fixes as it is, some in other words.
+fn free_edits() -> [Value; 6] {
+    [
         json!({"vpc_endpoint_service_id": "vpce-svc-0abc437c186123456"}),
         json!({"region": null}),
         json!({"account": null}),
         json!({"subnet_ids": ["subnet-0aaaaaaaaaaaaaaaa"], "tags": {"a": "b"}, "deletion_policy": "Retain"}),
         json!({"security_group_type": "provided", "security_group_ids": ["sg-0142d2a79ee273c19"]}),
         json!({"service": {"type": "None"}}),
-    ];
-    let write_status = |path: &str, status: &Value| {
-        let written = cluster.merge(&format!("{path}/status"), &json!({"status": status}));
-        written.unwrap_or_else(|refusal| panic!("{}", refusal.message));
-    };
-    // Before each edit the spec is as it was made; or it was edited to something else before there
-    // was an endpoint.
-    for (number, (elsewhere, _)) in [(json!({}), [""; 2])].iter().chain(&edits).enumerate() {
-        let name = format!("fixed-{number}");
-        let path = format!("{collection}/{name}");
-        let created = cluster.create(&collection, &endpoint(namespace, &name, &named), Run::Real);
+    ]
+}
+
+/// The status of an object whose endpoint exists.
+fn bound_status() -> Value {
+    json!({
+        "vpc_endpoint_id": "vpce-1", "account": {"name": "payments", "account_id": "111122223333"}, "region": "us-west-2",
+        "network": {"vpc_id": "vpc-01393d9ccb6d12345", "subnet_ids": []},
+        "vpc_endpoint_service_id": "com.amazonaws.vpce.us-west-2.vpce-svc-0abc437c186123456",
+    })
+}
+
+/// A VPCEndpoint whose status a test writes, as the operator would.
+struct Edited {
+    cluster: &'static Cluster,
+    path: String,
+    /// The spec that it was created with.
+    created: Value,
+}
+
+impl Edited {
+    fn create(name: &str, spec: Value) -> Self {
+        let (cluster, namespace) = namespace();
+        let collection = cluster::endpoints(namespace);
+        let created = cluster.create(&collection, &endpoint(namespace, name, &spec), Run::Real);
         created.unwrap_or_else(|refusal| panic!("{}", refusal.message));
-        let edit = |changes: &Value, run| {
-            let spec = merged(named.clone(), changes.clone());
-            (cluster.set_spec(&path, &spec, run), spec)
-        };
-        for status in [json!({}), merged(bound.clone(), json!({"vpc_endpoint_id": null}))] {
-            write_status(&path, &status);
-            for changes in edits.iter().map(|(changes, _)| changes).chain(&same) {
-                edit(changes, Run::Dry)
-                    .0
-                    .unwrap_or_else(|refusal| panic!("{}", refusal.message));
-            }
-        }
-        edit(elsewhere, Run::Real).0.expect("there is no endpoint yet");
-        write_status(&path, &bound);
-        for (changes, says) in edits.iter().filter(|(changes, _)| changes != elsewhere) {
-            let (result, spec) = edit(changes, Run::Dry);
-            expect_refusal(result, &spec, says);
-        }
-        // What it has is always taken; and what was not changed keeps nothing else from being
-        // written.
-        for changes in [json!({})].iter().chain(&same) {
-            edit(changes, Run::Dry)
-                .0
-                .unwrap_or_else(|refusal| panic!("{}", refusal.message));
-        }
-        let tagged = merged(elsewhere.clone(), json!({"tags": {"a": "b"}}));
-        edit(&tagged, Run::Real)
-            .0
-            .unwrap_or_else(|refusal| panic!("{}", refusal.message));
-        let annotated = json!({"metadata": {"annotations": {"a": "b"}, "finalizers": ["example.com/test"]}});
-        cluster
-            .merge(&path, &annotated)
-            .unwrap_or_else(|refusal| panic!("{}", refusal.message));
-        write_status(&path, &json!({"state": "available"}));
-        edit(&json!({}), Run::Real)
-            .0
-            .unwrap_or_else(|refusal| panic!("{}", refusal.message));
-        cluster
-            .merge(&path, &json!({"metadata": {"finalizers": null}}))
-            .expect("it may go");
-        // A null is what is not there.
-        for field in ["region", "account"] {
-            let mut null = named.clone();
-            null[field] = Value::Null;
-            let set = cluster.set_spec(&path, &null, Run::Dry);
-            set.unwrap_or_else(|refusal| panic!("{}", refusal.message));
+        Self {
+            cluster,
+            path: format!("{collection}/{name}"),
+            created: spec,
         }
     }
-    // Nothing is known but that there is an endpoint: what was given stays.
-    let path = format!("{collection}/fixed-0");
-    write_status(
-        &path,
-        &json!({"network": null, "account": null, "region": null, "vpc_endpoint_service_id": null}),
-    );
-    for (changes, _) in &edits {
-        let spec = merged(named.clone(), changes.clone());
-        expect_refusal(
-            cluster.set_spec(&path, &spec, Run::Dry),
-            &spec,
-            &["cannot change once status.vpc_endpoint_id is there"],
-        );
+
+    #[track_caller]
+    fn write_status(&self, status: &Value) {
+        let path = format!("{}/status", self.path);
+        let written = self.cluster.merge(&path, &json!({"status": status}));
+        written.unwrap_or_else(|refusal| panic!("{}", refusal.message));
+    }
+
+    #[track_caller]
+    fn is_accepted(&self, changes: &Value, run: Run) {
+        let spec = merged(self.created.clone(), changes.clone());
+        let edited = self.cluster.set_spec(&self.path, &spec, run);
+        edited.unwrap_or_else(|refusal| panic!("{}", refusal.message));
+    }
+
+    #[track_caller]
+    fn is_refused(&self, changes: &Value, says: &[&str]) {
+        let spec = merged(self.created.clone(), changes.clone());
+        expect_refusal(self.cluster.set_spec(&self.path, &spec, Run::Dry), &spec, says);
     }
 }
 
 #[test]
-fn an_account_that_cannot_be_right_is_refused() {
-    let cluster = &World::shared().cluster;
-    let account = |changes: Value| {
-        let spec = merged(json!({"role_arn": "arn:aws:iam::111122223333:role/vpce"}), changes);
-        let name = id("account");
-        let account = json!({"apiVersion": "silvermullet.com/v1beta1", "kind": "AWSAccount", "metadata": {"name": name}, "spec": spec});
-        (cluster.create(ACCOUNTS, &account, Run::Dry), account)
-    };
+fn what_aws_fixes_can_be_edited_until_there_is_an_endpoint_and_is_bound_from_then_on() {
+    let (edits, same, bound) = (fixed_edits(), free_edits(), bound_status());
+    let named = spec(json!({"account": "payments"}));
+    // Before each edit the spec is as it was created; or it was edited to something else before
+    // there was an endpoint.
+    let before = [json!({})];
+    let before = before.iter().chain(edits.iter().map(|(changes, _)| changes));
+    for (number, elsewhere) in before.enumerate() {
+        let object = Edited::create(&format!("fixed-{number}"), named.clone());
+        for status in [json!({}), merged(bound.clone(), json!({"vpc_endpoint_id": null}))] {
+            object.write_status(&status);
+            for changes in edits.iter().map(|(changes, _)| changes).chain(&same) {
+                object.is_accepted(changes, Run::Dry);
+            }
+        }
+        object.is_accepted(elsewhere, Run::Real); // there is no endpoint yet
+        object.write_status(&bound);
+        for (changes, says) in edits.iter().filter(|(changes, _)| changes != elsewhere) {
+            object.is_refused(changes, says);
+        }
+        // What the endpoint has is always accepted, and what is not changed keeps nothing else
+        // from being written.
+        for changes in [json!({})].iter().chain(&same) {
+            object.is_accepted(changes, Run::Dry);
+        }
+        object.is_accepted(&merged(elsewhere.clone(), json!({"tags": {"a": "b"}})), Run::Real);
+        let annotated = json!({"metadata": {"annotations": {"a": "b"}, "finalizers": ["example.com/test"]}});
+        let written = object.cluster.merge(&object.path, &annotated);
+        written.unwrap_or_else(|refusal| panic!("{}", refusal.message));
+        object.write_status(&json!({"state": "available"}));
+        object.is_accepted(&json!({}), Run::Real);
+        let removed = json!({"metadata": {"finalizers": null}});
+        object.cluster.merge(&object.path, &removed).expect("it may go");
+        // An explicit null is the same as leaving a field out.
+        for field in ["region", "account"] {
+            let mut null = named.clone();
+            null[field] = Value::Null;
+            let set = object.cluster.set_spec(&object.path, &null, Run::Dry);
+            set.unwrap_or_else(|refusal| panic!("{}", refusal.message));
+        }
+    }
+}
+
+#[test]
+fn what_aws_fixes_is_bound_where_the_status_has_nothing_but_the_endpoints_id() {
+    let object = Edited::create("fixed-unknown", spec(json!({"account": "payments"})));
+    object.write_status(&json!({"vpc_endpoint_id": "vpce-1"}));
+    for (changes, _) in &fixed_edits() {
+        object.is_refused(changes, &["cannot change once status.vpc_endpoint_id is there"]);
+    }
+}
+
+/// Tries to create an AWSAccount with these changes of its spec; returns it, too.
+fn create_account(changes: Value) -> (Result<Value, Refusal>, Value) {
+    let spec = merged(json!({"role_arn": "arn:aws:iam::111122223333:role/vpce"}), changes);
+    let account = json!({
+        "apiVersion": "silvermullet.com/v1beta1", "kind": "AWSAccount", "metadata": {"name": id("account")}, "spec": spec,
+    });
+    (World::shared().cluster.create(ACCOUNTS, &account, Run::Dry), account)
+}
+
+/// Expects of each change that it is refused with these words.
+#[track_caller]
+fn accounts_are_refused<const N: usize>(cases: [(Value, [&str; 2]); N]) {
+    for (changes, says) in cases {
+        let (result, account) = create_account(changes);
+        expect_refusal(result, &account, &says);
+    }
+}
+
+#[test]
+fn an_account_may_have_all_that_iam_and_sts_allow() {
     for changes in [
         json!({"role_arn": "arn:aws-us-gov:iam::111122223333:role/a/b/c+d=e,f.g@h_i-j"}),
         json!({"external_id": "a:b/c-d=e,f@g.h+i_j", "session_duration_seconds": 900}),
         json!({"session_duration_seconds": 43200, "namespaces": ["a", "b"], "namespace_selector": {"matchLabels": {"team": "blue"}}}),
         json!({"default_region": "us-gov-west-1", "default_tags": {"team": "blue"}, "namespace_selector": {}}),
     ] {
-        account(changes)
-            .0
-            .unwrap_or_else(|refusal| panic!("{}", refusal.message));
+        let (result, _) = create_account(changes);
+        result.unwrap_or_else(|refusal| panic!("{}", refusal.message));
     }
+}
+
+#[test]
+fn an_account_with_an_invalid_role_is_refused() {
     let role = "must be the ARN of an IAM role such as arn:aws:iam::111122223333:role/vpce-operator";
-    for (changes, says) in [
+    accounts_are_refused([
         (json!({"role_arn": null}), ["spec.role_arn", "Required value"]),
         (json!({"role_arn": "vpce"}), ["spec.role_arn", role]),
         (
@@ -673,6 +713,12 @@ fn an_account_that_cannot_be_right_is_refused() {
             json!({"role_arn": "arn:aws:iam::111122223333:role/x\n"}),
             ["spec.role_arn", role],
         ),
+    ]);
+}
+
+#[test]
+fn an_account_with_an_invalid_session_is_refused() {
+    accounts_are_refused([
         (json!({"external_id": "x"}), ["spec.external_id", "at least 2 chars"]),
         (
             json!({"external_id": "with space"}),
@@ -694,6 +740,12 @@ fn an_account_that_cannot_be_right_is_refused() {
             json!({"session_duration_seconds": "1h"}),
             ["spec.session_duration_seconds", "must be of type integer"],
         ),
+    ]);
+}
+
+#[test]
+fn an_account_with_invalid_namespaces_guardrails_or_tags_is_refused() {
+    accounts_are_refused([
         (
             json!({"namespaces": ["Team Blue"]}),
             ["spec.namespaces[0]", "must be the name of a namespace"],
@@ -741,10 +793,7 @@ fn an_account_that_cannot_be_right_is_refused() {
             ["spec.default_tags", "which are reserved"],
         ),
         (json!({"suspend": true}), ["unknown field", "spec.suspend"]),
-    ] {
-        let (result, account) = account(changes);
-        expect_refusal(result, &account, &says);
-    }
+    ]);
 }
 
 #[test]

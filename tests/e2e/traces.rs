@@ -29,6 +29,73 @@ fn calls_of<'s>(tenant: &Tenant<'_>, spans: &'s [Span]) -> Vec<&'s Span> {
     spans.iter().filter(of_tenant).collect()
 }
 
+/// The spans of the reconciles of a tenant's objects.
+fn reconciles_of<'s>(tenant: &Tenant<'_>, spans: &'s [Span]) -> Vec<&'s Span> {
+    let of_tenant = |span: &&Span| span.name == "reconcile" && span.attribute("namespace") == tenant.namespace;
+    spans.iter().filter(of_tenant).collect()
+}
+
+#[track_caller]
+fn check_reconcile(span: &Span) {
+    assert_eq!(span.attribute("name"), "api");
+    assert_eq!(span.attribute("controller"), "vpcendpoint");
+    assert!(span.parent_span_id.is_empty(), "{span:?}");
+    for (name, value) in [
+        ("service.name", "vpce-operator"),
+        ("service.version", env!("CARGO_PKG_VERSION")),
+        ("k8s.pod.name", "vpce-operator-0"),
+        ("deployment.environment.name", "test"),
+    ] {
+        assert_eq!(span.resource.get(name).map(String::as_str), Some(value), "{name}");
+    }
+}
+
+/// The span of a call, by its request id, which no other span has.
+#[track_caller]
+fn span_of<'s>(call: &Call, spans: &[&'s Span]) -> &'s Span {
+    let of_call = |span: &&&Span| span.attribute("aws.request_id") == call.request_id;
+    let found: Vec<&&Span> = spans.iter().filter(of_call).collect();
+    assert_eq!(found.len(), 1, "{} {}", call.action, call.request_id);
+    found[0]
+}
+
+#[track_caller]
+fn check_call(call: &Call, span: &Span) {
+    let service = call.service.to_uppercase();
+    assert_eq!(span.name, format!("{service}/{}", call.action));
+    assert_eq!(span.kind, CLIENT);
+    for (name, value) in [
+        ("rpc.system", "aws-api"),
+        ("rpc.service", &service),
+        ("rpc.method", &call.action),
+        ("cloud.region", &call.region),
+    ] {
+        assert_eq!(span.attribute(name), value, "{name} of {span:?}");
+    }
+    if call.is_dry_run() {
+        assert!(!span.is_error, "{span:?}");
+    } else {
+        assert_eq!(span.is_error, !call.ok(), "{span:?}");
+        let code = if call.ok() { "" } else { &call.result };
+        assert_eq!(span.attribute("error.type"), code, "{span:?}");
+    }
+}
+
+/// A write to the API server is a span, too.
+#[track_caller]
+fn check_status_write(spans: &[Span], reconciles: &[&[u8]]) {
+    let status = spans
+        .iter()
+        .find(|span| span.name == "PATCH vpcendpoints/status" && reconciles.contains(&span.parent_span_id.as_slice()));
+    let status = status.expect("the write of a status");
+    assert_eq!(status.kind, CLIENT);
+    assert_eq!(status.attribute("http.response.status_code"), "200");
+    assert!(
+        status.attribute("url.path").ends_with("/vpcendpoints/api/status"),
+        "{status:?}"
+    );
+}
+
 #[test]
 fn a_reconcile_is_a_span_with_its_calls_in_it() {
     let collector = Collector::start().expect("a collector");
@@ -52,65 +119,26 @@ fn a_reconcile_is_a_span_with_its_calls_in_it() {
 
     // All is there once the process has ended: what was waiting was sent before.
     let spans = collector.spans();
-    let reconciles: Vec<&Span> = spans
-        .iter()
-        .filter(|span| span.name == "reconcile" && span.attribute("namespace") == tenant.namespace)
-        .collect();
+    let reconciles = reconciles_of(&tenant, &spans);
     assert!(!reconciles.is_empty());
-    for span in &reconciles {
-        assert_eq!(span.attribute("name"), "api");
-        assert_eq!(span.attribute("controller"), "vpcendpoint");
-        assert!(span.parent_span_id.is_empty(), "{span:?}");
-        for (name, value) in [
-            ("service.name", "vpce-operator"),
-            ("service.version", env!("CARGO_PKG_VERSION")),
-            ("k8s.pod.name", "vpce-operator-0"),
-            ("deployment.environment.name", "test"),
-        ] {
-            assert_eq!(span.resource.get(name).map(String::as_str), Some(value), "{name}");
-        }
-    }
+    reconciles.iter().for_each(|span| check_reconcile(span));
     let ids: Vec<&[u8]> = reconciles.iter().map(|span| span.span_id.as_slice()).collect();
 
-    // Each call that AWS has of the account is a span, by its request id, and no other is.
-    let mine = calls_of(&tenant, &spans);
-    let told = |call: &Call| {
-        let of_call = |span: &&&Span| span.attribute("aws.request_id") == call.request_id;
-        let found: Vec<&&Span> = mine.iter().filter(of_call).collect();
-        assert_eq!(found.len(), 1, "{} {}", call.action, call.request_id);
-        *found[0]
-    };
+    // Each call that AWS has of the account is a span.
+    let calls_spans = calls_of(&tenant, &spans);
     let calls = tenant.calls();
     for call in &calls {
-        let span = told(call);
-        let service = call.service.to_uppercase();
-        assert_eq!(span.name, format!("{service}/{}", call.action));
-        assert_eq!(span.kind, CLIENT);
-        for (name, value) in [
-            ("rpc.system", "aws-api"),
-            ("rpc.service", &service),
-            ("rpc.method", &call.action),
-            ("cloud.region", &call.region),
-        ] {
-            assert_eq!(span.attribute(name), value, "{name} of {span:?}");
-        }
-        if call.is_dry_run() {
-            assert!(!span.is_error, "{span:?}");
-        } else {
-            assert_eq!(span.is_error, !call.ok(), "{span:?}");
-            let code = if call.ok() { "" } else { &call.result };
-            assert_eq!(span.attribute("error.type"), code, "{span:?}");
-        }
+        check_call(call, span_of(call, &calls_spans));
     }
     let of = |action: &str| {
         let call = calls.iter().find(|call| call.action == action && call.ok());
-        told(call.unwrap_or_else(|| panic!("no {action} in {calls:?}")))
+        span_of(call.unwrap_or_else(|| panic!("no {action} in {calls:?}")), &calls_spans)
     };
     for action in ["CreateVpcEndpoint", "CreateSecurityGroup", "DeleteSecurityGroup"] {
         let parent = of(action).parent_span_id.as_slice();
         assert!(ids.contains(&parent), "{action} is in no reconcile");
     }
-    // Deletes leave together, and point to those who asked.
+    // Deletes leave together, and link to the reconciles that asked for them.
     let together = of("DeleteVpcEndpoints").parent_span_id.clone();
     let together = spans
         .iter()
@@ -121,18 +149,7 @@ fn a_reconcile_is_a_span_with_its_calls_in_it() {
         together.links.iter().any(|link| ids.contains(&link.as_slice())),
         "{together:?}"
     );
-
-    // What the API server is asked for.
-    let status = spans
-        .iter()
-        .find(|span| span.name == "PATCH vpcendpoints/status" && ids.contains(&span.parent_span_id.as_slice()));
-    let status = status.expect("the write of a status");
-    assert_eq!(status.kind, CLIENT);
-    assert_eq!(status.attribute("http.response.status_code"), "200");
-    assert!(
-        status.attribute("url.path").ends_with("/vpcendpoints/api/status"),
-        "{status:?}"
-    );
+    check_status_write(&spans, &ids);
 
     let text = collector.text();
     let secrets = world.aws.secrets();

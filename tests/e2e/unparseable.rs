@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::cluster::{self, Run};
+use crate::tenant::Tenant;
 use crate::world::{Setup, WITHIN, World, endpoint, text};
 
 const DEFINITION: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/vpcendpoints.silvermullet.com";
@@ -43,6 +44,62 @@ fn eventually(what: &str, holds: impl Fn() -> Result<(), String>) {
     }
 }
 
+/// Stores objects that do not parse and one that parses and is not valid, some created so and some
+/// edited to it, and returns the names of those that do not parse.
+fn store_invalid(tenant: &Tenant<'_>) -> Vec<&'static str> {
+    let world = tenant.world;
+    let created = [
+        ("type", tenant.spec(json!({"subnet_ids": 7}))),
+        ("nothing", json!({})),
+        ("enum", tenant.spec(json!({"security_group_type": "open"}))),
+        ("subnetless", tenant.spec(json!({"subnet_ids": null}))),
+    ];
+    let edited = [
+        ("bound", tenant.spec(json!({"subnet_ids": {"a": 1}}))),
+        (
+            "doomed",
+            tenant.spec(json!({"vpc_id": null, "security_group_type": null})),
+        ),
+    ];
+    without_schema(world, || {
+        let collection = cluster::endpoints(&tenant.namespace);
+        for (name, spec) in &created {
+            let object = endpoint(&tenant.namespace, name, spec);
+            match world.cluster.create(&collection, &object, Run::Real) {
+                Err(refusal) if refusal.code != 409 => return Err(refusal.message),
+                _ => {}
+            }
+        }
+        for (name, spec) in &edited {
+            set_spec(tenant, name, spec)?;
+        }
+        Ok(())
+    });
+    let names = created.iter().chain(&edited).map(|(name, _)| *name);
+    names.filter(|name| *name != "subnetless").collect()
+}
+
+fn set_spec(tenant: &Tenant<'_>, name: &str, spec: &Value) -> Result<(), String> {
+    let path = format!("{}/{name}", cluster::endpoints(&tenant.namespace));
+    let changed = tenant.world.cluster.set_spec(&path, spec, Run::Real);
+    changed.map(drop).map_err(|refusal| refusal.message)
+}
+
+/// A spec that parses and names no subnet is refused by the operator; it can be written, corrected
+/// and deleted.
+fn is_corrected_and_deleted(tenant: &Tenant<'_>, name: &str) {
+    let message = tenant.not_ready(name, "InvalidSpec");
+    assert!(
+        message.contains("subnet_ids must name at least one subnet"),
+        "{message}"
+    );
+    tenant.merge(name, json!({"metadata": {"annotations": {"still": "writable"}}}));
+    tenant.apply(name, tenant.spec(json!({})));
+    tenant.ready(name);
+    tenant.delete(name);
+    tenant.gone(name);
+}
+
 #[test]
 fn an_object_that_does_not_parse_harms_no_other_and_can_be_deleted() {
     let world = World::own(Setup::fast());
@@ -54,44 +111,8 @@ fn an_object_that_does_not_parse_harms_no_other_and_can_be_deleted() {
         tenant.ready(name);
     }
 
-    let collection = cluster::endpoints(&tenant.namespace);
-    let set = |name: &str, spec: &Value| {
-        let changed = world.cluster.set_spec(&format!("{collection}/{name}"), spec, Run::Real);
-        changed.map(|_| ()).map_err(|refusal| refusal.message)
-    };
-    let never_parsed = [
-        ("type", tenant.spec(json!({"subnet_ids": 7}))),
-        ("nothing", json!({})),
-        ("enum", tenant.spec(json!({"security_group_type": "open"}))),
-    ];
-    without_schema(&world, || {
-        for (name, spec) in &never_parsed {
-            match world
-                .cluster
-                .create(&collection, &endpoint(&tenant.namespace, name, spec), Run::Real)
-            {
-                Err(refusal) if refusal.code != 409 => return Err(refusal.message),
-                _ => {}
-            }
-        }
-        let without_subnets = endpoint(
-            &tenant.namespace,
-            "subnetless",
-            &tenant.spec(json!({"subnet_ids": null})),
-        );
-        match world.cluster.create(&collection, &without_subnets, Run::Real) {
-            Err(refusal) if refusal.code != 409 => return Err(refusal.message),
-            _ => {}
-        }
-        set("bound", &tenant.spec(json!({"subnet_ids": {"a": 1}})))?;
-        set(
-            "doomed",
-            &tenant.spec(json!({"vpc_id": null, "security_group_type": null})),
-        )
-    });
-    let unparseable = || never_parsed.iter().map(|(name, _)| *name).chain(["bound", "doomed"]);
-
-    for name in unparseable() {
+    let unparseable = store_invalid(&tenant);
+    for name in &unparseable {
         let message = tenant.not_ready(name, "InvalidSpec");
         assert!(
             message.contains("does not parse") && message.contains("delete the object"),
@@ -100,20 +121,7 @@ fn an_object_that_does_not_parse_harms_no_other_and_can_be_deleted() {
         let stalled = tenant.condition(name, "Stalled").expect("only an edit can help");
         assert!(stalled.status, "{name}");
     }
-    // This one parses, and nothing could be made of it that anybody can connect to.
-    let message = tenant.not_ready("subnetless", "InvalidSpec");
-    assert!(
-        message.contains("subnet_ids must name at least one subnet"),
-        "{message}"
-    );
-    tenant.merge(
-        "subnetless",
-        json!({"metadata": {"annotations": {"still": "writable"}}}),
-    );
-    tenant.apply("subnetless", tenant.spec(json!({})));
-    tenant.ready("subnetless");
-    tenant.delete("subnetless");
-    tenant.gone("subnetless");
+    is_corrected_and_deleted(&tenant, "subnetless");
 
     world.eventually("the metric counts them", || {
         let metrics = world.operator.metrics().ok()?;
@@ -130,7 +138,7 @@ fn an_object_that_does_not_parse_harms_no_other_and_can_be_deleted() {
         "nothing is taken away from what does not parse"
     );
 
-    // Those that are in order live on: one is edited, another is made.
+    // The valid objects go on: one is edited, another is created.
     tenant.apply("good", tenant.spec(json!({"tags": {"edited": "yes"}})));
     tenant.apply("new", tenant.spec(json!({})));
     tenant.ready("new");
@@ -142,15 +150,15 @@ fn an_object_that_does_not_parse_harms_no_other_and_can_be_deleted() {
             .any(|endpoint| endpoint.tags.contains_key("edited"))
     );
 
-    // Corrected, it goes on where it was.
-    set("bound", &tenant.spec(json!({}))).expect("a correction is accepted");
+    // Corrected, it keeps its endpoint.
+    set_spec(&tenant, "bound", &tenant.spec(json!({}))).expect("a correction is accepted");
     assert_eq!(tenant.ready("bound")["status"]["vpc_endpoint_id"], id);
     assert_eq!(tenant.condition("bound", "Stalled"), None);
 
-    for name in unparseable() {
+    for name in &unparseable {
         tenant.delete(name);
     }
-    for name in unparseable() {
+    for name in &unparseable {
         tenant.gone(name);
     }
     assert_eq!(

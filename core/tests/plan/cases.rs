@@ -60,9 +60,23 @@ fn what_is_made_carries_the_owner_tags_from_the_first() {
     assert_eq!(groups, [OWN_GROUP.into()].into());
 }
 
+/// Expects of each drift that it is corrected by these steps.
+#[track_caller]
+fn check(cases: &[Drift<'_>]) {
+    for (name, spoil, expected) in cases {
+        let (desired, observed) = spoiled(spoil);
+        let found = planned(&desired, &observed);
+        assert_eq!(words(&found), *expected, "{name}");
+        let at_rest = expected.is_empty() && observed.group != Lookup::Unconfirmed;
+        assert_eq!(found.endpoint.ok, at_rest, "{name}");
+        let reason = if at_rest { Reason::Available } else { Reason::Updating };
+        assert_eq!(found.endpoint.reason, reason, "{name}");
+    }
+}
+
 #[test]
-fn drift_of_every_kind_is_corrected_by_no_more_than_the_difference() {
-    let cases: &[Drift<'_>] = &[
+fn drift_of_rules_is_corrected_by_no_more_than_the_difference() {
+    check(&[
         (
             "a rule removed",
             |_, observed| group(observed).ingress.clear(),
@@ -96,6 +110,12 @@ fn drift_of_every_kind_is_corrected_by_no_more_than_the_difference() {
             |desired, _| asked_mut(desired).groups = own(tcp(&[(443, None)]), rules::open()),
             &["update descriptions of ingress rules of sg-own: tcp 443 10.0.0.0/8"],
         ),
+    ]);
+}
+
+#[test]
+fn drift_of_groups_and_subnets_is_corrected_by_no_more_than_the_difference() {
+    check(&[
         (
             "our group detached",
             |_, observed| attached_mut(endpoint(observed)).groups.clear(),
@@ -111,6 +131,22 @@ fn drift_of_every_kind_is_corrected_by_no_more_than_the_difference() {
             |desired, _| asked_mut(desired).subnets = ["subnet-b1".into(), "subnet-c1".into()].into(),
             &["change vpce-1: add subnet-c1, remove subnet-a1"],
         ),
+        (
+            "our group gone",
+            |_, observed| observed.group = Lookup::Deleted,
+            &["create security group vpce-blue-db-55ea9f5f"],
+        ),
+        (
+            "our group not seen, which proves nothing yet",
+            |_, observed| observed.group = Lookup::Unconfirmed,
+            &[],
+        ),
+    ]);
+}
+
+#[test]
+fn drift_of_tags_is_corrected_by_no_more_than_the_difference() {
+    check(&[
         (
             "tags lost from the endpoint",
             |_, observed| {
@@ -138,26 +174,7 @@ fn drift_of_every_kind_is_corrected_by_no_more_than_the_difference() {
                 "set tags of vpce-1: silvermullet.com/uid",
             ],
         ),
-        (
-            "our group gone",
-            |_, observed| observed.group = Lookup::Deleted,
-            &["create security group vpce-blue-db-55ea9f5f"],
-        ),
-        (
-            "our group not seen, which proves nothing yet",
-            |_, observed| observed.group = Lookup::Unconfirmed,
-            &[],
-        ),
-    ];
-    for (name, spoil, expected) in cases {
-        let (desired, observed) = spoiled(spoil);
-        let found = planned(&desired, &observed);
-        assert_eq!(words(&found), *expected, "{name}");
-        let at_rest = expected.is_empty() && observed.group != Lookup::Unconfirmed;
-        assert_eq!(found.endpoint.ok, at_rest, "{name}");
-        let reason = if at_rest { Reason::Available } else { Reason::Updating };
-        assert_eq!(found.endpoint.reason, reason, "{name}");
-    }
+    ]);
 }
 
 #[test]

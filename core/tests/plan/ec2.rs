@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vpce_core::attachment::{Attachment, AttachmentChange, ObservedAttachment};
-use vpce_core::ids::{EndpointId, GroupId, SubnetId};
+use vpce_core::attachment::{Attachment, AttachmentChange, Interface, InterfaceChange, ObservedAttachment};
+use vpce_core::ids::{EndpointId, GroupId, SubnetId, VpcId};
 use vpce_core::observed::{Lookup, Observed, ObservedEndpoint, ObservedGroup, ObservedService, State};
 use vpce_core::plan::{Outcome, ResourceId, Step};
 use vpce_core::rules::{self, Direction, Peer, Rule, RuleSet};
 use vpce_core::tags::{Claim, Owner};
+use vpce_core::target::Target;
 
 use crate::observations::{attached, attached_mut, dns_name, rules_of};
 
@@ -137,49 +138,9 @@ impl World {
                 description,
                 vpc,
                 tags,
-            } => {
-                let taken = self.groups.values().any(|fact| fact.name == *name && fact.vpc == *vpc);
-                assert!(!taken, "InvalidGroup.Duplicate");
-                self.made += 1;
-                let id = GroupId::from(format!("sg-made-{}", self.made));
-                let fact = ObservedGroup {
-                    id: id.clone(),
-                    name: name.clone(),
-                    description: description.clone(),
-                    vpc: vpc.clone(),
-                    tags: tags.clone(),
-                    ingress: RuleSet::new(),
-                    egress: rules::open(),
-                    ipv6_egress_unknown: true,
-                };
-                self.groups.insert(id, fact);
-            }
-            Step::Authorize(id, direction, rules) => {
-                let quota = self.rule_quota;
-                let fact = self.group(id);
-                if !settles_ipv6(fact, *direction, rules) {
-                    let there = rules_of(fact, *direction);
-                    assert!(
-                        !rules.keys().any(|rule| there.contains_key(rule)),
-                        "InvalidPermission.Duplicate"
-                    );
-                    if quota.is_some_and(|quota| exceeds(quota, there.keys().chain(rules.keys()))) {
-                        return Err(Refusal::RuleQuota);
-                    }
-                }
-                fact.set_rules(*direction, rules);
-            }
-            Step::Revoke(id, direction, rules) => {
-                let fact = self.group(id);
-                if !settles_ipv6(fact, *direction, rules) {
-                    let there = rules_of(fact, *direction);
-                    assert!(
-                        rules.keys().all(|rule| there.contains_key(rule)),
-                        "InvalidPermission.NotFound"
-                    );
-                }
-                fact.remove_rules(*direction, rules);
-            }
+            } => self.create_group(name, description, vpc, tags),
+            Step::Authorize(id, direction, rules) => self.authorize(id, *direction, rules)?,
+            Step::Revoke(id, direction, rules) => self.revoke(id, *direction, rules),
             Step::UpdateRuleDescriptions(id, direction, rules) => {
                 let there = rules_of(self.group(id), *direction);
                 for (rule, text) in rules {
@@ -191,58 +152,11 @@ impl World {
                 target,
                 attachment: Attachment::Interface(asked),
                 tags,
-            } => {
-                assert!(one_a_zone(&asked.subnets), "DuplicateSubnetsInSameZone");
-                for id in &asked.groups {
-                    assert_eq!(self.group(id).vpc, *vpc, "InvalidParameter");
-                }
-                assert!(!asked.private_dns, "a name leads to what does not answer yet");
-                self.made += 1;
-                let id = EndpointId::from(format!("vpce-made{}", self.made));
-                let fact = ObservedEndpoint {
-                    id: id.clone(),
-                    requester_managed: false,
-                    created: None,
-                    state: State::Pending,
-                    vpc: vpc.clone(),
-                    target: Some(target.clone()),
-                    attachment: ObservedAttachment::Interface(asked.clone()),
-                    tags: tags.clone(),
-                    dns_names: Vec::new(),
-                    interfaces: Vec::new(),
-                    last_error: None,
-                };
-                self.endpoints.insert(id, fact);
-            }
+            } => self.create_endpoint(vpc, target, asked, tags),
             Step::ModifyEndpoint {
                 id,
                 change: AttachmentChange::Interface(change),
-            } => {
-                for id in &change.add_groups {
-                    self.group(id);
-                }
-                let fact = self.endpoint(id);
-                assert_eq!(fact.state, State::Available, "IncorrectState");
-                let there = attached_mut(fact);
-                // EC2 looks at the zones before it removes.
-                if !one_a_zone(&there.subnets.union(&change.add_subnets).cloned().collect()) {
-                    return Err(Refusal::SameZone);
-                }
-                assert!(
-                    change.remove_subnets.is_subset(&there.subnets),
-                    "InvalidSubnetId.NotFound"
-                );
-                assert!(change.remove_groups.is_subset(&there.groups), "InvalidGroup.NotFound");
-                there.subnets = there.subnets.union(&change.add_subnets).cloned().collect();
-                there.subnets.retain(|id| !change.remove_subnets.contains(id));
-                there.groups = there.groups.union(&change.add_groups).cloned().collect();
-                there.groups.retain(|id| !change.remove_groups.contains(id));
-                there.private_dns = change.private_dns.unwrap_or(there.private_dns);
-                if !change.add_subnets.is_empty() || !change.remove_subnets.is_empty() {
-                    fact.state = State::Pending;
-                }
-                self.lingering.extend(change.remove_groups.iter().cloned());
-            }
+            } => self.modify_endpoint(id, change)?,
             Step::Tag(id, tags) => {
                 let there = self.tags(id);
                 there.extend(tags.clone());
@@ -250,14 +164,7 @@ impl World {
             }
             Step::Untag(id, keys) => self.tags(id).retain(|key, _| !keys.contains(key)),
             Step::DeleteEndpoint(id) => self.endpoint(id).state = State::Deleting,
-            Step::DeleteGroup(id) => {
-                self.group(id);
-                let mut attached = self.endpoints.values().flat_map(|fact| &attached(fact).groups);
-                if attached.any(|group| group == id) || self.lingering.contains(id) {
-                    return Err(Refusal::InUse);
-                }
-                self.groups.remove(id);
-            }
+            Step::DeleteGroup(id) => self.delete_group(id)?,
             Step::PublishService {
                 name,
                 external_name,
@@ -266,7 +173,7 @@ impl World {
                 exists,
             } => {
                 assert_eq!(self.services.contains_key(name), *exists, "AlreadyExists, or NotFound");
-                let fact = ObservedService {
+                let service = ObservedService {
                     name: name.clone(),
                     ours: true,
                     unowned: false,
@@ -276,12 +183,122 @@ impl World {
                     metadata: metadata.clone(),
                     written_as: None,
                 };
-                self.services.insert(name.clone(), fact);
+                self.services.insert(name.clone(), service);
             }
             Step::DeleteService(name) => {
                 self.services.remove(name).expect("NotFound");
             }
         }
+        Ok(())
+    }
+
+    fn create_group(&mut self, name: &str, description: &str, vpc: &VpcId, tags: &BTreeMap<String, String>) {
+        let mut groups = self.groups.values();
+        let taken = groups.any(|group| group.name == name && group.vpc == *vpc);
+        assert!(!taken, "InvalidGroup.Duplicate");
+        self.made += 1;
+        let id = GroupId::from(format!("sg-made-{}", self.made));
+        let group = ObservedGroup {
+            id: id.clone(),
+            name: name.to_owned(),
+            description: description.to_owned(),
+            vpc: vpc.clone(),
+            tags: tags.clone(),
+            ingress: RuleSet::new(),
+            egress: rules::open(),
+            ipv6_egress_unknown: true,
+        };
+        self.groups.insert(id, group);
+    }
+
+    fn authorize(&mut self, id: &GroupId, direction: Direction, rules: &RuleSet) -> Result<(), Refusal> {
+        let quota = self.rule_quota;
+        let group = self.group(id);
+        if !settles_ipv6(group, direction, rules) {
+            let there = rules_of(group, direction);
+            assert!(
+                !rules.keys().any(|rule| there.contains_key(rule)),
+                "InvalidPermission.Duplicate"
+            );
+            if quota.is_some_and(|quota| exceeds(quota, there.keys().chain(rules.keys()))) {
+                return Err(Refusal::RuleQuota);
+            }
+        }
+        group.set_rules(direction, rules);
+        Ok(())
+    }
+
+    fn revoke(&mut self, id: &GroupId, direction: Direction, rules: &RuleSet) {
+        let group = self.group(id);
+        if !settles_ipv6(group, direction, rules) {
+            let there = rules_of(group, direction);
+            assert!(
+                rules.keys().all(|rule| there.contains_key(rule)),
+                "InvalidPermission.NotFound"
+            );
+        }
+        group.remove_rules(direction, rules);
+    }
+
+    fn create_endpoint(&mut self, vpc: &VpcId, target: &Target, asked: &Interface, tags: &BTreeMap<String, String>) {
+        assert!(one_a_zone(&asked.subnets), "DuplicateSubnetsInSameZone");
+        for id in &asked.groups {
+            assert_eq!(self.group(id).vpc, *vpc, "InvalidParameter");
+        }
+        assert!(!asked.private_dns, "a name leads to what does not answer yet");
+        self.made += 1;
+        let id = EndpointId::from(format!("vpce-made{}", self.made));
+        let endpoint = ObservedEndpoint {
+            id: id.clone(),
+            requester_managed: false,
+            created: None,
+            state: State::Pending,
+            vpc: vpc.clone(),
+            target: Some(target.clone()),
+            attachment: ObservedAttachment::Interface(asked.clone()),
+            tags: tags.clone(),
+            dns_names: Vec::new(),
+            interfaces: Vec::new(),
+            last_error: None,
+        };
+        self.endpoints.insert(id, endpoint);
+    }
+
+    fn modify_endpoint(&mut self, id: &EndpointId, change: &InterfaceChange) -> Result<(), Refusal> {
+        for id in &change.add_groups {
+            self.group(id);
+        }
+        let endpoint = self.endpoint(id);
+        assert_eq!(endpoint.state, State::Available, "IncorrectState");
+        let there = attached_mut(endpoint);
+        // EC2 checks the zones before it removes.
+        if !one_a_zone(&there.subnets.union(&change.add_subnets).cloned().collect()) {
+            return Err(Refusal::SameZone);
+        }
+        assert!(
+            change.remove_subnets.is_subset(&there.subnets),
+            "InvalidSubnetId.NotFound"
+        );
+        assert!(change.remove_groups.is_subset(&there.groups), "InvalidGroup.NotFound");
+        there.subnets = there.subnets.union(&change.add_subnets).cloned().collect();
+        there.subnets.retain(|id| !change.remove_subnets.contains(id));
+        there.groups = there.groups.union(&change.add_groups).cloned().collect();
+        there.groups.retain(|id| !change.remove_groups.contains(id));
+        there.private_dns = change.private_dns.unwrap_or(there.private_dns);
+        if !change.add_subnets.is_empty() || !change.remove_subnets.is_empty() {
+            endpoint.state = State::Pending;
+        }
+        self.lingering.extend(change.remove_groups.iter().cloned());
+        Ok(())
+    }
+
+    fn delete_group(&mut self, id: &GroupId) -> Result<(), Refusal> {
+        self.group(id);
+        let mut attached = self.endpoints.values().flat_map(|endpoint| &attached(endpoint).groups);
+        if attached.any(|group| group == id) || self.lingering.contains(id) {
+            return Err(Refusal::InUse);
+        }
+        self.groups.remove(id);
         Ok(())
     }
 

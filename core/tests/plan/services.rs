@@ -10,11 +10,26 @@ use vpce_core::plan::Step;
 
 use crate::observations::*;
 
+/// Expects of each drift the steps, and the reason of `ServicePublished`.
+#[track_caller]
+fn check(cases: &[(Drift<'_>, Reason)]) {
+    for ((name, spoil, expected), reason) in cases {
+        let (desired, observed) = spoiled(spoil);
+        let found = planned(&desired, &observed);
+        assert_eq!(words(&found), *expected, "{name}");
+        assert_eq!(found.service.reason, *reason, "{name}");
+        let good = matches!(reason, Reason::Published | Reason::NotRequested);
+        assert_eq!(found.service.ok, good, "{name}");
+        // A problem of the Service is none of the endpoint's.
+        assert_eq!(found.endpoint.ok, !name.contains("pending"), "{name}");
+    }
+}
+
 #[test]
-fn the_service_follows_what_is_desired_and_strangers_keep_theirs() {
+fn the_service_follows_what_is_desired() {
     let publish = format!("publish Service db for {}", dns_name(&ENDPOINT.into()));
     let publish = [publish.as_str()];
-    let cases: &[(Drift<'_>, Reason)] = &[
+    check(&[
         (
             ("a Service deleted", |_, observed| observed.services.clear(), &publish),
             Reason::Updating,
@@ -71,6 +86,12 @@ fn the_service_follows_what_is_desired_and_strangers_keep_theirs() {
             ),
             Reason::Updating,
         ),
+    ]);
+}
+
+#[test]
+fn services_of_other_owners_stay_as_they_are() {
+    check(&[
         (
             (
                 "a stranger's Service of that name",
@@ -95,6 +116,12 @@ fn the_service_follows_what_is_desired_and_strangers_keep_theirs() {
             ),
             Reason::Published,
         ),
+    ]);
+}
+
+#[test]
+fn the_service_waits_for_a_name_of_an_available_endpoint() {
+    check(&[
         (
             (
                 "a pending endpoint without a Service",
@@ -128,17 +155,7 @@ fn the_service_follows_what_is_desired_and_strangers_keep_theirs() {
             ),
             Reason::NoUsableDNSName,
         ),
-    ];
-    for ((name, spoil, expected), reason) in cases {
-        let (desired, observed) = spoiled(spoil);
-        let found = planned(&desired, &observed);
-        assert_eq!(words(&found), *expected, "{name}");
-        assert_eq!(found.service.reason, *reason, "{name}");
-        let good = matches!(reason, Reason::Published | Reason::NotRequested);
-        assert_eq!(found.service.ok, good, "{name}");
-        // The Service is not the endpoint's trouble.
-        assert_eq!(found.endpoint.ok, !name.contains("pending"), "{name}");
-    }
+    ]);
 }
 
 #[test]

@@ -285,10 +285,17 @@ fn a_missing_external_id_is_said_beside_the_policy() {
     assert_eq!(notes, "");
 }
 
+#[track_caller]
+fn are_refused(cases: &[(&str, &str)]) {
+    for (line, expected) in cases {
+        let error = refused(line, MANIFEST);
+        assert!(error.contains(expected), "{line}\n{error}");
+    }
+}
+
 #[test]
-fn every_bad_flag_gets_a_clear_error() {
-    let account = "--account-id 111122223333";
-    for (line, expected) in [
+fn every_bad_flag_of_base_gets_a_clear_error() {
+    are_refused(&[
         ("", "subcommand"),
         ("base", "--role-arn"),
         ("base --only permissions", "--role-arn"),
@@ -339,6 +346,13 @@ fn every_bad_flag_gets_a_clear_error() {
             "base --role-arn arn:aws:iam::*:role/x --account-id 999999999999 --oidc-provider x",
             "OIDC provider \"x\" is not",
         ),
+    ]);
+}
+
+#[test]
+fn every_bad_flag_of_tenant_gets_a_clear_error() {
+    let account = "--account-id 111122223333";
+    are_refused(&[
         ("tenant", "--account-id or --role-arn"),
         ("tenant --account-id 1", "12 digits"),
         (
@@ -399,10 +413,7 @@ fn every_bad_flag_gets_a_clear_error() {
             &format!("{TENANT} --from not-there.yaml"),
             "cannot read not-there.yaml: ",
         ),
-    ] {
-        let error = refused(line, MANIFEST);
-        assert!(error.contains(expected), "{line}\n{error}");
-    }
+    ]);
 }
 
 #[test]

@@ -8,13 +8,13 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, RETRY_AFTER, TRANSFER_ENCODING};
 use hyper::{Request, Response, StatusCode};
-use kube::client::Client;
+use kube::client::{self, Client};
 use tokio::sync::mpsc;
 
 use super::Shared;
 use super::fault::{FaultKind, refusal};
 use super::request::{Asked, Seen};
-use super::watches::Piece;
+use super::watches::{Piece, Watching};
 use crate::server::{Hangup, Server, accept, answer_all};
 
 /// Listens for clients of the API server.
@@ -67,7 +67,7 @@ async fn answer(client: Client, shared: Shared, request: Request<Incoming>) -> R
     };
     strip(&mut head.headers);
     let forwarded = client.send(Request::from_parts(head, body.into())).await;
-    let (mut head, mut body) = match forwarded {
+    let (mut head, body) = match forwarded {
         Ok(answer) => answer.into_parts(),
         Err(_) => {
             note(None);
@@ -77,20 +77,7 @@ async fn answer(client: Client, shared: Shared, request: Request<Incoming>) -> R
     strip(&mut head.headers);
     if let Some(watching) = watching.filter(|_| head.status.is_success()) {
         note(Some(head.status));
-        let (events, received) = mpsc::channel::<Piece>(1);
-        let (to, reply) = mpsc::channel::<Piece>(1);
-        tokio::spawn(async move {
-            while let Some(frame) = body.frame().await {
-                let piece = frame
-                    .map_err(|_| Hangup)
-                    .map(|frame| frame.into_data().unwrap_or_default());
-                if events.send(piece).await.is_err() {
-                    return;
-                }
-            }
-        });
-        tokio::spawn(watching.pass_on(received, to));
-        return Ok(Response::from_parts(head, Reply::Stream(reply)));
+        return Ok(Response::from_parts(head, stream(watching, body)));
     }
     let Ok(body) = body.collect().await else {
         note(None);
@@ -111,6 +98,24 @@ async fn answer(client: Client, shared: Shared, request: Request<Incoming>) -> R
         state.lists.insert(asked.resource.clone(), body.clone());
     }
     Ok(Response::from_parts(head, Reply::Whole(Some(body))))
+}
+
+/// Passes the events of a watch on as they come.
+fn stream(watching: Watching, mut body: client::Body) -> Reply {
+    let (events, received) = mpsc::channel::<Piece>(1);
+    let (to, reply) = mpsc::channel::<Piece>(1);
+    tokio::spawn(async move {
+        while let Some(frame) = body.frame().await {
+            let piece = frame
+                .map_err(|_| Hangup)
+                .map(|frame| frame.into_data().unwrap_or_default());
+            if events.send(piece).await.is_err() {
+                return;
+            }
+        }
+    });
+    tokio::spawn(watching.pass_on(received, to));
+    Reply::Stream(reply)
 }
 
 /// Takes away what is said of one connection and not of the request or its answer.

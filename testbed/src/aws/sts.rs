@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::clock::{Clock, Seconds};
-use super::ec2::tags;
+use super::ec2::tags::{self, Tags};
 use super::error::ApiError;
 use super::iam::{Attempt, may_assume};
-use super::identity::{Identities, Principal, account_of};
+use super::identity::{Identities, Principal, RoleSpec, account_of};
 use super::partition;
 use super::query::Form;
 use super::xml::Xml;
@@ -51,32 +51,101 @@ fn get_caller_identity(form: &mut Form, context: &Context<'_>) -> Result<Xml, Ap
     Ok(xml)
 }
 
-fn assume_role(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
-    let arn = form.require("RoleArn")?;
-    let session = form.require("RoleSessionName")?;
-    let external_id = form.take("ExternalId");
-    let source_identity = form.take("SourceIdentity");
-    let seconds = form.number("DurationSeconds")?;
-    let session_tags = tags::take_all(form, "Tags.member")?;
-    let transitive = form.list("TransitiveTagKeys.member");
-    form.finish()?;
+/// The parameters of an AssumeRole.
+struct AssumeRole {
+    arn: String,
+    /// The role's account, by its ARN.
+    account: String,
+    session: String,
+    external_id: Option<String>,
+    source_identity: Option<String>,
+    seconds: i64,
+    tags: Tags,
+    transitive: Vec<String>,
+}
 
-    check_text("roleSessionName", &session, 2, 64)?;
-    if let Some(external_id) = &external_id {
-        check_text("externalId", external_id, 2, 1224)?;
+impl AssumeRole {
+    /// Reads them, and checks of each what STS checks whoever calls.
+    fn take(form: &mut Form) -> Result<Self, ApiError> {
+        let arn = form.require("RoleArn")?;
+        let session = form.require("RoleSessionName")?;
+        let external_id = form.take("ExternalId");
+        let source_identity = form.take("SourceIdentity");
+        let seconds = form.number("DurationSeconds")?.unwrap_or(3600);
+        let tags = tags::take_all(form, "Tags.member")?;
+        let transitive = form.list("TransitiveTagKeys.member");
+        form.finish()?;
+
+        check_text("roleSessionName", &session, 2, 64)?;
+        if let Some(external_id) = &external_id {
+            check_text("externalId", external_id, 2, 1224)?;
+        }
+        if let Some(source_identity) = &source_identity {
+            check_text("sourceIdentity", source_identity, 2, 64)?;
+        }
+        if let Some(key) = transitive.iter().find(|key| !tags.contains_key(*key)) {
+            return Err(validation(format!(
+                "The transitive tag key {key} is not one of the session tags"
+            )));
+        }
+        let account = account_of(&arn)
+            .filter(|_| arn.starts_with("arn:") && arn.contains(":role/"))
+            .ok_or_else(|| validation(format!("{arn} is invalid")))?
+            .to_owned();
+        if !(MIN_SECONDS..=MAX_SECONDS).contains(&seconds) {
+            return Err(validation(format!(
+                "1 validation error detected: Value '{seconds}' at 'durationSeconds' failed to satisfy constraint: \
+                 Member must have value between {MIN_SECONDS} and {MAX_SECONDS}"
+            )));
+        }
+        Ok(Self {
+            arn,
+            account,
+            session,
+            external_id,
+            source_identity,
+            seconds,
+            tags,
+            transitive,
+        })
     }
-    if let Some(source_identity) = &source_identity {
-        check_text("sourceIdentity", source_identity, 2, 64)?;
+
+    /// The tags of the session, those included that it inherits from the caller's, and the keys of
+    /// those that sessions inherit from it.
+    fn session_tags(&self, caller: &Principal) -> Result<(Tags, BTreeSet<String>), ApiError> {
+        let mut tags = caller.inherited();
+        if let Some(key) = tags.keys().find(|key| self.tags.contains_key(*key)) {
+            return Err(ApiError::invalid_value(format!(
+                "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key \
+                 from the calling session: {key}"
+            )));
+        }
+        let transitive = tags.keys().chain(&self.transitive).cloned().collect();
+        tags.extend(self.tags.clone());
+        Ok((tags, transitive))
     }
-    if let Some(key) = transitive.iter().find(|k| !session_tags.contains_key(*k)) {
-        return Err(validation(format!(
-            "The transitive tag key {key} is not one of the session tags"
-        )));
+
+    /// Checks the session's duration against what the role and role chaining allow.
+    fn check_duration(&self, caller: &Principal, role: &RoleSpec) -> Result<(), ApiError> {
+        if caller.session && self.seconds > MAX_CHAINED_SECONDS {
+            return Err(validation(
+                "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.",
+            ));
+        }
+        if self.seconds.unsigned_abs() > role.max_session_seconds {
+            return Err(validation(
+                "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
+            ));
+        }
+        Ok(())
     }
-    let account = account_of(&arn)
-        .filter(|_| arn.starts_with("arn:") && arn.contains(":role/"))
-        .ok_or_else(|| validation(format!("{arn} is invalid")))?
-        .to_owned();
+}
+
+fn assume_role(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
+    let request = AssumeRole::take(form)?;
+    let AssumeRole {
+        arn, account, session, ..
+    } = &request;
     if context.disabled.contains(&(account.clone(), context.region.to_owned())) {
         let message = format!(
             "STS is not activated in this region for account:{account}. Your account administrator can activate STS in \
@@ -84,40 +153,25 @@ fn assume_role(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiErr
         );
         return Err(ApiError::new("RegionDisabledException", message).with_status(403));
     }
-    let seconds = seconds.unwrap_or(3600);
-    if !(MIN_SECONDS..=MAX_SECONDS).contains(&seconds) {
-        return Err(validation(format!(
-            "1 validation error detected: Value '{seconds}' at 'durationSeconds' failed to satisfy constraint: \
-             Member must have value between {MIN_SECONDS} and {MAX_SECONDS}"
-        )));
-    }
-
     let caller = context.caller;
     // STS knows no roles of other partitions, whatever their account.
-    if partition::of_arn(&arn) != partition::of_arn(&caller.arn) {
+    let partition = partition::of_arn(arn);
+    if partition != partition::of_arn(&caller.arn) {
         return Err(validation("Request ARN is invalid"));
     }
-    let mut tags = caller.inherited();
-    if let Some(key) = tags.keys().find(|key| session_tags.contains_key(*key)) {
-        return Err(ApiError::invalid_value(format!(
-            "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from \
-             the calling session: {key}"
-        )));
-    }
-    let transitive: BTreeSet<String> = transitive.into_iter().chain(tags.keys().cloned()).collect();
-    tags.extend(session_tags);
+    let (tags, transitive) = request.session_tags(caller)?;
     let attempt = Attempt {
         caller,
         region: context.region,
-        role_arn: &arn,
-        session_name: &session,
-        external_id: external_id.as_deref(),
-        source_identity: source_identity.as_deref(),
+        role_arn: arn,
+        session_name: session,
+        external_id: request.external_id.as_deref(),
+        source_identity: request.source_identity.as_deref(),
         tags: &tags,
         transitive: &transitive,
     };
-    // A role that is not there and one that does not trust the caller read the same from outside.
-    let role = context.identities.role(&arn).ok_or("sts:AssumeRole");
+    // A role that does not exist and one that does not trust the caller get the same answer.
+    let role = context.identities.role(arn).ok_or("sts:AssumeRole");
     let role = role
         .and_then(|role| may_assume(context.identities, role, &attempt).map(|()| role))
         .map_err(|action| {
@@ -130,31 +184,20 @@ fn assume_role(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiErr
             )
             .with_status(403)
         })?;
-    if caller.session && seconds > MAX_CHAINED_SECONDS {
-        return Err(validation(
-            "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.",
-        ));
-    }
-    if seconds.unsigned_abs() > role.spec.max_session_seconds {
-        return Err(validation(
-            "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
-        ));
-    }
+    request.check_duration(caller, &role.spec)?;
 
     let name = arn.rsplit('/').next().unwrap_or_default();
-    let partition = partition::of_arn(&arn);
-    let source_identity = source_identity.or_else(|| caller.source_identity.clone());
     let principal = Principal {
         arn: format!("arn:{partition}:sts::{account}:assumed-role/{name}/{session}"),
         user_id: format!("{}:{session}", role.id),
-        account,
+        account: account.clone(),
         role: arn.clone(),
         session: true,
         tags,
         transitive,
-        source_identity,
+        source_identity: request.source_identity.or_else(|| caller.source_identity.clone()),
     };
-    let expires = context.now + Seconds::from(u32::try_from(seconds).unwrap_or(u32::MAX));
+    let expires = context.now + Seconds::from(u32::try_from(request.seconds).unwrap_or(u32::MAX));
     let mut xml = Xml::new();
     xml.element("AssumedRoleUser", |xml| {
         xml.text("AssumedRoleId", &principal.user_id);

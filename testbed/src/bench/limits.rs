@@ -55,8 +55,30 @@ pub(super) fn run(binary: &Path) -> Result<Report> {
     plane
         .kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "awsaccounts", "--all"])?
         .success()?;
-    let begun_with = operator.rss_bytes()?;
+    let resident_before = operator.rss_bytes()?;
+    let creation = create(&bed, clock)?;
+    let resident = operator.rss_bytes()?;
+    let deletion = delete(&bed)?;
 
+    let mut report = Report::default();
+    creation.report(&mut report);
+    deletion.report(&mut report);
+    report.told("resident memory before", resident_before as f64 / MEBIBYTE, "MiB");
+    let resident = resident as f64 / MEBIBYTE;
+    if is_release() {
+        report.most("resident memory with all Ready", resident, 40.0, "MiB");
+    } else {
+        report.told("resident memory with all Ready, debug build", resident, "MiB");
+    }
+    operator.terminate()?;
+    Ok(report)
+}
+
+/// Applies all endpoints, and waits until they are Ready.
+fn create(bed: &Bed, clock: Clock) -> Result<Creation> {
+    let Bed {
+        operator, aws, plane, ..
+    } = bed;
     println!(
         "applying {ENDPOINTS} endpoints, {} in each of {} namespaces",
         ENDPOINTS / NAMESPACES.len(),
@@ -66,11 +88,14 @@ pub(super) fn run(binary: &Path) -> Result<Report> {
     plane.apply(&manifest(&endpoints()))?.success()?;
     let applied = aws.now() - begin;
     bed.wait("every endpoint is Ready", DONE_WITHIN, PAUSE, || {
-        Ok(stories(operator, clock).len() >= ENDPOINTS)
+        Ok(ready_times(operator, clock).len() >= ENDPOINTS)
     })?;
-    let creation = Creation::of(&aws.calls(), &stories(operator, clock), begin)?;
-    let resident = operator.rss_bytes()?;
+    Creation::of(&aws.calls(), &ready_times(operator, clock), begin, applied)
+}
 
+/// Deletes all endpoints, and waits until their objects are gone.
+fn delete(bed: &Bed) -> Result<Deletion> {
+    let Bed { aws, plane, .. } = bed;
     println!("deleting them all");
     aws.clear_calls();
     let begin = aws.now();
@@ -90,63 +115,11 @@ pub(super) fn run(binary: &Path) -> Result<Report> {
         let left = plane.json(&["get", "vpcendpoints", "--all-namespaces"])?;
         Ok(left["items"].as_array().is_some_and(Vec::is_empty))
     })?;
-    let deleted_after = aws.now() - begin;
-    let calls = aws.calls();
-    let left = aws.endpoints(ACCOUNTS[0], REGION).len() + aws.security_groups(ACCOUNTS[0], REGION).len();
-
-    let mut report = Report::default();
-    report.told("applied within", applied, "s");
-    report.told("created: describes", creation.describes as f64, "calls");
-    report.most(
-        "created: refused for their rate",
-        creation.throttled as f64,
-        0.0,
-        "calls",
-    );
-    report.most(
-        "created: mutating EC2 calls",
-        creation.writes as f64,
-        3.0 * ENDPOINTS as f64,
-        "calls",
-    );
-    report.most(
-        "created: last CreateVpcEndpoint accepted after",
-        creation.last_create,
-        336.0,
-        "s",
-    );
-    report.told("created: all Ready after", creation.all_ready, "s");
-    report.told("created: Ready after available, mean", creation.mean_delay, "s");
-    report.most(
-        "created: Ready after available, most",
-        creation.longest_delay,
-        POLL_SECONDS + READY_SLACK_SECONDS,
-        "s",
-    );
-    report.most(
-        "deleted: refused for their rate",
-        throttled(&calls) as f64,
-        0.0,
-        "calls",
-    );
-    report.most(
-        "deleted: DeleteVpcEndpoints",
-        count(&calls, "DeleteVpcEndpoints") as f64,
-        10.0,
-        "calls",
-    );
-    report.told("deleted: describes", describes(&calls) as f64, "calls");
-    report.told("deleted: all gone after", deleted_after, "s");
-    report.most("deleted: endpoints and groups left in AWS", left as f64, 0.0, "");
-    report.told("resident memory before", begun_with as f64 / MEBIBYTE, "MiB");
-    let resident = resident as f64 / MEBIBYTE;
-    if is_release() {
-        report.most("resident memory with all Ready", resident, 40.0, "MiB");
-    } else {
-        report.told("resident memory with all Ready, debug build", resident, "MiB");
-    }
-    operator.terminate()?;
-    Ok(report)
+    Ok(Deletion {
+        all_gone: aws.now() - begin,
+        calls: aws.calls(),
+        left: aws.endpoints(ACCOUNTS[0], REGION).len() + aws.security_groups(ACCOUNTS[0], REGION).len(),
+    })
 }
 
 fn seed(aws: &Simulator) -> Result<()> {
@@ -223,8 +196,8 @@ impl Clock {
     }
 }
 
-/// When each endpoint was first said to be Ready, by namespace and name, from the operator's log.
-fn stories(operator: &Operator, clock: Clock) -> BTreeMap<(String, String), f64> {
+/// When each endpoint first became Ready, by namespace and name, from the operator's log.
+fn ready_times(operator: &Operator, clock: Clock) -> BTreeMap<(String, String), f64> {
     let mut ready = BTreeMap::new();
     for line in operator.logs().lines() {
         let Ok(line) = serde_json::from_str::<Value>(line) else {
@@ -242,8 +215,9 @@ fn stories(operator: &Operator, clock: Clock) -> BTreeMap<(String, String), f64>
     ready
 }
 
-/// What the making of all endpoints took.
+/// What the creation of all endpoints took.
 struct Creation {
+    applied: f64,
     throttled: usize,
     writes: usize,
     describes: usize,
@@ -254,7 +228,7 @@ struct Creation {
 }
 
 impl Creation {
-    fn of(calls: &[Call], ready: &BTreeMap<(String, String), f64>, begin: f64) -> Result<Self> {
+    fn of(calls: &[Call], ready: &BTreeMap<(String, String), f64>, begin: f64, applied: f64) -> Result<Self> {
         let creates = calls
             .iter()
             .filter(|call| call.ok() && call.action == "CreateVpcEndpoint");
@@ -272,6 +246,7 @@ impl Creation {
             delays.len()
         );
         Ok(Self {
+            applied,
             throttled: throttled(calls),
             writes: calls.iter().filter(|call| call.mutating()).count(),
             describes: describes(calls),
@@ -280,6 +255,59 @@ impl Creation {
             mean_delay: delays.iter().sum::<f64>() / delays.len() as f64,
             longest_delay: delays.iter().fold(f64::MIN, |longest, delay| longest.max(*delay)),
         })
+    }
+
+    fn report(&self, report: &mut Report) {
+        report.told("applied within", self.applied, "s");
+        report.told("created: describes", self.describes as f64, "calls");
+        report.most("created: refused for their rate", self.throttled as f64, 0.0, "calls");
+        report.most(
+            "created: mutating EC2 calls",
+            self.writes as f64,
+            3.0 * ENDPOINTS as f64,
+            "calls",
+        );
+        report.most(
+            "created: last CreateVpcEndpoint accepted after",
+            self.last_create,
+            336.0,
+            "s",
+        );
+        report.told("created: all Ready after", self.all_ready, "s");
+        report.told("created: Ready after available, mean", self.mean_delay, "s");
+        report.most(
+            "created: Ready after available, most",
+            self.longest_delay,
+            POLL_SECONDS + READY_SLACK_SECONDS,
+            "s",
+        );
+    }
+}
+
+/// What the deletion of all endpoints took.
+struct Deletion {
+    calls: Vec<Call>,
+    all_gone: f64,
+    left: usize,
+}
+
+impl Deletion {
+    fn report(&self, report: &mut Report) {
+        report.most(
+            "deleted: refused for their rate",
+            throttled(&self.calls) as f64,
+            0.0,
+            "calls",
+        );
+        report.most(
+            "deleted: DeleteVpcEndpoints",
+            count(&self.calls, "DeleteVpcEndpoints") as f64,
+            10.0,
+            "calls",
+        );
+        report.told("deleted: describes", describes(&self.calls) as f64, "calls");
+        report.told("deleted: all gone after", self.all_gone, "s");
+        report.most("deleted: endpoints and groups left in AWS", self.left as f64, 0.0, "");
     }
 }
 

@@ -238,53 +238,79 @@ fn what_helm_renders_can_be_applied_by_kubectl_again_and_again() {
     assert!(diff.status.success(), "{}", diff.stdout);
 }
 
-#[test]
-fn everything_on_is_accepted_and_the_pod_is_admitted_where_pod_security_is_restricted() {
-    let plane = ControlPlane::start().expect("started");
+/// Installs the chart with everything on, in a namespace where pod security is restricted.
+fn install_everything(plane: &ControlPlane) {
     for crd in schemas::foreign_crds().expect("CRDs of other operators") {
-        kubectl(&plane, &["apply", "--server-side", "--filename", text(&crd)]);
+        kubectl(plane, &["apply", "--server-side", "--filename", text(&crd)]);
     }
     for crd in ["awsaccounts", "vpcendpoints"] {
-        kubectl(
-            &plane,
-            &[
-                "apply",
-                "--server-side",
-                "--filename",
-                text(&project(&format!("crds/{crd}.yaml"))),
-            ],
-        );
+        let crd = project(&format!("crds/{crd}.yaml"));
+        kubectl(plane, &["apply", "--server-side", "--filename", text(&crd)]);
     }
-    wait_for_crds(&plane);
+    wait_for_crds(plane);
     kubectl(
-        &plane,
+        plane,
         &["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"],
     );
     for namespace in [NAMESPACE, "monitoring"] {
-        kubectl(&plane, &["create", "namespace", namespace]);
+        kubectl(plane, &["create", "namespace", namespace]);
     }
-    kubectl(
-        &plane,
-        &[
-            "label",
-            "namespace",
-            NAMESPACE,
-            "pod-security.kubernetes.io/enforce=restricted",
-        ],
-    );
-    let full = values("full");
+    let restricted = "pod-security.kubernetes.io/enforce=restricted";
+    kubectl(plane, &["label", "namespace", NAMESPACE, restricted]);
     helm(
-        &plane,
+        plane,
         &[
             "install",
             RELEASE,
             text(&chart()),
             "--values",
-            text(&full),
+            text(&values("full")),
             "--set",
             "crds.install=false",
         ],
     );
+}
+
+/// The ServiceMonitor selects the Service, and names its port.
+fn monitor_finds_the_service(plane: &ControlPlane) {
+    let monitor = plane
+        .json(&["get", "servicemonitor", "vpce", "--namespace", "monitoring"])
+        .expect("there");
+    let services = plane
+        .json(&["get", "service", "--namespace", NAMESPACE])
+        .expect("a list");
+    let service = &services["items"][0];
+    for (label, value) in monitor["spec"]["selector"]["matchLabels"].as_object().expect("labels") {
+        assert_eq!(
+            &service["metadata"]["labels"][label], value,
+            "the monitor selects the Service"
+        );
+    }
+    assert_eq!(
+        service["spec"]["ports"][0]["name"],
+        monitor["spec"]["endpoints"][0]["port"]
+    );
+}
+
+/// The pod of a Deployment is admitted; the same with more rights is not.
+fn pod_is_admitted(plane: &ControlPlane, deployment: &Value) {
+    let mut pod = deployment["spec"]["template"].clone();
+    pod["apiVersion"] = "v1".into();
+    pod["kind"] = "Pod".into();
+    pod["metadata"]["name"] = "tried".into();
+    admitted(plane, &pod).unwrap_or_else(|error| panic!("{error}"));
+    pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = true.into();
+    let refused = admitted(plane, &pod).expect_err("the namespace is restricted");
+    assert!(
+        refused.contains("violates PodSecurity \"restricted:latest\""),
+        "{refused}"
+    );
+}
+
+#[test]
+fn everything_on_is_accepted_and_the_pod_is_admitted_where_pod_security_is_restricted() {
+    let plane = ControlPlane::start().expect("started");
+    install_everything(&plane);
     for (kind, name, namespace) in [
         ("awsaccount", "payments", "default"),
         ("awsaccount", "search", "default"),
@@ -297,48 +323,17 @@ fn everything_on_is_accepted_and_the_pod_is_admitted_where_pod_security_is_restr
     ] {
         assert!(get(&plane, kind, name, namespace).is_some(), "{kind} {name}");
     }
-    let monitor = plane
-        .json(&["get", "servicemonitor", "vpce", "--namespace", "monitoring"])
-        .expect("there");
-    let service = plane
-        .json(&["get", "service", "--namespace", NAMESPACE])
-        .expect("a list");
-    let service = &service["items"][0];
-    for (label, value) in monitor["spec"]["selector"]["matchLabels"].as_object().expect("labels") {
-        assert_eq!(
-            &service["metadata"]["labels"][label], value,
-            "the monitor selects the Service"
-        );
-    }
-    assert_eq!(
-        service["spec"]["ports"][0]["name"],
-        monitor["spec"]["endpoints"][0]["port"]
-    );
+    monitor_finds_the_service(&plane);
+    let deployment = |name: &str| get(&plane, "deployment", name, NAMESPACE).expect("a Deployment");
+    pod_is_admitted(&plane, &deployment("vpce"));
 
-    for release in ["vpce", RELEASE] {
-        let deployment = match get(&plane, "deployment", release, NAMESPACE) {
-            Some(deployment) => deployment,
-            None => {
-                helm(&plane, &["uninstall", RELEASE]);
-                helm(
-                    &plane,
-                    &["install", RELEASE, text(&chart()), "--set", "crds.install=false"],
-                );
-                get(&plane, "deployment", release, NAMESPACE).expect("a Deployment")
-            }
-        };
-        let mut pod = deployment["spec"]["template"].clone();
-        pod["apiVersion"] = "v1".into();
-        pod["kind"] = "Pod".into();
-        pod["metadata"]["name"] = "tried".into();
-        admitted(&plane, &pod).unwrap_or_else(|error| panic!("{release}: {error}"));
-        pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = true.into();
-        let refused = admitted(&plane, &pod).expect_err("the namespace is restricted");
-        assert!(
-            refused.contains("violates PodSecurity \"restricted:latest\""),
-            "{refused}"
-        );
-    }
+    // The same with the default values.
+    helm(&plane, &["uninstall", RELEASE]);
+    helm(
+        &plane,
+        &["install", RELEASE, text(&chart()), "--set", "crds.install=false"],
+    );
+    pod_is_admitted(&plane, &deployment(RELEASE));
 }
 
 /// Whether the API server would take the pod.

@@ -134,14 +134,28 @@ fn every_value_is_in_the_readme_and_in_a_unit_test() {
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
-/// What is wrong, and the path that helm has to name.
+/// Expects of each wrong value that helm refuses it and names its path.
+#[track_caller]
+fn refused_with_their_paths(cases: &[(Value, &str)]) {
+    for (wrong, path) in cases {
+        let mut template = helm();
+        template.args(["template", "x", "--set-json", &wrong.to_string()]);
+        let complaint = refused(template.arg(chart()));
+        let named = complaint.contains(&format!("'{path}'"))
+            || complaint.contains(&format!("'{}'", path.trim_start_matches('/')));
+        assert!(
+            complaint.contains("values don't meet the specifications of the schema") && named,
+            "{wrong}: {complaint}"
+        );
+    }
+}
+
 #[test]
-fn a_wrong_value_is_refused_with_its_path() {
-    for (wrong, path) in [
+fn a_wrong_value_of_the_deployment_is_refused_with_its_path() {
+    refused_with_their_paths(&[
         (json!({"replica": 2}), "replica"),
         (json!({"replicas": "two"}), "/replicas"),
         (json!({"replicas": 11}), "/replicas"),
-        (json!({"mode": "readonly"}), "/mode"),
         (json!({"namespace": "Not_A_Name"}), "/namespace"),
         (json!({"commonLabels": {"a": "b c"}}), "/commonLabels/a"),
         (json!({"commonAnnotations": {"a": 1}}), "/commonAnnotations/a"),
@@ -155,6 +169,39 @@ fn a_wrong_value_is_refused_with_its_path() {
             json!({"extraVolumeMounts": [{"name": "a", "path": "/a"}]}),
             "/extraVolumeMounts/0",
         ),
+        (
+            json!({"serviceAccount": {"annotations": {"a": true}}}),
+            "/serviceAccount/annotations/a",
+        ),
+        (json!({"proxy": {"https": "proxy:3128"}}), "/proxy/https"),
+        (json!({"proxy": {"noProxy": ["a,b"]}}), "/proxy/noProxy/0"),
+        (
+            json!({"networkPolicy": {"apiServerPorts": [0]}}),
+            "/networkPolicy/apiServerPorts/0",
+        ),
+        (json!({"resources": {"request": {}}}), "/resources"),
+        (
+            json!({"livenessProbe": {"periodSeconds": 0}}),
+            "/livenessProbe/periodSeconds",
+        ),
+        (json!({"readinessProbe": {"httpGet": {}}}), "/readinessProbe"),
+        (json!({"tolerations": {"key": "a"}}), "/tolerations"),
+        (json!({"affinity": {"podAfinity": {}}}), "/affinity"),
+        (
+            json!({"topologySpreadConstraints": [{"maxSkew": 1}]}),
+            "/topologySpreadConstraints/0",
+        ),
+        (
+            json!({"podDisruptionBudget": {"maxUnavailable": "half"}}),
+            "/podDisruptionBudget/maxUnavailable",
+        ),
+    ]);
+}
+
+#[test]
+fn a_wrong_value_of_what_the_operator_may_do_is_refused_with_its_path() {
+    refused_with_their_paths(&[
+        (json!({"mode": "readonly"}), "/mode"),
         (json!({"crds": {"create": true}}), "/crds"),
         (json!({"rbac": {"namespaces": ["a", "a"]}}), "/rbac/namespaces"),
         (
@@ -166,10 +213,6 @@ fn a_wrong_value_is_refused_with_its_path() {
             "/admissionPolicy/dnsSuffixes/0",
         ),
         (json!({"protect": {"enabled": 1}}), "/protect/enabled"),
-        (
-            json!({"serviceAccount": {"annotations": {"a": true}}}),
-            "/serviceAccount/annotations/a",
-        ),
         (json!({"awsAccounts": {"payments": {}}}), "/awsAccounts/payments"),
         (
             json!({"awsAccounts": {"payments": {"role_arn": "arn:aws:iam::1:role/x"}}}),
@@ -200,28 +243,12 @@ fn a_wrong_value_is_refused_with_its_path() {
             json!({"settings": {"awsLimits": {"CreateVpcEndpoint": "fast"}}}),
             "/settings/awsLimits/CreateVpcEndpoint",
         ),
-        (json!({"proxy": {"https": "proxy:3128"}}), "/proxy/https"),
-        (json!({"proxy": {"noProxy": ["a,b"]}}), "/proxy/noProxy/0"),
-        (
-            json!({"networkPolicy": {"apiServerPorts": [0]}}),
-            "/networkPolicy/apiServerPorts/0",
-        ),
-        (json!({"resources": {"request": {}}}), "/resources"),
-        (
-            json!({"livenessProbe": {"periodSeconds": 0}}),
-            "/livenessProbe/periodSeconds",
-        ),
-        (json!({"readinessProbe": {"httpGet": {}}}), "/readinessProbe"),
-        (json!({"tolerations": {"key": "a"}}), "/tolerations"),
-        (json!({"affinity": {"podAfinity": {}}}), "/affinity"),
-        (
-            json!({"topologySpreadConstraints": [{"maxSkew": 1}]}),
-            "/topologySpreadConstraints/0",
-        ),
-        (
-            json!({"podDisruptionBudget": {"maxUnavailable": "half"}}),
-            "/podDisruptionBudget/maxUnavailable",
-        ),
+    ]);
+}
+
+#[test]
+fn a_wrong_value_of_the_monitoring_is_refused_with_its_path() {
+    refused_with_their_paths(&[
         (json!({"metrics": {"auth": "no"}}), "/metrics/auth"),
         (
             json!({"metrics": {"readers": [{"name": "prometheus"}]}}),
@@ -254,16 +281,5 @@ fn a_wrong_value_is_refused_with_its_path() {
             json!({"dashboards": {"grafanaOperator": {"instanceSelector": {"a": "b"}}}}),
             "/dashboards/grafanaOperator/instanceSelector",
         ),
-    ] {
-        let file = std::env::temp_dir().join(format!("vpce-wrong-{}.yaml", std::process::id()));
-        fs::write(&file, wrong.to_string()).expect("written");
-        let complaint = refused(helm().args(["template", "x"]).arg(chart()).arg("--values").arg(&file));
-        fs::remove_file(&file).expect("removed");
-        let named = complaint.contains(&format!("'{path}'"))
-            || complaint.contains(&format!("'{}'", path.trim_start_matches('/')));
-        assert!(
-            complaint.contains("values don't meet the specifications of the schema") && named,
-            "{wrong}: {complaint}"
-        );
-    }
+    ]);
 }

@@ -9,7 +9,8 @@ use super::checks::{
     not_found, take_policy,
 };
 use super::endpoints::{FULL_ACCESS, MISSING, requester_managed};
-use super::region::{EndpointKind, EndpointState};
+use super::permission::Need;
+use super::region::{Endpoint, EndpointKind, EndpointState, Region};
 use crate::aws::error::ApiError;
 use crate::aws::query::Form;
 use crate::aws::xml::Xml;
@@ -50,110 +51,158 @@ impl Change {
     }
 }
 
-pub(super) fn modify(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
-    let id = form.require("VpcEndpointId")?;
-    let subnets = Change::take(form, "SubnetId")?;
-    let groups = Change::take(form, "SecurityGroupId")?;
-    let route_tables = Change::take(form, "RouteTableId")?;
-    let private_dns = form.flag("PrivateDnsEnabled")?;
-    let reset_policy = form.flag("ResetPolicy")?.unwrap_or(false);
-    let policy = take_policy(form)?;
-    check_address_options(form)?;
-    let mut needs = vec![context.need(ACTION, &id)];
-    for change in [&subnets, &groups, &route_tables] {
-        needs.extend(context.needs(ACTION, change.add.union(&change.remove)));
-    }
-    if private_dns == Some(true) {
-        let vpc_id = context
-            .region
-            .endpoints
-            .get(&id)
-            .map(|endpoint| endpoint.vpc_id.as_str());
-        needs.push(context.need_hosted_zone(vpc_id));
-    }
-    context.permit(form, &needs)?;
+/// The parameters of a ModifyVpcEndpoint.
+struct Modification {
+    id: String,
+    subnets: Change,
+    groups: Change,
+    route_tables: Change,
+    private_dns: Option<bool>,
+    reset_policy: bool,
+    policy: Option<String>,
+}
 
-    let region = &*context.region;
-    let endpoint = region
-        .endpoints
-        .get(&id)
-        .filter(|endpoint| !endpoint.is_deleted())
-        .ok_or_else(|| not_found(MISSING, "Vpc Endpoint Id", &id))?;
-    if endpoint.requester_managed {
-        return Err(requester_managed(&endpoint.service_name));
+/// What an endpoint is attached to after a modification.
+struct Attached {
+    subnets: BTreeSet<String>,
+    groups: BTreeSet<String>,
+    route_tables: BTreeSet<String>,
+}
+
+impl Modification {
+    fn take(form: &mut Form) -> Result<Self, ApiError> {
+        let modification = Self {
+            id: form.require("VpcEndpointId")?,
+            subnets: Change::take(form, "SubnetId")?,
+            groups: Change::take(form, "SecurityGroupId")?,
+            route_tables: Change::take(form, "RouteTableId")?,
+            private_dns: form.flag("PrivateDnsEnabled")?,
+            reset_policy: form.flag("ResetPolicy")?.unwrap_or(false),
+            policy: take_policy(form)?,
+        };
+        check_address_options(form)?;
+        Ok(modification)
     }
-    if endpoint.modifying {
-        return Err(ApiError::new(
-            "OperationInProgress",
-            "VpcEndpoint modify operation in progress",
-        ));
-    }
-    if endpoint.state != EndpointState::Available {
-        return Err(ApiError::new(
-            "IncorrectState",
-            format!(
-                "The VPC endpoint {id} is in the {} state and cannot be modified",
-                endpoint.state.wire()
-            ),
-        ));
-    }
-    let interface = endpoint.kind == EndpointKind::Interface;
-    if interface && !route_tables.is_empty() {
-        return Err(ApiError::invalid(
-            "Route table IDs are only supported for Gateway type VPC Endpoint.",
-        ));
-    }
-    if !interface && (!subnets.is_empty() || !groups.is_empty() || private_dns == Some(true)) {
-        return Err(ApiError::invalid(
-            "Subnets, security groups and private DNS are only supported for Interface type VPC Endpoint.",
-        ));
-    }
-    let subnet_ids = subnets.apply(&endpoint.subnet_ids)?;
-    let group_ids = groups.apply(&endpoint.group_ids)?;
-    let route_table_ids = route_tables.apply(&endpoint.route_table_ids)?;
-    if let Some(service) = context.services.get(&endpoint.service_name) {
-        let name = &endpoint.service_name;
-        // A zone is free again only when an earlier call has removed its subnet.
-        let added = &subnets.add - &endpoint.subnet_ids;
-        check_subnets(region, service, name, &endpoint.vpc_id, &endpoint.subnet_ids, &added)?;
-        if private_dns == Some(true) && !endpoint.private_dns {
-            check_private_dns(region, context.services, name, &endpoint.vpc_id, Some(&id))?;
+
+    /// The permissions that IAM asks of the caller.
+    fn needs(&self, context: &Context<'_>) -> Vec<Need> {
+        let mut needs = vec![context.need(ACTION, &self.id)];
+        for change in [&self.subnets, &self.groups, &self.route_tables] {
+            needs.extend(context.needs(ACTION, change.add.union(&change.remove)));
         }
+        if self.private_dns == Some(true) {
+            let endpoint = context.region.endpoints.get(&self.id);
+            needs.push(context.need_hosted_zone(endpoint.map(|endpoint| endpoint.vpc_id.as_str())));
+        }
+        needs
     }
-    check_groups(context, &endpoint.vpc_id, &groups.add)?;
-    check_group_count(context, group_ids.len())?;
-    if interface && group_ids.is_empty() {
-        return Err(ApiError::invalid(
-            "An Interface type VPC Endpoint must have at least one security group.",
-        ));
-    }
-    check_route_tables(region, &endpoint.vpc_id, &route_tables.add)?;
 
-    let gone: Vec<String> = endpoint.subnet_ids.difference(&subnet_ids).cloned().collect();
-    let new: Vec<String> = subnet_ids.difference(&endpoint.subnet_ids).cloned().collect();
+    /// The endpoint, if it is in a state to be modified.
+    fn endpoint<'e>(&self, region: &'e Region) -> Result<&'e Endpoint, ApiError> {
+        let id = &self.id;
+        let endpoint = region
+            .endpoints
+            .get(id)
+            .filter(|endpoint| !endpoint.is_deleted())
+            .ok_or_else(|| not_found(MISSING, "Vpc Endpoint Id", id))?;
+        if endpoint.requester_managed {
+            return Err(requester_managed(&endpoint.service_name));
+        }
+        if endpoint.modifying {
+            return Err(ApiError::new(
+                "OperationInProgress",
+                "VpcEndpoint modify operation in progress",
+            ));
+        }
+        if endpoint.state != EndpointState::Available {
+            return Err(ApiError::new(
+                "IncorrectState",
+                format!(
+                    "The VPC endpoint {id} is in the {} state and cannot be modified",
+                    endpoint.state.wire()
+                ),
+            ));
+        }
+        Ok(endpoint)
+    }
+
+    /// Checks that endpoints of this type have what is to be changed.
+    fn check_kind(&self, kind: EndpointKind) -> Result<(), ApiError> {
+        let interface = kind == EndpointKind::Interface;
+        if interface && !self.route_tables.is_empty() {
+            return Err(ApiError::invalid(
+                "Route table IDs are only supported for Gateway type VPC Endpoint.",
+            ));
+        }
+        if !interface && (!self.subnets.is_empty() || !self.groups.is_empty() || self.private_dns == Some(true)) {
+            return Err(ApiError::invalid(
+                "Subnets, security groups and private DNS are only supported for Interface type VPC Endpoint.",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Checks the whole modification, and changes nothing.
+    fn check(&self, context: &Context<'_>) -> Result<Attached, ApiError> {
+        let region = &*context.region;
+        let endpoint = self.endpoint(region)?;
+        self.check_kind(endpoint.kind)?;
+        let attached = Attached {
+            subnets: self.subnets.apply(&endpoint.subnet_ids)?,
+            groups: self.groups.apply(&endpoint.group_ids)?,
+            route_tables: self.route_tables.apply(&endpoint.route_table_ids)?,
+        };
+        if let Some(service) = context.services.get(&endpoint.service_name) {
+            let name = &endpoint.service_name;
+            // A zone is free again only when an earlier call has removed its subnet.
+            let added = &self.subnets.add - &endpoint.subnet_ids;
+            check_subnets(region, service, name, &endpoint.vpc_id, &endpoint.subnet_ids, &added)?;
+            if self.private_dns == Some(true) && !endpoint.private_dns {
+                check_private_dns(region, context.services, name, &endpoint.vpc_id, Some(&self.id))?;
+            }
+        }
+        check_groups(context, &endpoint.vpc_id, &self.groups.add)?;
+        check_group_count(context, attached.groups.len())?;
+        if endpoint.kind == EndpointKind::Interface && attached.groups.is_empty() {
+            return Err(ApiError::invalid(
+                "An Interface type VPC Endpoint must have at least one security group.",
+            ));
+        }
+        check_route_tables(region, &endpoint.vpc_id, &self.route_tables.add)?;
+        Ok(attached)
+    }
+}
+
+pub(super) fn modify(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
+    let modification = Modification::take(form)?;
+    context.permit(form, &modification.needs(context))?;
+    let attached = modification.check(context)?;
+
+    let id = &modification.id;
     let (now, config) = (context.now, context.config);
     let region = &mut *context.region;
-    if let Some(endpoint) = region.endpoints.get_mut(&id) {
-        if endpoint.subnet_ids != subnet_ids {
-            endpoint.state = EndpointState::Pending;
-            endpoint.modifying = true;
-            endpoint.due = Some(now + config.modify_seconds);
-        }
-        endpoint.subnet_ids = subnet_ids;
-        endpoint.route_table_ids = route_table_ids;
-        endpoint.private_dns = private_dns.unwrap_or(endpoint.private_dns);
-        if reset_policy {
-            endpoint.policy = FULL_ACCESS.to_owned();
-        } else if let Some(policy) = policy {
-            endpoint.policy = policy;
-        }
+    let endpoint = region.endpoints.get_mut(id).expect("Modification::check has found it");
+    let removed: Vec<String> = endpoint.subnet_ids.difference(&attached.subnets).cloned().collect();
+    let added: Vec<String> = attached.subnets.difference(&endpoint.subnet_ids).cloned().collect();
+    if !removed.is_empty() || !added.is_empty() {
+        endpoint.state = EndpointState::Pending;
+        endpoint.modifying = true;
+        endpoint.due = Some(now + config.modify_seconds);
     }
-    region.set_groups(&id, group_ids);
-    for subnet_id in gone {
-        region.detach_interface(&id, &subnet_id, now + config.eni_release_seconds);
+    endpoint.subnet_ids = attached.subnets;
+    endpoint.route_table_ids = attached.route_tables;
+    endpoint.private_dns = modification.private_dns.unwrap_or(endpoint.private_dns);
+    if modification.reset_policy {
+        endpoint.policy = FULL_ACCESS.to_owned();
+    } else if let Some(policy) = modification.policy {
+        endpoint.policy = policy;
     }
-    for subnet_id in new {
-        region.attach_interface(&id, &subnet_id);
+    region.set_groups(id, attached.groups);
+    for subnet_id in removed {
+        region.detach_interface(id, &subnet_id, now + config.eni_release_seconds);
+    }
+    for subnet_id in added {
+        region.attach_interface(id, &subnet_id);
     }
     region.settle(now, config);
     Ok(super::returned())

@@ -70,10 +70,19 @@ mod tests {
         format!(r#"{{"Effect":"{effect}",{rest}}}"#)
     }
 
+    /// What allowing this says to an action on a resource.
+    #[track_caller]
+    fn check(cases: &[(&str, &str, &str, Verdict)]) {
+        for (rest, action, resource, expected) in cases {
+            let verdict = judge(&statement("Allow", rest), action, resource);
+            assert_eq!(verdict, *expected, "{rest} {action}");
+        }
+    }
+
     #[test]
-    fn actions_are_compared_without_case_and_resources_with() {
+    fn actions_are_compared_without_case() {
         use Verdict::{Allowed, NotAllowed};
-        for (rest, action, resource, expected) in [
+        check(&[
             (
                 r#""Action":"ec2:CreateTags","Resource":"*""#,
                 "ec2:CreateTags",
@@ -119,6 +128,13 @@ mod tests {
                 VPC,
                 NotAllowed,
             ),
+        ]);
+    }
+
+    #[test]
+    fn resources_are_compared_with_case() {
+        use Verdict::{Allowed, NotAllowed};
+        check(&[
             (
                 r#""Action":"*","Resource":"arn:aws:ec2:*:*:vpc/*""#,
                 "ec2:CreateTags",
@@ -149,13 +165,7 @@ mod tests {
                 VPC,
                 Allowed,
             ),
-        ] {
-            assert_eq!(
-                judge(&statement("Allow", rest), action, resource),
-                expected,
-                "{rest} {action}"
-            );
-        }
+        ]);
     }
 
     #[test]
