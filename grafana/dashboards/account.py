@@ -37,7 +37,7 @@ CONNECT = """\
 
 1. **Name.** `kubectl get service NAME -o jsonpath='{.spec.externalName}'` must show the endpoint's DNS name, and a pod must resolve it to private \
 addresses, one in each subnet. A cluster's DNS may cache the old answer for some minutes after an endpoint was recreated.
-2. **TLS name.** The Service is an alias: a TLS client asks for the name that it was told to connect to, and the certificate has the provider's. \
+2. **TLS name.** The Service is an alias: a TLS client asks for the name that it is configured to connect to, and the certificate has the provider's. \
 Connect to the endpoint's own DNS name (`.status.dns_name`) if the certificate has it, set the server name (SNI) and the HTTP `Host` in the client, or ask for \
 private DNS.
 3. **Port.** An endpoint answers only on the ports on which the provider's load balancer listens. Ask the provider. A timeout on one port and an \

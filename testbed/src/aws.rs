@@ -18,9 +18,9 @@
 //! | sessions that end, permissions taken away | [`Simulator::expire_sessions`], [`Simulator::deny`], [`Simulator::set_role`] |
 //! | quotas, others who use the same rate, slow states | [`Simulator::configure`] |
 //! | a service's owner who rejects, lets expire or fails | [`Simulator::reject`], [`Simulator::expire`], [`Simulator::fail`] |
-//! | somebody who changes resources in AWS | [`Simulator::add_rule`], [`Simulator::set_tag`], [`Simulator::delete_endpoint_behind`] and their like |
+//! | out-of-band changes in AWS | [`Simulator::add_rule`], [`Simulator::set_tag`], [`Simulator::delete_endpoint_behind`] and their like |
 //!
-//! [`Simulator::calls`] tells what came of each call, and [`Call::fault`] what was done to it.
+//! [`Simulator::calls`] has the result of each call, and [`Call::fault`] the fault that struck it.
 
 mod body;
 mod bucket;
@@ -125,7 +125,7 @@ impl Simulator {
         self.world().identities.set_scp(account, policy.as_deref())
     }
 
-    /// Every secret key and session token that was ever given to anybody: what must show up
+    /// Every secret key and session token that was ever issued: what must show up
     /// nowhere.
     pub fn secrets(&self) -> Vec<String> {
         self.world().identities.secrets()

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 /// Becomes the program (same pid, its own exit status) after leaving a shell behind that sends it
-/// the signals named on our stdin, and KILL at its end. `gone` tells that shell that the pid is no
-/// longer the program's.
+/// the signals named on our stdin, and KILL at its end. `gone` says to that shell that the pid is
+/// no longer the program's.
 const LEASHED: &str = r#"
 exec 3<&0 0</dev/null
 {
@@ -342,7 +342,7 @@ mod tests {
         );
     }
 
-    /// Whether a process is there and not a zombie that nobody has fetched.
+    /// Whether a process exists and is not a zombie.
     fn runs(pid: &str) -> bool {
         fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
     }

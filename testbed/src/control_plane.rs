@@ -27,7 +27,7 @@ const ISSUER: &str = "https://kubernetes.default.svc";
 /// A running control plane. It ends with this value, or with this process however that ends.
 #[derive(Debug)]
 pub struct ControlPlane {
-    // Dropped in this order: nobody is left who waits for the one below.
+    // Dropped in this order: each one's clients end before it does.
     controller_manager: Child,
     api_server: Mutex<Child>,
     etcd: Mutex<Child>,
@@ -245,7 +245,7 @@ impl ControlPlane {
         self.start_again(&self.api_server, || start_api_server(&self.scratch, self.ports))
     }
 
-    /// Somebody may have taken its port meanwhile, mostly for a moment.
+    /// Another process may have taken its port meanwhile, mostly for a moment.
     fn start_again(&self, program: &Mutex<Child>, start: impl Fn() -> Result<Child>) -> Result<()> {
         ports::start(|| {
             let mut child = program.lock();

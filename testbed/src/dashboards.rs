@@ -125,7 +125,7 @@ impl Dashboard {
             })
     }
 
-    /// What Grafana puts for the variables when nobody has chosen anything.
+    /// What Grafana substitutes for the variables by default.
     fn choices(&self) -> BTreeMap<&str, &str> {
         let choice = |variable| {
             let variable: &Value = variable;

@@ -107,8 +107,8 @@ impl Stage {
         Ok(Self { operator, plane, aws })
     }
 
-    /// Prints what an endpoint says of itself whenever that changes. An AWSAccount is as it should be
-    /// once the permissions of its role are verified, too.
+    /// Prints what an endpoint says of itself whenever that changes. An AWSAccount is as it should
+    /// be once the permissions of its role are verified, too.
     fn wait_until_ready(&self, progress: &Progress) -> Result<()> {
         progress.say("waiting until every endpoint is ready and every account is verified");
         let deadline = Instant::now() + READY_WITHIN;

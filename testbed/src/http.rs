@@ -16,15 +16,15 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The status and the body of what is at `path`.
 ///
 /// # Errors
-/// When nobody answers, or not in HTTP.
+/// When there is no answer, or none in HTTP.
 pub fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
     ask(connect(address)?, address, ("GET", path), None, "")
 }
 
-/// The same over HTTPS, whoever signed the certificate, with a bearer token if there is one.
+/// The same over HTTPS, without verifying the certificate, with a bearer token if there is one.
 ///
 /// # Errors
-/// When nobody answers, or not in HTTPS.
+/// When there is no answer, or none in HTTPS.
 pub fn get_secure(address: SocketAddr, path: &str, token: Option<&str>) -> Result<(u16, String)> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider.clone())
@@ -67,7 +67,7 @@ fn ask(
     stream.flush()?;
     let mut answer = String::new();
     match stream.read_to_string(&mut answer) {
-        // Whoever closes without TLS's farewell has still answered.
+        // A server that closes without TLS's close_notify has still answered.
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof && !answer.is_empty() => {}
         read => _ = read?,
     }

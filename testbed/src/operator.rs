@@ -235,7 +235,7 @@ impl Operator {
     /// How it has ended by itself, if it has.
     ///
     /// # Errors
-    /// When it was not started, or the system does not tell.
+    /// When it was not started, or the system does not say.
     pub fn exited(&self) -> Result<Option<ExitStatus>> {
         let mut running = self.running();
         let child = &mut running.as_mut().context("the operator is not running")?.child;
@@ -415,7 +415,7 @@ impl Operator {
     /// # Errors
     /// When it is not running.
     pub fn cpu_seconds(&self) -> Result<f64> {
-        // Linux counts in hundredths for whoever asks, whatever the kernel's own ticks are.
+        // Linux always reports hundredths, whatever the kernel's own ticks are.
         const TICKS: f64 = 100.0;
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()?)).context("its CPU time is not known")?;
         // The name may have spaces; it ends with the last parenthesis. After it come the state, and
@@ -580,7 +580,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_filled_in_is_an_error() {
+    fn an_unsupported_environment_variable_is_an_error() {
         let container =
             json!({"env": [{"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}]});
         assert!(environment(&container, "account").is_err());

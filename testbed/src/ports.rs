@@ -1,10 +1,10 @@
-//! Free ports on loopback, for programs that have to be told one.
+//! Free ports on loopback, for programs that take one as an argument.
 
 use std::net::{Ipv4Addr, TcpListener};
 
 use anyhow::{Context as _, Result};
 
-/// Ports are free when they are chosen, and somebody else's now and then when they are used.
+/// A port that is free when it is chosen may be taken when it is used.
 const STARTS: usize = 4;
 
 /// Ports that are free right now, all different.
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_finds_its_port_taken_is_started_again() {
+    fn a_program_whose_port_is_taken_is_started_again() {
         let [taken] = free().expect("a port");
         let _holder = TcpListener::bind((Ipv4Addr::LOCALHOST, taken)).expect("it is free");
         let mut ports = vec![free::<1>().expect("a port")[0], taken];

@@ -20,7 +20,7 @@ use crate::{http, ports};
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const TARGETS: &str = "targets.json";
 
-/// What a Prometheus is told when it starts.
+/// How a Prometheus is configured.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// How often it scrapes, and evaluates its rules.

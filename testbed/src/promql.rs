@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_that_a_query_makes_are_told_apart() {
+    fn labels_that_a_query_creates_are_recognized() {
         let names = Names::of(r#"max by (c) (label_replace(a{b="x"}, "c", "$1", "d", "(.*)"))"#).expect("names");
         assert_eq!(names.made, ["c".to_owned()].into());
         assert_eq!(names.selectors[0].metric, "a");

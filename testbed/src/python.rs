@@ -68,7 +68,7 @@ fn succeed(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// moto's server: an AWS that somebody else wrote. It ends with this value, or with this process
+/// moto's server: an AWS simulator of other authors. It ends with this value, or with this process
 /// however that ends.
 #[derive(Debug)]
 pub struct Moto {

@@ -1,7 +1,9 @@
-//! The schemas that kubeconform checks manifests against: of a running API server, of released versions of Kubernetes, and of CRDs.
+//! The schemas that kubeconform checks manifests against: of a running API server, of released
+//! versions of Kubernetes, and of CRDs.
 //!
-//! Those of releases come out of Go modules, which are pinned by their checksums: `k8s.io/kubernetes` holds the OpenAPI document of its API server,
-//! and the modules of other operators hold their CRDs.
+//! Those of releases come out of Go modules, which are pinned by their checksums:
+//! `k8s.io/kubernetes` holds the OpenAPI document of its API server, and the modules of other
+//! operators hold their CRDs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +26,8 @@ struct Module {
     sum: &'static str,
 }
 
-/// The versions of Kubernetes that manifests are checked against: the oldest that the chart allows, the newest, and one between.
+/// The versions of Kubernetes that manifests are checked against: the oldest that the chart allows,
+/// the newest, and one between.
 const KUBERNETES: [Module; 3] = [
     Module {
         path: "k8s.io/kubernetes",
@@ -74,7 +77,8 @@ pub fn location(folder: &Path) -> PathBuf {
     folder.join(LOCATION)
 }
 
-/// The folders with the schemas of three versions of Kubernetes, by their versions. The first time they are downloaded.
+/// The folders with the schemas of three versions of Kubernetes, by their versions. The first time
+/// they are downloaded.
 ///
 /// # Errors
 /// When Go is missing, or the module cannot be had or is not the one that is pinned.
@@ -91,7 +95,8 @@ pub fn of_releases() -> Result<Vec<(&'static str, PathBuf)>> {
         .collect()
 }
 
-/// The folder with the schemas of PodMonitor, ServiceMonitor, PrometheusRule and GrafanaDashboard, and with the CRDs that they come from.
+/// The folder with the schemas of PodMonitor, ServiceMonitor, PrometheusRule and GrafanaDashboard,
+/// and with the CRDs that they come from.
 ///
 /// # Errors
 /// The same.
@@ -161,7 +166,8 @@ pub(crate) fn spec_of_crd(crd: &str) -> Result<Value> {
     Ok(spec)
 }
 
-/// What is a rule in CEL for the sake of its message is a plain pattern for JSON Schema, which knows no CEL.
+/// What is a rule in CEL for the sake of its message is a plain pattern for JSON Schema, which
+/// knows no CEL.
 fn keep_patterns(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
@@ -258,7 +264,8 @@ fn cached(modules: &[&Module], fill: impl FnOnce(&Path) -> Result<()>) -> Result
     Ok(folder)
 }
 
-/// Writes the schemas of all kinds of an OpenAPI 2 document, strict ones: an unknown field is an error.
+/// Writes the schemas of all kinds of an OpenAPI 2 document, strict ones: an unknown field is an
+/// error.
 ///
 /// # Errors
 /// When it has no definitions, or a file cannot be written.
@@ -284,7 +291,8 @@ pub fn write_openapi(openapi: &Value, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The name by which kubeconform looks for a kind: it uses what stands before the group's first dot.
+/// The name by which kubeconform looks for a kind: it uses what stands before the group's first
+/// dot.
 fn file_of(kind: &str, group: &str, version: &str) -> String {
     let group = group.split('.').next().unwrap_or_default();
     let parts = [kind, group, version].map(str::to_lowercase);
@@ -292,7 +300,8 @@ fn file_of(kind: &str, group: &str, version: &str) -> String {
     parts.join("-") + ".json"
 }
 
-/// From what OpenAPI can say to what holds: no unknown fields, null where it is allowed, and the types that OpenAPI 2 calls strings and are not only that.
+/// From what OpenAPI can say to what holds: no unknown fields, null where it is allowed, and the
+/// types that OpenAPI 2 calls strings and are not only that.
 fn tighten(name: &str, schema: &mut Value) {
     if name.ends_with("intstr.IntOrString") || name.ends_with("api.resource.Quantity") {
         *schema = json!({ "type": ["string", "number"] });

@@ -22,7 +22,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::control_plane::ControlPlane;
 use crate::server::{Server, accept, answer_all};
 
-/// Nobody listens there: the API server answers 500 to what it cannot ask about.
+/// No server listens there: the API server answers 500 where it cannot call a webhook.
 const NOWHERE: &str = "https://127.0.0.1:1/";
 
 /// What a webhook does with what it is asked about.

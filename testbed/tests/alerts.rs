@@ -131,7 +131,7 @@ fn promtool(arguments: &[&str], files: &[PathBuf]) {
 }
 
 #[test]
-fn promtool_finds_the_rules_right() {
+fn promtool_accepts_the_rules() {
     let lint = ["check", "rules", "--lint=all", "--lint-fatal"];
     promtool(&lint, &[project("prometheus/alerts.yaml")]);
 }
@@ -159,7 +159,7 @@ fn the_alerts_are_those_of_the_list() {
 }
 
 #[test]
-fn alerts_say_what_is_wrong_and_where_to_read_on() {
+fn alerts_have_a_description_and_a_runbook() {
     for rule in rules() {
         let texts: Vec<&str> = rule.annotations.keys().map(String::as_str).collect();
         assert_eq!(texts, ["description", "runbook", "summary"], "{}", rule.alert);

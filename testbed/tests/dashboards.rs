@@ -348,7 +348,7 @@ fn contrast(one: &str, other: &str) -> f64 {
 }
 
 #[test]
-fn colours_are_told_apart_by_the_colour_blind_and_read_on_light_and_dark() {
+fn colours_are_distinct_for_the_colour_blind_and_readable_on_light_and_dark() {
     assert!((contrast("#FFFFFF", "#000000") - 21.0).abs() < 1e-9);
     for dashboard in dashboards() {
         colors(&dashboard.content, &mut |color| {

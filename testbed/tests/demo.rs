@@ -142,7 +142,7 @@ fn keys(line: &str) -> (BTreeMap<&str, &str>, Option<&str>) {
 }
 
 #[test]
-fn what_up_prints_works_as_it_stands_there() {
+fn the_commands_that_up_prints_work() {
     let up = Up::start();
 
     // The Deployment is what it says it is.

@@ -1,5 +1,5 @@
-//! Admission controllers in the way: whatever they refuse of what the operator writes, with
-//! whatever code, or change in it, is told, costs few writes, and stops nothing else.
+//! Admission webhooks that interfere: whatever they refuse of what the operator writes, with
+//! whatever code, or change in it, is reported, costs few writes, and stops nothing else.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ fn bed() -> &'static Bed {
     })
 }
 
-/// A way to be in the way, and what of what it says is told.
+/// What a webhook does, and what of its message is reported.
 struct Case {
     name: &'static str,
     how: How,
@@ -287,8 +287,8 @@ fn service_is_refused(case: &Case, tenant: &Tenant<'_>, name: &str) {
     assert!(event.starts_with("Warning") && event.contains(case.told), "{event}");
 }
 
-/// The change is in `ServicePublished` and in an event. A Service that leads to the endpoint serves;
-/// where it does not, `Ready` has the message.
+/// The change is in `ServicePublished` and in an event. A Service that leads to the endpoint
+/// serves; where it does not, `Ready` has the message.
 #[track_caller]
 fn service_is_changed(case: &Case, tenant: &Tenant<'_>) {
     let published = tenant.eventually("api", "it says that the Service is changed", || {
@@ -709,7 +709,7 @@ fn an_aws_account_whose_writes_are_refused_says_so_where_it_can() {
         let rules = rule("silvermullet.com", &["UPDATE"], resource);
         put_in_force_for(bed, name, &rules, &[(&case, &tenant.namespace)], Some(&tenant.account))
     };
-    // An AWSAccount that nobody could be bound to.
+    // An AWSAccount that no VPCEndpoint could be bound to.
     let tenant = bed.world.unregistered_tenant("account-finalizer");
     let in_force = put("account-finalizers", "awsaccounts", &tenant, How::Denies(None));
     tenant.register(json!({}));
@@ -822,7 +822,7 @@ fn a_lease_that_is_refused_or_changed_ends_the_process_by_its_own_rules_and_not_
         });
     assert!(bed.world.operator.exited().expect("it was running").is_none());
     drop(in_force);
-    // Whoever is named there leads. It is not this process then, and it must not think so.
+    // The holder leads. It is not this process then, which must not go on as leader.
     let taken = changes("holder", "", |lease| {
         lease["spec"]["holderIdentity"] = json!("somebody");
     });

@@ -20,7 +20,7 @@ use crate::world::{Setup, World, condition, text};
 const FASTER: u32 = 30;
 /// How often Prometheus scrapes and evaluates: a minute, so much faster.
 const INTERVAL: Duration = Duration::from_secs(60 / FASTER as u64);
-/// For how long Prometheus takes a series without a new sample as it was, if it is not told
+/// For how long Prometheus takes a series without a new sample as it was, if the target does not
 /// otherwise.
 const LOOKBACK: Duration = Duration::from_secs(5 * 60);
 
@@ -122,7 +122,7 @@ fn faster(duration: &str) -> String {
 }
 
 #[test]
-fn durations_and_only_they_are_divided() {
+fn only_durations_are_divided() {
     let query = r#"max_over_time(a{b="c"}[10m]) > 3 * 300 unless rate(d[15m]) offset 15m > 0"#;
     let fast = r#"max_over_time(a{b="c"}[20000ms]) > 3 * 300 unless rate(d[30000ms]) offset 30000ms > 0"#;
     assert_eq!(faster_ranges(query), fast);
@@ -130,7 +130,7 @@ fn durations_and_only_they_are_divided() {
 }
 
 #[test]
-fn an_operator_that_is_gone_is_told_of_until_one_works_again() {
+fn a_missing_operator_alerts_until_one_runs_again() {
     let world = World::own(Setup::fast());
     let watch = Watch::of(&world, "operator-down");
     world.eventually("the leader is scraped", || {
@@ -172,7 +172,7 @@ fn a_refused_role_is_one_alert_of_its_account_until_it_is_corrected() {
 }
 
 #[test]
-fn a_failed_endpoint_is_told_of_to_its_namespace_until_it_is_recreated() {
+fn a_failed_endpoint_alerts_its_namespace_until_it_is_recreated() {
     let world = World::shared();
     let watch = Watch::of(world, "endpoint-lost");
     let tenant = world.tenant("lost");
@@ -205,7 +205,7 @@ fn a_failed_endpoint_is_told_of_to_its_namespace_until_it_is_recreated() {
 }
 
 #[test]
-fn a_paused_creation_is_told_of_until_it_is_resumed() {
+fn a_paused_creation_alerts_until_it_is_resumed() {
     let world = World::shared();
     let watch = Watch::of(world, "mutations-held");
     let tenant = world.tenant("held");

@@ -1,5 +1,5 @@
-//! An API server at its worst: what it refuses, delays, loses or tells late costs time, and neither
-//! doubles nor leaks anything.
+//! An API server at its worst: what it refuses, delays, loses or reports late costs time, and
+//! neither doubles nor leaks anything.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ fn exactly_one(tenant: &Tenant<'_>, what: &str) -> Value {
 fn nothing_left(tenant: &Tenant<'_>, what: &str) {
     tenant.gone("api");
     assert_eq!((tenant.endpoints().len(), tenant.groups().len()), (0, 0), "{what}");
-    // A Service that was let go with a 409 is collected by the controller manager.
+    // A Service whose delete was answered 409 is collected by the controller manager.
     tenant.eventually("api", "the Service is gone", || {
         tenant.kubernetes_service("api").is_none().then_some(())
     });
@@ -74,6 +74,24 @@ fn restart(world: &World) {
     world.operator.start().expect("it starts again");
 }
 
+/// Faults a tenant's writes: each with how often it comes where all are carried out. What is refused
+/// is refused twice.
+fn fault_writes(
+    proxy: &ApiProxy,
+    tenant: &Tenant<'_>,
+    kind: &FaultKind,
+    writes: &[(&'static str, &'static str, usize)],
+) {
+    let refused = matches!(kind, FaultKind::Refuse { .. });
+    for &(verb, resource, times) in writes {
+        proxy.fault(Fault {
+            namespace: Some(tenant.namespace.clone()),
+            times: if refused { 2 } else { times },
+            ..Fault::once(verb, resource, kind.clone())
+        });
+    }
+}
+
 #[test]
 fn writes_that_are_refused_delayed_or_lost_end_in_one_endpoint_or_none() {
     let (proxy, world) = proxied();
@@ -92,17 +110,9 @@ fn writes_that_are_refused_delayed_or_lost_end_in_one_endpoint_or_none() {
         ("lost", FaultKind::LoseAnswer),
     ];
     let tenants = kinds.map(|(name, kind)| (world.tenant(name), name, kind));
-    // Writes, and how often each comes where all are carried out; what is refused is refused twice.
-    let trouble = |writes: &[(&'static str, &'static str, usize)]| {
+    let fault = |writes: &[(&'static str, &'static str, usize)]| {
         for (tenant, _, kind) in &tenants {
-            for &(verb, resource, times) in writes {
-                let refused = matches!(kind, FaultKind::Refuse { .. });
-                proxy.fault(Fault {
-                    namespace: Some(tenant.namespace.clone()),
-                    times: if refused { 2 } else { times },
-                    ..Fault::once(verb, resource, kind.clone())
-                });
-            }
+            fault_writes(&proxy, tenant, kind, writes);
         }
     };
     let all_struck = |phase: &str| {
@@ -112,13 +122,13 @@ fn writes_that_are_refused_delayed_or_lost_end_in_one_endpoint_or_none() {
     };
 
     // The status is written before the endpoint is made, and after.
-    trouble(&[
+    fault(&[
         ("patch", "vpcendpoints", 1),
         ("patch", "vpcendpoints/status", 2),
         ("create", "services", 1),
     ]);
     for (tenant, _, kind) in &tenants {
-        // Told once: an event is worth no second try.
+        // Once: the operator does not try again to publish an event.
         proxy.fault(Fault {
             namespace: Some(tenant.namespace.clone()),
             ..Fault::once("create", "events", kind.clone())
@@ -132,7 +142,7 @@ fn writes_that_are_refused_delayed_or_lost_end_in_one_endpoint_or_none() {
     }
     all_struck("create");
 
-    trouble(&[("patch", "vpcendpoints/status", 1), ("patch", "services", 1)]);
+    fault(&[("patch", "vpcendpoints/status", 1), ("patch", "services", 1)]);
     let edited = json!({"service": {"ports": [{"port": 443}]}, "tags": {"edited": "yes"}});
     for (tenant, ..) in &tenants {
         tenant.apply("api", tenant.spec(edited.clone()));
@@ -145,7 +155,7 @@ fn writes_that_are_refused_delayed_or_lost_end_in_one_endpoint_or_none() {
     }
     all_struck("update");
 
-    trouble(&[("patch", "vpcendpoints", 1), ("patch", "vpcendpoints/status", 1)]);
+    fault(&[("patch", "vpcendpoints", 1), ("patch", "vpcendpoints/status", 1)]);
     for (tenant, _, kind) in &tenants {
         // More than one were one too many: the first is believed where it says that the Service is
         // not there, or another.
@@ -193,7 +203,7 @@ fn renewals_that_fail_in_passing_lose_no_lease() {
     assert!(count(&proxy, "update", "leases") < MOST_REQUESTS);
 }
 
-/// Does something that only a watch of the resource can tell, and waits until the operator has
+/// Does something that only a watch of the resource can show, and waits until the operator has
 /// answered.
 fn told_by_watch(tenant: &Tenant<'_>, resource: &str) {
     let world = tenant.world;
@@ -234,7 +244,7 @@ fn told_by_watch(tenant: &Tenant<'_>, resource: &str) {
 
 #[test]
 fn a_watch_that_ends_breaks_or_expires_goes_on() {
-    // Looking again by itself does not help: it looks into what the watches have told.
+    // A resync does not help: it reads what the watches have cached.
     let (proxy, world) = proxied();
     let tenant = world.unregistered_tenant("watch");
     let selector = json!({"matchLabels": {"tenant": tenant.namespace}});
@@ -303,7 +313,7 @@ fn what_was_written_before_a_restart_is_not_made_again_when_the_api_server_shows
     let tried = requests(&proxy, &tenant).len() - before;
     assert!(tried < MOST_REQUESTS, "{tried} requests");
 
-    // As it was before somebody deleted it; its endpoint is gone by now.
+    // As it was before it was deleted; its endpoint is gone by now.
     proxy.answer_lists_with("vpcendpoints", None);
     assert!(world.operator.terminate().expect("it was running").success());
     restart(&world);
@@ -394,7 +404,7 @@ fn nothing_is_bound_to_an_account_that_could_go() {
         proxy.faults_left().is_empty().then_some(())
     });
     world.cluster.delete(&format!("{ACCOUNTS}/{}", tenant.account));
-    // Whoever is quicker: an object that is bound has its AWSAccount.
+    // In either order: an object that is bound has its AWSAccount.
     let bound = tenant.eventually("api", "it is bound, or there is no AWSAccount for it", || {
         let object = tenant.get("api")?;
         let bound = !object["status"]["account"].is_null();
@@ -468,7 +478,7 @@ fn goes_on(world: &World) {
 }
 
 #[test]
-fn a_definition_that_is_updated_under_way_disturbs_nobody() {
+fn a_crd_update_at_run_time_disturbs_nothing() {
     let (proxy, world) = proxied();
     let tenant = world.tenant("crd");
     let columns = |number: usize| {

@@ -235,7 +235,7 @@ fn once_there_is_an_endpoint_the_schema_takes_only_what_it_has() {
 }
 
 #[test]
-fn what_may_have_been_made_is_searched_where_the_role_is_refused_now_before_anything_is_made_elsewhere() {
+fn what_may_have_been_created_under_a_refused_role_is_searched_before_anything_is_created_elsewhere() {
     let world = World::shared();
     let places = Places::new(world, "refused");
     let tenant = &places.tenant;
@@ -267,7 +267,7 @@ fn what_may_have_been_made_is_searched_where_the_role_is_refused_now_before_anyt
 }
 
 #[test]
-fn a_mapping_that_is_gone_keeps_nobody_from_an_account_that_maps_the_namespace() {
+fn a_removed_mapping_does_not_block_another_account_that_maps_the_namespace() {
     let places = Places::new(World::shared(), "remapped");
     let tenant = &places.tenant;
     tenant.apply(

@@ -48,7 +48,7 @@ enum Blow {
     At(Hold),
     /// So long after that call went on.
     SoonAfter(Hold, Duration),
-    /// So long after it started, or after somebody changed objects.
+    /// So long after it started, or after objects were changed.
     After(Duration),
 }
 
@@ -71,7 +71,7 @@ struct Chaos<'w> {
     tally: Tally,
 }
 
-/// One story while it goes on; if it ends badly, it is told.
+/// One story while it runs; if it fails, it is printed.
 struct Story<'a, 'w> {
     chaos: &'a mut Chaos<'w>,
     seed: u64,
@@ -96,7 +96,7 @@ fn number(variable: &str) -> Option<u64> {
     )
 }
 
-/// Tells stories until there were enough kills.
+/// Runs stories until there were enough kills.
 fn survive(world: &World, operators: Vec<&Operator>, kills: usize) {
     let kills = number("VPCE_CHAOS_KILLS").map_or(kills, |kills| kills as usize);
     let first = number("VPCE_CHAOS_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000_000));
@@ -120,13 +120,13 @@ fn survive(world: &World, operators: Vec<&Operator>, kills: usize) {
 }
 
 #[test]
-fn an_operator_that_is_killed_anywhere_makes_nothing_twice_and_leaves_nothing() {
+fn an_operator_that_is_killed_anywhere_creates_nothing_twice_and_leaves_nothing() {
     let world = World::own(setup());
     survive(&world, vec![&world.operator], 20);
 }
 
 #[test]
-fn of_two_operators_that_both_lead_any_may_be_killed_anywhere() {
+fn of_two_leaders_either_may_be_killed_anywhere() {
     let world = World::own(setup());
     let second = world.operator.replica("second", &[("VPCE_LEASE_NAMESPACE", "")]);
     let second = second.expect("without an election it works");
@@ -139,7 +139,7 @@ impl<'w> Chaos<'w> {
         tenant.register(json!({"allow_retain": true}));
         // Of others there are: an endpoint and its group that another cluster owns, whose object
         // has a name that occurs here too; two that carry no tags at all; and those of an object
-        // that nobody changes.
+        // that no client changes.
         let names = ["api-0", "nobodys"];
         for name in names {
             tenant.apply(name, tenant.spec(json!({"deletion_policy": "Retain"})));
@@ -283,7 +283,7 @@ impl<'a, 'w> Story<'a, 'w> {
         self.chaos.tally.stories += 1;
     }
 
-    /// Has somebody change objects, and kills operators while they follow. At the end some may not
+    /// Changes objects, and kills operators while they follow. At the end some may not
     /// be running.
     fn die(&mut self, what: &str, change: impl FnOnce(&mut Self)) {
         let mut change = Some(change);

@@ -37,7 +37,7 @@ fn assert_contains(message: &str, parts: &[&str]) {
 }
 
 #[test]
-fn what_aws_does_not_find_is_said_and_tried_again_until_it_is_there() {
+fn what_aws_does_not_find_is_reported_and_retried_until_it_exists() {
     let world = World::shared();
     let tenant = world.tenant("missing");
     let (account, region) = (&tenant.account_id, &tenant.region);
@@ -125,7 +125,7 @@ fn two_subnets_in_one_zone_are_invalid_until_the_spec_is_corrected() {
 }
 
 #[test]
-fn a_region_that_is_not_there_harms_only_those_who_name_it() {
+fn an_unknown_region_affects_only_the_objects_that_name_it() {
     let tenant = World::shared().tenant("no-region");
     tenant.apply("far", tenant.spec(json!({"region": "us-nowhere-1"})));
     tenant.apply("near", tenant.spec(json!({})));
@@ -150,7 +150,7 @@ fn a_region_that_is_not_there_harms_only_those_who_name_it() {
 }
 
 #[test]
-fn a_denied_action_is_said_with_role_and_account() {
+fn a_denied_action_is_reported_with_role_and_account() {
     let world = World::shared();
     let tenant = world.tenant("denied");
     let denied = |action: &str| world.aws.deny(&tenant.role_arn, &format!("ec2:{action}"));
@@ -199,7 +199,7 @@ fn a_denied_action_is_said_with_role_and_account() {
 }
 
 #[test]
-fn a_create_that_may_not_set_tags_asks_for_that_action_and_no_other() {
+fn a_create_without_permission_to_tag_names_that_action_and_no_other() {
     let world = World::shared();
     let tenant = world.tenant("untagged");
     world.aws.deny(&tenant.role_arn, "ec2:CreateTags");
@@ -250,7 +250,7 @@ fn session_tags_that_do_not_fit_are_no_matter_of_the_trust_policy() {
 }
 
 #[test]
-fn a_used_up_quota_is_said_and_waited_for() {
+fn an_exhausted_quota_is_reported_and_waited_for() {
     let world = World::shared();
     let tenant = world.tenant("quota");
     account_says(&tenant, "Verified");
@@ -365,7 +365,7 @@ fn what_failed_or_expired_is_stalled_and_not_replaced() {
 }
 
 #[test]
-fn a_service_of_somebody_else_is_left_alone() {
+fn a_service_of_another_owner_is_left_alone() {
     let world = World::shared();
     let tenant = world.tenant("foreign");
     let services = cluster::services(&tenant.namespace);

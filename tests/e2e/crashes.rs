@@ -316,8 +316,8 @@ fn an_endpoint_with_provided_groups_that_no_status_names_is_deleted_after_an_edi
     exactly_one(&tenant, "api", "after CreateVpcEndpoint and an edit");
 }
 
-/// A world, for one test at a time, in which AWS shows late what was made: whoever looks and then
-/// tries again finds nothing, and asks for another.
+/// A world, for one test at a time, in which AWS shows late what was created: an operator that
+/// reads and then tries again finds nothing, and asks for another.
 fn late() -> MutexGuard<'static, World> {
     static WORLD: OnceLock<Mutex<World>> = OnceLock::new();
     WORLD
@@ -483,7 +483,7 @@ fn a_lost_answer_makes_nothing_twice_and_leaves_nothing() {
 }
 
 #[test]
-fn what_was_made_and_deleted_before_anybody_saw_it_holds_nothing_up() {
+fn what_was_created_and_deleted_unseen_blocks_nothing() {
     let mut setup = Setup::fast();
     // AWS says of the next create that it was carried out before: it is looked for during 30 times
     // as long.

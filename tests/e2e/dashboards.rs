@@ -7,8 +7,8 @@ use std::path::Path;
 use serde_json::Value;
 use vpce_testbed::promql::{Names, Selector};
 
-/// Labels that every series has: Prometheus adds those of the target, and whoever gathers several
-/// clusters that of the cluster.
+/// Labels that every series has: Prometheus adds those of the target, and a setup that gathers
+/// several clusters that of the cluster.
 const OF_THE_TARGET: &[&str] = &["cluster", "instance", "job"];
 
 /// What Prometheus itself exports of alerts, with labels that the rules keep.
@@ -18,7 +18,7 @@ const ALERTS: &str =
 /// Sample name (`..._bucket` and the like each for itself) to the names of its labels.
 type Exported = BTreeMap<String, BTreeSet<String>>;
 
-/// Checks all dashboards against one scrape of an operator that has something to tell of
+/// Checks all dashboards against one scrape of an operator that exports something for
 /// everything.
 ///
 /// # Panics

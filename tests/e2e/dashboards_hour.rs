@@ -69,7 +69,7 @@ fn expected(of: &str) -> Shown {
 }
 
 #[test]
-fn every_panel_shows_something_of_an_hour_of_trouble() {
+fn every_panel_has_data_after_an_hour_of_problems() {
     let binary = Path::new(BINARY);
     let watched = Watched::play(binary, TIME_SCALE).expect("the hour");
     let metrics = watched.hour.operator().metrics().expect("it runs");

@@ -1,5 +1,5 @@
-//! What is changed behind the operator's back is put right at the next look, and an event says so;
-//! but what may be a mistake of ours, or of somebody with wide rights, is not answered with
+//! Out-of-band changes are corrected at the next resync, and an event says so;
+//! but what may be a mistake of ours, or of a user with wide rights, is not answered with
 //! creates.
 
 use std::collections::BTreeMap;
@@ -43,7 +43,7 @@ fn put_right(tenant: &Tenant<'_>, endpoint: &EndpointView, group: &GroupView) {
     tenant.ready("api");
 }
 
-/// Waits for an event that tells of this repair.
+/// Waits for an event about this correction.
 #[track_caller]
 fn repair_told(tenant: &Tenant<'_>, what: &str) {
     tenant.eventually("api", &format!("an event tells of the repair: {what}"), || {
@@ -116,7 +116,7 @@ fn tags_that_were_lost_or_changed_are_set_again() {
 }
 
 #[test]
-fn a_group_that_was_deleted_is_made_again() {
+fn a_group_that_was_deleted_is_recreated() {
     let (tenant, endpoint, group) = settled("drift-group", json!({}));
     let (aws, account, region) = (&tenant.world.aws, &tenant.account_id, &tenant.region);
     aws.delete_group_behind(account, region, &group.id)
@@ -175,7 +175,7 @@ fn a_service_that_was_edited_deleted_or_unlabelled_is_corrected() {
 }
 
 #[test]
-fn an_endpoint_that_was_deleted_is_made_again_once_and_under_another_name() {
+fn an_endpoint_that_was_deleted_is_recreated_once_as_another_incarnation() {
     let (tenant, endpoint, group) = settled("drift-deleted", json!({}));
     let old_target = target(&tenant.kubernetes_service("api").expect("a Service"));
     assert_eq!(tenant.get("api").expect("there")["status"]["incarnation"], 0);
@@ -271,7 +271,7 @@ fn what_lost_its_owner_tags_is_neither_changed_nor_replaced_until_they_are_back(
 }
 
 #[test]
-fn a_tag_that_was_given_up_while_the_owner_tags_were_lost_goes_when_they_are_back() {
+fn a_tag_removed_from_the_spec_while_the_owner_tags_were_lost_goes_when_they_are_back() {
     let (tenant, endpoint, group) = settled("lost-edited", json!({"tags": {"team": "blue"}}));
     for id in [&endpoint.id, &group.id] {
         let taken = take_tags(&tenant, id, &OWNER_TAGS[..1]);
@@ -288,7 +288,7 @@ fn a_tag_that_was_given_up_while_the_owner_tags_were_lost_goes_when_they_are_bac
 }
 
 #[test]
-fn deleting_what_lost_its_tags_waits_and_prints_the_command_that_mends_it() {
+fn deleting_what_lost_its_tags_waits_and_prints_the_command_that_fixes_it() {
     let (tenant, endpoint, group) = settled("lost-deleted", json!({}));
     for id in [&group.id, &endpoint.id] {
         take_tags(&tenant, id, &OWNER_TAGS);
@@ -322,14 +322,14 @@ fn deleting_what_lost_its_tags_waits_and_prints_the_command_that_mends_it() {
     assert!(tenant.endpoints().is_empty() && tenant.groups().is_empty());
 }
 
-/// The tags that are not the owner's, and the mark of what was let go.
+/// The tags that are not the owner's, and the mark of what was retained.
 fn retained(tags: &BTreeMap<String, String>) -> (Option<&String>, bool) {
     let owned = OWNER_TAGS.iter().any(|key| tags.contains_key(*key));
     (tags.get("silvermullet.com/retained"), owned)
 }
 
 #[test]
-fn retain_lets_go_of_the_endpoint_and_marks_it() {
+fn retain_abandons_the_endpoint_and_marks_it() {
     let (tenant, endpoint, group) = settled("retain", json!({"deletion_policy": "Retain", "tags": {"team": "blue"}}));
     let mark = format!("{}/{}/api", endpoint.tags["silvermullet.com/cluster"], tenant.namespace);
     tenant.delete("api");
@@ -355,7 +355,7 @@ fn retain_lets_go_of_the_endpoint_and_marks_it() {
 }
 
 #[test]
-fn retain_lets_go_of_what_lost_its_tags_without_touching_it() {
+fn retain_abandons_what_lost_its_tags_without_changing_it() {
     let (tenant, endpoint, group) = settled("retain-lost", json!({}));
     take_tags(&tenant, &endpoint.id, &OWNER_TAGS);
     tenant.not_ready("api", "OwnershipLost");
@@ -372,8 +372,35 @@ fn retain_lets_go_of_what_lost_its_tags_without_touching_it() {
     assert!(matches!(retained(&left_group.tags), (Some(_), false)), "{left_group:?}");
 }
 
+/// Deletes endpoints in AWS, as another client would.
+fn delete_behind(tenant: &Tenant<'_>, ids: &[String]) {
+    for id in ids {
+        tenant
+            .world
+            .aws
+            .delete_endpoint_behind(&tenant.account_id, &tenant.region, id)
+            .expect("it was there");
+    }
+}
+
+/// Waits until the AWSAccount and its endpoints say that creation is paused; returns the resume id.
+fn creation_is_paused(tenant: &Tenant<'_>, names: &[&str]) -> String {
+    let world = tenant.world;
+    world.eventually("the AWSAccount and its endpoints say that creation is paused", || {
+        let account = world.aws_account(&tenant.account)?;
+        let paused = condition(&account, "CreationPaused").filter(|paused| paused.status)?;
+        let (_, id) = paused.message.split_once("resume id ")?;
+        let id = id.split_whitespace().next()?.to_owned();
+        let says = |name: &&str| {
+            let ready = tenant.condition(name, "Ready")?;
+            (ready.reason == "CreationPaused" && ready.message.contains(&id)).then_some(())
+        };
+        names.iter().all(|name| says(name).is_some()).then_some(id)
+    })
+}
+
 #[test]
-fn when_many_endpoints_vanish_at_once_nothing_is_made_until_a_person_resumes_creation() {
+fn after_a_mass_deletion_nothing_is_created_until_a_person_resumes_creation() {
     let world = World::own(Setup::fast());
     let tenant = world.tenant("mass");
     let names = ["one", "two", "three", "four", "five"];
@@ -385,41 +412,21 @@ fn when_many_endpoints_vanish_at_once_nothing_is_made_until_a_person_resumes_cre
     }
     let before = tenant.writes().len();
     let old: Vec<String> = tenant.endpoints().into_iter().map(|endpoint| endpoint.id).collect();
-    for id in &old {
-        world
-            .aws
-            .delete_endpoint_behind(&tenant.account_id, &tenant.region, id)
-            .expect("it was there");
-    }
+    delete_behind(&tenant, &old);
 
-    // All tell of one hold, once all are known to be gone.
-    let hold = world.eventually("the AWSAccount and its endpoints tell of the hold", || {
-        let account = world.aws_account(&tenant.account)?;
-        let held = condition(&account, "CreationPaused").filter(|held| held.status)?;
-        let hold = held
-            .message
-            .split_once("resume id ")?
-            .1
-            .split_whitespace()
-            .next()?
-            .to_owned();
-        let tells = |name: &&str| {
-            let ready = tenant.condition(name, "Ready")?;
-            (ready.reason == "CreationPaused" && ready.message.contains(&hold)).then_some(())
-        };
-        names.iter().all(|name| tells(name).is_some()).then_some(hold)
-    });
+    // Creation is paused once for all, when all are known to be gone.
+    let resume_id = creation_is_paused(&tenant, &names);
     assert!(tenant.event("one", "CreationPaused").starts_with("Warning"));
-    world.eventually("an event of the AWSAccount tells of it", || {
-        let told = |event: &Value| event["reason"] == "CreationPaused" && text(&event["note"]).contains(&hold);
-        events::of_account(&tenant).iter().any(told).then_some(())
+    world.eventually("an event of the AWSAccount has the resume id", || {
+        let has_it = |event: &Value| event["reason"] == "CreationPaused" && text(&event["note"]).contains(&resume_id);
+        events::of_account(&tenant).iter().any(has_it).then_some(())
     });
 
     // A new one waits too; neither another id nor time changes that, nor a restart.
     tenant.apply("new", tenant.spec(json!({})));
-    let release =
+    let resume =
         |id: &str| tenant.merge_account(json!({"metadata": {"annotations": {"silvermullet.com/resume-creation": id}}}));
-    release("0123456789");
+    resume("0123456789");
     tenant.not_ready("new", "CreationPaused");
     std::thread::sleep(TWO_LOOKS);
     assert!(world.operator.terminate().expect("it was running").success());
@@ -431,7 +438,7 @@ fn when_many_endpoints_vanish_at_once_nothing_is_made_until_a_person_resumes_cre
     assert_eq!(tenant.writes().len(), before);
     assert!(tenant.endpoints().is_empty());
 
-    release(&hold);
+    resume(&resume_id);
     for name in names.into_iter().chain(["new"]) {
         tenant.ready(name);
     }
@@ -441,24 +448,19 @@ fn when_many_endpoints_vanish_at_once_nothing_is_made_until_a_person_resumes_cre
     for name in names {
         assert_eq!(tenant.get(name).expect("there")["status"]["incarnation"], 1, "{name}");
     }
-    world.eventually("the AWSAccount tells of no hold", || {
+    world.eventually("creation is no longer paused", || {
         let account = world.aws_account(&tenant.account)?;
         condition(&account, "CreationPaused")
-            .is_none_or(|held| !held.status)
+            .is_none_or(|paused| !paused.status)
             .then_some(())
     });
 
-    // What was released once is not released for ever.
-    for id in &now {
-        world
-            .aws
-            .delete_endpoint_behind(&tenant.account_id, &tenant.region, id)
-            .expect("it was there");
-    }
+    // A later mass deletion pauses creation again, with another id.
+    delete_behind(&tenant, &now);
     for name in names {
         assert!(
-            !tenant.not_ready(name, "CreationPaused").contains(&hold),
-            "another hold"
+            !tenant.not_ready(name, "CreationPaused").contains(&resume_id),
+            "another id"
         );
     }
 }

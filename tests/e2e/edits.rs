@@ -280,7 +280,7 @@ fn a_rule_for_port_zero_alone_is_carried_out_and_warned_of() {
 }
 
 #[test]
-fn a_group_that_lets_nobody_in_is_made_and_warned_of() {
+fn a_group_without_ingress_is_created_with_a_warning() {
     let tenant = World::shared().tenant("edit-nobody");
     tenant.apply("api", tenant.spec(json!({"security_group_type": "custom"})));
     tenant.ready("api");

@@ -63,7 +63,7 @@ fn read_again(tenant: &Tenant<'_>) {
     });
 }
 
-/// It stays Ready with this egress, and nobody is said to have changed anything.
+/// It stays Ready with this egress, and no event reports drift.
 #[track_caller]
 fn stays(tenant: &Tenant<'_>, egress: &[&str]) {
     let writes = tenant.writes();

@@ -128,7 +128,7 @@ pub(crate) fn rest(tenant: &Tenant<'_>) {
     });
 }
 
-/// A user who may write the status of VPCEndpoints in a tenant's namespace, by somebody's mistake.
+/// A user who may write the status of VPCEndpoints in a tenant's namespace, by mistake.
 struct Forger<'t, 'w> {
     tenant: &'t Tenant<'w>,
     user: String,

@@ -1,5 +1,5 @@
-//! Many endpoints at once: what rests stays at rest whoever leads, what goes does not wait for
-//! another, and what cannot go says why.
+//! Many endpoints at once: what is converged stays so under every leader, a deletion does not wait
+//! for another, and what cannot go says why.
 
 use std::collections::BTreeMap;
 
@@ -150,14 +150,14 @@ fn a_namespace_with_a_hundred_endpoints_is_deleted_and_leaves_nothing() {
 }
 
 #[test]
-fn what_cannot_be_deleted_says_by_whom_it_is_used_and_nobody_waits_for_it() {
+fn what_cannot_be_deleted_names_what_uses_it_and_blocks_no_other_deletion() {
     let world = World::own(Setup::fast());
     let tenant = world.tenant("held");
     let names = settle(&tenant, 12);
     let (aws, account, region) = (&world.aws, &tenant.account_id, &tenant.region);
     let group_of = |name: &str| text(&tenant.get(name).expect("there")["status"]["security_group_id"]);
 
-    // Somebody else's endpoint uses one's group, and somebody else's group names another's.
+    // Another owner's endpoint uses one's group, and another owner's group names another's.
     let used = group_of(&names[0]);
     let stranger = aws
         .add_endpoint_behind(account, region, &tenant.subnets[0], &tenant.service, &used)

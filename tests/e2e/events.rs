@@ -1,4 +1,4 @@
-//! Events tell of each thing once, in the words of the conditions, on the object that it is about;
+//! Each event is recorded once, in the words of the conditions, on the object that it is about;
 //! and of what is the account's on the AWSAccount.
 
 use std::time::Duration;
@@ -48,13 +48,13 @@ fn told_once_on_account(tenant: &Tenant<'_>, reason: &str) -> String {
     text(&told[0]["note"])
 }
 
-/// How often an event was told.
+/// How often an event was recorded.
 fn count(event: &Value) -> i64 {
     event["series"]["count"].as_i64().unwrap_or(1)
 }
 
 #[test]
-fn what_is_said_again_counts_in_the_series_of_the_first_even_after_a_restart() {
+fn a_repeated_event_counts_in_the_series_of_the_first_even_after_a_restart() {
     let world = World::own(Setup::fast());
     let tenant = world.tenant("again");
     tenant.apply("api", tenant.spec(json!({})));
@@ -82,7 +82,7 @@ fn what_is_said_again_counts_in_the_series_of_the_first_even_after_a_restart() {
 }
 
 #[test]
-fn a_failure_that_stays_is_told_once_and_another_of_the_same_reason_in_its_own_words() {
+fn a_lasting_failure_is_one_event_and_another_of_the_same_reason_has_its_own() {
     let world = World::shared();
     let tenant = world.tenant("words");
     let says = |action: &str| {
@@ -108,7 +108,7 @@ fn a_failure_that_stays_is_told_once_and_another_of_the_same_reason_in_its_own_w
 }
 
 #[test]
-fn what_a_role_is_denied_is_told_on_each_endpoint_and_once_on_the_account() {
+fn what_a_role_is_denied_is_reported_on_each_endpoint_and_once_on_the_account() {
     let world = World::shared();
     let tenant = world.tenant("denied-many");
     world.aws.deny(&tenant.role_arn, "ec2:CreateVpcEndpoint");
@@ -133,7 +133,7 @@ fn what_a_role_is_denied_is_told_on_each_endpoint_and_once_on_the_account() {
 }
 
 #[test]
-fn a_hundred_endpoints_behind_a_refused_role_are_told_once_each_and_the_account_once() {
+fn a_hundred_endpoints_of_a_refused_role_get_one_event_each_and_the_account_one() {
     let world = World::shared();
     let tenant = world.unregistered_tenant("refused-many");
     world.set_trust(&tenant.role_arn, false);
@@ -167,7 +167,7 @@ fn a_hundred_endpoints_behind_a_refused_role_are_told_once_each_and_the_account_
 }
 
 #[test]
-fn limits_and_mappings_that_stop_many_endpoints_are_told_on_the_account() {
+fn limits_and_mappings_that_stop_many_endpoints_are_reported_on_the_account() {
     let tenant = World::shared().unregistered_tenant("limits");
     tenant.register(json!({"max_endpoints": 1}));
     let names = ["one", "two", "three"];

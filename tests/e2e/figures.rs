@@ -1,5 +1,5 @@
 //! What the operator costs, counted and not timed: calls to AWS, writes to the API server,
-//! sessions; and what it tells of itself.
+//! sessions; and its own metrics.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -258,7 +258,7 @@ fn a_refused_role_is_tried_at_most_four_times_a_minute() {
 }
 
 #[test]
-fn it_tells_every_write_once_and_no_secret_ever() {
+fn it_has_every_write_once_and_never_a_secret() {
     let world = counted();
     let tenant = world.tenant("told");
     let rule =
@@ -403,7 +403,7 @@ fn promtool_has_nothing_to_say(metrics: &str) {
     assert!(output.status.success() && said.trim().is_empty(), "{said}");
 }
 
-/// The HTTP status of a probe; none where nobody answers.
+/// The HTTP status of a probe; none where there is no answer.
 fn status_of(address: SocketAddr, path: &str) -> Option<u16> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;

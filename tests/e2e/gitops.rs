@@ -304,7 +304,7 @@ fn says(reason: Reason, ready: bool) -> Value {
 
 #[test]
 fn every_reason_is_either_on_the_way_or_waits_for_others_or_needs_a_person() {
-    // Warnings after which the operator goes on by itself, or waits for somebody's decision.
+    // Warnings after which the operator goes on by itself, or waits for a decision.
     let exceptions = BTreeMap::from([
         (Reason::AWSUnavailable, IN_PROGRESS),
         (Reason::DeletedInAWS, IN_PROGRESS),
@@ -358,7 +358,7 @@ fn table(world: &World, arguments: &[&str]) -> (Vec<String>, Vec<String>) {
 }
 
 #[test]
-fn kubectl_prints_what_people_look_for_in_columns() {
+fn kubectl_prints_the_columns() {
     let world = World::shared();
     let tenant = world.tenant("columns");
     tenant.apply("api", tenant.spec(json!({})));
@@ -372,7 +372,7 @@ fn kubectl_prints_what_people_look_for_in_columns() {
     let (head, row) = table(world, &[&["vpces", "api", "--output", "wide"], &namespace[..]].concat());
     assert_eq!(head.join(" "), format!("{columns} ENDPOINT MESSAGE"));
     assert_eq!(row[..6], expected);
-    // Of what is as it should be there is nothing to tell.
+    // What is as it should be has no event.
     assert_eq!(row[7..], [text(&status["vpc_endpoint_id"])]);
     tenant.apply("away", tenant.spec(json!({"account": "nobody"})));
     tenant.not_ready("away", "AccountNotMapped");
@@ -417,7 +417,7 @@ fn a_wide_table_of_what_is_well_fits_into_160_columns() {
 }
 
 #[test]
-fn an_account_that_is_suspended_or_names_nobody_says_so_in_its_columns() {
+fn an_account_that_is_suspended_or_maps_no_namespace_says_so_in_its_columns() {
     let world = World::shared();
     let tenant = world.tenant("quiet");
     let shows = |reason: &str| {

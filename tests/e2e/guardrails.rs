@@ -16,7 +16,7 @@ fn tags(tenant: &Tenant<'_>) -> std::collections::BTreeMap<String, String> {
 }
 
 #[test]
-fn guardrails_refuse_before_any_call_and_let_through_once_they_are_widened() {
+fn guardrails_refuse_before_any_call_and_allow_once_they_are_widened() {
     let world = World::shared();
     for (guardrail, value) in [
         ("allowed_regions", json!(["eu-central-1"])),
@@ -85,7 +85,7 @@ fn a_group_of_another_endpoint_is_not_used() {
 }
 
 #[test]
-fn a_tightened_guardrail_freezes_what_is_there_and_lets_it_be_deleted() {
+fn a_tightened_guardrail_pauses_changes_and_allows_deletion() {
     let tenant = World::shared().tenant("guardrails-tight");
     tenant.apply("there", tenant.spec(json!({})));
     let id = tenant.ready("there")["status"]["vpc_endpoint_id"].clone();
@@ -132,7 +132,7 @@ fn a_suspended_account_changes_nothing_until_it_is_resumed() {
 }
 
 #[test]
-fn a_decommissioned_account_lets_go_without_a_call() {
+fn finalizers_of_a_decommissioned_account_are_removed_without_calling_aws() {
     let tenant = World::shared().tenant("closed");
     tenant.apply("left", tenant.spec(json!({})));
     let id = text(&tenant.ready("left")["status"]["vpc_endpoint_id"]);
@@ -192,7 +192,7 @@ fn an_account_takes_as_many_endpoints_as_it_allows_and_the_oldest_next() {
 }
 
 #[test]
-fn a_limit_is_each_teams_own_where_each_has_an_awsaccount_and_is_shared_where_one_maps_them_all() {
+fn a_limit_is_per_awsaccount_and_shared_by_the_namespaces_that_it_maps() {
     let world = World::shared();
     let one = world.unregistered_tenant("share-one");
     let mut other = world.unregistered_tenant("share-other");
@@ -224,7 +224,7 @@ fn a_limit_is_each_teams_own_where_each_has_an_awsaccount_and_is_shared_where_on
     other.apply("more", other.spec(json!({})));
     other.not_ready("more", "AccountFull");
 
-    // One AWSAccount for both: whoever comes first has all of it.
+    // One AWSAccount for both: the first takes all of the limit.
     let third = world.unregistered_tenant("share-third");
     let late = world.unregistered_tenant("share-late");
     third.register(json!({"max_endpoints": 2, "namespaces": [third.namespace, late.namespace]}));

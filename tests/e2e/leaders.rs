@@ -21,7 +21,7 @@ fn holder(world: &World) -> String {
 }
 
 #[test]
-fn one_works_and_the_next_takes_over_when_it_is_killed() {
+fn a_standby_takes_over_when_the_leader_is_killed() {
     let world = World::own(Setup::fast());
     let tenant = world.tenant("failover");
     world.eventually("the first leads", || leads(&world.operator).then_some(()));
@@ -57,7 +57,7 @@ fn one_works_and_the_next_takes_over_when_it_is_killed() {
 }
 
 #[test]
-fn who_loses_the_lease_ends_at_once() {
+fn a_process_that_loses_the_lease_ends_at_once() {
     let world = World::own(Setup::fast());
     world.eventually("it leads", || leads(&world.operator).then_some(()));
     let mine = holder(&world);
@@ -90,7 +90,7 @@ fn a_container_that_starts_again_in_its_pod_goes_on_at_once() {
 }
 
 #[test]
-fn even_if_two_believe_that_they_lead_nothing_is_made_twice() {
+fn even_with_two_leaders_nothing_is_created_twice() {
     let world = World::own(Setup::fast());
     let tenant = world.tenant("two-leaders");
     let second = world.operator.replica("second", &[("VPCE_LEASE_NAMESPACE", "")]);

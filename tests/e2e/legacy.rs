@@ -1,4 +1,4 @@
-//! A cluster that had the Python operator: its objects are kept as they are until somebody brings
+//! A cluster that had the Python operator: its objects are kept as they are until a person migrates
 //! them over.
 
 use serde_json::{Value, json};

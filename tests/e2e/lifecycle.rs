@@ -117,7 +117,7 @@ fn deleting_removes_the_service_then_the_endpoint_then_the_group() {
     group.release();
     tenant.gone("api");
     assert!(tenant.groups().is_empty());
-    // What is gone is told, though the object is.
+    // The event is there, though the object is gone.
     let told = tenant.event("api", "Deleted");
     for part in [
         &text(&status["vpc_endpoint_id"]),
@@ -226,7 +226,7 @@ fn a_provided_group_is_neither_changed_nor_deleted() {
 }
 
 #[test]
-fn an_endpoint_waits_for_its_account_and_says_so() {
+fn an_endpoint_waits_for_its_account_and_reports_it() {
     let tenant = World::shared().unregistered_tenant("early");
     tenant.apply("api", tenant.spec(json!({})));
     let message = tenant.not_ready("api", "NoAccount");
@@ -260,7 +260,7 @@ fn an_annotation_asks_for_a_resync_now() {
 }
 
 #[test]
-fn a_delete_whose_session_ends_meanwhile_goes_on_with_another() {
+fn a_delete_whose_session_expires_continues_with_another() {
     let world = World::shared();
     let tenant = world.tenant("ended");
     tenant.apply("api", tenant.spec(json!({})));

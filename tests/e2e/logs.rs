@@ -1,4 +1,4 @@
-//! The log: quiet at rest, a line for each write, and as loud as somebody asks for while it runs.
+//! The log: quiet at rest, a line for each write, and a level that can be changed while it runs.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -39,7 +39,7 @@ fn looks(tenant: &Tenant<'_>) -> usize {
 fn at_rest_the_log_is_silent_over_many_resyncs() {
     let world = by_default("info");
     let tenant = world.tenant("silent");
-    // One is there, one waits for somebody, which is polled, and one is refused by AWS time and
+    // One exists, one waits for acceptance, which is polled, and one is refused by AWS time and
     // again.
     tenant.apply("api", tenant.spec(json!({})));
     let waiting = tenant.add_service(ServiceSpec {
@@ -94,7 +94,7 @@ fn a_write_that_aws_refuses_is_one_line_too_with_its_request_id() {
     tenant.delete("api");
     tenant.gone("api");
     let calls = tenant.calls();
-    // That a group is in use while interfaces linger is nothing to tell of.
+    // That a group is in use while interfaces linger is not logged.
     let refused: Vec<_> = calls.iter().filter(|call| call.result == "InternalError").collect();
     assert_eq!(refused.len(), 3, "{refused:?}");
     let all = lines(&world);

@@ -87,7 +87,7 @@ fn large(metadata: Value) -> Value {
     all
 }
 
-/// How many objects of a namespace are told that no AWSAccount maps it.
+/// How many objects of a namespace say that no AWSAccount maps it.
 fn told(world: &World, namespace: &str) -> usize {
     let metrics = world.operator.metrics().expect("it runs");
     let is_told = |line: &&str| {
@@ -103,7 +103,7 @@ fn told(world: &World, namespace: &str) -> usize {
 }
 
 #[test]
-fn large_objects_in_a_namespace_that_nobody_maps_do_not_end_it() {
+fn large_objects_in_an_unmapped_namespace_do_not_exhaust_its_memory() {
     let world = limited();
     let neighbour = world.tenant("neighbour");
     serves(&neighbour, "before");

@@ -9,7 +9,7 @@ use crate::subcommand::{type_into, words};
 use crate::tenant::Tenant;
 use crate::world::{World, text};
 
-/// A tenant whose endpoint lost its object: somebody took the finalizer away.
+/// A tenant whose endpoint lost its object: the finalizer was removed by hand.
 fn orphaned(name: &str) -> Tenant<'static> {
     let tenant = World::shared().tenant(name);
     tenant.apply("lost", tenant.spec(json!({})));
@@ -100,7 +100,7 @@ fn they_are_counted_shown_and_deleted_only_when_a_person_says_so() {
 }
 
 #[test]
-fn an_object_of_the_same_name_takes_its_own_back() {
+fn an_object_of_the_same_name_adopts_what_was_retained() {
     let tenant = orphaned("taken-back");
     counted(&tenant, 2);
     let before = tenant.endpoints();

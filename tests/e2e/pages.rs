@@ -264,7 +264,7 @@ fn every_command_line_of_the_operator_in_a_page_is_understood() {
 }
 
 #[test]
-fn a_command_line_is_found_and_taken_apart() {
+fn a_command_line_is_found_and_split() {
     let own = |line: &str| own_command(&words(line)).map(<[String]>::to_vec);
     let expected = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
     assert_eq!(own("vpce-operator run --help"), expected(&["run", "--help"]));

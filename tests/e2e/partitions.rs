@@ -59,11 +59,11 @@ fn live_in(partition: &str, service_start: &str, domain: &str) {
 }
 
 #[test]
-fn an_account_of_china_lives_as_any_other() {
+fn an_account_in_china_works_as_any_other() {
     live_in("aws-cn", "cn.com.amazonaws", ".vpce.amazonaws.com.cn");
 }
 
 #[test]
-fn an_account_of_govcloud_lives_as_any_other() {
+fn an_account_in_govcloud_works_as_any_other() {
     live_in("aws-us-gov", "com.amazonaws", ".vpce.amazonaws.com");
 }

@@ -52,7 +52,7 @@ fn without(tenant: &Tenant<'_>, actions: &[&str]) {
 }
 
 #[test]
-fn missing_actions_are_listed_before_there_is_an_endpoint_and_nothing_is_made() {
+fn missing_actions_are_listed_before_there_is_an_endpoint_and_nothing_is_created() {
     let tenant = World::shared().unregistered_tenant("lacking");
     without(&tenant, &["ec2:CreateSecurityGroup", "ec2:DescribeSecurityGroups"]);
     tenant.register(json!({"allowed_vpc_ids": [tenant.vpc]}));
@@ -72,7 +72,7 @@ fn missing_actions_are_listed_before_there_is_an_endpoint_and_nothing_is_made() 
     assert!(condition(&account, "Ready").is_some_and(|ready| ready.status));
     assert!(tenant.endpoints().is_empty() && tenant.groups().is_empty());
     assert!(tenant.calls().iter().all(|call| !call.mutating()));
-    // Mended, it is found out without anybody's doing.
+    // Once it is fixed, the operator finds out by itself.
     tenant.world.add_role(&tenant.role_arn);
     let message = says(&tenant, "Unknown");
     assert!(
@@ -82,7 +82,7 @@ fn missing_actions_are_listed_before_there_is_an_endpoint_and_nothing_is_made() 
 }
 
 #[test]
-fn with_an_endpoint_to_ask_with_all_is_known_and_asked_once() {
+fn with_an_endpoint_every_permission_is_verified_once() {
     let tenant = World::shared().tenant("probed");
     tenant.apply("api", tenant.spec(json!({})));
     tenant.ready("api");
@@ -141,7 +141,7 @@ fn an_action_that_is_missing_for_changes_is_named_by_a_change_of_role() {
 }
 
 #[test]
-fn a_new_operator_does_not_ask_again() {
+fn a_new_operator_does_not_verify_permissions_again() {
     let world = World::own(Setup::fast());
     let (name, before) = {
         let tenant = world.tenant("restarted");

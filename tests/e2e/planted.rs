@@ -1,6 +1,6 @@
-//! Who may tag in an AWS account plants the operator's tags on what is somebody else's: it is
-//! neither changed nor deleted, whatever its type and VPC, before the object is Ready, after, and
-//! when the object is deleted.
+//! A user who may tag in an AWS account plants the operator's tags on another owner's resources: it
+//! is neither changed nor deleted, whatever its type and VPC, before the object is Ready, after,
+//! and when the object is deleted.
 //!
 //! The roles here may do everything in their AWS account: it is the operator that is tested, and
 //! not IAM.
@@ -33,7 +33,7 @@ fn unbound_tenant(name: &str) -> Tenant<'static> {
     tenant
 }
 
-/// What somebody else has in the tenant's AWS account.
+/// What another owner has in the tenant's AWS account.
 struct Strangers {
     /// In the tenant's VPC, and in another one.
     groups: Vec<String>,
@@ -148,8 +148,8 @@ fn tags_planted_before_it_is_ready_make_nothing_its_own() {
     // Whose looks show what is planted.
     tenant.apply("witness", tenant.spec(json!({})));
     tenant.ready("witness");
-    // A group by its tags alone is nobody's: the object makes its own, and takes that along when it
-    // is deleted.
+    // A group by its tags alone has no owner: the object creates its own, and takes that along when
+    // it is deleted.
     for (number, group) in strangers.groups.iter().enumerate() {
         let name = format!("group-{number}");
         plant(&tenant, group, &name, "0");
@@ -192,7 +192,7 @@ fn tags_planted_before_it_is_ready_make_nothing_its_own() {
         assert!(message.contains(id.as_str()), "{message}");
     }
     assert_eq!(strangers.seen(&tenant), before);
-    // Without the tags it is made; with them, it is let go all the same.
+    // Without the tags it is created; with them, the finalizer is removed all the same.
     let (name, id) = &planted[0];
     unplant(&tenant, id);
     tenant.ready(name);
@@ -230,7 +230,7 @@ fn tags_planted_once_it_is_ready_add_nothing_to_what_is_its_own() {
         assert_eq!(status["vpc_endpoint_id"], own["vpc_endpoint_id"]);
         assert!(!strangers.groups.contains(&text(&status["security_group_id"])));
     }
-    // Its own endpoint is lost in AWS: another is made, and no stranger's is taken for it.
+    // Its own endpoint is lost in AWS: another is created, and no other owner's is taken for it.
     let lost = text(&own["vpc_endpoint_id"]);
     let aws = &tenant.world.aws;
     aws.delete_endpoint_behind(&tenant.account_id, &tenant.region, &lost)
@@ -251,7 +251,7 @@ fn tags_planted_once_it_is_ready_add_nothing_to_what_is_its_own() {
 }
 
 #[test]
-fn a_spec_that_fits_a_strangers_endpoint_in_everything_does_not_make_it_its_own() {
+fn a_spec_that_matches_another_owners_endpoint_does_not_claim_it() {
     let tenant = unbound_tenant("planted-provided");
     let strangers = Strangers::of(&tenant);
     let (name, victim) = ("api", &strangers.endpoints[1]);

@@ -109,7 +109,7 @@ fn whole_role(world: &World, arn: &str) -> RoleSpec {
     }
 }
 
-/// The tenant with a service that has a name of its own to turn on.
+/// The tenant with a service that has a private DNS name.
 fn with_private_dns(mut tenant: Tenant<'_>) -> Tenant<'_> {
     tenant.service = tenant.add_service(ServiceSpec {
         private_dns_name: Some(format!("api.{}.example.com", tenant.namespace)),
@@ -171,7 +171,7 @@ fn an_endpoint_misses_every_action_that_its_role_is_not_given() {
     let whole = whole_role(world, "arn:aws:iam::111122223333:role/vpce-operator");
     let mut parts = parts(whole.policy.as_deref().expect("a policy"));
     // Only a message misses it:
-    // estate::what_cannot_be_deleted_says_by_whom_it_is_used_and_nobody_waits_for_it.
+    // estate::what_cannot_be_deleted_names_what_uses_it_and_blocks_no_other_deletion.
     parts.retain(|part| part.action != "ec2:DescribeNetworkInterfaces");
     assert!(parts.len() > 15, "{} actions", parts.len());
     std::thread::scope(|scope| {

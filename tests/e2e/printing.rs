@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::subcommand::BINARY;
 
 #[test]
-fn what_is_printed_for_nobody_ends_without_a_word() {
+fn printing_to_a_closed_pipe_ends_silently() {
     for arguments in [
         &["crds"][..],
         &["metrics"],
@@ -31,7 +31,7 @@ fn what_is_printed_for_nobody_ends_without_a_word() {
             "agreed",
         ],
     ] {
-        // As after `| head -1`: whoever read has gone.
+        // As after `| head -1`: the reader is gone.
         let (reader, writer) = io::pipe().expect("a pipe");
         drop(reader);
         let child = Command::new(BINARY)

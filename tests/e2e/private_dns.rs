@@ -137,7 +137,7 @@ fn of_an_endpoint_service_it_waits_for_acceptance() {
 }
 
 #[test]
-fn what_aws_says_against_it_is_shown() {
+fn aws_reasons_against_it_are_shown() {
     let tenant = World::shared().unregistered_tenant("dns-refused");
     tenant.register(json!({"allow_private_dns": true}));
     tenant.world.add_role_with_private_dns(&tenant.role_arn);

@@ -17,7 +17,7 @@ const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
 const NAME: &str = "vpce-0a1b2c3d4e5f60718-x1y2z3a4.vpce-svc-0a1b2c3d4e5f60718.eu-central-1.vpce.amazonaws.com";
 const LABEL: (&str, &str) = ("app.kubernetes.io/managed-by", "vpce-operator");
 
-/// A request made as somebody else, which is only checked: authorization and admission say what
+/// A request as another user, which is only checked: authorization and admission say what
 /// they would.
 pub(crate) struct As<'c> {
     cluster: &'c Cluster,
@@ -63,7 +63,7 @@ fn operator(world: &World) -> As<'_> {
     }
 }
 
-/// Somebody who has a ClusterRole in the tenant's namespace.
+/// A user who has a ClusterRole in the tenant's namespace.
 pub(crate) fn somebody<'w>(tenant: &Tenant<'w>, role: &str) -> As<'w> {
     let user = format!("{role}-{}", tenant.namespace);
     let binding = json!({
@@ -262,7 +262,7 @@ fn the_operators_token_writes_no_service_but_its_own() {
     balancer["spec"] = json!({"type": "LoadBalancer", "ports": [{"port": 443}]});
     operator.may_not(Method::POST, &services, &balancer, "of type ExternalName");
 
-    // A stranger's is neither changed, nor taken over by giving it what ours have, nor deleted.
+    // Another owner's is neither changed, nor taken over by giving it what ours have, nor deleted.
     let stranger = service("stranger", json!({}));
     let created = world.cluster.create(&services, &stranger, Run::Real);
     created.unwrap_or_else(|refusal| panic!("{}", refusal.message));
@@ -347,7 +347,7 @@ fn event(namespace: &str, changes: Value) -> Value {
 }
 
 #[test]
-fn the_operators_token_tells_of_its_own_kinds_only_and_holds_its_own_lease_only() {
+fn the_operators_token_writes_only_events_of_its_own_kinds_and_its_own_lease() {
     let world = World::shared();
     let tenant = world.tenant("tells");
     let namespace = tenant.namespace.as_str();
@@ -368,7 +368,7 @@ fn the_operators_token_tells_of_its_own_kinds_only_and_holds_its_own_lease_only(
         let event = event(namespace, changes);
         operator.may_not(Method::POST, &events, &event, "events of its own about its own kinds");
     }
-    // A stranger's is neither taken nor read.
+    // Another owner's is neither taken nor read.
     let stranger = merged(
         event(namespace, about("v1", "Pod")),
         json!({"metadata": {"name": "stranger", "namespace": namespace}}),
@@ -397,7 +397,7 @@ fn the_operators_token_tells_of_its_own_kinds_only_and_holds_its_own_lease_only(
 }
 
 #[test]
-fn nobody_but_the_operator_removes_its_finalizers_or_whoever_has_the_verb_for_it() {
+fn only_the_operator_or_a_user_with_the_verb_removes_its_finalizers() {
     let world = World::shared();
     let tenant = world.tenant("finalizers");
     tenant.apply("api", tenant.spec(json!({})));
@@ -489,7 +489,7 @@ fn the_operators_token_puts_nothing_on_a_service_that_the_settings_do_not_allow(
         }
         service("new", ours)
     };
-    // Somebody else's stays, and is not the operator's to change.
+    // Another owner's stays, and the operator may not change it.
     let strangers = json!({"labels": {"cost": "1"}, "annotations": {"note": "2"}});
     let set = world.cluster.merge(&mine, &json!({"metadata": strangers}));
     set.unwrap_or_else(|refusal| panic!("{}", refusal.message));
@@ -763,7 +763,7 @@ fn nothing_is_granted_that_is_not_used_and_nothing_is_used_that_is_not_granted()
     let tenant = world.tenant("used");
     tenant.apply("life", tenant.spec(json!({})));
     tenant.ready("life");
-    // A Service that somebody changed is put right; one that has another name now is made and the
+    // A Service that was changed is corrected; one that has another name now is created and the
     // old one deleted.
     let path = format!("{}/life", cluster::services(&tenant.namespace));
     let name = json!({"spec": {"externalName": "elsewhere.example.com"}});

@@ -121,7 +121,7 @@ fn a_read_only_operator_says_what_it_would_do_and_does_nothing() {
 }
 
 #[test]
-fn the_subcommand_says_why_nothing_can_be_planned_or_is_done() {
+fn the_subcommand_says_why_nothing_can_be_planned() {
     let world = World::shared();
     let tenant = world.tenant("planner");
     let of = |name: &str| format!("{}/{name}", tenant.namespace);

@@ -101,7 +101,7 @@ fn manifests_applied_again_under_the_same_cluster_id_find_what_was_theirs() {
 }
 
 #[test]
-fn a_new_cluster_takes_over_from_one_that_it_is_told_of() {
+fn a_new_cluster_takes_over_from_one_that_adopt_from_names() {
     let old = World::own(Setup::fast());
     let tenant = old.tenant("handed-over");
     two_endpoints(&tenant);
@@ -133,7 +133,7 @@ fn a_new_cluster_takes_over_from_one_that_it_is_told_of() {
 }
 
 #[test]
-fn a_restored_object_goes_on_with_what_its_old_status_names() {
+fn a_restored_object_continues_with_the_resources_of_its_old_status() {
     let tenant = World::shared().tenant("restored");
     tenant.apply("api", tenant.spec(json!({})));
     let object = tenant.ready("api");
@@ -162,7 +162,7 @@ fn a_restored_object_goes_on_with_what_its_old_status_names() {
 }
 
 #[test]
-fn after_a_long_outage_all_that_happened_meanwhile_is_made_good() {
+fn after_a_long_outage_everything_converges() {
     let world = World::own(Setup::fast());
     let tenant = world.tenant("outage");
     let names: Vec<String> = (0..6).map(|number| format!("api-{number}")).collect();

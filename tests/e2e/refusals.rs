@@ -77,7 +77,7 @@ fn rules_at_the_quota_are_exchanged_and_only_what_does_not_fit_is_refused() {
         assert!(!reasons.contains("QuotaExceeded"), "{what}: {reasons:?}");
         eprintln!("{what}: {} calls, {:.1} s", writes.len(), time.as_secs_f64());
     }
-    // What does not fit is told; what the spec takes away is closed all the same.
+    // What does not fit is reported; what the spec removes is closed all the same.
     let too_many: BTreeSet<usize> = (10..QUOTA + 11).collect();
     tenant.apply("api", letting_in(&tenant, too_many.clone()));
     let message = tenant.not_ready("api", "QuotaExceeded");
@@ -122,7 +122,7 @@ fn while_a_quota_lasts_service_tags_and_egress_are_corrected() {
 }
 
 #[test]
-fn one_bad_part_of_a_change_holds_up_no_other() {
+fn one_refused_part_of_a_change_blocks_no_other() {
     let tenant = World::shared().tenant("bad-part");
     let second = tenant.add_group("second");
     let provided = |group: &str, subnets: Value| {
@@ -175,7 +175,7 @@ fn a_service_is_published_while_private_dns_is_refused_and_is_there_when_that_is
 }
 
 #[test]
-fn a_refused_service_has_a_wait_of_its_own_and_the_api_servers_words() {
+fn a_refused_service_has_its_own_backoff_and_the_api_servers_message() {
     // So long that what waits for the resync never comes.
     let setup = Setup::fast().value("settings.resyncIntervalSeconds", "600");
     let mut world = World::own(setup);
@@ -211,7 +211,7 @@ fn a_refused_service_has_a_wait_of_its_own_and_the_api_servers_words() {
 }
 
 #[test]
-fn what_is_in_passing_is_over_in_seconds_and_an_unknown_code_is_told_in_aws_words() {
+fn transient_errors_are_retried_in_seconds_and_an_unknown_code_is_reported_in_aws_words() {
     let world = World::shared();
     let tenant = world.tenant("passing");
     tenant.apply("api", tenant.spec(json!({"subnet_ids": [tenant.subnets[0]]})));
@@ -336,7 +336,7 @@ fn a_create_that_is_refused_for_good_keeps_saying_why() {
 }
 
 #[test]
-fn a_delete_that_waits_for_its_turn_is_not_sent_after_the_account_is_suspended() {
+fn a_delete_that_waits_for_a_token_is_not_sent_after_the_account_is_suspended() {
     let world = World::own(Setup::fast().value("settings.awsLimits.DeleteVpcEndpoints", "1/0.2"));
     let tenant = world.tenant("waiting-delete");
     for name in ["first", "second"] {

@@ -1,5 +1,5 @@
-//! Nobody walks away with an endpoint: `deletion_policy: Retain` has to be allowed, not while the
-//! mapping is gone, and what was retained counts.
+//! No endpoint is retained without leave: `deletion_policy: Retain` has to be allowed, not while
+//! the mapping is gone, and what was retained counts.
 
 use serde_json::{Value, json};
 
@@ -109,7 +109,7 @@ fn nothing_is_retained_while_the_mapping_is_gone() {
 }
 
 #[test]
-fn retained_endpoints_keep_their_place_under_the_limit_until_they_are_gone() {
+fn retained_endpoints_count_against_the_limit_until_they_are_gone() {
     let world = World::own(Setup::fast().value("settings.accountProbeIntervalSeconds", "5"));
     let tenant = world.unregistered_tenant("retain-counted");
     tenant.register(json!({"allow_retain": true, "max_endpoints": 1}));

@@ -27,7 +27,7 @@ fn with_rule(changes: Value) -> Value {
     spec(json!({"security_group_type": "custom", "security_group_ingress": rules}))
 }
 
-/// A namespace that nobody maps.
+/// A namespace that no AWSAccount maps.
 fn namespace() -> (&'static Cluster, &'static str) {
     static NAMESPACE: OnceLock<String> = OnceLock::new();
     let cluster = &World::shared().cluster;
@@ -824,7 +824,7 @@ fn an_account_keeps_partition_and_number_and_may_take_another_role() {
 }
 
 #[test]
-fn kubectl_applies_every_example_and_tells_what_is_wrong_with_a_manifest() {
+fn kubectl_applies_every_example_and_prints_what_is_wrong_with_a_manifest() {
     let plane = &World::shared().cluster.plane;
     let root = env!("CARGO_MANIFEST_DIR");
     // Those of the examples, and `default` is there.
@@ -875,7 +875,7 @@ fn namespace_for_examples(name: &str) {
 }
 
 #[test]
-fn the_definitions_are_established_and_structural() {
+fn the_crds_are_established_and_structural() {
     let cluster = &World::shared().cluster;
     for plural in ["vpcendpoints", "awsaccounts"] {
         let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{plural}.silvermullet.com");

@@ -19,7 +19,7 @@ fn scrape(world: &World, token: Option<&str>) -> (u16, String) {
 }
 
 #[test]
-fn metrics_are_for_those_whom_the_api_server_lets_get_them_and_probes_for_everybody() {
+fn metrics_need_authorization_by_the_api_server_and_probes_do_not() {
     let world = World::shared();
     let tenant = world.tenant("scraper");
     let refused = |token: Option<&str>, status: u16, says: &str| {
@@ -50,7 +50,7 @@ fn metrics_are_for_those_whom_the_api_server_lets_get_them_and_probes_for_everyb
     assert!(body.contains("vpce_leader 1"), "{body}");
     assert!(world.operator.is_live().expect("it answers") && world.operator.is_ready().expect("it answers"));
 
-    // Whoever gets the ClusterRole may scrape, as soon as the refusal is no longer remembered.
+    // A subject that gets the ClusterRole may scrape, as soon as the refusal is no longer cached.
     let binding = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": tenant.namespace},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "vpce-operator-metrics-reader"},
@@ -63,7 +63,7 @@ fn metrics_are_for_those_whom_the_api_server_lets_get_them_and_probes_for_everyb
 }
 
 #[test]
-fn without_the_api_server_nobody_gets_metrics_whom_it_was_not_asked_about_and_probes_go_on() {
+fn without_the_api_server_metrics_need_a_cached_authorization_and_probes_go_on() {
     // Long enough for the API server to come back before the leader gives up.
     let world = World::own(Setup::fast().value("settings.leaseDurationSeconds", "120"));
     let plane = &world.cluster.plane;
@@ -91,7 +91,7 @@ fn without_the_api_server_nobody_gets_metrics_whom_it_was_not_asked_about_and_pr
 }
 
 #[test]
-fn everybody_gets_metrics_in_the_clear_where_the_values_say_so() {
+fn metrics_are_served_without_tls_and_authorization_where_the_values_say_so() {
     let world = World::own(
         Setup::fast()
             .value("metrics.auth", "false")
@@ -126,7 +126,7 @@ async fn half_sent(to: SocketAddr, bytes: &[u8]) -> Option<TcpStream> {
 }
 
 #[test]
-fn thousands_of_half_sent_requests_cost_little_and_keep_nobody_out() {
+fn thousands_of_half_sent_requests_cost_little_and_lock_no_client_out() {
     let world = limited();
     let neighbour = world.tenant("neighbour");
     world.cluster.create_namespace("crowd", json!({}));

@@ -12,7 +12,7 @@ use crate::world::{Setup, World, condition, text};
 
 /// Everything the operator can be made to say, but for what its libraries say of every byte.
 const TRACE: &str = "trace";
-/// That as well: somebody who looks for a network problem asks for this, and sends the log to
+/// That as well: a user who looks for a network problem sets this level, and sends the log to
 /// others.
 const LIBRARIES: &str = "trace\\,hyper=trace\\,hyper_util=trace\\,h2=trace\\,tower=trace\\,rustls=trace\\,aws_config=trace\\,\
                          aws_runtime=trace\\,aws_sdk_ec2=trace\\,aws_sdk_sts=trace\\,aws_smithy_runtime=trace\\,\
@@ -60,7 +60,7 @@ fn kubernetes_token(world: &World) -> Vec<String> {
     parts.collect()
 }
 
-/// Every object that the operator may have written, or that tells of it.
+/// Every object that the operator may have written, or that is about it.
 fn objects(world: &World) -> String {
     let all = [
         "/apis/silvermullet.com/v1beta1/vpcendpoints",

@@ -49,7 +49,7 @@ fn none_is_allowed_by_default() {
 }
 
 #[test]
-fn those_that_are_allowed_follow_the_spec_and_strangers_keep_theirs() {
+fn allowed_keys_follow_the_spec_and_those_of_others_stay() {
     let setup = Setup::fast()
         .value("settings.serviceLabels[0]", "team")
         .value("settings.serviceLabels[1]", "app.kubernetes.io/*")
@@ -68,7 +68,7 @@ fn those_that_are_allowed_follow_the_spec_and_strangers_keep_theirs() {
         json!({"app.kubernetes.io/managed-by": "vpce-operator", "app.kubernetes.io/name": "db", "team": "a"})
     );
     assert_eq!(text(&found["annotations"]["note"]), "x");
-    // A stranger's label stays; one of ours that was changed is put back.
+    // Another client's label stays; one of ours that was changed is corrected.
     let path = format!("{}/api", cluster::services(&tenant.namespace));
     let change = json!({"metadata": {"labels": {"theirs": "1", "team": "b"}}});
     world.cluster.merge(&path, &change).expect("labelled");

@@ -1,4 +1,4 @@
-//! The name of a Service that somebody else has: said, and taken when it becomes free.
+//! The name of a Service that another owner has: reported, and taken when it becomes free.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ fn create(tenant: &Tenant<'_>, name: &str, labels: Value, target: &str) -> Value
 }
 
 #[test]
-fn a_name_that_becomes_free_is_taken_within_seconds() {
+fn a_name_that_becomes_free_is_used_within_seconds() {
     // Nothing but the Service's deletion has it tried again soon.
     let (proxy, world) = proxied_by(Setup::fast().value("settings.resyncIntervalSeconds", "300"));
     let strangers = [
@@ -73,7 +73,7 @@ fn a_name_that_becomes_free_is_taken_within_seconds() {
 }
 
 #[test]
-fn a_service_that_a_backup_brought_back_without_its_owner_is_taken_over_where_it_leads_to_the_endpoint() {
+fn a_service_restored_without_its_owner_is_taken_over_where_it_points_to_the_endpoint() {
     let tenant = World::shared().tenant("restored");
     let ours = || json!({"app.kubernetes.io/managed-by": "vpce-operator"});
     tenant.apply("api", tenant.spec(json!({})));

@@ -55,7 +55,7 @@ fn two_accounts_for_one_aws_account_share_one_snapshot() {
             tenant.ready(&format!("api-{number}"));
         }
     }
-    // One read in whole serves all six, whoever makes it.
+    // One read of the whole region serves all six.
     let filter = |call: &&Call| {
         let cluster = call.params.values().any(|value| value == world.cluster_id());
         call.action == "DescribeVpcEndpoints" && cluster
@@ -85,7 +85,7 @@ fn two_accounts_for_one_aws_account_share_one_snapshot() {
 }
 
 #[test]
-fn two_accounts_for_one_aws_account_stand_in_one_line() {
+fn two_accounts_for_one_aws_account_share_one_rate_limiter() {
     let (burst, refill) = (2, 1);
     let limit = format!("{burst}/{refill}");
     let setup = Setup::fast().value("settings.awsLimits.CreateVpcEndpoint", &limit);
@@ -114,7 +114,7 @@ fn two_accounts_for_one_aws_account_stand_in_one_line() {
             assert!(calls <= most, "{calls} calls in {} s", to.time - from.time);
         }
     }
-    // Turns go round by namespace.
+    // The rate limiter is fair by namespace.
     let roles: Vec<&str> = creates.iter().map(|call| call.role.as_str()).collect();
     let longest = roles.chunk_by(|a, b| a == b).map(<[_]>::len).max().expect("some");
     assert!(longest <= 4, "{roles:?}");
@@ -207,7 +207,7 @@ fn two_clusters_live_apart(open: bool) {
         tenant.gone("same");
     }
 
-    // What the one deletes is gone from its own alone, and is made again where somebody else
+    // What the one deletes is gone from its own alone, and is created again where another client
     // deleted it.
     one.delete("api");
     one.gone("api");

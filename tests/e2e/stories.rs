@@ -1,15 +1,15 @@
 //! Random stories: users, platform teams, people in AWS and fate act as they like, and what was
 //! promised holds all the time; in the end everything is as the last manifests say.
 //!
-//! A story is a sequence of acts on a tenant of its own; they share a world, in which they are told
+//! A story is a sequence of acts on a tenant of its own; they share a world, in which they run
 //! side by side. Each has a number, from which all of it follows: `VPCE_STORIES_FROM=17
-//! VPCE_STORIES=1` tells number 17 again, `VPCE_STORIES=200` so many of them. What fails is cut
+//! VPCE_STORIES=1` runs number 17 again, `VPCE_STORIES=200` so many of them. What fails is cut
 //! down to the acts that it takes, and printed.
 
 mod always;
 mod atrest;
 mod model;
-mod told;
+mod scene;
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -22,16 +22,16 @@ use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 
 use model::Stories;
-use told::Story;
+use scene::Story;
 
-/// So many are told unless `VPCE_STORIES` says otherwise.
+/// So many are run unless `VPCE_STORIES` says otherwise.
 const STORIES: u64 = 24;
 /// So many at once: most of the time they wait.
 const SIDE_BY_SIDE: usize = 6;
-/// How often, and for how long, a failing story is told again to find out what it takes.
+/// How often, and for how long, a failing story is run again to find out what it takes.
 const MOST_TRIES: u32 = 60;
 const TRY_FOR_MILLISECONDS: u32 = 300_000;
-/// No more are told once so many have failed.
+/// No more are run once so many have failed.
 const ENOUGH_FAILURES: usize = 3;
 
 fn setting<T: FromStr<Err: Display>>(name: &str, default: T) -> T {
@@ -40,7 +40,7 @@ fn setting<T: FromStr<Err: Display>>(name: &str, default: T) -> T {
     })
 }
 
-/// Tells a story, and says how it goes wrong if it does.
+/// Runs a story, and says how it fails if it does.
 fn tell(number: u64, acts: &AtomicUsize) -> Result<(), String> {
     let mut seed = [0; 32];
     seed[..8].copy_from_slice(&number.to_le_bytes());
@@ -81,7 +81,7 @@ fn whatever_happens_the_promises_hold_and_the_end_is_as_specified() {
     let end = first + setting("VPCE_STORIES", STORIES);
     let (next, acts) = (AtomicU64::new(first), AtomicUsize::new(0));
     let failures = Mutex::new(Vec::new());
-    told::world();
+    scene::world();
     let began = Instant::now();
     thread::scope(|scope| {
         for _ in 0..SIDE_BY_SIDE {

@@ -59,9 +59,9 @@ fn assert_at_rest(tenant: &Tenant<'_>) {
 }
 
 #[test]
-fn a_namespace_that_nobody_maps_reaches_nothing() {
+fn an_unmapped_namespace_reaches_nothing() {
     let tenant = World::shared().unregistered_tenant("unmapped");
-    // Neither somebody else's name, nor an empty selector, nor a wrong label is a mapping.
+    // Neither another's name, nor an empty selector, nor a wrong label is a mapping.
     tenant.register(json!({"namespaces": ["somebody-else"], "namespace_selector": {}}));
     tenant.apply("api", tenant.spec(json!({})));
     let message = tenant.not_ready("api", "NoAccount");
@@ -134,7 +134,7 @@ fn a_label_maps_a_namespace_and_its_loss_revokes() {
 }
 
 #[test]
-fn a_revoked_mapping_freezes_the_endpoint_and_does_not_keep_it_from_being_deleted() {
+fn a_revoked_mapping_pauses_changes_and_does_not_prevent_deletion() {
     let tenant = World::shared().tenant("revoked");
     for name in ["api", "doomed"] {
         tenant.apply(name, tenant.spec(json!({})));
@@ -236,11 +236,11 @@ fn what_is_bound_does_not_move() {
 }
 
 #[test]
-fn an_account_that_leads_elsewhere_now_is_not_followed() {
+fn a_bound_object_does_not_follow_an_account_that_names_another_aws_account() {
     let tenant = World::shared().tenant("replaced");
     tenant.apply("api", tenant.spec(json!({})));
     let before = tenant.ready("api");
-    // Somebody forces it away, which the finalizer is there to prevent.
+    // It is deleted by force, which the finalizer is there to prevent.
     let forced_away = || {
         delete_account(&tenant, &tenant.account);
         tenant.merge_account(json!({"metadata": {"finalizers": null}}));
@@ -279,7 +279,7 @@ fn an_account_that_leads_elsewhere_now_is_not_followed() {
 }
 
 #[test]
-fn an_account_in_use_waits_and_says_for_whom() {
+fn the_deletion_of_an_account_in_use_waits_and_names_what_uses_it() {
     let world = World::shared();
     let tenant = world.tenant("in-use");
     for name in ["one", "two"] {
@@ -305,7 +305,7 @@ fn an_account_in_use_waits_and_says_for_whom() {
         });
     };
     says(&["one", "two"]);
-    // It takes nobody new, and serves those it has.
+    // It accepts no new VPCEndpoint, and serves those it has.
     tenant.apply("new", tenant.spec(json!({})));
     tenant.not_ready("new", "NoAccount");
     tenant.apply("one", tenant.spec(json!({"tags": {"edited": "yes"}})));
@@ -366,7 +366,7 @@ fn another_role_of_the_same_account_takes_over_without_a_write_and_a_refused_one
             (condition.status == ready && condition.reason == reason).then_some(())
         });
     };
-    // Nobody has made the new role yet.
+    // The new role does not exist yet.
     let role = format!("arn:aws:iam::{}:role/vpce-operator-second", tenant.account_id);
     tenant.edit_account(json!({"role_arn": role}));
     account_is(false, "AssumeRoleDenied");

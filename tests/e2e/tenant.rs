@@ -33,7 +33,7 @@ pub(crate) struct Tenant<'w> {
     pub(crate) subnets: Vec<String>,
     /// A security group that is not the operator's.
     pub(crate) group: String,
-    /// The full name of an endpoint service that accepts everybody.
+    /// The full name of an endpoint service without required acceptance.
     pub(crate) service: String,
 }
 
@@ -65,7 +65,7 @@ impl Tenant<'_> {
         });
     }
 
-    /// Takes an object away and leaves what it has in AWS, as somebody does who removes its
+    /// Deletes an object and leaves what it has in AWS, as a person does who removes its
     /// finalizer; the AWSAccount is suspended then. It ends when the operator knows that the object
     /// is gone, since it was to be deleted: nothing else forbids that once it is resumed.
     #[track_caller]
@@ -274,7 +274,7 @@ impl Tenant<'_> {
         writes.map(|call| call.action).collect()
     }
 
-    /// Accepts its only endpoint, as whoever offers the service does.
+    /// Accepts its only endpoint, as the owner of the service does.
     #[track_caller]
     pub(crate) fn accept(&self) {
         let endpoints = self.endpoints();

@@ -10,7 +10,7 @@ use crate::world::{Setup, World};
 
 const CLIENT: i32 = 3;
 
-/// A world whose operator is told of a collector, and sends often.
+/// A world whose operator exports to a collector, and often.
 fn traced(collector: &Collector, more: &[(&str, &str)]) -> World {
     let mut setup = Setup::fast().value("settings.logFormat", "json");
     let own = [
@@ -196,7 +196,7 @@ fn said(world: &World, message: &str) -> usize {
 }
 
 #[test]
-fn a_collector_that_refuses_or_is_silent_holds_nobody_and_costs_one_line() {
+fn a_collector_that_refuses_or_does_not_answer_blocks_nothing_and_costs_one_log_line() {
     for mood in [Mood::Refuses, Mood::Silent] {
         let collector = Collector::start().expect("a collector");
         collector.set_mood(mood);

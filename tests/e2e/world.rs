@@ -47,7 +47,7 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// As fast as can be, and nobody is throttled.
+    /// As fast as can be, without throttling.
     pub(crate) fn fast() -> Self {
         Self {
             aws: Config {
@@ -176,8 +176,8 @@ impl World {
         &self.cluster_id
     }
 
-    /// A role as an account's owner makes it: it may do what is printed for it, and lets in nobody
-    /// but the operator.
+    /// A role as an account's owner makes it: it may do what is printed for it, and trusts no
+    /// principal but the operator.
     pub(crate) fn role(&self, arn: &str, external_id: Option<&str>) -> RoleSpec {
         self.role_for(arn, external_id, &BTreeMap::new())
     }
@@ -214,7 +214,7 @@ impl World {
         self.aws.add_role(arn, self.role(arn, None)).expect("a role");
     }
 
-    /// Such a role, which may turn on private DNS as well.
+    /// Such a role, which may enable private DNS as well.
     pub(crate) fn add_role_with_private_dns(&self, arn: &str) {
         let scope = Scope {
             private_dns: true,
@@ -243,7 +243,7 @@ impl World {
         }
     }
 
-    /// Has a role trust the operator, or nobody.
+    /// Has a role trust the operator, or no principal.
     pub(crate) fn set_trust(&self, arn: &str, trusts: bool) {
         let role = self.role(arn, None);
         let nobody = RoleSpec {
@@ -334,7 +334,7 @@ pub(crate) fn merged(mut object: Value, changes: Value) -> Value {
     object
 }
 
-/// A resource id that nobody else has.
+/// A unique resource id.
 pub(crate) fn id(prefix: &str) -> String {
     format!("{prefix}-{:017x}", number())
 }

@@ -35,7 +35,7 @@
 request.userInfo.username == 'system:serviceaccount:{{ include "vpce-operator.namespace" . }}:{{ include "vpce-operator.serviceAccountName" . }}'
 {{- end -}}
 
-{{/* CEL: whether `key` is one of a list of keys, where those that end in * stand for all that begin so; ends with "||". */}}
+{{/* CEL: whether `key` is one of a list of keys, where a trailing * matches all keys with that prefix; ends with "||". */}}
 {{- define "vpce-operator.keyIsAllowed" -}}
 {{- range $key := . -}}
 {{- if hasSuffix "*" $key -}}
@@ -66,7 +66,7 @@ annotations:
 {{- end }}
 {{- end -}}
 
-{{/* What a container engine pulls. A digest alone says what runs; a tag beside it is for people. */}}
+{{/* The image reference. A digest takes precedence over a tag beside it, which is for people. */}}
 {{- define "vpce-operator.image" -}}
 {{- $image := .Values.image -}}
 {{- if $image.digest -}}
@@ -108,7 +108,7 @@ true
 {{ printf "%s-metrics" (include "vpce-operator.fullname" . | trunc 55 | trimSuffix "-") }}
 {{- end -}}
 
-{{/* The container's environment, as a list. What extraEnv has too is left out by who includes it: no name may be there twice. */}}
+{{/* The container's environment, as a list. The caller leaves out what extraEnv has too: names are unique. */}}
 {{- define "vpce-operator.env" -}}
 - name: VPCE_POD_NAME
   valueFrom:
@@ -122,7 +122,7 @@ true
   value: {{ include "vpce-operator.fullname" . }}
 - name: VPCE_MODE
   value: {{ .Values.mode }}
-{{- /* glibc gives back to the system at once what a large answer of the API server took. */}}
+{{- /* glibc returns the memory of a large response of the API server to the system at once. */}}
 - name: MALLOC_ARENA_MAX
   value: "2"
 - name: MALLOC_MMAP_THRESHOLD_

@@ -333,7 +333,7 @@ fn without_a_network_interface_an_endpoint_is_not_called_available() {
 }
 
 #[test]
-fn an_endpoint_for_something_else_is_left_as_it_is() {
+fn an_endpoint_of_another_vpc_or_service_is_left_as_it_is() {
     let cases: [fn(&mut Desired); 2] = [
         |desired| desired.vpc = "vpc-2".into(),
         |desired| desired.target = service("com.amazonaws.eu-west-1.s3"),
@@ -596,7 +596,7 @@ fn open_egress_is_open_for_ipv6_where_the_vpc_is_and_closed_egress_is_closed_for
 }
 
 #[test]
-fn what_anothers_tags_name_is_nobodys_to_take_back() {
+fn what_has_another_owners_tags_cannot_be_adopted() {
     let (desired, mut observed) = spoiled(|_, _| ());
     let mut fact = endpoint(&mut observed).clone();
     fact.tags.insert(tags::NAME.into(), "another".into());

@@ -111,7 +111,7 @@ fn what_may_not_be_retained_stays_as_it_is_until_nothing_is_left() {
 }
 
 #[test]
-fn a_strangers_service_stays() {
+fn another_owners_service_stays() {
     for policy in [Ok(DeletionPolicy::Delete), Ok(DeletionPolicy::Retain)] {
         let mut observed = nothing();
         observed.services = vec![service_fact("db", false), service_fact("old", true)];
@@ -141,7 +141,7 @@ fn what_is_not_seen_is_waited_for_under_either_policy() {
 }
 
 #[test]
-fn deletion_of_what_lost_its_owner_tags_waits_and_prints_the_command_that_mends_it() {
+fn deletion_of_what_lost_its_owner_tags_waits_and_prints_the_command_that_fixes_it() {
     for lost in ["vpce-1", OWN_GROUP] {
         let mut observed = settled(&desired(generated()));
         observed.services.clear();

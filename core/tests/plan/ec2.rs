@@ -27,7 +27,7 @@ pub(crate) enum Refusal {
     RuleQuota,
 }
 
-/// What there is, whoever owns it, and what status remembers of it.
+/// All resources, of every owner, and the ids that status has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct World {
     pub(crate) endpoints: BTreeMap<EndpointId, ObservedEndpoint>,
@@ -317,7 +317,7 @@ impl World {
         }
     }
 
-    /// All that is somebody else's, or not known to be ours.
+    /// All resources of other owners, or not known to be ours.
     pub(crate) fn others(&self, owner: &Owner) -> World {
         let mut others = World {
             endpoints: self.endpoints.clone(),

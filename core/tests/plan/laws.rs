@@ -18,7 +18,7 @@ use crate::ec2::{Refusal, World};
 use crate::observations::*;
 use crate::scenario::{Scenario, scenario};
 
-/// So many rounds of planning and applying are few: made anew, waited for, swapped, detached,
+/// So many rounds of planning and applying are few: recreated, waited for, swapped, detached,
 /// cleaned up.
 const FEW: usize = 12;
 
@@ -454,7 +454,7 @@ fn left_alone(before: &World) -> World {
     world
 }
 
-/// Nothing was deleted, nothing of somebody else's changed, and what was ours carries the mark in
+/// Nothing was deleted, nothing of another owner changed, and what was ours carries the mark in
 /// place of our tags.
 fn check_released(world: &World, before: &World) {
     let owners = [tags::CLUSTER, tags::NAMESPACE, tags::NAME, tags::UID];

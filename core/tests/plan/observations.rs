@@ -58,7 +58,7 @@ pub(crate) fn generated() -> Groups {
     with_open_egress(own(rules::private_networks(), rules::open()))
 }
 
-/// The group with egress as EC2 opens it, where nobody said how it should be.
+/// The group with EC2's default egress, where the spec has no egress.
 pub(crate) fn with_open_egress(groups: Groups) -> Groups {
     match groups {
         Groups::Own(group) => Groups::Own(OwnGroup {

@@ -1,5 +1,5 @@
-//! What AWS or the API server refuses holds up nothing that does not depend on it, and nobody is
-//! told that it was done.
+//! What AWS or the API server refuses blocks nothing that does not depend on it, and is never
+//! reported as done.
 
 use std::collections::BTreeMap;
 
@@ -119,7 +119,7 @@ fn refused() -> impl Strategy<Value = Refused> {
     btree_map(select(ALL.to_vec()), select(CODES.to_vec()), 0..6)
 }
 
-/// Carries out what can be, as often as that changes anything; gives what is told in the end.
+/// Carries out what can be, as often as that changes anything; returns the last plan.
 fn carry_out(world: &mut World, refused: &Refused, planned: impl Fn(&Observed, Fallbacks) -> Plan) -> Plan {
     let mut fallbacks = Fallbacks::default();
     for _ in 0..ROUNDS {
@@ -326,7 +326,7 @@ fn check_services(world: &World, scenario: &Scenario, refused: &Refused) {
     }
 }
 
-/// What is told to be so, is so.
+/// What the plan reports is true.
 fn check_told(told: &Plan, world: &World, scenario: &Scenario) {
     let desired = &scenario.desired;
     if told.endpoint.ok {
@@ -356,7 +356,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn what_is_refused_holds_up_nothing_that_does_not_depend_on_it(scenario in scenario(), refused in refused()) {
+    fn what_is_refused_blocks_nothing_that_does_not_depend_on_it(scenario in scenario(), refused in refused()) {
         prop_assume!(obstacles(&scenario).is_empty() && !foreign_service(&scenario));
         let Scenario { desired, world: before, tag_keys, .. } = &scenario;
         let planned = |seen: &Observed, fallbacks| {
@@ -378,7 +378,7 @@ proptest! {
     }
 
     #[test]
-    fn what_of_an_absence_is_refused_holds_up_nothing_else(
+    fn a_refused_step_of_a_deletion_blocks_nothing_else(
         scenario in scenario(),
         refused in refused(),
         retain in any::<bool>(),
@@ -417,7 +417,7 @@ proptest! {
 }
 
 #[test]
-fn a_refusal_is_told_in_the_words_of_all_that_were_refused_and_who_has_to_act_comes_first() {
+fn a_refusal_has_the_messages_of_all_refused_steps_with_the_one_that_needs_a_person_first() {
     let id = || ResourceId::Endpoint("vpce-1".into());
     let steps = [
         Step::Untag(id(), ["a".to_owned()].into()),

@@ -311,7 +311,7 @@ fn arrange(
         if made.another_service {
             fact.target = Some(service("com.amazonaws.eu-west-1.s3"));
         }
-        // Lost and unknown would be somebody else's, and those do not use our group.
+        // Lost and unknown, it would be another owner's, and those do not use our group.
         world.known_endpoint = (made.tagged.known || made.tagged.lost.is_some()).then(|| fact.id.clone());
         if copied && made.tagged.known && made.tagged.lost.is_none() {
             let mut spare = somebody_elses_endpoint("vpce-spare", Some(&owner()));

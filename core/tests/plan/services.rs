@@ -159,7 +159,7 @@ fn the_service_waits_for_a_name_of_an_available_endpoint() {
 }
 
 #[test]
-fn a_service_is_corrected_where_it_is_ours_and_made_where_it_is_not_there() {
+fn a_service_is_corrected_where_it_exists_and_created_where_it_does_not() {
     for there in [true, false] {
         let (desired, observed) = spoiled(|_, observed| match there {
             true => observed.services[0].labelled = false,
@@ -174,7 +174,7 @@ fn a_service_is_corrected_where_it_is_ours_and_made_where_it_is_not_there() {
 }
 
 #[test]
-fn an_endpoint_made_again_takes_its_service_along() {
+fn a_recreated_endpoint_takes_its_service_along() {
     let (desired, observed) = spoiled(|_, observed| {
         let fact = endpoint(observed);
         fact.id = "vpce-2".into();
@@ -260,7 +260,7 @@ fn a_service_with_our_label_and_without_an_owner_is_taken_over_where_it_leads_to
 }
 
 #[test]
-fn a_service_that_is_stored_otherwise_than_it_is_written_is_left_and_told() {
+fn a_service_that_is_stored_otherwise_than_it_is_written_is_left_and_reported() {
     let dns = dns_name(&ENDPOINT.into());
     let written = ServiceContent {
         external_name: dns.clone(),

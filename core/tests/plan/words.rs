@@ -1,4 +1,4 @@
-//! What the planner tells people.
+//! The planner's messages.
 
 use vpce_core::desired::Desired;
 use vpce_core::observed::{ObservedEndpoint, State};
@@ -57,7 +57,7 @@ fn ready_says_how_to_connect_and_under_which_name_a_certificate_fits() {
 }
 
 #[test]
-fn who_must_accept_is_told_the_account_that_asks() {
+fn the_account_id_to_accept_is_reported() {
     let (desired, observed) = spoiled(|_, observed| endpoint(observed).state = State::PendingAcceptance);
     let message = planned(&desired, &observed).endpoint.message;
     assert!(message.contains("vpce-1 of AWS account 222222222222"), "{message}");

@@ -1,4 +1,4 @@
-//! The open watches: each can be ended, told that it has expired, or held back.
+//! The open watches: each can be ended, expired, or paused.
 
 use std::collections::{HashMap, HashSet};
 
@@ -58,7 +58,7 @@ impl Watches {
         Lag { course }
     }
 
-    /// A list has told what is there now.
+    /// A list was answered.
     pub(super) fn listed(&mut self, resource: &str) {
         self.compacted.remove(resource);
     }
@@ -116,7 +116,7 @@ impl Watching {
                         }
                         Ending::Closed => return,
                     };
-                    // Whoever watched may be gone.
+                    // The client may be gone.
                     let _ = to.send(last).await;
                     return;
                 }

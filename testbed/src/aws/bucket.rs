@@ -33,7 +33,7 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    /// A bucket that nobody has taken from yet.
+    /// A full bucket.
     pub(crate) fn full(limit: Limit, now: Seconds) -> Self {
         Self {
             limit,

@@ -24,7 +24,7 @@ pub struct Config {
     pub consistency_seconds: f64,
     /// Makes that time random, by this seed: each object has its own, and until it is over a
     /// describe may or may not see the change, so that the next one may go back in time. A call
-    /// that names something new may be told that it is not there.
+    /// that names something new may be answered that it does not exist.
     pub consistency_seed: Option<u64>,
     /// How much there may be, in every account alike.
     pub quotas: Quotas,

@@ -19,7 +19,7 @@ fn traffic(rule: &RuleView) -> anyhow::Result<Traffic> {
 
 /// Each fails where there is no such resource.
 impl Simulator {
-    /// Makes an endpoint with this subnet and this group, as somebody else's CreateVpcEndpoint
+    /// Creates an endpoint with this subnet and this group, as another client's CreateVpcEndpoint
     /// would have a while ago, without a call: available. Gives its id.
     pub fn add_endpoint_behind(
         &self,
@@ -46,7 +46,7 @@ impl Simulator {
         Ok(id)
     }
 
-    /// Makes a gateway endpoint, as somebody else's CreateVpcEndpoint would have, without a call.
+    /// Creates a gateway endpoint, as another client's CreateVpcEndpoint would, without a call.
     /// Gives its id.
     pub fn add_gateway_endpoint_behind(
         &self,
@@ -153,7 +153,7 @@ impl Simulator {
         Ok(())
     }
 
-    /// Deletes an endpoint as somebody else's DeleteVpcEndpoints would, without a call.
+    /// Deletes an endpoint as another client's DeleteVpcEndpoints would, without a call.
     pub fn delete_endpoint_behind(&self, account: &str, region: &str, endpoint_id: &str) -> anyhow::Result<()> {
         let mut world = self.world();
         let (now, config) = (world.clock.now(), world.config.clone());

@@ -258,7 +258,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_waits_its_turn_and_wears_off() {
+    fn a_fault_skips_calls_and_ends_after_its_count() {
         let mut faults = Faults::default();
         let (create, delete) = (Request::example("CreateTags", &[]), Request::example("DeleteTags", &[]));
         faults.add(Fault {

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_gate_holds_nobody() {
+    fn a_dropped_gate_blocks_no_call() {
         let mut gates = Gates::default();
         drop(gates.add(Hold::next("CreateTags", PausePoint::Before)));
         let request = Request::example("CreateTags", &[]);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gate_holds_the_call_that_it_was_told_to() {
+    fn a_gate_blocks_the_call_that_it_names() {
         let calls = [
             ("AssumeRole", "1"),
             ("DescribeVpcs", "1"),

@@ -18,7 +18,7 @@ pub const BASE_ACCOUNT: &str = "999999999999";
 pub struct RoleSpec {
     /// The external id that it asks for, where it has no `trust_policy`.
     pub external_id: Option<String>,
-    /// Whether it trusts everybody who knows the external id, where it has no `trust_policy`.
+    /// Whether it trusts every caller with the external id, where it has no `trust_policy`.
     pub trust: bool,
     /// Its identity policy, as JSON; without one it may do everything.
     pub policy: Option<String>,
@@ -238,7 +238,7 @@ impl Identities {
         Ok(())
     }
 
-    /// What restricts everybody in an account, beside `FullAWSAccess`.
+    /// The service control policies of an account, beside `FullAWSAccess`.
     pub(crate) fn scp_of(&self, account: &str) -> Option<&Policy> {
         self.scps.get(account)
     }

@@ -37,7 +37,7 @@ impl Simulator {
         )
     }
 
-    /// Nobody accepts the endpoint in time.
+    /// The endpoint is not accepted in time.
     pub fn expire(&self, account: &str, region: &str, endpoint_id: &str) -> anyhow::Result<()> {
         self.end_up(account, region, endpoint_id, &[PendingAcceptance], Expired, None)
     }

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use super::error::ApiError;
 
-/// The fields of a request, or of one structure inside it. Whoever reads a field takes it, so that
-/// what remains at the end is what nobody understood.
+/// The fields of a request, or of one structure inside it. A field that is read is removed, so that
+/// what remains at the end was not understood.
 #[derive(Debug)]
 pub(crate) struct Form {
     /// Where this structure lies in the request, with a dot at the end; empty for the request
@@ -105,7 +105,7 @@ impl Form {
         structures.into_values().collect()
     }
 
-    /// Refuses what nobody took: the simulator never ignores a parameter.
+    /// Refuses what was not read: the simulator never ignores a parameter.
     pub(crate) fn finish(&self) -> Result<(), ApiError> {
         match self.fields.keys().next() {
             None => Ok(()),
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_took_is_named_with_its_path() {
+    fn an_unknown_parameter_is_named_with_its_path() {
         let mut form = Form::parse(b"Tag.1.Key=a&Tag.1.Colour=red");
         let mut tag = form.structures("Tag").remove(0);
         tag.require("Key").unwrap();

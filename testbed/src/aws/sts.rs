@@ -65,7 +65,7 @@ struct AssumeRole {
 }
 
 impl AssumeRole {
-    /// Reads them, and checks of each what STS checks whoever calls.
+    /// Reads them, and checks of each what does not depend on the caller.
     fn take(form: &mut Form) -> Result<Self, ApiError> {
         let arn = form.require("RoleArn")?;
         let session = form.require("RoleSessionName")?;

@@ -33,7 +33,7 @@ pub struct Weather {
     /// The actions that it strikes, with `*` for any characters: `CreateVpcEndpoint`, `Describe*`,
     /// `AssumeRole`. None named: all of EC2's. Those of STS have to be named.
     pub actions: Vec<String>,
-    /// Only this account's calls, which for AssumeRole is the caller's; `None`: everybody's.
+    /// Only this account's calls, which for AssumeRole is the caller's; `None`: all calls.
     pub account: Option<String>,
     /// Refused, with nothing done and no token spent: throttled, 500 or 503, each as often.
     pub refuse: f64,
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_chances_come_true() {
+    fn faults_occur_at_their_rates() {
         let mutating = fates(3, "CreateTags", "1");
         assert!((150..250).contains(&share(&mutating, "refused")));
         assert!((60..140).contains(&share(&mutating, "lost")));

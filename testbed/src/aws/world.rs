@@ -51,7 +51,7 @@ pub(crate) struct Request {
 
 #[cfg(test)]
 impl Request {
-    /// A request of somebody.
+    /// A request of a client.
     pub(crate) fn example(action: &str, params: &[(&str, &str)]) -> Self {
         let sts = matches!(action, "AssumeRole" | "GetCallerIdentity");
         let params = params
@@ -147,7 +147,7 @@ impl World {
         self.identities.authenticate(&request.key_id, token, 0.0).ok()
     }
 
-    /// Carries the request out, unless trouble comes in between, and logs it.
+    /// Carries the request out, unless a fault prevents it, and logs it.
     pub(crate) fn carry_out(&mut self, request: Request, mut trouble: Trouble) -> Answer {
         let now = self.clock.now();
         let known = self.whose(&request).cloned();

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_cannot_break_out_of_its_element() {
+    fn text_is_escaped() {
         let mut xml = Xml::new();
         xml.text("value", "a<b>&\"c\"\r\u{1}");
         assert_eq!(xml.out, "<value>a&lt;b&gt;&amp;&quot;c&quot;&#xD;\u{fffd}</value>");

@@ -204,7 +204,7 @@ pub(super) fn role(account: &str) -> String {
     format!("arn:aws:iam::{account}:role/vpce-operator")
 }
 
-/// A role that trusts nobody.
+/// A role without a trusted principal.
 pub(super) fn distrustful() -> RoleSpec {
     RoleSpec {
         trust: false,
@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fullest_span_counts() {
+    fn the_busiest_window_counts() {
         assert_eq!(most_within(&[0.0, 5.0, 9.0, 10.0, 30.0], 10.0), 3);
         assert_eq!(most_within(&[], 10.0), 0);
     }

@@ -68,7 +68,7 @@ pub(super) fn run(binary: &Path) -> Result<Report> {
     println!("a third tenant applies an endpoint, {SAMPLES} times");
     let mut samples = Vec::new();
     for (number, network) in networks.iter().enumerate().take(SAMPLES) {
-        // Just after a turn of the others', so that the whole of the next is ahead.
+        // Just after a reservation of the others', so that the whole interval to the next is ahead.
         let so_far = turns(&bed, SHARED).len();
         bed.wait("others have a turn", DONE_WITHIN, Duration::from_millis(20), || {
             Ok(turns(&bed, SHARED).len() > so_far)
@@ -208,7 +208,7 @@ fn crowd(networks: &[Network]) -> Vec<(String, String, serde_json::Value)> {
     (0..WAITING_OBJECTS).flat_map(of_number).collect()
 }
 
-/// Whether all of the refused have been told so, and all others are made or in line.
+/// Whether all refused endpoints say so, and all others are created or queued.
 fn all_wait(bed: &Bed) -> Result<bool> {
     let scrape = Scrape::of(&bed.operator)?;
     let in_line = scrape.sum(
@@ -253,8 +253,8 @@ struct Sample {
     created: f64,
     /// CreateVpcEndpoint calls for others in its account meanwhile.
     turns: f64,
-    /// Reconciles, of anybody's, until it was bound: a little more than those that came before its
-    /// own.
+    /// Reconciles, of all objects, until it was bound: a little more than those that came before
+    /// its own.
     reconciles_to_bound: f64,
     /// Reconciles until its create.
     reconciles: f64,
@@ -305,7 +305,7 @@ impl<'a> Follow<'a> {
     }
 }
 
-/// The turns that an account has had.
+/// The tokens that an account has used.
 fn turns(bed: &Bed, account: &str) -> Vec<Call> {
     let mut calls = bed.aws.calls();
     calls.retain(|call| call.action == CREATE && call.account == account);

@@ -21,8 +21,8 @@ const CROWDS: [usize; 2] = [300, 5000];
 /// So many VPCs that the quota of 50 endpoints in each is not reached.
 const VPCS: usize = 25;
 const DONE_WITHIN: Duration = Duration::from_secs(900);
-/// A turn of the line before CreateVpcEndpoint, as AWS documents its rate, and a poll: Ready is
-/// seen at one.
+/// A token of the rate limiter for CreateVpcEndpoint, at the rate that AWS documents, and a poll:
+/// Ready is seen at one.
 const TURN_AND_POLL: f64 = 1.0 / 0.297 + 5.0;
 /// All buckets are full again.
 const REFILL: Duration = Duration::from_secs(20);

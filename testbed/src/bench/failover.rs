@@ -1,4 +1,4 @@
-//! How long nobody works when the replica that does is killed, and when it is stopped.
+//! How long there is no leader when the leader is killed, and when it is stopped.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! An hour of an operator's life, scripted: most of it well, and one trouble after another.
+//! A scripted hour of an operator: mostly healthy, with one problem after another.
 //! Dashboards are drawn from it, and what it costs is measured.
 //!
 //! Simulated time runs faster than ours, and the operator's limits and intervals with it.
@@ -26,7 +26,7 @@ use estate::Estate;
 
 /// How often Prometheus scrapes.
 const SCRAPE: Duration = Duration::from_secs(2);
-/// How many times as fast as ours time runs where nobody asks for more: the hour then takes six
+/// How many times as fast as ours time runs by default: the hour then takes six
 /// minutes.
 const TIME_SCALE: f64 = 10.0;
 /// So long the operator is looked at, in our time, when nothing happens.

@@ -2,7 +2,7 @@
 //! EC2's documented token buckets.
 //!
 //! Simulated time runs five times as fast as ours, and the operator's limits and intervals with it.
-//! All times are told in simulated seconds.
+//! All times are in simulated seconds.
 
 use std::collections::BTreeMap;
 use std::path::Path;

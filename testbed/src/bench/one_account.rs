@@ -16,7 +16,7 @@ const ACCOUNT_READY_WITHIN: Duration = Duration::from_secs(60);
 /// Looking takes time from what is measured.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Prepares the account; the specs of endpoints in so many VPCs of it, to be taken in turn.
+/// Prepares the account; the specs of endpoints in so many VPCs of it, to be used round-robin.
 pub(super) fn one_account(bed: &Bed, vpcs: usize) -> Result<Vec<Value>> {
     let aws = &bed.aws;
     aws.add_role(&role(AWS_ACCOUNT), RoleSpec::default())?;

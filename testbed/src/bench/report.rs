@@ -1,6 +1,6 @@
 //! What was measured, beside what is allowed.
 
-/// Figures in the order they are told.
+/// Figures in the order in which they were added.
 #[derive(Default)]
 pub(super) struct Report {
     figures: Vec<Figure>,

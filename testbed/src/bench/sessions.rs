@@ -2,7 +2,7 @@
 //! shortest session that STS gives.
 //!
 //! Simulated time runs twenty times as fast as ours. The operator's intervals do, too; when a
-//! session expires it is told in our time, so that its renewals need no setting. Nobody is
+//! session expires it learns in our time, so that its renewals need no setting. Nobody is
 //! throttled, in AWS or by the operator: making endpoints is not what is measured.
 
 use std::path::Path;

@@ -3,7 +3,7 @@
 //!
 //! Then an outage, in which it refuses them all, and how long it takes until all is well after its
 //! end. Simulated time runs five times as fast as ours, and the operator's limits and intervals
-//! with it. All times are told in simulated seconds.
+//! with it. All times are in simulated seconds.
 
 use std::path::Path;
 use std::time::Duration;

@@ -156,7 +156,7 @@ fn presence(field: &Value, is_required: bool) -> String {
     }
 }
 
-/// Whether the rules of a field are about one value, so that they are told beside it.
+/// Whether the rules of a field are about one value, so that they are listed beside it.
 fn is_plain(field: &Value) -> bool {
     field["type"] == "string"
 }

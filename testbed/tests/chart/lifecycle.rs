@@ -417,7 +417,7 @@ fn awsaccounts_of_the_values_need_their_crd_first_and_stay_when_they_are_taken_o
     assert!(refused.contains("which are reserved"), "{refused}");
     helm(&plane, &["uninstall", RELEASE]);
 
-    // Under another name, helm takes over what stayed when it is told to.
+    // Under another name, helm takes over what stayed with `--take-ownership`.
     let other = ["install", "other", text(&chart), "--set", &payments];
     let refused = try_helm(&plane, &other).expect_err("it is the first release's");
     assert!(refused.contains("invalid ownership metadata"), "{refused}");

@@ -46,7 +46,7 @@ fn a_signature_is_good_for_a_quarter_of_an_hour_by_awss_clock() {
 }
 
 #[test]
-fn aws_dates_by_its_own_clock() {
+fn timestamps_follow_the_simulated_clock() {
     let (simulator, _) = simulator(Config::default());
     simulator.set_clock_skew(3600.0);
     let answer = Client::base(&simulator, REGION)

@@ -38,7 +38,7 @@ fn described(client: &Client) -> Vec<String> {
 }
 
 #[test]
-fn a_new_object_is_seen_now_and_then_and_in_the_end_always() {
+fn a_new_object_is_visible_at_times_and_finally_always() {
     let (simulator, client) = lagging(1);
     for _ in 0..20 {
         create(&client);
@@ -59,7 +59,7 @@ fn a_new_object_is_seen_now_and_then_and_in_the_end_always() {
 }
 
 #[test]
-fn a_change_is_seen_at_random_too_and_a_deletion() {
+fn changes_and_deletions_become_visible_at_random_too() {
     let (simulator, client) = lagging(2);
     let ids: Vec<String> = (0..20).map(|_| create(&client)).collect();
     simulator.advance(LAG + 1.0);
@@ -91,7 +91,7 @@ fn a_change_is_seen_at_random_too_and_a_deletion() {
 }
 
 #[test]
-fn a_call_may_come_to_a_replica_that_has_not_heard_of_what_it_names() {
+fn a_call_may_reach_a_replica_that_does_not_know_a_resource_yet() {
     let (simulator, client) = lagging(3);
     let groups: Vec<String> = (0..20)
         .map(|n| {

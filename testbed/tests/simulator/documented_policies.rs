@@ -116,7 +116,7 @@ impl Tenant {
         Ok(self.call("CreateVpcEndpoint", &params)?.text("vpcEndpointId"))
     }
 
-    /// Everything that is done to a group: each direction's rules are there, described anew, and
+    /// Everything that is done to a group: each direction's rules are there, described again, and
     /// gone.
     fn change_group(&self, group: &str) -> Result<(), Refusal> {
         let rule = [
@@ -334,7 +334,7 @@ fn the_documented_trust_asks_for_the_base_role_and_the_external_id() {
     assume(&tenant.base, &[]).refused("AccessDenied");
     // Not even the tenant's own role, which may assume nothing.
     assume(&tenant.client, &[("ExternalId", EXTERNAL_ID)]).refused("AccessDenied");
-    // The base role may assume no role of another name, whoever trusts it.
+    // The base role may assume no role of another name, even if that role trusts it.
     let other = [("RoleArn", crate::ROLE), ("RoleSessionName", "test")];
     tenant.base.sts("AssumeRole", &other).refused("AccessDenied");
     tenant.base.ec2("DescribeVpcs", &[]).refused("UnauthorizedOperation");

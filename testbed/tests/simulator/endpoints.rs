@@ -27,7 +27,7 @@ fn available(simulator: &Simulator, client: &Client) -> String {
 }
 
 #[test]
-fn an_endpoint_takes_time_to_come_and_to_go() {
+fn an_endpoint_takes_time_to_be_created_and_deleted() {
     let (simulator, client) = simulator(unthrottled());
     let made = create(&client, &[("SubnetId.1", "subnet-a"), ("SubnetId.2", "subnet-b")]).succeeded();
     let id = made.text("vpcEndpointId");
@@ -238,7 +238,7 @@ fn groups_are_swapped_in_one_step() {
 }
 
 #[test]
-fn missing_endpoints_are_told_of_in_three_ways() {
+fn missing_endpoints_are_reported_as_each_action_documents() {
     let (simulator, client) = simulator(unthrottled());
     let id = available(&simulator, &client);
     let answer = client.ec2(
@@ -291,7 +291,7 @@ fn acceptance_waits_for_the_services_owner() {
 }
 
 #[test]
-fn a_gateway_endpoint_is_there_at_once() {
+fn a_gateway_endpoint_is_available_at_once() {
     let (simulator, client) = simulator(unthrottled());
     simulator.add_route_table(ACCOUNT, REGION, "rtb-1", "vpc-1").unwrap();
     let params = [
@@ -307,7 +307,7 @@ fn a_gateway_endpoint_is_there_at_once() {
 }
 
 #[test]
-fn describes_lag_behind_where_asked_to() {
+fn describes_are_eventually_consistent_where_configured() {
     let (simulator, client) = simulator(Config {
         consistency_seconds: 30.0,
         ..unthrottled()

@@ -61,7 +61,7 @@ fn simulator(config: Config) -> (Simulator, Client) {
     (simulator, client)
 }
 
-/// Whose calls nobody throttles.
+/// A simulator without throttling.
 fn unthrottled() -> Config {
     Config {
         throttle: false,
@@ -70,7 +70,7 @@ fn unthrottled() -> Config {
 }
 
 #[test]
-fn boto3_understands_it() {
+fn boto3_parses_the_answers() {
     let simulator = Simulator::start(Config {
         time_scale: 20.0,
         pending_seconds: 10.0,
@@ -123,7 +123,7 @@ fn what_it_does_not_know_is_refused() {
 }
 
 #[test]
-fn the_log_tells_of_every_call() {
+fn the_log_has_every_call() {
     let (simulator, client) = simulator(Config::default());
     simulator.clear_calls();
     client.ec2("DescribeVpcs", &[("VpcId.1", "vpc-1")]).succeeded();

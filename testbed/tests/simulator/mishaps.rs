@@ -45,7 +45,7 @@ fn others_in_the_account_use_the_same_rate() {
 }
 
 #[test]
-fn a_gate_holds_the_nth_call_that_changes_something() {
+fn a_gate_blocks_the_nth_mutating_call() {
     let (simulator, client) = simulator(Config::default());
     let gate = simulator.pause(Hold {
         action: None,
@@ -66,7 +66,7 @@ fn a_gate_holds_the_nth_call_that_changes_something() {
 }
 
 #[test]
-fn a_refused_call_does_nothing() {
+fn a_refused_call_changes_nothing() {
     let (simulator, client) = simulator(Config::default());
     simulator.fault(Fault::once(
         "CreateSecurityGroup",
@@ -89,7 +89,7 @@ fn a_lost_answer_was_carried_out() {
 }
 
 #[test]
-fn a_gate_holds_a_call_before_and_after() {
+fn a_gate_blocks_a_call_before_and_after() {
     let (simulator, client) = simulator(Config::default());
     for (point, name, groups) in [(PausePoint::Before, "one", 1), (PausePoint::After, "two", 3)] {
         let gate = simulator.pause_on("CreateSecurityGroup", point);
@@ -104,7 +104,7 @@ fn a_gate_holds_a_call_before_and_after() {
 }
 
 #[test]
-fn a_caller_who_goes_away_before_is_not_served() {
+fn a_caller_that_has_gone_is_not_served() {
     let (simulator, client) = simulator(Config::default());
     simulator.clear_calls();
     let gate = simulator.pause_on("CreateSecurityGroup", PausePoint::Before);
@@ -135,7 +135,7 @@ fn an_abandoned_call_has_no_answer() {
 }
 
 #[test]
-fn drift_happens_without_a_call() {
+fn drift_is_simulated_without_a_call() {
     let (simulator, _client) = simulator(Config::default());
     simulator.clear_calls();
     let rule = RuleView::new("tcp", Some((22, 22)), "10.0.0.0/8");

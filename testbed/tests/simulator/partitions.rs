@@ -54,7 +54,7 @@ fn arns_carry_their_partition() {
 }
 
 #[test]
-fn nobody_crosses_from_one_into_another() {
+fn no_tenant_reaches_another() {
     let mut config = Config::of_partition("aws-us-gov");
     config.regions.extend(["us-west-2".to_owned(), "cn-north-1".to_owned()]);
     let simulator = Simulator::start(config).unwrap();

@@ -1,4 +1,4 @@
-//! Policies over the wire: what is refused, in which words, and what a dry run tells.
+//! Policies over the wire: what is refused, with which message, and what a dry run answers.
 
 use serde_json::{Value, json};
 use vpce_testbed::aws::{BASE_ACCOUNT, Config, RoleSpec, Simulator};
@@ -114,7 +114,7 @@ fn a_refusal_names_who_what_and_why() {
 }
 
 #[test]
-fn a_dry_run_tells_what_is_allowed_before_anything_else() {
+fn a_dry_run_checks_permissions_before_anything_else() {
     let (simulator, client) = simulator(unthrottled());
     let dry = ("DryRun", "true");
     let calls: [(&str, &[(&str, &str)]); 4] = [

@@ -158,7 +158,7 @@ fn it_waits_for_acceptance() {
 }
 
 #[test]
-fn it_needs_leave_to_join_the_vpc_to_the_zone() {
+fn private_dns_needs_permission_to_associate_the_vpc_with_the_hosted_zone() {
     let (simulator, client) = simulator(unthrottled());
     let restrict = |more: serde_json::Value| {
         let ec2 = json!({"Effect": "Allow", "Action": "ec2:*", "Resource": "*"});

@@ -61,7 +61,7 @@ fn an_owner_accepts_rejects_and_changes_its_mind() {
 }
 
 #[test]
-fn a_request_expires_where_nobody_accepts_it() {
+fn a_connection_request_that_is_not_accepted_expires() {
     let (simulator, client) = asking();
     let id = create(&client, SERVICE);
     simulator.expire(ACCOUNT, REGION, &id).unwrap();
@@ -90,7 +90,7 @@ fn an_endpoint_fails_or_works_in_part_and_says_why() {
 }
 
 #[test]
-fn what_an_aws_service_made_for_itself_is_not_to_be_touched() {
+fn requester_managed_endpoints_are_not_changed() {
     let (simulator, client) = asking();
     let tags = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
     let id = simulator

@@ -50,7 +50,7 @@ fn an_interface_has_five_groups_at_most() {
 }
 
 #[test]
-fn a_resource_has_fifty_tags_at_most() {
+fn a_resource_has_at_most_fifty_tags() {
     let (_simulator, client) = simulator(Config::default());
     let names: Vec<(String, String)> = (1..=51).map(|n| (format!("Tag.{n}.Key"), format!("key-{n}"))).collect();
     let tag = |range: std::ops::Range<usize>| {

@@ -21,7 +21,7 @@ fn is_denied(answer: &Answer) -> bool {
 }
 
 #[test]
-fn nobody_but_the_operators_roles_sets_or_takes_away_its_tags() {
+fn only_the_operators_roles_set_or_remove_its_tags() {
     let (simulator, stranger) = simulator(Config {
         throttle: false,
         ..Config::default()
@@ -56,7 +56,7 @@ fn nobody_but_the_operators_roles_sets_or_takes_away_its_tags() {
     }
     let keys = ["silvermullet.com/cluster", "silvermullet.com/uid", "team"];
     assert_eq!(tags("CreateTags", &operator, "sg-1", &keys).status, 200);
-    // Other tags are anybody's, and so is what is like the prefix and is not.
+    // Every caller may set other tags, also those that only resemble the prefix.
     for key in ["team", "silvermullet.community", "silvermullet.com"] {
         for action in ["CreateTags", "DeleteTags"] {
             assert_eq!(tags(action, &stranger, "sg-1", &[key]).status, 200, "{key}");

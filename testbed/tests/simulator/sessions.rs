@@ -79,7 +79,7 @@ fn a_session_ends() {
 }
 
 #[test]
-fn strangers_are_turned_away() {
+fn unknown_keys_and_regions_are_refused() {
     let (simulator, client) = simulator(Config::default());
     let stranger = client.with_key("AKIASTRANGER", None);
     let refused = stranger.ec2("DescribeVpcs", &[]);

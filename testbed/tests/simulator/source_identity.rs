@@ -30,7 +30,7 @@ fn trusting(simulator: &Simulator, role: &str, actions: &[&str], condition: Valu
 const BOTH: &[&str] = &["sts:AssumeRole", "sts:SetSourceIdentity"];
 
 #[test]
-fn the_answer_and_the_log_tell_of_it() {
+fn the_answer_and_the_log_have_it() {
     let (simulator, _) = simulator(Config::default());
     let base = Client::base(&simulator, REGION);
     let answer = assume(&base, ROLE, &[OPERATOR]).succeeded();
@@ -82,7 +82,7 @@ fn setting_it_is_a_permission_at_both_ends() {
 }
 
 #[test]
-fn policies_may_ask_for_it_when_it_is_set_and_ever_after() {
+fn policies_may_require_it_when_it_is_set_and_in_later_sessions() {
     let (simulator, _) = simulator(Config::default());
     let base = Client::base(&simulator, REGION);
     let wanted = json!({"StringLike": {"sts:SourceIdentity": "vpce-operator@*"}});

@@ -39,25 +39,25 @@ fn apply_first(all: &[Places<'_>]) {
     }
 }
 
-/// What the edit of the place of this number says; `turn` is how many edits have been before.
-fn edited(places: &Places<'_>, number: usize, turn: usize) -> (String, Value) {
-    let (what, fields) = &places.edits[(number + turn) % places.edits.len()];
+/// What the edit of the place of this number says; `round` is how many edits have been before.
+fn edited(places: &Places<'_>, number: usize, round: usize) -> (String, Value) {
+    let (what, fields) = &places.edits[(number + round) % places.edits.len()];
     ((*what).to_owned(), places.spec(fields))
 }
 
 /// Edits all, which is accepted: there is no endpoint that a status names.
 #[track_caller]
-fn edit(all: &[Places<'_>], turn: usize) {
+fn edit(all: &[Places<'_>], round: usize) {
     for (number, places) in all.iter().enumerate() {
-        places.tenant.apply("api", edited(places, number, turn).1);
+        places.tenant.apply("api", edited(places, number, round).1);
     }
 }
 
 /// Each has what the last edit says, and nothing else; then it is deleted.
 #[track_caller]
-fn each_is_there_alone(all: &[Places<'_>], turn: usize, what: &str) {
+fn each_is_there_alone(all: &[Places<'_>], round: usize, what: &str) {
     for (number, places) in all.iter().enumerate() {
-        let (field, spec) = edited(places, number, turn);
+        let (field, spec) = edited(places, number, round);
         places.is_there_alone("api", &spec, &format!("the {field}, edited {what}"));
     }
     all_leave_nothing(all, what);
@@ -74,25 +74,25 @@ fn all_leave_nothing(all: &[Places<'_>], what: &str) {
 }
 
 /// Has what stands at the gates go on, or the operator die there, once all are edited.
-fn edit_at(world: &World, all: &[Places<'_>], gates: Vec<Gate>, crash: bool, turn: usize) {
+fn edit_at(world: &World, all: &[Places<'_>], gates: Vec<Gate>, crash: bool, round: usize) {
     if crash {
         kill(world);
         gates.into_iter().for_each(Gate::abandon);
-        edit(all, turn);
+        edit(all, round);
         start(world);
     } else {
-        edit(all, turn);
+        edit(all, round);
         gates.into_iter().for_each(Gate::release);
     }
 }
 
 /// Edits all while a right is withheld; the operator may be killed first, and starts again with
 /// that right.
-fn edit_without(world: &World, all: &[Places<'_>], withheld: Withheld<'_>, crash: bool, turn: usize) {
+fn edit_without(world: &World, all: &[Places<'_>], withheld: Withheld<'_>, crash: bool, round: usize) {
     if crash {
         kill(world);
     }
-    edit(all, turn);
+    edit(all, round);
     drop(withheld);
     if crash {
         start(world);
@@ -125,7 +125,7 @@ fn an_edit_between_any_two_writes_of_a_create_ends_in_what_it_says() {
             edit_without(&world, &all, withheld, crash, 0);
             each_is_there_alone(&all, 0, &what);
         }
-        // The status that first names the endpoint: it is there, and nobody knows but AWS.
+        // The status that first names the endpoint: only AWS knows it yet.
         let what = format!("before a status names the endpoint, crash: {crash}");
         let gates = hold_each(&all, "CreateVpcEndpoint", PausePoint::After);
         apply_first(&all);
@@ -189,7 +189,7 @@ fn an_edit_between_any_two_writes_of_a_move_ends_in_what_it_says() {
 }
 
 #[test]
-fn an_edit_after_a_lost_answer_finds_what_nobody_was_told_of() {
+fn an_edit_after_a_lost_answer_finds_what_was_created() {
     let world = late();
     for action in CREATING {
         let all = all(&world, "lost-edited");
@@ -220,7 +220,7 @@ fn an_edit_after_a_lost_answer_finds_what_nobody_was_told_of() {
 }
 
 #[test]
-fn an_edit_while_two_believe_that_they_lead_makes_nothing_twice() {
+fn an_edit_with_two_leaders_creates_nothing_twice() {
     let world = World::own(Setup::fast());
     let all = all(&world, "two-edited");
     let second = world.operator.replica("second", &[("VPCE_LEASE_NAMESPACE", "")]);
@@ -231,7 +231,7 @@ fn an_edit_while_two_believe_that_they_lead_makes_nothing_twice() {
             let gates = hold_each(&all, action, point);
             apply_first(&all);
             wait_reached(&gates, &what);
-            // The other goes on meanwhile: what it has made and told of is bound.
+            // The other goes on meanwhile: what it has created and put into status is bound.
             let specs: Vec<Value> = all
                 .iter()
                 .enumerate()

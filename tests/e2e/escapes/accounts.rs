@@ -9,7 +9,7 @@ use crate::privileges::somebody;
 use crate::world::{World, endpoint, text};
 
 #[test]
-fn the_name_of_anothers_account_opens_neither_theirs_nor_ones_own() {
+fn the_name_of_another_tenants_account_gives_no_access() {
     let (victim, attacker) = neighbours("named-account");
     let before = Belongings::of(&victim);
     let calls = calls_to_ec2(&attacker);
@@ -69,7 +69,7 @@ fn an_app_team_cannot_label_its_namespace_into_a_selector() {
 }
 
 #[test]
-fn an_id_where_adoption_would_be_adopts_and_tells_nothing() {
+fn an_id_in_a_status_adopts_and_reveals_nothing() {
     let (victim, attacker) = neighbours("adopting");
     let theirs = text(&victim.ready("api")["status"]["vpc_endpoint_id"]);
     let before = Belongings::of(&victim);
@@ -86,7 +86,7 @@ fn an_id_where_adoption_would_be_adopts_and_tells_nothing() {
         let refusal = attacker.world.cluster.create(&collection, &object, Run::Real);
         let message = refusal.expect_err("there are no such fields").message;
         assert!(message.contains("unknown field \"spec.vpc_endpoint_id\""), "{message}");
-        // Whoever does not ask for strict validation gets an endpoint of its own.
+        // Without strict validation the object gets an endpoint of its own.
         let lax = format!("{collection}?fieldValidation=Ignore");
         let created = attacker
             .world

@@ -9,7 +9,7 @@ use crate::privileges::somebody;
 use crate::world::{World, endpoint, text};
 
 #[test]
-fn a_copied_name_or_uid_brings_nothing_of_anothers() {
+fn a_copied_name_or_uid_gives_no_access_to_another_owners_resources() {
     let (victim, attacker) = neighbours("copied");
     let theirs = victim.ready("api");
     let before = Belongings::of(&victim);
@@ -80,7 +80,7 @@ fn owner_references_to_anothers_objects_change_and_delete_nothing_of_theirs() {
 }
 
 #[test]
-fn names_that_read_alike_are_kept_apart() {
+fn names_that_look_alike_are_distinct() {
     let world = World::shared();
     let one = world.unregistered_tenant("alike");
     open_role(&one);

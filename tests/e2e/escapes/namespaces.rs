@@ -26,7 +26,7 @@ fn label(tenant: &Tenant<'_>) {
 }
 
 #[test]
-fn a_namespace_made_again_by_another_team_has_nothing_of_the_first() {
+fn a_namespace_recreated_by_another_team_has_nothing_of_the_first() {
     let tenant = selected("recreated");
     tenant.edit_account(json!({"allow_retain": true}));
     tenant.apply("kept", tenant.spec(json!({"deletion_policy": "Retain"})));
@@ -68,7 +68,7 @@ fn a_namespace_made_again_by_another_team_has_nothing_of_the_first() {
 }
 
 #[test]
-fn while_a_namespace_is_being_deleted_nobody_gets_in() {
+fn while_a_namespace_is_being_deleted_nothing_is_created_in_it() {
     let tenant = selected("terminating");
     tenant.apply("api", tenant.spec(json!({})));
     tenant.ready("api");

@@ -7,7 +7,7 @@ use crate::tenant::Tenant;
 use crate::world::{World, id, text};
 
 #[test]
-fn a_group_that_anothers_tags_name_is_used_neither_as_provided_nor_in_a_rule() {
+fn a_group_of_another_owner_is_used_neither_as_provided_nor_in_a_rule() {
     let (victim, attacker) = neighbours("groups");
     let group = text(&victim.ready("api")["status"]["security_group_id"]);
     // One of another cluster's, of which this one knows nothing but its tags.

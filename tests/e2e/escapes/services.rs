@@ -56,7 +56,7 @@ fn a_name_takes_over_no_service_of_another() {
 }
 
 #[test]
-fn a_service_that_took_the_place_of_ours_is_left_alone() {
+fn a_service_that_replaced_ours_is_left_alone() {
     let tenant = World::shared().tenant("service-after");
     tenant.apply("api", tenant.spec(json!({})));
     tenant.ready("api");
@@ -83,7 +83,7 @@ fn a_service_that_took_the_place_of_ours_is_left_alone() {
 }
 
 #[test]
-fn the_api_servers_own_service_is_nobodys_to_take() {
+fn the_api_servers_own_service_cannot_be_taken_over() {
     let world = World::shared();
     let mut tenant = world.unregistered_tenant("in-default");
     tenant.namespace = "default".to_owned();

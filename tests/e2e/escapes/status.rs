@@ -1,4 +1,4 @@
-//! A status that somebody forged: it says where to look, and the tags in AWS, the mapping and the
+//! A forged status: it says where to look, and the tags in AWS, the mapping and the
 //! guardrails say what may be done.
 
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::cluster::{self, Run};
 use crate::tenant::Tenant;
 use crate::world::{World, condition, id, text};
 
-/// Checks that an object's status and events tell nothing that another has, and how nothing of it
+/// Checks that an object's status and events show nothing that another has, and how nothing of it
 /// could be had.
 #[track_caller]
 fn gives_nothing_away(attacker: &Tenant<'_>, name: &str, victim: &Tenant<'_>) {
@@ -29,7 +29,7 @@ fn gives_nothing_away(attacker: &Tenant<'_>, name: &str, victim: &Tenant<'_>) {
 }
 
 #[test]
-fn ids_in_a_status_give_no_hold_over_what_is_anothers() {
+fn forged_ids_give_no_access_to_another_owners_resources() {
     let (victim, attacker) = neighbours("forged-ids");
     let theirs = victim.ready("api")["status"].take();
     attacker.apply("api", attacker.spec(json!({})));
@@ -102,7 +102,7 @@ fn ids_in_a_status_give_no_hold_over_what_is_anothers() {
 }
 
 #[test]
-fn letting_go_of_what_a_forged_status_names_marks_nothing_of_anothers() {
+fn abandoning_what_a_forged_status_names_marks_nothing_of_another_owner() {
     let (victim, attacker) = neighbours("forged-retain");
     let theirs = victim.ready("api")["status"].take();
     attacker.edit_account(json!({"allow_retain": true}));
@@ -117,7 +117,7 @@ fn letting_go_of_what_a_forged_status_names_marks_nothing_of_anothers() {
 }
 
 #[test]
-fn an_account_in_a_status_opens_no_account_that_does_not_map_the_namespace() {
+fn a_forged_account_gives_no_access_to_an_account_that_does_not_map_the_namespace() {
     let world = World::shared();
     let mut victim = world.unregistered_tenant("forged-account-victim");
     // Which says nothing of whose it is.
@@ -185,7 +185,7 @@ fn an_account_in_a_status_opens_no_account_that_does_not_map_the_namespace() {
 }
 
 #[test]
-fn ids_that_lead_nowhere_hold_nothing_in_another_account() {
+fn forged_ids_that_do_not_exist_block_nothing_in_another_account() {
     let world = World::shared();
     let (victim, attacker) = (world.tenant("forged-hold-victim"), world.tenant("forged-hold"));
     victim.apply("api", victim.spec(json!({})));
@@ -215,7 +215,7 @@ fn ids_that_lead_nowhere_hold_nothing_in_another_account() {
 }
 
 #[test]
-fn a_region_in_a_status_makes_nothing_there_and_loses_nothing_here() {
+fn a_forged_region_creates_nothing_there_and_loses_nothing_here() {
     let tenant = World::shared().tenant("forged-region");
     super::open_role(&tenant);
     let forger = Forger::of(&tenant);
@@ -244,7 +244,7 @@ fn a_region_in_a_status_makes_nothing_there_and_loses_nothing_here() {
 }
 
 #[test]
-fn a_count_in_a_status_makes_nothing_twice() {
+fn a_forged_incarnation_creates_nothing_twice() {
     let tenant = World::shared().tenant("forged-count");
     let forger = Forger::of(&tenant);
     for (name, incarnation) in [("most", i64::MAX), ("least", i64::MIN), ("before", -1)] {
@@ -313,7 +313,7 @@ fn tag_keys_in_a_status_take_no_owner_tag_away() {
 }
 
 #[test]
-fn a_service_in_a_status_is_neither_taken_over_nor_deleted() {
+fn a_forged_service_name_takes_over_and_deletes_nothing() {
     let tenant = World::shared().tenant("forged-service");
     let services = cluster::services(&tenant.namespace);
     let theirs = json!({
@@ -348,7 +348,7 @@ fn a_service_in_a_status_is_neither_taken_over_nor_deleted() {
 }
 
 #[test]
-fn a_condition_in_a_status_opens_no_group_of_anothers() {
+fn a_forged_condition_gives_no_access_to_another_owners_group() {
     let (victim, attacker) = neighbours("forged-ready");
     let group = victim.ready("api")["status"]["security_group_id"].take();
     let before = Belongings::of(&victim);

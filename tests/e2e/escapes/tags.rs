@@ -109,7 +109,7 @@ fn no_spelling_of_a_tag_makes_another_the_owner_or_oneself() {
 }
 
 #[test]
-fn labels_of_a_namespace_claim_nothing() {
+fn namespace_labels_that_become_tags_claim_nothing() {
     let (victim, attacker) = neighbours("forged-labels");
     let before = Belongings::of(&victim);
     for key in ["silvermullet.com/name", "silvermullet.com/cluster", "aws:x"] {

@@ -6,7 +6,7 @@ use super::{Guide, build_network, in_aws, team};
 use crate::world::{World, text};
 
 #[test]
-fn what_was_deleted_is_named_made_again_and_taken_back_where_it_was_retained() {
+fn what_was_deleted_is_named_recreated_and_adopted_where_it_was_retained() {
     let world = World::shared();
     let mut guide = Guide::open(world, "deleted-by-accident");
     let mut tenant = team(world, "deposits", "deposits");

@@ -17,7 +17,7 @@ fn template(world: &World) -> Value {
 }
 
 #[test]
-fn replicas_are_kept_apart_and_hand_over() {
+fn replicas_are_spread_and_hand_over() {
     let world = World::own(Setup::fast());
     let mut guide = Guide::open(&world, "high-availability");
     let second = world.operator.replica("second", &[]).expect("it starts");

@@ -24,7 +24,7 @@ fn counted(tenant: &Tenant<'_>, count: i64) {
 }
 
 #[test]
-fn orphans_are_found_taken_back_and_deleted() {
+fn orphans_are_found_adopted_and_deleted() {
     let world = World::shared();
     let mut guide = Guide::open(world, "find-orphans");
     let mut tenant = team(world, "billing", "billing");
@@ -63,7 +63,7 @@ fn orphans_are_found_taken_back_and_deleted() {
 }
 
 #[test]
-fn a_stuck_deletion_is_corrected_or_abandoned_and_what_is_left_is_told() {
+fn a_stuck_deletion_is_fixed_or_abandoned_and_what_is_left_is_reported() {
     const DELETE: &str = "ec2:DeleteVpcEndpoints";
     let world = World::shared();
     let mut guide = Guide::open(world, "remove-a-finalizer");

@@ -112,7 +112,7 @@ fn restore(tenant: &Tenant<'_>, name: &str) {
 }
 
 #[test]
-fn a_cluster_that_was_lost_is_built_again_under_its_id_or_another_and_nothing_is_made_twice() {
+fn a_lost_cluster_is_rebuilt_under_its_id_or_another_and_nothing_is_created_twice() {
     let old = World::own(Setup::fast());
     let mut guide = Guide::open(&old, "rebuild-a-cluster");
     let tenant = team(&old, "orders", "orders");

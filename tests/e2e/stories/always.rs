@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::model::{Model, NAMES};
-use super::told::{Frozen, Scene, Story, is_leaving, world};
+use super::scene::{Frozen, Scene, Story, is_leaving, world};
 use crate::cluster::ACCOUNTS;
 use crate::world::condition;
 
@@ -135,7 +135,7 @@ impl Story {
             .map(|found| &found.id)
             .chain(scene.groups.iter().map(|found| &found.id));
         let left: Vec<&String> = left.filter(|id| !known.contains_key(id.as_str())).collect();
-        let elsewhere = world().aws.endpoints(&self.tenant.account_id, super::told::ELSEWHERE);
+        let elsewhere = world().aws.endpoints(&self.tenant.account_id, super::scene::ELSEWHERE);
         if !left.is_empty() || !elsewhere.is_empty() {
             self.fail(&format!("left in AWS: {left:?}, elsewhere {elsewhere:?}"));
         }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use vpce_testbed::aws::RuleView;
 
 use super::model::{DefaultRegion, Groups, KEYS, Model, NAMES, Region, Service, Shape};
-use super::told::{ELSEWHERE, Scene, Story, is_leaving, no_crash, world};
+use super::scene::{ELSEWHERE, Scene, Story, is_leaving, no_crash, world};
 use crate::cluster;
 use crate::world::{condition, text};
 

@@ -96,7 +96,7 @@ pub(super) enum Change {
     DefaultRegion(DefaultRegion),
 }
 
-/// What somebody does in AWS to an endpoint and its group.
+/// An out-of-band change in AWS of an endpoint or its group.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Drift {
     DeleteEndpoint,
@@ -124,7 +124,7 @@ pub(super) enum Whose {
 /// What goes wrong with the next call of an action.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Mishap {
-    /// It is carried out, and nobody learns of it.
+    /// It is carried out, and the answer is lost.
     Lost,
     /// Its answer breaks off.
     Cut,

@@ -80,8 +80,8 @@ impl Creation {
     }
 
     /// The API reference gives `PrivateDnsEnabled` the default true: left out, it is on where it
-    /// can be from the start, that is for a service that has a private name and asks nobody before
-    /// it connects.
+    /// can be from the start, that is for a service that has a private name and needs no acceptance
+    /// before it connects.
     fn default_private_dns(&mut self, services: &BTreeMap<String, ServiceSpec>) {
         if self.kind == EndpointKind::Interface && self.private_dns.is_none() {
             let service = services.get(&self.service_name);
@@ -395,7 +395,7 @@ pub(crate) fn dns_entries(
     if let Some(private) = private.filter(|_| endpoint.private_dns) {
         entries.push((private, PRIVATE_DNS_ZONE));
     }
-    // AWS promises no order; an id's last digit turns it.
+    // AWS promises no order: sort by the last digit of the id.
     let turn = usize::from(*endpoint.id.as_bytes().last().unwrap_or(&0)) % entries.len();
     entries.rotate_left(turn);
     entries

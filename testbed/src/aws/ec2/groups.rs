@@ -62,7 +62,7 @@ pub(super) fn create(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
         .vpcs
         .get(&vpc_id)
         .ok_or_else(|| ApiError::new("InvalidVpcID.NotFound", format!("The vpc ID '{vpc_id}' does not exist")))?;
-    // "CreateSecurityGroup": names are not told apart by case.
+    // "CreateSecurityGroup": names are compared without case.
     let taken = |group: &Group| group.vpc_id == vpc_id && group.name.eq_ignore_ascii_case(&name);
     if region.groups.values().any(taken) {
         return Err(ApiError::new(

@@ -53,7 +53,7 @@ impl Need {
 
 impl Context<'_> {
     /// An action on something by its id. What is not there has no tags either, so that a policy
-    /// which asks for one refuses before anybody says that it is missing.
+    /// which requires one refuses before the call fails because it is missing.
     pub(super) fn need(&self, action: &str, id: &str) -> Need {
         let mut keys = Keys::default();
         if let Some((tags, vpc_id)) = attributes(self.region, id, self.now) {

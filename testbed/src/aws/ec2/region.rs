@@ -61,7 +61,7 @@ pub(crate) struct Interface {
     pub(crate) group_ids: Vec<String>,
     pub(crate) address: Ipv4Addr,
     pub(crate) tags: Tags,
-    /// When AWS lets go of it, once the endpoint has.
+    /// When AWS deletes it, once it is detached from the endpoint.
     pub(crate) released_at: Option<Seconds>,
 }
 
@@ -154,7 +154,7 @@ pub(crate) struct Endpoint {
     pub(crate) tags: Tags,
     pub(crate) created: Seconds,
     pub(crate) last_error: Option<LastError>,
-    /// The eight characters in its DNS names that nobody can foretell.
+    /// The eight random characters in its DNS names.
     pub(crate) dns_label: String,
 }
 

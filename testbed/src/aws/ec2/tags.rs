@@ -92,7 +92,7 @@ pub(super) fn delete(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
     }
     check_resources(&ids)?;
     if unwanted.is_empty() {
-        // EC2 would remove every tag of the user's; nobody who manages tags means that.
+        // EC2 would remove all of the user's tags, which cannot be the intention here.
         return Err(form.missing("Tag"));
     }
     if unwanted.iter().any(|(key, _)| key.starts_with("aws:")) {

@@ -63,7 +63,7 @@ pub(super) enum Trusted {
     Account(String),
     /// A role, a user or a role's session.
     Arn(String),
-    /// A service or an identity provider: nobody who calls AssumeRole here.
+    /// A service or an identity provider, which never calls AssumeRole here.
     Other,
 }
 
@@ -120,8 +120,8 @@ impl OneOrMany {
 }
 
 impl Policy {
-    /// Reads the document of somebody in a partition: IAM takes no ARN of a resource or a principal
-    /// in another.
+    /// Reads the document of a principal in a partition: IAM takes no ARN of a resource or a
+    /// principal in another.
     pub(crate) fn parse_in(partition: &str, kind: Kind, json: &str) -> anyhow::Result<Self> {
         let policy = Self::parse(kind, json)?;
         let document: Value = serde_json::from_str(json).context("the policy is malformed")?;
@@ -310,7 +310,7 @@ mod tests {
     const ARN: &str = "arn:aws:ec2:*:*:vpc/*";
 
     #[test]
-    fn good_documents_are_taken() {
+    fn valid_documents_are_accepted() {
         for (kind, statement) in [
             (
                 Kind::Identity,
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn what_iam_or_the_simulator_cannot_take_is_refused_with_its_place() {
+    fn unsupported_policies_are_refused_with_the_position() {
         let cases = [
             (
                 Kind::Identity,

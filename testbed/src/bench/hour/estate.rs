@@ -49,7 +49,7 @@ pub(super) const PARTNERS: Team = Team {
     acceptance: true,
     ..team("partners", "333333333333", "us-west-2", 0)
 };
-/// Its role lacks permissions, and later trusts nobody.
+/// Its role lacks permissions, and later its trust policy.
 pub(super) const BILLING: Team = team("billing", "444444444444", "us-west-2", 4);
 /// Is suspended.
 pub(super) const SANDBOX: Team = team("sandbox", "555555555555", "us-west-2", 4);

@@ -18,7 +18,7 @@ use crate::aws::LastError;
 type Step = fn(&Hour) -> Result<()>;
 
 const MINUTE: f64 = 60.0;
-/// The share of EC2's rates that others use up while the crowd comes.
+/// The share of EC2's rates that others use up while many endpoints are created.
 const OTHERS_SHARE: f64 = 0.8;
 /// So many writes of a status the API server refuses.
 const REFUSALS: usize = 4;
@@ -43,7 +43,7 @@ impl Hour {
         Ok(())
     }
 
-    /// Plays the hour. At its end some of the trouble is still there.
+    /// Plays the hour. At its end some problems remain.
     ///
     /// # Errors
     /// When something does not happen as the script has it.
@@ -173,7 +173,7 @@ impl Hour {
         Ok(())
     }
 
-    /// Somebody takes a finalizer away, while nothing may be changed.
+    /// A finalizer is removed by hand, while changes are paused.
     fn orphan(&self) -> Result<()> {
         self.patch(
             "vpcendpoint",

@@ -1,4 +1,4 @@
-//! A story as it is told to the real thing: a tenant of its own, and the acts, carried out.
+//! A story as it runs: a tenant of its own, and the acts, carried out.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +47,7 @@ fn life() -> &'static RwLock<()> {
     &LIFE
 }
 
-/// Waits until the operator runs; nobody kills it before this is dropped.
+/// Waits until the operator runs; it is not killed before this is dropped.
 pub(super) fn no_crash() -> RwLockReadGuard<'static, ()> {
     life().read().expect("the operator started again")
 }
@@ -82,7 +82,7 @@ fn set_weather(account: &str, weather: Option<Weather>) {
     world().aws.set_weather(sky.values().cloned());
 }
 
-/// Takes the calls of an account that nobody has taken yet.
+/// Takes the calls of an account that were not taken yet.
 fn take_calls(account: &str) -> Vec<Call> {
     static CALLS: Mutex<BTreeMap<String, Vec<Call>>> = Mutex::new(BTreeMap::new());
     let mut calls = CALLS.lock();
@@ -101,7 +101,7 @@ pub(super) struct Frozen {
     pub(super) calls: Option<usize>,
 }
 
-/// A story that is being told.
+/// A running story.
 pub(super) struct Story {
     pub(super) tenant: Tenant<'static>,
     /// The tenant's VPC and another, which it may be edited to.
@@ -111,7 +111,7 @@ pub(super) struct Story {
     /// What the manifests that were accepted say: they differ from the model's where an edit was
     /// refused.
     accepted: RefCell<BTreeMap<&'static str, Shape>>,
-    /// What is in the account and nobody's business.
+    /// What is in the account and does not belong to the story.
     pub(super) strangers: (Vec<EndpointView>, Vec<GroupView>),
     pub(super) frozen: Cell<Option<Frozen>>,
     /// The objects of which something was changed in AWS since they were last seen to be as they
@@ -180,7 +180,7 @@ impl Story {
         let networks = [Network::first(&tenant), Network::another(&tenant)];
         let services = [tenant.service.clone(), tenant.add_service(Default::default())];
         let (aws, account, region) = (&world().aws, &tenant.account_id, &tenant.region);
-        // One of another cluster's for an object of the same name, and one of nobody's.
+        // One of another cluster for an object of the same name, and one without an owner.
         for cluster in [Some("another"), None] {
             let group = tenant.add_group("strangers");
             let endpoint = aws
@@ -240,7 +240,7 @@ impl Story {
         self.calls.borrow_mut().extend(take_calls(&self.tenant.account_id));
     }
 
-    /// The ids of the groups that a VPCEndpoint is told to use.
+    /// The ids of the groups that a VPCEndpoint's spec names.
     pub(super) fn provided(&self, shape: &Shape, which: &[usize]) -> Vec<String> {
         let groups = &self.networks[shape.network].groups;
         let mut ids: Vec<String> = which.iter().map(|number| groups[*number].clone()).collect();
@@ -308,7 +308,7 @@ impl Story {
     fn apply(&self, name: &'static str, shape: &Shape) {
         let mut wanted = shape.clone();
         // What is refused as it stands is accepted with what the endpoint has; unless that vanishes
-        // at the same moment, by somebody's doing.
+        // at the same moment, by another client.
         for _ in 0..5 {
             match self.tenant.try_apply(name, self.spec(name, &wanted)) {
                 Ok(_) => {
@@ -352,8 +352,8 @@ impl Story {
         bound
     }
 
-    /// Creates what the manifests name and is not there, as whoever applies them again and again
-    /// does.
+    /// Creates what the manifests name and is not there, as a client that applies them again and
+    /// again does.
     pub(super) fn reapply(&self, model: &Model, scene: &Scene) {
         for (name, shape) in &model.wanted {
             if !scene.objects.contains_key(*name) {
@@ -403,7 +403,7 @@ impl Story {
             let version = text(&object["metadata"]["resourceVersion"]);
             match world().cluster.try_delete_version(&path, &version) {
                 Ok(_) => return,
-                // Somebody was faster, the operator for example.
+                // Another client was faster, the operator for example.
                 Err(refusal) if [404, 409].contains(&refusal.code) => {}
                 Err(refusal) => self.fail(&format!("{name} cannot be deleted: {}", refusal.message)),
             }

@@ -1,5 +1,5 @@
-//! One tenant's crowd is not in another's way: turns of the line, tries of a refused role, and
-//! objects that wait.
+//! Many objects of one tenant do not delay another's: the rate limiter's queue, retries of a
+//! refused role, and objects that wait.
 
 use std::thread;
 
@@ -13,10 +13,10 @@ use crate::world::{Setup, World, condition, endpoint, merged, text};
 
 /// Objects of the tenant whose role is refused.
 const REFUSED: usize = 300;
-/// Creates that wait in the line.
+/// Creates that wait in the rate limiter's queue.
 const WAITING: usize = 60;
-/// Seconds between two turns of the line: many times as long as it takes to join it.
-const TURN: f64 = 10.0;
+/// Seconds between two tokens: many times as long as it takes to enter the queue.
+const TOKEN_SECONDS: f64 = 10.0;
 const CREATE: &str = "CreateVpcEndpoint";
 /// Objects are created from so many threads.
 const THREADS: usize = 8;
@@ -45,8 +45,8 @@ fn plain(tenant: &Tenant<'_>) -> Value {
     tenant.spec(json!({"security_group_type": "provided", "security_group_ids": [tenant.group]}))
 }
 
-/// The turns that an account has had.
-fn turns(tenant: &Tenant<'_>) -> Vec<Call> {
+/// The CreateVpcEndpoint calls of an account, one for each token.
+fn creates(tenant: &Tenant<'_>) -> Vec<Call> {
     let mut calls = tenant.calls();
     calls.retain(|call| call.action == CREATE);
     calls
@@ -56,8 +56,8 @@ fn is_of(call: &Call, namespace: &str) -> bool {
     call.params.values().any(|value| value == namespace)
 }
 
-/// How many wait in line, as the metrics say.
-fn in_line(tenant: &Tenant<'_>) -> usize {
+/// How many calls are queued, by the metrics.
+fn queued(tenant: &Tenant<'_>) -> usize {
     let metrics = tenant.world.operator.metrics().expect("it runs");
     let series = metrics.lines().find(|line| {
         line.starts_with("vpce_aws_rate_limiter_queue_length{")
@@ -69,8 +69,8 @@ fn in_line(tenant: &Tenant<'_>) -> usize {
 }
 
 #[test]
-fn one_that_comes_to_a_crowd_waits_for_one_turn_of_each_namespace_in_line() {
-    let rate = format!("1/{}", 1.0 / TURN);
+fn a_new_object_waits_for_one_token_of_each_queued_namespace() {
+    let rate = format!("1/{}", 1.0 / TOKEN_SECONDS);
     let setup = Setup::fast()
         .value("settings.refusedRetrySeconds", "30")
         .value("settings.awsLimits.CreateVpcEndpoint", &rate);
@@ -78,40 +78,41 @@ fn one_that_comes_to_a_crowd_waits_for_one_turn_of_each_namespace_in_line() {
     let refused = world.unregistered_tenant("refused");
     world.set_trust(&refused.role_arn, false);
     refused.register(json!({}));
-    let crowd = world.unregistered_tenant("crowd");
+    let busy = world.unregistered_tenant("busy");
     let third = Tenant {
-        namespace: format!("{}-third", crowd.namespace),
+        namespace: format!("{}-third", busy.namespace),
         ..world.unregistered_tenant("third")
     };
     world.cluster.create_namespace(&third.namespace, json!({}));
-    crowd.register(json!({"namespaces": [crowd.namespace, third.namespace]}));
+    busy.register(json!({"namespaces": [busy.namespace, third.namespace]}));
     create(&world, &refused.namespace, &plain(&refused), REFUSED);
-    create(&world, &crowd.namespace, &plain(&crowd), WAITING);
-    world.eventually("all creates are in line", || {
-        (in_line(&crowd) + turns(&crowd).len() >= WAITING).then_some(())
+    create(&world, &busy.namespace, &plain(&busy), WAITING);
+    world.eventually("all creates are queued", || {
+        (queued(&busy) + creates(&busy).len() >= WAITING).then_some(())
     });
-    world.eventually("all of the refused are told so", || {
+    world.eventually("all of the refused are events so", || {
         let objects = world.cluster.list(&cluster::endpoints(&refused.namespace));
-        let told = |object: &&Value| condition(object, "Ready").is_some_and(|ready| ready.reason == "AccountNotReady");
-        (objects.iter().filter(told).count() == REFUSED).then_some(())
+        let events =
+            |object: &&Value| condition(object, "Ready").is_some_and(|ready| ready.reason == "AccountNotReady");
+        (objects.iter().filter(events).count() == REFUSED).then_some(())
     });
 
-    // Just after a turn, so that the whole of the next is ahead.
-    let before = turns(&crowd).len();
-    world.eventually("a turn", || (turns(&crowd).len() > before).then_some(()));
-    let before = turns(&crowd).len();
-    let object = endpoint(&third.namespace, "api", &plain(&crowd));
+    // Just after a token, so that the whole interval to the next is ahead.
+    let before = creates(&busy).len();
+    world.eventually("a create", || (creates(&busy).len() > before).then_some(()));
+    let before = creates(&busy).len();
+    let object = endpoint(&third.namespace, "api", &plain(&busy));
     let created = world
         .cluster
         .create(&cluster::endpoints(&third.namespace), &object, Run::Real);
     created.expect("created");
     third.ready("api");
 
-    let all = turns(&crowd);
+    let all = creates(&busy);
     let own = all.iter().position(|call| is_of(call, &third.namespace));
     let own = own.expect("it was made");
-    println!("turns of others before its own: {}", own - before);
-    assert!(own - before <= 1, "{} turns of others came first", own - before);
+    println!("creates of others before its own: {}", own - before);
+    assert!(own - before <= 1, "{} creates of others came first", own - before);
     assert!(all.iter().all(Call::ok), "{all:?}");
 
     let tries = world.aws.calls().into_iter();
@@ -171,73 +172,73 @@ fn all_gone(world: &World, namespace: &str) {
     });
 }
 
-/// A crowd and a neighbour: two namespaces of one AWS account.
-fn crowd_and_neighbour(world: &World) -> (Tenant<'_>, Tenant<'_>) {
-    let crowd = world.unregistered_tenant("crowd");
+/// A tenant with many objects and a neighbour: two namespaces of one AWS account.
+fn busy_and_neighbour(world: &World) -> (Tenant<'_>, Tenant<'_>) {
+    let busy = world.unregistered_tenant("busy");
     let neighbour = Tenant {
-        namespace: format!("{}-neighbour", crowd.namespace),
-        account: crowd.account.clone(),
-        account_id: crowd.account_id.clone(),
-        role_arn: crowd.role_arn.clone(),
-        vpc: crowd.vpc.clone(),
-        subnets: crowd.subnets.clone(),
-        group: crowd.group.clone(),
-        service: crowd.service.clone(),
+        namespace: format!("{}-neighbour", busy.namespace),
+        account: busy.account.clone(),
+        account_id: busy.account_id.clone(),
+        role_arn: busy.role_arn.clone(),
+        vpc: busy.vpc.clone(),
+        subnets: busy.subnets.clone(),
+        group: busy.group.clone(),
+        service: busy.service.clone(),
         ..world.unregistered_tenant("neighbour")
     };
     world.cluster.create_namespace(&neighbour.namespace, json!({}));
-    crowd.register(json!({"namespaces": [crowd.namespace, neighbour.namespace]}));
-    (crowd, neighbour)
+    busy.register(json!({"namespaces": [busy.namespace, neighbour.namespace]}));
+    (busy, neighbour)
 }
 
 #[test]
 fn what_is_deleted_or_may_not_go_on_leaves_the_queue_at_once() {
-    let rate = format!("1/{}", 1.0 / TURN);
+    let rate = format!("1/{}", 1.0 / TOKEN_SECONDS);
     let world = World::own(Setup::fast().value("settings.awsLimits.CreateVpcEndpoint", &rate));
-    let (crowd, neighbour) = crowd_and_neighbour(&world);
+    let (busy, neighbour) = busy_and_neighbour(&world);
     let all_wait = || {
-        world.eventually("all creates are in line", || {
-            (in_line(&crowd) + turns(&crowd).len() >= WAITING).then_some(())
+        world.eventually("all creates are queued", || {
+            (queued(&busy) + creates(&busy).len() >= WAITING).then_some(())
         });
     };
     let none_waits = |why: &str| {
         let begun = world.aws.now();
         // The AWSAccount's own dry run may wait there, too.
-        world.eventually("nobody is left in line", || (in_line(&crowd) <= 1).then_some(()));
+        world.eventually("the queue is empty but for one", || (queued(&busy) <= 1).then_some(()));
         let seconds = world.aws.now() - begun;
-        println!("{why}: the last of them left the line after {seconds:.1} s");
+        println!("{why}: the last of them left the queue after {seconds:.1} s");
         assert!(seconds < KEPT / 2.0, "{why}: {seconds:.1} s");
     };
-    create(&world, &crowd.namespace, &plain(&crowd), WAITING);
+    create(&world, &busy.namespace, &plain(&busy), WAITING);
     all_wait();
-    crowd.edit_account(json!({"suspended": true}));
+    busy.edit_account(json!({"suspended": true}));
     for number in 0..WAITING {
-        // One that had its turn serves on, and says so too.
+        // One that was created before serves on, and says so too.
         let name = name(number);
-        crowd.eventually(&name, "it knows that it may not go on", || {
-            (crowd.reason(&name) == "AccountSuspended").then_some(())
+        busy.eventually(&name, "it knows that it may not go on", || {
+            (busy.reason(&name) == "AccountSuspended").then_some(())
         });
     }
     none_waits("suspended");
-    crowd.edit_account(json!({"suspended": false}));
+    busy.edit_account(json!({"suspended": false}));
     all_wait();
-    delete(&world, &crowd.namespace, WAITING);
-    all_gone(&world, &crowd.namespace);
+    delete(&world, &busy.namespace, WAITING);
+    all_gone(&world, &busy.namespace);
     none_waits("deleted");
 
-    let before = turns(&crowd).len();
-    neighbour.apply("api", plain(&crowd));
+    let before = creates(&busy).len();
+    neighbour.apply("api", plain(&busy));
     neighbour.ready("api");
-    let all = turns(&crowd);
-    assert_eq!(all.len(), before + 1, "the turn was the neighbour's");
+    let all = creates(&busy);
+    assert_eq!(all.len(), before + 1, "the token was the neighbour's");
     assert!(is_of(&all[before], &neighbour.namespace));
 }
 
 #[test]
-fn beside_many_that_are_created_and_deleted_at_once_a_neighbour_is_ready_as_soon_as_alone() {
+fn beside_many_creations_and_deletions_a_neighbour_is_ready_as_soon_as_alone() {
     let world = World::own(Setup::fast());
-    let (crowd, neighbour) = crowd_and_neighbour(&world);
-    let spec = crowd.spec(json!({}));
+    let (busy, neighbour) = busy_and_neighbour(&world);
+    let spec = busy.spec(json!({}));
     let until_ready = |name: &str| {
         let applied = world.aws.now();
         neighbour.apply(name, spec.clone());
@@ -246,13 +247,13 @@ fn beside_many_that_are_created_and_deleted_at_once_a_neighbour_is_ready_as_soon
     };
     until_ready("warm-up");
     let alone = until_ready("alone");
-    create(&world, &crowd.namespace, &spec, PASSING);
-    delete(&world, &crowd.namespace, PASSING);
+    create(&world, &busy.namespace, &spec, PASSING);
+    delete(&world, &busy.namespace, PASSING);
     let beside = until_ready("beside");
     println!("alone {alone:.1} s, beside {PASSING} objects {beside:.1} s");
     assert!(beside < alone + KEPT, "alone {alone:.1} s, beside them {beside:.1} s");
-    all_gone(&world, &crowd.namespace);
-    let left = (crowd.groups(), crowd.endpoints());
+    all_gone(&world, &busy.namespace);
+    let left = (busy.groups(), busy.endpoints());
     assert_eq!((left.0.len(), left.1.len()), (3, 3), "the neighbour's: {left:#?}");
 }
 
@@ -260,29 +261,29 @@ fn beside_many_that_are_created_and_deleted_at_once_a_neighbour_is_ready_as_soon
 const MADE_UP: usize = 40;
 
 #[test]
-fn objects_of_regions_that_do_not_exist_hold_no_place_of_the_account_and_are_not_named_in_its_events() {
+fn objects_of_unknown_regions_do_not_count_against_the_account_nor_appear_in_its_events() {
     let world = World::own(Setup::fast());
-    let (crowd, neighbour) = crowd_and_neighbour(&world);
-    crowd.edit_account(json!({"max_endpoints": 2}));
+    let (busy, neighbour) = busy_and_neighbour(&world);
+    busy.edit_account(json!({"max_endpoints": 2}));
     for number in 0..MADE_UP {
-        let spec = merged(plain(&crowd), json!({"region": format!("xx-nowhere-{number}")}));
-        crowd.apply(&name(number), spec);
+        let spec = merged(plain(&busy), json!({"region": format!("xx-nowhere-{number}")}));
+        busy.apply(&name(number), spec);
     }
-    world.eventually("all of them are told", || {
-        let objects = world.cluster.list(&cluster::endpoints(&crowd.namespace));
-        let told = objects.iter().filter_map(|object| condition(object, "Ready"));
-        (told.filter(|ready| !ready.status).count() == MADE_UP).then_some(())
+    world.eventually("all of them are events", || {
+        let objects = world.cluster.list(&cluster::endpoints(&busy.namespace));
+        let events = objects.iter().filter_map(|object| condition(object, "Ready"));
+        (events.filter(|ready| !ready.status).count() == MADE_UP).then_some(())
     });
     for name in ["one", "two"] {
-        neighbour.apply(name, plain(&crowd));
+        neighbour.apply(name, plain(&busy));
         neighbour.ready(name);
     }
-    let told = events::of_account(&crowd);
-    println!("{} events", told.len());
-    assert!(told.len() <= 3, "however many regions are made up: {told:#?}");
-    for event in told {
+    let events = events::of_account(&busy);
+    println!("{} events", events.len());
+    assert!(events.len() <= 3, "however many regions are made up: {events:#?}");
+    for event in events {
         let note = event["note"].as_str().expect("a note");
-        assert!(!note.contains(&crowd.namespace) && !note.contains("api-"), "{note}");
+        assert!(!note.contains(&busy.namespace) && !note.contains("api-"), "{note}");
     }
 }
 
