@@ -1,18 +1,20 @@
 # check=experimental=all
 
-# The operator's image: release build, distroless, no root. docs/building.md has the commands, and how to name base images by digest.
+# The operator's image: release build, distroless, no root. docs/building.md has the commands, and
+# how to name base images by digest.
 
-# RUST_IMAGE has the compiler, and the Debian release of RUNTIME_IMAGE: what is linked against one C library runs with the other.
+# RUST_IMAGE has the compiler, and RUNTIME_IMAGE's release of Debian, so that the C libraries match.
 ARG RUST_IMAGE=rust:1.95.0-bookworm
 # RUNTIME_IMAGE has the C library, certificates and the user 65532, and no shell.
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 
-# toolchain runs on the machine that builds, and compiles for the other ones: emulated, the EC2 SDK alone would take hours.
+# toolchain cross-compiles on the build machine: emulated, the EC2 SDK alone would take hours.
 FROM --platform=$BUILDPLATFORM ${RUST_IMAGE} AS toolchain
-# The first writes the list of crates into the binary, where scanners of images look for it; the second prints it as CycloneDX.
+# The first writes the list of crates into the binary, where scanners of images look for it; the
+# second prints it as CycloneDX.
 RUN cargo install --locked cargo-auditable@0.7.7 cargo-cyclonedx@0.5.9
 
-# workspace has the manifests and empty sources: all that cargo needs to know which crates there are.
+# workspace has the manifests and empty sources: all that cargo needs to know the crates.
 FROM toolchain AS workspace
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
@@ -22,9 +24,10 @@ RUN mkdir -p src core/src testbed/src tests/e2e \
  && touch src/lib.rs core/src/lib.rs testbed/src/lib.rs \
  && echo 'fn main() {}' | tee src/main.rs testbed/src/main.rs tests/e2e/main.rs
 
-# One stage for each architecture that there is an image for. Debian's cross compiler has the name that the native one has as well, so
-# nothing below tells the two cases apart. aws-lc-sys, the one crate with C in it, finds it by that name; it brings its bindings along and
-# needs neither cmake nor clang.
+# One stage for each architecture that there is an image for. Debian's cross compiler has the name
+# that the native one has as well, so nothing below tells the two cases apart. aws-lc-sys, the one
+# crate with C in it, finds it by that name; it brings its bindings along and needs neither cmake
+# nor clang.
 
 # target-amd64 compiles for x86-64.
 FROM workspace AS target-amd64
@@ -66,7 +69,7 @@ RUN touch src/lib.rs src/main.rs core/src/lib.rs \
 FROM workspace AS bill
 RUN cargo cyclonedx --format json --target all --override-filename vpce-operator.cdx
 
-# sbom is that list alone: docker build --target sbom --output type=local,dest=. writes it to vpce-operator.cdx.json.
+# sbom is that list alone: docker build --target sbom --output type=local,dest=. writes it.
 FROM scratch AS sbom
 COPY --from=bill /build/vpce-operator.cdx.json /
 

@@ -1,4 +1,5 @@
-# The project's commands. What is slow to make is kept outside the checkout, so that a fresh one starts warm.
+# The project's commands. What is slow to make is kept outside the checkout, so that a fresh one
+# starts warm.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -12,7 +13,8 @@ SOURCES := Cargo.toml Cargo.lock src core testbed tests
 # The end-to-end tests wait most of the time: more of them run at once than there are cores.
 export RUST_TEST_THREADS ?= 6
 
-# Always the whole workspace: selecting one package selects other features of its dependencies and builds them again.
+# Always the whole workspace: selecting one package selects other features of its dependencies and
+# builds them again.
 TESTBED := $(CARGO_TARGET_DIR)/debug/testbed
 
 .PHONY: help demo up bench test build tools generate image first

@@ -50,7 +50,8 @@ pub enum Command {
 }
 
 impl Command {
-    /// Does what was asked for. What is told goes to `out`; questions are answered on standard input.
+    /// Does what was asked for. What is told goes to `out`; questions are answered on standard
+    /// input.
     ///
     /// # Errors
     /// It cannot be done, or not all of it.

@@ -140,7 +140,8 @@ fn no_folder_imports_from_one_above_it() {
 fn no_part_of_the_core_imports_from_one_that_imports_it() {
     let imports = imports(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/core/src")));
     let mut left: BTreeSet<&String> = imports.keys().collect();
-    // What imports from nothing that is left, or is imported by nothing that is left, is in no circle.
+    // What imports from nothing that is left, or is imported by nothing that is left, is in no
+    // circle.
     loop {
         let is_free = |name: &&&String| {
             let imports_none = !imports[**name].keys().any(|target| left.contains(target));
@@ -165,7 +166,8 @@ fn no_part_of_the_core_imports_from_one_that_imports_it() {
 #[test]
 fn paths_are_found_however_they_are_written() {
     let text = "use crate::{aws, k8s::caches};\n    crate::cli::run();\nuse super::super::shared::Shared;\nuse super::status;\n\
-                // crate::operator\nuse vpce_crate::not;\nmod tests {\n    use super::super::super::telemetry;\n    use super::super::near;\n}\n";
+                // crate::operator\nuse vpce_crate::not;\nmod tests {\n    use
+                // super::super::super::telemetry;\n    use super::super::near;\n}\n";
     let found = targets(text, &["endpoint", "reconcile"]);
     let names: Vec<&str> = found.iter().map(|(_, name)| name.as_str()).collect();
     assert_eq!(names, ["aws", "k8s", "cli", "shared", "telemetry"]);

@@ -1,5 +1,5 @@
-//! vpce-operator keeps AWS VPC endpoints as VPCEndpoint objects say, each namespace in the AWS account that its
-//! AWSAccount names.
+//! vpce-operator keeps AWS VPC endpoints as VPCEndpoint objects say, each namespace in the AWS
+//! account that its AWSAccount names.
 //!
 //! # The data path
 //!
@@ -7,39 +7,45 @@
 //! [`endpoint::controller`]; [`endpoint::reconcile`] then takes it through these stages:
 //!
 //! ```text
-//! resolve    which account may this namespace use, and may we write?    vpce_core::resolve     pure
-//! desired    spec + account -> what AWS and Kubernetes should hold      vpce_core::desired     pure
-//! authorize  do guardrails and settings allow it?                       vpce_core::authorize   pure
-//! observe    what the region's snapshot and the Service cache hold      endpoint::observe      IO
-//! plan       the difference, as steps that can run now                  vpce_core::plan        pure
-//! apply      steps -> AWS, Kubernetes; then observe again               endpoint::apply        IO
-//! status     conditions, events, metrics, when to requeue               endpoint::report       IO
+//! resolve    which account may this namespace use, and may we write?    vpce_core::resolve    pure
+//! desired    spec + account -> what AWS and Kubernetes should hold      vpce_core::desired    pure
+//! authorize  do guardrails and settings allow it?                       vpce_core::authorize  pure
+//! observe    what the region's snapshot and the Service cache hold      endpoint::observe     IO
+//! plan       the difference, as steps that can run now                  vpce_core::plan       pure
+//! apply      steps -> AWS, Kubernetes; then observe again               endpoint::apply       IO
+//! status     conditions, events, metrics, when to requeue               endpoint::report      IO
 //! ```
 //!
-//! `endpoint::prepare` is the first three, which the subcommand `plan` shares; `endpoint::access` then opens the account, and
-//! `endpoint::converge` observes, plans and applies until nothing is left to do. What ends a reconcile early is one enum,
-//! `endpoint::stop`, that `?` carries.
+//! `endpoint::prepare` is the first three, which the subcommand `plan` shares; `endpoint::access`
+//! then opens the account, and `endpoint::converge` observes, plans and applies until nothing is
+//! left to do. What ends a reconcile early is one enum, `endpoint::stop`, that `?` carries.
 //!
 //! Deletion is the same path, with nothing as what is desired.
 //!
 //! # The map
 //!
-//! Each folder imports from those before it only: `backoff`, `telemetry`, `settings`, `k8s`, `aws`, `shared`, `account`, `endpoint`,
-//! `operator`, `cli`; a test (`layers`) keeps it so.
+//! Each folder imports from those before it only: `backoff`, `telemetry`, `settings`, `k8s`, `aws`,
+//! `shared`, `account`, `endpoint`, `operator`, `cli`; a test (`layers`) keeps it so.
 //!
-//! - [`cli`]: the command line, a file for each subcommand: `run` starts the [`operator`]; `crds` and `iam-policy` print; `orphans` shows and
-//!   deletes what belongs to no object; `plan` shows what would be done for an object.
-//! - [`operator`]: what is started, and in which order it stops. [`settings`]: flags and environment.
-//! - [`endpoint`]: the VPCEndpoint controller, with the ExternalName Service of an endpoint ([`endpoint::service`]). [`account`]: the
-//!   AWSAccount controller. [`shared`]: what all controllers share; each has a context of its own for the rest.
-//! - [`aws`]: `sessions` of roles from STS; `region`, one for an account in a region, with the `cache` that all reconciles read
-//!   (`refresh` fills it), the rate limiters (`limiter`) for what AWS allows, deletes that are sent together (`delete_batch`) and
-//!   `mass_deletion` protection; `ec2`, the calls; `error`, what a failed one means.
-//! - [`k8s`]: what all controllers use of Kubernetes: caches of what is watched, lists in pages, writes that the API server refuses or
-//!   changes, finalizers, events, and which replica works (`lease`).
-//! - [`telemetry`]: metrics, logs, traces, the HTTP servers. [`backoff`]: how long to wait before another try.
-//! - `vpce_core`: the custom resources, the pure stages (`ownership` tells what is an object's own from what only carries its tags) and the
-//!   IAM policies.
+//! - [`cli`]: the command line, a file for each subcommand: `run` starts the [`operator`]; `crds`
+//!   and `iam-policy` print; `orphans` shows and deletes what belongs to no object; `plan` shows
+//!   what would be done for an object.
+//! - [`operator`]: what is started, and in which order it stops. [`settings`]: flags and
+//!   environment.
+//! - [`endpoint`]: the VPCEndpoint controller, with the ExternalName Service of an endpoint
+//!   ([`endpoint::service`]). [`account`]: the AWSAccount controller. [`shared`]: what all
+//!   controllers share; each has a context of its own for the rest.
+//! - [`aws`]: `sessions` of roles from STS; `region`, one for an account in a region, with the
+//!   `cache` that all reconciles read (`refresh` fills it), the rate limiters (`limiter`) for what
+//!   AWS allows, deletes that are sent together (`delete_batch`) and `mass_deletion` protection;
+//!   `ec2`, the calls; `error`, what a failed one means.
+//! - [`k8s`]: what all controllers use of Kubernetes: caches of what is watched, lists in pages,
+//!   writes that the API server refuses or changes, finalizers, events, and which replica works
+//!   (`lease`).
+//! - [`telemetry`]: metrics, logs, traces, the HTTP servers. [`backoff`]: how long to wait before
+//!   another try.
+//! - `vpce_core`: the custom resources, the pure stages (`ownership` tells what is an object's own
+//!   from what only carries its tags) and the IAM policies.
 
 // The map links to what only the crate sees.
 #![allow(rustdoc::private_intra_doc_links)]

@@ -35,8 +35,8 @@ pub fn authorize(
         .map_or(Ok(()), |service| service_keys.check(&service.metadata))
 }
 
-/// What becomes of the AWS resources of an object that is deleted. Retaining them has to be allowed,
-/// and is refused while the mapping is revoked.
+/// What becomes of the AWS resources of an object that is deleted. Retaining them has to be
+/// allowed, and is refused while the mapping is revoked.
 ///
 /// # Errors
 /// Why it is not done as the object, or its AWSAccount, asks for.

@@ -5,8 +5,8 @@
 //! [`observed`] has what was found, [`plan`] takes the difference. [`conditions`] says what every
 //! outcome means; [`target`] and [`attachment`] are what an endpoint connects to, and how;
 //! [`error`] sorts the errors of AWS; [`rate`] keeps within the limits of AWS; [`orphans`] finds
-//! what belongs to no object; [`tags`] says which object owns what is in AWS; [`metadata`] says what
-//! a user may put on a Service; [`iam`] says what the operator has to be allowed there.
+//! what belongs to no object; [`tags`] says which object owns what is in AWS; [`metadata`] says
+//! what a user may put on a Service; [`iam`] says what the operator has to be allowed there.
 
 pub(crate) mod allow_list;
 pub mod api;

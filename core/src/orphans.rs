@@ -177,8 +177,8 @@ impl fmt::Display for Shown<'_> {
 
 /// Which objects there are.
 pub trait Objects {
-    /// Whether there is this one, living or being deleted, and its status names nothing of this kind
-    /// yet.
+    /// Whether there is this one, living or being deleted, and its status names nothing of this
+    /// kind yet.
     fn lacks(&self, object: &ObjectKey, kind: Kind) -> bool;
     /// Whether the status of one names this id.
     fn is_known(&self, id: &str) -> bool;

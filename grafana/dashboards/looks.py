@@ -65,7 +65,8 @@ ERRORS = [
     series("^unknown", GREY, DASHED),
 ]
 
-# What is under way or waits for somebody else; any other reason is trouble, in shades of one colour.
+# What is under way or waits for somebody else; any other reason is trouble, in shades of one
+# colour.
 REASONS = [
     series("^Creating$", SKY),
     series("^(Pending|Updating|WaitingFor.*)$", GREY),

@@ -37,8 +37,8 @@ use crate::aws::Permitted;
 use crate::k8s::requeue::Enqueue;
 use crate::telemetry::RateLimiterGauges;
 
-/// So many regions of an AWS account that have never answered are remembered at most: any number can
-/// be named that do not exist.
+/// So many regions of an AWS account that have never answered are remembered at most: any number
+/// can be named that do not exist.
 const MOST_UNANSWERED: usize = 100;
 /// Which account and region.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,7 +1,7 @@
 //! Limits how many reconciles of one AWS account call AWS at once. An object that gets no permit is
-//! requeued when there is one, round-robin by namespace, so that a thousand objects of one namespace
-//! delay another by one. An object that is deleted, or has nothing to do in AWS any more, cancels its
-//! request, and a permit that is not taken goes to the next.
+//! requeued when there is one, round-robin by namespace, so that a thousand objects of one
+//! namespace delay another by one. An object that is deleted, or has nothing to do in AWS any more,
+//! cancels its request, and a permit that is not taken goes to the next.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -172,8 +172,8 @@ impl AccountSemaphore {
         permits.filter_map(|permits| permits.waiting.kinds.get(&kind)).sum()
     }
 
-    /// A permit, or none: then the object is requeued when it is the next for one, which is reserved
-    /// for it.
+    /// A permit, or none: then the object is requeued when it is the next for one, which is
+    /// reserved for it.
     pub(crate) fn acquire(&self, account_id: &str, key: &ObjectKey) -> Option<Permit> {
         let elsewhere = self.lock().objects.get(key).is_some_and(|known| known != account_id);
         if elsewhere {
@@ -213,8 +213,8 @@ impl AccountSemaphore {
         self.requeue_next(&account_id);
     }
 
-    /// Requeues the next objects, if permits of an account are available, and has reservations lapse
-    /// that are not used.
+    /// Requeues the next objects, if permits of an account are available, and has reservations
+    /// lapse that are not used.
     fn requeue_next(&self, account_id: &str) {
         let (next, lapses) = {
             let mut state = self.lock();

@@ -322,7 +322,8 @@ pub(super) enum Error {
     Write(#[source] io::Error),
 }
 
-/// Prints what is asked for to `out`, and what to know of it to `notes`. `input` is read where a flag says `-`.
+/// Prints what is asked for to `out`, and what to know of it to `notes`. `input` is read where a
+/// flag says `-`.
 ///
 /// # Errors
 /// Where flags or manifest make no policy that AWS would take.

@@ -52,7 +52,8 @@ fn key(text: &str) -> Result<Key, String> {
 /// Looks and shows.
 ///
 /// # Errors
-/// When Kubernetes or AWS does not answer, when there is no such object, or when nothing can be planned for it.
+/// When Kubernetes or AWS does not answer, when there is no such object, or when nothing can be
+/// planned for it.
 pub(super) fn run(asked: Preview, mut out: impl Write) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -61,7 +61,8 @@ pub(crate) struct Applied<'p> {
     pub done: Vec<String>,
     /// What was not, and what is told of it.
     pub progress: Progress<'p>,
-    /// When the first of what was not done is tried again; none: when something requeues the object.
+    /// When the first of what was not done is tried again; none: when something requeues the
+    /// object.
     pub retry: Option<Duration>,
     /// Whether anything was refused, or failed: it is told, however soon it is tried again.
     pub failed: bool,

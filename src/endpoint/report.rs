@@ -304,7 +304,8 @@ impl Reconciliation<'_> {
         Ok(())
     }
 
-    /// Says in the log and by an event how the object stands now; and how long it took to be Ready for the first time.
+    /// Says in the log and by an event how the object stands now; and how long it took to be Ready
+    /// for the first time.
     fn announce(&self, account: &str, summary: &Finding) {
         tracing::info!(
             namespace = self.owner.namespace,

@@ -38,8 +38,8 @@ pub(crate) enum Next {
 }
 
 impl Next {
-    /// The same, or after this time if that is sooner. Who has something to try again is not requeued
-    /// for less.
+    /// The same, or after this time if that is sooner. Who has something to try again is not
+    /// requeued for less.
     pub(crate) fn not_after(self, time: Duration) -> Self {
         match self {
             Self::After(other) | Self::NotBefore(other) => Self::NotBefore(time.min(other)),

@@ -54,8 +54,8 @@ struct Served {
     ready: watch::Receiver<bool>,
 }
 
-/// Serves until `stop` is done, and then until the requests that have arrived are answered. `ready` holds true while the caches
-/// are filled and the process is not about to end.
+/// Serves until `stop` is done, and then until the requests that have arrived are answered. `ready`
+/// holds true while the caches are filled and the process is not about to end.
 ///
 /// # Errors
 /// The listener failed.

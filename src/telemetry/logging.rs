@@ -100,7 +100,8 @@ impl LogLevel {
     }
 }
 
-/// Sends the logs of the whole process to stdout, and its spans to where the traces go. `level` is in the form of tracing's `EnvFilter`.
+/// Sends the logs of the whole process to stdout, and its spans to where the traces go. `level` is
+/// in the form of tracing's `EnvFilter`.
 ///
 /// # Errors
 /// The level is not understood, or logging was set up before.

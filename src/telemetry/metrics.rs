@@ -251,8 +251,8 @@ impl Metrics {
         all
     }
 
-    /// Counts a finished call to AWS. `service` is `ec2` or `sts`; `error` is the class of the error
-    /// with which it failed.
+    /// Counts a finished call to AWS. `service` is `ec2` or `sts`; `error` is the class of the
+    /// error with which it failed.
     pub(crate) fn aws_request(
         &self,
         account_id: &str,

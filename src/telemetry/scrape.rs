@@ -28,8 +28,8 @@ struct Served {
     access: Option<Arc<Access>>,
 }
 
-/// Serves until `stop` is done, and then until the requests that have arrived are answered. Without `access` to whoever asks, without `tls` in
-/// the clear.
+/// Serves until `stop` is done, and then until the requests that have arrived are answered. Without
+/// `access` to whoever asks, without `tls` in the clear.
 ///
 /// # Errors
 /// The listener failed.

@@ -25,7 +25,8 @@ const KEY: &str = "tls.key";
 /// The subject of a self-signed certificate; it is not verified.
 const NAME: &str = "vpce-operator";
 
-/// Accepts TLS with the certificate of this folder, or with one of our own making. The folder is read again for as long as the process runs.
+/// Accepts TLS with the certificate of this folder, or with one of our own making. The folder is
+/// read again for as long as the process runs.
 ///
 /// # Errors
 /// The folder has no certificate and key that fit each other.

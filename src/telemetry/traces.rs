@@ -70,7 +70,8 @@ pub(crate) struct Traces {
 }
 
 impl Traces {
-    /// Begins, if the environment names a collector. `runtime` makes the calls to it, over a `connector`.
+    /// Begins, if the environment names a collector. `runtime` makes the calls to it, over a
+    /// `connector`.
     ///
     /// # Errors
     /// The environment is wrong.

@@ -269,7 +269,8 @@ class Target:
         pages = self.ec2.get_paginator("describe_security_groups").paginate(Filters=by_tag)
         found = {each["GroupId"] for page in pages for each in page["SecurityGroups"]}
         groups = found | set(self.groups)
-        # Rules may name each other's groups, and interfaces outlive their endpoints: what is refused is tried again.
+        # Rules may name each other's groups, and interfaces outlive their endpoints: what is
+        # refused is tried again.
         self.eventually("the groups are deleted", lambda: not self.left_of(groups))
 
     def left_of(self, groups):

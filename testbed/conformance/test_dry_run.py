@@ -7,7 +7,8 @@ from target import refused
 
 TAGS = {"Tags": [{"Key": "colour", "Value": "red"}]}
 RULES = {"IpPermissions": [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "10.0.0.0/8", "Description": "dry"}]}]}
-# What else a call needs is added below: it names what is there, since EC2 does not say whether a dry run looks for ids.
+# What else a call needs is added below: it names what is there, since EC2 does not say whether a
+# dry run looks for ids.
 CALLS = {
     "describe_vpc_endpoints": {},
     "describe_security_groups": {},

@@ -165,7 +165,7 @@ fn every_page_is_in_the_index() {
     assert!(missing.is_empty(), "docs/README.md does not lead to {missing:?}");
 }
 
-/// Pages, or folders of them, whose commands nobody runs as a whole, and why. (That the operator
+/// Pages, or folders of them, whose commands no test runs as a whole, and why. (That the operator
 /// understands its own command lines in them, and the API server their manifests, is in
 /// tests/e2e/pages.rs.)
 const NOT_FOLLOWED: [(&str, &str); 6] = [
@@ -218,10 +218,10 @@ fn every_page_with_commands_has_a_test_that_follows_it_or_a_reason() {
 }
 
 /// Words that must not come back in what users see, and what to say instead.
-const WORDS: [(&[&str], &str); 16] = [
+const WORDS: [(&[&str], &str); 21] = [
     (&["rail", "rails"], "guardrail, guardrails"),
     (
-        &["somebody", "nobody", "anybody", "everybody", "whoever"],
+        &["somebody", "nobody", "anybody", "everybody", "whoever", "whomever"],
         "the subject: the user, the operator, no client",
     ),
     (&["anew", "made again", "made anew"], "again; recreated"),
@@ -259,9 +259,18 @@ const WORDS: [(&[&str], &str); 16] = [
     (&["brought over", "bring over"], "migrated"),
     (&["trouble", "troubles"], "problem"),
     (&["stranger", "strangers", "stranger's"], "another owner"),
+    (&["told", "tells of"], "reported; has the reason, the event"),
+    (&["held up", "holds up", "hold up"], "blocked"),
+    (&["confine", "confines", "confined"], "restricts"),
+    (&["in the clear"], "over HTTP, without TLS"),
+    (
+        &["put back", "puts back", "brought back", "taken back"],
+        "restored, corrected, adopted",
+    ),
 ];
 
-/// Where a text has one of the words, whatever the case, also where a line ends within it: the number of the line, the word, what to use.
+/// Where a text has one of the words, whatever the case, also where a line ends within it: the
+/// number of the line, the word, what to use.
 fn habits(text: &str) -> Vec<(usize, &'static str, &'static str)> {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let lines: Vec<String> = text.lines().map(|line| line.trim().to_lowercase()).collect();
@@ -288,7 +297,8 @@ fn habits(text: &str) -> Vec<(usize, &'static str, &'static str)> {
     found
 }
 
-/// The string literals of a Rust file outside of its tests, each with the number of the line that it begins in.
+/// The string literals of a Rust file outside of its tests, each with the number of the line that
+/// it begins in.
 fn literals(source: &str) -> Vec<(usize, String)> {
     let source = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let (mut found, mut line, mut rest) = (Vec::new(), 1, source);
@@ -329,7 +339,10 @@ fn what_users_see_speaks_the_words_of_kubernetes_aws_and_prometheus() {
     pages.extend(files(&project("crds"), "yaml"));
     pages.extend(files(&project("examples"), "yaml"));
     pages.extend(files(&project("grafana"), "json"));
-    pages.extend(["README.md", "SECURITY.md", "CHANGELOG.md", "prometheus/alerts.yaml"].map(project));
+    for folder in ["prometheus", "rbac", "charts/vpce-operator/templates"] {
+        pages.extend(files(&project(folder), "yaml"));
+    }
+    pages.extend(["README.md", "SECURITY.md", "CHANGELOG.md"].map(project));
     let chart = [
         "README.md.gotmpl",
         "values.yaml",
@@ -359,4 +372,49 @@ fn what_users_see_speaks_the_words_of_kubernetes_aws_and_prometheus() {
         }
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+/// Where rustfmt's `comment_width` ends comments.
+const COMMENT_WIDTH: usize = 100;
+
+#[test]
+fn comments_end_at_100_columns() {
+    let sources = [
+        ("//", "rs", ["src", "core", "testbed", "tests"].as_slice()),
+        ("//", "go", &["testbed/tools"]),
+        ("#", "py", &["grafana", "testbed"]),
+        ("#", "yaml", &["charts", "examples", "prometheus", "rbac", "tests"]),
+    ];
+    let with_marker = |marker: &'static str, paths: Vec<PathBuf>| paths.into_iter().map(move |path| (marker, path));
+    let mut all: Vec<(&str, PathBuf)> = Vec::new();
+    for (marker, extension, folders) in sources {
+        for folder in folders {
+            all.extend(with_marker(marker, files(&project(folder), extension)));
+        }
+    }
+    let single = [
+        "Cargo.toml",
+        "core/Cargo.toml",
+        "testbed/Cargo.toml",
+        "Dockerfile",
+        "Makefile",
+    ]
+    .map(project);
+    all.extend(with_marker("#", single.into()));
+    let mut long = Vec::new();
+    for (marker, path) in &all {
+        for (number, line) in read(path).lines().enumerate() {
+            let Some(text) = line.trim_start().strip_prefix(marker) else {
+                continue;
+            };
+            // A row of a table cannot be wrapped, nor can what has no spaces, such as a link.
+            let text = text.trim_start_matches(['/', '!', '#']).trim();
+            let can_be_wrapped = !text.starts_with('|') && text.contains(' ');
+            if line.chars().count() > COMMENT_WIDTH && can_be_wrapped {
+                long.push(format!("{}:{}", path.display(), number + 1));
+            }
+        }
+    }
+    assert!(all.len() > 400, "the sources are not found: {}", all.len());
+    assert!(long.is_empty(), "comments end at {COMMENT_WIDTH} columns: {long:#?}");
 }

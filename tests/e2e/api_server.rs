@@ -74,8 +74,8 @@ fn restart(world: &World) {
     world.operator.start().expect("it starts again");
 }
 
-/// Faults a tenant's writes: each with how often it comes where all are carried out. What is refused
-/// is refused twice.
+/// Faults a tenant's writes: each with how often it comes where all are carried out. What is
+/// refused is refused twice.
 fn fault_writes(
     proxy: &ApiProxy,
     tenant: &Tenant<'_>,

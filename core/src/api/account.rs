@@ -11,7 +11,8 @@ use super::DeletionPolicy;
 use super::forms;
 use super::watched::lenient;
 
-/// Which namespaces may create VPC endpoints in an AWS account, through which IAM role, and within which guardrails.
+/// Which namespaces may create VPC endpoints in an AWS account, through which IAM role, and within
+/// which guardrails.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
     group = "silvermullet.com",
@@ -64,40 +65,45 @@ use super::watched::lenient;
         .field_path(".default_deletion_policy")
 )]
 pub struct AWSAccountSpec {
-    /// The IAM role that the operator assumes in the account: `arn:<partition>:iam::<account id>:role/<name>`.
-    /// Another role of the same account may be named later; partition and account are fixed.
+    /// The IAM role that the operator assumes in the account: `arn:<partition>:iam::<account
+    /// id>:role/<name>`. Another role of the same account may be named later; partition and account
+    /// are fixed.
     #[schemars(with = "forms::RoleArn")]
     pub role_arn: String,
 
-    /// Sent with AssumeRole, for a trust policy with the condition `sts:ExternalId`. Default: none. Agree on a different value
-    /// with the owner of each account.
+    /// Sent with AssumeRole, for a trust policy with the condition `sts:ExternalId`. Default: none.
+    /// Agree on a different value with the owner of each account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<forms::ExternalId>")]
     pub external_id: Option<String>,
 
-    /// Duration of a session of the role, in seconds (default: 3600). Sessions are renewed before they expire. The role's own maximum
-    /// must allow it. STS limits sessions that are assumed from another role's session (with IRSA and EKS Pod Identity, all are) to 3600; the
-    /// condition `Ready` then says so.
+    /// Duration of a session of the role, in seconds (default: 3600). Sessions are renewed before
+    /// they expire. The role's own maximum must allow it. STS limits sessions that are assumed from
+    /// another role's session (with IRSA and EKS Pod Identity, all are) to 3600; the condition
+    /// `Ready` then says so.
     #[serde(default = "default_session_duration")]
     #[schemars(range(min = 900, max = 43200))]
     pub session_duration_seconds: i32,
 
-    /// The namespaces, by name, that may use the account. A namespace that neither this list nor the selector names may not. Default: none.
+    /// The namespaces, by name, that may use the account. A namespace that neither this list nor
+    /// the selector names may not. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<forms::Namespace>", length(max = 4096))]
     pub namespaces: Vec<String>,
 
-    /// The namespaces, by their labels, that may use the account, in addition to `namespaces`. Absent or empty: none.
+    /// The namespaces, by their labels, that may use the account, in addition to `namespaces`.
+    /// Absent or empty: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<LabelSelector>,
 
-    /// The region of endpoints without `region`, such as `eu-west-1`. Without it, they must set `region`. An edit does not move existing
-    /// endpoints.
+    /// The region of endpoints without `region`, such as `eu-west-1`. Without it, they must set
+    /// `region`. An edit does not move existing endpoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<forms::Region>")]
     pub default_region: Option<String>,
 
-    /// Tags for every endpoint and security group created in the account; an endpoint's own `tags` win. Default: none.
+    /// Tags for every endpoint and security group created in the account; an endpoint's own `tags`
+    /// win. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 40))]
     #[x_kube(
@@ -107,7 +113,8 @@ pub struct AWSAccountSpec {
     )]
     pub default_tags: BTreeMap<String, String>,
 
-    /// Tags for every endpoint and security group created in the account, which win over an endpoint's own `tags`. Default: none.
+    /// Tags for every endpoint and security group created in the account, which win over an
+    /// endpoint's own `tags`. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 40))]
     #[x_kube(
@@ -117,8 +124,8 @@ pub struct AWSAccountSpec {
     )]
     pub required_tags: BTreeMap<String, String>,
 
-    /// Keys of labels of the namespace that become tags; they win over an endpoint's own `tags`, and `required_tags` win over them.
-    /// Default: none.
+    /// Keys of labels of the namespace that become tags; they win over an endpoint's own `tags`,
+    /// and `required_tags` win over them. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), inner(length(min = 1, max = 128)))]
     #[x_kube(
@@ -127,8 +134,9 @@ pub struct AWSAccountSpec {
     )]
     pub tags_from_namespace_labels: Vec<String>,
 
-    /// Tags of the session, passed to STS with AssumeRole, for policies that check them; resources do not get them. The base role and
-    /// the role's trust policy must allow `sts:TagSession`. Default: none.
+    /// Tags of the session, passed to STS with AssumeRole, for policies that check them; resources
+    /// do not get them. The base role and the role's trust policy must allow `sts:TagSession`.
+    /// Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 50))]
     #[x_kube(
@@ -153,38 +161,43 @@ pub struct AWSAccountSpec {
     #[schemars(with = "Option<Vec<forms::SubnetId>>", length(max = 1000))]
     pub allowed_subnet_ids: Option<Vec<String>>,
 
-    /// Security groups that endpoints may use: as `provided`, and as sources and destinations of rules. Absent: all; an empty
-    /// list: none.
+    /// Security groups that endpoints may use: as `provided`, and as sources and destinations of
+    /// rules. Absent: all; an empty list: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<forms::GroupId>>", length(max = 1000))]
     pub allowed_security_group_ids: Option<Vec<String>>,
 
-    /// Services that endpoints may connect to, by patterns for their full names, in which `*` matches any number of characters
-    /// and `?` matches one; case-sensitive. Absent: all; an empty list: none.
+    /// Services that endpoints may connect to, by patterns for their full names, in which `*`
+    /// matches any number of characters and `?` matches one; case-sensitive. Absent: all; an empty
+    /// list: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<forms::ServicePattern>>", length(max = 1000))]
     pub allowed_services: Option<Vec<String>>,
 
-    /// Keys of tags that endpoints may set with `tags`, by patterns in which `*` matches any number of characters and `?` matches one;
-    /// case-sensitive. Keys on which other controllers act (with `kubernetes.io/`, `k8s.io/`, `k8s.aws/` or `karpenter.sh/`, and `eks:`) need a
-    /// pattern that begins with such a prefix. Absent: all but these; an empty list: none. Keys that start with
-    /// `silvermullet.com/` or `aws:`, and keys that differ from a required tag by case only, are never allowed.
+    /// Keys of tags that endpoints may set with `tags`, by patterns in which `*` matches any number
+    /// of characters and `?` matches one; case-sensitive. Keys on which other controllers act (with
+    /// `kubernetes.io/`, `k8s.io/`, `k8s.aws/` or `karpenter.sh/`, and `eks:`) need a pattern that
+    /// begins with such a prefix. Absent: all but these; an empty list: none. Keys that start with
+    /// `silvermullet.com/` or `aws:`, and keys that differ from a required tag by case only, are
+    /// never allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 128)))]
     pub allowed_tag_keys: Option<Vec<String>>,
 
-    /// Whether endpoints may turn on private DNS (`private_dns_enabled`), which redirects all calls to the service in the VPC to the endpoint.
-    /// Default: false.
+    /// Whether endpoints may turn on private DNS (`private_dns_enabled`), which redirects all calls
+    /// to the service in the VPC to the endpoint. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_private_dns: bool,
 
-    /// Whether a VPCEndpoint that is deleted may retain its endpoint in AWS (`deletion_policy: Retain`), where it keeps serving and costing.
-    /// Default: false.
+    /// Whether a VPCEndpoint that is deleted may retain its endpoint in AWS (`deletion_policy:
+    /// Retain`), where it keeps serving and costing. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_retain: bool,
 
-    /// Maximum number of endpoints that are bound to this AWSAccount. Bound endpoints stay bound; of the others the oldest come first, and the rest
-    /// wait with the reason `AccountFull`. Endpoints in the AWS account that were retained, or are orphans, count too. Absent: no limit.
+    /// Maximum number of endpoints that are bound to this AWSAccount. Bound endpoints stay bound;
+    /// of the others the oldest come first, and the rest wait with the reason `AccountFull`.
+    /// Endpoints in the AWS account that were retained, or are orphans, count too. Absent: no
+    /// limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100_000))]
     pub max_endpoints: Option<i32>,
@@ -193,12 +206,14 @@ pub struct AWSAccountSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_deletion_policy: Option<DeletionPolicy>,
 
-    /// While true, nothing is changed in AWS: reads continue, edits and deletions wait with the reason `AccountSuspended`. Default: false.
+    /// While true, nothing is changed in AWS: reads continue, edits and deletions wait with the
+    /// reason `AccountSuspended`. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspended: bool,
 
-    /// The AWS account is closed: no calls are made there any more. The finalizers of deleted endpoints are removed without calling AWS, with an
-    /// event that names what is abandoned. Default: false.
+    /// The AWS account is closed: no calls are made there any more. The finalizers of deleted
+    /// endpoints are removed without calling AWS, with an event that names what is abandoned.
+    /// Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub decommissioned: bool,
 }
@@ -241,15 +256,16 @@ pub struct AWSAccountStatus {
     )]
     pub observed_generation: Option<i64>,
 
-    /// `Ready`: whether the role can be assumed; `PermissionsVerified`: whether EC2 allows the role what endpoints need; `CreationPaused`: True
-    /// while creation is paused after a mass deletion; `Stalled`: True while an edit is needed to make progress.
+    /// `Ready`: whether the role can be assumed; `PermissionsVerified`: whether EC2 allows the role
+    /// what endpoints need; `CreationPaused`: True while creation is paused after a mass deletion;
+    /// `Stalled`: True while an edit is needed to make progress.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 
-/// AWS resources that carry this cluster's tag and belong to no object. They are deleted only on request:
-/// `vpce-operator orphans` lists them, and deletes them with `--delete`.
+/// AWS resources that carry this cluster's tag and belong to no object. They are deleted only on
+/// request: `vpce-operator orphans` lists them, and deletes them with `--delete`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct OrphansStatus {
     /// Number of orphaned endpoints and security groups.

@@ -1,7 +1,9 @@
-//! What AWS fixes when it creates an endpoint: the schema takes any value until there is an endpoint, and from then on the one that it has.
+//! What AWS fixes when it creates an endpoint: the schema takes any value until there is an
+//! endpoint, and from then on the one that it has.
 //!
-//! The rules are on the whole object, since they see its status. A value that has not changed passes whatever it is: were it refused, so would be
-//! each later write of the object, of its status and of its finalizers too.
+//! The rules are on the whole object, since they see its status. A value that has not changed
+//! passes whatever it is: were it refused, so would be each later write of the object, of its
+//! status and of its finalizers too.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::ValidationRule;
 

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::{AWSAccount, VPCEndpoint, bound};
 
-/// Both definitions. `preserveUnknownFields` is set to false by name: a cluster that had the Python operator's
-/// definition has it true, and leaving it out would keep it so.
+/// Both definitions. `preserveUnknownFields` is set to false by name: a cluster that had the Python
+/// operator's definition has it true, and leaving it out would keep it so.
 pub fn crds() -> [CustomResourceDefinition; 2] {
     let mut endpoint = VPCEndpoint::crd();
     let schemas = endpoint
@@ -48,8 +48,8 @@ pub fn bound_kinds() -> Vec<ApiResource> {
     specs.map(resource).collect()
 }
 
-/// Joins the lines of every description, which come as they stand in the source: `kubectl explain` breaks lines itself, where the
-/// terminal ends. Paragraphs stay.
+/// Joins the lines of every description, which come as they stand in the source: `kubectl explain`
+/// breaks lines itself, where the terminal ends. Paragraphs stay.
 fn join_lines(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
@@ -75,7 +75,8 @@ fn join_lines(schema: &mut Value) {
 mod tests {
     use super::*;
 
-    /// What `kubectl explain` lacks below a field. It shows what a schema describes and which values it takes, and no defaults.
+    /// What `kubectl explain` lacks below a field. It shows what a schema describes and which
+    /// values it takes, and no defaults.
     fn lacking(path: &str, schema: &Value, all: &mut Vec<String>) {
         let text = schema["description"].as_str().unwrap_or_default();
         let mut lacks = |what: &str| all.push(format!("{path}: {what}"));

@@ -38,17 +38,20 @@ use super::watched::lenient;
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$') || (has(self.spec.service) && (has(self.spec.service.name) || self.spec.service.type == 'None'))")
         .message("metadata.name cannot name a Service (it must be a DNS label: at most 63 lower-case letters, digits and '-', starting with a letter): set spec.service.name, or spec.service.type None")
 )]
-// A rule that cannot be evaluated refuses every later write of the object, of its status and its finalizers too: what was stored and is unchanged
-// passes only where the rule is false. So the rules bear that a required field is missing, as it may be in an object that was stored under another
-// schema; and none asks for subnet_ids, not even whether they are there, since they may be no list.
+// A rule that cannot be evaluated refuses every later write of the object, of its status and its
+// finalizers too: what was stored and is unchanged passes only where the rule is false. So the
+// rules bear that a required field is missing, as it may be in an object that was stored under
+// another schema; and none asks for subnet_ids, not even whether they are there, since they may be
+// no list.
 #[x_kube(
     validation = Rule::new("!has(self.security_group_type) || self.security_group_type != 'provided' || size(self.security_group_ids) > 0").message("security_group_type provided needs security_group_ids").field_path(".security_group_ids"),
     validation = Rule::new("!has(self.security_group_type) || self.security_group_type != 'custom' || size(self.security_group_ids) == 0").message("security_group_ids go with security_group_type provided, not with custom").field_path(".security_group_ids"),
     validation = Rule::new("!has(self.security_group_type) || self.security_group_type == 'custom' || (!has(self.security_group_ingress) && !has(self.security_group_egress))").message("security_group_ingress and security_group_egress go with security_group_type custom only")
 )]
 pub struct VPCEndpointSpec {
-    /// The AWS region, such as `eu-west-1`. Without it, the AWSAccount's `default_region`. Until there is an
-    /// endpoint (`status.vpc_endpoint_id`) it can be edited; after that it is immutable.
+    /// The AWS region, such as `eu-west-1`. Without it, the AWSAccount's `default_region`. Until
+    /// there is an endpoint (`status.vpc_endpoint_id`) it can be edited; after that it is
+    /// immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<forms::Region>")]
     pub region: Option<String>,
@@ -58,53 +61,59 @@ pub struct VPCEndpointSpec {
     #[schemars(with = "forms::VpcId")]
     pub vpc_id: String,
 
-    /// Subnets of the VPC, at least one and at most one in an availability zone: the endpoint gets a network interface in each, which is
-    /// what clients reach.
+    /// Subnets of the VPC, at least one and at most one in an availability zone: the endpoint gets
+    /// a network interface in each, which is what clients reach.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<forms::SubnetId>", length(min = 1, max = 16))]
     pub subnet_ids: Vec<String>,
 
-    /// The service to connect to: its full name (`com.amazonaws.vpce.<region>.vpce-svc-...`, `com.amazonaws.<region>.<service>`),
-    /// or for an endpoint service its id alone (`vpce-svc-...`). Until there is an
-    /// endpoint (`status.vpc_endpoint_id`) it can be edited; after that it is immutable.
+    /// The service to connect to: its full name (`com.amazonaws.vpce.<region>.vpce-svc-...`,
+    /// `com.amazonaws.<region>.<service>`), or for an endpoint service its id alone
+    /// (`vpce-svc-...`). Until there is an endpoint (`status.vpc_endpoint_id`) it can be edited;
+    /// after that it is immutable.
     #[schemars(with = "forms::EndpointService")]
     pub vpc_endpoint_service_id: String,
 
-    /// Who may connect. `generated`: the endpoint's own security group that allows all traffic from 10.0.0.0/8, 172.16.0.0/12 and
-    /// 192.168.0.0/16; `provided`: the groups of `security_group_ids`; `custom`: the endpoint's own security group with exactly the rules of
+    /// Who may connect. `generated`: the endpoint's own security group that allows all traffic from
+    /// 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16; `provided`: the groups of
+    /// `security_group_ids`; `custom`: the endpoint's own security group with exactly the rules of
     /// `security_group_ingress` and `security_group_egress`.
     pub security_group_type: SecurityGroupType,
 
-    /// With `provided`: the security groups, `sg-...`. They are never changed and never deleted. With `generated` they are ignored.
+    /// With `provided`: the security groups, `sg-...`. They are never changed and never deleted.
+    /// With `generated` they are ignored.
     #[serde(default)]
     #[schemars(with = "Vec<forms::GroupId>", length(max = 16))]
     pub security_group_ids: Vec<String>,
 
-    /// With `custom`: the rules for traffic to the endpoint. Absent or an empty list: no client may connect.
+    /// With `custom`: the rules for traffic to the endpoint. Absent or an empty list: no client may
+    /// connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 60))]
     pub security_group_ingress: Option<Vec<CustomRule>>,
 
-    /// With `custom`: the rules for traffic from the endpoint. Absent: all traffic is allowed, in a VPC with an IPv6 block by IPv6
-    /// too; an empty list: none.
+    /// With `custom`: the rules for traffic from the endpoint. Absent: all traffic is allowed, in a
+    /// VPC with an IPv6 block by IPv6 too; an empty list: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 60))]
     pub security_group_egress: Option<Vec<CustomRule>>,
 
-    /// Whether the service's own DNS name resolves to the endpoint everywhere in the VPC. The AWSAccount must allow it
-    /// (`allow_private_dns`), and both DNS attributes of the VPC must be on. It is turned on once the endpoint is available, so
-    /// that the name resolves as before until then; that takes one more call. Default: false.
+    /// Whether the service's own DNS name resolves to the endpoint everywhere in the VPC. The
+    /// AWSAccount must allow it (`allow_private_dns`), and both DNS attributes of the VPC must be
+    /// on. It is turned on once the endpoint is available, so that the name resolves as before
+    /// until then; that takes one more call. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub private_dns_enabled: bool,
 
-    /// The name of the AWSAccount to use; required only if several map this namespace. Default: the only one that does. Until there is an
-    /// endpoint (`status.vpc_endpoint_id`) it can be edited; after that it is immutable.
+    /// The name of the AWSAccount to use; required only if several map this namespace. Default: the
+    /// only one that does. Until there is an endpoint (`status.vpc_endpoint_id`) it can be edited;
+    /// after that it is immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub account: Option<String>,
 
-    /// Tags for the endpoint and for its generated or custom group. A tag `Name` here wins over the operator's, which is
-    /// `<name>-<namespace>`. Default: none.
+    /// Tags for the endpoint and for its generated or custom group. A tag `Name` here wins over the
+    /// operator's, which is `<name>-<namespace>`. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 40))]
     #[x_kube(
@@ -114,7 +123,8 @@ pub struct VPCEndpointSpec {
     )]
     pub tags: BTreeMap<String, String>,
 
-    /// The Kubernetes Service that points to the endpoint. Default: an `ExternalName` Service with the object's name.
+    /// The Kubernetes Service that points to the endpoint. Default: an `ExternalName` Service with
+    /// the object's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceSpec>,
 
@@ -127,7 +137,8 @@ pub struct VPCEndpointSpec {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum SecurityGroupType {
-    /// A group of the operator's: all protocols from 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16, egress open.
+    /// A group of the operator's: all protocols from 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16,
+    /// egress open.
     Generated,
     /// The groups of `security_group_ids`, never changed and never deleted.
     Provided,
@@ -135,9 +146,9 @@ pub enum SecurityGroupType {
     Custom,
 }
 
-/// What happens in AWS when a VPCEndpoint is deleted. `Delete`: its endpoint and its generated or custom group are deleted; `Retain`: they
-/// stay, and their owner tags are replaced by `silvermullet.com/retained`. Default: the AWSAccount's
-/// `default_deletion_policy`, or `Delete`.
+/// What happens in AWS when a VPCEndpoint is deleted. `Delete`: its endpoint and its generated or
+/// custom group are deleted; `Retain`: they stay, and their owner tags are replaced by
+/// `silvermullet.com/retained`. Default: the AWSAccount's `default_deletion_policy`, or `Delete`.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeletionPolicy {
     /// The endpoint and its generated or custom group are deleted.
@@ -147,7 +158,8 @@ pub enum DeletionPolicy {
     Retain,
 }
 
-/// One rule of a custom security group. Each of its sources (or destinations) becomes a rule in EC2.
+/// One rule of a custom security group. Each of its sources (or destinations) becomes a rule in
+/// EC2.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[x_kube(
     validation = Rule::new("has(self.from_port) == has(self.to_port)").message("from_port and to_port go together; both absent: all ports"),
@@ -158,16 +170,19 @@ pub enum DeletionPolicy {
     validation = Rule::new("size(self.cidr_blocks) + size(self.ipv6_cidr_blocks) + size(self.prefix_list_ids) + size(self.security_group_ids) > 0").message("a rule names at least one of cidr_blocks, ipv6_cidr_blocks, prefix_list_ids, security_group_ids")
 )]
 pub struct CustomRule {
-    /// `tcp`, `udp`, `icmp`, `icmpv6`, a protocol number from 0 to 255, or `-1` for all; as a string or as a number.
+    /// `tcp`, `udp`, `icmp`, `icmpv6`, a protocol number from 0 to 255, or `-1` for all; as a
+    /// string or as a number.
     #[schemars(extend("maxLength" = 8))]
     pub protocol: IntOrString,
 
-    /// The first port (for ICMP the type; -1 is any). `from_port` and `to_port` go together; both absent: all ports.
+    /// The first port (for ICMP the type; -1 is any). `from_port` and `to_port` go together; both
+    /// absent: all ports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -1, max = 65535))]
     pub from_port: Option<i32>,
 
-    /// The last port (for ICMP the code; -1 is any). `from_port` and `to_port` go together; both absent: all ports.
+    /// The last port (for ICMP the code; -1 is any). `from_port` and `to_port` go together; both
+    /// absent: all ports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -1, max = 65535))]
     pub to_port: Option<i32>,
@@ -198,7 +213,8 @@ pub struct CustomRule {
     pub description: Option<String>,
 }
 
-/// The Kubernetes Service that points to the endpoint. Default: an `ExternalName` Service with the object's name.
+/// The Kubernetes Service that points to the endpoint. Default: an `ExternalName` Service with the
+/// object's name.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct ServiceSpec {
     /// The Service's name, a DNS label. Without it, the object's own.
@@ -206,7 +222,8 @@ pub struct ServiceSpec {
     #[schemars(with = "Option<forms::ServiceName>")]
     pub name: Option<String>,
 
-    /// `ExternalName` (the default): a DNS alias (CNAME) of the endpoint's regional name. `None`: no Service.
+    /// `ExternalName` (the default): a DNS alias (CNAME) of the endpoint's regional name. `None`:
+    /// no Service.
     #[serde(rename = "type", default)]
     pub type_: ServiceType,
 
@@ -219,8 +236,8 @@ pub struct ServiceSpec {
     )]
     pub ports: Vec<ServicePort>,
 
-    /// Labels of the Service. Only keys that the operator's settings allow (`settings.serviceLabels` of the chart; by default none).
-    /// Default: none.
+    /// Labels of the Service. Only keys that the operator's settings allow
+    /// (`settings.serviceLabels` of the chart; by default none). Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(
@@ -229,8 +246,8 @@ pub struct ServiceSpec {
     )]
     pub labels: BTreeMap<String, String>,
 
-    /// Annotations of the Service. Only keys that the operator's settings allow (`settings.serviceAnnotations` of the chart; by default none).
-    /// Default: none.
+    /// Annotations of the Service. Only keys that the operator's settings allow
+    /// (`settings.serviceAnnotations` of the chart; by default none). Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(
@@ -280,12 +297,13 @@ pub enum ServiceProtocol {
 }
 
 /// The observed state.
-// Before the operator has looked, the API server shows a generation that is never reached: an object without a status would pass for one that
-// is as it should be, by the rules of kstatus.
+// Before the operator has looked, the API server shows a generation that is never reached: an
+// object without a status would pass for one that is as it should be, by the rules of kstatus.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[schemars(extend("default" = {"observedGeneration": -1}))]
 pub struct VPCEndpointStatus {
-    /// The account that the object is bound to. Written before anything is created in AWS, and immutable once there is an endpoint.
+    /// The account that the object is bound to. Written before anything is created in AWS, and
+    /// immutable once there is an endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub account: Option<AccountBinding>,
 
@@ -301,12 +319,14 @@ pub struct VPCEndpointStatus {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub vpc_endpoint_service_id: Option<String>,
 
-    /// The generation of the spec that `account`, `region`, `network` and `vpc_endpoint_service_id` were last found to agree with. Until there is
-    /// an endpoint, a later one binds the object again.
+    /// The generation of the spec that `account`, `region`, `network` and `vpc_endpoint_service_id`
+    /// were last found to agree with. Until there is an endpoint, a later one binds the object
+    /// again.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub bound_generation: Option<i64>,
 
-    /// Counter of the endpoints that this object has had, one after the other; it increases only after the previous one is confirmed to be gone.
+    /// Counter of the endpoints that this object has had, one after the other; it increases only
+    /// after the previous one is confirmed to be gone.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub incarnation: Option<i64>,
 
@@ -314,7 +334,8 @@ pub struct VPCEndpointStatus {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub vpc_endpoint_id: Option<String>,
 
-    /// The endpoint's state as EC2 spells it: `pendingAcceptance`, `pending`, `available`, `deleting`, `rejected`, `failed`, `expired`, `partial`.
+    /// The endpoint's state as EC2 spells it: `pendingAcceptance`, `pending`, `available`,
+    /// `deleting`, `rejected`, `failed`, `expired`, `partial`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub state: Option<String>,
 
@@ -334,8 +355,9 @@ pub struct VPCEndpointStatus {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub security_group_id: Option<String>,
 
-    /// Whether the endpoint has, or may have been created with, groups of `security_group_ids`. Written before it is created, so that
-    /// one whose creation was not acknowledged is recognized after an edit.
+    /// Whether the endpoint has, or may have been created with, groups of `security_group_ids`.
+    /// Written before it is created, so that one whose creation was not acknowledged is recognized
+    /// after an edit.
     #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "lenient")]
     pub provided_security_groups: bool,
 
@@ -356,9 +378,9 @@ pub struct VPCEndpointStatus {
     )]
     pub observed_generation: Option<i64>,
 
-    /// `Ready` sums up `AccountResolved`, `EndpointAvailable` and `ServicePublished`, and stays true while changes are only paused; `Stalled` is
-    /// true only while an edit is needed to make progress.
-    /// docs/troubleshooting.md has every reason.
+    /// `Ready` sums up `AccountResolved`, `EndpointAvailable` and `ServicePublished`, and stays
+    /// true while changes are only paused; `Stalled` is true only while an edit is needed to make
+    /// progress. docs/troubleshooting.md has every reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

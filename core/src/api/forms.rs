@@ -1,4 +1,5 @@
-//! The forms of ids and names, as the schema knows them: each is a rule in CEL that says in words what is right, in place of a bare pattern.
+//! The forms of ids and names, as the schema knows them: each is a rule in CEL that says in words
+//! what is right, in place of a bare pattern.
 //!
 //! The types are for the schema alone (`#[schemars(with = "...")]`); the fields are plain strings.
 
@@ -28,7 +29,8 @@ struct Form {
     pattern: Cow<'static, str>,
     /// What is right, for whoever wrote something else.
     message: String,
-    /// CEL for what comes after the message, depending on what was written. Only what a pattern has found harmless is repeated.
+    /// CEL for what comes after the message, depending on what was written. Only what a pattern has
+    /// found harmless is repeated.
     hint: Option<String>,
 }
 
@@ -103,7 +105,8 @@ fn region() -> Form {
 }
 
 fn endpoint_service() -> Form {
-    // The DNS suffix of each partition, from behind; and `aws`, under which AWS names some services of its own.
+    // The DNS suffix of each partition, from behind; and `aws`, under which AWS names some services
+    // of its own.
     let pattern = concat!(
         r"^(vpce-svc-[0-9a-f]{8,17}",
         r"|((cn\.)?com\.amazonaws|eu\.amazonaws|aws|gov\.ic|gov\.sgov|uk\.adc-e)(\.[A-Za-z0-9_-]+)+)$"

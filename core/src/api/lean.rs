@@ -1,5 +1,6 @@
-//! What is kept of an object's metadata. Users put annotations, labels, finalizers and owners of any number and size on
-//! their objects, and the operator keeps all objects in memory: so only what it reads gets there.
+//! What is kept of an object's metadata. Users put annotations, labels, finalizers and owners of
+//! any number and size on their objects, and the operator keeps all objects in memory: so only what
+//! it reads gets there.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +20,8 @@ const ANNOTATIONS: [&str; 2] = [RECONCILE_AT, RESUME_CREATION];
 const FINALIZERS: [&str; 3] = [ENDPOINT_FINALIZER, ACCOUNT_FINALIZER, KOPF_FINALIZER];
 /// A longer value of an annotation is kept as its hash: whether it is another one still shows.
 const LONGEST_VALUE: usize = 128;
-/// So many finalizers are kept, and behind them only those that are read. Of an object that has as many, the list may not be complete.
+/// So many finalizers are kept, and behind them only those that are read. Of an object that has as
+/// many, the list may not be complete.
 pub const MOST_FINALIZERS: usize = 16;
 
 /// Metadata as the API server sends it, without what is not read.

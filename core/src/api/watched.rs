@@ -1,4 +1,5 @@
-//! Objects as they are watched: a spec that does not parse costs its own object a condition, not the others their watch.
+//! Objects as they are watched: a spec that does not parse costs its own object a condition, not
+//! the others their watch.
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -124,7 +125,8 @@ impl<K: Kind> Resource for Watched<K> {
     }
 }
 
-/// Reads a field of a status that something else may have written: what does not parse counts as absent.
+/// Reads a field of a status that something else may have written: what does not parse counts as
+/// absent.
 pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {

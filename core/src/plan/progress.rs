@@ -225,8 +225,8 @@ impl Fallbacks {
         *self != before
     }
 
-    /// Learns that a step waits for one that was refused. True: planned again, the rest of it can be
-    /// done.
+    /// Learns that a step waits for one that was refused. True: planned again, the rest of it can
+    /// be done.
     pub fn learn_of_wait(&mut self, waiting: &Step, reason: UnfinishedReason) -> bool {
         let before = *self;
         self.parts_apart |= reason == UnfinishedReason::Refused && waiting.has_parts();

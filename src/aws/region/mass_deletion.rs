@@ -1,5 +1,6 @@
-//! Mass-deletion protection: when many of a region's endpoints vanish in one read, it is more likely
-//! that the read is wrong than that they are gone, so creation is paused until a person resumes it.
+//! Mass-deletion protection: when many of a region's endpoints vanish in one read, it is more
+//! likely that the read is wrong than that they are gone, so creation is paused until a person
+//! resumes it.
 
 use std::collections::BTreeSet;
 use std::time::Instant;

@@ -1,5 +1,6 @@
-// Checks a Dockerfile as `docker build --check` does, for each platform that is named, with BuildKit's own parser and linter and without a daemon.
-// No registry is asked, so nothing is known of base images but their names.
+// Checks a Dockerfile as `docker build --check` does, for each platform that is named, with
+// BuildKit's own parser and linter and without a daemon. No registry is asked, so nothing is known
+// of base images but their names.
 package main
 
 import (
@@ -22,7 +23,8 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// baseImages answers for every base image with an empty configuration of the platform that is asked for.
+// baseImages answers for every base image with an empty configuration of the platform that is asked
+// for.
 type baseImages struct{}
 
 func (baseImages) ResolveImageConfig(_ context.Context, ref string, opt sourceresolver.Opt) (string, digest.Digest, []byte, error) {
@@ -92,8 +94,9 @@ func lint(path, platform string) (int, error) {
 	return count, nil
 }
 
-// ignored prints what the Dockerfile copies from the build's context and .dockerignore keeps out of it or the folder does not have, and counts it.
-// BuildKit's rule for this (CopyIgnoredFile) needs a client of a daemon.
+// ignored prints what the Dockerfile copies from the build's context and .dockerignore keeps out of
+// it or the folder does not have, and counts it. BuildKit's rule for this (CopyIgnoredFile) needs a
+// client of a daemon.
 func ignored(path string) (int, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -1,8 +1,9 @@
-// Command gitops-health tells how GitOps tools see objects: kstatus as `kubectl` plugins and Flux compute it, Argo CD by
-// its Lua scripts, and Flux by its CEL expressions.
+// Command gitops-health tells how GitOps tools see objects: kstatus as `kubectl` plugins and Flux
+// compute it, Argo CD by its Lua scripts, and Flux by its CEL expressions.
 //
-// It reads objects as JSON, one after the other, from its input, and prints for each one line of JSON. The scripts come
-// from a manifest of Argo CD's ConfigMap argocd-cm, the expressions from one of a Flux Kustomization, as users apply them.
+// It reads objects as JSON, one after the other, from its input, and prints for each one line of
+// JSON. The scripts come from a manifest of Argo CD's ConfigMap argocd-cm, the expressions from one
+// of a Flux Kustomization, as users apply them.
 package main
 
 import (
@@ -156,8 +157,8 @@ func read(path string, manifest any) error {
 	return nil
 }
 
-// runScript runs a health script in the interpreter that Argo CD embeds. Of the libraries, it opens those that Argo CD
-// opens where `useOpenLibs` is not set, except for Argo CD's own cut of `os`.
+// runScript runs a health script in the interpreter that Argo CD embeds. Of the libraries, it opens
+// those that Argo CD opens where `useOpenLibs` is not set, except for Argo CD's own cut of `os`.
 func runScript(object *unstructured.Unstructured, script string) (*verdict, error) {
 	state := lua.NewState(lua.Options{SkipOpenLibs: true})
 	defer state.Close()
@@ -197,7 +198,8 @@ func runScript(object *unstructured.Unstructured, script string) (*verdict, erro
 	}
 }
 
-// toLua makes a Lua value of what the API server sent. gopher-json has the same, but knows no int64.
+// toLua makes a Lua value of what the API server sent. gopher-json has the same, but knows no
+// int64.
 func toLua(state *lua.LState, value any) lua.LValue {
 	switch value := value.(type) {
 	case map[string]any:
