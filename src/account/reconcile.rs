@@ -97,22 +97,23 @@ pub(crate) async fn reconcile(ctx: &Context, account: Arc<Account>) -> Result<Op
             &message,
         );
     }
-    let missing = insight.verification.filter(Verification::is_bad);
-    if let Some(missing) = missing.filter(|missing| Some(missing) != permissions::current(&account).as_ref()) {
+    report_missing_permissions(ctx, &account, insight.verification);
+    Ok(Some(next))
+}
+
+/// Warns of permissions that the role lacks, unless the status has them already.
+fn report_missing_permissions(ctx: &Context, account: &Account, verification: Option<Verification>) {
+    let missing = verification.filter(Verification::is_bad);
+    if let Some(missing) = missing.filter(|missing| Some(missing) != permissions::current(account).as_ref()) {
         tracing::warn!(
-            account = name,
+            account = account.name_any(),
             condition_message = missing.message,
             "the role lacks permissions"
         );
-        ctx.shared.events.publish(
-            &*account,
-            EventKind::Warning,
-            &missing.reason,
-            "Verify",
-            &missing.message,
-        );
+        ctx.shared
+            .events
+            .publish(account, EventKind::Warning, &missing.reason, "Verify", &missing.message);
     }
-    Ok(Some(next))
 }
 
 /// Lets an AWSAccount that nothing uses go, and forgets it. False: something uses it by now.
