@@ -214,6 +214,7 @@ pub(super) fn action(step: &Step) -> Option<&'static str> {
 }
 
 impl Applier<'_> {
+    #[expect(clippy::too_many_lines, reason = "one arm for each step")]
     async fn carry_out(&self, step: &Step) -> Result<StepEnd, StepError> {
         if let Some(waiting) = self.wait_for_token(step) {
             return Ok(waiting);

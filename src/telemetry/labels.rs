@@ -23,6 +23,7 @@ pub(super) enum Values {
 }
 
 /// A label; `None` for one without a description.
+#[expect(clippy::too_many_lines, reason = "a table: one entry for each label")]
 pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
     let (meaning, values) = match (metric, name) {
         (_, "account") => (

@@ -145,6 +145,7 @@ struct Inner {
 
 impl Metrics {
     /// Makes the metrics, all at zero.
+    #[expect(clippy::too_many_lines, reason = "a table: one entry for each metric")]
     pub(crate) fn new(options: MetricsOptions) -> Self {
         let mut known = Known::default();
         let mut inner = Inner {

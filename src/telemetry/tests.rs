@@ -603,55 +603,65 @@ const ACTIONS: &[&str] = &[
     "UpdateSecurityGroupRuleDescriptionsIngress",
 ];
 
-/// So many AWSAccounts, each of a namespace with as many endpoints: made, and at rest since. Those
-/// that are not `ready` could not be made.
-fn estate(accounts: usize, endpoints: usize, ready: bool) -> Metrics {
-    let name = |account: usize| format!("payments-{account:04}");
-    let id = |account: usize| format!("{:012}", 111_111_000_000 + account);
+fn account_name(account: usize) -> String {
+    format!("payments-{account:04}")
+}
+
+fn account_id(account: usize) -> String {
+    format!("{:012}", 111_111_000_000 + account)
+}
+
+/// An endpoint of an account: created, and at rest since, or one that could not be created.
+fn endpoint_of(account: usize, number: usize, ready: bool) -> Value {
     let at_rest = ["True", "False"];
     let [good, status] = if ready { ["True", "True"] } else { at_rest };
     let reason = |reason: &'static str| if ready { reason } else { "Invalid" };
-    let endpoint = |account: usize, number: usize| {
-        let mut conditions = vec![
-            condition("Ready", status, reason("Available"), 7),
-            condition("AccountResolved", good, "Resolved", 7),
-            condition("EndpointAvailable", status, reason("Available"), 7),
-            condition(
-                "ServicePublished",
-                status,
-                if ready { "Published" } else { "WaitingForEndpoint" },
-                7,
-            ),
-        ];
-        if !ready {
-            conditions.push(condition("Stalled", "True", "Invalid", 7));
-        }
-        json!({
-            "metadata": {"namespace": name(account), "name": format!("card-processor-{number:02}")},
-            "spec": {
-                "vpc_id": "vpc-1", "vpc_endpoint_service_id": "vpce-svc-1", "security_group_type": "generated",
-                "region": "eu-central-1",
-            },
-            "status": {
-                "account": {"name": name(account), "account_id": id(account)}, "region": "eu-central-1",
-                "vpc_endpoint_id": format!("vpce-0123456789ab{account:03x}{number:02x}"), "state": "available",
-                "network_interface_ids": ["eni-1", "eni-2", "eni-3"], "conditions": conditions,
-            },
-        })
-    };
+    let mut conditions = vec![
+        condition("Ready", status, reason("Available"), 7),
+        condition("AccountResolved", good, "Resolved", 7),
+        condition("EndpointAvailable", status, reason("Available"), 7),
+        condition(
+            "ServicePublished",
+            status,
+            if ready { "Published" } else { "WaitingForEndpoint" },
+            7,
+        ),
+    ];
+    if !ready {
+        conditions.push(condition("Stalled", "True", "Invalid", 7));
+    }
+    json!({
+        "metadata": {"namespace": account_name(account), "name": format!("card-processor-{number:02}")},
+        "spec": {
+            "vpc_id": "vpc-1", "vpc_endpoint_service_id": "vpce-svc-1", "security_group_type": "generated",
+            "region": "eu-central-1",
+        },
+        "status": {
+            "account": {"name": account_name(account), "account_id": account_id(account)}, "region": "eu-central-1",
+            "vpc_endpoint_id": format!("vpce-0123456789ab{account:03x}{number:02x}"), "state": "available",
+            "network_interface_ids": ["eni-1", "eni-2", "eni-3"], "conditions": conditions,
+        },
+    })
+}
+
+/// So many AWSAccounts, each of a namespace with as many endpoints: made, and at rest since. Those
+/// that are not `ready` could not be made.
+fn estate(accounts: usize, endpoints: usize, ready: bool) -> Metrics {
     let all = (0..accounts).flat_map(|account| (0..endpoints).map(move |number| (account, number)));
-    let all: Vec<Value> = all.map(|(account, number)| endpoint(account, number)).collect();
+    let all: Vec<Value> = all
+        .map(|(account, number)| endpoint_of(account, number, ready))
+        .collect();
     let account = |account: usize| {
         json!({
-            "metadata": {"name": name(account)},
-            "spec": {"role_arn": format!("arn:aws:iam::{}:role/vpce", id(account)), "max_endpoints": 20},
-            "status": {"account_id": id(account), "conditions": [
+            "metadata": {"name": account_name(account)},
+            "spec": {"role_arn": format!("arn:aws:iam::{}:role/vpce", account_id(account)), "max_endpoints": 20},
+            "status": {"account_id": account_id(account), "conditions": [
                 condition("Ready", "True", "Verified", 1), condition("PermissionsVerified", "True", "AllAllowed", 1),
             ]},
         })
     };
     let region = move |account: usize| RegionGauges {
-        account_id: id(account),
+        account_id: account_id(account),
         region: "eu-central-1".into(),
         snapshot_at: Some(UNIX_EPOCH + Duration::from_secs(1_700_000_000)),
         paused: false,
@@ -683,20 +693,20 @@ fn estate(accounts: usize, endpoints: usize, ready: bool) -> Metrics {
         planned_changes: Arc::new(Vec::new),
         sessions: Arc::new(move || {
             let expires = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-            (0..accounts).map(|account| (name(account), expires)).collect()
+            (0..accounts).map(|account| (account_name(account), expires)).collect()
         }),
     });
     metrics.leader(true);
     for account in 0..accounts {
         for action in ACTIONS {
-            metrics.aws_request(&id(account), "eu-central-1", "ec2", action, None, 0.1);
+            metrics.aws_request(&account_id(account), "eu-central-1", "ec2", action, None, 0.1);
         }
         for action in ["AssumeRole", "GetCallerIdentity"] {
-            metrics.aws_request(&id(account), "eu-central-1", "sts", action, None, 0.1);
+            metrics.aws_request(&account_id(account), "eu-central-1", "sts", action, None, 0.1);
         }
-        metrics.reconcile("awsaccount", &name(account), Outcome::Ok, 0.1);
+        metrics.reconcile("awsaccount", &account_name(account), Outcome::Ok, 0.1);
         for _ in 0..endpoints {
-            metrics.reconcile("vpcendpoint", &name(account), Outcome::Ok, 0.1);
+            metrics.reconcile("vpcendpoint", &account_name(account), Outcome::Ok, 0.1);
             metrics.time_to_ready("Interface", 90.0);
         }
     }

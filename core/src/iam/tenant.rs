@@ -143,10 +143,11 @@ pub fn tenant(tenant: &Tenant) -> Result<Policies, Error> {
     })
 }
 
-/// What a tenant's role may do. One function, since it is read from top to bottom as the policy is.
+/// What a tenant's role may do.
 ///
 /// # Errors
 /// When a value is not what it should be, or the policy would be longer than AWS takes.
+#[expect(clippy::too_many_lines, reason = "it is read from top to bottom, as the policy is")]
 pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) -> Result<Policy, Error> {
     check_role(role)?;
     for id in clusters.ids() {

@@ -179,18 +179,47 @@ enum Beside {
     Nothing,
 }
 
+/// A case, what there is beside the endpoint, what is different in it, and the proof.
+type EndpointCase = (
+    &'static str,
+    Beside,
+    fn(&mut ObservedEndpoint),
+    Result<Proof, UnprovenReason>,
+);
+
+#[track_caller]
+fn check_endpoints<const N: usize>(cases: [EndpointCase; N]) {
+    let owner = owner();
+    for (what, beside, spoil, expected) in cases {
+        let mut resource = endpoint();
+        spoil(&mut resource);
+        let mut own_groups = BTreeSet::new();
+        if let Beside::OwnGroup = beside {
+            interface(&mut resource).groups.insert("sg-own".into());
+            own_groups.insert(GroupId::from("sg-own"));
+        }
+        let spec = match beside {
+            Beside::Provided(ids) => Some(spec(Some(ids))),
+            Beside::Generated | Beside::OwnGroup | Beside::Status => Some(spec(None)),
+            Beside::Nothing => None,
+        };
+        let id = resource.id.clone();
+        let claimant = Claimant {
+            endpoint: matches!(beside, Beside::Status).then_some(&id),
+            ..claimant(&owner, spec.as_ref())
+        };
+        assert_eq!(
+            prove(&claimant, Candidate::Endpoint(&resource, &own_groups)),
+            expected,
+            "{what}"
+        );
+    }
+}
+
 #[test]
-fn an_endpoint_is_proven_by_status_by_its_group_or_by_a_spec_that_fits_at_the_right_time() {
-    use Beside::{Generated, Nothing, OwnGroup, Provided, Status};
-    const GIVEN: Beside = Provided(&["sg-given"]);
-    type Case = (
-        &'static str,
-        Beside,
-        fn(&mut ObservedEndpoint),
-        Result<Proof, UnprovenReason>,
-    );
-    let with_group = || Ok(Proof::OwnGroup("sg-own".into()));
-    let cases: [Case; 25] = [
+fn an_endpoint_is_proven_by_status() {
+    use Beside::Status;
+    check_endpoints([
         ("acknowledged", Status, |_| {}, Ok(Proof::Acknowledged)),
         (
             "acknowledged, and its tags name another",
@@ -210,18 +239,30 @@ fn an_endpoint_is_proven_by_status_by_its_group_or_by_a_spec_that_fits_at_the_ri
             |resource| resource.attachment = ObservedAttachment::Other("Gateway".into()),
             Err(UnprovenReason::Type),
         ),
-        ("with the owner's group", OwnGroup, |_| {}, with_group()),
+    ]);
+}
+
+#[test]
+fn an_endpoint_is_proven_by_its_owners_group() {
+    use Beside::{Generated, Nothing, OwnGroup};
+    check_endpoints([
+        (
+            "with the owner's group",
+            OwnGroup,
+            |_| {},
+            Ok(Proof::OwnGroup("sg-own".into())),
+        ),
         (
             "with the owner's group, restored",
             OwnGroup,
             |resource| resource.tags = tagged(tags::UID, "another"),
-            with_group(),
+            Ok(Proof::OwnGroup("sg-own".into())),
         ),
         (
             "with the owner's group, where the spec asks for another VPC by now",
             OwnGroup,
             |resource| resource.vpc = "vpc-2".into(),
-            with_group(),
+            Ok(Proof::OwnGroup("sg-own".into())),
         ),
         (
             "with the owner's group, of a service of AWS",
@@ -247,6 +288,16 @@ fn an_endpoint_is_proven_by_status_by_its_group_or_by_a_spec_that_fits_at_the_ri
             |resource| resource.attachment = ObservedAttachment::Other("Gateway".into()),
             Err(UnprovenReason::Type),
         ),
+    ]);
+}
+
+/// A spec that provides this group.
+const GIVEN: Beside = Beside::Provided(&["sg-given"]);
+
+#[test]
+fn an_endpoint_is_proven_by_a_spec_that_fits() {
+    use Beside::Provided;
+    check_endpoints([
         (
             "one whose type is unknown",
             GIVEN,
@@ -265,6 +316,36 @@ fn an_endpoint_is_proven_by_status_by_its_group_or_by_a_spec_that_fits_at_the_ri
             |_| {},
             Ok(Proof::MatchesSpec),
         ),
+        (
+            "in another VPC",
+            GIVEN,
+            |resource| resource.vpc = "vpc-2".into(),
+            Err(UnprovenReason::Vpc),
+        ),
+        (
+            "of another service",
+            GIVEN,
+            |resource| resource.target = Some(service("s3")),
+            Err(UnprovenReason::Service),
+        ),
+        (
+            "made by the object before its groups were edited",
+            Provided(&["sg-given", "sg-2"]),
+            |_| {},
+            Ok(Proof::MatchesSpec),
+        ),
+        (
+            "rebuilt, with other groups",
+            Provided(&["sg-given", "sg-2"]),
+            |resource| (resource.tags, resource.created) = (tagged(tags::UID, "another"), Some(CLUSTER - 1)),
+            Err(UnprovenReason::Groups),
+        ),
+    ]);
+}
+
+#[test]
+fn an_endpoint_is_proven_by_a_spec_only_if_it_was_created_at_the_right_time() {
+    check_endpoints([
         (
             "the same, with clocks that differ a little",
             GIVEN,
@@ -307,56 +388,7 @@ fn an_endpoint_is_proven_by_status_by_its_group_or_by_a_spec_that_fits_at_the_ri
             |resource| resource.tags = tagged(tags::CLUSTER, "old"),
             Ok(Proof::MatchesSpec),
         ),
-        (
-            "in another VPC",
-            GIVEN,
-            |resource| resource.vpc = "vpc-2".into(),
-            Err(UnprovenReason::Vpc),
-        ),
-        (
-            "of another service",
-            GIVEN,
-            |resource| resource.target = Some(service("s3")),
-            Err(UnprovenReason::Service),
-        ),
-        (
-            "rebuilt, with other groups",
-            Provided(&["sg-given", "sg-2"]),
-            |resource| (resource.tags, resource.created) = (tagged(tags::UID, "another"), Some(CLUSTER - 1)),
-            Err(UnprovenReason::Groups),
-        ),
-        (
-            "made by the object before its groups were edited",
-            Provided(&["sg-given", "sg-2"]),
-            |_| {},
-            Ok(Proof::MatchesSpec),
-        ),
-    ];
-    let owner = owner();
-    for (what, beside, spoil, expected) in cases {
-        let mut resource = endpoint();
-        spoil(&mut resource);
-        let mut own_groups = BTreeSet::new();
-        if let OwnGroup = beside {
-            interface(&mut resource).groups.insert("sg-own".into());
-            own_groups.insert(GroupId::from("sg-own"));
-        }
-        let spec = match beside {
-            Provided(ids) => Some(spec(Some(ids))),
-            Generated | OwnGroup | Status => Some(spec(None)),
-            Nothing => None,
-        };
-        let id = resource.id.clone();
-        let claimant = Claimant {
-            endpoint: matches!(beside, Status).then_some(&id),
-            ..claimant(&owner, spec.as_ref())
-        };
-        assert_eq!(
-            prove(&claimant, Candidate::Endpoint(&resource, &own_groups)),
-            expected,
-            "{what}"
-        );
-    }
+    ]);
 }
 
 fn candidates<R>(by_id: LookupById<R>, by_tags: Vec<R>) -> Candidates<R> {
