@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::objects::Objects;
@@ -65,6 +65,12 @@ impl Bed {
     ) -> Result<()> {
         let begun = Instant::now();
         while !holds()? {
+            if let Ok(Some(status)) = self.operator.exited() {
+                bail!(
+                    "the operator ended by itself ({status}); the end of its log:\n{}",
+                    last_lines(&self.operator.logs())
+                );
+            }
             ensure!(
                 begun.elapsed() < within,
                 "waited {within:?} in vain until {what}; the end of the operator's log:\n{}",

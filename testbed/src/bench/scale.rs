@@ -120,6 +120,8 @@ fn settings(size: Size, more: &[(&str, &str)]) -> Vec<(String, String)> {
     let common = [
         ("VPCE_RESYNC_INTERVAL_SECONDS", resync.as_str()),
         ("VPCE_LOG_FORMAT", "json"),
+        // The API server shares the machine, and may be late with all that it is asked.
+        ("VPCE_LEASE_DURATION_SECONDS", "60"),
     ];
     let all = common.iter().chain(more);
     all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
