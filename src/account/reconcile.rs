@@ -34,11 +34,11 @@ struct Verdict {
 pub(crate) async fn reconcile(ctx: &Context, account: Arc<Account>) -> Result<Option<Duration>, kube::Error> {
     let name = account.name_any();
     let api: Api<Account> = Api::all(ctx.shared.client.clone());
-    let users = users(ctx, &name);
+    let users = ctx.shared.caches.count_bound_to(&name);
     let mut account = account;
     let mut refused = None;
     if account.metadata.deletion_timestamp.is_some() {
-        if users.is_empty() {
+        if users == 0 {
             match remove_finalizer(ctx, &account).await {
                 Ok(true) => return Ok(None),
                 Ok(false) => {}
@@ -53,7 +53,7 @@ pub(crate) async fn reconcile(ctx: &Context, account: Arc<Account>) -> Result<Op
     }
     let verdict = match refused {
         Some(refused) => finalizer_refused(&account, &refused),
-        None => probe(ctx, &account, &users).await,
+        None => probe(ctx, &account).await,
     };
     let insight = look_inside(ctx, &account, &verdict).await;
     let resync = jitter(ctx.shared.settings.resync_interval);
@@ -62,7 +62,7 @@ pub(crate) async fn reconcile(ctx: &Context, account: Arc<Account>) -> Result<Op
         .into_iter()
         .chain([resync])
         .fold(verdict.next, Duration::min);
-    let status = status(ctx, &account, &verdict, &insight, users.len());
+    let status = status(ctx, &account, &verdict, &insight, users);
     let (before, after) = (said(&account.status), said(&status));
     let paused = |status: &AWSAccountStatus| {
         conditions::find(&status.conditions, CREATION_PAUSED).map(|condition| condition.message.clone())
@@ -77,10 +77,7 @@ pub(crate) async fn reconcile(ctx: &Context, account: Arc<Account>) -> Result<Op
         let reason = verdict.reason.to_string();
         // Events of an AWSAccount name no objects of tenants.
         let note = match verdict.reason {
-            Reason::InUse => format!(
-                "it is being deleted, and waits for {} VPCEndpoints that use it",
-                users.len()
-            ),
+            Reason::InUse => format!("it is being deleted, and waits for {} VPCEndpoints that use it", users),
             _ => verdict.message.clone(),
         };
         ctx.shared.events.publish(&*account, kind, &reason, "Verify", &note);
@@ -193,10 +190,11 @@ fn finalizer_refused(account: &Account, refused: &Refused) -> Verdict {
     }
 }
 
-async fn probe(ctx: &Context, account: &Account, users: &[String]) -> Verdict {
+async fn probe(ctx: &Context, account: &Account) -> Verdict {
     let probe = jitter(ctx.shared.settings.account_probe_interval);
     let verdict = |reason, message, next| Verdict { reason, message, next };
     if account.metadata.deletion_timestamp.is_some() {
+        let users = users(ctx, &account.name_any());
         let named = users[..users.len().min(NAMED)].join(", ");
         let more = users.len().saturating_sub(NAMED);
         let more = if more > 0 {

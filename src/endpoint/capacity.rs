@@ -12,21 +12,33 @@ use vpce_core::object_key::ObjectKey;
 use crate::k8s::caches::{Caches, Endpoint};
 use crate::k8s::conditions;
 
-/// Bindings that were let through and that the cache does not show yet, by AWSAccount: the objects,
-/// by UID.
+/// Bindings that were let through and that the cache does not show yet.
 #[derive(Clone, Default)]
 pub(crate) struct CapacityReservations {
-    let_through: Arc<Mutex<HashMap<String, HashMap<String, ObjectKey>>>>,
+    let_through: Arc<Mutex<LetThrough>>,
+}
+
+#[derive(Default)]
+struct LetThrough {
+    /// By AWSAccount: the objects, by UID.
+    objects: HashMap<String, HashMap<String, ObjectKey>>,
+    /// By UID: the AWSAccount.
+    accounts: HashMap<String, String>,
 }
 
 impl CapacityReservations {
     /// Gives back the place of an object that was let through and was not bound after all.
     pub(crate) fn release(&self, uid: &str) {
         let mut all = self.let_through.lock();
-        all.retain(|_, let_through| {
+        let Some(account) = all.accounts.remove(uid) else {
+            return;
+        };
+        if let Some(let_through) = all.objects.get_mut(&account) {
             let_through.remove(uid);
-            !let_through.is_empty()
-        });
+            if let_through.is_empty() {
+                all.objects.remove(&account);
+            }
+        }
     }
 
     /// Lets an object through to be bound, or says that it has to wait; `claim`: whether its place
@@ -45,15 +57,21 @@ impl CapacityReservations {
         let most = usize::try_from(most).unwrap_or(0);
         let uid = object.uid().unwrap_or_default();
         let mut all = self.let_through.lock();
-        let let_through = all.entry(account.to_owned()).or_default();
+        let LetThrough { objects, accounts } = &mut *all;
+        let let_through = objects.entry(account.to_owned()).or_default();
         // Bound meanwhile, or gone: the cache has the word again.
         let_through.retain(|uid, key| {
             let endpoint = caches.endpoint(&key.namespace, &key.name);
-            endpoint.is_some_and(|endpoint| endpoint.uid().as_ref() == Some(uid) && endpoint.status.account.is_none())
+            let is_unbound = endpoint
+                .is_some_and(|endpoint| endpoint.uid().as_ref() == Some(uid) && endpoint.status.account.is_none());
+            if !is_unbound {
+                accounts.remove(uid);
+            }
+            is_unbound
         });
         let room = most.saturating_sub(caches.count_bound_to(account) + let_through.len() + without_object);
         let older = caches
-            .waiting_for_room()
+            .waiting_for_room_in(account)
             .iter()
             .filter(|endpoint| waits(caches, endpoint, account))
             .filter(|endpoint| !let_through.contains_key(&endpoint.uid().unwrap_or_default()))
@@ -76,6 +94,7 @@ impl CapacityReservations {
             ));
         }
         if claim {
+            accounts.insert(uid.clone(), account.to_owned());
             let_through.insert(uid, ObjectKey::of(object));
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! What is remembered of an object between reconciles, and may be lost: a restart only makes the
 //! operator more careful.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,9 +45,9 @@ pub(crate) struct Memory {
     pub in_use_since: Option<Instant>,
     /// Since when AWS has been at work on the endpoint.
     pub pending_since: Option<Instant>,
-    /// The AWSAccount that it was resolved to when it was last reconciled; none where there was no
-    /// single one, or nothing is known.
-    pub resolved_to: Option<String>,
+    /// The AWSAccounts among which its own was chosen when it was last reconciled, while it is bound
+    /// to none.
+    candidates: Vec<String>,
     /// The region in whose rate limiter it has a reservation.
     pub reserved_in: Option<AccountRegionKey>,
     /// Whether its deletion was taken note of.
@@ -80,6 +80,8 @@ pub(crate) struct GroupsCheck {
 #[derive(Clone, Default)]
 pub(crate) struct Memories {
     all: Arc<Mutex<HashMap<ObjectKey, (String, Memory)>>>,
+    /// The objects for which an AWSAccount is a candidate.
+    candidate_for: Arc<Mutex<HashMap<String, BTreeSet<ObjectKey>>>>,
 }
 
 impl Memories {
@@ -113,7 +115,40 @@ impl Memories {
 
     /// Forgets an object that is gone.
     pub(crate) fn forget(&self, key: &ObjectKey) {
-        self.all.lock().remove(key);
+        let forgotten = self.all.lock().remove(key);
+        if let Some((_, memory)) = forgotten {
+            self.replace_candidates(key, &memory.candidates, &[]);
+        }
+    }
+
+    /// Remembers among which AWSAccounts an object's own was chosen; none for one that is bound.
+    pub(crate) fn set_candidates(&self, object: &Endpoint, candidates: Vec<String>) {
+        let before = self.with(object, |memory| {
+            std::mem::replace(&mut memory.candidates, candidates.clone())
+        });
+        if before != candidates {
+            self.replace_candidates(&ObjectKey::of(object), &before, &candidates);
+        }
+    }
+
+    fn replace_candidates(&self, key: &ObjectKey, before: &[String], candidates: &[String]) {
+        let mut index = self.candidate_for.lock();
+        for account in before {
+            if let Some(keys) = index.get_mut(account) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    index.remove(account);
+                }
+            }
+        }
+        for account in candidates {
+            index.entry(account.clone()).or_default().insert(key.clone());
+        }
+    }
+
+    /// The objects that are bound to no AWSAccount and for which this one was a candidate.
+    pub(crate) fn candidate_for(&self, account: &str) -> BTreeSet<ObjectKey> {
+        self.candidate_for.lock().get(account).cloned().unwrap_or_default()
     }
 
     /// A Service that an object may have is gone.
@@ -251,6 +286,26 @@ mod tests {
     /// Whether a resync was asked for, which is carried out then.
     fn resyncs(memories: &Memories, object: &Endpoint) -> bool {
         memories.with(object, |memory| memory.waits.take_resync()).is_some()
+    }
+
+    #[test]
+    fn an_object_is_found_by_the_accounts_among_which_its_own_was_chosen_last() {
+        let memories = Memories::default();
+        let object = object(1, "0");
+        let keys = BTreeSet::from([ObjectKey::of(&object)]);
+        let candidates = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        memories.set_candidates(&object, candidates(&["one", "two"]));
+        assert_eq!(memories.candidate_for("one"), keys);
+        assert_eq!(memories.candidate_for("three"), BTreeSet::new());
+        memories.set_candidates(&object, candidates(&["two", "three"]));
+        assert_eq!(memories.candidate_for("one"), BTreeSet::new());
+        assert_eq!(memories.candidate_for("three"), keys);
+        memories.set_candidates(&object, candidates(&[]));
+        assert_eq!(memories.candidate_for("two"), BTreeSet::new());
+        memories.set_candidates(&object, candidates(&["one"]));
+        memories.forget(&ObjectKey::of(&object));
+        assert_eq!(memories.candidate_for("one"), BTreeSet::new());
+        assert!(memories.candidate_for.lock().is_empty());
     }
 
     #[test]

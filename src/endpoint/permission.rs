@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use kube::ResourceExt;
 use vpce_core::api::VPCEndpointSpec;
 use vpce_core::resolve::{self, Resolved, Subject};
 
@@ -35,10 +36,10 @@ impl Reconciliation<'_> {
             let Some(found) = shared.caches.account(name) else {
                 return false;
             };
-            let labels = shared.caches.labels_of(&namespace);
+            let known = shared.caches.namespace(&namespace);
             let subject = Subject {
                 namespace: &namespace,
-                labels: labels.as_ref(),
+                labels: known.as_deref().map(ResourceExt::labels),
                 binding: Some(&resolved.binding),
                 account: account.as_deref(),
                 region: region.as_deref(),

@@ -59,12 +59,8 @@ impl Reconciliation<'_> {
         }
         let (spec, policy) = self.parse()?;
         self.compare_binding(spec.as_ref())?;
-        let resolved = self.resolve(spec.as_ref());
-        let account = resolved.as_ref().ok().map(|resolved| resolved.binding.account.clone());
-        self.ctx
-            .memories
-            .with(&self.object, |memory| memory.resolved_to = account);
-        let mut resolved = resolved.map_err(|finding| match finding.reason {
+        self.remember_candidates();
+        let mut resolved = self.resolve(spec.as_ref()).map_err(|finding| match finding.reason {
             // Nothing is made before it is bound.
             _ if self.deleting && status::binding(&self.object.status).is_none() => Stop::NeverBound(finding),
             Reason::AccountDecommissioned if self.leaves() => Stop::Decommissioned(finding),
@@ -107,13 +103,26 @@ impl Reconciliation<'_> {
         }
     }
 
+    /// Before it is resolved, so that a change of an AWSAccount that its resolving does not see
+    /// enqueues the object.
+    fn remember_candidates(&self) {
+        let candidates = match status::binding(&self.object.status) {
+            Some(_) => Vec::new(),
+            None => {
+                let mapping = self.ctx.shared.caches.accounts_mapping(&self.owner.namespace);
+                mapping.iter().map(|account| account.name_any()).collect()
+            }
+        };
+        self.ctx.memories.set_candidates(&self.object, candidates);
+    }
+
     pub(super) fn resolve_as(&self, spec: Option<&VPCEndpointSpec>, how: As) -> Result<Resolved, Finding> {
         let caches = &self.ctx.shared.caches;
-        let labels = caches.labels_of(&self.owner.namespace);
+        let namespace = caches.namespace(&self.owner.namespace);
         let binding = status::binding(&self.object.status).filter(|_| how != As::New);
         let subject = Subject {
             namespace: &self.owner.namespace,
-            labels: labels.as_ref(),
+            labels: namespace.as_deref().map(ResourceExt::labels),
             binding: binding.as_ref(),
             account: spec.and_then(|spec| spec.account.as_deref()),
             region: spec.and_then(|spec| spec.region.as_deref()),

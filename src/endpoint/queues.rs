@@ -1,6 +1,7 @@
 //! What is put into the queue of VPCEndpoints. What is gone, or has nothing to do in AWS any more,
 //! leaves every queue at once: its reservations go to others.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube::ResourceExt;
@@ -18,9 +19,9 @@ pub(crate) fn requested(ctx: &Context, request: Request) -> Vec<ObjectRef<Endpoi
             ctx.memories.requeue(&key);
             return vec![object_ref(&key)];
         }
-        Request::Enqueue(key) => vec![key],
+        Request::Enqueue(key) => BTreeSet::from([key]),
         Request::AccountChanged(account) => affected(ctx, &account),
-        Request::NamespaceChanged(namespace) => keys(&ctx.shared.caches.in_namespace(&namespace)),
+        Request::NamespaceChanged(namespace) => keys(&ctx.shared.caches.in_namespace(&namespace)).collect(),
     };
     for key in &keys {
         ctx.memories.retry(key);
@@ -33,22 +34,35 @@ fn object_ref(key: &ObjectKey) -> ObjectRef<Endpoint> {
 }
 
 /// The objects that an AWSAccount matters to: those bound to it, and of those that are bound to
-/// none all but the ones that were last resolved to another AWSAccount, unless this one maps their
-/// namespace, too.
-fn affected(ctx: &Context, account: &str) -> Vec<ObjectKey> {
+/// none the ones in namespaces that it maps, or for which it was a candidate before.
+fn affected(ctx: &Context, account: &str) -> BTreeSet<ObjectKey> {
     let caches = &ctx.shared.caches;
-    let mut affected = caches.unbound();
-    affected.retain(|endpoint| {
-        let resolved = ctx.memories.with(endpoint, |memory| memory.resolved_to.clone());
-        resolved.is_none_or(|resolved| resolved == account)
-            || caches.maps(account, &endpoint.namespace().unwrap_or_default())
-    });
-    affected.extend(caches.bound_to(account));
-    keys(&affected)
+    let mut affected = ctx.memories.candidate_for(account);
+    affected.extend(keys(&caches.unbound_in(account)));
+    affected.extend(keys(&caches.bound_to(account)));
+    affected
 }
 
-fn keys(endpoints: &[Arc<Endpoint>]) -> Vec<ObjectKey> {
-    endpoints.iter().map(|endpoint| ObjectKey::of(&**endpoint)).collect()
+fn keys(endpoints: &[Arc<Endpoint>]) -> impl Iterator<Item = ObjectKey> {
+    endpoints.iter().map(|endpoint| ObjectKey::of(&**endpoint))
+}
+
+/// The object is gone, and may have taken room in its AWSAccount, or been the next to get some:
+/// those that wait there are enqueued.
+pub(crate) fn left(ctx: &Context, object: &Endpoint) {
+    let caches = &ctx.shared.caches;
+    let accounts = match &object.status.account {
+        Some(account) => vec![account.name.clone()],
+        None => {
+            let mapping = caches.accounts_mapping(&object.namespace().unwrap_or_default());
+            mapping.iter().map(|account| account.name_any()).collect()
+        }
+    };
+    for account in accounts {
+        for waiting in caches.waiting_for_room_in(&account) {
+            ctx.shared.requeuer.enqueue(ObjectKey::of(&*waiting));
+        }
+    }
 }
 
 /// The object is gone: it leaves the gate of its AWS account and the lines of its region.

@@ -36,9 +36,7 @@ pub(crate) fn endpoint(ctx: &Context, event: &Event<Endpoint>) {
         ctx.memories.forget(&key);
         ctx.names.end(&key);
         ctx.shared.writes.forget(endpoint);
-        for waiting in ctx.shared.caches.waiting_for_room() {
-            ctx.shared.requeuer.enqueue(ObjectKey::of(&*waiting));
-        }
+        queues::left(ctx, endpoint);
     }
 }
 

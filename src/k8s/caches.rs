@@ -6,10 +6,11 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt};
@@ -34,27 +35,32 @@ pub(crate) type NamespaceMeta = PartialObjectMeta<Namespace>;
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) enum EndpointTerm {
     Namespace(String),
-    /// The AWSAccount that it is bound to; none before it is bound.
-    Account(Option<String>),
+    /// The AWSAccount that it is bound to.
+    Account(String),
     /// The AWS account that it is bound to.
     AccountId(String),
-    /// It waits for room in its AWSAccount.
-    WaitsForRoom,
+    /// It is bound to no AWSAccount, and in this namespace.
+    Unbound(String),
+    /// It waits for room in an AWSAccount, and is in this namespace.
+    WaitsForRoom(String),
 }
 
 impl Indexed for Endpoint {
     type Term = EndpointTerm;
 
     fn terms(&self) -> Vec<EndpointTerm> {
-        let binding = self.status.account.as_ref();
-        let mut terms = vec![
-            EndpointTerm::Namespace(self.namespace().unwrap_or_default()),
-            EndpointTerm::Account(binding.map(|binding| binding.name.clone())),
-        ];
-        terms.extend(binding.map(|binding| EndpointTerm::AccountId(binding.account_id.clone())));
+        let namespace = self.namespace().unwrap_or_default();
+        let mut terms = vec![EndpointTerm::Namespace(namespace.clone())];
+        match &self.status.account {
+            Some(binding) => terms.extend([
+                EndpointTerm::Account(binding.name.clone()),
+                EndpointTerm::AccountId(binding.account_id.clone()),
+            ]),
+            None => terms.push(EndpointTerm::Unbound(namespace.clone())),
+        }
         let mut conditions = self.status.conditions.iter();
         if conditions.any(|condition| condition.reason == Reason::AccountFull.as_str()) {
-            terms.push(EndpointTerm::WaitsForRoom);
+            terms.push(EndpointTerm::WaitsForRoom(namespace));
         }
         terms
     }
@@ -97,11 +103,13 @@ impl Indexed for Account {
     }
 }
 
+/// What Namespaces are found by: a label and its value.
 impl Indexed for NamespaceMeta {
-    type Term = ();
+    type Term = (String, String);
 
-    fn terms(&self) -> Vec<()> {
-        Vec::new()
+    fn terms(&self) -> Vec<(String, String)> {
+        let labels = self.labels().iter();
+        labels.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 }
 
@@ -214,12 +222,12 @@ impl Caches {
 
     /// The VPCEndpoints that are bound to an AWSAccount, in order of namespace and name.
     pub(crate) fn bound_to(&self, account: &str) -> Vec<Arc<Endpoint>> {
-        self.endpoints.by(&EndpointTerm::Account(Some(account.to_owned())))
+        self.endpoints.by(&EndpointTerm::Account(account.to_owned()))
     }
 
     /// How many VPCEndpoints are bound to an AWSAccount.
     pub(crate) fn count_bound_to(&self, account: &str) -> usize {
-        self.endpoints.count(&EndpointTerm::Account(Some(account.to_owned())))
+        self.endpoints.count(&EndpointTerm::Account(account.to_owned()))
     }
 
     /// The VPCEndpoints that are bound to an AWS account, by whichever AWSAccount.
@@ -227,14 +235,18 @@ impl Caches {
         self.endpoints.by(&EndpointTerm::AccountId(account_id.to_owned()))
     }
 
-    /// The VPCEndpoints that are bound to no AWSAccount.
-    pub(crate) fn unbound(&self) -> Vec<Arc<Endpoint>> {
-        self.endpoints.by(&EndpointTerm::Account(None))
+    /// The VPCEndpoints that are bound to no AWSAccount, in the namespaces that this one maps.
+    pub(crate) fn unbound_in(&self, account: &str) -> Vec<Arc<Endpoint>> {
+        let namespaces = self.namespaces_of(account).into_iter();
+        let unbound = namespaces.map(EndpointTerm::Unbound);
+        unbound.flat_map(|term| self.endpoints.by(&term)).collect()
     }
 
-    /// The VPCEndpoints that wait for room in an AWSAccount.
-    pub(crate) fn waiting_for_room(&self) -> Vec<Arc<Endpoint>> {
-        self.endpoints.by(&EndpointTerm::WaitsForRoom)
+    /// The VPCEndpoints that wait for room in an AWSAccount, in the namespaces that this one maps.
+    pub(crate) fn waiting_for_room_in(&self, account: &str) -> Vec<Arc<Endpoint>> {
+        let namespaces = self.namespaces_of(account).into_iter();
+        let waiting = namespaces.map(EndpointTerm::WaitsForRoom);
+        waiting.flat_map(|term| self.endpoints.by(&term)).collect()
     }
 
     /// The Services that an object controls, by its UID.
@@ -249,9 +261,10 @@ impl Caches {
 
     /// The AWSAccounts that map a namespace, in order of their names.
     pub(crate) fn accounts_mapping(&self, namespace: &str) -> Vec<Arc<Account>> {
-        let Some(labels) = self.labels_of(namespace) else {
+        let Some(meta) = self.namespace(namespace) else {
             return Vec::new();
         };
+        let labels = meta.labels();
         let by_label = labels
             .iter()
             .map(|(key, value)| AccountTerm::Label(key.clone(), value.clone()));
@@ -261,28 +274,47 @@ impl Caches {
             .chain(by_label)
             .flat_map(|term| self.accounts.by(&term));
         let mapping: BTreeMap<String, Arc<Account>> = candidates
-            .filter(|account| maps(account, namespace, &labels))
+            .filter(|account| maps(account, &meta))
             .map(|account| (account.name_any(), account))
             .collect();
         mapping.into_values().collect()
     }
 
-    /// The labels of a Namespace; none where it is not known.
-    pub(crate) fn labels_of(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
-        let namespace = self.namespaces.get("", namespace)?;
-        Some(namespace.metadata.labels.clone().unwrap_or_default())
+    /// The namespaces that an AWSAccount maps, of those that are known.
+    fn namespaces_of(&self, account: &str) -> BTreeSet<String> {
+        let Some(account) = self.account(account) else {
+            return BTreeSet::new();
+        };
+        let Ok(spec) = &account.spec else {
+            return BTreeSet::new();
+        };
+        let named = spec.namespaces.iter().filter_map(|name| self.namespace(name));
+        let label = |selector: &LabelSelector| selector.match_labels.clone()?.into_iter().next();
+        let selected = match spec.namespace_selector.as_ref().map(label) {
+            Some(Some(label)) => self.namespaces.by(&label),
+            // No label decides.
+            Some(None) => self.namespaces.all(),
+            None => Vec::new(),
+        };
+        let candidates = named.chain(selected);
+        let mapped = candidates.filter(|namespace| maps(&account, namespace));
+        mapped.map(|namespace| namespace.name_any()).collect()
+    }
+
+    /// A Namespace, if it is known.
+    pub(crate) fn namespace(&self, name: &str) -> Option<Arc<NamespaceMeta>> {
+        self.namespaces.get("", name)
     }
 
     /// Whether an AWSAccount maps a namespace.
     pub(crate) fn maps(&self, account: &str, namespace: &str) -> bool {
-        let (account, labels) = (self.account(account), self.labels_of(namespace));
-        account
-            .zip(labels)
-            .is_some_and(|(account, labels)| maps(&account, namespace, &labels))
+        let both = self.account(account).zip(self.namespace(namespace));
+        both.is_some_and(|(account, namespace)| maps(&account, &namespace))
     }
 }
 
-fn maps(account: &Account, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
+fn maps(account: &Account, namespace: &NamespaceMeta) -> bool {
+    let name = namespace.metadata.name.as_deref().unwrap_or_default();
     let spec = account.spec.as_ref().ok();
-    spec.is_some_and(|spec| tenancy::maps(spec, namespace, Some(labels)))
+    spec.is_some_and(|spec| tenancy::maps(spec, name, Some(namespace.labels())))
 }

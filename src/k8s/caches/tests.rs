@@ -23,19 +23,34 @@ fn names<K: ResourceExt>(objects: &[Arc<K>]) -> Vec<String> {
     objects.iter().map(name).collect()
 }
 
+/// Namespaces, and an AWSAccount that maps all of them by name.
+fn mapped(writers: &mut CacheWriters, account: &str, namespaces: &[&str]) {
+    writers.accounts.apply(&Event::Apply(parsed(json!({
+        "metadata": {"name": account},
+        "spec": {"role_arn": "arn:aws:iam::111111111111:role/vpce", "namespaces": namespaces},
+    }))));
+    for name in namespaces {
+        writers
+            .namespaces
+            .apply(&Event::Apply(parsed(json!({"metadata": {"name": name}}))));
+    }
+}
+
 #[test]
 fn an_object_is_found_by_what_it_was_last_and_no_more_by_what_it_was_before() {
     let (caches, mut writers) = Caches::new();
+    mapped(&mut writers, "one", &["blue"]);
     let mut apply = |event| writers.endpoints.apply(&event);
+    apply(Event::Apply(endpoint("green", "b", None)));
     apply(Event::Apply(endpoint("blue", "b", None)));
     apply(Event::Apply(endpoint("blue", "a", Some("one"))));
     apply(Event::Apply(endpoint("red", "a", Some("one"))));
     assert_eq!(names(&caches.in_namespace("blue")), ["blue/a", "blue/b"]);
     assert_eq!(names(&caches.bound_to("one")), ["blue/a", "red/a"]);
-    assert_eq!(names(&caches.unbound()), ["blue/b"]);
+    assert_eq!(names(&caches.unbound_in("one")), ["blue/b"]);
 
     apply(Event::Apply(endpoint("blue", "b", Some("two"))));
-    assert_eq!(names(&caches.unbound()), [""; 0]);
+    assert_eq!(names(&caches.unbound_in("one")), [""; 0]);
     assert_eq!(names(&caches.bound_to("two")), ["blue/b"]);
     assert_eq!(
         names(&caches.bound_to_account_id("111111111111")),
@@ -81,6 +96,7 @@ fn a_relist_replaces_all_when_it_is_complete_and_not_before() {
 #[test]
 fn what_an_index_finds_is_what_is_found_by_name() {
     let (caches, mut writers) = Caches::new();
+    mapped(&mut writers, "one", &["blue"]);
     let reader = caches.clone();
     let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let reads = std::thread::spawn({
@@ -93,7 +109,7 @@ fn what_an_index_finds_is_what_is_found_by_name() {
                         Some("one")
                     );
                 }
-                for endpoint in reader.unbound() {
+                for endpoint in reader.unbound_in("one") {
                     assert!(endpoint.status.account.is_none());
                 }
             }
@@ -115,6 +131,8 @@ fn what_an_index_finds_is_what_is_found_by_name() {
 #[test]
 fn who_waits_for_room_is_found_as_long_as_a_condition_says_so() {
     let (caches, mut writers) = Caches::new();
+    mapped(&mut writers, "one", &["blue"]);
+    mapped(&mut writers, "two", &["green"]);
     let with = |reason: &str| -> Endpoint {
         let condition = json!({
             "type": "Ready", "status": "False", "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
@@ -122,9 +140,10 @@ fn who_waits_for_room_is_found_as_long_as_a_condition_says_so() {
         parsed(json!({"metadata": {"namespace": "blue", "name": "a"}, "status": {"conditions": [condition]}}))
     };
     writers.endpoints.apply(&Event::Apply(with("AccountFull")));
-    assert_eq!(names(&caches.waiting_for_room()), ["blue/a"]);
+    assert_eq!(names(&caches.waiting_for_room_in("one")), ["blue/a"]);
+    assert_eq!(names(&caches.waiting_for_room_in("two")), [""; 0]);
     writers.endpoints.apply(&Event::Apply(with("Creating")));
-    assert_eq!(names(&caches.waiting_for_room()), [""; 0]);
+    assert_eq!(names(&caches.waiting_for_room_in("one")), [""; 0]);
 }
 
 #[test]
@@ -196,6 +215,14 @@ fn the_accounts_of_a_namespace_are_those_that_map_it_whatever_their_selectors_lo
         each.retain(|account| caches.maps(account, namespace));
         each.sort();
         assert_eq!(found, each, "{namespace}: as if each was asked");
+    }
+    let known = ["blue", "prod", "green", "other"];
+    for account in names(&caches.accounts()) {
+        let mapped: Vec<String> = caches.namespaces_of(&account).into_iter().collect();
+        let mut each = known.map(str::to_owned).to_vec();
+        each.retain(|namespace| caches.maps(&account, namespace));
+        each.sort();
+        assert_eq!(mapped, each, "{account}: as if each namespace was asked");
     }
     // Its labels change.
     writers
