@@ -2,7 +2,6 @@
 //! API is not shared by the operator and our own simulator.
 
 use std::process::Command;
-use std::time::Instant;
 
 use serde_json::{Value, json};
 use vpce_testbed::operator::{Aws, Operator};
@@ -10,7 +9,7 @@ use vpce_testbed::python::{self, Moto};
 
 use crate::cluster::{self, ACCOUNTS, Cluster, Run};
 use crate::subcommand::{subcommand, type_into, words};
-use crate::world::{Setup, WITHIN, condition, endpoint};
+use crate::world::{Setup, condition, endpoint, eventually};
 
 const NAMESPACE: &str = "team";
 const ROLE: &str = "arn:aws:iam::123456789123:role/vpce-operator";
@@ -87,11 +86,16 @@ impl Bed {
 
     #[track_caller]
     fn ready(&self, name: &str) -> Value {
-        eventually(&format!("{name} is Ready"), &self.operator, || {
+        self.eventually(&format!("{name} is Ready"), || {
             let object = self.cluster.get(&path(name))?;
             condition(&object, "Ready").filter(|ready| ready.status)?;
             Some(object)
         })
+    }
+
+    #[track_caller]
+    fn eventually<T>(&self, what: &str, look: impl FnMut() -> Option<T>) -> T {
+        eventually(look).unwrap_or_else(|| panic!("waited in vain: {what}; the log:\n{}", self.operator.logs()))
     }
 
     /// The endpoints and groups in moto.
@@ -109,22 +113,6 @@ fn account(moto: &Moto, command: &str) -> Value {
         .expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("JSON")
-}
-
-#[track_caller]
-fn eventually<T>(what: &str, operator: &Operator, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + WITHIN;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(
-            Instant::now() < deadline,
-            "waited in vain: {what}; the operator's log:\n{}",
-            operator.logs()
-        );
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
 }
 
 /// The endpoint of an object, by its tags.
@@ -204,7 +192,7 @@ fn delete_all(bed: &Bed) {
         bed.cluster.delete(&path(kind));
     }
     for kind in KINDS {
-        eventually(&format!("{kind} is gone"), &bed.operator, || {
+        bed.eventually(&format!("{kind} is gone"), || {
             bed.cluster.get(&path(kind)).is_none().then_some(())
         });
     }

@@ -229,14 +229,20 @@ fn the_operators_token_changes_nothing_of_our_objects_but_its_finalizers_and_the
     tenant.ready("mine");
 }
 
-#[test]
-fn the_operators_token_writes_no_service_but_its_own() {
-    let world = World::shared();
+/// A tenant with a Service of the operator's, `mine`, and the operator's token, with the policies
+/// in force.
+fn with_a_service(world: &World) -> (Tenant<'_>, As<'_>) {
     let tenant = world.tenant("admission");
     tenant.apply("mine", tenant.spec(json!({})));
     tenant.ready("mine");
     admission_is_in_force(world);
-    let operator = operator(world);
+    (tenant, operator(world))
+}
+
+#[test]
+fn the_operators_token_writes_no_service_but_its_own() {
+    let world = World::shared();
+    let (tenant, operator) = with_a_service(world);
     let services = cluster::services(&tenant.namespace);
     let labels = json!({LABEL.0: LABEL.1});
 
@@ -280,11 +286,7 @@ fn the_operators_token_writes_no_service_but_its_own() {
 #[test]
 fn the_operators_token_points_its_own_services_at_vpc_endpoints_only() {
     let world = World::shared();
-    let tenant = world.tenant("admission");
-    tenant.apply("mine", tenant.spec(json!({})));
-    tenant.ready("mine");
-    admission_is_in_force(world);
-    let operator = operator(world);
+    let (tenant, operator) = with_a_service(world);
     let mine = format!("{}/mine", cluster::services(&tenant.namespace));
     operator.may(Method::PATCH, &mine, &json!({"spec": {"externalName": NAME}}));
     operator.may(Method::DELETE, &mine, &Value::Null);

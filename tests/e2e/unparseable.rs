@@ -1,13 +1,11 @@
 //! Objects that were stored before a schema change and do not parse: each costs itself a condition,
 //! harms no other, and can be deleted.
 
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 
 use crate::cluster::{self, Run};
 use crate::tenant::Tenant;
-use crate::world::{Setup, WITHIN, World, endpoint, text};
+use crate::world::{Setup, World, endpoint, text};
 
 const DEFINITION: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/vpcendpoints.silvermullet.com";
 
@@ -24,24 +22,14 @@ fn without_schema(world: &World, change: impl Fn() -> Result<(), String>) {
     open[0]["schema"] = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
     versions(&open);
     // The API server takes a moment to serve a definition again.
-    eventually("the change is accepted", || change().map_err(|error| error.to_string()));
+    world.eventually("the change is accepted", || change().ok());
     versions(&ours);
     let probe = endpoint("default", "probe", &json!({}));
-    eventually("the schema is back", || {
-        match world.cluster.create(&cluster::endpoints("default"), &probe, Run::Dry) {
-            Ok(_) => Err("everything is accepted".to_owned()),
-            Err(_) => Ok(()),
-        }
+    world.eventually("the schema is back", || {
+        let created = world.cluster.create(&cluster::endpoints("default"), &probe, Run::Dry);
+        created.err().map(drop)
     });
     world.operator.start().expect("the operator starts");
-}
-
-fn eventually(what: &str, holds: impl Fn() -> Result<(), String>) {
-    let deadline = Instant::now() + WITHIN;
-    while let Err(error) = holds() {
-        assert!(Instant::now() < deadline, "{what}: {error}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }
 
 /// Stores objects that do not parse and one that parses and is not valid, some created so and some
