@@ -165,9 +165,9 @@ fn no_part_of_the_core_imports_from_one_that_imports_it() {
 
 #[test]
 fn paths_are_found_however_they_are_written() {
-    let text = "use crate::{aws, k8s::caches};\n    crate::cli::run();\nuse super::super::shared::Shared;\nuse super::status;\n\
-                // crate::operator\nuse vpce_crate::not;\nmod tests {\n    use
-                // super::super::super::telemetry;\n    use super::super::near;\n}\n";
+    let text = "use crate::{aws, k8s::caches};\n    crate::cli::run();\nuse super::super::shared::Shared;\n\
+                use super::status;\n// crate::operator\nuse vpce_crate::not;\nmod tests {\n    \
+                use super::super::super::telemetry;\n    use super::super::near;\n}\n";
     let found = targets(text, &["endpoint", "reconcile"]);
     let names: Vec<&str> = found.iter().map(|(_, name)| name.as_str()).collect();
     assert_eq!(names, ["aws", "k8s", "cli", "shared", "telemetry"]);
