@@ -45,8 +45,8 @@ pub(crate) struct Memory {
     pub in_use_since: Option<Instant>,
     /// Since when AWS has been at work on the endpoint.
     pub pending_since: Option<Instant>,
-    /// The AWSAccounts among which its own was chosen when it was last reconciled, while it is bound
-    /// to none.
+    /// The AWSAccounts among which its own was chosen when it was last reconciled, while it is
+    /// bound to none.
     candidates: Vec<String>,
     /// The region in whose rate limiter it has a reservation.
     pub reserved_in: Option<AccountRegionKey>,
