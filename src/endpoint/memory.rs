@@ -15,6 +15,7 @@ use vpce_core::plan::{Fallbacks, UnfinishedReason};
 use crate::aws::region::AccountRegionKey;
 use crate::endpoint::service::Corrections;
 use crate::k8s::caches::Endpoint;
+use crate::k8s::patch::version_of;
 
 mod absence;
 mod announced;
@@ -149,6 +150,14 @@ impl Memories {
     /// The objects that are bound to no AWSAccount and for which this one was a candidate.
     pub(crate) fn candidate_for(&self, account: &str) -> BTreeSet<ObjectKey> {
         self.candidate_for.lock().get(account).cloned().unwrap_or_default()
+    }
+
+    /// The cache has an object: our own write of it is kept only while it is newer.
+    pub(crate) fn cached(&self, object: &Endpoint) {
+        self.known(&ObjectKey::of(object), |memory| {
+            let latest = &mut memory.writes.latest;
+            latest.take_if(|latest| version_of(&**latest) <= version_of(object));
+        });
     }
 
     /// A Service that an object may have is gone.

@@ -18,7 +18,7 @@ use vpce_core::tags::{DISPLAY_NAME, RESERVED_PREFIX};
 use super::context::Context;
 use crate::k8s::caches::Endpoint;
 use crate::k8s::conditions::{self, Conditions};
-use crate::k8s::patch::replacing;
+use crate::k8s::patch::{replacing, version_of};
 use crate::k8s::writes::{Refused, Write};
 
 /// What a part says whose words are in Ready, so that they are read once.
@@ -452,7 +452,12 @@ fn tell_of_refusal(ctx: &Context, object: &Endpoint, status: &VPCEndpointStatus,
 /// Remembers an object as our write left it, until the cache has it too.
 pub(crate) fn remember(ctx: &Context, object: Endpoint) -> Arc<Endpoint> {
     let object = Arc::new(object);
-    ctx.memories
-        .with(&object, |memory| memory.writes.latest = Some(object.clone()));
+    let namespace = object.namespace().unwrap_or_default();
+    ctx.memories.with(&object, |memory| {
+        let cached = ctx.shared.caches.endpoint(&namespace, &object.name_any());
+        // The watch may be faster than the answer.
+        let is_newer = cached.is_none_or(|cached| version_of(&*cached) < version_of(&*object));
+        memory.writes.latest = is_newer.then(|| object.clone());
+    });
     object
 }

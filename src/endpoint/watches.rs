@@ -24,6 +24,10 @@ pub(crate) fn endpoint(ctx: &Context, event: &Event<Endpoint>) {
     let (Event::Apply(endpoint) | Event::InitApply(endpoint) | Event::Delete(endpoint)) = event else {
         return;
     };
+    // What a list has is not in the cache before the list is complete.
+    if let Event::Apply(_) = event {
+        ctx.memories.cached(endpoint);
+    }
     if let Some(account) = &endpoint.status.account {
         ctx.shared.requeuer.account(&account.name);
     }
