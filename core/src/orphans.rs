@@ -20,14 +20,14 @@ const GROUPS_KEPT: usize = 5;
 
 /// What an orphan is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum ResourceKind {
     /// An endpoint: deleted first, since it uses the group.
     Endpoint,
     /// A security group.
     Group,
 }
 
-impl Kind {
+impl ResourceKind {
     /// As it stands in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -114,10 +114,10 @@ impl Unclaimed {
         }
     }
 
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> ResourceKind {
         match self.evidence {
-            Evidence::Group { .. } => Kind::Group,
-            Evidence::Endpoint { .. } => Kind::Endpoint,
+            Evidence::Group { .. } => ResourceKind::Group,
+            Evidence::Endpoint { .. } => ResourceKind::Endpoint,
         }
     }
 }
@@ -138,7 +138,7 @@ fn named_owner(clusters: &Clusters, tags: &BTreeMap<String, String>) -> Option<O
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Orphan {
     /// What it is.
-    pub kind: Kind,
+    pub kind: ResourceKind,
     /// Its id.
     pub id: String,
     /// The object that its tags name, if they name one.
@@ -179,7 +179,7 @@ impl fmt::Display for Shown<'_> {
 pub trait Objects {
     /// Whether there is this one, living or being deleted, and its status names nothing of this
     /// kind yet.
-    fn lacks(&self, object: &ObjectKey, kind: Kind) -> bool;
+    fn lacks(&self, object: &ObjectKey, kind: ResourceKind) -> bool;
     /// Whether the status of one names this id.
     fn is_known(&self, id: &str) -> bool;
 }
@@ -189,7 +189,7 @@ pub fn orphans<'a>(objects: &impl Objects, found: impl Iterator<Item = (&'a str,
     let found: Vec<(&str, &Unclaimed)> = found.collect();
     let own_groups: BTreeMap<&str, Option<&ObjectKey>> = found
         .iter()
-        .filter(|(_, resource)| resource.kind() == Kind::Group && resource.may_be_own())
+        .filter(|(_, resource)| resource.kind() == ResourceKind::Group && resource.may_be_own())
         .map(|(id, resource)| (*id, resource.object()))
         .collect();
     let proof = |resource: &Unclaimed| match &resource.evidence {
@@ -228,7 +228,7 @@ mod tests {
     struct One;
 
     impl Objects for One {
-        fn lacks(&self, object: &ObjectKey, _: Kind) -> bool {
+        fn lacks(&self, object: &ObjectKey, _: ResourceKind) -> bool {
             *object == ObjectKey::new::<VPCEndpoint>("ns", "made-just-now")
         }
 

@@ -24,8 +24,8 @@ pub(crate) async fn look(
     role: &SessionKey,
 ) -> OrphansStatus {
     let name = account.name_any();
-    for place in places(shared, &name, spec) {
-        let (region, ec2) = shared.in_region(session, &place.as_str().into());
+    for region_name in regions_of(shared, &name, spec) {
+        let (region, ec2) = shared.in_region(session, &region_name.as_str().into());
         let age = shared.settings.account_probe_interval;
         let read = async {
             region.refresh_all(&ec2, age).await?;
@@ -35,7 +35,12 @@ pub(crate) async fn look(
             if matches!(&error, RefreshError::Failed(error) if error.is_expired_session()) {
                 shared.sessions.forget(role).await;
             }
-            tracing::debug!(account = name, region = place, ?error, "orphans are not known here yet");
+            tracing::debug!(
+                account = name,
+                region = region_name,
+                ?error,
+                "orphans are not known here yet"
+            );
         }
     }
     let present = Present::of(&shared.caches, role.role_arn.account());
@@ -52,7 +57,7 @@ pub(crate) async fn look(
 }
 
 /// The regions in which something of ours may be.
-pub(crate) fn places(shared: &Shared, account: &str, spec: &AWSAccountSpec) -> BTreeSet<String> {
+pub(crate) fn regions_of(shared: &Shared, account: &str, spec: &AWSAccountSpec) -> BTreeSet<String> {
     let users = shared.caches.bound_to(account);
     let used = users.iter().filter_map(|endpoint| endpoint.status.region.clone());
     let named = spec

@@ -313,11 +313,11 @@ fn status(ctx: &Context, account: &Account, verdict: &Verdict, insight: &Insight
         .filter_map(|region| Some((region.key.region.to_string(), region.gauges().paused?)))
         .collect();
     if !paused.is_empty() {
-        let places: Vec<String> = paused.iter().map(|(region, id)| format!("{id} in {region}")).collect();
+        let paused_in: Vec<String> = paused.iter().map(|(region, id)| format!("{id} in {region}")).collect();
         let message = format!(
             "many endpoints vanished at once, so creation is paused there until a person resumes it: resume id {}. Once the \
              cause is known, annotate this object with {RESUME_CREATION}=<id>",
-            places.join(", ")
+            paused_in.join(", ")
         );
         conditions.push(made.condition(
             CREATION_PAUSED,

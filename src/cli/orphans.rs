@@ -12,7 +12,7 @@ use clap::Args;
 use kube::ResourceExt;
 use vpce_core::error::Class;
 use vpce_core::ids::{EndpointId, GroupId, RoleArn};
-use vpce_core::orphans::{Kind, Orphan};
+use vpce_core::orphans::{Orphan, ResourceKind};
 use vpce_core::rate::Decision;
 
 use crate::aws::ec2::Ec2;
@@ -58,7 +58,7 @@ pub struct Orphans {
 }
 
 /// What was found in one region.
-struct Place {
+struct OrphansInRegion {
     account: String,
     role: String,
     region: Arc<AccountRegion>,
@@ -92,32 +92,35 @@ async fn show(asked: &Orphans, answers: impl BufRead, out: &mut impl Write) -> a
     writeln!(out, "cluster {}", clusters.0.own)?;
     let (caches, _) = caches(&client).await?;
     let shared = operator::shared(asked.settings.clone(), client, clusters, caches, &metrics).await;
-    let (places, unread) = find(asked, &shared).await?;
-    for place in &places {
-        let of = format!("{} ({}) in {}", place.account, place.ec2.account_id, place.ec2.region);
-        match place.found.as_slice() {
+    let (listed, unread) = find(asked, &shared).await?;
+    for of_region in &listed {
+        let of = format!(
+            "{} ({}) in {}",
+            of_region.account, of_region.ec2.account_id, of_region.ec2.region
+        );
+        match of_region.found.as_slice() {
             [] => writeln!(out, "{of}: none")?,
             _ => writeln!(out, "{of}:")?,
         }
-        for orphan in &place.found {
+        for orphan in &of_region.found {
             writeln!(out, "  {:<15} {orphan}", orphan.kind.as_str())?;
         }
-        if place.beyond > 0 {
-            writeln!(out, "  and {} more, which are only counted", place.beyond)?;
+        if of_region.beyond > 0 {
+            writeln!(out, "  and {} more, which are only counted", of_region.beyond)?;
         }
     }
     for problem in &unread {
         writeln!(out, "{problem}")?;
     }
     if asked.delete {
-        delete(asked, &shared, places, answers, out).await?;
+        delete(asked, &shared, listed, answers, out).await?;
     }
     ensure!(unread.is_empty(), "not everything could be read");
     Ok(())
 }
 
 /// All orphans, by AWS account and region; and what could not be read.
-async fn find(asked: &Orphans, shared: &Shared) -> anyhow::Result<(Vec<Place>, Vec<String>)> {
+async fn find(asked: &Orphans, shared: &Shared) -> anyhow::Result<(Vec<OrphansInRegion>, Vec<String>)> {
     let mut accounts = shared.caches.accounts();
     accounts.sort_by_key(|account| account.name_any());
     for name in &asked.accounts {
@@ -126,7 +129,7 @@ async fn find(asked: &Orphans, shared: &Shared) -> anyhow::Result<(Vec<Place>, V
             "there is no AWSAccount {name}"
         );
     }
-    let (mut places, mut unread) = (Vec::new(), Vec::new());
+    let (mut listed, mut unread) = (Vec::new(), Vec::new());
     let mut seen = BTreeSet::new();
     for account in accounts {
         let name = account.name_any();
@@ -137,11 +140,11 @@ async fn find(asked: &Orphans, shared: &Shared) -> anyhow::Result<(Vec<Place>, V
             unread.push(format!("{name}: its spec does not parse"));
             continue;
         }
-        if let Err(problem) = find_of(asked, shared, &account, &mut seen, &mut places, &mut unread).await {
+        if let Err(problem) = find_of(asked, shared, &account, &mut seen, &mut listed, &mut unread).await {
             unread.push(format!("{name}: {problem:#}"));
         }
     }
-    Ok((places, unread))
+    Ok((listed, unread))
 }
 
 /// Those of one AWSAccount.
@@ -150,7 +153,7 @@ async fn find_of(
     shared: &Shared,
     account: &Account,
     seen: &mut BTreeSet<AccountRegionKey>,
-    places: &mut Vec<Place>,
+    listed: &mut Vec<OrphansInRegion>,
     unread: &mut Vec<String>,
 ) -> anyhow::Result<()> {
     let name = account.name_any();
@@ -164,7 +167,7 @@ async fn find_of(
         .get(&role)
         .await
         .map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
-    let mut regions = crate::account::orphans::places(shared, &name, spec);
+    let mut regions = crate::account::orphans::regions_of(shared, &name, spec);
     regions.extend(asked.regions.iter().cloned());
     let present = Present::of(&shared.caches, role.role_arn.account());
     for name_of_region in regions {
@@ -177,7 +180,7 @@ async fn find_of(
             continue;
         }
         let (found, count) = region.orphans(&present);
-        places.push(Place {
+        listed.push(OrphansInRegion {
             account: name.clone(),
             role: role.role_arn.to_string(),
             ec2,
@@ -204,26 +207,26 @@ async fn look(region: &AccountRegion, ec2: &Ec2) -> Result<(), crate::aws::error
 async fn delete(
     asked: &Orphans,
     shared: &Shared,
-    places: Vec<Place>,
+    listed: Vec<OrphansInRegion>,
     mut answers: impl BufRead,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
-    let (suspended, mut places): (Vec<Place>, Vec<Place>) = places
+    let (suspended, mut listed): (Vec<OrphansInRegion>, Vec<OrphansInRegion>) = listed
         .into_iter()
-        .filter(|place| !place.found.is_empty())
-        .partition(|place| place.suspended);
-    for place in suspended {
+        .filter(|of_region| !of_region.found.is_empty())
+        .partition(|of_region| of_region.suspended);
+    for of_region in suspended {
         writeln!(
             out,
             "AWSAccount {} is suspended: nothing is deleted there",
-            place.account
+            of_region.account
         )?;
     }
     let mut unproven = 0;
-    for place in &mut places {
-        let found = place.found.len();
-        place.found.retain(|orphan| orphan.proof.is_some());
-        unproven += found - place.found.len() + place.beyond;
+    for of_region in &mut listed {
+        let found = of_region.found.len();
+        of_region.found.retain(|orphan| orphan.proof.is_some());
+        unproven += found - of_region.found.len() + of_region.beyond;
     }
     if unproven > 0 {
         writeln!(
@@ -232,11 +235,11 @@ async fn delete(
              yours"
         )?;
     }
-    let count = |kind: Kind| {
-        let all = places.iter().flat_map(|place| &place.found);
+    let count = |kind: ResourceKind| {
+        let all = listed.iter().flat_map(|of_region| &of_region.found);
         all.filter(|orphan| orphan.kind == kind).count()
     };
-    let (endpoints, groups) = (count(Kind::Endpoint), count(Kind::Group));
+    let (endpoints, groups) = (count(ResourceKind::Endpoint), count(ResourceKind::Group));
     if endpoints + groups == 0 {
         writeln!(out, "nothing to delete")?;
         return Ok(());
@@ -255,57 +258,57 @@ async fn delete(
         }
     }
     let mut left = 0;
-    for place in places {
+    for of_region in listed {
         // What was applied meanwhile has taken over its own.
         let (now, _) = caches(&shared.client).await?;
-        let present = Present::of(&now, &place.ec2.account_id);
-        look(&place.region, &place.ec2).await?;
-        let (still, _) = place.region.orphans(&present);
+        let present = Present::of(&now, &of_region.ec2.account_id);
+        look(&of_region.region, &of_region.ec2).await?;
+        let (still, _) = of_region.region.orphans(&present);
         let found: Vec<Orphan> = still
             .into_iter()
-            .filter(|orphan| place.found.contains(orphan))
+            .filter(|orphan| of_region.found.contains(orphan))
             .collect();
-        left += delete_in(&place, &found, out).await?;
+        left += delete_in(&of_region, &found, out).await?;
     }
     ensure!(left == 0, "{left} could not be deleted");
     Ok(())
 }
 
 /// DeleteBatcher endpoints, waits until they are gone, then groups; gives how many are left.
-async fn delete_in(place: &Place, found: &[Orphan], out: &mut impl Write) -> anyhow::Result<usize> {
-    let of = |kind: Kind| found.iter().filter(move |orphan| orphan.kind == kind);
+async fn delete_in(of_region: &OrphansInRegion, found: &[Orphan], out: &mut impl Write) -> anyhow::Result<usize> {
+    let of = |kind: ResourceKind| found.iter().filter(move |orphan| orphan.kind == kind);
     let deadline = Instant::now() + GONE_WITHIN;
-    let mut waiting: BTreeMap<EndpointId, &Orphan> = of(Kind::Endpoint)
+    let mut waiting: BTreeMap<EndpointId, &Orphan> = of(ResourceKind::Endpoint)
         .map(|orphan| (orphan.id.as_str().into(), orphan))
         .collect();
     let may_free_groups = !waiting.is_empty();
     for (id, orphan) in &waiting {
         let requester = Requester {
             object: orphan.object.clone().expect("what is proven names its object"),
-            account: place.account.clone(),
+            account: of_region.account.clone(),
         };
         // A person has said so just now.
         let permitted = Arc::new(|| true);
-        place
+        of_region
             .region
-            .delete_endpoint(&place.ec2, &place.role, id, requester, permitted);
+            .delete_endpoint(&of_region.ec2, &of_region.role, id, requester, permitted);
     }
     let mut left = 0;
     while !waiting.is_empty() && Instant::now() < deadline {
         tokio::time::sleep(LOOK_EVERY).await;
         let ids: Vec<EndpointId> = waiting.keys().cloned().collect();
-        match place.region.read_now(&place.ec2, &ids).await {
+        match of_region.region.read_now(&of_region.ec2, &ids).await {
             Ok(()) => {}
             Err(RefreshError::Busy(_)) => continue,
             Err(RefreshError::Failed(error)) if error.class == Class::Transient => continue,
             Err(RefreshError::Failed(error)) => return Err(error.into()),
         }
         for id in ids {
-            if let Some(error) = place.region.take_refusal(&id) {
+            if let Some(error) = of_region.region.take_refusal(&id) {
                 writeln!(out, "{id}: {error}")?;
                 left += 1;
                 waiting.remove(&id);
-            } else if place.region.is_gone(&id) {
+            } else if of_region.region.is_gone(&id) {
                 writeln!(out, "{id}: deleted")?;
                 waiting.remove(&id);
             }
@@ -315,10 +318,10 @@ async fn delete_in(place: &Place, found: &[Orphan], out: &mut impl Write) -> any
         writeln!(out, "{id}: AWS is still deleting it")?;
         left += 1;
     }
-    for orphan in of(Kind::Group) {
+    for orphan in of(ResourceKind::Group) {
         let id = GroupId::from(orphan.id.as_str());
         // Network interfaces outlive their endpoint for a while.
-        match delete_group(place, &id, may_free_groups.then_some(deadline)).await {
+        match delete_group(of_region, &id, may_free_groups.then_some(deadline)).await {
             Ok(()) => writeln!(out, "{id}: deleted")?,
             Err(error) => {
                 writeln!(out, "{id}: {error}")?;
@@ -331,22 +334,22 @@ async fn delete_in(place: &Place, found: &[Orphan], out: &mut impl Write) -> any
 
 /// Deletes a group; while it is in use, until this deadline.
 async fn delete_group(
-    place: &Place,
+    of_region: &OrphansInRegion,
     id: &GroupId,
     deadline: Option<Instant>,
 ) -> Result<(), crate::aws::error::CallError> {
     loop {
-        while let Decision::Wait(time) = place.region.acquire(DELETE_GROUP, &Caller::of_the_operator(ASKER)) {
+        while let Decision::Wait(time) = of_region.region.acquire(DELETE_GROUP, &Caller::of_the_operator(ASKER)) {
             tokio::time::sleep(time).await;
         }
-        let error = match place.ec2.delete_group(id).await {
+        let error = match of_region.ec2.delete_group(id).await {
             Ok(_) => return Ok(()),
             Err(error) if error.class == Class::NotFound => return Ok(()),
             Err(error) => error,
         };
         let in_time = deadline.is_some_and(|deadline| Instant::now() < deadline);
         match error.class {
-            Class::Throttled => place.region.throttled(DELETE_GROUP),
+            Class::Throttled => of_region.region.throttled(DELETE_GROUP),
             _ if error.code == "DependencyViolation" && in_time => tokio::time::sleep(LOOK_EVERY).await,
             _ => return Err(error),
         }

@@ -1,5 +1,5 @@
-//! Who may be bound to an AWSAccount that allows only so many endpoints: who is bound keeps its
-//! place, then the oldest.
+//! Which objects may be bound to an AWSAccount that allows only so many endpoints: those that are
+//! bound, then the oldest.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use vpce_core::object_key::ObjectKey;
 use crate::k8s::caches::{Caches, Endpoint};
 use crate::k8s::conditions;
 
-/// Bindings that were let through and that the cache does not show yet.
+/// Objects that were admitted and whose binding the cache does not show yet.
 #[derive(Clone, Default)]
 pub(crate) struct CapacityReservations {
-    let_through: Arc<Mutex<LetThrough>>,
+    admitted: Arc<Mutex<Admitted>>,
 }
 
 #[derive(Default)]
-struct LetThrough {
+struct Admitted {
     /// By AWSAccount: the objects, by UID.
     objects: HashMap<String, HashMap<String, ObjectKey>>,
     /// By UID: the AWSAccount.
@@ -27,24 +27,24 @@ struct LetThrough {
 }
 
 impl CapacityReservations {
-    /// Gives back the place of an object that was let through and was not bound after all.
+    /// Releases the reservation of an object that was admitted and was not bound after all.
     pub(crate) fn release(&self, uid: &str) {
-        let mut all = self.let_through.lock();
+        let mut all = self.admitted.lock();
         let Some(account) = all.accounts.remove(uid) else {
             return;
         };
-        if let Some(let_through) = all.objects.get_mut(&account) {
-            let_through.remove(uid);
-            if let_through.is_empty() {
+        if let Some(admitted) = all.objects.get_mut(&account) {
+            admitted.remove(uid);
+            if admitted.is_empty() {
                 all.objects.remove(&account);
             }
         }
     }
 
-    /// Lets an object through to be bound, or says that it has to wait; `claim`: whether its place
-    /// is kept for it. That is for one of which nothing but the binding is left to be written: what
-    /// cannot be bound takes no place. Of the places, `without_object` are taken by endpoints in
-    /// AWS that no object stands for.
+    /// Admits an object to be bound, or says that it has to wait; `reserve`: whether capacity is
+    /// reserved for it. That is for one of which nothing but the binding is left to be written:
+    /// what cannot be bound takes no capacity. Endpoints in AWS that have no object,
+    /// `without_object`, take theirs.
     pub(crate) fn admit(
         &self,
         caches: &Caches,
@@ -52,15 +52,15 @@ impl CapacityReservations {
         account: &str,
         most: i32,
         without_object: usize,
-        claim: bool,
+        reserve: bool,
     ) -> Result<(), Finding> {
         let most = usize::try_from(most).unwrap_or(0);
         let uid = object.uid().unwrap_or_default();
-        let mut all = self.let_through.lock();
-        let LetThrough { objects, accounts } = &mut *all;
-        let let_through = objects.entry(account.to_owned()).or_default();
+        let mut all = self.admitted.lock();
+        let Admitted { objects, accounts } = &mut *all;
+        let admitted = objects.entry(account.to_owned()).or_default();
         // Bound meanwhile, or gone: the cache has the word again.
-        let_through.retain(|uid, key| {
+        admitted.retain(|uid, key| {
             let endpoint = caches.endpoint(&key.namespace, &key.name);
             let is_unbound = endpoint
                 .is_some_and(|endpoint| endpoint.uid().as_ref() == Some(uid) && endpoint.status.account.is_none());
@@ -69,15 +69,15 @@ impl CapacityReservations {
             }
             is_unbound
         });
-        let room = most.saturating_sub(caches.count_bound_to(account) + let_through.len() + without_object);
+        let room = most.saturating_sub(caches.count_bound_to(account) + admitted.len() + without_object);
         let older = caches
             .waiting_for_room_in(account)
             .iter()
             .filter(|endpoint| waits(caches, endpoint, account))
-            .filter(|endpoint| !let_through.contains_key(&endpoint.uid().unwrap_or_default()))
+            .filter(|endpoint| !admitted.contains_key(&endpoint.uid().unwrap_or_default()))
             .filter(|endpoint| age(endpoint) < age(object))
             .count();
-        if let_through.contains_key(&uid) {
+        if admitted.contains_key(&uid) {
             return Ok(());
         }
         if older >= room {
@@ -93,9 +93,9 @@ impl CapacityReservations {
                 ),
             ));
         }
-        if claim {
+        if reserve {
             accounts.insert(uid.clone(), account.to_owned());
-            let_through.insert(uid, ObjectKey::of(object));
+            admitted.insert(uid, ObjectKey::of(object));
         }
         Ok(())
     }

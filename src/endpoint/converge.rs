@@ -304,8 +304,8 @@ impl Reconciliation<'_> {
         };
         let endpoint = seen.endpoint.owned();
         let group = seen.group.owned();
-        endpoint.is_some_and(|fact| is_found(fact.id.as_str(), &status.vpc_endpoint_id, &fact.tags))
-            || group.is_some_and(|fact| is_found(fact.id.as_str(), &status.security_group_id, &fact.tags))
+        endpoint.is_some_and(|resource| is_found(resource.id.as_str(), &status.vpc_endpoint_id, &resource.tags))
+            || group.is_some_and(|resource| is_found(resource.id.as_str(), &status.security_group_id, &resource.tags))
     }
 
     /// An object is not bound again while something may be its own where it is bound.
@@ -326,11 +326,11 @@ impl Reconciliation<'_> {
     /// written again: they are a part of the proof.
     async fn acknowledge(&mut self, seen: &Observed) -> Result<(), kube::Error> {
         let mut status = self.object.status.clone();
-        if let Some(fact) = seen.endpoint.owned() {
-            status.vpc_endpoint_id = Some(fact.id.to_string());
+        if let Some(resource) = seen.endpoint.owned() {
+            status.vpc_endpoint_id = Some(resource.id.to_string());
         }
-        if let Some(fact) = seen.group.owned() {
-            status.security_group_id = Some(fact.id.to_string());
+        if let Some(resource) = seen.group.owned() {
+            status.security_group_id = Some(resource.id.to_string());
         }
         self.object = status::write(self.ctx, &self.object, status).await?;
         Ok(())

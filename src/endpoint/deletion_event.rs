@@ -56,11 +56,13 @@ fn deleted(status: &VPCEndpointStatus) -> Vec<String> {
 /// What is there and marked as retained: what lost its tags otherwise was never touched.
 fn retained(seen: &Observed) -> Vec<String> {
     let endpoint = match &seen.endpoint {
-        Lookup::Unowned(fact) if fact.tags.contains_key(RETAINED) => Some(format!("endpoint {}", fact.id)),
+        Lookup::Unowned(resource) if resource.tags.contains_key(RETAINED) => Some(format!("endpoint {}", resource.id)),
         _ => None,
     };
     let group = match &seen.group {
-        Lookup::Unowned(fact) if fact.tags.contains_key(RETAINED) => Some(format!("security group {}", fact.id)),
+        Lookup::Unowned(resource) if resource.tags.contains_key(RETAINED) => {
+            Some(format!("security group {}", resource.id))
+        }
         _ => None,
     };
     endpoint.into_iter().chain(group).collect()

@@ -77,10 +77,18 @@ pub(crate) struct GroupsCheck {
     pub checked: Option<i64>,
 }
 
-/// The memories of all objects, by namespace and name; of another UID nothing is remembered.
+/// What is remembered, and of which UID: of another one nothing is.
+#[derive(Default)]
+struct Entry {
+    uid: String,
+    memory: Memory,
+}
+
+/// The memories of all objects, by namespace and name.
 #[derive(Clone, Default)]
 pub(crate) struct Memories {
-    all: Arc<Mutex<HashMap<ObjectKey, (String, Memory)>>>,
+    /// Boxed, or a table that grows would take several times what is in it.
+    all: Arc<Mutex<HashMap<ObjectKey, Box<Entry>>>>,
     /// The objects for which an AWSAccount is a candidate.
     candidate_for: Arc<Mutex<HashMap<String, BTreeSet<ObjectKey>>>>,
 }
@@ -91,18 +99,20 @@ impl Memories {
         let key = ObjectKey::of(object);
         let uid = object.uid().unwrap_or_default();
         let mut all = self.all.lock();
-        let (remembered, memory) = all.entry(key).or_default();
-        if *remembered != uid {
-            *remembered = uid;
-            *memory = Memory::default();
+        let entry = all.entry(key).or_default();
+        if entry.uid != uid {
+            **entry = Entry {
+                uid,
+                memory: Memory::default(),
+            };
         }
-        work(memory)
+        work(&mut entry.memory)
     }
 
     fn known(&self, key: &ObjectKey, work: impl FnOnce(&mut Memory)) {
         let mut all = self.all.lock();
-        if let Some((_, memory)) = all.get_mut(key) {
-            work(memory);
+        if let Some(entry) = all.get_mut(key) {
+            work(&mut entry.memory);
         }
     }
 
@@ -110,15 +120,15 @@ impl Memories {
     pub(crate) fn planned_changes(&self) -> Vec<PlannedChanges> {
         let all = self.all.lock();
         all.values()
-            .filter_map(|(_, memory)| memory.announced.planned_changes.clone())
+            .filter_map(|entry| entry.memory.announced.planned_changes.clone())
             .collect()
     }
 
     /// Forgets an object that is gone.
     pub(crate) fn forget(&self, key: &ObjectKey) {
         let forgotten = self.all.lock().remove(key);
-        if let Some((_, memory)) = forgotten {
-            self.replace_candidates(key, &memory.candidates, &[]);
+        if let Some(entry) = forgotten {
+            self.replace_candidates(key, &entry.memory.candidates, &[]);
         }
     }
 

@@ -109,7 +109,7 @@ impl Reconciliation<'_> {
             .settles_at
             .map(|at| at.saturating_duration_since(now) + Duration::from_millis(10));
         let at_work = match &seen.endpoint {
-            Lookup::Owned(fact) => fact.state.is_transitional(),
+            Lookup::Owned(resource) => resource.state.is_transitional(),
             Lookup::Unconfirmed | Lookup::Deleted => true,
             Lookup::Absent | Lookup::Unowned(_) | Lookup::Unproven(..) => false,
         };
@@ -222,7 +222,7 @@ impl Reconciliation<'_> {
             self.was_ready,
         );
         self.warn(desired);
-        self.serves = matches!(&seen.endpoint, Lookup::Owned(fact) if fact.state == State::Available);
+        self.serves = matches!(&seen.endpoint, Lookup::Owned(resource) if resource.state == State::Available);
         self.write(status, &findings).await?;
         self.ctx.memories.succeeded(&self.object);
         Ok(next)

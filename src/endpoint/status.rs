@@ -53,7 +53,7 @@ impl Findings {
             let good = self.endpoint.as_ref().or(self.account.as_ref()).cloned();
             return good.unwrap_or_else(|| Finding::bad(Reason::InternalError, "nothing was observed"));
         };
-        // What is held back is told by the part that it is for.
+        // Planned changes are in the message of the part that they are for.
         let planned_changes = self
             .endpoint
             .as_ref()
@@ -168,34 +168,34 @@ pub(crate) fn take_over(
     findings: &Findings,
     was_ready: bool,
 ) {
-    // Of what is not the object's own nothing is told: the id may be one that somebody else put
-    // into the status.
-    if let Lookup::Owned(fact) = &observed.endpoint {
-        let mut names = fact.dns_names.clone();
+    // The status has nothing of what is not the object's own: another may have written the id into
+    // it.
+    if let Lookup::Owned(resource) = &observed.endpoint {
+        let mut names = resource.dns_names.clone();
         names.sort();
-        let mut interfaces = fact.interfaces.clone();
+        let mut interfaces = resource.interfaces.clone();
         interfaces.sort();
-        status.vpc_endpoint_id = Some(fact.id.to_string());
-        status.state = Some(fact.state.to_string());
-        status.dns_name = fact.publishable_dns_name();
+        status.vpc_endpoint_id = Some(resource.id.to_string());
+        status.state = Some(resource.state.to_string());
+        status.dns_name = resource.publishable_dns_name();
         status.dns_entries = names;
         status.network_interface_ids = interfaces;
         // What AWS has fixed is what the schema holds the spec to from now on.
         let subnets_there = || {
-            let interface = fact.interface().into_iter();
+            let interface = resource.interface().into_iter();
             let subnets = interface.flat_map(|interface| &interface.subnets);
             subnets.map(ToString::to_string).collect()
         };
         status.network = Some(NetworkStatus {
-            vpc_id: fact.vpc.to_string(),
+            vpc_id: resource.vpc.to_string(),
             subnet_ids: desired.map_or_else(subnets_there, |desired| network(desired).subnet_ids),
         });
-        if let Some(target) = &fact.target {
+        if let Some(target) = &resource.target {
             status.vpc_endpoint_service_id = Some(target.to_string());
         }
     }
     match &observed.group {
-        Lookup::Owned(fact) => status.security_group_id = Some(fact.id.to_string()),
+        Lookup::Owned(resource) => status.security_group_id = Some(resource.id.to_string()),
         Lookup::Absent | Lookup::Deleted => status.security_group_id = None,
         Lookup::Unowned(_) | Lookup::Unproven(..) | Lookup::Unconfirmed => {}
     }
@@ -216,8 +216,8 @@ pub(crate) fn take_over(
         if !was_ready || !in_sight {
             return true;
         }
-        let endpoint = matches!(&observed.endpoint, Lookup::Owned(fact) if fact.tags.contains_key(*key));
-        endpoint || matches!(&observed.group, Lookup::Owned(fact) if fact.tags.contains_key(*key))
+        let endpoint = matches!(&observed.endpoint, Lookup::Owned(resource) if resource.tags.contains_key(*key));
+        endpoint || matches!(&observed.group, Lookup::Owned(resource) if resource.tags.contains_key(*key))
     };
     keys.extend(status.tag_keys.iter().filter(is_left).cloned());
     status.tag_keys = keys.into_iter().collect();

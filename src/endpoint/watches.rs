@@ -44,7 +44,7 @@ pub(crate) fn endpoint(ctx: &Context, event: &Event<Endpoint>) {
     }
 }
 
-/// A Service of ours that changed is put right.
+/// A Service of ours that changed has its VPCEndpoint reconciled.
 pub(crate) async fn services(ctx: Arc<Context>, mut writer: CacheWriter<Service>) {
     let api: Api<Service> = Api::all(ctx.shared.client.clone());
     let config = pages::of_watches().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));

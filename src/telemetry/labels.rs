@@ -2,7 +2,7 @@
 
 use vpce_core::conditions::Reason;
 use vpce_core::error::Class;
-use vpce_core::orphans::Kind;
+use vpce_core::orphans::ResourceKind;
 
 use super::metrics::{MOST_REGIONS, OTHER_REGION, Outcome};
 use super::objects::NOT_RECONCILED;
@@ -116,7 +116,7 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
         ),
         ("vpce_orphans", "kind") => (
             "what it is in AWS",
-            closed(&[Kind::Endpoint, Kind::Group].map(Kind::as_str)),
+            closed(&[ResourceKind::Endpoint, ResourceKind::Group].map(ResourceKind::as_str)),
         ),
         ("vpce_unparseable_objects", "kind") => ("the kind of object", Values::Closed(kinds())),
         ("vpce_watch_errors_total", "kind") => (

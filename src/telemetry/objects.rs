@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time
 use vpce_core::api::{self, AWSAccount, VPCEndpoint, Watched};
 use vpce_core::conditions::{CREATION_PAUSED as CREATION_IS_PAUSED, ConditionType, READY, Reason, STALLED};
 use vpce_core::ids::RoleArn;
-use vpce_core::orphans::Kind;
+use vpce_core::orphans::ResourceKind;
 
 use super::Described;
 
@@ -27,7 +27,7 @@ pub(crate) struct Sources {
     pub(crate) accounts: Objects<AWSAccount>,
     /// The regions in which the operator works.
     pub(crate) regions: Arc<dyn Fn() -> Vec<RegionGauges> + Send + Sync>,
-    /// What is held back while nothing may be changed: AWSAccount and action of every step.
+    /// Planned changes that are not carried out: AWSAccount and action of every step.
     pub(crate) planned_changes: Arc<dyn Fn() -> Vec<(String, &'static str)> + Send + Sync>,
     /// When the session of each AWSAccount (by name) expires.
     pub(crate) sessions: Arc<dyn Fn() -> Vec<(String, SystemTime)> + Send + Sync>,
@@ -42,7 +42,7 @@ pub(crate) struct RegionGauges {
     pub(crate) region: String,
     /// When the whole region was last read; `None` before the first time.
     pub(crate) snapshot_at: Option<SystemTime>,
-    /// Whether nothing is made there until a person has looked.
+    /// Whether creation is paused there.
     pub(crate) paused: bool,
     /// What no object stands for: kind, whether it was retained, how many.
     pub(crate) orphans: Vec<(&'static str, bool, usize)>,
@@ -50,7 +50,7 @@ pub(crate) struct RegionGauges {
     pub(crate) limiters: Vec<RateLimiterGauges>,
 }
 
-/// How the line for one AWS action stands.
+/// The rate limiter of one AWS action.
 #[derive(Debug, Clone)]
 pub(crate) struct RateLimiterGauges {
     /// The action, as AWS spells it.
@@ -492,7 +492,7 @@ fn of_regions(text: &mut String, regions: &[RegionGauges]) {
     ORPHANS.write(text, orphans);
     let retained = read.iter().flat_map(|(region, labels, _)| {
         let is_told = |(kind, retained, found): &&(&'static str, bool, usize)| {
-            *retained && *kind == Kind::Endpoint.as_str() && *found > 0
+            *retained && *kind == ResourceKind::Endpoint.as_str() && *found > 0
         };
         let found = region.orphans.iter().filter(is_told);
         found.map(move |(.., found)| (*labels, whole(*found)))

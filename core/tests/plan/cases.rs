@@ -162,7 +162,7 @@ fn drift_of_tags_is_corrected_by_no_more_than_the_difference() {
             &["set tags of sg-own: cost"],
         ),
         (
-            "a tag of somebody else's added",
+            "a tag of another owner added",
             |_, observed| _ = endpoint(observed).tags.insert("theirs".into(), "x".into()),
             &[],
         ),
@@ -232,11 +232,11 @@ fn each_state_of_an_endpoint_has_its_reason_and_only_an_available_one_is_modifie
     ];
     for (state, expected, reason) in cases {
         let (desired, observed) = spoiled(|_, observed| {
-            let fact = endpoint(observed);
-            fact.state = State::parse(state);
-            fact.last_error = Some("no capacity".into());
-            fact.tags.remove("cost");
-            attached_mut(fact).groups.clear();
+            let resource = endpoint(observed);
+            resource.state = State::parse(state);
+            resource.last_error = Some("no capacity".into());
+            resource.tags.remove("cost");
+            attached_mut(resource).groups.clear();
         });
         let found = planned(&desired, &observed);
         assert_eq!(words(&found), *expected, "{state}");
@@ -289,10 +289,10 @@ fn what_is_not_seen_is_not_replaced_before_it_is_confirmed_gone() {
 #[test]
 fn what_lost_its_owner_tags_is_neither_changed_nor_replaced() {
     let (desired, mut observed) = spoiled(|_, observed| {
-        let mut fact = endpoint(observed).clone();
-        fact.tags.remove(tags::CLUSTER);
-        attached_mut(&mut fact).groups.clear();
-        observed.endpoint = Lookup::Unowned(fact);
+        let mut resource = endpoint(observed).clone();
+        resource.tags.remove(tags::CLUSTER);
+        attached_mut(&mut resource).groups.clear();
+        observed.endpoint = Lookup::Unowned(resource);
     });
     let found = planned(&desired, &observed);
     assert_eq!(words(&found), [""; 0]);
@@ -300,10 +300,10 @@ fn what_lost_its_owner_tags_is_neither_changed_nor_replaced() {
     assert!(found.endpoint.message.contains("vpce-1"), "{}", found.endpoint.message);
 
     observed = settled(&desired);
-    let mut fact = group(&mut observed).clone();
-    fact.tags.clear();
-    fact.ingress.clear();
-    observed.group = Lookup::Unowned(fact);
+    let mut resource = group(&mut observed).clone();
+    resource.tags.clear();
+    resource.ingress.clear();
+    observed.group = Lookup::Unowned(resource);
     for endpoint in [observed.endpoint.clone(), Lookup::Absent] {
         observed.endpoint = endpoint;
         let found = planned(&desired, &observed);
@@ -586,8 +586,8 @@ fn open_egress_is_open_for_ipv6_where_the_vpc_is_and_closed_egress_is_closed_for
         let wanted = desired(groups);
         for (egress, unknown, expected) in [(&both, false, of_known), (&rules::open(), true, of_new)] {
             let mut observed = settled(&wanted);
-            let fact = group(&mut observed);
-            (fact.egress, fact.ipv6_egress_unknown) = (egress.clone(), unknown);
+            let resource = group(&mut observed);
+            (resource.egress, resource.ipv6_egress_unknown) = (egress.clone(), unknown);
             let found = planned(&wanted, &observed);
             assert_eq!(words(&found), expected);
             assert_eq!(found.endpoint.ok, expected.is_empty());
@@ -598,9 +598,9 @@ fn open_egress_is_open_for_ipv6_where_the_vpc_is_and_closed_egress_is_closed_for
 #[test]
 fn what_has_another_owners_tags_cannot_be_adopted() {
     let (desired, mut observed) = spoiled(|_, _| ());
-    let mut fact = endpoint(&mut observed).clone();
-    fact.tags.insert(tags::NAME.into(), "another".into());
-    observed.endpoint = Lookup::Unowned(fact);
+    let mut resource = endpoint(&mut observed).clone();
+    resource.tags.insert(tags::NAME.into(), "another".into());
+    observed.endpoint = Lookup::Unowned(resource);
     let living = planned(&desired, &observed);
     let leaving = plan_deletion(&owner(), &observed, Ok(DeletionPolicy::Delete));
     for found in [living, leaving] {

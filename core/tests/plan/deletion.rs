@@ -146,14 +146,14 @@ fn deletion_of_what_lost_its_owner_tags_waits_and_prints_the_command_that_fixes_
         let mut observed = settled(&desired(generated()));
         observed.services.clear();
         if lost == OWN_GROUP {
-            let mut fact = group(&mut observed).clone();
-            fact.tags.clear();
-            observed.group = Lookup::Unowned(fact);
+            let mut resource = group(&mut observed).clone();
+            resource.tags.clear();
+            observed.group = Lookup::Unowned(resource);
             observed.endpoint = Lookup::Deleted;
         } else {
-            let mut fact = endpoint(&mut observed).clone();
-            fact.tags.clear();
-            observed.endpoint = Lookup::Unowned(fact);
+            let mut resource = endpoint(&mut observed).clone();
+            resource.tags.clear();
+            observed.endpoint = Lookup::Unowned(resource);
         }
         let found = delete(&observed);
         assert_eq!(words(&found), [""; 0], "{lost}");

@@ -52,10 +52,15 @@ impl World {
         let mut endpoints: Vec<_> = self
             .endpoints
             .values()
-            .filter(|fact| ours(&fact.tags))
+            .filter(|resource| ours(&resource.tags))
             .cloned()
             .collect();
-        let mut groups: Vec<_> = self.groups.values().filter(|fact| ours(&fact.tags)).cloned().collect();
+        let mut groups: Vec<_> = self
+            .groups
+            .values()
+            .filter(|resource| ours(&resource.tags))
+            .cloned()
+            .collect();
         let endpoint = lookup(
             self.known_endpoint.as_ref().and_then(|id| self.endpoints.get(id)),
             self.known_endpoint.as_ref().map(EndpointId::as_str),
@@ -101,11 +106,11 @@ impl World {
     /// Status takes over what was seen.
     pub(crate) fn remember(&mut self, seen: &Observed) {
         match &seen.endpoint {
-            Lookup::Owned(fact) | Lookup::Unowned(fact) => self.known_endpoint = Some(fact.id.clone()),
+            Lookup::Owned(resource) | Lookup::Unowned(resource) => self.known_endpoint = Some(resource.id.clone()),
             Lookup::Deleted | Lookup::Absent | Lookup::Unproven(..) | Lookup::Unconfirmed => {}
         }
         match &seen.group {
-            Lookup::Owned(fact) | Lookup::Unowned(fact) => self.known_group = Some(fact.id.clone()),
+            Lookup::Owned(resource) | Lookup::Unowned(resource) => self.known_group = Some(resource.id.clone()),
             Lookup::Deleted => self.known_group = None,
             Lookup::Absent | Lookup::Unproven(..) | Lookup::Unconfirmed => {}
         }
@@ -115,18 +120,24 @@ impl World {
     pub(crate) fn tick(&mut self) -> bool {
         let before = self.clone();
         self.lingering.clear();
-        for fact in self.endpoints.values_mut().filter(|fact| fact.state == State::Pending) {
-            fact.state = State::Available;
-            fact.dns_names = vec![dns_name(&fact.id)];
-            let subnets = attached(fact).subnets.iter();
-            fact.interfaces = subnets.map(|subnet| format!("eni-in-{subnet}")).collect();
+        for resource in self
+            .endpoints
+            .values_mut()
+            .filter(|resource| resource.state == State::Pending)
+        {
+            resource.state = State::Available;
+            resource.dns_names = vec![dns_name(&resource.id)];
+            let subnets = attached(resource).subnets.iter();
+            resource.interfaces = subnets.map(|subnet| format!("eni-in-{subnet}")).collect();
         }
         let (gone, rest) = std::mem::take(&mut self.endpoints)
             .into_iter()
-            .partition(|(_, fact)| fact.state == State::Deleting);
+            .partition(|(_, resource)| resource.state == State::Deleting);
         self.endpoints = rest;
-        self.lingering
-            .extend(gone.into_values().flat_map(|fact| attached(&fact).groups.clone()));
+        self.lingering.extend(
+            gone.into_values()
+                .flat_map(|resource| attached(&resource).groups.clone()),
+        );
         *self != before
     }
 
@@ -327,9 +338,11 @@ impl World {
         };
         others
             .endpoints
-            .retain(|_, fact| owner.claim(&fact.tags) != Claim::Ours);
-        others.groups.retain(|_, fact| owner.claim(&fact.tags) != Claim::Ours);
-        others.services.retain(|_, fact| !fact.ours);
+            .retain(|_, resource| owner.claim(&resource.tags) != Claim::Ours);
+        others
+            .groups
+            .retain(|_, resource| owner.claim(&resource.tags) != Claim::Ours);
+        others.services.retain(|_, resource| !resource.ours);
         others
     }
 }
@@ -343,9 +356,9 @@ pub(crate) fn exceeds<'r>(quota: usize, rules: impl Iterator<Item = &'r Rule> + 
 
 /// Whether this is the one rule that a new group may have or not, so that AWS may answer either
 /// way; then it is alone.
-fn settles_ipv6(fact: &ObservedGroup, direction: Direction, asked: &RuleSet) -> bool {
+fn settles_ipv6(resource: &ObservedGroup, direction: Direction, asked: &RuleSet) -> bool {
     let concerned =
-        fact.ipv6_egress_unknown && direction == Direction::Egress && asked.contains_key(&rules::open_ipv6());
+        resource.ipv6_egress_unknown && direction == Direction::Egress && asked.contains_key(&rules::open_ipv6());
     assert!(!concerned || asked.len() == 1, "one answer for several rules");
     concerned
 }
@@ -363,11 +376,11 @@ fn lookup<F: Named + Clone>(
             false => Lookup::Owned(ours.remove(0)),
         };
     };
-    if let Some(place) = ours.iter().position(|fact| fact.id() == id) {
+    if let Some(place) = ours.iter().position(|resource| resource.id() == id) {
         return Lookup::Owned(ours.remove(place));
     }
     match known {
-        Some(fact) => Lookup::Unowned(fact.clone()),
+        Some(resource) => Lookup::Unowned(resource.clone()),
         None if missed.insert(id.to_owned()) => Lookup::Unconfirmed,
         None => Lookup::Deleted,
     }

@@ -63,8 +63,8 @@ pub(crate) fn check_steps(plan: &Plan, seen: &Observed, desired: &Desired, conte
     let endpoint = seen.endpoint.owned();
     let group = seen.group.owned();
     let is_ours = |id: &ResourceId| match id {
-        ResourceId::Endpoint(id) => endpoint.is_some_and(|fact| fact.id == *id),
-        ResourceId::Group(id) => group.is_some_and(|fact| fact.id == *id),
+        ResourceId::Endpoint(id) => endpoint.is_some_and(|resource| resource.id == *id),
+        ResourceId::Group(id) => group.is_some_and(|resource| resource.id == *id),
     };
     let own_group = |id: &GroupId| is_ours(&ResourceId::Group(id.clone()));
     let may_attach = |id: &GroupId| match &asked(desired).groups {
@@ -97,10 +97,10 @@ pub(crate) fn check_steps(plan: &Plan, seen: &Observed, desired: &Desired, conte
                 id,
                 change: AttachmentChange::Interface(change),
             } => {
-                let fact = endpoint.filter(|fact| fact.id == *id).expect("ours");
-                assert_eq!(fact.state, State::Available);
+                let resource = endpoint.filter(|resource| resource.id == *id).expect("ours");
+                assert_eq!(resource.state, State::Available);
                 assert!(change.add_groups.iter().all(may_attach), "{change:?}");
-                assert!(change.remove_groups.is_subset(&attached(fact).groups));
+                assert!(change.remove_groups.is_subset(&attached(resource).groups));
             }
             Step::Tag(id, tags) => {
                 assert!(is_ours(id), "{step}");
@@ -149,9 +149,9 @@ pub(crate) fn check_fulfilled(world: &World, scenario: &Scenario) {
     let own: Vec<_> = world
         .groups
         .values()
-        .filter(|fact| owner().claim(&fact.tags) == Claim::Ours)
+        .filter(|resource| owner().claim(&resource.tags) == Claim::Ours)
         .collect();
-    let mut tagged = vec![(&endpoint.tags, before.endpoints.get(id).map(|fact| &fact.tags))];
+    let mut tagged = vec![(&endpoint.tags, before.endpoints.get(id).map(|resource| &resource.tags))];
     match &asked(desired).groups {
         Groups::Own(wanted) => {
             let [group] = own[..] else {
@@ -164,7 +164,7 @@ pub(crate) fn check_fulfilled(world: &World, scenario: &Scenario) {
                 egress.remove(&rules::open_ipv6());
             }
             assert_eq!(egress, wanted.egress);
-            tagged.push((&group.tags, before.groups.get(&group.id).map(|fact| &fact.tags)));
+            tagged.push((&group.tags, before.groups.get(&group.id).map(|resource| &resource.tags)));
         }
         Groups::Provided(wanted) => {
             assert_eq!(attached(endpoint).groups, *wanted);
@@ -208,10 +208,11 @@ pub(crate) fn obstacles(scenario: &Scenario) -> BTreeSet<Reason> {
     let mut reasons = BTreeSet::new();
     let endpoint = world.known_endpoint.as_ref().and_then(|id| world.endpoints.get(id));
     let ours = |tags| owner().claim(tags) == Claim::Ours;
-    let endpoint = endpoint.or_else(|| world.endpoints.values().find(|fact| ours(&fact.tags)));
+    let endpoint = endpoint.or_else(|| world.endpoints.values().find(|resource| ours(&resource.tags)));
     let group = world.known_group.as_ref().and_then(|id| world.groups.get(id));
-    let lost_group = matches!(asked(desired).groups, Groups::Own(_)) && group.is_some_and(|fact| !ours(&fact.tags));
-    if lost_group || endpoint.is_some_and(|fact| !ours(&fact.tags)) {
+    let lost_group =
+        matches!(asked(desired).groups, Groups::Own(_)) && group.is_some_and(|resource| !ours(&resource.tags));
+    if lost_group || endpoint.is_some_and(|resource| !ours(&resource.tags)) {
         reasons.insert(Reason::OwnershipLost);
     }
     if *paused {
@@ -219,11 +220,11 @@ pub(crate) fn obstacles(scenario: &Scenario) -> BTreeSet<Reason> {
         // Held, it is not made again.
         reasons.insert(Reason::DeletedInAWS);
     }
-    if let Some(fact) = endpoint {
-        if fact.target.as_ref() != Some(&desired.target) {
+    if let Some(resource) = endpoint {
+        if resource.target.as_ref() != Some(&desired.target) {
             reasons.insert(Reason::BindingConflict);
         }
-        match fact.state {
+        match resource.state {
             State::Rejected => _ = reasons.insert(Reason::Rejected),
             State::Failed => _ = reasons.insert(Reason::Failed),
             State::Expired => _ = reasons.insert(Reason::Expired),
@@ -271,7 +272,7 @@ proptest! {
         let spare = |world: &World| world.endpoints.get(&"vpce-spare".into()).cloned();
         let spared = world.known_endpoint != Some("vpce-spare".into());
         prop_assert!(!spared || spare(&world) == spare(before));
-        let hers = |world: &World| world.endpoints.values().filter(|fact| owner().claim(&fact.tags) == Claim::Ours).count();
+        let hers = |world: &World| world.endpoints.values().filter(|resource| owner().claim(&resource.tags) == Claim::Ours).count();
         prop_assert!(hers(&world) <= hers(before).max(1), "made twice");
 
         let obstacles = obstacles(&scenario);
@@ -306,13 +307,13 @@ proptest! {
             prop_assert_eq!(world.others(&owner()), rest.others(&owner()));
             let endpoint = rest.known_endpoint.as_ref().and_then(|id| rest.endpoints.get(id));
             let group = rest.known_group.as_ref().and_then(|id| rest.groups.get(id));
-            let lost_endpoint = endpoint.is_some_and(|fact| !ours(&fact.tags));
-            let lost_group = group.is_some_and(|fact| !ours(&fact.tags));
+            let lost_endpoint = endpoint.is_some_and(|resource| !ours(&resource.tags));
+            let lost_group = group.is_some_and(|resource| !ours(&resource.tags));
             prop_assert_eq!(last.endpoint.ok, !lost_endpoint && !lost_group, "{:?}", last.endpoint);
             prop_assert!(last.endpoint.ok || last.endpoint.reason == Reason::OwnershipLost);
-            let endpoints = world.endpoints.values().filter(|fact| ours(&fact.tags)).count();
+            let endpoints = world.endpoints.values().filter(|resource| ours(&resource.tags)).count();
             prop_assert!(endpoints == 0 || lost_endpoint);
-            let groups = world.groups.values().filter(|fact| ours(&fact.tags)).count();
+            let groups = world.groups.values().filter(|resource| ours(&resource.tags)).count();
             // The group of an endpoint that is lost waits with it.
             prop_assert!(groups == 0 || lost_endpoint);
         }
@@ -351,22 +352,22 @@ fn without_names(observed: &Observed) -> Observed {
     if let Some(id) = observed
         .group
         .owned()
-        .map(|fact| fact.id.clone())
+        .map(|resource| resource.id.clone())
         .filter(|id| *id != OWN_GROUP.into())
     {
         self::group(&mut observed).id = group.clone();
-        if let Lookup::Owned(fact) = &mut observed.endpoint
-            && attached_mut(fact).groups.remove(&id)
+        if let Lookup::Owned(resource) = &mut observed.endpoint
+            && attached_mut(resource).groups.remove(&id)
         {
-            attached_mut(fact).groups.insert(group);
+            attached_mut(resource).groups.insert(group);
         }
     }
-    if let Lookup::Owned(fact) = &mut observed.endpoint {
-        fact.interfaces = vec![fact.interfaces.len().to_string()];
-        if fact.id != ENDPOINT.into() {
-            let name = fact.publishable_dns_name();
-            fact.id = "vpce-new".into();
-            fact.dns_names = vec![fact.dns_names.len().to_string()];
+    if let Lookup::Owned(resource) = &mut observed.endpoint {
+        resource.interfaces = vec![resource.interfaces.len().to_string()];
+        if resource.id != ENDPOINT.into() {
+            let name = resource.publishable_dns_name();
+            resource.id = "vpce-new".into();
+            resource.dns_names = vec![resource.dns_names.len().to_string()];
             for service in observed
                 .services
                 .iter_mut()
@@ -462,9 +463,9 @@ fn check_released(world: &World, before: &World) {
     let endpoints = expected
         .endpoints
         .values_mut()
-        .filter(|fact| fact.state != State::Deleting)
-        .map(|fact| &mut fact.tags);
-    for tags in endpoints.chain(expected.groups.values_mut().map(|fact| &mut fact.tags)) {
+        .filter(|resource| resource.state != State::Deleting)
+        .map(|resource| &mut resource.tags);
+    for tags in endpoints.chain(expected.groups.values_mut().map(|resource| &mut resource.tags)) {
         if owner().claim(tags) == Claim::Ours {
             tags.retain(|key, _| !owners.contains(&key.as_str()));
             tags.insert(tags::RETAINED.into(), "c/blue/db".into());

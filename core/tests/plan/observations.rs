@@ -121,12 +121,12 @@ pub(crate) fn asked_mut(desired: &mut Desired) -> &mut Interface<Groups> {
 }
 
 /// How an endpoint is attached.
-pub(crate) fn attached(fact: &ObservedEndpoint) -> &Interface {
-    fact.interface().expect("an interface endpoint")
+pub(crate) fn attached(resource: &ObservedEndpoint) -> &Interface {
+    resource.interface().expect("an interface endpoint")
 }
 
-pub(crate) fn attached_mut(fact: &mut ObservedEndpoint) -> &mut Interface {
-    match &mut fact.attachment {
+pub(crate) fn attached_mut(resource: &mut ObservedEndpoint) -> &mut Interface {
+    match &mut resource.attachment {
         ObservedAttachment::Interface(interface) => interface,
         ObservedAttachment::Other(type_) => panic!("of type {type_}"),
     }
@@ -216,14 +216,14 @@ pub(crate) fn nothing() -> Observed {
 
 pub(crate) fn endpoint(observed: &mut Observed) -> &mut ObservedEndpoint {
     match &mut observed.endpoint {
-        Lookup::Owned(fact) | Lookup::Unowned(fact) => fact,
+        Lookup::Owned(resource) | Lookup::Unowned(resource) => resource,
         other => panic!("no endpoint: {other:?}"),
     }
 }
 
 pub(crate) fn group(observed: &mut Observed) -> &mut ObservedGroup {
     match &mut observed.group {
-        Lookup::Owned(fact) | Lookup::Unowned(fact) => fact,
+        Lookup::Owned(resource) | Lookup::Unowned(resource) => resource,
         other => panic!("no group: {other:?}"),
     }
 }

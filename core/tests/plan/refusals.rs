@@ -176,20 +176,20 @@ fn carry_out(world: &mut World, refused: &Refused, planned: impl Fn(&Observed, F
 }
 
 fn own_endpoint(world: &World) -> Option<&ObservedEndpoint> {
-    let fact = world.known_endpoint.as_ref().and_then(|id| world.endpoints.get(id));
-    fact.filter(|fact| owner().claim(&fact.tags) == Claim::Ours)
+    let resource = world.known_endpoint.as_ref().and_then(|id| world.endpoints.get(id));
+    resource.filter(|resource| owner().claim(&resource.tags) == Claim::Ours)
 }
 
 fn own_group(world: &World) -> Option<&ObservedGroup> {
     world
         .groups
         .values()
-        .find(|fact| owner().claim(&fact.tags) == Claim::Ours)
+        .find(|resource| owner().claim(&resource.tags) == Claim::Ours)
 }
 
 /// The room that rules have: as little as what was there and what is wanted allow.
 fn tight_quota(scenario: &Scenario) -> usize {
-    let there = own_group(&scenario.world).map(|fact| fact.ingress.len().max(fact.egress.len()));
+    let there = own_group(&scenario.world).map(|resource| resource.ingress.len().max(resource.egress.len()));
     let wanted = match &asked(&scenario.desired).groups {
         Groups::Own(own) => own.ingress.len().max(own.egress.len()),
         Groups::Provided(_) => 0,
@@ -257,7 +257,7 @@ fn check_independent(world: &World, scenario: &Scenario, refused: &Refused, quot
     let may = |thing| !refused.contains_key(&thing);
     let group = own_group(world);
     let wants_group = matches!(asked(desired).groups, Groups::Own(_));
-    let had_endpoint = own_endpoint(before).is_some_and(|fact| fact.state != State::Deleting);
+    let had_endpoint = own_endpoint(before).is_some_and(|resource| resource.state != State::Deleting);
     if wants_group && (own_group(before).is_some() || may(MakeGroup)) {
         assert!(group.is_some(), "the group is not made");
     }
@@ -389,7 +389,7 @@ proptest! {
         let mut world = scenario.world.clone();
         let told = carry_out(&mut world, &refused, planned);
         let ours = |tags: &BTreeMap<String, String>| owner().claim(tags) == Claim::Ours;
-        let endpoints = |world: &World| world.endpoints.values().filter(|fact| ours(&fact.tags)).count();
+        let endpoints = |world: &World| world.endpoints.values().filter(|resource| ours(&resource.tags)).count();
         let may = |thing| !refused.contains_key(&thing);
         let services = world.services.values().filter(|service| service.ours).count();
         prop_assert!(services == 0 || !may(Unpublish));
@@ -399,9 +399,9 @@ proptest! {
         }
         if retain {
             // What has lost the owner's tags carries the mark.
-            for fact in world.endpoints.values().filter(|fact| !ours(&fact.tags)) {
-                let was_ours = scenario.world.endpoints.get(&fact.id).is_some_and(|fact| ours(&fact.tags));
-                prop_assert!(!was_ours || fact.tags.contains_key(tags::RETAINED), "{:?}", fact);
+            for resource in world.endpoints.values().filter(|resource| !ours(&resource.tags)) {
+                let was_ours = scenario.world.endpoints.get(&resource.id).is_some_and(|resource| ours(&resource.tags));
+                prop_assert!(!was_ours || resource.tags.contains_key(tags::RETAINED), "{:?}", resource);
             }
         }
         if told.endpoint.ok {

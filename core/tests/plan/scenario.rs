@@ -1,5 +1,5 @@
-//! Random wishes, and random worlds to fulfil them in: ours and drifted, half made, lost, somebody
-//! else's.
+//! Random specs, and random states of AWS and Kubernetes to start from: ours and drifted, half
+//! made, lost, of other owners.
 
 use std::collections::BTreeMap;
 
@@ -216,20 +216,20 @@ fn services() -> impl Strategy<Value = Vec<ObservedService>> {
     (named("db"), named("other"), named("third")).prop_map(|(a, b, c)| [a, b, c].into_iter().flatten().collect())
 }
 
-fn somebody_elses_endpoint(id: &str, owner: Option<&Owner>) -> ObservedEndpoint {
-    let mut fact = endpoint_fact(&desired(provided(&["sg-p1"])));
-    fact.id = id.into();
+fn foreign_endpoint(id: &str, owner: Option<&Owner>) -> ObservedEndpoint {
+    let mut resource = endpoint_fact(&desired(provided(&["sg-p1"])));
+    resource.id = id.into();
     // EC2 names an endpoint after its id.
-    fact.dns_names = vec![dns_name(&fact.id)];
-    fact.tags = owner.map(Owner::tags).unwrap_or_default();
-    fact
+    resource.dns_names = vec![dns_name(&resource.id)];
+    resource.tags = owner.map(Owner::tags).unwrap_or_default();
+    resource
 }
 
-fn somebody_elses_group(id: &str) -> ObservedGroup {
-    let mut fact = group_fact(&BTreeMap::new(), tcp(&[(1, None)]), rules::open());
-    fact.id = id.into();
-    fact.name = id.into();
-    fact
+fn foreign_group(id: &str) -> ObservedGroup {
+    let mut resource = group_fact(&BTreeMap::new(), tcp(&[(1, None)]), rules::open());
+    resource.id = id.into();
+    resource.name = id.into();
+    resource
 }
 
 /// Anything that may be found.
@@ -272,23 +272,23 @@ fn arrange(
         name: "neighbour".into(),
         ..owner()
     };
-    for fact in [
-        somebody_elses_endpoint("vpce-neighbour", Some(&neighbour)),
-        somebody_elses_endpoint("vpce-untagged", None),
+    for resource in [
+        foreign_endpoint("vpce-neighbour", Some(&neighbour)),
+        foreign_endpoint("vpce-untagged", None),
     ] {
-        world.endpoints.insert(fact.id.clone(), fact);
+        world.endpoints.insert(resource.id.clone(), resource);
     }
     for id in PROVIDED.into_iter().chain(["sg-else"]) {
-        world.groups.insert(id.into(), somebody_elses_group(id));
+        world.groups.insert(id.into(), foreign_group(id));
     }
     if let Some((tagged, ingress, egress)) = &group {
-        let fact = group_fact(&tagged.apply(&desired), ingress.clone(), egress.clone());
+        let resource = group_fact(&tagged.apply(&desired), ingress.clone(), egress.clone());
         // A lost group that status does not know has the name of the one to be made:
         // CreateSecurityGroup refuses.
         if tagged.known || tagged.lost.is_some() {
-            world.known_group = Some(fact.id.clone());
+            world.known_group = Some(resource.id.clone());
         }
-        world.groups.insert(fact.id.clone(), fact);
+        world.groups.insert(resource.id.clone(), resource);
     } else {
         world.known_group = gone.0.then(|| "sg-gone".into());
         // Only what is there can be provided.
@@ -298,27 +298,27 @@ fn arrange(
         }
     }
     if let Some(made) = made {
-        let mut fact = endpoint_fact(&desired);
-        fact.tags = made.tagged.apply(&desired);
-        fact.state = made.state;
-        attached_mut(&mut fact).private_dns = made.private_dns;
-        attached_mut(&mut fact).subnets = made.subnets.into_iter().collect();
-        attached_mut(&mut fact).groups = made
+        let mut resource = endpoint_fact(&desired);
+        resource.tags = made.tagged.apply(&desired);
+        resource.state = made.state;
+        attached_mut(&mut resource).private_dns = made.private_dns;
+        attached_mut(&mut resource).subnets = made.subnets.into_iter().collect();
+        attached_mut(&mut resource).groups = made
             .groups
             .into_iter()
             .filter(|id| world.groups.contains_key(id))
             .collect();
         if made.another_service {
-            fact.target = Some(service("com.amazonaws.eu-west-1.s3"));
+            resource.target = Some(service("com.amazonaws.eu-west-1.s3"));
         }
         // Lost and unknown, it would be another owner's, and those do not use our group.
-        world.known_endpoint = (made.tagged.known || made.tagged.lost.is_some()).then(|| fact.id.clone());
+        world.known_endpoint = (made.tagged.known || made.tagged.lost.is_some()).then(|| resource.id.clone());
         if copied && made.tagged.known && made.tagged.lost.is_none() {
-            let mut spare = somebody_elses_endpoint("vpce-spare", Some(&owner()));
+            let mut spare = foreign_endpoint("vpce-spare", Some(&owner()));
             spare.tags.insert("theirs".into(), "1".into());
             world.endpoints.insert(spare.id.clone(), spare);
         }
-        world.endpoints.insert(fact.id.clone(), fact);
+        world.endpoints.insert(resource.id.clone(), resource);
     } else {
         world.known_endpoint = gone.1.then(|| "vpce-gone".into());
     }

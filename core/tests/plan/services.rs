@@ -176,9 +176,9 @@ fn a_service_is_corrected_where_it_exists_and_created_where_it_does_not() {
 #[test]
 fn a_recreated_endpoint_takes_its_service_along() {
     let (desired, observed) = spoiled(|_, observed| {
-        let fact = endpoint(observed);
-        fact.id = "vpce-2".into();
-        fact.dns_names = vec![dns_name(&"vpce-2".into())];
+        let resource = endpoint(observed);
+        resource.id = "vpce-2".into();
+        resource.dns_names = vec![dns_name(&"vpce-2".into())];
     });
     assert_eq!(
         words(&planned(&desired, &observed)),

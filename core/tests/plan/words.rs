@@ -20,10 +20,10 @@ fn ready_says_how_to_connect_and_under_which_name_a_certificate_fits() {
     );
     // The owner of a private name has proved that it is theirs.
     assert_eq!(
-        says(&|desired, fact| {
+        says(&|desired, resource| {
             asked_mut(desired).private_dns = true;
-            attached_mut(fact).private_dns = true;
-            fact.dns_names.push("*.api.example.com".into());
+            attached_mut(resource).private_dns = true;
+            resource.dns_names.push("*.api.example.com".into());
         }),
         format!(
             "connect to *.api.example.com or db.blue.svc; for TLS use a name that the service's certificate has {docs}"
@@ -31,26 +31,26 @@ fn ready_says_how_to_connect_and_under_which_name_a_certificate_fits() {
     );
     let own = "com.amazonaws.eu-west-1.ecr.api";
     let regional = "vpce-1-x1y2.api.ecr.eu-west-1.vpce.amazonaws.com";
-    let aws = |desired: &mut Desired, fact: &mut ObservedEndpoint| {
+    let aws = |desired: &mut Desired, resource: &mut ObservedEndpoint| {
         desired.target = service(own);
-        fact.target = Some(service(own));
-        fact.dns_names = vec![regional.into()];
+        resource.target = Some(service(own));
+        resource.dns_names = vec![regional.into()];
     };
     assert_eq!(
         says(&aws),
         format!("connect to db.blue.svc; for TLS use {regional} {docs}")
     );
     assert_eq!(
-        says(&|desired, fact| {
-            aws(desired, fact);
+        says(&|desired, resource| {
+            aws(desired, resource);
             desired.service = None;
         }),
         format!("connect to {regional}")
     );
     assert_eq!(
-        says(&|desired, fact| {
+        says(&|desired, resource| {
             desired.service = None;
-            fact.dns_names.clear();
+            resource.dns_names.clear();
         }),
         "endpoint vpce-1 is available"
     );

@@ -8,7 +8,7 @@ use kube::Resource;
 use vpce_core::ids::AccountId;
 use vpce_core::object_key::ObjectKey;
 use vpce_core::observed::{ObservedEndpoint, State};
-use vpce_core::orphans::{Kind, Objects, Orphan, orphans};
+use vpce_core::orphans::{Objects, Orphan, ResourceKind, orphans};
 use vpce_core::plan::ResourceId;
 
 use super::{AccountRegion, RefreshError};
@@ -25,14 +25,14 @@ pub(super) struct Retained {
     /// Security groups that were read.
     groups: usize,
     /// What was retained since they were read, and when.
-    since: Vec<(Instant, Kind)>,
+    since: Vec<(Instant, ResourceKind)>,
 }
 
 impl Retained {
-    fn count(&self, kind: Kind) -> usize {
+    fn count(&self, kind: ResourceKind) -> usize {
         let read = match kind {
-            Kind::Endpoint => self.endpoints,
-            Kind::Group => self.groups,
+            ResourceKind::Endpoint => self.endpoints,
+            ResourceKind::Group => self.groups,
         };
         read + self.since.iter().filter(|(_, since)| *since == kind).count()
     }
@@ -74,14 +74,14 @@ impl Present {
 }
 
 impl Objects for Present {
-    fn lacks(&self, object: &ObjectKey, kind: Kind) -> bool {
+    fn lacks(&self, object: &ObjectKey, kind: ResourceKind) -> bool {
         if object.kind != Endpoint::kind(&()) {
             return false;
         }
         let object = self.caches.endpoint(&object.namespace, &object.name);
         object.is_some_and(|object| match kind {
-            Kind::Endpoint => object.status.vpc_endpoint_id.is_none(),
-            Kind::Group => object.status.security_group_id.is_none(),
+            ResourceKind::Endpoint => object.status.vpc_endpoint_id.is_none(),
+            ResourceKind::Group => object.status.security_group_id.is_none(),
         })
     }
 
@@ -98,8 +98,8 @@ impl AccountRegion {
     /// Counts what was retained just now, until all of it is read again.
     pub(crate) fn count_retained(&self, id: &ResourceId) {
         let kind = match id {
-            ResourceId::Endpoint(_) => Kind::Endpoint,
-            ResourceId::Group(_) => Kind::Group,
+            ResourceId::Endpoint(_) => ResourceKind::Endpoint,
+            ResourceId::Group(_) => ResourceKind::Group,
         };
         self.with_retained(|retained| retained.since.push((Instant::now(), kind)));
     }
@@ -107,7 +107,7 @@ impl AccountRegion {
     /// The endpoints that cost money and that no object stands for: those that were retained, and
     /// the orphans of the last read.
     pub(crate) fn endpoints_without_object(&self) -> usize {
-        let retained = self.with_retained(|retained| retained.count(Kind::Endpoint));
+        let retained = self.with_retained(|retained| retained.count(ResourceKind::Endpoint));
         retained + self.orphaned_endpoints.load(Ordering::Relaxed)
     }
 
@@ -120,14 +120,14 @@ impl AccountRegion {
             .chain(&groups)
             .map(|(id, summary)| (id.as_str(), summary));
         let orphans = orphans(present, found);
-        let of = |kind: Kind| orphans.iter().filter(|orphan| orphan.kind == kind).count();
+        let of = |kind: ResourceKind| orphans.iter().filter(|orphan| orphan.kind == kind).count();
         let counts = Counts {
-            endpoints: of(Kind::Endpoint) + further_endpoints,
-            groups: of(Kind::Group) + further_groups,
+            endpoints: of(ResourceKind::Endpoint) + further_endpoints,
+            groups: of(ResourceKind::Group) + further_groups,
         };
         // What is not proven could use up an AWSAccount's limit: any identity that may tag could
         // add it.
-        let is_ours = |orphan: &&Orphan| orphan.kind == Kind::Endpoint && orphan.proof.is_some();
+        let is_ours = |orphan: &&Orphan| orphan.kind == ResourceKind::Endpoint && orphan.proof.is_some();
         let proven = orphans.iter().filter(is_ours).count();
         self.orphaned_endpoints.store(proven, Ordering::Relaxed);
         if self.read_at().is_some() {
@@ -142,12 +142,15 @@ impl AccountRegion {
         let orphaned = *self.orphaned.lock();
         let mut found = Vec::new();
         if let Some(Counts { endpoints, groups }) = orphaned {
-            found.push((Kind::Endpoint.as_str(), false, endpoints));
-            found.push((Kind::Group.as_str(), false, groups));
+            found.push((ResourceKind::Endpoint.as_str(), false, endpoints));
+            found.push((ResourceKind::Group.as_str(), false, groups));
         }
         self.with_retained(|retained| {
             if retained.at.is_some() {
-                found.extend([Kind::Endpoint, Kind::Group].map(|kind| (kind.as_str(), true, retained.count(kind))));
+                found.extend(
+                    [ResourceKind::Endpoint, ResourceKind::Group]
+                        .map(|kind| (kind.as_str(), true, retained.count(kind))),
+                );
             }
         });
         found

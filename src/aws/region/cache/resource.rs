@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 use vpce_core::ids::{EndpointId, GroupId};
 use vpce_core::observed::{ObservedEndpoint, ObservedGroup, State};
-use vpce_core::orphans::{Kind, Unclaimed};
+use vpce_core::orphans::{ResourceKind, Unclaimed};
 use vpce_core::tags::Clusters;
 
 /// What EC2 describes, with an id and tags.
@@ -13,7 +13,7 @@ pub(crate) trait Resource: Clone {
     /// Its id.
     type Id: Clone + Eq + Hash + Ord + AsStr;
     /// Its kind.
-    const KIND: Kind;
+    const KIND: ResourceKind;
     /// What is kept of it where no object claims it; nothing of what is deleted.
     fn summary(&self, clusters: &Clusters) -> Option<Unclaimed>;
     fn id(&self) -> Self::Id;
@@ -50,7 +50,7 @@ impl AsStr for GroupId {
 
 impl Resource for ObservedEndpoint {
     type Id = EndpointId;
-    const KIND: Kind = Kind::Endpoint;
+    const KIND: ResourceKind = ResourceKind::Endpoint;
 
     fn summary(&self, clusters: &Clusters) -> Option<Unclaimed> {
         Unclaimed::endpoint(clusters, self)
@@ -92,7 +92,7 @@ impl Resource for ObservedEndpoint {
 
 impl Resource for ObservedGroup {
     type Id = GroupId;
-    const KIND: Kind = Kind::Group;
+    const KIND: ResourceKind = ResourceKind::Group;
 
     fn summary(&self, clusters: &Clusters) -> Option<Unclaimed> {
         Some(Unclaimed::group(clusters, self))

@@ -3,7 +3,7 @@
 use vpce_core::attachment::{Interface, ObservedAttachment};
 use vpce_core::ids::EndpointId;
 use vpce_core::observed::{Lookup, ObservedEndpoint, State};
-use vpce_core::orphans::Kind;
+use vpce_core::orphans::ResourceKind;
 use vpce_core::ownership::{self, Candidates, Claimant, LookupById};
 
 use super::*;
@@ -28,7 +28,7 @@ struct One {
 }
 
 impl Objects for One {
-    fn lacks(&self, object: &ObjectKey, _: Kind) -> bool {
+    fn lacks(&self, object: &ObjectKey, _: ResourceKind) -> bool {
         self.lacks && *object == owner().key()
     }
 
