@@ -496,9 +496,10 @@ fn sources(shared: &Arc<Shared>, memories: Memories) -> Sources {
             regions.regions.all().iter().map(gauges).collect()
         }),
         sessions: Arc::new(move || {
+            let expirations = sessions.sessions.expirations();
             let expiration = |account: &Arc<Account>| {
                 let role = account::role(&sessions, account)?;
-                Some((account.name_any(), sessions.sessions.expiration(&role)?))
+                Some((account.name_any(), *expirations.get(&role)?))
             };
             sessions.caches.accounts().iter().filter_map(expiration).collect()
         }),

@@ -49,6 +49,11 @@ impl Verification {
     pub(crate) fn is_bad(&self) -> bool {
         self.status == "False"
     }
+
+    /// Whether some actions are neither allowed nor denied.
+    fn is_open(&self) -> bool {
+        self.status == "Unknown"
+    }
 }
 
 /// What is known of one AWSAccount's role.
@@ -58,6 +63,9 @@ struct Known {
     is_new: bool,
     /// The value of the annotation that asks for a resync when it was asked.
     asked_for: Option<String>,
+    /// How many dry runs there was something to ask with; none where nothing has been asked since
+    /// the operator started.
+    possible: Option<usize>,
     /// By action: allowed, or what EC2 said. Empty while nothing has been asked.
     found: BTreeMap<&'static str, Found>,
     /// When the last dry run was answered, and what the condition says since.
@@ -100,8 +108,9 @@ impl Verifications {
     }
 }
 
-/// Asks what has not been asked of this role: once for each change of it; again after a while for
-/// as long as not all is well, and when the annotation says so.
+/// Asks what has not been asked of this role: once for each change of it, and the rest as soon as
+/// there is an endpoint to ask with; again after a while for as long as not all is well, and when
+/// the annotation says so.
 pub(crate) async fn verify(
     ctx: &Context,
     account: &Account,
@@ -116,6 +125,7 @@ pub(crate) async fn verify(
             role: role.clone(),
             is_new: said_before(account).is_none(),
             asked_for: asked_for.clone(),
+            possible: None,
             found: BTreeMap::new(),
             done: said_before(account).map(|verification| (Instant::now(), verification)),
         });
@@ -133,6 +143,17 @@ pub(crate) async fn verify(
             known.asked_for.clone_from(&asked_for);
             known.found.clear();
             known.done = None;
+        } else if known
+            .done
+            .as_ref()
+            .is_some_and(|(_, verification)| verification.is_open())
+        {
+            let possible = possible(ctx, &name, spec, role);
+            if *known.possible.get_or_insert(possible) < possible {
+                // Whether dry runs are dry is asked again where that is not known.
+                known.found.retain(|_, found| *found == Found::Allowed);
+                known.done = None;
+            }
         }
         known.done.clone()
     });
@@ -199,12 +220,21 @@ async fn ask(ctx: &Context, account: &Account, spec: &AWSAccountSpec, session: &
     let name = account.name_any();
     let uid = account.uid().unwrap_or_default();
     let users = users(ctx, &name, role);
+    let asks_with = |possible| {
+        ctx.verifications.with(|all| {
+            if let Some(known) = all.get_mut(&name) {
+                known.possible = Some(possible);
+            }
+        });
+    };
     let Some(place) = region_of(spec, &users) else {
+        asks_with(0);
         let message = "there is no region for the dry runs yet: set default_region".to_owned();
         return Round::Over(Verification::new("Unknown", Reason::NoRegion, message));
     };
     let example = example(ctx, spec, &users, role.role_arn.partition(), &place);
     let (region, ec2) = ctx.shared.in_region(session, &place.as_str().into());
+    asks_with(example.probes().len());
     for probe in example.probes() {
         let action = probe.action();
         let is_known =
@@ -309,6 +339,16 @@ fn users(ctx: &Context, account: &str, role: &SessionKey) -> Vec<Arc<Endpoint>> 
     };
     let users = ctx.shared.caches.bound_to(account).into_iter();
     users.filter(leads_there).collect()
+}
+
+/// How many dry runs there is something to ask with.
+fn possible(ctx: &Context, account: &str, spec: &AWSAccountSpec, role: &SessionKey) -> usize {
+    let users = users(ctx, account, role);
+    let region = region_of(spec, &users);
+    region.map_or(0, |region| {
+        let example = example(ctx, spec, &users, role.role_arn.partition(), &region);
+        example.probes().len()
+    })
 }
 
 fn region_of(spec: &AWSAccountSpec, users: &[Arc<Endpoint>]) -> Option<String> {

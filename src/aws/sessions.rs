@@ -8,7 +8,7 @@ mod session;
 mod sts;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -219,12 +219,13 @@ impl Sessions {
         self.sts.own_arn(role).await
     }
 
-    /// When the session of this role expires, if it has one.
-    pub(crate) fn expiration(&self, role: &SessionKey) -> Option<SystemTime> {
-        self.entries.iter().find_map(|(known, entry)| match entry {
-            Entry::Open(renewal) if *known == *role => Some(renewal.session().expires_at()),
-            _ => None,
-        })
+    /// When the session of each role expires that has one.
+    pub(crate) fn expirations(&self) -> HashMap<Arc<SessionKey>, SystemTime> {
+        let expiration = |(role, entry)| match entry {
+            Entry::Open(renewal) => Some((role, renewal.session().expires_at())),
+            Entry::Refused { .. } => None,
+        };
+        self.entries.iter().filter_map(expiration).collect()
     }
 
     /// Forgets what is known of this role: the next to ask opens a new session.

@@ -161,7 +161,15 @@ fn an_endpoint_takes_at_most_six_writes_to_the_api_server() {
     // Of its own: objects of other tests are written, too.
     let world = World::own(Setup::fast());
     let tenant = world.tenant("six");
-    at_rest_of_nothing(&tenant);
+    // With the first one the account's permissions are verified.
+    tenant.apply("first", tenant.spec(json!({})));
+    tenant.ready("first");
+    world.eventually("all is said of the AWSAccount", || {
+        let account = world.aws_account(&tenant.account)?;
+        let is_verified = condition(&account, "PermissionsVerified")?.status;
+        (is_verified && account["status"]["endpoints"] == 1).then_some(())
+    });
+    at_rest(&tenant);
     let before = api_writes(&world);
     tenant.apply("api", tenant.spec(json!({})));
     tenant.ready("api");

@@ -111,6 +111,21 @@ fn with_an_endpoint_every_permission_is_verified_once() {
 }
 
 #[test]
+fn what_needs_an_endpoint_is_verified_as_soon_as_there_is_one() {
+    let world = World::own(Setup::fast().value("settings.accountProbeIntervalSeconds", "3600"));
+    let tenant = world.tenant("first");
+    let message = says(&tenant, "Unknown");
+    assert!(message.contains("not verified: CreateVpcEndpoint"), "{message}");
+    tenant.apply("api", tenant.spec(json!({})));
+    says(&tenant, "True");
+    let mut asked: Vec<String> = dry_runs(&tenant).into_iter().map(|call| call.action).collect();
+    assert_eq!(asked.len(), 16, "{asked:?}");
+    asked.sort();
+    asked.dedup();
+    assert_eq!(asked.len(), 16, "each once");
+}
+
+#[test]
 fn an_action_that_is_missing_for_changes_is_named_by_a_change_of_role() {
     let tenant = World::shared().tenant("narrowed");
     tenant.apply("api", tenant.spec(json!({})));

@@ -100,7 +100,8 @@ async fn a_hundred_who_ask_at_once_cost_one_assume_role() {
         ]
     );
     let left = sessions
-        .expiration(&role())
+        .expirations()
+        .get(&role())
         .and_then(|expires| expires.duration_since(SystemTime::now()).ok())
         .expect("not expired");
     assert!(left > Duration::from_secs(3590), "{left:?}");
@@ -130,7 +131,7 @@ async fn a_refused_role_is_remembered_and_found_corrected_by_a_later_try() {
         *observed.lock(),
         [(ACCOUNT.to_owned(), "AssumeRole", Some(Class::Denied))]
     );
-    assert_eq!(sessions.expiration(&role()), None);
+    assert_eq!(sessions.expirations().get(&role()), None);
 
     // Refused again, it is left alone for longer.
     tokio::time::sleep(RETRY).await;
@@ -291,7 +292,7 @@ async fn a_role_that_is_forgotten_is_renewed_no_more_and_opened_again() {
     let (sessions, _) = pool(&sts);
     sessions.get(&role()).await.expect("a session");
     sessions.forget(&role()).await;
-    assert_eq!(sessions.expiration(&role()), None);
+    assert_eq!(sessions.expirations().get(&role()), None);
     assert_eq!(wait_for_assumes(&sts, 2, Duration::from_secs(4)).await, 1);
     sessions.get(&role()).await.expect("a session");
     assert_eq!(sts.asked("AssumeRole").len(), 2);
