@@ -226,7 +226,8 @@ impl Span {
     }
 
     /// Grafana's `$__interval`: no finer than a point of the panel, nor than a scrape.
-    fn step(&self) -> Duration {
+    #[must_use]
+    pub fn step(&self) -> Duration {
         (self.length() / POINTS).max(self.scrape)
     }
 
