@@ -148,7 +148,7 @@ pub(crate) async fn verify(
             .as_ref()
             .is_some_and(|(_, verification)| verification.is_open())
         {
-            let possible = possible(ctx, &name, spec, role);
+            let possible = possible(example(ctx, &name, spec, role).as_ref());
             if *known.possible.get_or_insert(possible) < possible {
                 // Whether dry runs are dry is asked again where that is not known.
                 known.found.retain(|_, found| *found == Found::Allowed);
@@ -219,22 +219,17 @@ pub(crate) fn current(account: &Account) -> Option<Verification> {
 async fn ask(ctx: &Context, account: &Account, spec: &AWSAccountSpec, session: &Session, role: &SessionKey) -> Round {
     let name = account.name_any();
     let uid = account.uid().unwrap_or_default();
-    let users = users(ctx, &name, role);
-    let asks_with = |possible| {
-        ctx.verifications.with(|all| {
-            if let Some(known) = all.get_mut(&name) {
-                known.possible = Some(possible);
-            }
-        });
-    };
-    let Some(place) = region_of(spec, &users) else {
-        asks_with(0);
+    let example = example(ctx, &name, spec, role);
+    ctx.verifications.with(|all| {
+        if let Some(known) = all.get_mut(&name) {
+            known.possible = Some(possible(example.as_ref()));
+        }
+    });
+    let Some((place, example)) = example else {
         let message = "there is no region for the dry runs yet: set default_region".to_owned();
         return Round::Over(Verification::new("Unknown", Reason::NoRegion, message));
     };
-    let example = example(ctx, spec, &users, role.role_arn.partition(), &place);
     let (region, ec2) = ctx.shared.in_region(session, &place.as_str().into());
-    asks_with(example.probes().len());
     for probe in example.probes() {
         let action = probe.action();
         let is_known =
@@ -341,14 +336,17 @@ fn users(ctx: &Context, account: &str, role: &SessionKey) -> Vec<Arc<Endpoint>> 
     users.filter(leads_there).collect()
 }
 
-/// How many dry runs there is something to ask with.
-fn possible(ctx: &Context, account: &str, spec: &AWSAccountSpec, role: &SessionKey) -> usize {
+/// Where to ask, and with what; none while no region is known.
+fn example(ctx: &Context, account: &str, spec: &AWSAccountSpec, role: &SessionKey) -> Option<(String, Example)> {
     let users = users(ctx, account, role);
-    let region = region_of(spec, &users);
-    region.map_or(0, |region| {
-        let example = example(ctx, spec, &users, role.role_arn.partition(), &region);
-        example.probes().len()
-    })
+    let region = region_of(spec, &users)?;
+    let example = example_in(ctx, spec, &users, role.role_arn.partition(), &region);
+    Some((region, example))
+}
+
+/// How many dry runs there is something to ask with.
+fn possible(example: Option<&(String, Example)>) -> usize {
+    example.map_or(0, |(_, example)| example.probes().len())
 }
 
 fn region_of(spec: &AWSAccountSpec, users: &[Arc<Endpoint>]) -> Option<String> {
@@ -358,7 +356,7 @@ fn region_of(spec: &AWSAccountSpec, users: &[Arc<Endpoint>]) -> Option<String> {
 }
 
 /// What to ask with: what the guardrails name, and what the endpoints that are there have.
-fn example(
+fn example_in(
     ctx: &Context,
     spec: &AWSAccountSpec,
     users: &[Arc<Endpoint>],

@@ -77,7 +77,7 @@ pub(crate) async fn reconcile(ctx: &Context, account: Arc<Account>) -> Result<Op
         let reason = verdict.reason.to_string();
         // Events of an AWSAccount name no objects of tenants.
         let note = match verdict.reason {
-            Reason::InUse => format!("it is being deleted, and waits for {} VPCEndpoints that use it", users),
+            Reason::InUse => format!("it is being deleted, and waits for {users} VPCEndpoints that use it"),
             _ => verdict.message.clone(),
         };
         ctx.shared.events.publish(&*account, kind, &reason, "Verify", &note);

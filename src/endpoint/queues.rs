@@ -49,7 +49,7 @@ fn keys(endpoints: &[Arc<Endpoint>]) -> impl Iterator<Item = ObjectKey> {
 
 /// The object is gone, and may have taken room in its AWSAccount, or been the next to get some:
 /// those that wait there are enqueued.
-pub(crate) fn left(ctx: &Context, object: &Endpoint) {
+pub(crate) fn enqueue_waiting_for_room(ctx: &Context, object: &Endpoint) {
     let caches = &ctx.shared.caches;
     let accounts = match &object.status.account {
         Some(account) => vec![account.name.clone()],
@@ -65,25 +65,25 @@ pub(crate) fn left(ctx: &Context, object: &Endpoint) {
     }
 }
 
-/// The object is gone: it leaves the gate of its AWS account and the lines of its region.
+/// The object is gone: it leaves the semaphore of its AWS account and the rate limiter's queues.
 pub(crate) fn leave(ctx: &Context, object: &Endpoint) {
     ctx.shared.semaphore.cancel(&ObjectKey::of(object));
     ctx.capacity.release(&object.uid().unwrap_or_default());
-    leave_lines(ctx, object, false);
+    cancel_reservation(ctx, object, false);
 }
 
 /// It wants nothing in AWS that it had a reservation for.
 pub(crate) fn has_settled(ctx: &Context, object: &Endpoint) {
-    leave_lines(ctx, object, false);
+    cancel_reservation(ctx, object, false);
 }
 
 /// Its deletion was asked for: what it waited to create it does not want any more. (What is deleted
-/// of it then has its own lines.)
+/// of it then has its own reservations.)
 pub(crate) fn is_being_deleted(ctx: &Context, object: &Endpoint) {
-    leave_lines(ctx, object, true);
+    cancel_reservation(ctx, object, true);
 }
 
-fn leave_lines(ctx: &Context, object: &Endpoint, deleted: bool) {
+fn cancel_reservation(ctx: &Context, object: &Endpoint, deleted: bool) {
     let key = ctx.memories.take_reservation(object, deleted);
     if let Some(region) = key.and_then(|key| ctx.shared.regions.find(&key)) {
         region.cancel(&object.uid().unwrap_or_default());

@@ -40,7 +40,7 @@ pub(crate) fn endpoint(ctx: &Context, event: &Event<Endpoint>) {
         ctx.memories.forget(&key);
         ctx.names.end(&key);
         ctx.shared.writes.forget(endpoint);
-        queues::left(ctx, endpoint);
+        queues::enqueue_waiting_for_room(ctx, endpoint);
     }
 }
 

@@ -292,26 +292,23 @@ fn a_crash_at_any_write_makes_nothing_twice_and_leaves_nothing() {
 fn an_endpoint_with_provided_groups_that_no_status_names_is_deleted_after_an_edit_to_generated() {
     let world = World::own(Setup::fast());
     let tenant = world.tenant("unacknowledged");
-    let gate = world.aws.pause_on("CreateVpcEndpoint", PausePoint::After);
-    let provided = json!({"security_group_type": "provided", "security_group_ids": [tenant.group]});
-    tenant.apply("api", tenant.spec(provided));
-    assert!(gate.wait_reached(WITHIN), "no endpoint is made");
-    kill(&world);
-    gate.abandon();
-    assert_eq!(tenant.endpoints().len(), 1);
-    tenant.apply("api", tenant.spec(json!({})));
+    let edit_after_lost_create = || {
+        let gate = world.aws.pause_on("CreateVpcEndpoint", PausePoint::After);
+        let provided = json!({"security_group_type": "provided", "security_group_ids": [tenant.group]});
+        tenant.apply("api", tenant.spec(provided));
+        assert!(gate.wait_reached(WITHIN), "no endpoint is made");
+        kill(&world);
+        gate.abandon();
+        assert_eq!(tenant.endpoints().len(), 1);
+        tenant.apply("api", tenant.spec(json!({})));
+    };
+    edit_after_lost_create();
     tenant.delete("api");
     start(&world);
     nothing_left(&tenant, "api", "after CreateVpcEndpoint, an edit and a deletion");
 
     // Without the deletion it gets a group of its own.
-    let gate = world.aws.pause_on("CreateVpcEndpoint", PausePoint::After);
-    let provided = json!({"security_group_type": "provided", "security_group_ids": [tenant.group]});
-    tenant.apply("api", tenant.spec(provided));
-    assert!(gate.wait_reached(WITHIN), "no endpoint is made");
-    kill(&world);
-    gate.abandon();
-    tenant.apply("api", tenant.spec(json!({})));
+    edit_after_lost_create();
     start(&world);
     exactly_one(&tenant, "api", "after CreateVpcEndpoint and an edit");
 }
