@@ -432,6 +432,8 @@ fn open_regions(
         clusters: clusters.clone(),
         poll: settings.poll_interval,
         settle: settings.settle,
+        resync: settings.resync_interval,
+        refreshes_per_minute: settings.refreshes_per_minute,
         limits: Arc::new(Limits::new(settings.aws_limits.iter().cloned())),
         requeue: {
             let requeuer = requeuer.clone();
@@ -462,8 +464,9 @@ fn known_endpoints(caches: &Caches, key: &AccountRegionKey) -> Vec<EndpointId> {
 
 fn sources(shared: &Arc<Shared>, memories: Memories) -> Sources {
     let regions = shared.clone();
-    let sessions = shared.clone();
+    let (sessions, resyncs) = (shared.clone(), shared.clone());
     Sources {
+        resync_interval: Arc::new(move || resyncs.resync_interval()),
         planned_changes: Arc::new(move || {
             let steps = |planned: PlannedChanges| {
                 planned

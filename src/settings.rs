@@ -1,6 +1,7 @@
 //! How the operator runs: flags and environment, validated.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -97,6 +98,11 @@ pub struct Settings {
     /// Resync interval: how often everything is compared with AWS.
     #[arg(long = "resync-interval-seconds", env = "VPCE_RESYNC_INTERVAL_SECONDS", default_value = "300", value_parser = seconds)]
     pub resync_interval: Duration,
+
+    /// Maximum number of AWS regions, each in one account, that are compared per minute: where more
+    /// than that are due in a resync interval, the interval grows.
+    #[arg(long, env = "VPCE_REFRESHES_PER_MINUTE", default_value = "200")]
+    pub refreshes_per_minute: NonZeroU32,
 
     /// Poll interval: how often endpoints that AWS is creating, changing or deleting are read.
     #[arg(long = "poll-interval-seconds", env = "VPCE_POLL_INTERVAL_SECONDS", default_value = "5", value_parser = seconds)]

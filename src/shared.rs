@@ -1,6 +1,7 @@
 //! What all controllers share: clients, caches, sessions, regions, and the queues.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::Client;
 use vpce_core::api::{AWSAccountSpec, RESUME_CREATION};
@@ -82,6 +83,12 @@ impl Shared {
             observer: self.observer.clone(),
         };
         (self.regions.get(key), ec2)
+    }
+
+    /// How often everything is compared with AWS: the interval that is set, or longer where there
+    /// are very many accounts.
+    pub(crate) fn resync_interval(&self) -> Duration {
+        self.regions.resync_interval()
     }
 
     /// Whether a person has resumed creation by this id, on any AWSAccount of the AWS account.

@@ -86,7 +86,7 @@ impl Reconciler for Context {
             }
             Failure::Panic => {
                 tracing::error!(account = name, "a reconcile panicked; this is a bug");
-                return Next::After(self.shared.settings.resync_interval);
+                return Next::After(self.shared.resync_interval());
             }
             Failure::Timeout => {
                 tracing::warn!(account = name, "a reconcile timed out");

@@ -1,6 +1,7 @@
 //! Looks for what belongs to no object in the AWS account of an AWSAccount.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use kube::ResourceExt;
 use vpce_core::api::{AWSAccountSpec, OrphansStatus};
@@ -14,22 +15,38 @@ use crate::shared::Shared;
 /// The status names so many.
 const LISTED: usize = 20;
 
+/// What was left over, and when there is more to look for.
+pub(crate) struct Found {
+    /// What belongs to no object.
+    pub(crate) orphans: OrphansStatus,
+    /// When what was retained is due to be counted.
+    pub(crate) next: Option<Duration>,
+}
+
 /// Reads the regions that the AWSAccount names, or that its endpoints are in, where no other
-/// reconcile has lately; then says what is left over in all regions of the AWS account.
+/// reconcile has lately; then says what is left over in all regions of the AWS account. What was
+/// retained is counted a resync interval after the first read: until then, a restarted operator has
+/// more urgent calls to make.
 pub(crate) async fn look(
     shared: &Shared,
     account: &Account,
     spec: &AWSAccountSpec,
     session: &Session,
     role: &SessionKey,
-) -> OrphansStatus {
+) -> Found {
+    let mut next = None::<Duration>;
     let name = account.name_any();
     for region_name in regions_of(shared, &name, spec) {
         let (region, ec2) = shared.in_region(session, &region_name.as_str().into());
         let age = shared.settings.account_probe_interval;
         let read = async {
             region.refresh_all(&ec2, age).await?;
-            region.read_retained(&ec2, age).await
+            let wait = shared.resync_interval().saturating_sub(region.age());
+            if wait.is_zero() {
+                return region.read_retained(&ec2, age).await;
+            }
+            next = next.into_iter().chain([wait]).min();
+            Ok(())
         };
         if let Err(error) = read.await {
             if matches!(&error, RefreshError::Failed(error) if error.is_expired_session()) {
@@ -53,7 +70,8 @@ pub(crate) async fn look(
     ids.sort();
     ids.truncate(LISTED);
     let count = i64::try_from(count).unwrap_or(i64::MAX);
-    OrphansStatus { count, ids }
+    let orphans = OrphansStatus { count, ids };
+    Found { orphans, next }
 }
 
 /// The regions in which something of ours may be.

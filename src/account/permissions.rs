@@ -132,7 +132,7 @@ pub(crate) async fn verify(
         let is_due = known.done.as_ref().is_some_and(|(at, verification)| {
             let pause = match verification.status.as_str() {
                 "True" => None,
-                "False" => Some(ctx.shared.settings.resync_interval),
+                "False" => Some(ctx.shared.resync_interval()),
                 _ => Some(ctx.shared.settings.account_probe_interval),
             };
             pause.is_some_and(|pause| at.elapsed() >= pause)
@@ -158,7 +158,7 @@ pub(crate) async fn verify(
         known.done.clone()
     });
     if let Some((_, verification)) = settled {
-        let next = verification.is_bad().then_some(ctx.shared.settings.resync_interval);
+        let next = verification.is_bad().then_some(ctx.shared.resync_interval());
         return Outcome {
             verification: Some(verification),
             next,
@@ -166,7 +166,7 @@ pub(crate) async fn verify(
     }
     match ask(ctx, account, spec, session, role).await {
         Round::Over(verification) => {
-            let next = verification.is_bad().then_some(ctx.shared.settings.resync_interval);
+            let next = verification.is_bad().then_some(ctx.shared.resync_interval());
             ctx.verifications.with(|all| {
                 if let Some(known) = all.get_mut(&name).filter(|known| known.role == *role) {
                     known.done = Some((Instant::now(), verification.clone()));

@@ -56,7 +56,7 @@ pub(crate) async fn reconcile(ctx: &Context, account: Arc<Account>) -> Result<Op
         None => probe(ctx, &account).await,
     };
     let insight = look_inside(ctx, &account, &verdict).await;
-    let resync = jitter(ctx.shared.settings.resync_interval);
+    let resync = jitter(ctx.shared.resync_interval());
     let next = insight
         .next
         .into_iter()
@@ -158,12 +158,12 @@ async fn look_inside(ctx: &Context, account: &Account, verdict: &Verdict) -> Ins
     };
     match session {
         Some((spec, role, session)) => {
-            let orphans = orphans::look(&ctx.shared, account, spec, &session, &role).await;
+            let found = orphans::look(&ctx.shared, account, spec, &session, &role).await;
             let Outcome { verification, next } = permissions::verify(ctx, account, spec, &session, &role).await;
             Insight {
                 verification,
-                orphans: Some(orphans),
-                next,
+                orphans: Some(found.orphans),
+                next: next.into_iter().chain(found.next).min(),
             }
         }
         None => Insight {

@@ -11,6 +11,7 @@ mod refresh;
 mod snapshot;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant, SystemTime};
@@ -68,6 +69,10 @@ pub(crate) struct Settings {
     pub(crate) poll: Duration,
     /// How long a difference does not count after a change.
     pub(crate) settle: Duration,
+    /// Everything is read this often, where there are few enough regions.
+    pub(crate) resync: Duration,
+    /// At most so many regions are read as a whole in a minute.
+    pub(crate) refreshes_per_minute: NonZeroU32,
     /// Bursts and refills.
     pub(crate) limits: Arc<Limits>,
     /// Requeues an object whose token has come, by namespace and name. Its backoffs are kept.
@@ -124,6 +129,8 @@ pub(crate) struct AccountRegion {
     /// When the operator started. All limiters begin then, with one token: what was spent before is
     /// unknown.
     epoch: Instant,
+    /// Since when the region is known.
+    since: Instant,
 }
 
 impl AccountRegion {
@@ -141,7 +148,13 @@ impl AccountRegion {
             orphaned_endpoints: AtomicUsize::new(0),
             orphaned: Mutex::default(),
             epoch,
+            since: Instant::now(),
         }
+    }
+
+    /// How long the region has been known.
+    pub(crate) fn age(&self) -> Duration {
+        self.since.elapsed()
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Snapshot) -> T) -> T {
@@ -265,8 +278,14 @@ impl AccountRegion {
 pub(crate) struct AccountRegions {
     settings: Settings,
     epoch: Instant,
+    regions: Arc<Mutex<Regions>>,
+}
+
+#[derive(Default)]
+struct Regions {
     /// By AWS account, in no order.
-    regions: Arc<Mutex<BTreeMap<AccountId, Vec<Arc<AccountRegion>>>>>,
+    by_account: BTreeMap<AccountId, Vec<Arc<AccountRegion>>>,
+    count: u32,
 }
 
 impl AccountRegions {
@@ -282,17 +301,28 @@ impl AccountRegions {
     /// The region, made if there is none yet.
     pub(crate) fn get(&self, key: AccountRegionKey) -> Arc<AccountRegion> {
         let mut all = self.regions.lock();
-        let regions = all.entry(key.account_id.clone()).or_default();
+        let Regions { by_account, count } = &mut *all;
+        let regions = by_account.entry(key.account_id.clone()).or_default();
         if let Some(region) = regions.iter().find(|region| region.key == key) {
             return region.clone();
         }
         let is_idle = |region: &Arc<AccountRegion>| region.read_at().is_none() && Arc::strong_count(region) == 1;
         if regions.iter().filter(|region| is_idle(region)).count() >= MOST_UNANSWERED {
+            let before = regions.len();
             regions.retain(|region| !is_idle(region));
+            *count -= u32::try_from(before - regions.len()).unwrap_or(0);
         }
         let region = Arc::new(AccountRegion::new(key, self.settings.clone(), self.epoch));
         regions.push(region.clone());
+        *count += 1;
         region
+    }
+
+    /// How often everything is compared with AWS: less often where there are more regions than may
+    /// be read in the interval that is set.
+    pub(crate) fn resync_interval(&self) -> Duration {
+        let all = Duration::from_mins(1) * self.regions.lock().count / self.settings.refreshes_per_minute.get();
+        all.max(self.settings.resync)
     }
 
     /// The endpoints in an AWS account that cost money and that no object stands for, in the
@@ -305,14 +335,14 @@ impl AccountRegions {
     /// The region, if it was read or is to be read.
     pub(crate) fn find(&self, key: &AccountRegionKey) -> Option<Arc<AccountRegion>> {
         let all = self.regions.lock();
-        let mut regions = all.get(&key.account_id)?.iter();
+        let mut regions = all.by_account.get(&key.account_id)?.iter();
         regions.find(|region| region.key == *key).cloned()
     }
 
     /// Those of an AWS account, in order.
     pub(crate) fn of(&self, account_id: &AccountId) -> Vec<Arc<AccountRegion>> {
         let all = self.regions.lock();
-        let mut regions = all.get(account_id).cloned().unwrap_or_default();
+        let mut regions = all.by_account.get(account_id).cloned().unwrap_or_default();
         regions.sort_by(|a, b| a.key.cmp(&b.key));
         regions
     }
@@ -320,6 +350,41 @@ impl AccountRegions {
     /// All of them, for what tells of each.
     pub(crate) fn all(&self) -> Vec<Arc<AccountRegion>> {
         let all = self.regions.lock();
-        all.values().flatten().cloned().collect()
+        all.by_account.values().flatten().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_resync_interval_grows_with_the_number_of_regions_beyond_what_may_be_read_in_it() {
+        let regions = AccountRegions::new(Settings {
+            clusters: "c".into(),
+            poll: Duration::from_secs(5),
+            settle: Duration::ZERO,
+            resync: Duration::from_mins(5),
+            refreshes_per_minute: NonZeroU32::new(20).expect("more than none"),
+            limits: Arc::new(Limits::new([])),
+            requeue: Arc::new(|_| ()),
+            enqueue: Arc::new(|_| ()),
+            known: Arc::new(|_| Vec::new()),
+            claims: Arc::new(|_| unreachable!("nothing is read")),
+            waited: Arc::new(|_, _| ()),
+        });
+        let see = |numbers: std::ops::Range<u64>| {
+            for number in numbers {
+                regions.get(AccountRegionKey {
+                    partition: Partition::Aws,
+                    account_id: format!("{number:012}").parse().expect("an id"),
+                    region: "eu-west-1".into(),
+                });
+            }
+            regions.resync_interval()
+        };
+        assert_eq!(see(0..100), Duration::from_mins(5));
+        assert_eq!(see(0..100), Duration::from_mins(5), "the same ones");
+        assert_eq!(see(0..400), Duration::from_mins(20));
     }
 }

@@ -108,7 +108,7 @@ impl Reconciliation<'_> {
         if !is_bound {
             // A binding is for good: not to a region that cannot be read, where nothing could be
             // made, nor the object deleted.
-            let age = Age(self.ctx.shared.settings.resync_interval);
+            let age = Age(self.ctx.shared.resync_interval());
             let read = observe(
                 self.ctx,
                 &access.region,

@@ -68,7 +68,7 @@ impl Rounds {
             }
             // A read that has begun since will do.
             let asked = memory.waits.take_resync();
-            let age = asked.map_or(ctx.shared.settings.resync_interval, |asked| asked.elapsed());
+            let age = asked.map_or(ctx.shared.resync_interval(), |asked| asked.elapsed());
             (age, std::mem::take(&mut memory.cut_off))
         });
         if cut_off {
@@ -100,7 +100,7 @@ impl Reconciliation<'_> {
         let status = self.object.status.clone();
         let read = observe(self.ctx, region, &access.ec2, &self.owner, &status, Age(rounds.age)).await;
         read.map_err(|error| access.unread(error))?;
-        rounds.age = self.ctx.shared.settings.resync_interval;
+        rounds.age = self.ctx.shared.resync_interval();
         let seen = observe::found(self.ctx, region, &self.owner, &self.object, &status, desired.as_ref());
         if self.takes_over(&seen) {
             // What the snapshot says of it may be outdated: another may own it by now, or have

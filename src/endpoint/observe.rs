@@ -36,7 +36,7 @@ pub(crate) async fn observe(
             ec2,
             owner,
             (endpoint.as_ref(), group.as_ref()),
-            age.0.min(ctx.shared.settings.resync_interval),
+            age.0.min(ctx.shared.resync_interval()),
         )
         .await
 }

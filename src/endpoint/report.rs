@@ -40,7 +40,7 @@ impl Reconciliation<'_> {
         if crate::account::is_ready(&self.ctx.shared, account) {
             self.ctx.shared.requeuer.account(account);
         }
-        let resync = self.ctx.shared.settings.resync_interval;
+        let resync = self.ctx.shared.resync_interval();
         let wait = refusal.retry_after() + jitter(resync);
         // That STS does not answer for a moment concerns nobody who has what they want: the
         // AWSAccount tells of it.
@@ -90,7 +90,7 @@ impl Reconciliation<'_> {
     }
 
     pub(super) fn backoff(&self, finding: &Finding) -> Next {
-        let resync = self.ctx.shared.settings.resync_interval;
+        let resync = self.ctx.shared.resync_interval();
         match finding.reason.policy().retry {
             Retry::Resync => Next::NotBefore(jitter(resync)),
             Retry::Poll | Retry::RateLimit | Retry::Backoff => {
@@ -101,7 +101,7 @@ impl Reconciliation<'_> {
 
     /// When to requeue an object for which there is nothing to do now.
     pub(super) fn next(&self, region: &AccountRegion, seen: &Observed, plan: &Plan, resolved: &Resolved) -> Next {
-        let resync = self.ctx.shared.settings.resync_interval;
+        let resync = self.ctx.shared.resync_interval();
         let rest = resync + resync.mul_f64(0.1 * fastrand::f64());
         let now = Instant::now();
         let found = region.find(&self.owner, (None, None));
@@ -150,7 +150,7 @@ impl Reconciliation<'_> {
         let (memories, tried) = (&self.ctx.memories, Tried::Part(part));
         let left = memories.refusal(&self.object, tried).map(|refusal| refusal.left());
         left.filter(|left| !left.is_zero()).unwrap_or_else(|| {
-            let resync = self.ctx.shared.settings.resync_interval;
+            let resync = self.ctx.shared.resync_interval();
             memories.refused(
                 &self.object,
                 tried,
@@ -237,11 +237,9 @@ impl Reconciliation<'_> {
             Retry::Backoff => Next::NotBefore(
                 self.ctx
                     .memories
-                    .failed(&self.object, self.ctx.shared.settings.resync_interval),
+                    .failed(&self.object, self.ctx.shared.resync_interval()),
             ),
-            Retry::Resync | Retry::Poll | Retry::RateLimit => {
-                Next::After(jitter(self.ctx.shared.settings.resync_interval))
-            }
+            Retry::Resync | Retry::Poll | Retry::RateLimit => Next::After(jitter(self.ctx.shared.resync_interval())),
         })
     }
 

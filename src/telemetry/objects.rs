@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use vpce_core::api::{self, AWSAccount, VPCEndpoint, Watched};
@@ -25,6 +25,8 @@ pub(crate) struct Sources {
     pub(crate) endpoints: Objects<VPCEndpoint>,
     /// All AWSAccounts.
     pub(crate) accounts: Objects<AWSAccount>,
+    /// How often everything is compared with AWS.
+    pub(crate) resync_interval: Arc<dyn Fn() -> Duration + Send + Sync>,
     /// The regions in which the operator works.
     pub(crate) regions: Arc<dyn Fn() -> Vec<RegionGauges> + Send + Sync>,
     /// Planned changes that are not carried out: AWSAccount and action of every step.
@@ -115,7 +117,8 @@ impl<const N: usize> Series<N> {
                 push_escaped(text, value);
                 text.push('"');
             }
-            push(text, format_args!("}} {value}\n"));
+            text.push_str(if labels.is_empty() { " " } else { "} " });
+            push(text, format_args!("{value}\n"));
         }
     }
 }
@@ -228,6 +231,11 @@ const SNAPSHOT: Series<2> = Series {
     help: "Unix time at which a region was last read as a whole.",
     labels: ["account_id", "region"],
 };
+const RESYNC_INTERVAL: Series<0> = Series {
+    name: "vpce_resync_interval_seconds",
+    help: "How often a region is read as a whole and compared: the resync interval that is set, or longer where there are very many regions.",
+    labels: [],
+};
 const BUCKET_TOKENS: Series<3> = Series {
     name: "vpce_aws_rate_limiter_tokens",
     help: "Tokens of an action in the rate limiter, which are the calls that could be made now; absent while the bucket is full and nothing waits.",
@@ -261,6 +269,7 @@ pub(super) fn described(per_object: bool) -> Vec<Described> {
         RETAINED.described(),
         CREATION_PAUSED.described(),
         SNAPSHOT.described(),
+        RESYNC_INTERVAL.described(),
         BUCKET_TOKENS.described(),
         QUEUE_LENGTH.described(),
         UNPARSEABLE.described(),
@@ -287,6 +296,7 @@ pub(super) fn write(text: &mut String, sources: &Sources, accounts: &[Arc<Watche
     planned_steps(text, &(sources.planned_changes)());
     of_accounts(text, &endpoints, accounts, &(sources.sessions)());
     of_regions(text, &(sources.regions)());
+    RESYNC_INTERVAL.write(text, [([], (sources.resync_interval)().as_secs_f64())]);
 }
 
 /// The names of AWSAccounts.

@@ -42,6 +42,7 @@ const PROMISED: &[(&str, &str, &[&str], Of)] = &[
     ("vpce_retained", "gauge", &["account_id", "region"], Of::All),
     ("vpce_creation_paused", "gauge", &["account_id", "region"], Of::All),
     ("vpce_snapshot_timestamp_seconds", "gauge", &["account_id", "region"], Of::All),
+    ("vpce_resync_interval_seconds", "gauge", &[], Of::All),
     ("vpce_aws_requests_total", "counter", &["account_id", "region", "service"], Of::All),
     ("vpce_aws_request_errors_total", "counter", &["account_id", "region", "service", "action", "class"], Of::All),
     ("vpce_aws_request_duration_seconds", "histogram", &["service", "action"], Of::All),
@@ -84,6 +85,7 @@ pub(super) fn sources() -> Sources {
     });
     let bound = json!({"name": "tenant-a", "account_id": "111111111111"});
     Sources {
+        resync_interval: Arc::new(|| Duration::from_mins(5)),
         planned_changes: Arc::new(|| {
             let step = |account: &str| (account.to_owned(), "CreateVpcEndpoint");
             vec![step("tenant-a"), step("tenant-a"), step("tenant-b")]
@@ -291,6 +293,7 @@ fn a_scrape_tells_how_the_estate_stands() {
         r#"vpce_retained{account_id="111111111111",region="eu-central-1"} 4"#,
         r#"vpce_creation_paused{account_id="111111111111",region="eu-central-1"} 1"#,
         r#"vpce_snapshot_timestamp_seconds{account_id="111111111111",region="eu-central-1"} 1000"#,
+        "vpce_resync_interval_seconds 300",
         r#"vpce_aws_rate_limiter_tokens{account_id="111111111111",region="eu-central-1",action="CreateVpcEndpoint"} 2.5"#,
         r#"vpce_aws_rate_limiter_queue_length{account_id="111111111111",region="eu-central-1",action="CreateVpcEndpoint"} 3"#,
         r#"vpce_unparseable_objects{kind="VPCEndpoint"} 1"#,
@@ -687,6 +690,7 @@ fn estate(accounts: usize, endpoints: usize, ready: bool) -> Metrics {
         revision: "abc",
     });
     metrics.attach(Sources {
+        resync_interval: Arc::new(|| Duration::from_mins(5)),
         endpoints: caches(&all),
         accounts: caches(&(0..accounts).map(account).collect::<Vec<_>>()),
         regions: Arc::new(move || (0..accounts).map(region).collect()),

@@ -155,6 +155,7 @@ true
   (list "OTEL_EXPORTER_OTLP_ENDPOINT" $settings.otlpEndpoint)
   (list "VPCE_LEASE_DURATION_SECONDS" $settings.leaseDurationSeconds)
   (list "VPCE_RESYNC_INTERVAL_SECONDS" $settings.resyncIntervalSeconds)
+  (list "VPCE_REFRESHES_PER_MINUTE" $settings.refreshesPerMinute)
   (list "VPCE_POLL_INTERVAL_SECONDS" $settings.pollIntervalSeconds)
   (list "VPCE_SETTLE_SECONDS" $settings.settleSeconds)
   (list "VPCE_ACCOUNT_PROBE_INTERVAL_SECONDS" $settings.accountProbeIntervalSeconds)
