@@ -228,7 +228,7 @@ impl Applier<'_> {
             } => {
                 self.ctx
                     .memories
-                    .with(self.object, |memory| memory.absence.create_tried());
+                    .with(self.object, |memory| memory.absence.group_create_tried());
                 let made = self.ec2.create_group(name, description, vpc, tags).await?;
                 self.log_write(step, &made.request_id, made.value.id.as_str());
                 self.record(step, Outcome::Group(made.value));

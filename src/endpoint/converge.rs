@@ -360,16 +360,26 @@ impl Reconciliation<'_> {
     /// Whether something of the object may be in AWS that neither a read nor its status shows: an
     /// answer may have been lost, and EC2 is eventually consistent.
     fn may_be_unseen(&self, seen: &Observed) -> bool {
-        let status = &self.object.status;
-        let is_found = !matches!(seen.endpoint, Lookup::Absent | Lookup::Unproven(..));
-        let unknown = status.vpc_endpoint_id.is_none() && !is_found;
-        // Of an object that is only bound again, another leader may have made something.
-        unknown
-            && (self.moving.is_some()
-                || !self
-                    .ctx
-                    .memories
-                    .with(&self.object, |memory| memory.absence.nothing_made()))
+        let endpoint_is_found = !matches!(seen.endpoint, Lookup::Absent | Lookup::Unproven(..));
+        let endpoint_is_unknown = self.object.status.vpc_endpoint_id.is_none() && !endpoint_is_found;
+        let endpoint_is_there = matches!(seen.endpoint, Lookup::Owned(_) | Lookup::Unconfirmed);
+        self.ctx.memories.with(&self.object, |memory| {
+            let absence = &mut memory.absence;
+            if seen.group.owned().is_some() {
+                absence.group_found();
+            }
+            // Of an object that is only bound again, another leader may have made something.
+            if endpoint_is_unknown && (self.moving.is_some() || !absence.nothing_made()) {
+                return true;
+            }
+            // An edit may ask for a group beside an endpoint that is long known.
+            let may_lack_group = seen.group == Lookup::Absent && absence.may_lack_group();
+            if may_lack_group && endpoint_is_there {
+                // The endpoint goes first, and takes its time.
+                absence.absent_since();
+            }
+            may_lack_group && !endpoint_is_there
+        })
     }
 
     /// How long to wait until a further look has found nothing either; none when that has happened.

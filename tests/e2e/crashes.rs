@@ -349,6 +349,36 @@ fn what_no_status_names_is_found_when_it_is_only_to_be_deleted() {
 }
 
 /// A custom group with the same rules for ingress and egress.
+#[test]
+fn a_group_that_no_status_names_is_found_after_an_edit_to_generated_and_a_deletion() {
+    let world = late();
+    let tenant = world.tenant("regrouped");
+    tenant.edit_account(json!({"allow_retain": true}));
+    for policy in ["Delete", "Retain"] {
+        let spec = |change: Value| tenant.spec(merged(json!({"deletion_policy": policy}), change));
+        let provided = json!({"security_group_type": "provided", "security_group_ids": [tenant.group]});
+        tenant.apply("api", spec(provided));
+        tenant.ready("api");
+        let gate = world.aws.pause_on("CreateSecurityGroup", PausePoint::After);
+        tenant.apply("api", spec(json!({})));
+        assert!(gate.wait_reached(WITHIN), "no group is made");
+        kill(&world);
+        gate.abandon();
+        assert_eq!(tenant.groups().len(), 1);
+        tenant.delete("api");
+        start(&world);
+        if policy == "Delete" {
+            nothing_left(&tenant, "api", "after CreateSecurityGroup, an edit and a deletion");
+        } else {
+            tenant.gone("api");
+            let [group] = &tenant.groups()[..] else {
+                panic!("one group is retained")
+            };
+            assert!(group.tags.contains_key("silvermullet.com/retained"), "{group:?}");
+        }
+    }
+}
+
 fn custom(ports: &[u16]) -> Value {
     let rules: Vec<Value> = ports
         .iter()
