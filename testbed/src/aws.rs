@@ -53,7 +53,7 @@ use parking_lot::MutexGuard;
 
 pub use calls::Call;
 pub use config::{Config, Quotas};
-pub use ec2::region::{EndpointState, LastError};
+pub use ec2::region::{EndpointState, EndpointType, LastError};
 pub use ec2::rules::Direction;
 pub use ec2::services::ServiceSpec;
 pub use fault::{Fault, FaultKind};
@@ -227,7 +227,9 @@ impl Simulator {
             .map(|block| block.parse().with_context(|| format!("{block} is no IPv6 CIDR block")))
             .transpose()?;
         let mut world = self.world();
-        world.services(region).with_context(|| format!("no region {region}"))?;
+        if !world.services.has_region(region) {
+            bail!("no region {region}");
+        }
         let region = world.region(account, region);
         network::add_vpc(region, vpc_id, cidr, ipv6, ec2::tags::Tags::new());
         Ok(())
@@ -260,13 +262,53 @@ impl Simulator {
         vpc_id: &str,
         az: &str,
     ) -> anyhow::Result<()> {
+        self.add_subnet_with(account, region, subnet_id, vpc_id, az, (true, false))
+    }
+
+    /// Adds a subnet with a free block of its VPC for IPv4, and one for IPv6.
+    pub fn add_dualstack_subnet(
+        &self,
+        account: &str,
+        region: &str,
+        subnet_id: &str,
+        vpc_id: &str,
+        az: &str,
+    ) -> anyhow::Result<()> {
+        self.add_subnet_with(account, region, subnet_id, vpc_id, az, (true, true))
+    }
+
+    /// Adds an IPv6-only subnet.
+    pub fn add_ipv6_subnet(
+        &self,
+        account: &str,
+        region: &str,
+        subnet_id: &str,
+        vpc_id: &str,
+        az: &str,
+    ) -> anyhow::Result<()> {
+        self.add_subnet_with(account, region, subnet_id, vpc_id, az, (false, true))
+    }
+
+    fn add_subnet_with(
+        &self,
+        account: &str,
+        region: &str,
+        subnet_id: &str,
+        vpc_id: &str,
+        az: &str,
+        (ipv4, ipv6): (bool, bool),
+    ) -> anyhow::Result<()> {
         let mut world = self.world();
         let state = world.region(account, region);
         let vpc = state.vpcs.get(vpc_id).with_context(|| format!("no VPC {vpc_id}"))?;
+        let full = || format!("{vpc_id} is full");
+        let cidr = ipv4.then(|| network::free_block(state, vpc).with_context(full));
+        let ipv6 = ipv6.then(|| network::free_ipv6_block(state, vpc).with_context(full));
         let subnet = Subnet {
             id: subnet_id.to_owned(),
             vpc_id: vpc_id.to_owned(),
-            cidr: network::free_block(state, vpc).with_context(|| format!("{vpc_id} is full"))?,
+            cidr: cidr.transpose()?,
+            ipv6: ipv6.transpose()?,
             zone: az.to_owned(),
             tags: ec2::tags::Tags::new(),
         };

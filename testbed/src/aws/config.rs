@@ -45,10 +45,12 @@ pub struct Config {
 /// What an account may have, as AWS grants it unasked; AWS raises most of these on request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quotas {
-    /// Interface endpoints of a VPC.
+    /// Interface and Gateway Load Balancer endpoints of a VPC, together.
     pub interface_endpoints: usize,
     /// Gateway endpoints of a region.
     pub gateway_endpoints: usize,
+    /// Gateway endpoints of a VPC, where more are granted in the region.
+    pub gateway_endpoints_per_vpc: usize,
     /// Security groups of a region.
     pub groups: usize,
     /// Rules of a group in one direction, for IPv4 and IPv6 each.
@@ -62,6 +64,7 @@ impl Default for Quotas {
         Self {
             interface_endpoints: 50,
             gateway_endpoints: 20,
+            gateway_endpoints_per_vpc: 255,
             groups: 2500,
             rules: 60,
             groups_per_interface: 5,

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 
 use super::Simulator;
 use super::ec2::endpoints::new_endpoint;
-use super::ec2::region::{Endpoint, EndpointKind, EndpointState, LastError};
+use super::ec2::region::{Addresses, Endpoint, EndpointState, EndpointType, LastError};
 use super::ec2::rules::{Direction, Peer, Rule, Traffic};
 use super::ec2::tags;
 use super::view::RuleView;
@@ -38,11 +38,11 @@ impl Simulator {
             named_at: Some(now),
             subnet_ids: BTreeSet::from([subnet_id.to_owned()]),
             group_ids: BTreeSet::from([group_id.to_owned()]),
-            ..new_endpoint(EndpointKind::Interface, &vpc_id, service_name, now)
+            ..new_endpoint(EndpointType::Interface, region, &vpc_id, service_name, now)
         };
         let id = endpoint.id.clone();
         state.endpoints.insert(id.clone(), endpoint);
-        state.attach_interface(&id, subnet_id);
+        state.attach_interface(&id, subnet_id, Addresses::default());
         Ok(id)
     }
 
@@ -59,7 +59,7 @@ impl Simulator {
         let now = world.clock.now();
         let state = world.region(account, region);
         state.vpcs.get(vpc_id).with_context(|| format!("no VPC {vpc_id}"))?;
-        let endpoint = new_endpoint(EndpointKind::Gateway, vpc_id, service_name, now);
+        let endpoint = new_endpoint(EndpointType::Gateway, region, vpc_id, service_name, now);
         let id = endpoint.id.clone();
         state.endpoints.insert(id.clone(), endpoint);
         Ok(id)
@@ -179,6 +179,14 @@ impl Simulator {
                 state.set_groups(&endpoint_id, groups);
             }
         }
+        Ok(())
+    }
+
+    /// Deletes a route table, which takes it off the gateway endpoints that had it.
+    pub fn delete_route_table_behind(&self, account: &str, region: &str, route_table_id: &str) -> anyhow::Result<()> {
+        let mut world = self.world();
+        let removed = world.region(account, region).remove_route_table(route_table_id);
+        removed.with_context(|| format!("no route table {route_table_id}"))?;
         Ok(())
     }
 

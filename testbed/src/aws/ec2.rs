@@ -1,20 +1,25 @@
 //! EC2: the actions that the simulator knows, API version 2016-11-15.
 
+mod addresses;
 mod checks;
+mod create;
 pub(crate) mod describe;
 pub(crate) mod endpoints;
+mod fields;
 pub(crate) mod groups;
 mod ids;
 mod modify;
 pub(crate) mod network;
+mod options;
 mod permission;
+mod policy;
 pub(crate) mod region;
 pub(crate) mod replica;
 pub(crate) mod rules;
 pub(crate) mod services;
 pub(crate) mod tags;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Config;
 use super::clock::{Clock, Seconds};
@@ -24,7 +29,7 @@ use super::query::Form;
 use super::xml::Xml;
 use region::Region;
 use rules::Direction;
-use services::ServiceSpec;
+use services::Services;
 
 pub(crate) const VERSION: &str = "2016-11-15";
 const NAMESPACE: &str = "http://ec2.amazonaws.com/doc/2016-11-15/";
@@ -42,6 +47,7 @@ pub(crate) const ACTIONS: &[&str] = &[
     "DeleteTags",
     "DeleteVpcEndpoints",
     "DescribeNetworkInterfaces",
+    "DescribePrefixLists",
     "DescribeRouteTables",
     "DescribeSecurityGroupRules",
     "DescribeSecurityGroups",
@@ -60,7 +66,9 @@ pub(crate) const ACTIONS: &[&str] = &[
 /// What an action works on.
 pub(crate) struct Context<'a> {
     pub(crate) region: &'a mut Region,
-    pub(crate) services: &'a BTreeMap<String, ServiceSpec>,
+    pub(crate) services: &'a Services,
+    /// Accounts and the regions that are not enabled in them.
+    pub(crate) disabled: &'a BTreeSet<(String, String)>,
     pub(crate) identities: &'a Identities,
     pub(crate) config: &'a Config,
     pub(crate) clock: &'a Clock,
@@ -82,11 +90,12 @@ pub(crate) fn handle(action: &str, form: &mut Form, context: &mut Context<'_>) -
         "CreateSubnet" => network::create_subnet(form, context),
         "CreateTags" => tags::create(form, context),
         "CreateVpc" => network::create_vpc(form, context),
-        "CreateVpcEndpoint" => endpoints::create(form, context),
+        "CreateVpcEndpoint" => create::create(form, context),
         "DeleteSecurityGroup" => groups::delete(form, context),
         "DeleteTags" => tags::delete(form, context),
         "DeleteVpcEndpoints" => endpoints::delete(form, context),
         "DescribeNetworkInterfaces" => network::describe_interfaces(form, context),
+        "DescribePrefixLists" => network::describe_prefix_lists(form, context),
         "DescribeRouteTables" => network::describe_route_tables(form, context),
         "DescribeSecurityGroupRules" => rules::describe(form, context),
         "DescribeSecurityGroups" => groups::describe(form, context),

@@ -5,7 +5,7 @@ use anyhow::{Context as _, bail};
 
 use super::Simulator;
 use super::ec2::endpoints::new_endpoint;
-use super::ec2::region::{Endpoint, EndpointKind, EndpointState, LastError};
+use super::ec2::region::{Endpoint, EndpointState, EndpointType, LastError};
 use super::ec2::tags::Tags;
 
 use EndpointState::{Available, Expired, Failed, Partial, Pending, PendingAcceptance, Rejected};
@@ -101,7 +101,7 @@ impl Simulator {
             requester_managed: true,
             named_at: Some(now),
             tags,
-            ..new_endpoint(EndpointKind::Interface, vpc_id, service_name, now)
+            ..new_endpoint(EndpointType::Interface, region, vpc_id, service_name, now)
         };
         let id = endpoint.id.clone();
         state.endpoints.insert(id.clone(), endpoint);

@@ -1,12 +1,13 @@
 //! What tests see of the simulated AWS without a call.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::Serialize;
 
 use super::Simulator;
 use super::ec2::endpoints::dns_entries;
-use super::ec2::region::Group;
+use super::ec2::region::{Group, Interface};
 use super::ec2::rules::{Direction, Rule};
 
 /// A VPC endpoint.
@@ -18,7 +19,7 @@ pub struct EndpointView {
     pub vpc_id: String,
     /// The full name of its service.
     pub service_name: String,
-    /// `Interface` or `Gateway`.
+    /// `Interface`, `Gateway` or another of the types.
     pub vpc_endpoint_type: String,
     /// As on the wire: `available`, `pendingAcceptance`.
     pub state: String,
@@ -34,6 +35,19 @@ pub struct EndpointView {
     pub dns_names: Vec<String>,
     /// Whether private DNS is on.
     pub private_dns_enabled: bool,
+    /// The region of its service.
+    pub service_region: String,
+    /// `ipv4`, `dualstack` or `ipv6`.
+    pub ip_address_type: String,
+    /// As on the wire: `ipv4`, `service-defined`.
+    pub dns_record_ip_type: String,
+    /// Whether private DNS is for inbound resolver endpoints only; `None`: its service has no such
+    /// choice, or private DNS is off.
+    pub private_dns_only_for_inbound_resolver_endpoint: Option<bool>,
+    /// Its policy, as it was given.
+    pub policy_document: String,
+    /// The addresses of its interfaces, by subnet.
+    pub addresses: BTreeMap<String, Vec<IpAddr>>,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
 }
@@ -112,11 +126,16 @@ impl GroupView {
     }
 }
 
+fn addresses(interface: &Interface) -> Vec<IpAddr> {
+    let ipv4 = interface.ipv4.map(IpAddr::V4);
+    ipv4.into_iter().chain(interface.ipv6.map(IpAddr::V6)).collect()
+}
+
 impl Simulator {
     /// The account's endpoints in the region, deleted ones left out, sorted by id.
     pub fn endpoints(&self, account: &str, region: &str) -> Vec<EndpointView> {
         let mut world = self.world();
-        let services = world.services(region).cloned().unwrap_or_default();
+        let services = world.services.clone();
         let now = world.clock.now();
         let state = world.region(account, region);
         let sorted = |set: &std::collections::BTreeSet<String>| set.iter().cloned().collect();
@@ -139,6 +158,15 @@ impl Simulator {
                     .map(|(name, _)| name)
                     .collect(),
                 private_dns_enabled: endpoint.private_dns,
+                service_region: endpoint.service_region.clone(),
+                ip_address_type: endpoint.ip_address_type.wire().to_owned(),
+                dns_record_ip_type: endpoint.dns_options.record.wire().to_owned(),
+                private_dns_only_for_inbound_resolver_endpoint: endpoint.dns_options.inbound_only,
+                policy_document: endpoint.policy.clone(),
+                addresses: state
+                    .interfaces_of(&endpoint.id)
+                    .map(|i| (i.subnet_id.clone(), addresses(i)))
+                    .collect(),
                 tags: endpoint.tags.clone(),
             })
             .collect()

@@ -1,6 +1,7 @@
 //! Everything the simulated AWS holds, and how one call passes through it: who, how often, what.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -10,7 +11,7 @@ use super::calls::Call;
 use super::clock::{Clock, Seconds};
 use super::ec2::region::Region;
 use super::ec2::replica::Replicated;
-use super::ec2::services::{self, ServiceSpec};
+use super::ec2::services::{ServiceSpec, Services};
 use super::error::ApiError;
 use super::fault::{Delivery, Faults, Trouble};
 use super::identity::{Identities, KeyProblem, Principal};
@@ -88,7 +89,7 @@ pub(crate) struct World {
     pub(crate) calls: Vec<Call>,
     next_seq: u64,
     regions: BTreeMap<(String, String), Replicated>,
-    services: BTreeMap<String, BTreeMap<String, ServiceSpec>>,
+    pub(crate) services: Arc<Services>,
     buckets: BTreeMap<(String, String, String, bool), Bucket>,
     /// Accounts and the regions that are not enabled in them.
     pub(crate) disabled: BTreeSet<(String, String)>,
@@ -96,11 +97,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(config: Config) -> Self {
-        let services = config
-            .regions
-            .iter()
-            .map(|region| (region.clone(), services::amazon(region)))
-            .collect();
+        let services = Arc::new(Services::new(&config.regions));
         Self {
             clock: Clock::start(config.time_scale),
             identities: Identities::new(&config.partition, config.base_is_session),
@@ -124,15 +121,8 @@ impl World {
             .current(now, &self.config)
     }
 
-    pub(crate) fn services(&self, region: &str) -> Option<&BTreeMap<String, ServiceSpec>> {
-        self.services.get(region)
-    }
-
     pub(crate) fn add_service(&mut self, region: &str, name: &str, spec: ServiceSpec) {
-        self.services
-            .entry(region.to_owned())
-            .or_insert_with(|| services::amazon(region))
-            .insert(name.to_owned(), spec);
+        Arc::make_mut(&mut self.services).add(region, name, spec);
     }
 
     /// The account whose key this is, whatever the key is still good for.
@@ -215,9 +205,7 @@ impl World {
                 self.throttle(request, &caller, now)?;
                 self.region(&caller.account, &request.region);
                 let place = (caller.account.clone(), request.region.clone());
-                let (Some(replicated), Some(services)) =
-                    (self.regions.get_mut(&place), self.services.get(&request.region))
-                else {
+                let Some(replicated) = self.regions.get_mut(&place) else {
                     return Err(refused_key(Service::Ec2, KeyProblem::Unknown));
                 };
                 let mut unsuccessful = trouble.unsuccessful.clone();
@@ -233,7 +221,8 @@ impl World {
                 };
                 let mut context = ec2::Context {
                     region,
-                    services,
+                    services: &self.services,
+                    disabled: &self.disabled,
                     identities: &self.identities,
                     config: &self.config,
                     clock: &self.clock,
@@ -251,7 +240,7 @@ impl World {
 
     /// In a region that is not there (or not enabled), or of another partition, no key is good.
     fn authenticate(&self, request: &Request, now: Seconds) -> Result<&Principal, KeyProblem> {
-        if !self.services.contains_key(&request.region) {
+        if !self.services.has_region(&request.region) {
             return Err(KeyProblem::Unknown);
         }
         let token = request.token.as_deref();

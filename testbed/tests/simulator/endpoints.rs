@@ -172,7 +172,7 @@ fn what_does_not_fit_makes_nothing() {
         (vec![("PrivateDnsEnabled", "true")], "InvalidParameter"),
         (vec![("ClientToken", "ü")], "InvalidParameterValue"),
         (vec![("PolicyDocument", "{")], "InvalidPolicyDocument"),
-        (vec![("ServiceRegion", "eu-west-1")], "UnknownParameter"),
+        (vec![("ServiceRegion", "eu-west-1")], "InvalidServiceName"),
     ] {
         create(&client, &params).refused(code);
     }
@@ -186,7 +186,7 @@ fn what_does_not_fit_makes_nothing() {
     with("vpc-x", SERVICE, "subnet-a").refused("InvalidVpcID.NotFound");
     with("vpc-1", "com.amazonaws.us-west-2.nothing", "subnet-a").refused("InvalidServiceName");
     with("vpc-1", narrow, "subnet-a").refused("InvalidParameter");
-    with("vpc-1", "com.amazonaws.us-west-2.s3", "subnet-a").refused("InvalidParameter");
+    with("vpc-1", "com.amazonaws.us-west-2.dynamodb", "subnet-a").refused("InvalidParameter");
     assert!(simulator.endpoints(ACCOUNT, REGION).is_empty());
     assert!(simulator.calls().iter().all(|call| call.produced.is_empty()));
 }

@@ -1,47 +1,19 @@
 //! What EC2 checks of an endpoint's parts, alike when it is made and when it is modified.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::Context;
 use super::groups;
-use super::region::Region;
-use super::services::ServiceSpec;
+use super::options::IpAddressType;
+use super::region::{EndpointState, EndpointType, Region, RouteTable};
+use super::services::{ServiceSpec, prefix_list_id};
 use crate::aws::error::ApiError;
-use crate::aws::query::Form;
 
-/// Dual-stack endpoints and their DNS records are not simulated; saying "ipv4" changes nothing.
-pub(super) fn check_address_options(form: &mut Form) -> Result<(), ApiError> {
-    for name in ["IpAddressType", "DnsOptions.DnsRecordIpType"] {
-        match form.take(name).as_deref() {
-            None | Some("ipv4") => {}
-            Some(other) => {
-                return Err(ApiError::invalid(format!(
-                    "The service does not support {name} {other}."
-                )));
-            }
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn take_policy(form: &mut Form) -> Result<Option<String>, ApiError> {
-    let policy = form.take("PolicyDocument").filter(|text| !text.is_empty());
-    if let Some(text) = &policy
-        && serde_json::from_str::<BTreeMap<String, serde_json::Value>>(text).is_err()
-    {
-        return Err(ApiError::new(
-            "InvalidPolicyDocument",
-            "The policy document is not valid JSON",
-        ));
-    }
-    Ok(policy)
-}
-
-/// Checks the subnets to be added to those that an endpoint already has.
+/// Checks the subnets to be added to those that an endpoint already has, and the service's zones
+/// where they have to be the same.
 pub(super) fn check_subnets(
     region: &Region,
-    service: &ServiceSpec,
-    service_name: &str,
+    zones_of: Option<(&str, &ServiceSpec)>,
     vpc_id: &str,
     present: &BTreeSet<String>,
     added: &BTreeSet<String>,
@@ -61,7 +33,9 @@ pub(super) fn check_subnets(
                 "The subnet {id} does not belong to {vpc_id}"
             )));
         }
-        if !service.supports(&subnet.zone) {
+        if let Some((service_name, service)) = zones_of
+            && !service.supports_zone(&subnet.zone)
+        {
             return Err(ApiError::invalid(format!(
                 "The VPC endpoint service {service_name} does not support the availability zone of the subnet: {id}."
             )));
@@ -91,19 +65,77 @@ pub(super) fn check_groups(context: &Context<'_>, vpc_id: &str, ids: &BTreeSet<S
     check_group_count(context, ids.len())
 }
 
-pub(super) fn check_route_tables(region: &Region, vpc_id: &str, ids: &BTreeSet<String>) -> Result<(), ApiError> {
+/// Checks that each subnet has addresses of the type: for IPv6, no others.
+pub(super) fn check_families(
+    region: &Region,
+    ip: IpAddressType,
+    subnet_ids: &BTreeSet<String>,
+) -> Result<(), ApiError> {
+    for subnet in subnet_ids.iter().filter_map(|id| region.subnets.get(id)) {
+        let (has_ipv4, has_ipv6) = (subnet.cidr.is_some(), subnet.ipv6.is_some());
+        let fits = match ip {
+            IpAddressType::Ipv4 => has_ipv4,
+            IpAddressType::Dualstack => has_ipv4 && has_ipv6,
+            IpAddressType::Ipv6 => has_ipv6 && !has_ipv4,
+        };
+        if !fits {
+            return Err(ApiError::invalid(format!(
+                "The subnet {} does not support the IP address type {}.",
+                subnet.id,
+                ip.wire()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the service accepts what comes from addresses of the type.
+pub(super) fn check_ip_address_type(service: &ServiceSpec, ip: IpAddressType) -> Result<(), ApiError> {
+    if service.supports(ip) {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!(
+        "The service does not support IpAddressType {}.",
+        ip.wire()
+    )))
+}
+
+/// Checks the route tables to be added to a gateway endpoint, which may be one that is there
+/// already: a table has one route for a prefix list.
+pub(super) fn check_route_tables(
+    region: &Region,
+    service_name: &str,
+    vpc_id: &str,
+    endpoint_id: Option<&str>,
+    ids: &BTreeSet<String>,
+) -> Result<(), ApiError> {
     for id in ids {
-        let table = region
-            .route_tables
-            .get(id)
-            .ok_or_else(|| not_found("InvalidRouteTableId.NotFound", "route table ID", id))?;
+        let table = find_route_table(region, id)?;
         if table.vpc_id != vpc_id {
             return Err(ApiError::invalid(format!(
                 "Route table {id} does not belong to {vpc_id}"
             )));
         }
+        let taken = region.endpoints.values().any(|other| {
+            !other.is_deleted()
+                && other.service_name == service_name
+                && Some(other.id.as_str()) != endpoint_id
+                && other.route_table_ids.contains(id)
+        });
+        if taken {
+            let list = prefix_list_id(service_name);
+            return Err(ApiError::new(
+                "RouteAlreadyExists",
+                format!("route table {id} already has a route with destination-prefix-list-id {list}"),
+            ));
+        }
     }
     Ok(())
+}
+
+pub(super) fn find_route_table<'a>(region: &'a Region, id: &str) -> Result<&'a RouteTable, ApiError> {
+    let table = region.route_tables.get(id);
+    table.ok_or_else(|| not_found("InvalidRouteTableId.NotFound", "route table ID", id))
 }
 
 /// Whether private DNS can be turned on for an endpoint of the service, which may be one that is
@@ -113,30 +145,27 @@ pub(super) fn check_route_tables(region: &Region, vpc_id: &str, ids: &BTreeSet<S
 /// endpoint", "Manage DNS names for VPC endpoint services"); that a service's owner has proven that
 /// the name is theirs is taken for granted.
 pub(super) fn check_private_dns(
-    region: &Region,
-    services: &BTreeMap<String, ServiceSpec>,
+    context: &Context<'_>,
+    service: &ServiceSpec,
     service_name: &str,
     vpc_id: &str,
     endpoint_id: Option<&str>,
 ) -> Result<(), ApiError> {
-    let name_of = |service: &str| services.get(service).and_then(|spec| spec.private_dns_name.as_deref());
-    let Some(name) = name_of(service_name) else {
+    let Some(name) = &service.private_dns_name else {
         return Err(ApiError::invalid(format!(
             "Private DNS can't be enabled because the service {service_name} does not provide a private DNS name."
         )));
     };
-    let vpc = region.vpcs.get(vpc_id);
-    if vpc.is_some_and(|vpc| !vpc.dns_support || !vpc.dns_hostnames) {
-        return Err(ApiError::invalid(format!(
-            "Enabling private DNS requires both enableDnsSupport and enableDnsHostnames VPC attributes set to true for \
-             {vpc_id}"
-        )));
-    }
-    let conflict = region.endpoints.values().any(|other| {
+    check_dns_attributes(context.region, vpc_id)?;
+    let conflict = context.region.endpoints.values().any(|other| {
+        let others_name = context
+            .services
+            .of(other)
+            .and_then(|spec| spec.private_dns_name.as_ref());
         !other.is_deleted()
             && other.private_dns
             && other.vpc_id == vpc_id
-            && name_of(&other.service_name) == Some(name)
+            && others_name == Some(name)
             && Some(other.id.as_str()) != endpoint_id
     });
     if conflict {
@@ -146,6 +175,72 @@ pub(super) fn check_private_dns(
         )));
     }
     Ok(())
+}
+
+fn check_dns_attributes(region: &Region, vpc_id: &str) -> Result<(), ApiError> {
+    let vpc = region.vpcs.get(vpc_id);
+    if vpc.is_some_and(|vpc| !vpc.dns_support || !vpc.dns_hostnames) {
+        return Err(ApiError::invalid(format!(
+            "Enabling private DNS requires both enableDnsSupport and enableDnsHostnames VPC attributes set to true for \
+             {vpc_id}"
+        )));
+    }
+    Ok(())
+}
+
+/// What an interface endpoint's private DNS is and was, and what a request asks of it.
+pub(super) struct PrivateDns {
+    pub(super) on: bool,
+    pub(super) turned_on: bool,
+    pub(super) inbound_only: Option<bool>,
+    pub(super) asked: Option<bool>,
+}
+
+/// Whether private DNS is to lead nobody to the endpoint but those who come through an inbound
+/// resolver endpoint, which only services can have that have gateway endpoints too. For them it is
+/// the default whenever private DNS is turned on.
+pub(super) fn check_inbound_only(
+    region: &Region,
+    service: &ServiceSpec,
+    service_name: &str,
+    vpc_id: &str,
+    dns: &PrivateDns,
+) -> Result<Option<bool>, ApiError> {
+    if !service.has_gateway_and_interface() {
+        return match dns.asked {
+            None => Ok(None),
+            Some(_) => Err(ApiError::invalid(format!(
+                "PrivateDnsOnlyForInboundResolverEndpoint is not supported for the service {service_name}."
+            ))),
+        };
+    }
+    if !dns.on {
+        return match dns.asked {
+            Some(true) => Err(ApiError::invalid(
+                "To set PrivateDnsOnlyForInboundResolverEndpoint to true, private DNS must be enabled.",
+            )),
+            asked => Ok(asked),
+        };
+    }
+    let inbound_only = if dns.turned_on {
+        dns.asked.or(Some(true))
+    } else {
+        dns.asked.or(dns.inbound_only)
+    };
+    let changed = dns.turned_on || dns.asked.is_some();
+    let gateway = region.endpoints.values().any(|other| {
+        other.kind == EndpointType::Gateway
+            && other.state == EndpointState::Available
+            && other.vpc_id == vpc_id
+            && other.service_name == service_name
+    });
+    if changed && inbound_only == Some(true) && !gateway {
+        return Err(ApiError::invalid(format!(
+            "To set PrivateDnsOnlyForInboundResolverEndpoint to true, the VPC {vpc_id} must have a Gateway endpoint for \
+             the service."
+        )));
+    }
+    Ok(inbound_only)
 }
 
 /// Whether an interface may have so many groups.

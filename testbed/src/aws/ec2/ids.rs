@@ -8,6 +8,7 @@ use crate::aws::error::ApiError;
 /// hexadecimal is not asked, so that tests may give their resources names.
 const KINDS: &[(&str, &str, &str)] = &[
     ("GroupId", "sg-", "InvalidGroupId.Malformed"),
+    ("PrefixListId", "pl-", "InvalidPrefixListId.Malformed"),
     ("RouteTableId", "rtb-", "InvalidRouteTableId.Malformed"),
     ("SecurityGroupId", "sg-", "InvalidGroupId.Malformed"),
     ("SubnetId", "subnet-", "InvalidSubnetID.Malformed"),

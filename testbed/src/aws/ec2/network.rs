@@ -7,8 +7,9 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use super::Context;
 use super::describe::{Question, Shape};
 use super::groups::new_group;
-use super::region::{Region, RouteTable, Subnet, Vpc, new_id};
+use super::region::{EndpointType, Interface, Region, RouteTable, Subnet, Vpc, new_id};
 use super::rules::{Direction, Peer, Rule, Traffic};
+use super::services::prefix_list_id;
 use super::tags::{self, Tags};
 use crate::aws::error::ApiError;
 use crate::aws::query::Form;
@@ -41,6 +42,15 @@ const ROUTE_TABLES: Shape = Shape {
     missing: "InvalidRouteTableID.NotFound",
 };
 
+const PREFIX_LISTS: Shape = Shape {
+    action: "ec2:DescribePrefixLists",
+    ids: "PrefixListId",
+    filters: &["prefix-list-id", "prefix-list-name"],
+    least: 1,
+    ids_or_pages: false,
+    missing: "InvalidPrefixListId.NotFound",
+};
+
 const INTERFACES: Shape = Shape {
     action: "ec2:DescribeNetworkInterfaces",
     ids: "NetworkInterfaceId",
@@ -49,7 +59,9 @@ const INTERFACES: Shape = Shape {
         "description",
         "group-id",
         "interface-type",
+        "ipv6-addresses.ipv6-address",
         "network-interface-id",
+        "private-ip-address",
         "status",
         "subnet-id",
         "vpc-id",
@@ -98,9 +110,17 @@ pub(crate) fn free_block(region: &Region, vpc: &Vpc) -> Option<Ipv4Net> {
     blocks.find(|block| !overlaps(region, &vpc.id, block))
 }
 
+/// A /64 of the VPC's IPv6 block that no subnet has.
+pub(crate) fn free_ipv6_block(region: &Region, vpc: &Vpc) -> Option<Ipv6Net> {
+    let taken = |block: &Ipv6Net| region.subnets.values().any(|s| s.ipv6 == Some(*block));
+    let mut blocks = vpc.ipv6?.subnets(64).ok()?;
+    blocks.find(|block| !taken(block))
+}
+
 fn overlaps(region: &Region, vpc_id: &str, block: &Ipv4Net) -> bool {
-    let mut subnets = region.subnets.values().filter(|s| s.vpc_id == vpc_id);
-    subnets.any(|s| s.cidr.contains(block) || block.contains(&s.cidr))
+    let subnets = region.subnets.values().filter(|s| s.vpc_id == vpc_id);
+    let mut blocks = subnets.filter_map(|s| s.cidr);
+    blocks.any(|other| other.contains(block) || block.contains(&other))
 }
 
 pub(super) fn create_vpc(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
@@ -160,6 +180,7 @@ pub(super) fn modify_vpc(form: &mut Form, context: &mut Context<'_>) -> Result<X
 pub(super) fn create_subnet(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
     let vpc_id = form.require("VpcId")?;
     let text = form.require("CidrBlock")?;
+    let ipv6 = take_ipv6_block(form)?;
     let zone = form.take("AvailabilityZone");
     let tags = tags::take_specification(form, "subnet")?;
     let cidr = take_block(&text)?.trunc();
@@ -181,13 +202,15 @@ pub(super) fn create_subnet(form: &mut Form, context: &mut Context<'_>) -> Resul
         .vpcs
         .get(&vpc_id)
         .ok_or_else(|| ApiError::new(VPCS.missing, format!("The vpc ID '{vpc_id}' does not exist")))?;
-    if !vpc.cidr.contains(&cidr) {
+    let outside = |block: Ipv6Net| !vpc.ipv6.is_some_and(|whole| whole.contains(&block));
+    if !vpc.cidr.contains(&cidr) || ipv6.is_some_and(outside) {
         return Err(ApiError::new(
             "InvalidSubnet.Range",
             format!("The CIDR '{cidr}' is invalid."),
         ));
     }
-    if overlaps(region, &vpc_id, &cidr) {
+    let taken = ipv6.is_some() && region.subnets.values().any(|subnet| subnet.ipv6 == ipv6);
+    if taken || overlaps(region, &vpc_id, &cidr) {
         return Err(ApiError::new(
             "InvalidSubnet.Conflict",
             format!("The CIDR '{cidr}' conflicts with another subnet"),
@@ -196,7 +219,8 @@ pub(super) fn create_subnet(form: &mut Form, context: &mut Context<'_>) -> Resul
     let subnet = Subnet {
         id: new_id("subnet"),
         vpc_id,
-        cidr,
+        cidr: Some(cidr),
+        ipv6,
         zone,
         tags,
     };
@@ -216,6 +240,19 @@ fn take_block(text: &str) -> Result<Ipv4Net, ApiError> {
                 "Value ({text}) for parameter cidrBlock is invalid. This is not a valid CIDR block."
             ))
         })
+}
+
+fn take_ipv6_block(form: &mut Form) -> Result<Option<Ipv6Net>, ApiError> {
+    let Some(text) = form.take("Ipv6CidrBlock") else {
+        return Ok(None);
+    };
+    let block = text.parse::<Ipv6Net>().ok().filter(|net| net.prefix_len() == 64);
+    let block = block.ok_or_else(|| {
+        ApiError::invalid_value(format!(
+            "Value ({text}) for parameter ipv6CidrBlock is invalid. This is not a valid IPv6 CIDR block."
+        ))
+    })?;
+    Ok(Some(block.trunc()))
 }
 
 pub(super) fn describe_vpcs(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
@@ -291,15 +328,15 @@ pub(super) fn describe_route_tables(form: &mut Form, context: &mut Context<'_>) 
         let endpoints = region
             .described(context.now)
             .filter(|e| !e.is_deleted() && e.route_table_ids.contains(&table.id));
-        let local = region
-            .vpcs
-            .get(&table.vpc_id)
-            .map(|vpc| (vpc.cidr.to_string(), "local"));
-        let gateways = endpoints.map(|e| (String::new(), e.id.as_str()));
-        xml.items("routeSet", local.into_iter().chain(gateways), |xml, (cidr, gateway)| {
-            if !cidr.is_empty() {
-                xml.text("destinationCidrBlock", cidr);
-            }
+        let local = region.vpcs.get(&table.vpc_id);
+        let local = local.map(|vpc| ("destinationCidrBlock", vpc.cidr.to_string(), "local"));
+        let gateways = endpoints.map(|e| {
+            let list = prefix_list_id(&e.service_name);
+            ("destinationPrefixListId", list, e.id.as_str())
+        });
+        let routes = local.into_iter().chain(gateways);
+        xml.items("routeSet", routes, |xml, (kind, destination, gateway)| {
+            xml.text(kind, destination);
             xml.text("gatewayId", gateway);
             xml.text("state", "active");
         });
@@ -309,10 +346,52 @@ pub(super) fn describe_route_tables(form: &mut Form, context: &mut Context<'_>) 
     Ok(xml)
 }
 
+/// The prefix list of a gateway service.
+struct PrefixList<'a> {
+    id: String,
+    name: &'a str,
+    tags: Tags,
+}
+
+pub(super) fn describe_prefix_lists(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
+    let question = Question::take(form, context, &PREFIX_LISTS)?;
+    let services = context.services.in_region(&context.region.name);
+    let gateways = services.filter(|(_, spec)| spec.types().contains(&EndpointType::Gateway));
+    let lists = gateways.map(|(name, _)| PrefixList {
+        id: prefix_list_id(name),
+        name,
+        tags: Tags::new(),
+    });
+    let mut lists: Vec<PrefixList<'_>> = lists.collect();
+    lists.sort_by(|a, b| a.id.cmp(&b.id));
+    let (page, token) = question.answer(
+        &PREFIX_LISTS,
+        lists.iter(),
+        |list| &list.id,
+        |list| &list.tags,
+        |list, filter| match filter {
+            "prefix-list-id" => vec![list.id.clone()],
+            _ => vec![list.name.to_owned()],
+        },
+    )?;
+    let mut xml = Xml::new();
+    xml.items("prefixListSet", page, |xml, list| {
+        xml.text("prefixListId", &list.id);
+        xml.text("prefixListName", list.name);
+        xml.values("cidrSet", ["198.51.100.0/24"]);
+    });
+    xml.optional("nextToken", token);
+    Ok(xml)
+}
+
 pub(super) fn describe_interfaces(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
     let question = Question::take(form, context, &INTERFACES)?;
     let region = &*context.region;
     let description = |endpoint_id: &str| format!("VPC Endpoint Interface {endpoint_id}");
+    let kind = |interface: &Interface| match region.endpoints.get(&interface.endpoint_id) {
+        Some(endpoint) if endpoint.kind == EndpointType::GatewayLoadBalancer => "gateway_load_balancer_endpoint",
+        _ => "vpc_endpoint",
+    };
     let (page, token) = question.answer(
         &INTERFACES,
         region.interfaces.values(),
@@ -322,8 +401,10 @@ pub(super) fn describe_interfaces(form: &mut Form, context: &mut Context<'_>) ->
             "availability-zone" => vec![interface.zone.clone()],
             "description" => vec![description(&interface.endpoint_id)],
             "group-id" => interface.group_ids.clone(),
-            "interface-type" => vec!["vpc_endpoint".to_owned()],
+            "interface-type" => vec![kind(interface).to_owned()],
+            "ipv6-addresses.ipv6-address" => interface.ipv6.iter().map(ToString::to_string).collect(),
             "network-interface-id" => vec![interface.id.clone()],
+            "private-ip-address" => interface.ipv4.iter().map(ToString::to_string).collect(),
             "status" => vec!["in-use".to_owned()],
             "subnet-id" => vec![interface.subnet_id.clone()],
             _ => vec![interface.vpc_id.clone()],
@@ -338,12 +419,16 @@ pub(super) fn describe_interfaces(form: &mut Form, context: &mut Context<'_>) ->
         xml.text("description", description(&interface.endpoint_id));
         xml.text("ownerId", &region.account);
         xml.text("requesterManaged", true);
-        xml.text("interfaceType", "vpc_endpoint");
+        xml.text("interfaceType", kind(interface));
         xml.text("status", "in-use");
-        xml.text("privateIpAddress", interface.address);
-        xml.items("privateIpAddressesSet", [interface.address], |xml, address| {
+        xml.optional("privateIpAddress", interface.ipv4);
+        xml.items("privateIpAddressesSet", interface.ipv4, |xml, address| {
             xml.text("privateIpAddress", address);
             xml.text("primary", true);
+        });
+        xml.optional("ipv6Address", interface.ipv6);
+        xml.items("ipv6AddressesSet", interface.ipv6, |xml, address| {
+            xml.text("ipv6Address", address);
         });
         xml.items("groupSet", &interface.group_ids, |xml, id| {
             xml.text("groupId", id);
@@ -375,7 +460,13 @@ fn write_subnet(xml: &mut Xml, subnet: &Subnet, region: &Region) {
     xml.text("vpcId", &subnet.vpc_id);
     xml.text("ownerId", &region.account);
     xml.text("state", "available");
-    xml.text("cidrBlock", subnet.cidr);
+    xml.optional("cidrBlock", subnet.cidr);
+    xml.items("ipv6CidrBlockAssociationSet", subnet.ipv6, |xml, block| {
+        xml.text("associationId", subnet.id.replacen("subnet", "subnet-cidr-assoc", 1));
+        xml.text("ipv6CidrBlock", block);
+        xml.element("ipv6CidrBlockState", |xml| xml.text("state", "associated"));
+    });
+    xml.text("ipv6Native", subnet.cidr.is_none());
     xml.text("availabilityZone", &subnet.zone);
     xml.text("defaultForAz", false);
     tags::write(xml, &subnet.tags);

@@ -1,10 +1,12 @@
 //! What one account holds in one region, and how it changes by itself as time goes by.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
+use super::addresses;
+use super::options::{DnsOptions, IpAddressType};
 use super::rules::Rule;
 use super::tags::Tags;
 use crate::aws::Config;
@@ -27,7 +29,10 @@ pub(crate) struct Vpc {
 pub(crate) struct Subnet {
     pub(crate) id: String,
     pub(crate) vpc_id: String,
-    pub(crate) cidr: Ipv4Net,
+    /// Its IPv4 block; an IPv6-only subnet has none.
+    pub(crate) cidr: Option<Ipv4Net>,
+    /// Its IPv6 block, if it has one.
+    pub(crate) ipv6: Option<Ipv6Net>,
     pub(crate) zone: String,
     pub(crate) tags: Tags,
 }
@@ -59,7 +64,8 @@ pub(crate) struct Interface {
     pub(crate) vpc_id: String,
     pub(crate) zone: String,
     pub(crate) group_ids: Vec<String>,
-    pub(crate) address: Ipv4Addr,
+    pub(crate) ipv4: Option<Ipv4Addr>,
+    pub(crate) ipv6: Option<Ipv6Addr>,
     pub(crate) tags: Tags,
     /// When AWS deletes it, once it is detached from the endpoint.
     pub(crate) released_at: Option<Seconds>,
@@ -114,17 +120,24 @@ pub struct LastError {
     pub message: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum EndpointKind {
+/// `VpcEndpointType`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EndpointType {
+    /// Interfaces in subnets, for a service of AWS or of a customer.
     Interface,
+    /// Routes in route tables.
     Gateway,
+    /// An interface in one subnet, for a service behind a Gateway Load Balancer.
+    GatewayLoadBalancer,
 }
 
-impl EndpointKind {
-    pub(crate) fn wire(self) -> &'static str {
+impl EndpointType {
+    /// As it stands on the wire.
+    pub fn wire(self) -> &'static str {
         match self {
             Self::Interface => "Interface",
             Self::Gateway => "Gateway",
+            Self::GatewayLoadBalancer => "GatewayLoadBalancer",
         }
     }
 }
@@ -132,9 +145,11 @@ impl EndpointKind {
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
     pub(crate) id: String,
-    pub(crate) kind: EndpointKind,
+    pub(crate) kind: EndpointType,
     pub(crate) vpc_id: String,
     pub(crate) service_name: String,
+    /// The region that its service is hosted in.
+    pub(crate) service_region: String,
     pub(crate) state: EndpointState,
     /// When `Pending` or `Deleting` is over.
     pub(crate) due: Option<Seconds>,
@@ -150,6 +165,8 @@ pub(crate) struct Endpoint {
     pub(crate) group_ids: BTreeSet<String>,
     pub(crate) route_table_ids: BTreeSet<String>,
     pub(crate) private_dns: bool,
+    pub(crate) ip_address_type: IpAddressType,
+    pub(crate) dns_options: DnsOptions,
     pub(crate) policy: String,
     pub(crate) tags: Tags,
     pub(crate) created: Seconds,
@@ -162,6 +179,13 @@ impl Endpoint {
     pub(crate) fn is_deleted(&self) -> bool {
         self.state == EndpointState::Deleted
     }
+}
+
+/// The addresses that an interface is to have.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Addresses {
+    pub(crate) ipv4: Option<Ipv4Addr>,
+    pub(crate) ipv6: Option<Ipv6Addr>,
 }
 
 /// What a ClientToken was used for.
@@ -252,38 +276,58 @@ impl Region {
         {
             endpoint.state = EndpointState::Deleting;
             endpoint.due = Some(match endpoint.kind {
-                EndpointKind::Interface => now + config.deleting_seconds,
-                EndpointKind::Gateway => now,
+                EndpointType::Gateway => now,
+                _ => now + config.deleting_seconds,
             });
         }
         self.settle(now, config);
     }
 
-    /// Puts an interface of the endpoint into the subnet.
-    pub(crate) fn attach_interface(&mut self, endpoint_id: &str, subnet_id: &str) {
+    /// Puts an interface of the endpoint into the subnet, with the addresses that were asked for
+    /// or else with free ones.
+    pub(crate) fn attach_interface(&mut self, endpoint_id: &str, subnet_id: &str, wanted: Addresses) {
         let (Some(endpoint), Some(subnet)) = (self.endpoints.get(endpoint_id), self.subnets.get(subnet_id)) else {
             return;
         };
-        let taken: BTreeSet<Ipv4Addr> = self.interfaces.values().map(|i| i.address).collect();
-        // AWS keeps the first four addresses of a subnet for itself.
-        let address = subnet
-            .cidr
-            .hosts()
-            .skip(3)
-            .find(|address| !taken.contains(address))
-            .unwrap_or(Ipv4Addr::UNSPECIFIED);
-        let interface = Interface {
+        let mut interface = Interface {
             id: new_id("eni"),
             endpoint_id: endpoint.id.clone(),
             subnet_id: subnet.id.clone(),
             vpc_id: subnet.vpc_id.clone(),
             zone: subnet.zone.clone(),
             group_ids: endpoint.group_ids.iter().cloned().collect(),
-            address,
+            ipv4: wanted.ipv4,
+            ipv6: wanted.ipv6,
             tags: Tags::new(),
             released_at: None,
         };
+        addresses::fill(self, subnet, endpoint.ip_address_type, &mut interface);
         self.interfaces.insert(interface.id.clone(), interface);
+    }
+
+    /// Gives an endpoint another IP address type, and its interfaces the addresses for it.
+    pub(crate) fn set_ip_address_type(&mut self, endpoint_id: &str, ip: IpAddressType) {
+        if let Some(endpoint) = self.endpoints.get_mut(endpoint_id) {
+            endpoint.ip_address_type = ip;
+        }
+        let ids: Vec<String> = self.interfaces_of(endpoint_id).map(|i| i.id.clone()).collect();
+        for id in ids {
+            let Some(mut interface) = self.interfaces.remove(&id) else {
+                continue;
+            };
+            if let Some(subnet) = self.subnets.get(&interface.subnet_id) {
+                addresses::fill(self, subnet, ip, &mut interface);
+            }
+            self.interfaces.insert(id, interface);
+        }
+    }
+
+    /// Removes a route table, from the endpoints that had it too.
+    pub(crate) fn remove_route_table(&mut self, route_table_id: &str) -> Option<RouteTable> {
+        for endpoint in self.endpoints.values_mut() {
+            endpoint.route_table_ids.remove(route_table_id);
+        }
+        self.route_tables.remove(route_table_id)
     }
 
     /// Lets the endpoint's interface in the subnet go.

@@ -9,6 +9,7 @@ use super::Context;
 use super::describe::{Question, Shape};
 use super::groups::{check_text, not_found};
 use super::region::{Group, Region, new_id};
+use super::services::is_amazons_prefix_list;
 use super::tags::{self, Tags};
 use crate::aws::error::ApiError;
 use crate::aws::query::Form;
@@ -404,7 +405,7 @@ fn check_peer(region: &Region, group: &Group, peer: &Peer) -> Result<(), ApiErro
             "You have specified two resources that belong to different networks.",
         )),
         Peer::Group(_) => Ok(()),
-        Peer::PrefixList(id) if region.prefix_lists.contains(id) => Ok(()),
+        Peer::PrefixList(id) if region.prefix_lists.contains(id) || is_amazons_prefix_list(&region.name, id) => Ok(()),
         Peer::PrefixList(id) => Err(ApiError::new(
             "InvalidPrefixListID.NotFound",
             format!("The prefix list ID '{id}' does not exist"),
