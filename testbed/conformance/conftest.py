@@ -20,6 +20,9 @@ def pytest_addoption(parser):
     group.addoption("--denied-role-arn", help="a role that may do nothing in EC2")
     group.addoption("--service", help="an interface service; default: SQS's of the region")
     group.addoption("--acceptance-service", help="an interface service whose owner accepts endpoints by hand")
+    group.addoption("--gateway-load-balancer-service", help="a service behind a Gateway Load Balancer")
+    group.addoption("--resource-configuration", help="the ARN of a resource configuration")
+    group.addoption("--service-network", help="the ARN of a service network")
     group.addoption("--sweep", action="store_true", help="run no test: delete what earlier runs left behind")
 
 

@@ -20,6 +20,7 @@ API = "API reference, {}".format
 CODES = "Error codes for the Amazon EC2 API"
 STATES = "AWS PrivateLink concepts"
 CONSUMER = "Access an AWS service using an interface VPC endpoint"
+GATEWAYS = "Gateway endpoints"
 TAGGING = "Tag your Amazon EC2 resources"
 
 DRY_ANYHOW = ("describe_vpc_endpoints", "describe_security_groups", "create_vpc_endpoint", "modify_vpc_endpoint")
@@ -229,6 +230,75 @@ DIFFERENCES = [
             "test_private_dns_takes_both_dns_attributes_of_the_vpc",
             "test_private_dns_waits_for_acceptance",
         ),
+    ),
+    Difference(
+        "ModifyVpcEndpoint writes no routes, and removes tables that are not there",
+        "Each route table of a gateway endpoint has a route to it; ids that are not there are refused with a NotFound"
+        " code of their kind",
+        f"{GATEWAYS}; {CODES}",
+        ("test_a_table_is_added_and_removed", "test_only_a_table_that_is_there_can_be_removed"),
+    ),
+    Difference(
+        "A route table takes any number of gateway endpoints for one service",
+        "A table has one route for a destination; another is refused with RouteAlreadyExists",
+        f"{GATEWAYS}; {CODES}",
+        ("test_a_table_has_one_route_for_a_service",),
+    ),
+    Difference(
+        "Every type but Interface is made as a gateway endpoint, and takes the fields of all types",
+        "CreateVpcEndpoint says for each field which types have it; what does not go together is refused with"
+        " InvalidParameter",
+        f"{API('CreateVpcEndpoint')}; {CODES}",
+        (
+            "test_a_gateway_has_nothing_of_an_interface_endpoint",
+            "test_an_interface_endpoint_has_no_route_tables",
+            "test_a_load_balancers_endpoint_has_one_subnet_and_no_names",
+            "test_a_load_balancers_endpoint_has_nothing_else",
+            "test_a_resource_is_no_service",
+        ),
+    ),
+    Difference(
+        "Resource configurations and service networks are not known",
+        "Endpoints of the types Resource and ServiceNetwork name one, and DescribeVpcEndpointAssociations says what"
+        " they lead to",
+        f"{API('VpcEndpoint')}; {API('DescribeVpcEndpointAssociations')}",
+        (
+            "test_a_resource_endpoint_leads_to_its_resource",
+            "test_a_service_networks_names_are_its_associations",
+            "test_private_dns_of_a_resource_is_chosen_once",
+        ),
+    ),
+    Difference(
+        "IpAddressType, DnsOptions, SubnetConfigurations and ServiceRegion are ignored",
+        "They decide on addresses, records and the region of the service; what does not go together is refused",
+        f"{API('CreateVpcEndpoint, ModifyVpcEndpoint, SubnetConfiguration')}; {CONSUMER}",
+        (
+            "test_ipv4_becomes_dualstack_but_never_ipv6",
+            "test_s3_leaves_the_vpcs_traffic_to_a_gateway_that_has_to_be_there",
+            "test_an_endpoint_says_its_types",
+            "test_subnets_have_to_support_the_type",
+            "test_records_go_with_addresses",
+            "test_an_address_is_chosen",
+            "test_an_address_is_one_of_the_subnets_own",
+            "test_a_service_of_another_region_is_not_of_this_one",
+        ),
+    ),
+    Difference(
+        "Any text is a policy, for any service, and ResetPolicy is ignored",
+        "A policy document has to be a valid JSON policy (InvalidPolicyDocument) and the service has to take one;"
+        " ResetPolicy brings the default back",
+        f"{API('ModifyVpcEndpoint (PolicyDocument, ResetPolicy)')}; {CODES}",
+        (
+            "test_a_policy_is_replaced_and_reset",
+            "test_what_is_no_policy_is_refused",
+            "test_a_customers_service_takes_no_policy",
+        ),
+    ),
+    Difference(
+        "Services do not say which types of addresses they take",
+        "A ServiceDetail has supportedIpAddressTypeSet",
+        API("ServiceDetail"),
+        ("test_a_service_says_what_it_takes",),
     ),
     Difference(
         "Keys may begin with aws:",

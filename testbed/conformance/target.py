@@ -84,6 +84,9 @@ class Target:
         self.external_id = options.external_id
         self.denied_role_arn = options.denied_role_arn
         self.acceptance_service = options.acceptance_service
+        self.gateway_load_balancer_service = options.gateway_load_balancer_service
+        self.resource_configuration = options.resource_configuration
+        self.service_network = options.service_network
         self.endpoint_url = options.endpoint_url
         self.patience = PATIENCE[self.name]
         self.service = options.service or f"com.amazonaws.{self.region}.sqs"
@@ -92,7 +95,7 @@ class Target:
         self.credentials = self.assume() if self.role_arn else {}
         self.ec2 = self.client("ec2", **self.credentials)
         self.vpc_id = options.vpc
-        self.endpoints, self.groups = [], []
+        self.endpoints, self.groups, self.tables = [], [], []
 
     # Whom we speak to.
 
@@ -215,6 +218,13 @@ class Target:
         self.eventually("the group is seen", lambda: self.groups_by(group_id=made))
         return made
 
+    def make_route_table(self):
+        """A route table that no subnet uses; its id."""
+        tags = self.specification("route-table")
+        made = self.ec2.create_route_table(VpcId=self.vpc_id, TagSpecifications=tags)["RouteTable"]["RouteTableId"]
+        self.tables.append(made)
+        return made
+
     def groups_by(self, **values):
         return self.ec2.describe_security_groups(Filters=filters(**values))["SecurityGroups"]
 
@@ -249,6 +259,17 @@ class Target:
         }
         return self.remembered(self.ec2.create_vpc_endpoint(**arguments))
 
+    def ask_for_type(self, kind, **more):
+        """CreateVpcEndpoint for an endpoint of another type, in the first subnet."""
+        arguments = {
+            "VpcEndpointType": kind,
+            "VpcId": self.vpc_id,
+            "SubnetIds": self.subnets[:1],
+            "TagSpecifications": self.specification("vpc-endpoint"),
+            **more,
+        }
+        return self.remembered(self.ec2.create_vpc_endpoint(**arguments))
+
     def remembered(self, answer):
         self.endpoints.append(answer["VpcEndpoint"]["VpcEndpointId"])
         return answer
@@ -256,7 +277,10 @@ class Target:
     # Cleaning up.
 
     def sweep(self, run=None):
-        """Deletes what this run made, or what any run left behind: endpoints, then the groups that they used."""
+        """Deletes what this run made, or any run left behind: endpoints, then the groups and tables that they used."""
+        if self.name == "moto":
+            # It cannot delete a gateway whose route is not there, and forgets everything when it ends.
+            return
         by_tag = filters(tag=f"{TAG}={run}") if run else [{"Name": "tag-key", "Values": [TAG]}]
         pages = self.ec2.get_paginator("describe_vpc_endpoints").paginate(Filters=by_tag)
         found = {each["VpcEndpointId"] for page in pages for each in page["VpcEndpoints"] if is_there(each)}
@@ -266,6 +290,10 @@ class Target:
             self.ec2.delete_vpc_endpoints(VpcEndpointIds=endpoints[at : at + 25])
         for endpoint_id in endpoints:
             self.is_gone(endpoint_id)
+        pages = self.ec2.get_paginator("describe_route_tables").paginate(Filters=by_tag)
+        found = {each["RouteTableId"] for page in pages for each in page["RouteTables"]}
+        for table in found | set(self.tables):
+            self.ec2.delete_route_table(RouteTableId=table)
         pages = self.ec2.get_paginator("describe_security_groups").paginate(Filters=by_tag)
         found = {each["GroupId"] for page in pages for each in page["SecurityGroups"]}
         groups = found | set(self.groups)

@@ -18,6 +18,7 @@
 //! | sessions that end, permissions taken away | [`Simulator::expire_sessions`], [`Simulator::deny`], [`Simulator::set_role`] |
 //! | quotas, others who use the same rate, slow states | [`Simulator::configure`] |
 //! | a service's owner who rejects, lets expire or fails | [`Simulator::reject`], [`Simulator::expire`], [`Simulator::fail`] |
+//! | resources that are shared no more, or do not answer | [`Simulator::unshare`], [`Simulator::set_accessibility`] |
 //! | out-of-band changes in AWS | [`Simulator::add_rule`], [`Simulator::set_tag`], [`Simulator::delete_endpoint_behind`] and their like |
 //!
 //! [`Simulator::calls`] has the result of each call, and [`Call::fault`] the fault that struck it.
@@ -35,6 +36,7 @@ mod filter;
 mod gate;
 mod iam;
 mod identity;
+mod lattice;
 mod partition;
 mod provider;
 mod query;
@@ -53,6 +55,7 @@ use parking_lot::MutexGuard;
 
 pub use calls::Call;
 pub use config::{Config, Quotas};
+pub use ec2::lattice::{Accessibility, ResourceConfigurationSpec, ResourceConfigurationType};
 pub use ec2::region::{EndpointState, EndpointType, LastError};
 pub use ec2::rules::Direction;
 pub use ec2::services::ServiceSpec;
@@ -344,7 +347,7 @@ impl Simulator {
         let mut world = self.world();
         let state = world.region(account, region);
         state.vpcs.get(vpc_id).with_context(|| format!("no VPC {vpc_id}"))?;
-        network::add_route_table(state, route_table_id, vpc_id, false);
+        network::add_route_table(state, route_table_id, vpc_id, false, ec2::tags::Tags::new());
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use vpce_testbed::aws::{Config, RoleSpec, ServiceSpec, Simulator};
+use vpce_testbed::aws::{Config, EndpointType, ResourceConfigurationSpec, RoleSpec, ServiceSpec, Simulator};
 use vpce_testbed::python::{self, Moto};
 
 const REGION: &str = "us-west-2";
@@ -13,6 +13,11 @@ const ROLE: &str = "arn:aws:iam::111111111111:role/conformance";
 const DENIED_ROLE: &str = "arn:aws:iam::111111111111:role/denied";
 const EXTERNAL_ID: &str = "conformance";
 const ACCEPTANCE_SERVICE: &str = "com.amazonaws.vpce.us-west-2.vpce-svc-0abc437c186123456";
+const GATEWAY_LOAD_BALANCER_SERVICE: &str = "com.amazonaws.vpce.us-west-2.vpce-svc-0abc437c186123457";
+const ACCOUNT: &str = "111111111111";
+const RESOURCE_CONFIGURATION: &str =
+    "arn:aws:vpc-lattice:us-west-2:111111111111:resourceconfiguration/rcfg-0123456789abcdef0";
+const SERVICE_NETWORK: &str = "arn:aws:vpc-lattice:us-west-2:111111111111:servicenetwork/sn-0123456789abcdef0";
 
 fn suite() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance")
@@ -56,6 +61,12 @@ fn passes(target: &str, url: &str, keys: (&str, &str)) {
         DENIED_ROLE,
         "--acceptance-service",
         ACCEPTANCE_SERVICE,
+        "--gateway-load-balancer-service",
+        GATEWAY_LOAD_BALANCER_SERVICE,
+        "--resource-configuration",
+        RESOURCE_CONFIGURATION,
+        "--service-network",
+        SERVICE_NETWORK,
     ];
     let output = python(&options, keys).output().expect("pytest runs");
     let said = String::from_utf8_lossy(&output.stdout);
@@ -95,6 +106,18 @@ fn the_simulator_conforms() {
         ..ServiceSpec::default()
     };
     simulator.add_service(REGION, ACCEPTANCE_SERVICE, accepted_by_hand);
+    let inspection = ServiceSpec {
+        types: vec![EndpointType::GatewayLoadBalancer],
+        ..ServiceSpec::default()
+    };
+    simulator.add_service(REGION, GATEWAY_LOAD_BALANCER_SERVICE, inspection);
+    let id = |arn: &'static str| arn.rsplit('/').next().expect("an ARN");
+    let resource = ResourceConfigurationSpec::default();
+    let resource = simulator.add_resource_configuration(ACCOUNT, REGION, id(RESOURCE_CONFIGURATION), resource);
+    let network = simulator.add_service_network(ACCOUNT, REGION, id(SERVICE_NETWORK));
+    simulator
+        .set_service_network_resources(&network, &[&resource])
+        .expect("both are there");
     let (key_id, secret) = simulator.base_credentials();
     passes("simulator", &simulator.url(), (&key_id, &secret));
 }

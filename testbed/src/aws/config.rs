@@ -51,6 +51,10 @@ pub struct Quotas {
     pub gateway_endpoints: usize,
     /// Gateway endpoints of a VPC, where more are granted in the region.
     pub gateway_endpoints_per_vpc: usize,
+    /// Resource endpoints of a VPC.
+    pub resource_endpoints: usize,
+    /// ServiceNetwork endpoints of a VPC.
+    pub service_network_endpoints: usize,
     /// Security groups of a region.
     pub groups: usize,
     /// Rules of a group in one direction, for IPv4 and IPv6 each.
@@ -65,6 +69,8 @@ impl Default for Quotas {
             interface_endpoints: 50,
             gateway_endpoints: 20,
             gateway_endpoints_per_vpc: 255,
+            resource_endpoints: 200,
+            service_network_endpoints: 50,
             groups: 2500,
             rules: 60,
             groups_per_interface: 5,

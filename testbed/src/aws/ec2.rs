@@ -1,6 +1,7 @@
 //! EC2: the actions that the simulator knows, API version 2016-11-15.
 
 mod addresses;
+mod associations;
 mod checks;
 mod create;
 pub(crate) mod describe;
@@ -8,6 +9,7 @@ pub(crate) mod endpoints;
 mod fields;
 pub(crate) mod groups;
 mod ids;
+pub(crate) mod lattice;
 mod modify;
 pub(crate) mod network;
 mod options;
@@ -27,6 +29,7 @@ use super::error::ApiError;
 use super::identity::{Identities, Principal};
 use super::query::Form;
 use super::xml::Xml;
+use lattice::Lattice;
 use region::Region;
 use rules::Direction;
 use services::Services;
@@ -38,11 +41,13 @@ const NAMESPACE: &str = "http://ec2.amazonaws.com/doc/2016-11-15/";
 pub(crate) const ACTIONS: &[&str] = &[
     "AuthorizeSecurityGroupEgress",
     "AuthorizeSecurityGroupIngress",
+    "CreateRouteTable",
     "CreateSecurityGroup",
     "CreateSubnet",
     "CreateTags",
     "CreateVpc",
     "CreateVpcEndpoint",
+    "DeleteRouteTable",
     "DeleteSecurityGroup",
     "DeleteTags",
     "DeleteVpcEndpoints",
@@ -52,6 +57,7 @@ pub(crate) const ACTIONS: &[&str] = &[
     "DescribeSecurityGroupRules",
     "DescribeSecurityGroups",
     "DescribeSubnets",
+    "DescribeVpcEndpointAssociations",
     "DescribeVpcEndpointServices",
     "DescribeVpcEndpoints",
     "DescribeVpcs",
@@ -67,6 +73,7 @@ pub(crate) const ACTIONS: &[&str] = &[
 pub(crate) struct Context<'a> {
     pub(crate) region: &'a mut Region,
     pub(crate) services: &'a Services,
+    pub(crate) lattice: &'a Lattice,
     /// Accounts and the regions that are not enabled in them.
     pub(crate) disabled: &'a BTreeSet<(String, String)>,
     pub(crate) identities: &'a Identities,
@@ -86,11 +93,13 @@ pub(crate) fn handle(action: &str, form: &mut Form, context: &mut Context<'_>) -
     match action {
         "AuthorizeSecurityGroupEgress" => rules::authorize(Direction::Egress, form, context),
         "AuthorizeSecurityGroupIngress" => rules::authorize(Direction::Ingress, form, context),
+        "CreateRouteTable" => network::create_route_table(form, context),
         "CreateSecurityGroup" => groups::create(form, context),
         "CreateSubnet" => network::create_subnet(form, context),
         "CreateTags" => tags::create(form, context),
         "CreateVpc" => network::create_vpc(form, context),
         "CreateVpcEndpoint" => create::create(form, context),
+        "DeleteRouteTable" => network::delete_route_table(form, context),
         "DeleteSecurityGroup" => groups::delete(form, context),
         "DeleteTags" => tags::delete(form, context),
         "DeleteVpcEndpoints" => endpoints::delete(form, context),
@@ -100,6 +109,7 @@ pub(crate) fn handle(action: &str, form: &mut Form, context: &mut Context<'_>) -
         "DescribeSecurityGroupRules" => rules::describe(form, context),
         "DescribeSecurityGroups" => groups::describe(form, context),
         "DescribeSubnets" => network::describe_subnets(form, context),
+        "DescribeVpcEndpointAssociations" => associations::describe(form, context),
         "DescribeVpcEndpointServices" => services::describe(form, context),
         "DescribeVpcEndpoints" => endpoints::describe(form, context),
         "DescribeVpcs" => network::describe_vpcs(form, context),

@@ -17,8 +17,10 @@ pub struct EndpointView {
     pub id: String,
     /// Its VPC.
     pub vpc_id: String,
-    /// The full name of its service.
+    /// The full name of its service; empty where it leads to something of VPC Lattice.
     pub service_name: String,
+    /// The resource configuration or the service network that it leads to instead.
+    pub lattice_arn: Option<String>,
     /// `Interface`, `Gateway` or another of the types.
     pub vpc_endpoint_type: String,
     /// As on the wire: `available`, `pendingAcceptance`.
@@ -135,7 +137,7 @@ impl Simulator {
     /// The account's endpoints in the region, deleted ones left out, sorted by id.
     pub fn endpoints(&self, account: &str, region: &str) -> Vec<EndpointView> {
         let mut world = self.world();
-        let services = world.services.clone();
+        let (services, lattice) = (world.services.clone(), world.lattice.clone());
         let now = world.clock.now();
         let state = world.region(account, region);
         let sorted = |set: &std::collections::BTreeSet<String>| set.iter().cloned().collect();
@@ -147,13 +149,14 @@ impl Simulator {
                 id: endpoint.id.clone(),
                 vpc_id: endpoint.vpc_id.clone(),
                 service_name: endpoint.service_name.clone(),
+                lattice_arn: endpoint.lattice_arn.clone(),
                 vpc_endpoint_type: endpoint.kind.wire().to_owned(),
                 state: endpoint.state.wire().to_owned(),
                 subnet_ids: sorted(&endpoint.subnet_ids),
                 group_ids: sorted(&endpoint.group_ids),
                 route_table_ids: sorted(&endpoint.route_table_ids),
                 network_interface_ids: state.interfaces_of(&endpoint.id).map(|i| i.id.clone()).collect(),
-                dns_names: dns_entries(endpoint, state, &services, now)
+                dns_names: dns_entries(endpoint, state, &services, &lattice, now)
                     .into_iter()
                     .map(|(name, _)| name)
                     .collect(),

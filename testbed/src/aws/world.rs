@@ -9,6 +9,7 @@ use super::Config;
 use super::bucket::{Bucket, documented};
 use super::calls::Call;
 use super::clock::{Clock, Seconds};
+use super::ec2::lattice::Lattice;
 use super::ec2::region::Region;
 use super::ec2::replica::Replicated;
 use super::ec2::services::{ServiceSpec, Services};
@@ -90,6 +91,7 @@ pub(crate) struct World {
     next_seq: u64,
     regions: BTreeMap<(String, String), Replicated>,
     pub(crate) services: Arc<Services>,
+    pub(crate) lattice: Arc<Lattice>,
     buckets: BTreeMap<(String, String, String, bool), Bucket>,
     /// Accounts and the regions that are not enabled in them.
     pub(crate) disabled: BTreeSet<(String, String)>,
@@ -106,6 +108,7 @@ impl World {
             next_seq: 1,
             regions: BTreeMap::new(),
             services,
+            lattice: Arc::new(Lattice::default()),
             buckets: BTreeMap::new(),
             disabled: BTreeSet::new(),
             config,
@@ -222,6 +225,7 @@ impl World {
                 let mut context = ec2::Context {
                     region,
                     services: &self.services,
+                    lattice: &self.lattice,
                     disabled: &self.disabled,
                     identities: &self.identities,
                     config: &self.config,

@@ -115,6 +115,31 @@ fn only_tables_of_the_vpc_are_added_and_only_its_own_removed() {
 }
 
 #[test]
+fn tables_are_created_and_deleted_by_calls_too() {
+    let (simulator, client) = simulator(unthrottled());
+    let make = |vpc: &str| client.ec2("CreateRouteTable", &[("VpcId", vpc)]);
+    make("vpc-none").refused("InvalidVpcID.NotFound");
+    let table = make("vpc-1").succeeded().text("routeTableId");
+    let again = |vpc: &str| client.ec2("CreateRouteTable", &[("VpcId", vpc), ("ClientToken", "t-1")]);
+    let second = again("vpc-1").succeeded().text("routeTableId");
+    assert_eq!(again("vpc-1").succeeded().text("routeTableId"), second);
+    simulator.add_vpc(ACCOUNT, REGION, "vpc-2", "10.1.0.0/16").unwrap();
+    again("vpc-2").refused("IdempotentParameterMismatch");
+    let id = created(&client, S3, &[("RouteTableId.1", &table)]);
+    let remove = |table: &str| client.ec2("DeleteRouteTable", &[("RouteTableId", table)]);
+    remove(&table).succeeded();
+    remove(&table).refused("InvalidRouteTableID.NotFound");
+    let view = simulator.endpoints(ACCOUNT, REGION).remove(0);
+    assert!(view.id == id && view.route_table_ids.is_empty());
+    let main = [("Filter.1.Name", "association.main"), ("Filter.1.Value.1", "true")];
+    let main = client
+        .ec2("DescribeRouteTables", &main)
+        .succeeded()
+        .text("routeTableId");
+    remove(&main).refused("DependencyViolation");
+}
+
+#[test]
 fn it_has_nothing_of_an_interface_endpoint() {
     let (_simulator, client) = simulator(unthrottled());
     let id = created(&client, S3, &[("PrivateDnsEnabled", "false")]);

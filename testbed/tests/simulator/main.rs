@@ -12,6 +12,7 @@ mod gateway_load_balancers;
 mod gateways;
 mod groups;
 mod ip_addresses;
+mod lattice;
 mod mishaps;
 mod partitions;
 mod policies;

@@ -380,3 +380,75 @@ fn a_sessions_tags_are_its_principals() {
         assert_eq!(client.ec2("DescribeVpcs", &[]).status == 200, allowed, "{value}");
     }
 }
+
+#[test]
+fn a_gateway_endpoint_is_checked_with_its_route_tables() {
+    let (simulator, client) = simulator(unthrottled());
+    for id in ["rtb-1", "rtb-2"] {
+        simulator.add_route_table(ACCOUNT, REGION, id, "vpc-1").unwrap();
+    }
+    let on = |action: &str, kind: &str, condition: Value| {
+        let resource = format!("arn:aws:ec2:*:*:{kind}/*");
+        json!({"Effect": "Allow", "Action": action, "Resource": resource, "Condition": condition})
+    };
+    let table = json!({"StringEquals": {"ec2:RouteTableID": "rtb-1"}});
+    restrict(
+        &simulator,
+        json!([
+            on("ec2:*VpcEndpoint", "vpc-endpoint", json!({})),
+            on("ec2:*VpcEndpoint", "vpc", json!({})),
+            on("ec2:*VpcEndpoint", "route-table", table),
+        ]),
+    );
+    let create = |table: &str| {
+        let service = ("ServiceName", "com.amazonaws.us-west-2.s3");
+        client.ec2(
+            "CreateVpcEndpoint",
+            &[("VpcId", "vpc-1"), service, ("RouteTableId.1", table)],
+        )
+    };
+    let refused = create("rtb-2");
+    refused.refused("UnauthorizedOperation");
+    assert!(
+        refused.text("Message").contains("route-table/rtb-2"),
+        "{}",
+        refused.body
+    );
+    let id = create("rtb-1").succeeded().text("vpcEndpointId");
+    let modify = |change: (&str, &str)| client.ec2("ModifyVpcEndpoint", &[("VpcEndpointId", id.as_str()), change]);
+    modify(("AddRouteTableId.1", "rtb-2")).refused("UnauthorizedOperation");
+    modify(("RemoveRouteTableId.1", "rtb-1")).succeeded();
+    client.ec2("DescribePrefixLists", &[]).refused("UnauthorizedOperation");
+}
+
+#[test]
+fn a_modification_tells_which_attributes_it_sets() {
+    let (simulator, client) = simulator(unthrottled());
+    let sqs = "com.amazonaws.us-west-2.sqs";
+    let off = [("PrivateDnsEnabled", "false")];
+    let id = client.create_endpoint(sqs, &off).succeeded().text("vpcEndpointId");
+    simulator.advance(61.0);
+    let modify = |changes: &[(&str, &str)]| {
+        client.ec2(
+            "ModifyVpcEndpoint",
+            &[&[("VpcEndpointId", id.as_str())], changes].concat(),
+        )
+    };
+    let reset = ("ResetPolicy", "true");
+    let only = |condition: Value| {
+        let modify = json!({"Effect": "Allow", "Action": "ec2:ModifyVpcEndpoint", "Resource": "*",
+                            "Condition": condition});
+        restrict(&simulator, json!([modify]));
+    };
+    only(json!({"ForAllValues:StringEquals": {"ec2:Attribute": ["PrivateDnsEnabled"]}}));
+    modify(&off).succeeded();
+    modify(&[reset]).refused("UnauthorizedOperation");
+    modify(&[off[0], reset]).refused("UnauthorizedOperation");
+    only(json!({"StringEquals": {"ec2:Attribute/PrivateDnsEnabled": "true"}}));
+    modify(&off).refused("UnauthorizedOperation");
+    only(
+        json!({"StringEquals": {"ec2:Attribute/PrivateDnsEnabled": "false", "ec2:VpceServiceRegion": REGION},
+                "Bool": {"ec2:VpceMultiRegion": "false"}}),
+    );
+    modify(&off).succeeded();
+}

@@ -30,10 +30,22 @@ pub(super) fn fill(region: &Region, subnet: &Subnet, ip: IpAddressType, interfac
 
 fn free_ipv4(region: &Region, block: Ipv4Net) -> Ipv4Addr {
     let taken: BTreeSet<Ipv4Addr> = region.interfaces.values().filter_map(|i| i.ipv4).collect();
+    let held: Vec<Ipv4Net> = region.interfaces.values().filter_map(|i| i.prefix).collect();
     let mut hosts = block.hosts().skip(RESERVED as usize - 1);
     hosts
-        .find(|address| !taken.contains(address))
+        .find(|address| !taken.contains(address) && !held.iter().any(|prefix| prefix.contains(address)))
         .unwrap_or(Ipv4Addr::UNSPECIFIED)
+}
+
+/// A /28 of the subnet in which no address is taken or reserved.
+pub(super) fn free_prefix(region: &Region, subnet: &Subnet) -> Option<Ipv4Net> {
+    let whole = subnet.cidr?;
+    let interfaces = || region.interfaces.values().filter(|i| i.subnet_id == subnet.id);
+    let reserved = [whole.network(), whole.broadcast()];
+    whole.subnets(28).ok()?.find(|block| {
+        let mut taken = interfaces().filter_map(|i| i.ipv4).chain(reserved);
+        !taken.any(|address| block.contains(&address)) && interfaces().all(|i| i.prefix != Some(*block))
+    })
 }
 
 fn free_ipv6(region: &Region, block: Ipv6Net) -> Option<Ipv6Addr> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Context;
+use super::addresses::free_prefix;
 use super::groups;
 use super::options::IpAddressType;
 use super::region::{EndpointState, EndpointType, Region, RouteTable};
@@ -84,6 +85,19 @@ pub(super) fn check_families(
                 subnet.id,
                 ip.wire()
             )));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that each subnet has room for the block of addresses that a service network takes.
+pub(super) fn check_prefixes(region: &Region, subnet_ids: &BTreeSet<String>) -> Result<(), ApiError> {
+    for subnet in subnet_ids.iter().filter_map(|id| region.subnets.get(id)) {
+        if subnet.cidr.is_some() && free_prefix(region, subnet).is_none() {
+            return Err(ApiError::new(
+                "InsufficientFreeAddressesInSubnet",
+                format!("The subnet {} has no free contiguous block of 16 addresses.", subnet.id),
+            ));
         }
     }
     Ok(())
@@ -177,7 +191,7 @@ pub(super) fn check_private_dns(
     Ok(())
 }
 
-fn check_dns_attributes(region: &Region, vpc_id: &str) -> Result<(), ApiError> {
+pub(super) fn check_dns_attributes(region: &Region, vpc_id: &str) -> Result<(), ApiError> {
     let vpc = region.vpcs.get(vpc_id);
     if vpc.is_some_and(|vpc| !vpc.dns_support || !vpc.dns_hostnames) {
         return Err(ApiError::invalid(format!(
@@ -196,9 +210,9 @@ pub(super) struct PrivateDns {
     pub(super) asked: Option<bool>,
 }
 
-/// Whether private DNS is to lead nobody to the endpoint but those who come through an inbound
-/// resolver endpoint, which only services can have that have gateway endpoints too. For them it is
-/// the default whenever private DNS is turned on.
+/// Whether private DNS is for inbound resolver endpoints only, after a request. Only services that
+/// have gateway endpoints too offer this, and for them it is the default whenever private DNS is
+/// turned on.
 pub(super) fn check_inbound_only(
     region: &Region,
     service: &ServiceSpec,

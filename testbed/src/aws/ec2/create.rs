@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Context;
 use super::addresses;
 use super::checks::{
-    PrivateDns, check_families, check_groups, check_inbound_only, check_ip_address_type, check_private_dns,
-    check_route_tables, check_subnets, not_found,
+    PrivateDns, check_dns_attributes, check_families, check_groups, check_inbound_only, check_ip_address_type,
+    check_prefixes, check_private_dns, check_route_tables, check_subnets, not_found,
 };
 use super::endpoints::{new_endpoint, write};
 use super::fields::{self, Field};
 use super::options::{DnsOptions, DnsOptionsRequest, DnsRecordIpType, IpAddressType};
 use super::permission::Need;
 use super::policy::{self, FULL_ACCESS};
-use super::region::{Addresses, Endpoint, EndpointState, EndpointType, TokenUse};
+use super::region::{Addresses, Endpoint, EndpointState, EndpointType};
 use super::services::{self, ServiceSpec};
 use super::tags::{self, Tags};
 use crate::aws::error::ApiError;
@@ -30,6 +30,8 @@ struct Creation {
     vpc_id: String,
     service_name: String,
     service_region: Option<String>,
+    resource_configuration_arn: Option<String>,
+    service_network_arn: Option<String>,
     subnet_ids: BTreeSet<String>,
     configurations: BTreeMap<String, Addresses>,
     group_ids: BTreeSet<String>,
@@ -47,6 +49,8 @@ impl Creation {
             Some("Interface") => EndpointType::Interface,
             Some("Gateway") | None => EndpointType::Gateway,
             Some("GatewayLoadBalancer") => EndpointType::GatewayLoadBalancer,
+            Some("Resource") => EndpointType::Resource,
+            Some("ServiceNetwork") => EndpointType::ServiceNetwork,
             Some(other) => {
                 return Err(ApiError::invalid_value(format!(
                     "Value ({other}) for parameter VpcEndpointType is invalid."
@@ -58,8 +62,14 @@ impl Creation {
             ip: IpAddressType::take(form)?,
             dns: DnsOptionsRequest::take(form)?,
             vpc_id: form.require("VpcId")?,
-            service_name: form.require("ServiceName")?,
+            service_name: if kind.is_lattice() {
+                form.take("ServiceName").unwrap_or_default()
+            } else {
+                form.require("ServiceName")?
+            },
             service_region: form.take("ServiceRegion"),
+            resource_configuration_arn: take_target(form, "ResourceConfigurationArn", kind == EndpointType::Resource)?,
+            service_network_arn: take_target(form, "ServiceNetworkArn", kind == EndpointType::ServiceNetwork)?,
             subnet_ids: form.list("SubnetId").into_iter().collect(),
             configurations: addresses::take(form)?,
             group_ids: form.list("SecurityGroupId").into_iter().collect(),
@@ -93,18 +103,28 @@ impl Creation {
         const KIND: &str = "vpc-endpoint";
         let service_region = self.service_region(context);
         let multi_region = service_region != context.region.name;
-        let endpoint = context
-            .need_new(ACTION, KIND, &self.tags)
-            .with("ec2:VpceServiceName", &self.service_name)
-            .with("ec2:VpceServiceOwner", services::owner(&self.service_name))
-            .with("ec2:VpceServiceRegion", service_region)
-            .with("ec2:VpceMultiRegion", if multi_region { "true" } else { "false" });
+        let endpoint = context.need_new(ACTION, KIND, &self.tags);
+        let endpoint = if self.kind.is_lattice() {
+            endpoint
+                .with_all("ec2:VpcePrivateDnsPreference", &self.dns.preference)
+                .with_all("ec2:VpcePrivateDnsSpecifiedDomains", &self.dns.domains)
+        } else {
+            endpoint
+                .with("ec2:VpceServiceName", &self.service_name)
+                .with("ec2:VpceServiceOwner", services::owner(&self.service_name))
+                .with("ec2:VpceServiceRegion", service_region)
+                .with("ec2:VpceMultiRegion", if multi_region { "true" } else { "false" })
+        };
         let mut needs = vec![endpoint, context.need(ACTION, &self.vpc_id)];
         for ids in [&self.subnet_ids, &self.group_ids, &self.route_table_ids] {
             needs.extend(context.needs(ACTION, ids));
         }
         if multi_region {
             needs.push(Need::anywhere("vpce:AllowMultiRegion"));
+        }
+        if let Some(arn) = &self.service_network_arn {
+            let action = "vpc-lattice:CreateServiceNetworkVpcEndpointAssociation";
+            needs.push(Need::on(action, arn));
         }
         if self.private_dns == Some(true) {
             needs.push(context.need_hosted_zone(Some(&self.vpc_id)));
@@ -129,6 +149,9 @@ impl Creation {
                 (Field::InboundOnly, self.dns.inbound_only.is_some()),
                 (Field::PrivateDomains, domains),
                 (Field::Policy, self.policy.is_some()),
+                (Field::ServiceName, !self.service_name.is_empty()),
+                (Field::ResourceConfiguration, self.resource_configuration_arn.is_some()),
+                (Field::ServiceNetwork, self.service_network_arn.is_some()),
             ],
         )
     }
@@ -140,22 +163,21 @@ impl Creation {
         if !region.vpcs.contains_key(&self.vpc_id) {
             return Err(not_found("InvalidVpcID.NotFound", "vpc ID", &self.vpc_id));
         }
+        if self.kind.is_lattice() {
+            return self.check_lattice(context);
+        }
         let service = self.service(context)?;
         self.check_fields()?;
         check_ip_address_type(service, self.ip())?;
-        let record = DnsRecordIpType::default_of(self.kind, self.ip());
-        let record = self.dns.record.unwrap_or(record);
-        record.check(self.ip())?;
+        let record = self.record()?;
         if self.policy.is_some() && !services::takes_policies(&self.service_name) {
             return Err(policy::unsupported(&self.service_name));
         }
         let mut inbound_only = None;
         match self.kind {
             EndpointType::Interface => inbound_only = self.check_interface(context, service)?,
-            EndpointType::Gateway => {
-                check_route_tables(region, &self.service_name, &self.vpc_id, None, &self.route_table_ids)?;
-            }
             EndpointType::GatewayLoadBalancer => self.check_gateway_load_balancer(context, service)?,
+            _ => check_route_tables(region, &self.service_name, &self.vpc_id, None, &self.route_table_ids)?,
         }
         self.check_quota(context)?;
         let dns_options = DnsOptions {
@@ -164,6 +186,63 @@ impl Creation {
             private: None,
         };
         Ok(self.endpoint(context, service.acceptance_required, dns_options))
+    }
+
+    fn record(&self) -> Result<DnsRecordIpType, ApiError> {
+        let default = DnsRecordIpType::default_of(self.kind, self.ip());
+        let record = self.dns.record.unwrap_or(default);
+        record.check(self.ip())?;
+        Ok(record)
+    }
+
+    /// Checks an endpoint that leads to something of VPC Lattice.
+    fn check_lattice(&mut self, context: &Context<'_>) -> Result<Endpoint, ApiError> {
+        let (region, lattice) = (&*context.region, context.lattice);
+        self.check_fields()?;
+        if let Some(arn) = &self.resource_configuration_arn {
+            lattice.check_configuration(arn, &region.name, &region.account, &self.vpc_id)?;
+        }
+        if let Some(arn) = &self.service_network_arn {
+            lattice.check_network(arn, &region.name, &region.account)?;
+        }
+        if self.subnet_ids.is_empty() {
+            return Err(ApiError::invalid(format!(
+                "A {} type VPC Endpoint must have at least one subnet.",
+                self.kind.wire()
+            )));
+        }
+        let record = self.record()?;
+        check_subnets(region, None, &self.vpc_id, &BTreeSet::new(), &self.subnet_ids)?;
+        check_families(region, self.ip(), &self.subnet_ids)?;
+        if self.kind == EndpointType::ServiceNetwork {
+            check_prefixes(region, &self.subnet_ids)?;
+        }
+        self.check_groups(context)?;
+        if self.private_dns == Some(true) {
+            check_dns_attributes(region, &self.vpc_id)?;
+            self.dns.check_domains()?;
+        } else if self.dns.preference.is_some() || !self.dns.domains.is_empty() {
+            return Err(ApiError::invalid(
+                "PrivateDnsPreference and PrivateDnsSpecifiedDomains require private DNS to be enabled.",
+            ));
+        }
+        self.check_quota(context)?;
+        let dns_options = DnsOptions {
+            record,
+            inbound_only: None,
+            private: Some(self.dns.private_domains()),
+        };
+        Ok(self.endpoint(context, false, dns_options))
+    }
+
+    /// Checks the groups, and fills in the VPC's default group where none is given.
+    fn check_groups(&mut self, context: &Context<'_>) -> Result<(), ApiError> {
+        check_groups(context, &self.vpc_id, &self.group_ids)?;
+        if self.group_ids.is_empty() {
+            let default = context.region.default_group(&self.vpc_id);
+            self.group_ids.extend(default.map(|group| group.id.clone()));
+        }
+        Ok(())
     }
 
     /// The service, if it is there and endpoints of this type can be made for it now.
@@ -207,11 +286,7 @@ impl Creation {
         check_subnets(region, zones_of, &self.vpc_id, &BTreeSet::new(), &self.subnet_ids)?;
         check_families(region, self.ip(), &self.subnet_ids)?;
         addresses::check(region, None, &self.subnet_ids, self.ip(), &self.configurations)?;
-        check_groups(context, &self.vpc_id, &self.group_ids)?;
-        if self.group_ids.is_empty() {
-            let default = region.default_group(&self.vpc_id);
-            self.group_ids.extend(default.map(|group| group.id.clone()));
-        }
+        self.check_groups(context)?;
         let private_dns = self.private_dns == Some(true);
         if private_dns {
             // The guide names no such condition; the words are those in which EC2 refuses.
@@ -266,6 +341,11 @@ impl Creation {
                 of(&[EndpointType::Interface, EndpointType::GatewayLoadBalancer], vpc_id),
                 quotas.interface_endpoints,
             )],
+            EndpointType::Resource => &[(of(&[EndpointType::Resource], vpc_id), quotas.resource_endpoints)],
+            EndpointType::ServiceNetwork => &[(
+                of(&[EndpointType::ServiceNetwork], vpc_id),
+                quotas.service_network_endpoints,
+            )],
         };
         match limits.iter().find(|(used, quota)| used >= quota) {
             Some((_, quota)) => Err(ApiError::new(
@@ -287,10 +367,15 @@ impl Creation {
             ),
         };
         let (region, service_region) = (&context.region.name, self.service_region(context).to_owned());
+        let lattice_arn = self
+            .resource_configuration_arn
+            .as_ref()
+            .or(self.service_network_arn.as_ref());
         Endpoint {
             state,
             due,
             service_region,
+            lattice_arn: lattice_arn.cloned(),
             subnet_ids: self.subnet_ids.clone(),
             group_ids: self.group_ids.clone(),
             route_table_ids: self.route_table_ids.clone(),
@@ -301,6 +386,15 @@ impl Creation {
             tags: self.tags.clone(),
             ..new_endpoint(self.kind, region, &self.vpc_id, &self.service_name, context.now)
         }
+    }
+}
+
+/// Takes the ARN of what an endpoint leads to, which one of that type cannot do without.
+fn take_target(form: &mut Form, name: &str, needed: bool) -> Result<Option<String>, ApiError> {
+    if needed {
+        form.require(name).map(Some)
+    } else {
+        Ok(form.take(name))
     }
 }
 
@@ -318,17 +412,8 @@ pub(super) fn create(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
     }
 
     let parameters = format!("{creation:?}");
-    if let Some(token) = &client_token
-        && let Some(earlier) = context.region.tokens.get(token)
-    {
-        if earlier.parameters != parameters {
-            return Err(ApiError::new(
-                "IdempotentParameterMismatch",
-                format!("The client token {token} was used before with different parameters"),
-            ));
-        }
-        let id = earlier.endpoint_id.clone();
-        return Ok(created(context, &id, Some(token)));
+    if let Some(id) = context.region.made_before(client_token.as_ref(), &parameters)? {
+        return Ok(created(context, &id, client_token.as_ref()));
     }
     let endpoint = creation.check(context)?;
 
@@ -338,13 +423,7 @@ pub(super) fn create(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
         let wanted = creation.configurations.get(subnet_id).copied().unwrap_or_default();
         context.region.attach_interface(&id, subnet_id, wanted);
     }
-    if let Some(token) = &client_token {
-        let token_use = TokenUse {
-            parameters,
-            endpoint_id: id.clone(),
-        };
-        context.region.tokens.insert(token.clone(), token_use);
-    }
+    context.region.remember_token(client_token.as_ref(), parameters, &id);
     context.produced.push(id.clone());
     Ok(created(context, &id, client_token.as_ref()))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Context;
 use super::describe::{Question, Shape};
+use super::lattice::{Association, Lattice};
 use super::options::{DnsOptions, IpAddressType};
 use super::permission::PRIVATE_DNS_ZONE;
 use super::policy::FULL_ACCESS;
@@ -48,6 +49,7 @@ pub(crate) fn new_endpoint(
         kind,
         vpc_id: vpc_id.to_owned(),
         service_name: service_name.to_owned(),
+        lattice_arn: None,
         service_region: region.to_owned(),
         state: EndpointState::Available,
         due: None,
@@ -164,10 +166,24 @@ pub(crate) fn dns_entries(
     endpoint: &Endpoint,
     region: &Region,
     services: &Services,
+    lattice: &Lattice,
     now: Seconds,
 ) -> Vec<(String, &'static str)> {
     const PUBLIC_ZONE: &str = "Z1YSA3EXCYUU9Z";
-    if endpoint.named_at.is_none_or(|at| at > now) || endpoint.kind != EndpointType::Interface {
+    if endpoint.named_at.is_none_or(|at| at > now) {
+        return Vec::new();
+    }
+    if endpoint.kind == EndpointType::Resource {
+        let associations = lattice.associations(endpoint, &region.account);
+        let names = |a: Association| {
+            [
+                Some((a.dns_name, PUBLIC_ZONE)),
+                a.private_dns_name.map(|n| (n, PRIVATE_DNS_ZONE)),
+            ]
+        };
+        return associations.into_iter().flat_map(names).flatten().collect();
+    }
+    if endpoint.kind != EndpointType::Interface {
         return Vec::new();
     }
     let suffix = services::dns_suffix(&endpoint.service_name, &endpoint.service_region);
@@ -194,9 +210,14 @@ pub(super) fn write(xml: &mut Xml, context: &Context<'_>, endpoint: &Endpoint) {
     xml.text("vpcEndpointId", &endpoint.id);
     xml.text("vpcEndpointType", endpoint.kind.wire());
     xml.text("vpcId", &endpoint.vpc_id);
-    xml.text("serviceName", &endpoint.service_name);
+    let arn = |kind| endpoint.lattice_arn.as_ref().filter(|_| endpoint.kind == kind);
+    if !endpoint.kind.is_lattice() {
+        xml.text("serviceName", &endpoint.service_name);
+    }
+    xml.optional("resourceConfigurationArn", arn(EndpointType::Resource));
+    xml.optional("serviceNetworkArn", arn(EndpointType::ServiceNetwork));
     xml.text("state", endpoint.state.wire());
-    if endpoint.kind != EndpointType::GatewayLoadBalancer {
+    if matches!(endpoint.kind, EndpointType::Interface | EndpointType::Gateway) {
         xml.text("policyDocument", &endpoint.policy);
     }
     xml.values("routeTableIdSet", &endpoint.route_table_ids);
@@ -211,10 +232,17 @@ pub(super) fn write(xml: &mut Xml, context: &Context<'_>, endpoint: &Endpoint) {
     xml.text("requesterManaged", endpoint.requester_managed);
     let interfaces: Vec<&str> = region.interfaces_of(&endpoint.id).map(|i| i.id.as_str()).collect();
     xml.values("networkInterfaceIdSet", interfaces);
-    let entries = dns_entries(endpoint, region, context.services, context.now);
+    let entries = dns_entries(endpoint, region, context.services, context.lattice, context.now);
     xml.items("dnsEntrySet", entries, |xml, (name, zone)| {
         xml.text("dnsName", name);
         xml.text("hostedZoneId", zone);
+    });
+    let prefixes = region
+        .interfaces_of(&endpoint.id)
+        .filter_map(|i| Some((&i.subnet_id, i.prefix?)));
+    xml.items("ipv4PrefixSet", prefixes, |xml, (subnet_id, prefix)| {
+        xml.text("subnetId", subnet_id);
+        xml.values("ipPrefixSet", [prefix.to_string()]);
     });
     xml.text("creationTimestamp", clock.timestamp(endpoint.created));
     tags::write(xml, &endpoint.tags);

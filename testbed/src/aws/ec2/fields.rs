@@ -16,19 +16,25 @@ pub(super) enum Field {
     DnsRecordIpType,
     InboundOnly,
     PrivateDomains,
+    ResourceConfiguration,
+    ServiceNetwork,
+    ServiceName,
 }
 
 impl Field {
     fn belongs_to(self, kind: EndpointType) -> bool {
-        use EndpointType::{Gateway, GatewayLoadBalancer, Interface};
+        use EndpointType::{Gateway, GatewayLoadBalancer, Interface, Resource, ServiceNetwork};
         match self {
             Self::Policy => matches!(kind, Interface | Gateway),
             Self::RouteTables => kind == Gateway,
             Self::Subnets => kind != Gateway,
             Self::DnsRecordIpType => kind != GatewayLoadBalancer,
-            Self::Groups | Self::PrivateDns => kind == Interface,
+            Self::Groups | Self::PrivateDns => matches!(kind, Interface | Resource | ServiceNetwork),
             Self::SubnetConfigurations | Self::ServiceRegion | Self::InboundOnly => kind == Interface,
-            Self::PrivateDomains => false,
+            Self::PrivateDomains => kind.is_lattice(),
+            Self::ResourceConfiguration => kind == Resource,
+            Self::ServiceNetwork => kind == ServiceNetwork,
+            Self::ServiceName => !kind.is_lattice(),
         }
     }
 
@@ -49,6 +55,9 @@ impl Field {
             Self::ServiceRegion => "ServiceRegion",
             Self::DnsRecordIpType => "DnsRecordIpType",
             Self::PrivateDomains => "PrivateDnsPreference and PrivateDnsSpecifiedDomains",
+            Self::ResourceConfiguration => "ResourceConfigurationArn",
+            Self::ServiceNetwork => "ServiceNetworkArn",
+            Self::ServiceName => "ServiceName",
         };
         format!("{name} is not supported for {} type VPC Endpoint.", kind.wire())
     }

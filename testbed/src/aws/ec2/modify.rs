@@ -7,7 +7,7 @@ use super::Context;
 use super::addresses;
 use super::checks::{
     PrivateDns, check_families, check_group_count, check_groups, check_inbound_only, check_ip_address_type,
-    check_private_dns, check_route_tables, check_subnets, find_route_table, not_found,
+    check_prefixes, check_private_dns, check_route_tables, check_subnets, find_route_table, not_found,
 };
 use super::endpoints::{MISSING, requester_managed};
 use super::fields::{self, Field};
@@ -59,6 +59,8 @@ impl Change {
 /// The parameters of a ModifyVpcEndpoint.
 struct Modification {
     id: String,
+    /// The parameters with their values: what is to be changed.
+    attributes: BTreeMap<String, Vec<String>>,
     subnets: Change,
     groups: Change,
     route_tables: Change,
@@ -68,6 +70,16 @@ struct Modification {
     dns: DnsOptionsRequest,
     reset_policy: bool,
     policy: Option<String>,
+}
+
+/// The parameters of a request by their names, without the numbers of lists.
+fn attributes(form: &Form) -> BTreeMap<String, Vec<String>> {
+    let mut attributes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (path, value) in form.fields().iter().filter(|(path, _)| *path != "DryRun") {
+        let name = path.split('.').next().unwrap_or_default();
+        attributes.entry(name.to_owned()).or_default().push(value.clone());
+    }
+    attributes
 }
 
 /// What an endpoint is after a modification.
@@ -81,8 +93,10 @@ struct Modified {
 
 impl Modification {
     fn take(form: &mut Form) -> Result<Self, ApiError> {
+        let id = form.require("VpcEndpointId")?;
         let modification = Self {
-            id: form.require("VpcEndpointId")?,
+            id,
+            attributes: attributes(form),
             subnets: Change::take(form, "SubnetId")?,
             groups: Change::take(form, "SecurityGroupId")?,
             route_tables: Change::take(form, "RouteTableId")?,
@@ -104,7 +118,19 @@ impl Modification {
 
     /// The permissions that IAM asks of the caller.
     fn needs(&self, context: &Context<'_>) -> Vec<Need> {
-        let mut needs = vec![context.need(ACTION, &self.id)];
+        let mut endpoint = context
+            .need(ACTION, &self.id)
+            .with_all("ec2:Attribute", self.attributes.keys());
+        for (name, values) in &self.attributes {
+            endpoint = endpoint.with_all(&format!("ec2:Attribute/{name}"), values);
+        }
+        if let Some(present) = context.region.endpoints.get(&self.id).filter(|e| !e.kind.is_lattice()) {
+            let multi_region = present.service_region != context.region.name;
+            endpoint = endpoint
+                .with("ec2:VpceServiceRegion", &present.service_region)
+                .with("ec2:VpceMultiRegion", if multi_region { "true" } else { "false" });
+        }
+        let mut needs = vec![endpoint];
         for change in [&self.subnets, &self.groups, &self.route_tables] {
             needs.extend(context.needs(ACTION, change.add.union(&change.remove)));
         }
@@ -166,6 +192,12 @@ impl Modification {
                 "The subnet of a GatewayLoadBalancer type VPC Endpoint cannot be changed.",
             ));
         }
+        if kind.is_lattice() && (self.private_dns.is_some() || domains) {
+            return Err(ApiError::invalid(format!(
+                "Private DNS of a {} type VPC Endpoint cannot be changed.",
+                kind.wire()
+            )));
+        }
         Ok(())
     }
 
@@ -192,6 +224,9 @@ impl Modification {
         let zones_of = zones_of.map(|service| (endpoint.service_name.as_str(), service));
         check_subnets(region, zones_of, &endpoint.vpc_id, &endpoint.subnet_ids, &added)?;
         check_families(region, modified.ip, &added)?;
+        if endpoint.kind == EndpointType::ServiceNetwork {
+            check_prefixes(region, &added)?;
+        }
         addresses::check(
             region,
             Some(&self.id),
@@ -205,10 +240,18 @@ impl Modification {
         }
         check_groups(context, &endpoint.vpc_id, &self.groups.add)?;
         check_group_count(context, modified.groups.len())?;
-        if endpoint.kind == EndpointType::Interface && modified.groups.is_empty() {
-            return Err(ApiError::invalid(
-                "An Interface type VPC Endpoint must have at least one security group.",
-            ));
+        let has_groups = endpoint.kind == EndpointType::Interface || endpoint.kind.is_lattice();
+        if has_groups && modified.groups.is_empty() {
+            return Err(ApiError::invalid(format!(
+                "The {} type VPC Endpoint must have at least one security group.",
+                endpoint.kind.wire()
+            )));
+        }
+        if endpoint.kind.is_lattice() && modified.subnets.is_empty() {
+            return Err(ApiError::invalid(format!(
+                "A {} type VPC Endpoint must have at least one subnet.",
+                endpoint.kind.wire()
+            )));
         }
         let (name, vpc_id) = (&endpoint.service_name, &endpoint.vpc_id);
         check_route_tables(region, name, vpc_id, Some(&self.id), &self.route_tables.add)?;

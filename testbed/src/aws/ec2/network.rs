@@ -11,6 +11,7 @@ use super::region::{EndpointType, Interface, Region, RouteTable, Subnet, Vpc, ne
 use super::rules::{Direction, Peer, Rule, Traffic};
 use super::services::prefix_list_id;
 use super::tags::{self, Tags};
+use crate::aws::clock::Seconds;
 use crate::aws::error::ApiError;
 use crate::aws::query::Form;
 use crate::aws::xml::Xml;
@@ -90,15 +91,15 @@ pub(crate) fn add_vpc(region: &mut Region, id: &str, cidr: Ipv4Net, ipv6: Option
     };
     group.rules.push(Rule::new(Direction::Ingress, within, None));
     region.groups.insert(group.id.clone(), group);
-    add_route_table(region, &new_id("rtb"), id, true);
+    add_route_table(region, &new_id("rtb"), id, true, Tags::new());
 }
 
-pub(crate) fn add_route_table(region: &mut Region, id: &str, vpc_id: &str, main: bool) {
+pub(crate) fn add_route_table(region: &mut Region, id: &str, vpc_id: &str, main: bool, tags: Tags) {
     let table = RouteTable {
         id: id.to_owned(),
         vpc_id: vpc_id.to_owned(),
         main,
-        tags: Tags::new(),
+        tags,
     };
     region.route_tables.insert(table.id.clone(), table);
 }
@@ -300,6 +301,67 @@ pub(super) fn describe_subnets(form: &mut Form, context: &mut Context<'_>) -> Re
     Ok(xml)
 }
 
+pub(super) fn create_route_table(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
+    let vpc_id = form.require("VpcId")?;
+    let client_token = form.take("ClientToken");
+    let tags = tags::take_specification(form, "route-table")?;
+    const ACTION: &str = "ec2:CreateRouteTable";
+    let mut needs = vec![
+        context.need_new(ACTION, "route-table", &tags),
+        context.need(ACTION, &vpc_id),
+    ];
+    needs.extend(context.need_tagging(ACTION, "route-table", &tags));
+    context.permit(form, &needs)?;
+
+    let region = &mut *context.region;
+    if !region.vpcs.contains_key(&vpc_id) {
+        return Err(ApiError::new(
+            VPCS.missing,
+            format!("The vpc ID '{vpc_id}' does not exist"),
+        ));
+    }
+    let parameters = format!("route table of {vpc_id} with {tags:?}");
+    let earlier = region.made_before(client_token.as_ref(), &parameters)?;
+    let id = match earlier {
+        Some(id) => id,
+        None => {
+            let id = new_id("rtb");
+            add_route_table(region, &id, &vpc_id, false, tags);
+            region.remember_token(client_token.as_ref(), parameters, &id);
+            context.produced.push(id.clone());
+            id
+        }
+    };
+    let mut xml = Xml::new();
+    if let Some(table) = region.route_tables.get(&id) {
+        xml.element("routeTable", |xml| write_route_table(xml, table, region, context.now));
+    }
+    xml.optional("clientToken", client_token);
+    Ok(xml)
+}
+
+/// DeleteRouteTable. "You can't delete the main route table."
+pub(super) fn delete_route_table(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
+    let id = form.require("RouteTableId")?;
+    context.permit(form, &[context.need("ec2:DeleteRouteTable", &id)])?;
+
+    let region = &mut *context.region;
+    match region.route_tables.get(&id) {
+        None => Err(ApiError::new(
+            ROUTE_TABLES.missing,
+            format!("The routeTable ID '{id}' does not exist"),
+        )),
+        Some(table) if table.main => Err(ApiError::new(
+            "DependencyViolation",
+            format!("The routeTable '{id}' has dependencies and cannot be deleted."),
+        )),
+        Some(_) => {
+            region.remove_route_table(&id);
+            Ok(super::returned())
+        }
+    }
+}
+
 pub(super) fn describe_route_tables(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
     let question = Question::take(form, context, &ROUTE_TABLES)?;
     let region = &*context.region;
@@ -318,29 +380,7 @@ pub(super) fn describe_route_tables(form: &mut Form, context: &mut Context<'_>) 
     )?;
     let mut xml = Xml::new();
     xml.items("routeTableSet", page, |xml, table| {
-        xml.text("routeTableId", &table.id);
-        xml.text("vpcId", &table.vpc_id);
-        xml.text("ownerId", &region.account);
-        xml.items("associationSet", table.main.then_some(()), |xml, ()| {
-            xml.text("routeTableId", &table.id);
-            xml.text("main", true);
-        });
-        let endpoints = region
-            .described(context.now)
-            .filter(|e| !e.is_deleted() && e.route_table_ids.contains(&table.id));
-        let local = region.vpcs.get(&table.vpc_id);
-        let local = local.map(|vpc| ("destinationCidrBlock", vpc.cidr.to_string(), "local"));
-        let gateways = endpoints.map(|e| {
-            let list = prefix_list_id(&e.service_name);
-            ("destinationPrefixListId", list, e.id.as_str())
-        });
-        let routes = local.into_iter().chain(gateways);
-        xml.items("routeSet", routes, |xml, (kind, destination, gateway)| {
-            xml.text(kind, destination);
-            xml.text("gatewayId", gateway);
-            xml.text("state", "active");
-        });
-        tags::write(xml, &table.tags);
+        write_route_table(xml, table, region, context.now);
     });
     xml.optional("nextToken", token);
     Ok(xml)
@@ -438,6 +478,32 @@ pub(super) fn describe_interfaces(form: &mut Form, context: &mut Context<'_>) ->
     });
     xml.optional("nextToken", token);
     Ok(xml)
+}
+
+fn write_route_table(xml: &mut Xml, table: &RouteTable, region: &Region, now: Seconds) {
+    xml.text("routeTableId", &table.id);
+    xml.text("vpcId", &table.vpc_id);
+    xml.text("ownerId", &region.account);
+    xml.items("associationSet", table.main.then_some(()), |xml, ()| {
+        xml.text("routeTableId", &table.id);
+        xml.text("main", true);
+    });
+    let local = region.vpcs.get(&table.vpc_id);
+    let local = local.map(|vpc| ("destinationCidrBlock", vpc.cidr.to_string(), "local"));
+    let endpoints = region
+        .described(now)
+        .filter(|e| !e.is_deleted() && e.route_table_ids.contains(&table.id));
+    let gateways = endpoints.map(|e| {
+        let list = prefix_list_id(&e.service_name);
+        ("destinationPrefixListId", list, e.id.as_str())
+    });
+    let routes = local.into_iter().chain(gateways);
+    xml.items("routeSet", routes, |xml, (kind, destination, gateway)| {
+        xml.text(kind, destination);
+        xml.text("gatewayId", gateway);
+        xml.text("state", "active");
+    });
+    tags::write(xml, &table.tags);
 }
 
 fn write_vpc(xml: &mut Xml, vpc: &Vpc, account: &str) {

@@ -131,6 +131,29 @@ impl DnsOptionsRequest {
             domains,
         })
     }
+
+    /// Domains are specified with the preferences that name them, and only there.
+    pub(super) fn check_domains(&self) -> Result<(), ApiError> {
+        let preference = self.preference.as_deref().unwrap_or(ALL_DOMAINS);
+        if preference.contains("SPECIFIED_DOMAINS") == self.domains.is_empty() {
+            return Err(ApiError::invalid(format!(
+                "PrivateDnsSpecifiedDomains must be given with a PrivateDnsPreference that names specified domains, and \
+                 only then; the preference is {preference}."
+            )));
+        }
+        Ok(())
+    }
+
+    /// Which private names a Lattice endpoint asks for, as Describe shows them: by default, all.
+    pub(super) fn private_domains(&self) -> PrivateDomains {
+        let everything = || vec!["*".to_owned()];
+        PrivateDomains {
+            preference: self.preference.clone().unwrap_or_else(|| ALL_DOMAINS.to_owned()),
+            specified: Some(self.domains.clone())
+                .filter(|domains| !domains.is_empty())
+                .unwrap_or_else(everything),
+        }
+    }
 }
 
 /// Which private names a Resource or ServiceNetwork endpoint asks for.

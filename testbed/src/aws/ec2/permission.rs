@@ -33,6 +33,20 @@ impl Need {
         }
     }
 
+    /// An action of another service, on something by its ARN.
+    pub(super) fn on(action: &str, arn: &str) -> Self {
+        Self {
+            resource: arn.to_owned(),
+            ..Self::anywhere(action)
+        }
+    }
+
+    /// A key with any number of values.
+    pub(super) fn with_all<'a>(mut self, key: &str, values: impl IntoIterator<Item = &'a String>) -> Self {
+        self.keys = self.keys.with_all(key, values);
+        self
+    }
+
     pub(super) fn with(mut self, key: &str, value: &str) -> Self {
         self.keys = self.keys.with(key, value);
         self

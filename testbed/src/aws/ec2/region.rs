@@ -11,6 +11,7 @@ use super::rules::Rule;
 use super::tags::Tags;
 use crate::aws::Config;
 use crate::aws::clock::Seconds;
+use crate::aws::error::ApiError;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Vpc {
@@ -66,6 +67,8 @@ pub(crate) struct Interface {
     pub(crate) group_ids: Vec<String>,
     pub(crate) ipv4: Option<Ipv4Addr>,
     pub(crate) ipv6: Option<Ipv6Addr>,
+    /// The block that it holds for a service network.
+    pub(crate) prefix: Option<Ipv4Net>,
     pub(crate) tags: Tags,
     /// When AWS deletes it, once it is detached from the endpoint.
     pub(crate) released_at: Option<Seconds>,
@@ -129,6 +132,10 @@ pub enum EndpointType {
     Gateway,
     /// An interface in one subnet, for a service behind a Gateway Load Balancer.
     GatewayLoadBalancer,
+    /// Interfaces in subnets, for a resource configuration of VPC Lattice.
+    Resource,
+    /// Interfaces in subnets, for a service network of VPC Lattice.
+    ServiceNetwork,
 }
 
 impl EndpointType {
@@ -138,7 +145,14 @@ impl EndpointType {
             Self::Interface => "Interface",
             Self::Gateway => "Gateway",
             Self::GatewayLoadBalancer => "GatewayLoadBalancer",
+            Self::Resource => "Resource",
+            Self::ServiceNetwork => "ServiceNetwork",
         }
+    }
+
+    /// Whether it leads to something of VPC Lattice and not to a service.
+    pub(crate) fn is_lattice(self) -> bool {
+        matches!(self, Self::Resource | Self::ServiceNetwork)
     }
 }
 
@@ -147,7 +161,10 @@ pub(crate) struct Endpoint {
     pub(crate) id: String,
     pub(crate) kind: EndpointType,
     pub(crate) vpc_id: String,
+    /// Empty where it leads to something of VPC Lattice.
     pub(crate) service_name: String,
+    /// The resource configuration or the service network that it leads to instead.
+    pub(crate) lattice_arn: Option<String>,
     /// The region that its service is hosted in.
     pub(crate) service_region: String,
     pub(crate) state: EndpointState,
@@ -192,7 +209,7 @@ pub(crate) struct Addresses {
 #[derive(Debug, Clone)]
 pub(crate) struct TokenUse {
     pub(crate) parameters: String,
-    pub(crate) endpoint_id: String,
+    pub(crate) resource_id: String,
 }
 
 /// One account's resources in one region.
@@ -224,6 +241,34 @@ impl Region {
             endpoints: BTreeMap::new(),
             interfaces: BTreeMap::new(),
             tokens: BTreeMap::new(),
+        }
+    }
+
+    /// What an earlier call with this ClientToken has made; it must have had the same parameters.
+    pub(crate) fn made_before(&self, token: Option<&String>, parameters: &str) -> Result<Option<String>, ApiError> {
+        let Some((token, earlier)) = token.and_then(|token| self.tokens.get_key_value(token)) else {
+            return Ok(None);
+        };
+        if earlier.parameters == parameters {
+            return Ok(Some(earlier.resource_id.clone()));
+        }
+        Err(ApiError::new(
+            "IdempotentParameterMismatch",
+            format!("The client token {token} was used before with different parameters"),
+        ))
+    }
+
+    /// Remembers what a call with this ClientToken has made.
+    pub(crate) fn remember_token(&mut self, token: Option<&String>, parameters: String, resource_id: &str) {
+        if let Some(token) = token {
+            let resource_id = resource_id.to_owned();
+            self.tokens.insert(
+                token.clone(),
+                TokenUse {
+                    parameters,
+                    resource_id,
+                },
+            );
         }
     }
 
@@ -298,10 +343,14 @@ impl Region {
             group_ids: endpoint.group_ids.iter().cloned().collect(),
             ipv4: wanted.ipv4,
             ipv6: wanted.ipv6,
+            prefix: None,
             tags: Tags::new(),
             released_at: None,
         };
         addresses::fill(self, subnet, endpoint.ip_address_type, &mut interface);
+        if endpoint.kind == EndpointType::ServiceNetwork {
+            interface.prefix = addresses::free_prefix(self, subnet);
+        }
         self.interfaces.insert(interface.id.clone(), interface);
     }
 

@@ -151,7 +151,10 @@ fn check_key(key: &str) -> anyhow::Result<()> {
         None => (name, None),
     };
     let takes_tag = TAG_KEYS.contains(&format!("{service}:{name}").to_lowercase().as_str());
+    // `ec2:Attribute` stands alone or is followed by the name of a parameter.
+    let takes_parameter = format!("{service}:{name}").eq_ignore_ascii_case("ec2:Attribute");
     match tag {
+        Some(parameter) if takes_parameter && !parameter.is_empty() && word(parameter) => Ok(()),
         None if takes_tag => bail!("the condition key {key:?} names no tag"),
         Some(tag) if takes_tag && !tag.is_empty() && !tag.contains(['*', '?', '$']) => Ok(()),
         None if word(name) => Ok(()),
