@@ -18,6 +18,7 @@ impl Simulator {
         let due = world.clock.now() + world.config.pending_seconds;
         let endpoint = world.region(account, region).endpoints.get_mut(endpoint_id);
         let endpoint = endpoint.with_context(|| format!("no endpoint {endpoint_id}"))?;
+        check_connection(endpoint)?;
         check(endpoint, &[PendingAcceptance, Rejected])?;
         endpoint.state = Pending;
         endpoint.due = Some(due);
@@ -27,6 +28,7 @@ impl Simulator {
 
     /// The service's owner rejects the endpoint, which may have been in use.
     pub fn reject(&self, account: &str, region: &str, endpoint_id: &str) -> anyhow::Result<()> {
+        check_connection(self.world().endpoint(account, region, endpoint_id)?)?;
         self.end_up(
             account,
             region,
@@ -75,10 +77,7 @@ impl Simulator {
         to: EndpointState,
         error: Option<LastError>,
     ) -> anyhow::Result<()> {
-        let mut world = self.world();
-        let endpoint = world.region(account, region).endpoints.get(endpoint_id);
-        check(endpoint.with_context(|| format!("no endpoint {endpoint_id}"))?, from)?;
-        drop(world);
+        check(self.world().endpoint(account, region, endpoint_id)?, from)?;
         self.set_endpoint_state(account, region, endpoint_id, to, error)
     }
 
@@ -107,6 +106,18 @@ impl Simulator {
         state.endpoints.insert(id.clone(), endpoint);
         Ok(id)
     }
+}
+
+/// Only endpoints for a service behind a load balancer, or for one of AWS's, are connections that
+/// their service's owner accepts or rejects.
+fn check_connection(endpoint: &Endpoint) -> anyhow::Result<()> {
+    if !matches!(
+        endpoint.kind,
+        EndpointType::Interface | EndpointType::GatewayLoadBalancer
+    ) {
+        bail!("{} is of type {}", endpoint.id, endpoint.kind.wire());
+    }
+    Ok(())
 }
 
 fn check(endpoint: &Endpoint, from: &[EndpointState]) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use jiff::Timestamp;
 
 use super::Config;
@@ -10,7 +11,7 @@ use super::bucket::{Bucket, documented};
 use super::calls::Call;
 use super::clock::{Clock, Seconds};
 use super::ec2::lattice::Lattice;
-use super::ec2::region::Region;
+use super::ec2::region::{Endpoint, Region};
 use super::ec2::replica::Replicated;
 use super::ec2::services::{ServiceSpec, Services};
 use super::error::ApiError;
@@ -122,6 +123,12 @@ impl World {
             .entry((account.to_owned(), region.to_owned()))
             .or_insert_with(|| Replicated::new(Region::new(account, region)))
             .current(now, &self.config)
+    }
+
+    /// An endpoint as it is now.
+    pub(crate) fn endpoint(&mut self, account: &str, region: &str, id: &str) -> anyhow::Result<&Endpoint> {
+        let endpoint = self.region(account, region).endpoints.get(id);
+        endpoint.with_context(|| format!("no endpoint {id}"))
     }
 
     pub(crate) fn add_service(&mut self, region: &str, name: &str, spec: ServiceSpec) {

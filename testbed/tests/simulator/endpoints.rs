@@ -172,6 +172,7 @@ fn what_does_not_fit_makes_nothing() {
         (vec![("PrivateDnsEnabled", "true")], "InvalidParameter"),
         (vec![("ClientToken", "ü")], "InvalidParameterValue"),
         (vec![("PolicyDocument", "{")], "InvalidPolicyDocument"),
+        (vec![("VpcEndpointType", "Tunnel")], "InvalidParameterValue"),
         (vec![("ServiceRegion", "eu-west-1")], "InvalidServiceName"),
     ] {
         create(&client, &params).refused(code);

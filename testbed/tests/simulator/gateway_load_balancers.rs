@@ -79,9 +79,13 @@ fn it_waits_for_acceptance_and_counts_with_interface_endpoints() {
     let made = create(&client, &[SUBNET]).succeeded();
     assert_eq!(made.text("state"), "pendingAcceptance");
     let id = made.text("vpcEndpointId");
+    simulator.reject(ACCOUNT, REGION, &id).unwrap();
+    assert_eq!(simulator.endpoints(ACCOUNT, REGION)[0].state, "rejected");
     simulator.accept(ACCOUNT, REGION, &id).unwrap();
     simulator.advance(61.0);
     assert_eq!(simulator.endpoints(ACCOUNT, REGION)[0].state, "available");
+    let expiring = create(&client, &[SUBNET]).succeeded().text("vpcEndpointId");
+    simulator.expire(ACCOUNT, REGION, &expiring).unwrap();
     simulator.configure(|config| config.quotas.interface_endpoints = 1);
     let sqs = client.create_endpoint("com.amazonaws.us-west-2.sqs", &[]);
     sqs.refused("VpcEndpointLimitExceeded");

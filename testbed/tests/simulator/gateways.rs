@@ -269,6 +269,16 @@ fn a_vpc_has_fewer_gateways_than_a_raised_quota_of_the_region() {
 }
 
 #[test]
+fn it_is_no_connection_that_is_accepted_or_rejected() {
+    let (simulator, client) = simulator(unthrottled());
+    let id = created(&client, S3, &[]);
+    simulator.accept(ACCOUNT, REGION, &id).unwrap_err();
+    simulator.reject(ACCOUNT, REGION, &id).unwrap_err();
+    simulator.expire(ACCOUNT, REGION, &id).unwrap_err();
+    assert_eq!(simulator.endpoints(ACCOUNT, REGION)[0].state, "available");
+}
+
+#[test]
 fn a_region_has_twenty_gateways() {
     let (_simulator, client) = simulator(unthrottled());
     for _ in 0..20 {

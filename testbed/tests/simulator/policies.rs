@@ -244,6 +244,23 @@ fn endpoints_are_deleted_one_by_one() {
 }
 
 #[test]
+fn a_deletion_tells_the_service() {
+    let (simulator, client) = simulator(unthrottled());
+    let sqs = "com.amazonaws.us-west-2.sqs";
+    let create = |service: &str| client.create_endpoint(service, &[]).succeeded().text("vpcEndpointId");
+    let (ours, other) = (create(SERVICE), create(sqs));
+    let condition = json!({"StringEquals": {"ec2:VpceServiceName": SERVICE}});
+    restrict(
+        &simulator,
+        json!({"Effect": "Allow", "Action": "ec2:DeleteVpcEndpoints", "Resource": "*", "Condition": condition}),
+    );
+    let both = [("VpcEndpointId.1", ours.as_str()), ("VpcEndpointId.2", other.as_str())];
+    let answer = client.ec2("DeleteVpcEndpoints", &both).succeeded();
+    assert_eq!(answer.texts("code"), ["UnauthorizedOperation"]);
+    assert_eq!(answer.texts("resourceId"), [other]);
+}
+
+#[test]
 fn a_modification_needs_what_it_adds_and_what_it_removes() {
     let (simulator, client) = simulator(unthrottled());
     let placed = [

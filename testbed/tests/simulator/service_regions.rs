@@ -128,6 +128,25 @@ fn services_are_described_with_what_they_take() {
 }
 
 #[test]
+fn a_service_is_not_there_for_those_who_may_not_use_it() {
+    let (simulator, client) = simulator(unthrottled());
+    let allow = |account: &str| {
+        let spec = ServiceSpec {
+            allowed_accounts: vec![account.to_owned()],
+            ..ServiceSpec::default()
+        };
+        simulator.add_service(REGION, SERVICE, spec);
+    };
+    let describe = || client.ec2("DescribeVpcEndpointServices", &[("ServiceName.1", SERVICE)]);
+    allow("222222222222");
+    describe().refused("InvalidServiceName");
+    client.create_endpoint(SERVICE, &[]).refused("InvalidServiceName");
+    allow(ACCOUNT);
+    describe().succeeded();
+    client.create_endpoint(SERVICE, &[]).succeeded();
+}
+
+#[test]
 fn a_service_that_is_new_is_unavailable_for_a_while() {
     let (simulator, client) = simulator(unthrottled());
     let spec = ServiceSpec {

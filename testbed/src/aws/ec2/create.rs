@@ -257,7 +257,7 @@ impl Creation {
         }
         let service = context
             .services
-            .offered(service_region, &self.service_name, region)
+            .offered(service_region, &self.service_name, &context.region.account, region)
             .ok_or_else(|| services::not_found(&self.service_name))?;
         if !service.types().contains(&self.kind) {
             let types: Vec<&str> = service.types().iter().map(|kind| kind.wire()).collect();

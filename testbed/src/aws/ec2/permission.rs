@@ -87,6 +87,10 @@ impl Context<'_> {
         if let Some(key) = own_id {
             keys = keys.with(key, id);
         }
+        let endpoint = self.region.endpoints.get(id).filter(|e| !e.kind.is_lattice());
+        if let Some(endpoint) = endpoint.filter(|_| action == "ec2:DeleteVpcEndpoints") {
+            keys = keys.with("ec2:VpceServiceName", &endpoint.service_name);
+        }
         Need {
             action: action.to_owned(),
             resource: self.arn(kind, id),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Context;
 use super::options::IpAddressType;
 use super::permission::Need;
-use super::region::{Endpoint, EndpointType};
+use super::region::{Endpoint, EndpointType, Region};
 use crate::aws::error::ApiError;
 use crate::aws::filter::{Filters, Paging};
 use crate::aws::partition;
@@ -26,6 +26,8 @@ pub struct ServiceSpec {
     pub private_dns_name: Option<String>,
     /// What it accepts, `ipv4` and `ipv6`; empty: IPv4.
     pub ip_address_types: Vec<String>,
+    /// The accounts that may use it; empty: all. For others it is not there.
+    pub allowed_accounts: Vec<String>,
     /// The regions that it is offered in besides its own.
     pub regions: Vec<String>,
     /// Until then, in simulated time, no endpoint can be created for it, as for one that its owner
@@ -94,10 +96,19 @@ impl Services {
         self.get(&endpoint.service_region, &endpoint.service_name)
     }
 
-    /// A service as it is offered in a region, which may be another than its own.
-    pub(super) fn offered(&self, service_region: &str, name: &str, region: &str) -> Option<&ServiceSpec> {
-        let here = |spec: &&ServiceSpec| service_region == region || spec.regions.iter().any(|r| r == region);
-        self.get(service_region, name).filter(here)
+    /// A service as it is offered to an account in a region, which may be another than its own.
+    pub(super) fn offered(
+        &self,
+        service_region: &str,
+        name: &str,
+        account: &str,
+        region: &str,
+    ) -> Option<&ServiceSpec> {
+        let lists = |list: &[String], wanted: &str| list.iter().any(|one| one == wanted);
+        self.get(service_region, name).filter(|spec| {
+            (service_region == region || lists(&spec.regions, region))
+                && (spec.allowed_accounts.is_empty() || lists(&spec.allowed_accounts, account))
+        })
     }
 
     pub(super) fn in_region(&self, region: &str) -> impl Iterator<Item = (&String, &ServiceSpec)> {
@@ -225,7 +236,10 @@ fn offers<'a>(context: &'a Context<'_>, service_regions: &'a [String], names: &[
     let mut offers = Vec::new();
     for service_region in service_regions {
         for (name, _) in context.services.in_region(service_region) {
-            let offered = context.services.offered(service_region, name, &context.region.name);
+            let Region {
+                account, name: here, ..
+            } = &*context.region;
+            let offered = context.services.offered(service_region, name, account, here);
             let Some(spec) = offered.filter(|_| names.is_empty() || names.contains(name)) else {
                 continue;
             };
