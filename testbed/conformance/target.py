@@ -279,7 +279,7 @@ class Target:
     def sweep(self, run=None):
         """Deletes what this run made, or any run left behind: endpoints, then the groups and tables that they used."""
         if self.name == "moto":
-            # It cannot delete a gateway whose route is not there, and forgets everything when it ends.
+            # It cannot delete a gateway whose route is not there, and forgets all when it ends.
             return
         by_tag = filters(tag=f"{TAG}={run}") if run else [{"Name": "tag-key", "Values": [TAG]}]
         pages = self.ec2.get_paginator("describe_vpc_endpoints").paginate(Filters=by_tag)

@@ -226,9 +226,20 @@ fn a_service_network_takes_sixteen_free_addresses_of_each_subnet() {
         ("AvailabilityZone", "us-west-2b"),
     ];
     let small = client.ec2("CreateSubnet", &small).succeeded().text("subnetId");
-    create(&client, &network, &[("SubnetId.1", &small)]).refused("InsufficientFreeAddressesInSubnet");
+    let code = |id: &str| {
+        simulator.advance(61.0);
+        let there = client
+            .ec2("DescribeVpcEndpoints", &[("VpcEndpointId.1", id)])
+            .succeeded();
+        (there.text("state"), there.text("code"))
+    };
+    let failed = ("failed".to_owned(), "InsufficientFreeAddressesInSubnet".to_owned());
+    let made = create(&client, &network, &[("SubnetId.1", &small)]).succeeded();
+    assert_eq!(made.text("state"), "pending");
+    assert_eq!(code(&made.text("vpcEndpointId")), failed);
     let id = available(&simulator, &client, &network, &[]);
-    modify(&client, &id, &[("AddSubnetId.1", &small)]).refused("InsufficientFreeAddressesInSubnet");
+    modify(&client, &id, &[("AddSubnetId.1", &small)]).succeeded();
+    assert_eq!(code(&id), failed);
     let arn = simulator.add_resource_configuration(ACCOUNT, REGION, "rcfg-1", ResourceConfigurationSpec::default());
     create(&client, &arn, &[("SubnetId.1", &small)]).succeeded();
 }

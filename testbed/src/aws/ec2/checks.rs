@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::Context;
-use super::addresses::free_prefix;
 use super::groups;
 use super::options::IpAddressType;
 use super::region::{EndpointState, EndpointType, Region, RouteTable};
@@ -85,19 +84,6 @@ pub(super) fn check_families(
                 subnet.id,
                 ip.wire()
             )));
-        }
-    }
-    Ok(())
-}
-
-/// Checks that each subnet has room for the block of addresses that a service network takes.
-pub(super) fn check_prefixes(region: &Region, subnet_ids: &BTreeSet<String>) -> Result<(), ApiError> {
-    for subnet in subnet_ids.iter().filter_map(|id| region.subnets.get(id)) {
-        if subnet.cidr.is_some() && free_prefix(region, subnet).is_none() {
-            return Err(ApiError::new(
-                "InsufficientFreeAddressesInSubnet",
-                format!("The subnet {} has no free contiguous block of 16 addresses.", subnet.id),
-            ));
         }
     }
     Ok(())

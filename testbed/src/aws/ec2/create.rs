@@ -6,7 +6,7 @@ use super::Context;
 use super::addresses;
 use super::checks::{
     PrivateDns, check_dns_attributes, check_families, check_groups, check_inbound_only, check_ip_address_type,
-    check_prefixes, check_private_dns, check_route_tables, check_subnets, not_found,
+    check_private_dns, check_route_tables, check_subnets, not_found,
 };
 use super::endpoints::{new_endpoint, write};
 use super::fields::{self, Field};
@@ -214,9 +214,6 @@ impl Creation {
         let record = self.record()?;
         check_subnets(region, None, &self.vpc_id, &BTreeSet::new(), &self.subnet_ids)?;
         check_families(region, self.ip(), &self.subnet_ids)?;
-        if self.kind == EndpointType::ServiceNetwork {
-            check_prefixes(region, &self.subnet_ids)?;
-        }
         self.check_groups(context)?;
         if self.private_dns == Some(true) {
             check_dns_attributes(region, &self.vpc_id)?;
@@ -268,11 +265,7 @@ impl Creation {
             )));
         }
         if service.unavailable_until > context.now {
-            return Err(ApiError::new(
-                "Unavailable",
-                format!("The service {} is not available yet.", self.service_name),
-            )
-            .with_status(503));
+            return Err(ApiError::new("Unavailable", "The service is unavailable.").with_status(503));
         }
         Ok(service)
     }

@@ -67,6 +67,7 @@ pub(crate) fn new_endpoint(
         tags: Tags::new(),
         created: now,
         last_error: None,
+        fails_with: None,
         dns_label: (0..8).map(|_| fastrand::alphanumeric().to_ascii_lowercase()).collect(),
     }
 }

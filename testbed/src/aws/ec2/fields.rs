@@ -49,7 +49,10 @@ impl Field {
                     .to_owned();
             }
             Self::Policy => "PolicyDocument",
-            Self::Subnets => "SubnetIds",
+            Self::Subnets => {
+                return "Subnet IDs are only supported for Interface and GatewayLoadBalancer type VPC Endpoints."
+                    .to_owned();
+            }
             Self::Groups => "SecurityGroupIds",
             Self::SubnetConfigurations => "SubnetConfigurations",
             Self::ServiceRegion => "ServiceRegion",

@@ -7,7 +7,7 @@ use super::Context;
 use super::addresses;
 use super::checks::{
     PrivateDns, check_families, check_group_count, check_groups, check_inbound_only, check_ip_address_type,
-    check_prefixes, check_private_dns, check_route_tables, check_subnets, find_route_table, not_found,
+    check_private_dns, check_route_tables, check_subnets, find_route_table, not_found,
 };
 use super::endpoints::{MISSING, requester_managed};
 use super::fields::{self, Field};
@@ -224,9 +224,6 @@ impl Modification {
         let zones_of = zones_of.map(|service| (endpoint.service_name.as_str(), service));
         check_subnets(region, zones_of, &endpoint.vpc_id, &endpoint.subnet_ids, &added)?;
         check_families(region, modified.ip, &added)?;
-        if endpoint.kind == EndpointType::ServiceNetwork {
-            check_prefixes(region, &added)?;
-        }
         addresses::check(
             region,
             Some(&self.id),

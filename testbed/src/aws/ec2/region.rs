@@ -188,6 +188,8 @@ pub(crate) struct Endpoint {
     pub(crate) tags: Tags,
     pub(crate) created: Seconds,
     pub(crate) last_error: Option<LastError>,
+    /// Why it fails when `Pending` is over, if it does.
+    pub(crate) fails_with: Option<LastError>,
     /// The eight random characters in its DNS names.
     pub(crate) dns_label: String,
 }
@@ -282,6 +284,11 @@ impl Region {
             endpoint.modifying = false;
             match endpoint.state {
                 EndpointState::Pending => {
+                    if let Some(error) = endpoint.fails_with.take() {
+                        endpoint.state = EndpointState::Failed;
+                        endpoint.last_error = Some(error);
+                        continue;
+                    }
                     endpoint.state = EndpointState::Available;
                     endpoint.named_at.get_or_insert(due + config.dns_seconds);
                 }
@@ -348,8 +355,16 @@ impl Region {
             released_at: None,
         };
         addresses::fill(self, subnet, endpoint.ip_address_type, &mut interface);
-        if endpoint.kind == EndpointType::ServiceNetwork {
+        let mut fails_with = None;
+        if endpoint.kind == EndpointType::ServiceNetwork && subnet.cidr.is_some() {
             interface.prefix = addresses::free_prefix(self, subnet);
+            fails_with = interface.prefix.is_none().then(|| LastError {
+                code: "InsufficientFreeAddressesInSubnet".to_owned(),
+                message: format!("The subnet {subnet_id} has no free contiguous block of 16 addresses."),
+            });
+        }
+        if let Some(endpoint) = self.endpoints.get_mut(endpoint_id).filter(|_| fails_with.is_some()) {
+            endpoint.fails_with = fails_with;
         }
         self.interfaces.insert(interface.id.clone(), interface);
     }
