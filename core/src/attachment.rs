@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::{GroupId, SubnetId};
 
 /// How an endpoint is attached. Only what EC2 takes together can be written. AWS fixes the type at
@@ -25,7 +27,7 @@ impl<G> Attachment<G> {
 }
 
 /// Network interfaces in subnets.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Interface<G = BTreeSet<GroupId>> {
     /// One network interface in each.
     pub subnets: BTreeSet<SubnetId>,
@@ -36,7 +38,7 @@ pub struct Interface<G = BTreeSet<GroupId>> {
 }
 
 /// How an endpoint is attached that AWS describes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ObservedAttachment {
     /// By network interfaces: what the operator makes.
     Interface(Interface),

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::api::ServicePort;
 use crate::attachment::{Attachment, Interface, ObservedAttachment};
 use crate::ids::{EndpointId, GroupId, VpcId};
@@ -12,7 +14,7 @@ use crate::target::Target;
 
 /// The state of an endpoint. EC2's wire spells it in lower camel case (`pendingAcceptance`), its
 /// reference in Pascal case: compared ignoring case.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     /// The service's owner must accept.
     PendingAcceptance,
@@ -80,7 +82,7 @@ impl fmt::Display for State {
 }
 
 /// A VPC endpoint as EC2 describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedEndpoint {
     /// Its id.
     pub id: EndpointId,
@@ -172,7 +174,7 @@ impl ObservedEndpoint {
 }
 
 /// A security group with its rules.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedGroup {
     /// Its id.
     pub id: GroupId,

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde::{Deserialize, Serialize};
 
 use crate::api::CustomRule;
 use crate::ids::GroupId;
@@ -29,7 +30,7 @@ impl fmt::Display for Direction {
 }
 
 /// The other end of a rule.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Peer {
     /// Addresses, with no host bits set.
     Cidr(IpNet),
@@ -51,7 +52,7 @@ impl fmt::Display for Peer {
 
 /// One rule: one protocol, one range of ports, one peer. The description is not part of its
 /// identity.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Rule {
     /// `tcp`, `udp`, `icmp`, `icmpv6`, a number, or `-1`.
     pub protocol: String,

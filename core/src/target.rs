@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::Partition;
 
 /// What an endpoint connects to, of which EC2's CreateVpcEndpoint takes exactly one. AWS fixes it
 /// at creation.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Target {
     /// A service of AWS's, or an endpoint service of an AWS account's: EC2's `ServiceName`.
     Service {

@@ -26,7 +26,7 @@ use vpce_core::rate::Decision;
 use vpce_core::rate::Limits;
 use vpce_core::tags::{Clusters, Owner};
 
-use self::cache::{Resource, ResourceCache};
+use self::cache::ResourceCache;
 use self::delete_batch::{DeleteBatcher, Requester};
 use self::limiter::{Caller, RateLimiters};
 use self::orphans::{Counts, Present, Retained};
@@ -184,7 +184,7 @@ impl AccountRegion {
 
     /// Whether the last read did not find an endpoint, or as deleted.
     pub(crate) fn is_gone(&self, id: &EndpointId) -> bool {
-        self.with(|snapshot| snapshot.endpoints.get(id).is_none_or(Resource::is_gone))
+        self.with(|snapshot| snapshot.endpoints.is_gone(id))
     }
 
     /// What the snapshot has for an owner.
@@ -194,11 +194,7 @@ impl AccountRegion {
             Found {
                 endpoints: snapshot.endpoints.candidates(owner, known.0),
                 groups: snapshot.groups.candidates(owner, known.1),
-                settles_at: settles
-                    .into_iter()
-                    .flatten()
-                    .max()
-                    .map(|at| self.tick(at) + self.settings.poll),
+                settles_at: settles.into_iter().flatten().max().map(|at| self.next_check(at)),
             }
         })
     }

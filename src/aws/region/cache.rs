@@ -4,6 +4,7 @@
 //! summary are kept, of so many at most: any identity that may tag in the AWS account decides how
 //! many there are, and how large.
 
+mod packed;
 mod resource;
 
 use std::collections::{BTreeSet, HashMap};
@@ -14,6 +15,7 @@ use vpce_core::orphans::{Objects, Unclaimed};
 use vpce_core::ownership::{Candidates, LookupById};
 use vpce_core::tags::{self, Claim, Clusters, Owner};
 
+use self::packed::Packed;
 use self::resource::AsStr;
 pub(crate) use self::resource::Resource;
 
@@ -31,7 +33,7 @@ const MOST_CANDIDATES: usize = 4;
 
 #[derive(Debug, Clone)]
 struct Entry<R> {
-    resource: R,
+    resource: Packed<R>,
     /// When the read began that it comes from, or when we wrote it.
     read: Instant,
     /// Reads that began before this do not undo what we wrote.
@@ -62,6 +64,15 @@ impl<Id> Default for FullRead<Id> {
     }
 }
 
+/// The last times to read again: all read at the same times, so that one read serves all.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ticks {
+    /// What AWS is at work on.
+    pub(crate) poll: Instant,
+    /// What was written and has settled.
+    pub(crate) check: Instant,
+}
+
 /// All endpoints, or all groups, that are known in a region.
 #[derive(Debug, Clone)]
 pub(crate) struct ResourceCache<R: Resource> {
@@ -73,7 +84,7 @@ pub(crate) struct ResourceCache<R: Resource> {
     /// How many more there were of them in the last read of everything.
     omitted: usize,
     /// Of both.
-    by_owner: HashMap<ObjectKey, BTreeSet<R::Id>>,
+    by_owner: HashMap<ObjectKey, Vec<R::Id>>,
     missing: HashMap<R::Id, Missing>,
 }
 
@@ -103,12 +114,12 @@ impl<R: Resource> ResourceCache<R> {
         self.remove(&id);
         self.missing.remove(&id);
         if let Some(key) = self.owner_key(&resource) {
-            self.by_owner.entry(key).or_default().insert(id.clone());
+            self.own(key, &id);
         }
         self.entries.insert(
             id,
             Entry {
-                resource,
+                resource: Packed::pack(&resource),
                 read,
                 consistent_at,
             },
@@ -123,27 +134,37 @@ impl<R: Resource> ResourceCache<R> {
             return;
         }
         if let Some(key) = summary.object() {
-            self.by_owner.entry(key.clone()).or_default().insert(id.clone());
+            self.own(key.clone(), &id);
         }
         self.unclaimed.insert(id, summary);
     }
 
-    fn remove(&mut self, id: &R::Id) -> Option<Entry<R>> {
+    /// Takes it out; what it was, unpacked.
+    fn remove(&mut self, id: &R::Id) -> Option<R> {
         if let Some(summary) = self.unclaimed.remove(id)
             && let Some(key) = summary.object()
         {
             self.disown(key, id);
         }
-        let entry = self.entries.remove(id)?;
-        if let Some(key) = self.owner_key(&entry.resource) {
+        let resource = self.entries.remove(id)?.resource.unpack();
+        if let Some(key) = self.owner_key(&resource) {
             self.disown(&key, id);
         }
-        Some(entry)
+        Some(resource)
+    }
+
+    /// In order: an owner has one as a rule, and never many.
+    fn own(&mut self, key: ObjectKey, id: &R::Id) {
+        let ids = self.by_owner.entry(key).or_default();
+        if let Err(place) = ids.binary_search(id) {
+            ids.reserve_exact(1);
+            ids.insert(place, id.clone());
+        }
     }
 
     fn disown(&mut self, key: &ObjectKey, id: &R::Id) {
         if let Some(ids) = self.by_owner.get_mut(key) {
-            ids.remove(id);
+            ids.retain(|other| other != id);
             if ids.is_empty() {
                 self.by_owner.remove(key);
             }
@@ -165,7 +186,7 @@ impl<R: Resource> ResourceCache<R> {
 
     fn is_inconsistent(&self, id: &R::Id, read: Instant) -> bool {
         self.entries.get(id).is_some_and(|entry| {
-            !entry.resource.is_leaving() && entry.consistent_at.is_some_and(|consistent_at| consistent_at > read)
+            !entry.resource.is_leaving && entry.consistent_at.is_some_and(|consistent_at| consistent_at > read)
         })
     }
 
@@ -175,7 +196,9 @@ impl<R: Resource> ResourceCache<R> {
             let id = resource.id();
             match self.entries.get_mut(&id) {
                 Some(entry) if entry.consistent_at.is_some_and(|consistent_at| consistent_at > read) => {
-                    entry.resource.merge_inconsistent(resource);
+                    let mut merged = entry.resource.unpack();
+                    merged.merge_inconsistent(resource);
+                    entry.resource = Packed::pack(&merged);
                     entry.read = read;
                 }
                 _ => self.put(resource, read, None),
@@ -267,10 +290,10 @@ impl<R: Resource> ResourceCache<R> {
 
     /// Applies a change of ours.
     pub(crate) fn changed(&mut self, id: &R::Id, now: Instant, change: impl FnOnce(&mut R)) {
-        if let Some(mut entry) = self.remove(id) {
-            change(&mut entry.resource);
+        if let Some(mut resource) = self.remove(id) {
+            change(&mut resource);
             let consistent_at = Some(now + self.settle);
-            self.put(entry.resource, now, consistent_at);
+            self.put(resource, now, consistent_at);
         }
     }
 
@@ -295,7 +318,7 @@ impl<R: Resource> ResourceCache<R> {
     /// What no object claims: what was kept of it, and what of the rest these objects do not know.
     pub(crate) fn unclaimed(&self, objects: &impl Objects) -> Vec<(String, Unclaimed)> {
         let unknown = self.entries.iter().filter(|(id, _)| !objects.is_known(id.as_str()));
-        let whole = unknown.filter_map(|(id, entry)| Some((id, entry.resource.summary(&self.clusters)?)));
+        let whole = unknown.filter_map(|(id, entry)| Some((id, entry.resource.unpack().summary(&self.clusters)?)));
         let kept = self.unclaimed.iter().map(|(id, summary)| (id, summary.clone()));
         let named = whole.chain(kept).map(|(id, summary)| (id.as_str().to_owned(), summary));
         named.collect()
@@ -307,22 +330,33 @@ impl<R: Resource> ResourceCache<R> {
     }
 
     /// The resource with this id, if it exists and is kept in full.
-    pub(crate) fn get(&self, id: &R::Id) -> Option<&R> {
-        self.entries.get(id).map(|entry| &entry.resource)
+    pub(crate) fn get(&self, id: &R::Id) -> Option<R> {
+        self.entries.get(id).map(|entry| entry.resource.unpack())
+    }
+
+    /// Whether the last read did not find it, or as deleted.
+    pub(crate) fn is_gone(&self, id: &R::Id) -> bool {
+        self.entries.get(id).is_none_or(|entry| entry.resource.is_gone)
+    }
+
+    /// Whether it is there to stay. One that was deleted is described for a while yet.
+    pub(crate) fn stays(&self, id: &R::Id) -> bool {
+        let entry = self.entries.get(id);
+        entry.is_some_and(|entry| !entry.resource.is_gone && !entry.resource.is_leaving)
     }
 
     /// What has the id that the status names, and all that carries the owner's tags.
     pub(crate) fn candidates(&self, owner: &Owner, known: Option<&R::Id>) -> Candidates<R> {
         let ids = self.by_owner.get(&owner.key()).into_iter().flatten();
         let by_tags = ids
+            .filter(|id| !self.is_gone(id))
             .filter_map(|id| self.get(id))
-            .filter(|resource| owner.claim(resource.tags()) == Claim::Ours && !resource.is_gone())
-            .cloned()
+            .filter(|resource| owner.claim(resource.tags()) == Claim::Ours)
             .collect();
         let by_id = match known {
             None => LookupById::NoId,
             Some(id) => match (self.get(id), self.missing.get(id)) {
-                (Some(resource), _) => LookupById::Found(resource.clone()),
+                (Some(resource), _) => LookupById::Found(resource),
                 (None, Some(missing)) if missing.confirmed => LookupById::Deleted,
                 (None, _) => LookupById::Unconfirmed,
             },
@@ -339,29 +373,29 @@ impl<R: Resource> ResourceCache<R> {
                 .is_none_or(|missing| !missing.confirmed && missing.last < tick)
     }
 
-    /// Ids that are worth a read now: at work and not read since the tick, consistent before the
-    /// tick and not yet read since, or missing and not confirmed gone. What settles between two
-    /// ticks is so read together.
-    fn due(&self, tick: Instant) -> impl Iterator<Item = &R::Id> {
+    /// Ids that are worth a read now: at work or missing and not read since the last time to poll,
+    /// or consistent before the last time to check what was written and not read since. What
+    /// settles between two such times is so read together.
+    fn due(&self, ticks: Ticks) -> impl Iterator<Item = &R::Id> {
         let at_work = self.entries.iter().filter(move |(_, entry)| {
             let consistent_at = entry
                 .consistent_at
-                .is_some_and(|consistent_at| consistent_at <= tick && entry.read < consistent_at);
-            consistent_at || (entry.resource.is_transitional() && entry.read < tick)
+                .is_some_and(|consistent_at| consistent_at <= ticks.check && entry.read < consistent_at);
+            consistent_at || (entry.resource.is_transitional && entry.read < ticks.poll)
         });
         let missing = self
             .missing
             .iter()
-            .filter(move |(_, missing)| !missing.confirmed && missing.last < tick);
+            .filter(move |(_, missing)| !missing.confirmed && missing.last < ticks.poll);
         at_work.map(|(id, _)| id).chain(missing.map(|(id, _)| id))
     }
 
     /// The ids to read now, if `known` or anything that the owner has is due; all that are due then
     /// are read together.
-    pub(crate) fn to_read(&self, owner: &Owner, known: Option<&R::Id>, tick: Instant) -> Vec<R::Id> {
+    pub(crate) fn to_read(&self, owner: &Owner, known: Option<&R::Id>, ticks: Ticks) -> Vec<R::Id> {
         let own = self.by_owner.get(&owner.key());
-        let mut due: BTreeSet<R::Id> = self.due(tick).cloned().collect();
-        let unknown = known.filter(|id| self.is_unknown(id, tick));
+        let mut due: BTreeSet<R::Id> = self.due(ticks).cloned().collect();
+        let unknown = known.filter(|id| self.is_unknown(id, ticks.poll));
         let candidates: Vec<&R::Id> = match known {
             Some(id) if self.contains(id) => Vec::new(),
             // What it names may be deleted, and another have replaced it.
@@ -377,7 +411,7 @@ impl<R: Resource> ResourceCache<R> {
 
     /// What may be an owner's own and is not kept in full: its object did not exist, or had
     /// another, when everything was read.
-    fn unread_candidates<'a>(&'a self, own: Option<&'a BTreeSet<R::Id>>) -> Vec<&'a R::Id> {
+    fn unread_candidates<'a>(&'a self, own: Option<&'a Vec<R::Id>>) -> Vec<&'a R::Id> {
         let ids: Vec<&R::Id> = own.into_iter().flatten().collect();
         let whole = ids.iter().filter(|id| self.entries.contains_key(**id)).count();
         let may_be_own = |id: &&R::Id| self.unclaimed.get(*id).is_some_and(Unclaimed::may_be_own);

@@ -10,7 +10,7 @@ use vpce_core::rate::Decision;
 use vpce_core::tags::Owner;
 
 use super::AccountRegion;
-use super::cache::{self, MOST_UNCLAIMED};
+use super::cache::{self, MOST_UNCLAIMED, Ticks};
 use super::limiter::Caller;
 use super::snapshot::Snapshot;
 use crate::aws::ec2::{Ec2, Which};
@@ -18,6 +18,9 @@ use crate::aws::error::CallError;
 
 /// EC2 takes at most 200 values in a filter.
 pub(super) const FILTER_VALUES: usize = 200;
+/// Nobody waits for the check of what was written: it is made so many times less often than polls
+/// are, so that more of it is read together.
+const POLLS_A_CHECK: u32 = 6;
 /// Under this name the snapshot's reads wait in the limiters of the Describe actions.
 const READER: &str = "snapshot";
 
@@ -31,18 +34,32 @@ pub(crate) enum RefreshError {
 }
 
 impl AccountRegion {
-    /// The last time to poll: all poll at the same times, so that one read serves all.
-    pub(super) fn tick(&self, now: Instant) -> Instant {
-        let poll = self.settings.poll.as_nanos().max(1);
+    /// The last multiple of an interval.
+    fn tick(&self, now: Instant, every: Duration) -> Instant {
+        let every = every.as_nanos().max(1);
         let since = now.saturating_duration_since(self.epoch).as_nanos();
-        let late = u64::try_from(since % poll).unwrap_or(0);
+        let late = u64::try_from(since % every).unwrap_or(0);
         now - Duration::from_nanos(late)
+    }
+
+    fn ticks(&self, now: Instant) -> Ticks {
+        Ticks {
+            poll: self.tick(now, self.settings.poll),
+            check: self.tick(now, self.settings.poll * POLLS_A_CHECK),
+        }
+    }
+
+    /// When what is consistent at a time is read again, to see whether it is as it was written.
+    pub(super) fn next_check(&self, consistent_at: Instant) -> Instant {
+        let every = self.settings.poll * POLLS_A_CHECK;
+        self.tick(consistent_at, every) + every
     }
 
     /// How long until the next time to poll.
     pub(crate) fn next_tick(&self) -> Duration {
         let now = Instant::now();
-        (self.tick(now) + self.settings.poll).saturating_duration_since(now) + Duration::from_millis(1)
+        (self.tick(now, self.settings.poll) + self.settings.poll).saturating_duration_since(now)
+            + Duration::from_millis(1)
     }
 
     /// Makes sure that the snapshot is no older than `max_age`, and that what the owner has at work
@@ -117,11 +134,11 @@ impl AccountRegion {
         owner: &Owner,
         known: (Option<&EndpointId>, Option<&GroupId>),
     ) -> (Vec<EndpointId>, Vec<GroupId>) {
-        let tick = self.tick(Instant::now());
+        let ticks = self.ticks(Instant::now());
         self.with(|snapshot| {
             (
-                snapshot.endpoints.to_read(owner, known.0, tick),
-                snapshot.groups.to_read(owner, known.1, tick),
+                snapshot.endpoints.to_read(owner, known.0, ticks),
+                snapshot.groups.to_read(owner, known.1, ticks),
             )
         })
     }

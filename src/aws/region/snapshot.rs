@@ -8,7 +8,7 @@ use vpce_core::observed::{ObservedEndpoint, ObservedGroup};
 use vpce_core::tags::Clusters;
 
 use super::AccountRegionKey;
-use super::cache::{Resource, ResourceCache};
+use super::cache::ResourceCache;
 use super::mass_deletion::CreationPause;
 use crate::aws::error::CallError;
 
@@ -37,24 +37,18 @@ impl Snapshot {
         }
     }
 
-    /// Whether an endpoint is there to stay. One that was deleted is described for a while yet.
-    fn stays(&self, id: &EndpointId) -> bool {
-        let endpoint = self.endpoints.get(id);
-        endpoint.is_some_and(|endpoint| !endpoint.is_gone() && !endpoint.is_leaving())
-    }
-
     /// Takes in a read of these ids. One that was to stay and is gone may be one of many, which the
     /// rest of the snapshot, being older, does not show: then the next read reads the whole, before
     /// it is believed gone.
     pub(super) fn add_read_of(&mut self, ids: &[EndpointId], found: Vec<ObservedEndpoint>, read: Instant) {
-        let stayed: Vec<&EndpointId> = ids.iter().filter(|id| self.stays(id)).collect();
+        let stayed: Vec<&EndpointId> = ids.iter().filter(|id| self.endpoints.stays(id)).collect();
         self.endpoints.add_read_of(ids, found, read);
-        self.stale |= stayed.into_iter().any(|id| !self.stays(id));
+        self.stale |= stayed.into_iter().any(|id| !self.endpoints.stays(id));
     }
 
     /// Pauses creation if many of the endpoints that statuses know have vanished.
     pub(super) fn detect_mass_deletion(&mut self, key: &AccountRegionKey, known: &[EndpointId]) {
-        let missing = known.iter().filter(|id| !self.stays(id)).cloned().collect();
+        let missing = known.iter().filter(|id| !self.endpoints.stays(id)).cloned().collect();
         self.pause.update(key, known.len(), missing);
     }
 }

@@ -58,7 +58,7 @@ async fn called(home: &str, region: &str, fips: bool) -> Vec<String> {
         expires: SystemTime::now() + Duration::from_secs(3600),
         clamped: false,
     };
-    let session = Session::new(role, opened, &sts);
+    let session = Session::new(role, opened, &Arc::new(sts));
     let describe = session.ec2(region).describe_vpc_endpoints().send();
     assert!(describe.await.is_err());
     wire.0.lock().clone()

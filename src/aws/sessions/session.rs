@@ -1,7 +1,6 @@
-//! One open session: its credentials, its clients, and the task that renews it.
+//! One open session: its credentials, and the task that renews it.
 
 use std::{
-    collections::HashMap,
     fmt,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -12,7 +11,6 @@ use aws_credential_types::{
     provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future},
 };
 use aws_sdk_ec2::config::Region;
-use aws_types::SdkConfig;
 use parking_lot::RwLock;
 use tokio::{sync::Semaphore, task::AbortHandle};
 use vpce_core::ids::AccountId;
@@ -41,16 +39,11 @@ const LEAST_LEFT: Duration = Duration::from_secs(2);
 /// expiry of a session does not.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
-/// So many clients are kept, one for each region: more than AWS has, since users can name any
-/// number that do not exist.
-const MOST_CLIENTS: usize = 64;
-
 /// A session in one AWS account, for as long as it can be renewed.
 pub(crate) struct Session {
     role: SessionKey,
     credentials: Arc<CurrentCredentials>,
-    config: SdkConfig,
-    clients: RwLock<HashMap<String, aws_sdk_ec2::Client>>,
+    sts: Arc<Sts>,
 }
 
 impl fmt::Debug for Session {
@@ -63,7 +56,7 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    pub(super) fn new(role: SessionKey, opened: Opened, sts: &Sts) -> Self {
+    pub(super) fn new(role: SessionKey, opened: Opened, sts: &Arc<Sts>) -> Self {
         let credentials = Arc::new(CurrentCredentials {
             role: role.role_arn.to_string(),
             current: RwLock::new(Current {
@@ -73,10 +66,9 @@ impl Session {
             }),
         });
         Session {
-            config: sts.ec2_config(SharedCredentialsProvider::new(Signer(credentials.clone()))),
             role,
             credentials,
-            clients: RwLock::default(),
+            sts: sts.clone(),
         }
     }
 
@@ -93,22 +85,13 @@ impl Session {
     /// A client for this region, which always signs with the session's current credentials. Clones
     /// are cheap and share everything.
     pub(crate) fn ec2(&self, region: &str) -> aws_sdk_ec2::Client {
-        let clients = self.clients.read();
-        if let Some(client) = clients.get(region) {
-            return client.clone();
-        }
-        drop(clients);
-        let mut clients = self.clients.write();
-        if clients.len() >= MOST_CLIENTS {
-            clients.clear();
-        }
-        clients
-            .entry(region.to_owned())
-            .or_insert_with(|| {
-                let config = self.config.to_builder().region(Region::new(region.to_owned()));
-                aws_sdk_ec2::Client::new(&config.build())
-            })
-            .clone()
+        // The client keeps the credentials: no others come to be at their address meanwhile.
+        let key = (Arc::as_ptr(&self.credentials) as usize, region.to_owned());
+        self.sts.clients.get_with(key, || {
+            let signer = SharedCredentialsProvider::new(Signer(self.credentials.clone()));
+            let config = self.sts.ec2_config(signer).to_builder();
+            aws_sdk_ec2::Client::new(&config.region(Region::new(region.to_owned())).build())
+        })
     }
 
     /// When the current credentials expire.

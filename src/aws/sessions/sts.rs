@@ -13,6 +13,7 @@ use aws_sdk_sts::{
 };
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
 use aws_types::SdkConfig;
+use moka::sync::Cache;
 use tokio::sync::OnceCell;
 
 use super::{
@@ -41,6 +42,12 @@ const EC2_TIMEOUT: Duration = Duration::from_secs(30);
 /// What an operation may take besides its one attempt: signing, and fetching what to sign with.
 const BESIDES: Duration = Duration::from_secs(4);
 
+/// So many EC2 clients are kept: users can name any number of regions that do not exist.
+const MOST_CLIENTS: u64 = 1000;
+
+/// One that was not used for this long is dropped.
+const CLIENT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// A session as STS gave it, known to be in the right account.
 pub(super) struct Opened {
     pub(super) credentials: Credentials,
@@ -58,6 +65,9 @@ pub(super) struct Sts {
     chained: AtomicBool,
     /// Our own identity's ARN, once STS has said it.
     own_arn: OnceCell<String>,
+    /// EC2 clients by their credentials' address and region. Each takes tens of kilobytes, and one
+    /// of an account at rest is used twice in a resync interval.
+    pub(super) clients: Cache<(usize, String), aws_sdk_ec2::Client>,
 }
 
 impl Sts {
@@ -76,6 +86,10 @@ impl Sts {
             observer,
             chained: AtomicBool::new(false),
             own_arn: OnceCell::new(),
+            clients: Cache::builder()
+                .max_capacity(MOST_CLIENTS)
+                .time_to_idle(CLIENT_IDLE_TIMEOUT)
+                .build(),
         }
     }
 

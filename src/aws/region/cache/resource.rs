@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::hash::Hash;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use vpce_core::ids::{EndpointId, GroupId};
 use vpce_core::observed::{ObservedEndpoint, ObservedGroup, State};
 use vpce_core::orphans::{ResourceKind, Unclaimed};
 use vpce_core::tags::Clusters;
 
 /// What EC2 describes, with an id and tags.
-pub(crate) trait Resource: Clone {
+pub(crate) trait Resource: Clone + Serialize + DeserializeOwned {
     /// Its id.
     type Id: Clone + Eq + Hash + Ord + AsStr;
     /// Its kind.

@@ -134,15 +134,15 @@ fn a_change_is_not_undone_by_a_read_from_before_it_settled() {
     );
     let groups = |resource: &ObservedEndpoint| resource.interface().expect("of this type").groups.len();
     let resource = cache.get(&id).expect("there");
-    assert_eq!((groups(resource), &resource.state), (1, &State::Pending));
+    assert_eq!((groups(&resource), &resource.state), (1, &State::Pending));
     assert_eq!(
-        cache.to_read(&owner(), None, start + SETTLE).len(),
+        cache.to_read(&owner(), None, both(start + SETTLE)).len(),
         1,
         "consistent: it is read again"
     );
     read_all(&mut cache, vec![endpoint(State::Available)], start + SETTLE, &KNOWN);
-    assert_eq!(groups(cache.get(&id).expect("there")), 0);
-    assert!(cache.to_read(&owner(), None, start + SETTLE * 2).is_empty());
+    assert_eq!(groups(&cache.get(&id).expect("there")), 0);
+    assert!(cache.to_read(&owner(), None, both(start + SETTLE * 2)).is_empty());
 }
 
 #[test]
@@ -164,17 +164,23 @@ fn a_read_from_before_subnets_changed_does_not_say_that_aws_is_done_with_them() 
     assert_eq!(cache.get(&id).expect("there").state, State::Available);
 }
 
+/// When both were read last.
+fn both(at: Instant) -> Ticks {
+    Ticks { poll: at, check: at }
+}
+
 #[test]
 fn what_settles_between_two_ticks_waits_for_the_second() {
     let (mut cache, start) = cache();
     cache.created(endpoint(State::Available), start);
     let consistent_at = start + SETTLE;
-    assert!(
-        cache
-            .to_read(&owner(), None, consistent_at - Duration::from_millis(1))
-            .is_empty()
-    );
-    assert_eq!(cache.to_read(&owner(), None, consistent_at).len(), 1);
+    let at = |check| Ticks {
+        poll: consistent_at + SETTLE,
+        check,
+    };
+    let too_early = at(consistent_at - Duration::from_millis(1));
+    assert!(cache.to_read(&owner(), None, too_early).is_empty());
+    assert_eq!(cache.to_read(&owner(), None, at(consistent_at)).len(), 1);
 }
 
 #[test]
@@ -182,7 +188,7 @@ fn gone_needs_two_reads_with_time_between() {
     let (mut cache, start) = cache();
     let id = EndpointId::from("vpce-1");
     let asked = std::slice::from_ref(&id);
-    assert_eq!(cache.to_read(&owner(), Some(&id), start), vec![id.clone()]);
+    assert_eq!(cache.to_read(&owner(), Some(&id), both(start)), vec![id.clone()]);
     cache.add_read_of(asked, Vec::new(), start);
     cache.add_read_of(asked, Vec::new(), start + Duration::from_secs(1));
     assert_eq!(lookup(&cache, Some(&id)), Lookup::Unconfirmed);
@@ -215,10 +221,10 @@ fn what_no_object_claims_is_kept_as_a_summary_until_one_does() {
     assert!(!cache.contains(&id));
     assert_eq!(cache.unclaimed(&none).len(), 1);
     // An object of this name comes: it is read before anything is made for it.
-    assert_eq!(cache.to_read(&owner(), None, start), std::slice::from_ref(&id));
+    assert_eq!(cache.to_read(&owner(), None, both(start)), std::slice::from_ref(&id));
     cache.add_read_of(std::slice::from_ref(&id), vec![endpoint(State::Available)], start);
     assert!(matches!(lookup(&cache, None), Lookup::Owned(_)));
-    assert!(cache.to_read(&owner(), None, start).is_empty());
+    assert!(cache.to_read(&owner(), None, both(start)).is_empty());
     // While its status names none, the next read keeps it, and once it does.
     for objects in [
         One {
@@ -280,6 +286,9 @@ fn all_that_is_at_work_is_read_together() {
     other.tags.insert(tags::NAME.into(), "other".into());
     cache.add(vec![endpoint(State::Pending), other], start);
     let tick = start + Duration::from_secs(5);
-    assert_eq!(cache.to_read(&owner(), None, tick).len(), 2);
-    assert!(cache.to_read(&owner(), None, start).is_empty(), "read since the tick");
+    assert_eq!(cache.to_read(&owner(), None, both(tick)).len(), 2);
+    assert!(
+        cache.to_read(&owner(), None, both(start)).is_empty(),
+        "read since the tick"
+    );
 }
