@@ -101,7 +101,7 @@ pub struct Settings {
 
     /// Maximum number of AWS regions, each in one account, that are compared per minute: where more
     /// than that are due in a resync interval, the interval grows.
-    #[arg(long, env = "VPCE_REFRESHES_PER_MINUTE", default_value = "200")]
+    #[arg(long, env = "VPCE_REFRESHES_PER_MINUTE", default_value = "100")]
     pub refreshes_per_minute: NonZeroU32,
 
     /// Poll interval: how often endpoints that AWS is creating, changing or deleting are read.

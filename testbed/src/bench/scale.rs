@@ -156,7 +156,10 @@ fn create(bed: &Bed, size: Size, report: &mut Report) -> Result<Registered> {
             "ms",
         );
     }
-    report.most("calls to AWS an endpoint", calls.len() as f64 / all as f64, 5.0, "");
+    let (dry_runs, others): (Vec<&Call>, Vec<&Call>) = calls.iter().partition(|call| call.is_dry_run());
+    report.most("calls to AWS an endpoint", others.len() as f64 / all as f64, 5.0, "");
+    let verified = dry_runs.len() as f64 / size.accounts as f64;
+    report.told("dry runs that verify permissions, an account", verified, "");
     let refused = calls.iter().filter(|call| !call.ok() && !call.is_dry_run()).count();
     report.most("calls that AWS refused", refused as f64, 0.0, "");
     Ok(registered)
@@ -186,18 +189,22 @@ fn print_calls(calls: &[Call]) {
 
 /// One resync interval in which nothing changes.
 fn rest(bed: &Bed, size: Size, report: &mut Report) -> Result<()> {
-    std::thread::sleep(SETTLED_AFTER);
-    println!("at rest for {:?}", size.resync);
+    let resync = Duration::from_secs_f64(Scrape::of(&bed.operator)?.sum("vpce_resync_interval_seconds", &[]));
+    // What was retained is counted a resync interval after the first read, and then once an hour.
+    let settled = SETTLED_AFTER + resync.mul_f64(1.1);
+    println!("at rest for {resync:?} after {settled:?}");
+    std::thread::sleep(settled);
     let before = Scrape::of(&bed.operator)?;
     bed.aws.clear_calls();
     let (cpu, begun) = (bed.operator.cpu_seconds()?, Instant::now());
-    std::thread::sleep(size.resync);
+    std::thread::sleep(resync);
     let cpu = bed.operator.cpu_seconds()? - cpu;
     let seconds = begun.elapsed().as_secs_f64();
     let calls = bed.aws.take_calls();
     let (resident, _) = bed.operator.memory_bytes()?;
     let after = Scrape::of(&bed.operator)?;
     let reconciles = reconciles(&after, &[]) - reconciles(&before, &[]);
+    report.told("at rest: resync interval", resync.as_secs_f64(), "s");
     report.most("at rest: CPU of one core", 100.0 * cpu / seconds, 1.0, "%");
     report.told("at rest: reconciles in the resync interval", reconciles, "");
     let each = 1000.0 * cpu / reconciles.max(1.0);
