@@ -1,27 +1,93 @@
-//! How an endpoint is attached to its VPC: EC2's `VpcEndpointType`, and what goes with each.
+//! How an endpoint is attached to its VPC, and what goes with each EC2 `VpcEndpointType`.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{GroupId, SubnetId};
+use crate::api::EndpointType;
+use crate::ids::{GroupId, RouteTableId, SubnetId};
+use crate::target::Target;
 
 /// How an endpoint is attached. Only what EC2 takes together can be written. AWS fixes the type at
-/// creation, and the rest can be changed.
+/// creation, and the rest can be changed unless it says so.
 ///
 /// `G` is how its security groups are known: by their ids, or as what is desired of them.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Attachment<G = BTreeSet<GroupId>> {
-    /// By network interfaces.
+    /// By network interfaces with security groups: the types Interface, Resource and
+    /// ServiceNetwork, which what the endpoint connects to tells apart.
     Interface(Interface<G>),
+    /// By routes in these route tables: the type Gateway.
+    Gateway(BTreeSet<RouteTableId>),
+    /// By a network interface in one subnet, which AWS fixes at creation: the type
+    /// GatewayLoadBalancer.
+    GatewayLoadBalancer(SubnetId),
 }
 
 impl<G> Attachment<G> {
     /// What stands for it in the ClientToken of CreateVpcEndpoint: nothing for the first that there
     /// was.
-    pub(crate) fn token_part(&self) -> Option<&'static str> {
+    pub(crate) fn token_parts(&self) -> Vec<&str> {
         match self {
-            Self::Interface(_) => None,
+            Self::Interface(_) => Vec::new(),
+            Self::Gateway(_) => vec![EndpointType::Gateway.as_str()],
+            Self::GatewayLoadBalancer(subnet) => vec![EndpointType::GatewayLoadBalancer.as_str(), subnet.as_str()],
+        }
+    }
+
+    /// The type of an endpoint for a target that is attached so.
+    pub fn endpoint_type(&self, target: &Target) -> EndpointType {
+        match (self, target) {
+            (Self::Interface(_), Target::Service { .. }) => EndpointType::Interface,
+            (Self::Interface(_), Target::ResourceConfiguration { .. }) => EndpointType::Resource,
+            (Self::Interface(_), Target::ServiceNetwork { .. }) => EndpointType::ServiceNetwork,
+            (Self::Gateway(_), _) => EndpointType::Gateway,
+            (Self::GatewayLoadBalancer(_), _) => EndpointType::GatewayLoadBalancer,
+        }
+    }
+
+    /// The subnets of its network interfaces.
+    pub fn subnets(&self) -> BTreeSet<&SubnetId> {
+        match self {
+            Self::Interface(interface) => interface.subnets.iter().collect(),
+            Self::Gateway(_) => BTreeSet::new(),
+            Self::GatewayLoadBalancer(subnet) => [subnet].into(),
+        }
+    }
+
+    /// The route tables in which it has routes.
+    pub fn route_tables(&self) -> Option<&BTreeSet<RouteTableId>> {
+        match self {
+            Self::Gateway(tables) => Some(tables),
+            Self::Interface(_) | Self::GatewayLoadBalancer(_) => None,
+        }
+    }
+
+    /// Its security groups, where it has any.
+    pub fn groups(&self) -> Option<&G> {
+        match self {
+            Self::Interface(interface) => Some(&interface.groups),
+            Self::Gateway(_) | Self::GatewayLoadBalancer(_) => None,
+        }
+    }
+
+    /// Whether clients reach it by network interfaces.
+    pub(crate) fn has_interfaces(&self) -> bool {
+        !matches!(self, Self::Gateway(_))
+    }
+
+    /// The same with other groups.
+    pub(crate) fn with_groups<H>(&self, groups: H) -> Attachment<H> {
+        match self {
+            Self::Interface(Interface {
+                subnets, private_dns, ..
+            }) => Attachment::Interface(Interface {
+                subnets: subnets.clone(),
+                groups,
+                private_dns: *private_dns,
+            }),
+            Self::Gateway(tables) => Attachment::Gateway(tables.clone()),
+            Self::GatewayLoadBalancer(subnet) => Attachment::GatewayLoadBalancer(subnet.clone()),
         }
     }
 }
@@ -40,135 +106,60 @@ pub struct Interface<G = BTreeSet<GroupId>> {
 /// How an endpoint is attached that AWS describes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ObservedAttachment {
-    /// By network interfaces: what the operator makes.
-    Interface(Interface),
+    /// In a way that the operator makes.
+    Known(Attachment),
     /// In another way, by the type as EC2 spells it. Such an endpoint is never ours.
     Other(String),
 }
 
 impl ObservedAttachment {
     /// Reads what EC2 says.
-    pub fn parse(type_: &str, interface: Interface) -> Self {
-        if type_.eq_ignore_ascii_case("interface") {
-            Self::Interface(interface)
-        } else {
-            Self::Other(type_.to_owned())
+    pub fn parse(type_: &str, interface: Interface, route_tables: BTreeSet<RouteTableId>) -> Self {
+        let known = EndpointType::parse(type_);
+        let subnet = interface.subnets.first().cloned();
+        match (known, subnet) {
+            (Some(EndpointType::Interface | EndpointType::Resource | EndpointType::ServiceNetwork), _) => {
+                Self::Known(Attachment::Interface(interface))
+            }
+            (Some(EndpointType::Gateway), _) => Self::Known(Attachment::Gateway(route_tables)),
+            (Some(EndpointType::GatewayLoadBalancer), Some(subnet)) => {
+                Self::Known(Attachment::GatewayLoadBalancer(subnet))
+            }
+            (Some(EndpointType::GatewayLoadBalancer) | None, _) => Self::Other(type_.to_owned()),
         }
     }
 
-    /// Whether it is of the type that is desired, which AWS fixes at creation.
-    pub(crate) fn is_of_type(&self, desired: &Attachment<impl Sized>) -> bool {
+    /// How it is attached, where that is known.
+    pub fn known(&self) -> Option<&Attachment> {
+        match self {
+            Self::Known(attachment) => Some(attachment),
+            Self::Other(_) => None,
+        }
+    }
+
+    /// How it is attached, to be changed.
+    pub(crate) fn known_mut(&mut self) -> Option<&mut Attachment> {
+        match self {
+            Self::Known(attachment) => Some(attachment),
+            Self::Other(_) => None,
+        }
+    }
+
+    /// Whether it is, in what AWS fixes at creation, as is desired.
+    pub(crate) fn is_as_fixed(&self, desired: &Attachment<impl Sized>) -> bool {
         match (self, desired) {
-            (Self::Interface(_), Attachment::Interface(_)) => true,
-            (Self::Other(_), Attachment::Interface(_)) => false,
-        }
-    }
-
-    /// Takes over a change that AWS has accepted.
-    pub(crate) fn modify(&mut self, change: &AttachmentChange) {
-        match (self, change) {
-            (Self::Interface(interface), AttachmentChange::Interface(change)) => change.apply(interface),
-            (Self::Other(_), AttachmentChange::Interface(_)) => {}
+            (Self::Known(Attachment::Interface(_)), Attachment::Interface(_))
+            | (Self::Known(Attachment::Gateway(_)), Attachment::Gateway(_)) => true,
+            (Self::Known(Attachment::GatewayLoadBalancer(there)), Attachment::GatewayLoadBalancer(desired)) => {
+                there == desired
+            }
+            _ => false,
         }
     }
 }
 
 impl From<Attachment> for ObservedAttachment {
     fn from(attachment: Attachment) -> Self {
-        match attachment {
-            Attachment::Interface(interface) => Self::Interface(interface),
-        }
-    }
-}
-
-/// What is to be changed of an attachment.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum AttachmentChange {
-    /// Of network interfaces.
-    Interface(InterfaceChange),
-}
-
-impl AttachmentChange {
-    /// The same in changes that AWS may refuse one without another.
-    pub(crate) fn parts(&self) -> Vec<Self> {
-        match self {
-            Self::Interface(change) => change.parts().into_iter().map(Self::Interface).collect(),
-        }
-    }
-
-    /// Whether AWS is at work for a while after it, and takes no other change meanwhile.
-    pub(crate) fn takes_time(&self) -> bool {
-        match self {
-            Self::Interface(change) => change.changes_subnets(),
-        }
-    }
-}
-
-/// What is to be changed of network interfaces.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct InterfaceChange {
-    /// Subnets to add.
-    pub add_subnets: BTreeSet<SubnetId>,
-    /// Subnets to remove.
-    pub remove_subnets: BTreeSet<SubnetId>,
-    /// Groups to attach.
-    pub add_groups: BTreeSet<GroupId>,
-    /// Groups to detach.
-    pub remove_groups: BTreeSet<GroupId>,
-    /// Private DNS turned on or off.
-    pub private_dns: Option<bool>,
-}
-
-impl InterfaceChange {
-    /// From what is there to what is desired, with these groups.
-    pub(crate) fn between<G>(there: &Interface, desired: &Interface<G>, groups: &BTreeSet<GroupId>) -> Self {
-        fn without<T: Ord + Clone>(set: &BTreeSet<T>, other: &BTreeSet<T>) -> BTreeSet<T> {
-            set.difference(other).cloned().collect()
-        }
-        Self {
-            add_subnets: without(&desired.subnets, &there.subnets),
-            remove_subnets: without(&there.subnets, &desired.subnets),
-            add_groups: without(groups, &there.groups),
-            remove_groups: without(&there.groups, groups),
-            private_dns: (there.private_dns != desired.private_dns).then_some(desired.private_dns),
-        }
-    }
-
-    /// Whether it is about any subnet.
-    pub fn changes_subnets(&self) -> bool {
-        !self.add_subnets.is_empty() || !self.remove_subnets.is_empty()
-    }
-
-    /// Whether it is about any group.
-    pub fn changes_groups(&self) -> bool {
-        !self.add_groups.is_empty() || !self.remove_groups.is_empty()
-    }
-
-    /// Groups, private DNS, and subnets, last since AWS takes its time for them.
-    fn parts(&self) -> Vec<Self> {
-        let groups = Self {
-            add_groups: self.add_groups.clone(),
-            remove_groups: self.remove_groups.clone(),
-            ..Self::default()
-        };
-        let private_dns = Self {
-            private_dns: self.private_dns,
-            ..Self::default()
-        };
-        let subnets = Self {
-            add_subnets: self.add_subnets.clone(),
-            remove_subnets: self.remove_subnets.clone(),
-            ..Self::default()
-        };
-        let parts = [groups, private_dns, subnets];
-        parts.into_iter().filter(|part| *part != Self::default()).collect()
-    }
-
-    fn apply(&self, interface: &mut Interface) {
-        interface.subnets.extend(self.add_subnets.iter().cloned());
-        interface.subnets.retain(|id| !self.remove_subnets.contains(id));
-        interface.groups.extend(self.add_groups.iter().cloned());
-        interface.groups.retain(|id| !self.remove_groups.contains(id));
-        interface.private_dns = self.private_dns.unwrap_or(interface.private_dns);
+        Self::Known(attachment)
     }
 }

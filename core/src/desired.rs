@@ -4,11 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use crate::api::{CustomRule, SecurityGroupType, ServicePort, ServiceSpec, ServiceType, VPCEndpointSpec};
+use crate::api::{
+    CustomRule, EndpointType, PolicyDocument, SecurityGroupType, ServicePort, ServiceSpec, ServiceType, VPCEndpointSpec,
+};
 use crate::attachment::{Attachment, Interface};
 use crate::conditions::{Finding, Reason};
 use crate::ids::{AccountId, GroupId, VpcId};
 use crate::metadata::Metadata;
+use crate::options::{Options, PolicyChoice, PrivateDomains};
+use crate::policy::Policy;
 use crate::resolve::Resolved;
 use crate::rules::{self, RuleSet};
 use crate::tags::{Owner, hex};
@@ -28,6 +32,8 @@ pub struct Desired {
     pub target: Target,
     /// How it is attached to the VPC.
     pub attachment: Attachment<Groups>,
+    /// What is set beside.
+    pub options: Options,
     /// All tags: the account's, the user's, the owner's.
     pub tags: BTreeMap<String, String>,
     /// The Kubernetes Service, if one is asked for.
@@ -85,59 +91,124 @@ pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Re
     let VPCEndpointSpec {
         region: _,
         vpc_id,
-        subnet_ids,
-        vpc_endpoint_service_id,
-        security_group_type,
-        security_group_ids,
-        security_group_ingress,
-        security_group_egress,
-        private_dns_enabled,
+        vpc_endpoint_type,
+        subnet_ids: _,
+        vpc_endpoint_service_id: _,
+        resource_configuration_arn: _,
+        service_network_arn: _,
+        route_table_ids: _,
+        security_group_type: _,
+        security_group_ids: _,
+        security_group_ingress: _,
+        security_group_egress: _,
+        private_dns_enabled: _,
+        ip_address_type: _,
+        dns_options: _,
+        policy_document: _,
         account: _,
         tags,
         service,
         deletion_policy: _,
     } = spec;
-    let groups = match security_group_type {
+    let region = resolved.binding.region.as_str();
+    let target = Target::of_spec(spec, resolved.role.partition(), region).map_err(invalid)?;
+    let attachment = attachment(spec, owner)?;
+    let warnings = match attachment.groups() {
+        Some(Groups::Own(group)) => warnings(group),
+        Some(Groups::Provided(_)) | None => Vec::new(),
+    };
+    Ok(Desired {
+        account_id: resolved.binding.account_id.clone(),
+        vpc: vpc_id.as_str().into(),
+        options: options(spec, &target)?,
+        target,
+        attachment,
+        tags: all_tags(tags, owner, resolved)?,
+        service: desired_service(*vpc_endpoint_type, service.as_ref(), owner),
+        warnings,
+    })
+}
+
+/// How it is attached. An object may have been stored when the schema allowed what it does not
+/// allow now.
+fn attachment(spec: &VPCEndpointSpec, owner: &Owner) -> Result<Attachment<Groups>, Finding> {
+    let subnets = || spec.subnet_ids.iter().map(|id| id.as_str().into());
+    let type_ = spec.vpc_endpoint_type;
+    match (type_, &spec.subnet_ids[..]) {
+        (EndpointType::Interface | EndpointType::Resource | EndpointType::ServiceNetwork, []) => Err(invalid(
+            "subnet_ids must name at least one subnet of the VPC: without a network interface nothing can connect",
+        )),
+        (EndpointType::Interface | EndpointType::Resource | EndpointType::ServiceNetwork, _) => {
+            Ok(Attachment::Interface(Interface {
+                subnets: subnets().collect(),
+                groups: groups(spec, owner)?,
+                private_dns: spec.private_dns_enabled,
+            }))
+        }
+        (EndpointType::Gateway, []) => {
+            let tables = spec.route_table_ids.iter().flatten();
+            Ok(Attachment::Gateway(tables.map(|id| id.as_str().into()).collect()))
+        }
+        (EndpointType::Gateway, _) => Err(invalid(
+            "subnet_ids: endpoints of type Gateway are in route tables, not in subnets: set route_table_ids",
+        )),
+        (EndpointType::GatewayLoadBalancer, [subnet]) => Ok(Attachment::GatewayLoadBalancer(subnet.as_str().into())),
+        (EndpointType::GatewayLoadBalancer, _) => Err(invalid(
+            "subnet_ids must name exactly one subnet for an endpoint of type GatewayLoadBalancer",
+        )),
+    }
+}
+
+fn groups(spec: &VPCEndpointSpec, owner: &Owner) -> Result<Groups, Finding> {
+    Ok(match spec.security_group_type.unwrap_or_default() {
         SecurityGroupType::Generated => own_group(owner, rules::private_networks(), None),
-        SecurityGroupType::Provided if security_group_ids.is_empty() => {
+        SecurityGroupType::Provided if spec.security_group_ids.is_empty() => {
             return Err(invalid("security_group_type provided needs security_group_ids"));
         }
         SecurityGroupType::Provided => {
-            Groups::Provided(security_group_ids.iter().map(|id| id.as_str().into()).collect())
+            Groups::Provided(spec.security_group_ids.iter().map(|id| id.as_str().into()).collect())
         }
         SecurityGroupType::Custom => {
-            let ingress = security_group_ingress.as_deref().unwrap_or_default();
+            let ingress = spec.security_group_ingress.as_deref().unwrap_or_default();
             let ingress = custom_rules("security_group_ingress", ingress)?;
-            let egress = security_group_egress.as_deref();
+            let egress = spec.security_group_egress.as_deref();
             let egress = egress
                 .map(|rules| custom_rules("security_group_egress", rules))
                 .transpose()?;
             own_group(owner, ingress, egress)
         }
-    };
-    // An object may have been stored when the schema allowed it.
-    if subnet_ids.is_empty() {
-        return Err(invalid(
-            "subnet_ids must name at least one subnet of the VPC: without a network interface nothing can connect",
-        ));
+    })
+}
+
+fn options(spec: &VPCEndpointSpec, target: &Target) -> Result<Options, Finding> {
+    let dns = spec.dns_options.clone().unwrap_or_default();
+    let type_ = spec.vpc_endpoint_type;
+    if spec.policy_document.is_some() && !type_.has_policy() {
+        return Err(invalid(format!(
+            "policy_document: only endpoints of type Interface and Gateway have a policy, not those of type {type_}"
+        )));
     }
-    let warnings = match &groups {
-        Groups::Own(group) => warnings(group),
-        Groups::Provided(_) => Vec::new(),
-    };
-    let region = resolved.binding.region.as_str();
-    Ok(Desired {
-        account_id: resolved.binding.account_id.clone(),
-        vpc: vpc_id.as_str().into(),
-        target: Target::service(vpc_endpoint_service_id, resolved.role.partition(), region),
-        attachment: Attachment::Interface(Interface {
-            subnets: subnet_ids.iter().map(|id| id.as_str().into()).collect(),
-            groups,
-            private_dns: *private_dns_enabled,
+    let policy = spec.policy_document.as_ref().map(|PolicyDocument(document)| {
+        let policy = Policy::parse(document).map_err(|why| invalid(format!("policy_document {why}")))?;
+        Ok(PolicyChoice::Document(policy))
+    });
+    let is_interface = type_ == EndpointType::Interface;
+    // EC2 takes it for true where it is left out, for S3; and refuses it for other services.
+    let inbound_resolver_only = (is_interface && spec.private_dns_enabled)
+        .then(|| {
+            let given = dns.private_dns_only_for_inbound_resolver_endpoint;
+            given.or_else(|| target.is_s3().then_some(false))
+        })
+        .flatten();
+    Ok(Options {
+        policy: policy.transpose()?,
+        ip_address_type: spec.ip_address_type,
+        dns_record_ip_type: dns.dns_record_ip_type,
+        inbound_resolver_only,
+        private_domains: dns.private_dns_preference.map(|preference| PrivateDomains {
+            preference,
+            specified: dns.private_dns_specified_domains.unwrap_or_default(),
         }),
-        tags: all_tags(tags, owner, resolved)?,
-        service: desired_service(service.clone().unwrap_or_default(), owner),
-        warnings,
     })
 }
 
@@ -188,8 +259,10 @@ fn all_tags(
     Ok(all)
 }
 
-fn desired_service(service: ServiceSpec, owner: &Owner) -> Option<DesiredService> {
-    (service.type_ == ServiceType::ExternalName).then(|| DesiredService {
+/// By default a Service where the endpoint has one DNS name.
+fn desired_service(type_: EndpointType, service: Option<&ServiceSpec>, owner: &Owner) -> Option<DesiredService> {
+    let service = service.cloned().unwrap_or_default();
+    (type_.has_dns_name() && service.type_ == ServiceType::ExternalName).then(|| DesiredService {
         name: service.name.unwrap_or_else(|| owner.name.clone()),
         ports: service.ports,
         metadata: Metadata {
@@ -230,7 +303,7 @@ pub fn client_token(owner: &Owner, desired: &Desired, resolved: &Resolved, incar
         desired.target.token_part(),
         &incarnation.to_string(),
     ];
-    for part in parts.into_iter().chain(desired.attachment.token_part()) {
+    for part in parts.into_iter().chain(desired.attachment.token_parts()) {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
@@ -316,7 +389,7 @@ mod tests {
                 groups: Groups::Own(group),
                 ..
             }) => (group.egress.len(), group.open_egress),
-            Attachment::Interface(_) => panic!("custom groups are our own"),
+            other => panic!("a group of our own: {other:?}"),
         };
         assert_eq!(egress(json!({"security_group_type": "generated"})), (1, true));
         assert_eq!(egress(json!({"security_group_type": "custom"})), (1, true));

@@ -39,47 +39,61 @@ pub(crate) fn check(account: &str, spec: &AWSAccountSpec, region: &Region, desir
     if let Some(allowed) = missing(&spec.allowed_vpc_ids, desired.vpc.as_str()) {
         return Err(refused(&format!("vpc_id {}", desired.vpc), "allowed_vpc_ids", &allowed));
     }
-    match &desired.attachment {
-        Attachment::Interface(Interface {
-            subnets,
-            groups: _,
-            private_dns,
-        }) => {
-            for subnet in subnets {
-                if let Some(allowed) = missing(&spec.allowed_subnet_ids, subnet.as_str()) {
-                    return Err(refused(
-                        &format!("subnet_ids: {subnet}"),
-                        "allowed_subnet_ids",
-                        &allowed,
-                    ));
-                }
-            }
-            for group in named_groups(desired) {
-                if let Some(allowed) = missing(&spec.allowed_security_group_ids, group.as_str()) {
-                    return Err(refused(
-                        &format!("security group {group}"),
-                        "allowed_security_group_ids",
-                        &allowed,
-                    ));
-                }
-            }
-            if *private_dns && !spec.allow_private_dns {
-                return Err(refused("private_dns_enabled: true", "allow_private_dns", &[]));
-            }
+    let type_ = desired.attachment.endpoint_type(&desired.target);
+    if let Some(types) = &spec.allowed_vpc_endpoint_types
+        && !types.contains(&type_)
+    {
+        let types: Vec<String> = types.iter().map(ToString::to_string).collect();
+        return Err(refused(
+            &format!("vpc_endpoint_type {type_}"),
+            "allowed_vpc_endpoint_types",
+            &types,
+        ));
+    }
+    for subnet in desired.attachment.subnets() {
+        if let Some(allowed) = missing(&spec.allowed_subnet_ids, subnet.as_str()) {
+            return Err(refused(
+                &format!("subnet_ids: {subnet}"),
+                "allowed_subnet_ids",
+                &allowed,
+            ));
         }
     }
-    match &desired.target {
-        Target::Service { name } => {
-            if let Some(patterns) = &spec.allowed_services
-                && !patterns.iter().any(|pattern| matches(pattern, name))
-            {
-                return Err(refused(
-                    &format!("vpc_endpoint_service_id: {name}"),
-                    "allowed_services",
-                    patterns,
-                ));
-            }
+    for table in desired.attachment.route_tables().into_iter().flatten() {
+        if let Some(allowed) = missing(&spec.allowed_route_table_ids, table.as_str()) {
+            return Err(refused(
+                &format!("route_table_ids: {table}"),
+                "allowed_route_table_ids",
+                &allowed,
+            ));
         }
+    }
+    for group in named_groups(desired) {
+        if let Some(allowed) = missing(&spec.allowed_security_group_ids, group.as_str()) {
+            return Err(refused(
+                &format!("security group {group}"),
+                "allowed_security_group_ids",
+                &allowed,
+            ));
+        }
+    }
+    if let Attachment::Interface(Interface { private_dns: true, .. }) = &desired.attachment
+        && !spec.allow_private_dns
+    {
+        return Err(refused("private_dns_enabled: true", "allow_private_dns", &[]));
+    }
+    let (guardrail, patterns) = match &desired.target {
+        Target::Service { .. } => ("allowed_services", spec.allowed_services.as_deref()),
+        Target::ResourceConfiguration { .. } | Target::ServiceNetwork { .. } => {
+            ("allowed_resource_arns", Some(&spec.allowed_resource_arns[..]))
+        }
+    };
+    let target = desired.target.to_string();
+    if let Some(patterns) = patterns
+        && !patterns.iter().any(|pattern| matches(pattern, &target))
+    {
+        let field = desired.target.field();
+        return Err(refused(&format!("{field}: {target}"), guardrail, patterns));
     }
     Ok(())
 }
@@ -125,10 +139,10 @@ pub fn named_groups(desired: &Desired) -> BTreeSet<&GroupId> {
             Peer::Cidr(_) | Peer::PrefixList(_) => None,
         })
     }
-    let Attachment::Interface(Interface { groups, .. }) = &desired.attachment;
-    match groups {
-        Groups::Provided(ids) => ids.iter().collect(),
-        Groups::Own(own) => peers(&own.ingress).chain(peers(&own.egress)).collect(),
+    match desired.attachment.groups() {
+        Some(Groups::Provided(ids)) => ids.iter().collect(),
+        Some(Groups::Own(own)) => peers(&own.ingress).chain(peers(&own.egress)).collect(),
+        None => BTreeSet::new(),
     }
 }
 

@@ -250,6 +250,10 @@ ec2_id!(
     GroupId
 );
 ec2_id!(
+    /// The id of a route table: `rtb-...`.
+    RouteTableId
+);
+ec2_id!(
     /// The id of a subnet: `subnet-...`.
     SubnetId
 );

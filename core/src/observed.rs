@@ -5,10 +5,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::api::EndpointType;
 use crate::api::ServicePort;
 use crate::attachment::{Attachment, Interface, ObservedAttachment};
 use crate::ids::{EndpointId, GroupId, VpcId};
 use crate::metadata::Metadata;
+use crate::options::{ObservedOptions, Options};
 use crate::rules::{self, Direction, RuleSet};
 use crate::target::Target;
 
@@ -98,6 +100,8 @@ pub struct ObservedEndpoint {
     pub target: Option<Target>,
     /// How it is attached to the VPC.
     pub attachment: ObservedAttachment,
+    /// What is set beside.
+    pub options: ObservedOptions,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
     /// Its DNS names; their order means nothing.
@@ -115,6 +119,7 @@ impl ObservedEndpoint {
         vpc: &VpcId,
         target: &Target,
         attachment: &Attachment,
+        options: &Options,
         tags: &BTreeMap<String, String>,
     ) -> Self {
         Self {
@@ -125,6 +130,7 @@ impl ObservedEndpoint {
             vpc: vpc.clone(),
             target: Some(target.clone()),
             attachment: attachment.clone().into(),
+            options: ObservedOptions::created(options),
             tags: tags.clone(),
             dns_names: Vec::new(),
             interfaces: Vec::new(),
@@ -134,21 +140,41 @@ impl ObservedEndpoint {
 
     /// Its network interfaces' subnets, groups and private DNS, where it has any.
     pub fn interface(&self) -> Option<&Interface> {
-        match &self.attachment {
-            ObservedAttachment::Interface(interface) => Some(interface),
-            ObservedAttachment::Other(_) => None,
+        match self.attachment.known()? {
+            Attachment::Interface(interface) => Some(interface),
+            Attachment::Gateway(_) | Attachment::GatewayLoadBalancer(_) => None,
         }
     }
 
+    /// Its type, where it is one that the operator makes.
+    pub fn endpoint_type(&self) -> Option<EndpointType> {
+        Some(self.attachment.known()?.endpoint_type(self.target.as_ref()?))
+    }
+
     /// The regional DNS name: its first label is the id and one more part, where a zonal name has
-    /// the zone too.
+    /// the zone too. Of a resource configuration it is the only one; one of a group has a name for
+    /// each resource.
     pub(crate) fn regional_dns_name(&self) -> Option<&str> {
-        self.dns_names.iter().map(String::as_str).find(|name| {
+        let mut names = self.regional_dns_names();
+        let first = names.next()?;
+        let mut is_alone = || names.next().is_none();
+        let is_service = matches!(self.target, Some(Target::Service { .. }) | None);
+        (is_service || is_alone()).then_some(first)
+    }
+
+    /// Whether it has no regional DNS name since it has several.
+    pub(crate) fn has_several_dns_names(&self) -> bool {
+        self.regional_dns_name().is_none() && self.regional_dns_names().next().is_some()
+    }
+
+    fn regional_dns_names(&self) -> impl Iterator<Item = &str> {
+        self.dns_names.iter().map(String::as_str).filter(|name| {
             let plain = name.strip_prefix("*.").unwrap_or(name);
             let label = plain.split('.').next().unwrap_or_default();
             label
                 .strip_prefix(self.id.as_str())
                 .and_then(|rest| rest.strip_prefix('-'))
+                .map(|suffix| suffix.strip_prefix("snra-").unwrap_or(suffix))
                 .is_some_and(|suffix| !suffix.is_empty() && !suffix.contains('-'))
         })
     }
@@ -273,7 +299,7 @@ pub enum UnprovenReason {
     Tags,
     /// An AWS service made it for itself.
     RequesterManaged,
-    /// The operator makes no endpoints of this type.
+    /// The operator makes no endpoints of this type, or none for the claimant.
     Type,
     /// A group whose name or description is not one that the operator gives.
     Name,
@@ -307,7 +333,7 @@ impl fmt::Display for UnprovenReason {
         f.write_str(match self {
             Self::Tags => "its tags do not name the object",
             Self::RequesterManaged => "an AWS service manages it",
-            Self::Type => "its type is not one that the operator creates",
+            Self::Type => "its type is not one that the operator creates for it",
             Self::Name => "its name and description are not those that the operator gives",
             Self::NoOwnGroup => "it has no security group that the operator created for the object",
             Self::Vpc => "it is in another VPC than that of the spec",
@@ -427,6 +453,7 @@ mod tests {
             vpc: "vpc-1".into(),
             target: Some(Target::Service { name: service.into() }),
             attachment: ObservedAttachment::Other("Interface".into()),
+            options: ObservedOptions::default(),
             tags: BTreeMap::new(),
             dns_names: names.iter().map(ToString::to_string).collect(),
             interfaces: Vec::new(),
@@ -446,6 +473,19 @@ mod tests {
             None
         );
         assert_eq!(endpoint("s", &[]).publishable_dns_name(), None);
+    }
+
+    #[test]
+    fn a_resource_has_a_regional_name_where_it_has_one_name() {
+        let name = |id: &str| format!("vpce-0ab-snra-{id}.rcfg-1.4232ccc.vpc-lattice-rsc.us-west-2.on.aws");
+        let (one, two) = (name("1"), name("2"));
+        let mut resource = endpoint("s", &[&one, "db.example.com"]);
+        resource.target = Some(Target::ResourceConfiguration { arn: "arn".into() });
+        assert_eq!(resource.publishable_dns_name(), Some(one.clone()));
+        assert!(!resource.has_several_dns_names());
+        resource.dns_names = vec![one, two];
+        assert_eq!(resource.publishable_dns_name(), None);
+        assert!(resource.has_several_dns_names());
     }
 
     #[test]

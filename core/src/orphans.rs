@@ -7,7 +7,7 @@ use std::fmt;
 use kube::Resource;
 
 use crate::api::VPCEndpoint;
-use crate::attachment::{Interface, ObservedAttachment};
+use crate::attachment::ObservedAttachment;
 use crate::ids::GroupId;
 use crate::object_key::ObjectKey;
 use crate::observed::{ObservedEndpoint, ObservedGroup, State, UnprovenReason};
@@ -76,7 +76,7 @@ impl Unclaimed {
             return None;
         }
         let (groups, unproven) = match &endpoint.attachment {
-            ObservedAttachment::Interface(Interface { groups, .. }) => (Some(groups), None),
+            ObservedAttachment::Known(attachment) => (attachment.groups(), None),
             ObservedAttachment::Other(_) => (None, Some(UnprovenReason::Type)),
         };
         let groups = groups.into_iter().flatten().take(GROUPS_KEPT).cloned().collect();
@@ -223,6 +223,8 @@ pub fn orphans<'a>(objects: &impl Objects, found: impl Iterator<Item = (&'a str,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attachment::{Attachment, Interface};
+    use crate::options::ObservedOptions;
     use crate::rules::RuleSet;
 
     struct One;
@@ -269,11 +271,12 @@ mod tests {
             state: State::Available,
             vpc: "vpc-1".into(),
             target: None,
-            attachment: ObservedAttachment::Interface(Interface {
+            attachment: ObservedAttachment::Known(Attachment::Interface(Interface {
                 subnets: BTreeSet::new(),
                 groups: BTreeSet::from(["sg-a".into(), group.into()]),
                 private_dns: false,
-            }),
+            })),
+            options: ObservedOptions::default(),
             tags: owner("c", name).tags(),
             dns_names: Vec::new(),
             interfaces: Vec::new(),

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::attachment::{Attachment, Interface};
 use crate::conditions::{Finding, Reason};
 use crate::desired::{Desired, Groups};
+use crate::ids::RouteTableId;
 use crate::observed::{Lookup, Observed, UnprovenReason};
 use crate::tags::{self, Claim, Owner};
 
@@ -47,6 +47,10 @@ pub struct Plan {
 pub struct PlanContext<'a> {
     /// The keys of the tags that we set for the user, from status.
     pub tag_keys: &'a [String],
+    /// The route tables that we added, from status.
+    pub route_tables: &'a BTreeSet<RouteTableId>,
+    /// The optional fields of the spec that were applied, from status.
+    pub applied_fields: &'a [String],
     /// The id that resumes creation in this region, where it is paused.
     pub paused: Option<&'a str>,
     /// What AWS refused in the usual way.
@@ -61,13 +65,18 @@ pub fn plan(owner: &Owner, desired: &Desired, observed: &Observed, context: Plan
         Ok(groups) => plan_endpoint(owner, desired, observed, groups, context, &mut steps),
         Err(finding) => finding,
     };
-    let Attachment::Interface(Interface { groups, .. }) = &desired.attachment;
-    if let (Groups::Provided(provided), Some(group)) = (groups, observed.group.owned()) {
+    // The group of an endpoint that has none, or has others now.
+    let provided = match desired.attachment.groups() {
+        Some(Groups::Own(_)) => None,
+        Some(Groups::Provided(ids)) => Some(ids.clone()),
+        None => Some(BTreeSet::new()),
+    };
+    if let (Some(provided), Some(group)) = (provided, observed.group.owned()) {
         let attached = match &observed.endpoint {
             Lookup::Owned(endpoint) | Lookup::Unowned(endpoint) | Lookup::Unproven(endpoint, _) => {
-                // One of another type may have it.
-                let interface = endpoint.interface();
-                interface.is_none_or(|interface| interface.groups.contains(&group.id))
+                // One of a type that the operator does not make may have it.
+                let known = endpoint.attachment.known();
+                known.is_none_or(|known| known.groups().is_some_and(|groups| groups.contains(&group.id)))
             }
             Lookup::Unconfirmed => true,
             Lookup::Absent | Lookup::Deleted => false,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::api::{EndpointType, VPCEndpointSpec};
 use crate::ids::Partition;
 
 /// What an endpoint connects to, of which EC2's CreateVpcEndpoint takes exactly one. AWS fixes it
@@ -15,6 +16,16 @@ pub enum Target {
         /// The full name.
         name: String,
     },
+    /// A resource configuration of VPC Lattice: EC2's `ResourceConfigurationArn`.
+    ResourceConfiguration {
+        /// Its ARN.
+        arn: String,
+    },
+    /// A service network of VPC Lattice: EC2's `ServiceNetworkArn`.
+    ServiceNetwork {
+        /// Its ARN.
+        arn: String,
+    },
 }
 
 impl Target {
@@ -25,12 +36,64 @@ impl Target {
         }
     }
 
+    /// What a spec names, in a region.
+    ///
+    /// # Errors
+    /// Which field is missing.
+    pub fn of_spec(spec: &VPCEndpointSpec, partition: Partition, region: &str) -> Result<Self, String> {
+        let type_ = spec.vpc_endpoint_type;
+        let named = match type_ {
+            EndpointType::Interface | EndpointType::Gateway | EndpointType::GatewayLoadBalancer => {
+                let name = spec.vpc_endpoint_service_id.as_deref();
+                name.map(|name| Self::service(name, partition, region))
+            }
+            EndpointType::Resource => {
+                let arn = spec.resource_configuration_arn.clone();
+                arn.map(|arn| Self::ResourceConfiguration { arn })
+            }
+            EndpointType::ServiceNetwork => spec.service_network_arn.clone().map(|arn| Self::ServiceNetwork { arn }),
+        };
+        named.ok_or_else(|| {
+            let field = match type_ {
+                EndpointType::Resource => "resource_configuration_arn",
+                EndpointType::ServiceNetwork => "service_network_arn",
+                EndpointType::Interface | EndpointType::Gateway | EndpointType::GatewayLoadBalancer => {
+                    "vpc_endpoint_service_id"
+                }
+            };
+            format!("{field} is missing, which says what an endpoint of type {type_} connects to")
+        })
+    }
+
     /// What stands for it in the ClientToken of CreateVpcEndpoint. For a service it is the name and
     /// nothing else, as it has been from the first; what stands for another kind must not be able
     /// to be a service's name.
     pub(crate) fn token_part(&self) -> &str {
         match self {
             Self::Service { name } => name,
+            Self::ResourceConfiguration { arn } | Self::ServiceNetwork { arn } => arn,
+        }
+    }
+
+    /// Reads what a status names, which is a name or an ARN.
+    pub fn of_status(text: &str) -> Self {
+        let kind = text.strip_prefix("arn:").and_then(|rest| rest.splitn(5, ':').nth(4));
+        let arn = || text.to_owned();
+        match kind {
+            Some(resource) if resource.starts_with("resourceconfiguration/") => {
+                Self::ResourceConfiguration { arn: arn() }
+            }
+            Some(resource) if resource.starts_with("servicenetwork/") => Self::ServiceNetwork { arn: arn() },
+            _ => Self::Service { name: arn() },
+        }
+    }
+
+    /// The field of the spec that names it.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::Service { .. } => "vpc_endpoint_service_id",
+            Self::ResourceConfiguration { .. } => "resource_configuration_arn",
+            Self::ServiceNetwork { .. } => "service_network_arn",
         }
     }
 
@@ -38,6 +101,7 @@ impl Target {
     pub(crate) fn is_of_aws(&self) -> bool {
         match self {
             Self::Service { name } => !name.contains(".vpce."),
+            Self::ResourceConfiguration { .. } | Self::ServiceNetwork { .. } => false,
         }
     }
 
@@ -46,7 +110,22 @@ impl Target {
     pub(crate) fn wildcard_label(&self) -> Option<&'static str> {
         match self {
             Self::Service { name } => name.ends_with(".s3").then_some("bucket"),
+            Self::ResourceConfiguration { .. } | Self::ServiceNetwork { .. } => None,
         }
+    }
+
+    /// Whether AWS fixes at creation whether private DNS is on.
+    pub(crate) fn fixes_private_dns(&self) -> bool {
+        match self {
+            Self::Service { .. } => false,
+            Self::ResourceConfiguration { .. } | Self::ServiceNetwork { .. } => true,
+        }
+    }
+
+    /// Whether it is S3, whose interface endpoints serve inbound Resolver endpoints only unless
+    /// they are told otherwise.
+    pub(crate) fn is_s3(&self) -> bool {
+        matches!(self, Self::Service { name } if name.ends_with(".s3"))
     }
 }
 
@@ -54,6 +133,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Service { name } => f.write_str(name),
+            Self::ResourceConfiguration { arn } | Self::ServiceNetwork { arn } => f.write_str(arn),
         }
     }
 }

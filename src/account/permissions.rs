@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 use parking_lot::Mutex;
-use vpce_core::api::{AWSAccountSpec, RECONCILE_AT};
+use vpce_core::api::{AWSAccountSpec, EndpointType, RECONCILE_AT, VPCEndpointSpec};
 use vpce_core::conditions::AccountReason as Reason;
 use vpce_core::error::Class;
 use vpce_core::ids::Partition;
@@ -377,8 +377,9 @@ fn example_in(
         None => Some(format!("{}.{region}.ec2", partition.service_prefix())),
         Some(patterns) => {
             let used = || {
-                let spec = specs().next()?;
-                Some(full_service_name(&spec.vpc_endpoint_service_id, partition, region))
+                let is_interface = |spec: &&VPCEndpointSpec| spec.vpc_endpoint_type == EndpointType::Interface;
+                let name = specs().find(is_interface)?.vpc_endpoint_service_id.as_deref()?;
+                Some(full_service_name(name, partition, region))
             };
             patterns.iter().find(is_name).cloned().or_else(used)
         }

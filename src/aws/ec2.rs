@@ -7,15 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::types::{Filter, ResourceType, Tag, VpcEndpointType};
 use aws_types::request_id::RequestId;
-use vpce_core::attachment::{Attachment, AttachmentChange, Interface};
+use vpce_core::attachment::{Attachment, Interface};
+use vpce_core::change::EndpointChange;
 use vpce_core::ids::{AccountId, EndpointId, GroupId, Region, VpcId};
 use vpce_core::observed::{ObservedEndpoint, ObservedGroup};
+use vpce_core::options::{Options, PolicyChoice};
 use vpce_core::plan::ResourceId;
 use vpce_core::rules::{Direction, RuleSet};
 use vpce_core::target::Target;
 
 pub(super) use self::convert::tag_specification;
-use self::convert::{observed_endpoint, observed_group, permissions, sdk_tags};
+use self::convert::{dns_options, observed_endpoint, observed_group, permissions, sdk_tags};
 use super::error::CallError;
 use super::observer::{Call, Observer, observed};
 
@@ -269,12 +271,17 @@ impl Ec2 {
             vpc,
             target,
             attachment,
+            options,
             tags,
             client_token,
         } = new;
+        let type_ = attachment.endpoint_type(target).as_str();
         let request = self.client.create_vpc_endpoint().vpc_id(vpc.as_str());
+        let request = request.vpc_endpoint_type(VpcEndpointType::from(type_));
         let request = match target {
             Target::Service { name } => request.service_name(name),
+            Target::ResourceConfiguration { arn } => request.resource_configuration_arn(arn),
+            Target::ServiceNetwork { arn } => request.service_network_arn(arn),
         };
         let request = match attachment {
             Attachment::Interface(Interface {
@@ -282,12 +289,20 @@ impl Ec2 {
                 groups,
                 private_dns,
             }) => request
-                .vpc_endpoint_type(VpcEndpointType::Interface)
-                .set_subnet_ids(Some(strings(subnets.iter())))
-                .set_security_group_ids(Some(strings(groups.iter())))
+                .set_subnet_ids(Some(strings(subnets)))
+                .set_security_group_ids(Some(strings(groups)))
                 .private_dns_enabled(*private_dns),
+            Attachment::Gateway(tables) => request.set_route_table_ids(some(tables)),
+            Attachment::GatewayLoadBalancer(subnet) => request.subnet_ids(subnet.as_str()),
         };
+        let policy = options.policy.as_ref().and_then(|policy| match policy {
+            PolicyChoice::Document(policy) => Some(policy.as_str().to_owned()),
+            PolicyChoice::FullAccess => None,
+        });
         let request = request
+            .set_policy_document(policy)
+            .set_ip_address_type(options.ip_address_type.map(|type_| type_.as_str().into()))
+            .set_dns_options(dns_options(options))
             .client_token(*client_token)
             .tag_specifications(tag_specification(ResourceType::VpcEndpoint, tags));
         let answer = observed(&self.observer, self.call("CreateVpcEndpoint"), request.send()).await?;
@@ -302,20 +317,38 @@ impl Ec2 {
     pub(crate) async fn modify_endpoint(
         &self,
         id: &EndpointId,
-        change: &AttachmentChange,
+        change: &EndpointChange,
     ) -> Result<Done<()>, CallError> {
-        fn some<'a, T: ToString + 'a>(ids: impl IntoIterator<Item = &'a T>) -> Option<Vec<String>> {
-            Some(strings(ids)).filter(|ids| !ids.is_empty())
-        }
-        let request = self.client.modify_vpc_endpoint().vpc_endpoint_id(id.as_str());
-        let request = match change {
-            AttachmentChange::Interface(change) => request
-                .set_add_subnet_ids(some(&change.add_subnets))
-                .set_remove_subnet_ids(some(&change.remove_subnets))
-                .set_add_security_group_ids(some(&change.add_groups))
-                .set_remove_security_group_ids(some(&change.remove_groups))
-                .set_private_dns_enabled(change.private_dns),
+        let EndpointChange {
+            add_subnets,
+            remove_subnets,
+            add_groups,
+            remove_groups,
+            add_route_tables,
+            remove_route_tables,
+            private_dns,
+            options,
+        } = change;
+        let (policy, reset) = match &options.policy {
+            Some(PolicyChoice::Document(policy)) => (Some(policy.as_str().to_owned()), None),
+            Some(PolicyChoice::FullAccess) => (None, Some(true)),
+            None => (None, None),
         };
+        let request = self
+            .client
+            .modify_vpc_endpoint()
+            .vpc_endpoint_id(id.as_str())
+            .set_add_subnet_ids(some(add_subnets))
+            .set_remove_subnet_ids(some(remove_subnets))
+            .set_add_security_group_ids(some(add_groups))
+            .set_remove_security_group_ids(some(remove_groups))
+            .set_add_route_table_ids(some(add_route_tables))
+            .set_remove_route_table_ids(some(remove_route_tables))
+            .set_private_dns_enabled(*private_dns)
+            .set_policy_document(policy)
+            .set_reset_policy(reset)
+            .set_ip_address_type(options.ip_address_type.map(|type_| type_.as_str().into()))
+            .set_dns_options(dns_options(options));
         let answer = observed(&self.observer, self.call("ModifyVpcEndpoint"), request.send()).await?;
         Ok(Done::new(&answer, ()))
     }
@@ -375,9 +408,15 @@ pub(crate) struct NewEndpoint<'a> {
     pub(crate) target: &'a Target,
     /// How it is attached.
     pub(crate) attachment: &'a Attachment,
+    /// What is set beside.
+    pub(crate) options: &'a Options,
     pub(crate) tags: &'a BTreeMap<String, String>,
     /// The same for as long as the same endpoint is meant.
     pub(crate) client_token: &'a str,
+}
+
+fn some<'a, T: ToString + 'a>(ids: impl IntoIterator<Item = &'a T>) -> Option<Vec<String>> {
+    Some(strings(ids)).filter(|ids| !ids.is_empty())
 }
 
 fn strings<'a, T: ToString + 'a>(ids: impl IntoIterator<Item = &'a T>) -> Vec<String> {

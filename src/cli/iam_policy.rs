@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
+use vpce_core::api::EndpointType;
 use vpce_core::iam::{
     self, Base, IdentityArn, Passed, Policies, RolePattern, Scope, ServiceAccount, Tenant, Trust, Workload,
 };
@@ -240,6 +241,26 @@ pub struct TenantFlags {
         conflicts_with = "from"
     )]
     pub services: Vec<String>,
+
+    /// Endpoints of this type as well, where it needs more: Gateway, Resource or ServiceNetwork;
+    /// may be given several times.
+    #[arg(
+        long = "vpc-endpoint-type",
+        value_name = "TYPE",
+        value_delimiter = ',',
+        value_parser = endpoint_type(),
+        conflicts_with = "from"
+    )]
+    pub types: Vec<EndpointType>,
+
+    /// Gateway endpoints only in this route table; may be given several times.
+    #[arg(
+        long = "route-table-id",
+        value_name = "ROUTE_TABLE_ID",
+        value_delimiter = ',',
+        conflicts_with = "from"
+    )]
+    pub route_table_ids: Vec<String>,
 
     /// Endpoints may have only tags whose key matches this pattern, besides the AWSAccount's and
     /// the operator's own; may be given several times.
@@ -530,6 +551,12 @@ fn fits(output: &OutputFlags) -> Result<(), Error> {
         ));
     }
     Ok(())
+}
+
+/// Parses a type of endpoints, and lists them all in the help.
+fn endpoint_type() -> impl TypedValueParser<Value = EndpointType> {
+    PossibleValuesParser::new(EndpointType::ALL.map(EndpointType::as_str))
+        .try_map(|text| EndpointType::parse(&text).ok_or("a type of endpoints"))
 }
 
 /// Parses a partition, and lists them all in the help.

@@ -251,12 +251,14 @@ impl Applier<'_> {
                 vpc,
                 target,
                 attachment,
+                options,
                 tags,
             } => {
                 let new = NewEndpoint {
                     vpc,
                     target,
                     attachment,
+                    options,
                     tags,
                     client_token: self.client_token.unwrap_or_default(),
                 };

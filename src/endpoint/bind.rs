@@ -11,16 +11,16 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use vpce_core::api::{ENDPOINT_FINALIZER, NetworkStatus, VPCEndpointSpec};
+use vpce_core::api::{ENDPOINT_FINALIZER, EndpointType, VPCEndpointSpec, VPCEndpointStatus};
+use vpce_core::attachment::Attachment;
 use vpce_core::conditions::{Finding, Reason};
 use vpce_core::desired::Desired;
 use vpce_core::resolve::{Binding, Resolved};
-use vpce_core::target::Target;
 
 use super::acknowledged::add_finalizer;
 use super::prepare::As;
 use super::reconcile::{Next, Reconciliation};
-use super::status::{self, Findings, Standing};
+use super::status::{self, Applied, Findings, Standing};
 use crate::k8s::finalizer;
 use crate::k8s::writes::Write;
 use crate::settings::Mode;
@@ -141,13 +141,7 @@ impl Reconciliation<'_> {
                 });
             }
         };
-        let differences = differences(
-            &former,
-            status.network.as_ref(),
-            status.vpc_endpoint_service_id.as_deref(),
-            &anew,
-            &desired,
-        );
+        let differences = differences(&former, status, &anew, &desired);
         if differences.is_empty() {
             return Ok(());
         }
@@ -188,14 +182,20 @@ impl Reconciliation<'_> {
         let mut keys: BTreeSet<String> = status.tag_keys.iter().cloned().collect();
         keys.extend(status::tag_keys(desired));
         let is_whole = status.network.is_some() && status.vpc_endpoint_service_id.is_some();
+        let known = Applied::known(&status);
+        let applied = Applied::of(desired).and(known.clone());
         if status::binding(&status).is_some() {
             let provided = status::has_provided_groups(desired) && !status.provided_security_groups;
             // Of a tag that it set and does not know of, the operator would never take it away
-            // again.
-            if provided || keys.len() > status.tag_keys.len() || !(is_whole || status.vpc_endpoint_id.is_some()) {
+            // again. Nor of what else it applied.
+            let is_new = keys.len() > status.tag_keys.len() || applied != known;
+            if provided || is_new || !(is_whole || status.vpc_endpoint_id.is_some()) {
+                applied.write(&mut status);
                 status.tag_keys = keys.into_iter().collect();
                 status.provided_security_groups |= provided;
                 status.network.get_or_insert_with(|| status::network(desired));
+                let type_ = desired.attachment.endpoint_type(&desired.target);
+                status.vpc_endpoint_type.get_or_insert(type_);
                 status
                     .vpc_endpoint_service_id
                     .get_or_insert_with(|| desired.target.to_string());
@@ -288,19 +288,21 @@ impl Reconciliation<'_> {
     }
 }
 
-fn differences(
-    former: &Binding,
-    network: Option<&NetworkStatus>,
-    service: Option<&str>,
-    anew: &Resolved,
-    desired: &Desired,
-) -> Vec<Difference> {
-    let network = network.map(|network| network.vpc_id.as_str());
+fn differences(former: &Binding, status: &VPCEndpointStatus, anew: &Resolved, desired: &Desired) -> Vec<Difference> {
+    let subnets = status.network.iter().flat_map(|network| &network.subnet_ids);
+    let subnets: Vec<&String> = subnets.collect();
+    let network = status.network.as_ref().map(|network| network.vpc_id.as_str());
+    let service = status.vpc_endpoint_service_id.as_deref();
+    let bound_type = status.vpc_endpoint_type.map(EndpointType::as_str);
     let binding = &anew.binding;
     let target = desired.target.to_string();
-    let field = match &desired.target {
-        Target::Service { .. } => "vpc_endpoint_service_id",
+    let field = desired.target.field();
+    let type_ = desired.attachment.endpoint_type(&desired.target).as_str();
+    let subnet = match &desired.attachment {
+        Attachment::GatewayLoadBalancer(subnet) => Some(subnet.as_str()),
+        Attachment::Interface(_) | Attachment::Gateway(_) => None,
     };
+    let bound_subnet = subnets.first().map(|id| id.as_str());
     [
         ("account", Some(former.account.as_str()), binding.account.as_str()),
         (
@@ -310,9 +312,11 @@ fn differences(
         ),
         ("region", Some(former.region.as_str()), binding.region.as_str()),
         ("vpc_id", network, desired.vpc.as_str()),
+        ("vpc_endpoint_type", bound_type, type_),
         (field, service, target.as_str()),
     ]
     .into_iter()
+    .chain(subnet.map(|subnet| ("subnet_ids", bound_subnet, subnet)))
     .filter_map(|(field, bound, wanted)| {
         let bound = bound.filter(|bound| *bound != wanted)?.to_owned();
         let wanted = wanted.to_owned();

@@ -179,8 +179,12 @@ impl Reconciliation<'_> {
         let Some(desired) = &prepared.desired else {
             return plan::plan_deletion(&self.owner, seen, prepared.deletion());
         };
+        let tables = self.object.status.route_table_ids.iter();
+        let route_tables = tables.map(|id| id.as_str().into()).collect();
         let context = PlanContext {
             tag_keys: &self.object.status.tag_keys,
+            route_tables: &route_tables,
+            applied_fields: &self.object.status.applied_fields,
             paused: observation.paused.as_deref(),
             fallbacks: self.ctx.memories.with(&self.object, |memory| memory.fallbacks),
         };

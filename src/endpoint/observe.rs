@@ -53,7 +53,8 @@ pub(crate) fn found(
     let (endpoint, group) = known(status);
     let found = region.find(owner, (endpoint.as_ref(), group.as_ref()));
     let expected = object.spec.as_ref().ok();
-    let expected = expected.map(|spec| Expected::of(spec, status, region.key.partition, region.key.region.as_str()));
+    let expected =
+        expected.and_then(|spec| Expected::of(spec, status, region.key.partition, region.key.region.as_str()));
     let claimant = Claimant {
         owner,
         endpoint: endpoint.as_ref(),

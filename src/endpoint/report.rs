@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use kube::{Resource, ResourceExt};
-use vpce_core::api::VPCEndpointStatus;
+use vpce_core::api::{EndpointType, VPCEndpointStatus};
 use vpce_core::conditions::{EventKind, Finding, Reason, Retry};
 use vpce_core::desired::Desired;
 use vpce_core::error::Class;
@@ -329,8 +329,10 @@ impl Reconciliation<'_> {
         if first {
             let created = self.object.meta().creation_timestamp.as_ref().map(|time| time.0);
             let now = k8s_openapi::jiff::Timestamp::now();
+            let spec = self.object.spec.as_ref();
+            let type_ = spec.map_or_else(|_| EndpointType::default(), |spec| spec.vpc_endpoint_type);
             let seconds = created.map_or(0.0, |created| now.duration_since(created).as_secs_f64());
-            self.ctx.shared.metrics.time_to_ready("Interface", seconds);
+            self.ctx.shared.metrics.time_to_ready(type_.as_str(), seconds);
         }
     }
 

@@ -8,7 +8,6 @@ use kube::ResourceExt;
 use kube::api::{Api, Patch};
 use serde_json::json;
 use vpce_core::api::{AccountBinding, NetworkStatus, PublishedService, VPCEndpointStatus};
-use vpce_core::attachment::{Attachment, Interface};
 use vpce_core::conditions::{ConditionType, EventKind, Finding, READY, Reason, STALLED};
 use vpce_core::desired::{Desired, Groups};
 use vpce_core::observed::{Lookup, Observed, State};
@@ -114,24 +113,68 @@ pub(crate) fn bind(status: &mut VPCEndpointStatus, binding: &Binding, desired: &
     });
     status.region = Some(binding.region.to_string());
     status.network = Some(network(desired));
+    status.vpc_endpoint_type = Some(desired.attachment.endpoint_type(&desired.target));
     status.vpc_endpoint_service_id = Some(desired.target.to_string());
     status.incarnation.get_or_insert(0);
     status.provided_security_groups = has_provided_groups(desired);
+    Applied::of(desired).write(status);
 }
 
 /// Whether the endpoint is to have groups of the user's.
 pub(crate) fn has_provided_groups(desired: &Desired) -> bool {
-    let Attachment::Interface(Interface { groups, .. }) = &desired.attachment;
-    matches!(groups, Groups::Provided(_))
+    matches!(desired.attachment.groups(), Some(Groups::Provided(_)))
+}
+
+/// What is applied to an endpoint and, once it is not desired any more, taken back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Applied {
+    route_tables: BTreeSet<String>,
+    fields: BTreeSet<String>,
+}
+
+impl Applied {
+    /// What is desired.
+    pub(crate) fn of(desired: &Desired) -> Self {
+        let tables = desired.attachment.route_tables().into_iter().flatten();
+        let fields = desired.options.fields();
+        Self {
+            route_tables: tables.map(ToString::to_string).collect(),
+            fields: fields.into_iter().map(str::to_owned).collect(),
+        }
+    }
+
+    /// What a status says that was applied.
+    pub(crate) fn known(status: &VPCEndpointStatus) -> Self {
+        Self {
+            route_tables: status.route_table_ids.iter().cloned().collect(),
+            fields: status.applied_fields.iter().cloned().collect(),
+        }
+    }
+
+    /// Both.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.route_tables.extend(other.route_tables);
+        self.fields.extend(other.fields);
+        self
+    }
+
+    /// Writes it into a status.
+    pub(crate) fn write(self, status: &mut VPCEndpointStatus) {
+        status.route_table_ids = self.route_tables.into_iter().collect();
+        status.applied_fields = self.fields.into_iter().collect();
+    }
 }
 
 /// The network that is desired.
 pub(crate) fn network(desired: &Desired) -> NetworkStatus {
     NetworkStatus {
         vpc_id: desired.vpc.to_string(),
-        subnet_ids: match &desired.attachment {
-            Attachment::Interface(Interface { subnets, .. }) => subnets.iter().map(ToString::to_string).collect(),
-        },
+        subnet_ids: desired
+            .attachment
+            .subnets()
+            .into_iter()
+            .map(ToString::to_string)
+            .collect(),
     }
 }
 
@@ -140,9 +183,11 @@ pub(crate) fn unbind(status: &mut VPCEndpointStatus) {
     status.account = None;
     status.region = None;
     status.network = None;
+    status.vpc_endpoint_type = None;
     status.vpc_endpoint_service_id = None;
     status.bound_generation = None;
     status.security_group_id = None;
+    Applied::default().write(status);
     status.provided_security_groups = false;
     next_incarnation(status);
 }
@@ -182,8 +227,8 @@ pub(crate) fn take_over(
         status.network_interface_ids = interfaces;
         // What AWS has fixed is what the schema holds the spec to from now on.
         let subnets_there = || {
-            let interface = resource.interface().into_iter();
-            let subnets = interface.flat_map(|interface| &interface.subnets);
+            let attachment = resource.attachment.known().into_iter();
+            let subnets = attachment.flat_map(|attachment| attachment.subnets());
             subnets.map(ToString::to_string).collect()
         };
         status.network = Some(NetworkStatus {
@@ -193,6 +238,7 @@ pub(crate) fn take_over(
         if let Some(target) = &resource.target {
             status.vpc_endpoint_service_id = Some(target.to_string());
         }
+        status.vpc_endpoint_type = resource.endpoint_type().or(status.vpc_endpoint_type);
     }
     match &observed.group {
         Lookup::Owned(resource) => status.security_group_id = Some(resource.id.to_string()),
@@ -209,7 +255,7 @@ pub(crate) fn take_over(
     // A key that is no longer wanted is forgotten when no tag has it any more: taking it away may
     // have failed, or waits. What is not in sight may have it, and what was tagged just now may be
     // shown without.
-    let own_group = !has_provided_groups(desired);
+    let own_group = matches!(desired.attachment.groups(), Some(Groups::Own(_)));
     let in_sight = observed.endpoint.owned().is_some() && (observed.group.owned().is_some() || !own_group);
     let mut keys = tag_keys(desired);
     let is_left = |key: &&String| {
@@ -221,6 +267,13 @@ pub(crate) fn take_over(
     };
     keys.extend(status.tag_keys.iter().filter(is_left).cloned());
     status.tag_keys = keys.into_iter().collect();
+    let mut applied = Applied::of(desired);
+    let is_done = was_ready && findings.endpoint.as_ref().is_some_and(|finding| finding.ok);
+    if !is_done {
+        // What is not desired any more may not have been taken back yet.
+        applied = applied.and(Applied::known(status));
+    }
+    applied.write(status);
     let published = findings.service.as_ref().is_some_and(|finding| finding.ok);
     status.service = match &desired.service {
         Some(service) if published => Some(PublishedService {

@@ -1,5 +1,6 @@
 //! What the labels of metrics mean, which values they can have, and how many.
 
+use vpce_core::api::EndpointType;
 use vpce_core::conditions::Reason;
 use vpce_core::error::Class;
 use vpce_core::orphans::ResourceKind;
@@ -58,7 +59,10 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
             "the endpoint's id in AWS; empty before it has one",
             each("one for each VPCEndpoint"),
         ),
-        (_, "type") => ("the endpoint type", closed(&["Interface"])),
+        (_, "type") => (
+            "the endpoint type",
+            closed(&EndpointType::ALL.map(EndpointType::as_str)),
+        ),
         (_, "state") => (
             "the state of the endpoint in AWS, or `none` where nothing is created yet",
             each("those that EC2 has: nine are documented"),

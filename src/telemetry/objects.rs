@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
-use vpce_core::api::{self, AWSAccount, VPCEndpoint, Watched};
+use vpce_core::api::{self, AWSAccount, EndpointType, VPCEndpoint, Watched};
 use vpce_core::conditions::{CREATION_PAUSED as CREATION_IS_PAUSED, ConditionType, READY, Reason, STALLED};
 use vpce_core::ids::RoleArn;
 use vpce_core::orphans::ResourceKind;
@@ -64,9 +64,6 @@ pub(crate) struct RateLimiterGauges {
     /// Whether the bucket is full.
     pub(crate) full: bool,
 }
-
-/// The endpoint type that the operator makes.
-const INTERFACE: &str = "Interface";
 
 /// The `state` of an endpoint that AWS has not made yet.
 const NOT_MADE: &str = "none";
@@ -358,6 +355,13 @@ fn ready(endpoint: &Watched<VPCEndpoint>) -> (&str, &str) {
     }
 }
 
+/// The type of an endpoint: what it is bound to, else what its spec says.
+fn type_of(endpoint: &Watched<VPCEndpoint>) -> EndpointType {
+    let asked = endpoint.spec.as_ref().map(|spec| spec.vpc_endpoint_type);
+    let bound = endpoint.status.vpc_endpoint_type;
+    bound.unwrap_or_else(|| asked.unwrap_or_default())
+}
+
 /// What counts all endpoints together, and so stays small however many there are.
 fn totals(
     text: &mut String,
@@ -368,12 +372,12 @@ fn totals(
     let (mut states, mut not_ready, mut interfaces) = (Samples::new(), Samples::new(), Samples::new());
     for endpoint in endpoints {
         let account = account_of(endpoint, names);
-        *interfaces
-            .entry([account, namespace_of(endpoint), INTERFACE])
-            .or_default() += whole(endpoint.status.network_interface_ids.len());
+        let type_ = type_of(endpoint).as_str();
+        *interfaces.entry([account, namespace_of(endpoint), type_]).or_default() +=
+            whole(endpoint.status.network_interface_ids.len());
         let state = endpoint.status.state.as_deref().unwrap_or(NOT_MADE);
         let region = endpoint.status.region.as_deref().unwrap_or_default();
-        *states.entry([account, region, INTERFACE, state]).or_default() += 1.0;
+        *states.entry([account, region, type_, state]).or_default() += 1.0;
         let (status, reason) = ready(endpoint);
         if status != TRUE {
             *not_ready.entry([account, region, reason]).or_default() += 1.0;

@@ -53,5 +53,6 @@ mod subcommand;
 mod tenancy;
 mod tenant;
 mod traces;
+mod types;
 mod unparseable;
 mod world;

@@ -241,20 +241,14 @@ fn an_unknown_field_is_refused_under_strict_validation() {
 
 #[test]
 fn what_an_endpoint_cannot_be_made_without_is_required() {
-    for field in ["vpc_endpoint_service_id", "vpc_id", "subnet_ids", "security_group_type"] {
+    for field in ["vpc_endpoint_service_id", "vpc_id", "subnet_ids"] {
         refused(
             &spec(json!({field: null})),
             &[&format!("spec.{field}"), "Required value"],
         );
     }
-    refused(
-        &json!({}),
-        &[
-            "spec.vpc_endpoint_service_id",
-            "spec.vpc_id",
-            "spec.security_group_type",
-        ],
-    );
+    refused(&json!({}), &["spec.vpc_id", "spec.subnet_ids"]);
+    accepted(&spec(json!({"security_group_type": null})));
     let rule =
         spec(json!({"security_group_type": "custom", "security_group_ingress": [{"cidr_blocks": ["10.0.0.0/8"]}]}));
     refused(&rule, &["spec.security_group_ingress[0].protocol", "Required value"]);

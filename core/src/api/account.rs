@@ -7,9 +7,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::DeletionPolicy;
 use super::forms;
 use super::watched::lenient;
+use super::{DeletionPolicy, EndpointType};
 
 /// Which namespaces may create VPC endpoints in an AWS account, through which IAM role, and within
 /// which guardrails.
@@ -160,6 +160,26 @@ pub struct AWSAccountSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<forms::SubnetId>>", length(max = 1000))]
     pub allowed_subnet_ids: Option<Vec<String>>,
+
+    /// Types of endpoints that are allowed, as EC2 spells them: `Interface`, `Gateway`,
+    /// `GatewayLoadBalancer`, `Resource`, `ServiceNetwork`. Absent: all; an empty list: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 5))]
+    pub allowed_vpc_endpoint_types: Option<Vec<EndpointType>>,
+
+    /// Route tables that endpoints of type `Gateway` may add routes to. Absent: all; an empty list:
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<forms::RouteTableId>>", length(max = 1000))]
+    pub allowed_route_table_ids: Option<Vec<String>>,
+
+    /// Resource configurations and service networks of VPC Lattice that endpoints of the types
+    /// `Resource` and `ServiceNetwork` may connect to, by patterns for their ARNs, in which `*`
+    /// matches any number of characters and `?` matches one; case-sensitive. IAM cannot tell them
+    /// apart. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<forms::ArnPattern>", length(max = 1000))]
+    pub allowed_resource_arns: Vec<String>,
 
     /// Security groups that endpoints may use: as `provided`, and as sources and destinations of
     /// rules. Absent: all; an empty list: none.

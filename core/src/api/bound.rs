@@ -22,7 +22,23 @@ struct Bound {
     optional: bool,
 }
 
-const FIELDS: [Bound; 4] = [
+const FIELDS: [Bound; 6] = [
+    Bound {
+        field: "resource_configuration_arn",
+        is_known: "has(self.status.vpc_endpoint_service_id)",
+        value: "self.status.vpc_endpoint_service_id",
+        is_same: "self.spec.resource_configuration_arn == self.status.vpc_endpoint_service_id",
+        status_field: "status.vpc_endpoint_service_id",
+        optional: false,
+    },
+    Bound {
+        field: "service_network_arn",
+        is_known: "has(self.status.vpc_endpoint_service_id)",
+        value: "self.status.vpc_endpoint_service_id",
+        is_same: "self.spec.service_network_arn == self.status.vpc_endpoint_service_id",
+        status_field: "status.vpc_endpoint_service_id",
+        optional: false,
+    },
     Bound {
         field: "vpc_id",
         is_known: "has(self.status.network)",
@@ -94,7 +110,89 @@ impl Bound {
     }
 }
 
+/// The type of an endpoint that the spec says, or used to say.
+macro_rules! type_of {
+    ($spec:literal) => {
+        concat!(
+            "(has(",
+            $spec,
+            ".vpc_endpoint_type) ? ",
+            $spec,
+            ".vpc_endpoint_type : 'Interface')"
+        )
+    };
+}
+
+/// CEL: whether the private domains that the spec says are those that it used to say.
+const SAME_DOMAINS: &str = "(has(self.spec.dns_options) && has(self.spec.dns_options.private_dns_preference) ? \
+     (has(oldSelf.spec.dns_options) && has(oldSelf.spec.dns_options.private_dns_preference) && \
+      self.spec.dns_options.private_dns_preference == oldSelf.spec.dns_options.private_dns_preference && \
+      (has(self.spec.dns_options.private_dns_specified_domains) ? self.spec.dns_options.private_dns_specified_domains : []) == \
+      (has(oldSelf.spec.dns_options.private_dns_specified_domains) ? oldSelf.spec.dns_options.private_dns_specified_domains : [])) : \
+     !(has(oldSelf.spec.dns_options) && has(oldSelf.spec.dns_options.private_dns_preference)))";
+
+/// CEL: whether private DNS that the spec says is as it used to say.
+const SAME_PRIVATE_DNS: &str = "(has(self.spec.private_dns_enabled) && self.spec.private_dns_enabled) == \
+     (has(oldSelf.spec.private_dns_enabled) && oldSelf.spec.private_dns_enabled)";
+
+/// What has a rule of its own: the field, CEL for whether it may be as it is, and what is fixed.
+fn of_types() -> [(&'static str, String, &'static str); 5] {
+    let type_ = type_of!("self.spec");
+    let of_lattice = format!("{type_} in ['Resource', 'ServiceNetwork']");
+    [
+        (
+            "vpc_endpoint_type",
+            format!(
+                "{type_} == {former} || (has(self.status.vpc_endpoint_type) && {type_} == self.status.vpc_endpoint_type)",
+                former = type_of!("oldSelf.spec"),
+            ),
+            "vpc_endpoint_type cannot change",
+        ),
+        (
+            "subnet_ids",
+            format!(
+                "{type_} != 'GatewayLoadBalancer' || !has(self.spec.subnet_ids) || \
+                 (has(oldSelf.spec.subnet_ids) && self.spec.subnet_ids == oldSelf.spec.subnet_ids) || \
+                 (has(self.status.network) && self.spec.subnet_ids == self.status.network.subnet_ids)"
+            ),
+            "subnet_ids of an endpoint of type GatewayLoadBalancer cannot change",
+        ),
+        (
+            "private_dns_enabled",
+            format!("!({of_lattice}) || {SAME_PRIVATE_DNS}"),
+            "private_dns_enabled of an endpoint of type Resource or ServiceNetwork cannot change",
+        ),
+        (
+            "dns_options",
+            format!("!({of_lattice}) || {SAME_DOMAINS}"),
+            "private_dns_preference and private_dns_specified_domains cannot change",
+        ),
+        (
+            "ip_address_type",
+            format!(
+                "{type_} != 'Gateway' || \
+                 (has(self.spec.ip_address_type) && self.spec.ip_address_type == 'ipv6') == \
+                 (has(oldSelf.spec.ip_address_type) && oldSelf.spec.ip_address_type == 'ipv6')"
+            ),
+            "ip_address_type of an endpoint of type Gateway cannot change to or from ipv6",
+        ),
+    ]
+}
+
+fn of_type((field, rule, fixed): (&str, String, &str)) -> ValidationRule {
+    ValidationRule {
+        rule: format!("!has(self.status) || !has(self.status.vpc_endpoint_id) || {rule}"),
+        message: Some(format!(
+            "{fixed} once status.vpc_endpoint_id is there, since AWS fixes it when it creates an endpoint; for another, \
+             apply another object and delete this one"
+        )),
+        field_path: Some(format!(".spec.{field}")),
+        ..ValidationRule::default()
+    }
+}
+
 /// One rule for each such field.
 pub(super) fn rules() -> Vec<ValidationRule> {
-    FIELDS.iter().map(Bound::rule).collect()
+    let fields = FIELDS.iter().map(Bound::rule);
+    fields.chain(of_types().map(of_type)).collect()
 }

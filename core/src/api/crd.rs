@@ -1,13 +1,13 @@
 //! The CustomResourceDefinitions as they are installed.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, CustomResourceDefinitionSpec,
+    CustomResourceDefinition, CustomResourceDefinitionSpec, JSON, JSONSchemaProps,
 };
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{CustomResourceExt, Resource};
 use serde_json::Value;
 
-use super::{AWSAccount, VPCEndpoint, bound};
+use super::{AWSAccount, EndpointType, VPCEndpoint, bound};
 
 /// Both definitions. `preserveUnknownFields` is set to false by name: a cluster that had the Python
 /// operator's definition has it true, and leaving it out would keep it so.
@@ -21,10 +21,11 @@ pub fn crds() -> [CustomResourceDefinition; 2] {
     for schema in schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut()) {
         let rules = schema.x_kubernetes_validations.get_or_insert_default();
         rules.extend(bound::rules());
-        // Of every new object; those that were stored without are read, and say what they lack.
+        // Of every new object but a gateway; those that were stored without are read, and say what
+        // they lack.
         let spec = schema.properties.as_mut().and_then(|parts| parts.get_mut("spec"));
         if let Some(spec) = spec {
-            spec.required.get_or_insert_default().push("subnet_ids".to_owned());
+            spec.any_of = Some(vec![has_subnets(), is_gateway()]);
         }
     }
     [AWSAccount::crd(), endpoint].map(|mut crd| {
@@ -33,6 +34,32 @@ pub fn crds() -> [CustomResourceDefinition; 2] {
         join_lines(&mut crd);
         serde_json::from_value(crd).expect("other white space is a definition, too")
     })
+}
+
+/// Has `subnet_ids`. Of two alternatives of which neither fits, the API server tells what the one
+/// lacks that fits better, so this one names its types, too.
+fn has_subnets() -> JSONSchemaProps {
+    let others = EndpointType::ALL
+        .into_iter()
+        .filter(|type_| *type_ != EndpointType::Gateway);
+    requiring("subnet_ids", others)
+}
+
+fn is_gateway() -> JSONSchemaProps {
+    requiring("vpc_endpoint_type", [EndpointType::Gateway])
+}
+
+fn requiring(field: &str, types: impl IntoIterator<Item = EndpointType>) -> JSONSchemaProps {
+    let types = types.into_iter().map(|type_| JSON(type_.as_str().into()));
+    let type_ = JSONSchemaProps {
+        enum_: Some(types.collect()),
+        ..JSONSchemaProps::default()
+    };
+    JSONSchemaProps {
+        required: Some(vec![field.to_owned()]),
+        properties: Some([("vpc_endpoint_type".to_owned(), type_)].into()),
+        ..JSONSchemaProps::default()
+    }
 }
 
 /// The kinds whose objects are bound to AWSAccounts, as `status.account` says: all but that one.

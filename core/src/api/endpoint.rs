@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -25,13 +26,14 @@ use super::watched::lenient;
     namespaced,
     status = "VPCEndpointStatus",
     derive = "PartialEq",
-    doc = "An interface VPC endpoint (AWS PrivateLink) in the AWS account of its namespace, and the Service that points to it.",
+    doc = "A VPC endpoint in the AWS account of its namespace, and the Service that points to it.",
     printcolumn(name = "State", type_ = "string", json_path = ".status.state", description = "The state of the endpoint in AWS"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Service", type_ = "string", json_path = ".status.service.name", description = "The Service to connect to"),
     printcolumn(name = "Account", type_ = "string", json_path = ".status.account.name"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Type", type_ = "string", priority = 1, json_path = ".status.vpc_endpoint_type"),
     printcolumn(name = "Endpoint", type_ = "string", priority = 1, json_path = ".status.vpc_endpoint_id"),
     // Ready stands first among the conditions: its message, where it is false.
     printcolumn(name = "Message", type_ = "string", priority = 1, json_path = r#".status.conditions[?(@.status=="False")].message"#, description = "What stands in the way"),
@@ -41,12 +43,29 @@ use super::watched::lenient;
 // A rule that cannot be evaluated refuses every later write of the object, of its status and its
 // finalizers too: what was stored and is unchanged passes only where the rule is false. So the
 // rules bear that a required field is missing, as it may be in an object that was stored under
-// another schema; and none asks for subnet_ids, not even whether they are there, since they may be
-// no list.
+// another schema; and none asks for subnet_ids of an interface endpoint, not even whether they are
+// there, since they may be no list. A policy_document, which is an object or a string, no rule can
+// see: `desired` says what is wrong with it.
 #[x_kube(
     validation = Rule::new("!has(self.security_group_type) || self.security_group_type != 'provided' || size(self.security_group_ids) > 0").message("security_group_type provided needs security_group_ids").field_path(".security_group_ids"),
     validation = Rule::new("!has(self.security_group_type) || self.security_group_type != 'custom' || size(self.security_group_ids) == 0").message("security_group_ids go with security_group_type provided, not with custom").field_path(".security_group_ids"),
-    validation = Rule::new("!has(self.security_group_type) || self.security_group_type == 'custom' || (!has(self.security_group_ingress) && !has(self.security_group_egress))").message("security_group_ingress and security_group_egress go with security_group_type custom only")
+    validation = Rule::new("!has(self.security_group_type) || self.security_group_type == 'custom' || (!has(self.security_group_ingress) && !has(self.security_group_egress))").message("security_group_ingress and security_group_egress go with security_group_type custom only"),
+    validation = Rule::new("has(self.vpc_endpoint_service_id) || (has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Resource', 'ServiceNetwork'])").message("the service to connect to").field_path(".vpc_endpoint_service_id").reason(Reason::FieldValueRequired),
+    validation = Rule::new("!has(self.vpc_endpoint_service_id) || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Resource', 'ServiceNetwork'])").message("endpoints of type Resource and ServiceNetwork have resource_configuration_arn and service_network_arn instead").field_path(".vpc_endpoint_service_id").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("has(self.resource_configuration_arn) || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type == 'Resource')").message("the resource configuration that an endpoint of type Resource connects to").field_path(".resource_configuration_arn").reason(Reason::FieldValueRequired),
+    validation = Rule::new("!has(self.resource_configuration_arn) || (has(self.vpc_endpoint_type) && self.vpc_endpoint_type == 'Resource')").message("resource_configuration_arn goes with vpc_endpoint_type Resource only").field_path(".resource_configuration_arn").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("has(self.service_network_arn) || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type == 'ServiceNetwork')").message("the service network that an endpoint of type ServiceNetwork connects to").field_path(".service_network_arn").reason(Reason::FieldValueRequired),
+    validation = Rule::new("!has(self.service_network_arn) || (has(self.vpc_endpoint_type) && self.vpc_endpoint_type == 'ServiceNetwork')").message("service_network_arn goes with vpc_endpoint_type ServiceNetwork only").field_path(".service_network_arn").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(self.route_table_ids) || (has(self.vpc_endpoint_type) && self.vpc_endpoint_type == 'Gateway')").message("route_table_ids go with vpc_endpoint_type Gateway only; other types have subnet_ids").field_path(".route_table_ids").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!(has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Gateway', 'GatewayLoadBalancer']) || (!has(self.security_group_type) && size(self.security_group_ids) == 0)").message("endpoints of type Gateway and GatewayLoadBalancer have no security groups: leave out security_group_type and what goes with it").field_path(".security_group_type").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!(has(self.private_dns_enabled) && self.private_dns_enabled) || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Gateway', 'GatewayLoadBalancer'])").message("endpoints of type Gateway and GatewayLoadBalancer have no private DNS").field_path(".private_dns_enabled").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!(has(self.vpc_endpoint_type) && self.vpc_endpoint_type == 'Gateway') || !has(self.subnet_ids)").message("endpoints of type Gateway are in route tables, not in subnets: set route_table_ids").field_path(".subnet_ids").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!(has(self.vpc_endpoint_type) && self.vpc_endpoint_type == 'GatewayLoadBalancer') || !has(self.subnet_ids) || size(self.subnet_ids) == 1").message("an endpoint of type GatewayLoadBalancer is in exactly one subnet: apply one object for each zone").field_path(".subnet_ids"),
+    validation = Rule::new("!has(self.service) || self.service.type == 'None' || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Gateway', 'GatewayLoadBalancer', 'ServiceNetwork'])").message("endpoints of type Gateway, GatewayLoadBalancer and ServiceNetwork have no DNS name that a Service could point to: leave out service").field_path(".service").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(self.dns_options) || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type == 'GatewayLoadBalancer')").message("endpoints of type GatewayLoadBalancer have no DNS names").field_path(".dns_options").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(self.dns_options) || !has(self.dns_options.private_dns_only_for_inbound_resolver_endpoint) || ((!has(self.vpc_endpoint_type) || self.vpc_endpoint_type == 'Interface') && has(self.private_dns_enabled) && self.private_dns_enabled)").message("private_dns_only_for_inbound_resolver_endpoint goes with vpc_endpoint_type Interface and private_dns_enabled: true").field_path(".dns_options.private_dns_only_for_inbound_resolver_endpoint").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(self.dns_options) || !has(self.dns_options.private_dns_preference) || ((has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Resource', 'ServiceNetwork']) && has(self.private_dns_enabled) && self.private_dns_enabled)").message("private_dns_preference goes with vpc_endpoint_type Resource or ServiceNetwork and private_dns_enabled: true").field_path(".dns_options.private_dns_preference").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(self.dns_options) || !has(self.dns_options.dns_record_ip_type) || (has(self.ip_address_type) ? (self.ip_address_type == 'dualstack' || self.ip_address_type == self.dns_options.dns_record_ip_type) : self.dns_options.dns_record_ip_type == 'ipv4')").message("dns_record_ip_type must fit ip_address_type: dualstack takes ipv4, ipv6, dualstack and service-defined; ipv4 takes ipv4, and ipv6 takes ipv6").field_path(".dns_options.dns_record_ip_type")
 )]
 pub struct VPCEndpointSpec {
     /// The AWS region, such as `eu-west-1`. Without it, the AWSAccount's `default_region`. Until
@@ -61,8 +80,19 @@ pub struct VPCEndpointSpec {
     #[schemars(with = "forms::VpcId")]
     pub vpc_id: String,
 
+    /// The type of the endpoint, as EC2 spells it. `Interface` (the default): network interfaces
+    /// for a service (AWS PrivateLink); `Gateway`: routes for S3 or DynamoDB in `route_table_ids`,
+    /// free of charge; `GatewayLoadBalancer`: a network interface in one subnet, which routes lead
+    /// to; `Resource`: network interfaces for a resource configuration of VPC Lattice;
+    /// `ServiceNetwork`: for a service network of VPC Lattice. Until there is an endpoint
+    /// (`status.vpc_endpoint_id`) it can be edited; after that it is immutable.
+    // No default in the schema: what is stored without it reads as it was written.
+    #[serde(default, skip_serializing_if = "EndpointType::is_default")]
+    pub vpc_endpoint_type: EndpointType,
+
     /// Subnets of the VPC, at least one and at most one in an availability zone: the endpoint gets
-    /// a network interface in each, which is what clients reach.
+    /// a network interface in each, which is what clients reach. The type `GatewayLoadBalancer` has
+    /// exactly one, which is immutable once there is an endpoint; the type `Gateway` has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<forms::SubnetId>", length(min = 1, max = 16))]
     pub subnet_ids: Vec<String>,
@@ -71,14 +101,33 @@ pub struct VPCEndpointSpec {
     /// `com.amazonaws.<region>.<service>`), or for an endpoint service its id alone
     /// (`vpce-svc-...`). Until there is an endpoint (`status.vpc_endpoint_id`) it can be edited;
     /// after that it is immutable.
-    #[schemars(with = "forms::EndpointService")]
-    pub vpc_endpoint_service_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<forms::EndpointService>")]
+    pub vpc_endpoint_service_id: Option<String>,
 
-    /// Who may connect. `generated`: the endpoint's own security group that allows all traffic from
-    /// 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16; `provided`: the groups of
-    /// `security_group_ids`; `custom`: the endpoint's own security group with exactly the rules of
-    /// `security_group_ingress` and `security_group_egress`.
-    pub security_group_type: SecurityGroupType,
+    /// With the type `Resource`: the resource configuration of VPC Lattice to connect to, by its
+    /// ARN. One of another AWS account must be shared with this one (AWS RAM). Until there is an
+    /// endpoint (`status.vpc_endpoint_id`) it can be edited; after that it is immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<forms::ResourceConfigurationArn>")]
+    pub resource_configuration_arn: Option<String>,
+
+    /// With the type `ServiceNetwork`: the service network of VPC Lattice to connect to, by its
+    /// ARN. Until there is an endpoint (`status.vpc_endpoint_id`) it can be edited; after that it
+    /// is immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<forms::ServiceNetworkArn>")]
+    pub service_network_arn: Option<String>,
+
+    /// With the type `Gateway`: the route tables that get a route to the service. A table that is
+    /// taken out of the list loses its route; routes that others added stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<forms::RouteTableId>>", length(max = 200))]
+    pub route_table_ids: Option<Vec<String>>,
+
+    /// Who may connect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security_group_type: Option<SecurityGroupType>,
 
     /// With `provided`: the security groups, `sg-...`. They are never changed and never deleted.
     /// With `generated` they are ignored.
@@ -105,6 +154,21 @@ pub struct VPCEndpointSpec {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub private_dns_enabled: bool,
 
+    /// The address families of the endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_address_type: Option<IpAddressType>,
+
+    /// Which DNS records lead to the endpoint. Default: as AWS decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_options: Option<DnsOptions>,
+
+    /// The endpoint policy, as an object or as a string of JSON: what may be done through the
+    /// endpoint, of what the callers' own policies allow. Only the types `Interface` and
+    /// `Gateway` have one, and services that AWS accounts offer take none. Default: the one that
+    /// AWS gives, which allows everything; where it was given and is taken away, that one again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_document: Option<PolicyDocument>,
+
     /// The name of the AWSAccount to use; required only if several map this namespace. Default: the
     /// only one that does. Until there is an endpoint (`status.vpc_endpoint_id`) it can be edited;
     /// after that it is immutable.
@@ -123,8 +187,7 @@ pub struct VPCEndpointSpec {
     )]
     pub tags: BTreeMap<String, String>,
 
-    /// The Kubernetes Service that points to the endpoint. Default: an `ExternalName` Service with
-    /// the object's name.
+    /// The Kubernetes Service that points to the endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceSpec>,
 
@@ -133,10 +196,274 @@ pub struct VPCEndpointSpec {
     pub deletion_policy: Option<DeletionPolicy>,
 }
 
-/// Where an endpoint's security groups come from.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+/// The type of the endpoint, as EC2 spells it: `Interface`, `Gateway`, `GatewayLoadBalancer`,
+/// `Resource` or `ServiceNetwork`.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EndpointType {
+    /// Network interfaces for a service.
+    #[default]
+    Interface,
+    /// Routes for S3 or DynamoDB.
+    Gateway,
+    /// A network interface in one subnet, which routes lead to.
+    GatewayLoadBalancer,
+    /// Network interfaces for a resource configuration of VPC Lattice.
+    Resource,
+    /// Network interfaces for a service network of VPC Lattice.
+    ServiceNetwork,
+}
+
+impl EndpointType {
+    /// All that there are.
+    pub const ALL: [Self; 5] = [
+        Self::Interface,
+        Self::Gateway,
+        Self::GatewayLoadBalancer,
+        Self::Resource,
+        Self::ServiceNetwork,
+    ];
+
+    /// Reads what EC2 says.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|known| known.as_str().eq_ignore_ascii_case(text))
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// As EC2 spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Interface => "Interface",
+            Self::Gateway => "Gateway",
+            Self::GatewayLoadBalancer => "GatewayLoadBalancer",
+            Self::Resource => "Resource",
+            Self::ServiceNetwork => "ServiceNetwork",
+        }
+    }
+
+    /// Whether EC2 describes a DNS name of its own, which a Service can point to.
+    pub fn has_dns_name(self) -> bool {
+        match self {
+            Self::Interface | Self::Resource => true,
+            Self::Gateway | Self::GatewayLoadBalancer | Self::ServiceNetwork => false,
+        }
+    }
+
+    /// Whether EC2 takes any of `dns_options` for it.
+    pub fn has_dns_options(self) -> bool {
+        self != Self::GatewayLoadBalancer
+    }
+
+    /// Whether EC2 takes a policy for it.
+    pub fn has_policy(self) -> bool {
+        match self {
+            Self::Interface | Self::Gateway => true,
+            Self::GatewayLoadBalancer | Self::Resource | Self::ServiceNetwork => false,
+        }
+    }
+
+    /// Whether its network interfaces have security groups.
+    pub fn has_groups(self) -> bool {
+        match self {
+            Self::Interface | Self::Resource | Self::ServiceNetwork => true,
+            Self::Gateway | Self::GatewayLoadBalancer => false,
+        }
+    }
+}
+
+impl fmt::Display for EndpointType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The address families of the endpoint: `ipv4`, `dualstack` or `ipv6`, which the subnets and the
+/// service must have. An endpoint of type `Gateway` cannot change to or from `ipv6`. Default: as
+/// AWS decides; where it was given and is taken away, `ipv4`.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[serde(rename_all = "lowercase")]
+pub enum IpAddressType {
+    /// IPv4 alone.
+    #[default]
+    Ipv4,
+    /// Both.
+    Dualstack,
+    /// IPv6 alone.
+    Ipv6,
+}
+
+impl IpAddressType {
+    /// As EC2 spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "ipv4",
+            Self::Dualstack => "dualstack",
+            Self::Ipv6 => "ipv6",
+        }
+    }
+
+    /// Reads what EC2 says.
+    pub fn parse(text: &str) -> Option<Self> {
+        let all = [Self::Ipv4, Self::Dualstack, Self::Ipv6];
+        all.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(text))
+    }
+}
+
+impl fmt::Display for IpAddressType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The families of the endpoint's DNS records, which must fit `ip_address_type`: `ipv4`,
+/// `dualstack`, `ipv6`, or `service-defined`, as the service says. Default: as AWS decides; where
+/// it was given and is taken away, what goes with `ip_address_type`.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[serde(rename_all = "kebab-case")]
+pub enum DnsRecordIpType {
+    /// A records.
+    Ipv4,
+    /// Both.
+    Dualstack,
+    /// AAAA records.
+    Ipv6,
+    /// As the service says.
+    ServiceDefined,
+}
+
+impl DnsRecordIpType {
+    /// As EC2 spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "ipv4",
+            Self::Dualstack => "dualstack",
+            Self::Ipv6 => "ipv6",
+            Self::ServiceDefined => "service-defined",
+        }
+    }
+
+    /// Reads what EC2 says.
+    pub fn parse(text: &str) -> Option<Self> {
+        let all = [Self::Ipv4, Self::Dualstack, Self::Ipv6, Self::ServiceDefined];
+        all.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(text))
+    }
+
+    /// The one that EC2 gives an endpoint with these addresses.
+    pub fn default_of(type_: EndpointType, addresses: IpAddressType) -> Self {
+        match (addresses, type_) {
+            (IpAddressType::Ipv4, _) => Self::Ipv4,
+            (IpAddressType::Ipv6, _) => Self::Ipv6,
+            (IpAddressType::Dualstack, EndpointType::Gateway) => Self::ServiceDefined,
+            (IpAddressType::Dualstack, _) => Self::Dualstack,
+        }
+    }
+
+    /// Whether EC2 takes it with these addresses.
+    pub fn goes_with(self, addresses: IpAddressType) -> bool {
+        match addresses {
+            IpAddressType::Ipv4 => self == Self::Ipv4,
+            IpAddressType::Ipv6 => self == Self::Ipv6,
+            IpAddressType::Dualstack => true,
+        }
+    }
+}
+
+impl fmt::Display for DnsRecordIpType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Which DNS records lead to the endpoint.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[x_kube(
+    validation = Rule::new("has(self.private_dns_specified_domains) == (has(self.private_dns_preference) && self.private_dns_preference in ['VERIFIED_DOMAINS_AND_SPECIFIED_DOMAINS', 'SPECIFIED_DOMAINS_ONLY'])").message("private_dns_specified_domains goes with private_dns_preference VERIFIED_DOMAINS_AND_SPECIFIED_DOMAINS or SPECIFIED_DOMAINS_ONLY, which need it").field_path(".private_dns_specified_domains")
+)]
+pub struct DnsOptions {
+    /// The families of the DNS records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_record_ip_type: Option<DnsRecordIpType>,
+
+    /// With `private_dns_enabled`, for a service that has both gateway and interface endpoints
+    /// (S3): whether the service's own name leads to the endpoint only for clients that ask
+    /// an inbound Route 53 Resolver endpoint. Others take the gateway endpoint, which the VPC must
+    /// have then. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_dns_only_for_inbound_resolver_endpoint: Option<bool>,
+
+    /// Which private domains of a resource or a service network lead to the endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_dns_preference: Option<PrivateDnsPreference>,
+
+    /// The domains that `private_dns_preference` speaks of, such as `example.com` or
+    /// `*.example.com`. Immutable once there is an endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 10), inner(length(min = 1, max = 255)))]
+    pub private_dns_specified_domains: Option<Vec<String>>,
+}
+
+/// With the types `Resource` and `ServiceNetwork` and `private_dns_enabled`: which private
+/// domains lead to the endpoint. `ALL_DOMAINS`: all; `VERIFIED_DOMAINS_ONLY`: those whose owner
+/// is verified; `VERIFIED_DOMAINS_AND_SPECIFIED_DOMAINS`: those and
+/// `private_dns_specified_domains`; `SPECIFIED_DOMAINS_ONLY`: only these. Immutable once there is
+/// an endpoint. Default: as AWS decides.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum PrivateDnsPreference {
+    /// All.
+    AllDomains,
+    /// Those whose owner is verified.
+    VerifiedDomainsOnly,
+    /// Those, and the ones that are specified.
+    VerifiedDomainsAndSpecifiedDomains,
+    /// Only those that are specified.
+    SpecifiedDomainsOnly,
+}
+
+impl PrivateDnsPreference {
+    /// As EC2 spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AllDomains => "ALL_DOMAINS",
+            Self::VerifiedDomainsOnly => "VERIFIED_DOMAINS_ONLY",
+            Self::VerifiedDomainsAndSpecifiedDomains => "VERIFIED_DOMAINS_AND_SPECIFIED_DOMAINS",
+            Self::SpecifiedDomainsOnly => "SPECIFIED_DOMAINS_ONLY",
+        }
+    }
+}
+
+/// An endpoint policy: an object, or a string of JSON.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(transparent)]
+pub struct PolicyDocument(pub serde_json::Value);
+
+impl JsonSchema for PolicyDocument {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "PolicyDocument".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"x-kubernetes-preserve-unknown-fields": true})
+    }
+}
+
+/// Who may connect. `generated`: the endpoint's own security group that allows all traffic from
+/// 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16; `provided`: the groups of `security_group_ids`;
+/// `custom`: the endpoint's own security group with exactly the rules of `security_group_ingress`
+/// and `security_group_egress`. Default: `generated`; endpoints of type `Gateway` and
+/// `GatewayLoadBalancer` have no security groups.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum SecurityGroupType {
+    #[default]
     /// A group of the operator's: all protocols from 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16,
     /// egress open.
     Generated,
@@ -214,7 +541,8 @@ pub struct CustomRule {
 }
 
 /// The Kubernetes Service that points to the endpoint. Default: an `ExternalName` Service with the
-/// object's name.
+/// object's name, where the endpoint has one DNS name: endpoints of type `Gateway`,
+/// `GatewayLoadBalancer` and `ServiceNetwork` have none.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct ServiceSpec {
     /// The Service's name, a DNS label. Without it, the object's own.
@@ -315,7 +643,12 @@ pub struct VPCEndpointStatus {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub network: Option<NetworkStatus>,
 
-    /// The full name of the service that the object is bound to.
+    /// The type of the endpoint that the object is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub vpc_endpoint_type: Option<EndpointType>,
+
+    /// What the object is bound to: the full name of the service, or the ARN of the resource
+    /// configuration or of the service network.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub vpc_endpoint_service_id: Option<String>,
 
@@ -360,6 +693,15 @@ pub struct VPCEndpointStatus {
     /// after an edit.
     #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "lenient")]
     pub provided_security_groups: bool,
+
+    /// The route tables that the operator added, or is about to add; only these are removed again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
+    pub route_table_ids: Vec<String>,
+
+    /// The optional fields of the spec that were applied to the endpoint, or are about to be. One
+    /// that is taken away returns to its default; one that was never given is left as it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
+    pub applied_fields: Vec<String>,
 
     /// The keys of the tags that the operator set for the user; only these are removed again.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]

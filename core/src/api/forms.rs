@@ -145,6 +145,20 @@ fn role_arn() -> Form {
     }
 }
 
+/// The ARN of something of VPC Lattice.
+fn lattice_arn(resource: &str, prefix: &str, what: &str) -> Form {
+    Form {
+        min: 0,
+        max: 200,
+        pattern: format!("^arn:aws[a-z-]*:vpc-lattice:[a-z0-9-]+:[0-9]{{12}}:{resource}/{prefix}-[0-9a-z]{{17}}$")
+            .into(),
+        message: format!(
+            "must be the ARN of {what} such as arn:aws:vpc-lattice:eu-central-1:111122223333:{resource}/{prefix}-0d1e2f3a4b5c60718"
+        ),
+        hint: None,
+    }
+}
+
 /// Something that has a form and no more to it.
 fn plain((min, max): (u32, u32), pattern: &'static str, message: &str) -> Form {
     Form {
@@ -186,6 +200,12 @@ forms! {
     SubnetId => ec2_id("subnet", "a subnet");
     /// `sg-...`
     GroupId => ec2_id("sg", "a security group");
+    /// `rtb-...`
+    RouteTableId => ec2_id("rtb", "a route table");
+    /// `arn:aws:vpc-lattice:...:resourceconfiguration/rcfg-...`
+    ResourceConfigurationArn => lattice_arn("resourceconfiguration", "rcfg", "a resource configuration");
+    /// `arn:aws:vpc-lattice:...:servicenetwork/sn-...`
+    ServiceNetworkArn => lattice_arn("servicenetwork", "sn", "a service network");
     /// `pl-...`
     PrefixListId => ec2_id("pl", "a prefix list");
     /// `eu-central-1`
@@ -197,6 +217,12 @@ forms! {
         (1, 255),
         "^[A-Za-z0-9._*?-]+$",
         "must be a pattern over full service names, such as com.amazonaws.*.ecr.*: letters, digits, '.', '_' and '-', with '*' for any run of characters and '?' for one",
+    );
+    /// `arn:aws:vpc-lattice:*:111122223333:*`
+    ArnPattern => plain(
+        (1, 255),
+        "^[A-Za-z0-9:/_*?-]+$",
+        "must be a pattern over ARNs, such as arn:aws:vpc-lattice:*:111122223333:resourceconfiguration/*: with '*' for any run of characters and '?' for one",
     );
     /// `arn:aws:iam::111122223333:role/vpce-operator`
     RoleArn => role_arn();

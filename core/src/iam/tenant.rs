@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::policy::{Policy, Statement};
 use super::{Error, IdentityArn, Policies, check, within_permissions, within_trust};
 use crate::allow_list::matches;
-use crate::api::AWSAccountSpec;
+use crate::api::{AWSAccountSpec, EndpointType};
 use crate::ids::RoleArn;
 use crate::tags::{self, Clusters};
 use crate::user_tags;
@@ -45,6 +45,10 @@ pub struct Scope {
     /// Patterns over the full names of endpoint services; `*` and `?` mean the same to IAM as in an
     /// AWSAccount.
     pub services: Option<Vec<String>>,
+    /// Types of endpoints that need more than those of type Interface.
+    pub types: Vec<EndpointType>,
+    /// Route tables, by id.
+    pub route_tables: Option<Vec<String>>,
     /// Whether endpoints may turn on private DNS.
     pub private_dns: bool,
     /// Keys of tags.
@@ -105,6 +109,9 @@ impl Scope {
             subnets: spec.allowed_subnet_ids.clone(),
             groups: spec.allowed_security_group_ids.clone(),
             services: spec.allowed_services.clone(),
+            // What needs more is printed where it is asked for by name.
+            types: spec.allowed_vpc_endpoint_types.clone().unwrap_or_default(),
+            route_tables: spec.allowed_route_table_ids.clone(),
             private_dns: spec.allow_private_dns,
             tag_keys: TagKeys::of(spec),
         }
@@ -160,6 +167,8 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
         subnets,
         groups,
         services,
+        types,
+        route_tables,
         private_dns,
         tag_keys,
     } = scope;
@@ -182,6 +191,10 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
     .when("StringEquals", &requested, [clusters.own.as_str()]);
     if let Some(services) = services {
         create = create.when("StringLike", "ec2:VpceServiceName", services);
+    }
+    let mut attached_to = [listed("subnet", subnets), listed("security-group", groups)].concat();
+    if types.contains(&EndpointType::Gateway) {
+        attached_to.extend(listed("route-table", route_tables));
     }
     let mut statements = vec![
         Statement::on(
@@ -210,9 +223,10 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
         Statement::on(
             "UseSubnetsAndGroups",
             &["ec2:CreateVpcEndpoint", "ec2:ModifyVpcEndpoint"],
-            [listed("subnet", subnets), listed("security-group", groups)].concat(),
+            attached_to,
         ),
     ];
+    statements.extend(connect_to_lattice(role, scope, &clusters.own));
     if groups.is_some() {
         statements.push(
             Statement::on(
@@ -273,6 +287,29 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
         statements.push(associate(role, regions.as_deref(), vpcs.as_deref()));
     }
     within_permissions(Policy::new(statements), || narrow(scope))
+}
+
+/// What endpoints of VPC Lattice need besides. No condition key has what they connect to: that, the
+/// operator enforces, and whoever shares it. Where services are named, an endpoint that connects to
+/// none needs a statement of its own.
+fn connect_to_lattice(role: &RoleArn, scope: &Scope, cluster: &str) -> Vec<Statement> {
+    let partition = role.partition();
+    let has_network = scope.types.contains(&EndpointType::ServiceNetwork);
+    let is_needed = scope.services.is_some() && (has_network || scope.types.contains(&EndpointType::Resource));
+    let create = is_needed.then(|| {
+        let endpoints = format!("arn:{partition}:ec2:*:{}:vpc-endpoint/*", role.account());
+        Statement::on("CreateVpcEndpointForNoService", &["ec2:CreateVpcEndpoint"], [endpoints])
+            .when("StringEquals", format!("aws:RequestTag/{}", tags::CLUSTER), [cluster])
+            .when("Null", "ec2:VpceServiceName", ["true"])
+    });
+    let associate = has_network.then(|| {
+        Statement::on(
+            "AssociateServiceNetwork",
+            &["vpc-lattice:CreateServiceNetworkVpcEndpointAssociation"],
+            [format!("arn:{partition}:vpc-lattice:*:*:servicenetwork/*")],
+        )
+    });
+    create.into_iter().chain(associate).collect()
 }
 
 /// What the Service Authorization Reference lists as CreateVpcEndpoint's dependent action, which
@@ -360,6 +397,8 @@ fn check_scope(role: &RoleArn, scope: &Scope) -> Result<(), Error> {
         subnets,
         groups,
         services,
+        types: _,
+        route_tables,
         private_dns: _,
         tag_keys,
     } = scope;
@@ -383,6 +422,9 @@ fn check_scope(role: &RoleArn, scope: &Scope) -> Result<(), Error> {
     for id in groups.iter().flatten() {
         check::ec2_id("security group", "sg-", "the id of a security group (sg-...)", id)?;
     }
+    for id in route_tables.iter().flatten() {
+        check::ec2_id("route table", "rtb-", "the id of a route table (rtb-...)", id)?;
+    }
     for pattern in services.iter().flatten() {
         check::service(pattern)?;
     }
@@ -401,6 +443,8 @@ fn narrow(scope: &Scope) -> String {
         subnets,
         groups,
         services,
+        types: _,
+        route_tables,
         private_dns: _,
         tag_keys: _,
     } = scope;
@@ -410,6 +454,7 @@ fn narrow(scope: &Scope) -> String {
         (subnets, "subnets"),
         (groups, "security groups"),
         (services, "services"),
+        (route_tables, "route tables"),
     ]
     .map(|(list, name)| (list.iter().flatten().map(String::len).sum::<usize>(), list, name));
     lists.sort_by_key(|(length, ..)| std::cmp::Reverse(*length));
@@ -419,7 +464,7 @@ fn narrow(scope: &Scope) -> String {
         .collect();
     format!(
         "it names {}; name fewer, split the account into several AWSAccounts with a role each, or leave out the list of \
-         subnets, security groups or services, which the operator itself enforces anyway",
+         subnets, security groups, route tables or services, which the operator itself enforces anyway",
         counts.join(", ")
     )
 }
@@ -619,6 +664,44 @@ mod tests {
             assert_eq!(statement["Action"], "route53:AssociateVPCWithHostedZone");
             assert_eq!(statement["Condition"], condition);
         }
+    }
+
+    #[test]
+    fn each_type_that_a_guardrail_names_gets_what_it_needs_and_no_more() {
+        let policy = |types: &[EndpointType], services: Option<&str>| {
+            of(Scope {
+                types: types.to_vec(),
+                services: services.map(|service| vec![service.to_owned()]),
+                route_tables: Some(vec!["rtb-0c4a7d9e2b6f81035".to_owned()]),
+                ..Scope::default()
+            })
+        };
+        let sids = |statements: &[Value], said: &str| {
+            let with = statements.iter().filter(|one| one.to_string().contains(said));
+            with.map(|one| one["Sid"].as_str().expect("a Sid").to_owned())
+                .collect::<Vec<_>>()
+        };
+        let plain = [EndpointType::Interface, EndpointType::GatewayLoadBalancer];
+        assert_eq!(policy(&plain, Some("*")), policy(&[], Some("*")));
+        for said in ["route-table", "lattice", "Null"] {
+            assert_eq!(sids(&policy(&plain, Some("*")), said), [""; 0], "{said}");
+        }
+        let gateway = policy(&[EndpointType::Gateway], Some("*"));
+        assert_eq!(
+            sids(&gateway, "route-table/rtb-0c4a7d9e2b6f81035"),
+            ["UseSubnetsAndGroups"]
+        );
+        let resource = policy(&[EndpointType::Resource], Some("*"));
+        assert_eq!(
+            sids(&resource, "\"Null\":{\"ec2:VpceServiceName\":\"true\"}"),
+            ["CreateVpcEndpointForNoService"]
+        );
+        assert_eq!(sids(&resource, "vpc-lattice:"), [""; 0]);
+        let network = policy(&[EndpointType::ServiceNetwork], Some("*"));
+        assert_eq!(sids(&network, "vpc-lattice:"), ["AssociateServiceNetwork"]);
+        assert_eq!(sids(&network, "Null"), ["CreateVpcEndpointForNoService"]);
+        // Where no service is named, no statement asks for one.
+        assert_eq!(sids(&policy(&[EndpointType::Resource], None), "Null"), [""; 0]);
     }
 
     #[test]

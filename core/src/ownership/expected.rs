@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::api::{SecurityGroupType, VPCEndpointSpec, VPCEndpointStatus};
+use crate::api::{EndpointType, SecurityGroupType, VPCEndpointSpec, VPCEndpointStatus};
 use crate::ids::{GroupId, Partition, VpcId};
 use crate::target::Target;
 
@@ -14,25 +14,32 @@ pub struct Expected {
     pub vpc: VpcId,
     /// What it connects to.
     pub target: Target,
-    /// The groups that are `provided`; none where the operator makes one.
+    /// Its type.
+    pub endpoint_type: EndpointType,
+    /// The groups that are `provided`, which are no groups for a type that has none; none where the
+    /// operator makes one.
     pub provided: Option<BTreeSet<GroupId>>,
 }
 
 impl Expected {
     /// Of an object that is bound in this region: what its status acknowledged before anything was
     /// made, else what its spec says.
-    pub fn of(spec: &VPCEndpointSpec, status: &VPCEndpointStatus, partition: Partition, region: &str) -> Self {
-        let provided = spec.security_group_type == SecurityGroupType::Provided || status.provided_security_groups;
+    /// None where neither says what the endpoint connects to.
+    pub fn of(spec: &VPCEndpointSpec, status: &VPCEndpointStatus, partition: Partition, region: &str) -> Option<Self> {
+        let endpoint_type = status.vpc_endpoint_type.unwrap_or(spec.vpc_endpoint_type);
+        let provided = spec.security_group_type == Some(SecurityGroupType::Provided)
+            || status.provided_security_groups
+            || !endpoint_type.has_groups();
         let ids = || spec.security_group_ids.iter().map(|id| id.as_str().into());
         let vpc = status.network.as_ref().map_or(&spec.vpc_id, |network| &network.vpc_id);
         let service = status.vpc_endpoint_service_id.clone();
-        Self {
+        let target = service.map(|service| Target::of_status(&service));
+        let target = target.or_else(|| Target::of_spec(spec, partition, region).ok())?;
+        Some(Self {
             vpc: vpc.as_str().into(),
-            target: match service {
-                Some(name) => Target::Service { name },
-                None => Target::service(&spec.vpc_endpoint_service_id, partition, region),
-            },
+            target,
+            endpoint_type,
             provided: provided.then(|| ids().collect()),
-        }
+        })
     }
 }

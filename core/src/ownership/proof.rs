@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{Claimant, Expected};
-use crate::attachment::ObservedAttachment;
 use crate::ids::GroupId;
 use crate::observed::{ObservedEndpoint, ObservedGroup, UnprovenReason};
 use crate::tags::{self, Claim};
@@ -70,12 +69,17 @@ pub fn prove(claimant: &Claimant<'_>, candidate: Candidate<'_>) -> Result<Proof,
     if resource.requester_managed {
         return Err(UnprovenReason::RequesterManaged);
     }
-    let groups = match &resource.attachment {
-        ObservedAttachment::Interface(interface) => &interface.groups,
-        ObservedAttachment::Other(_) => return Err(UnprovenReason::Type),
+    let Some(attachment) = resource.attachment.known() else {
+        return Err(UnprovenReason::Type);
     };
+    let groups = attachment.groups().cloned().unwrap_or_default();
     if claimant.endpoint == Some(&resource.id) {
         return Ok(Proof::Acknowledged);
+    }
+    if let (Some(type_), Some(expected)) = (resource.endpoint_type(), claimant.expected)
+        && type_ != expected.endpoint_type
+    {
+        return Err(UnprovenReason::Type);
     }
     if let Some(id) = groups.iter().find(|id| own_groups.contains(id)) {
         return Ok(Proof::OwnGroup(id.clone()));
@@ -83,6 +87,7 @@ pub fn prove(claimant: &Claimant<'_>, candidate: Candidate<'_>) -> Result<Proof,
     let Some(Expected {
         vpc,
         target,
+        endpoint_type: _,
         provided: Some(provided),
     }) = claimant.expected
     else {
@@ -96,7 +101,7 @@ pub fn prove(claimant: &Claimant<'_>, candidate: Candidate<'_>) -> Result<Proof,
     }
     let is_of_own_uid = resource.tags.get(tags::UID) == Some(&owner.uid);
     // Those of an endpoint whose answer was lost may be what the spec said before an edit.
-    if groups != provided && !is_of_own_uid {
+    if groups != *provided && !is_of_own_uid {
         return Err(UnprovenReason::Groups);
     }
     // A former cluster is one that the platform team has named.

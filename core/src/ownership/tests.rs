@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::attachment::{Interface, ObservedAttachment};
+use crate::api::EndpointType;
+use crate::attachment::{Attachment, Interface, ObservedAttachment};
 use crate::observed::{Lookup, ObservedEndpoint, ObservedGroup, State, UnprovenReason};
+use crate::options::ObservedOptions;
 use crate::rules::RuleSet;
 use crate::tags::{self, Clusters};
 use crate::target::Target;
@@ -31,8 +33,8 @@ fn service(name: &str) -> Target {
 
 fn interface(resource: &mut ObservedEndpoint) -> &mut Interface {
     match &mut resource.attachment {
-        ObservedAttachment::Interface(interface) => interface,
-        ObservedAttachment::Other(type_) => panic!("of type {type_}"),
+        ObservedAttachment::Known(Attachment::Interface(interface)) => interface,
+        other => panic!("attached otherwise: {other:?}"),
     }
 }
 
@@ -40,6 +42,7 @@ fn spec(provided: Option<&[&str]>) -> Expected {
     Expected {
         vpc: "vpc-1".into(),
         target: service("sts"),
+        endpoint_type: EndpointType::Interface,
         provided: provided.map(|ids| ids.iter().map(|id| GroupId::from(*id)).collect()),
     }
 }
@@ -52,11 +55,12 @@ fn endpoint() -> ObservedEndpoint {
         state: State::Available,
         vpc: "vpc-1".into(),
         target: Some(service("sts")),
-        attachment: ObservedAttachment::Interface(Interface {
+        attachment: ObservedAttachment::Known(Attachment::Interface(Interface {
             subnets: BTreeSet::new(),
             groups: BTreeSet::from(["sg-given".into()]),
             private_dns: false,
-        }),
+        })),
+        options: ObservedOptions::default(),
         tags: owner().tags(),
         dns_names: Vec::new(),
         interfaces: Vec::new(),
@@ -496,4 +500,46 @@ fn a_status_that_names_anothers_does_not_hide_the_owners_own() {
     let found = classify(&claimant, candidates(named(), vec![own_endpoint.clone()]), groups());
     assert_eq!(found.endpoint, Lookup::Owned(own_endpoint));
     assert!(found.spare_endpoints.is_empty());
+}
+
+#[test]
+fn an_endpoint_without_groups_is_proven_by_type_vpc_target_and_age() {
+    type Case = (&'static str, fn(&mut ObservedEndpoint), Result<Proof, UnprovenReason>);
+    let cases: [Case; 5] = [
+        ("as it was made", |_| {}, Ok(Proof::MatchesSpec)),
+        (
+            "of another type",
+            |resource| resource.attachment = endpoint().attachment,
+            Err(UnprovenReason::Type),
+        ),
+        (
+            "in another VPC",
+            |resource| resource.vpc = "vpc-2".into(),
+            Err(UnprovenReason::Vpc),
+        ),
+        (
+            "for another service",
+            |resource| resource.target = Some(service("dynamodb")),
+            Err(UnprovenReason::Service),
+        ),
+        (
+            "older than the object",
+            |resource| resource.created = Some(OBJECT - 1000),
+            Err(UnprovenReason::Age),
+        ),
+    ];
+    let owner = owner();
+    let spec = Expected {
+        endpoint_type: EndpointType::Gateway,
+        ..spec(Some(&[]))
+    };
+    for (what, spoil, expected) in cases {
+        let mut resource = ObservedEndpoint {
+            attachment: Attachment::Gateway(BTreeSet::new()).into(),
+            ..endpoint()
+        };
+        spoil(&mut resource);
+        let candidate = Candidate::Endpoint(&resource, &BTreeSet::new());
+        assert_eq!(prove(&claimant(&owner, Some(&spec)), candidate), expected, "{what}");
+    }
 }

@@ -54,7 +54,7 @@ impl Step {
                 Effect::Unknown
             }
             (Outcome::Done, Step::ModifyEndpoint { id, change }) => changed_endpoint(id, |endpoint| {
-                endpoint.attachment.modify(change);
+                change.apply(endpoint);
                 if change.takes_time() {
                     endpoint.state = State::Pending;
                 }

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::{PlanContext, ResourceId, Step, creation_paused, ownership_lost, plan_tags, unproven};
-use crate::attachment::{Attachment, AttachmentChange, Interface, InterfaceChange, ObservedAttachment};
+use crate::attachment::{Attachment, Interface};
+use crate::change::EndpointChange;
 use crate::conditions::{Finding, Reason};
 use crate::desired::{Desired, Groups};
 use crate::ids::GroupId;
 use crate::observed::{Lookup, Observed, ObservedEndpoint, ObservedGroup, State};
+use crate::options::Options;
 use crate::tags::Owner;
 
 pub(super) fn plan_endpoint(
@@ -49,22 +51,31 @@ fn create(desired: &Desired, groups: BTreeSet<GroupId>) -> Step {
     Step::CreateEndpoint {
         vpc: desired.vpc.clone(),
         target: desired.target.clone(),
-        attachment: match &desired.attachment {
-            Attachment::Interface(Interface { subnets, .. }) => Attachment::Interface(Interface {
-                subnets: subnets.clone(),
-                groups,
-                private_dns: false,
-            }),
+        attachment: created(desired, groups),
+        options: Options {
+            // It goes with private DNS, which is turned on later.
+            inbound_resolver_only: None,
+            ..desired.options.clone()
         },
         tags: desired.tags.clone(),
     }
+}
+
+/// As it is created: private DNS is turned on once the endpoint is available, unless AWS fixes it
+/// at creation.
+fn created(desired: &Desired, groups: BTreeSet<GroupId>) -> Attachment {
+    let mut attachment = desired.attachment.with_groups(groups);
+    if let Attachment::Interface(Interface { private_dns, .. }) = &mut attachment {
+        *private_dns &= desired.target.fixes_private_dns();
+    }
+    attachment
 }
 
 /// Why nothing can be done for an endpoint that is ours, where that is so.
 fn obstacle(endpoint: &ObservedEndpoint, desired: &Desired) -> Option<Finding> {
     let ObservedEndpoint { id, .. } = endpoint;
     if !is_for(endpoint, desired) {
-        return Some(binding_conflict(endpoint));
+        return Some(binding_conflict(endpoint, desired));
     }
     let last_error = last_error(endpoint);
     let (reason, message) = match &endpoint.state {
@@ -104,12 +115,17 @@ fn last_error(endpoint: &ObservedEndpoint) -> String {
     }
 }
 
-fn binding_conflict(endpoint: &ObservedEndpoint) -> Finding {
+fn binding_conflict(endpoint: &ObservedEndpoint, desired: &Desired) -> Finding {
     let ObservedEndpoint { id, vpc, .. } = endpoint;
     let message = match &endpoint.target {
+        Some(target) if (vpc, target) == (&desired.vpc, &desired.target) => format!(
+            "endpoint {id} is of another type or in another subnet than the spec says, which AWS fixes at creation: undo the edit, or \
+             apply another object and delete this one"
+        ),
         Some(target) => format!(
             "endpoint {id} is in {vpc} for {target}, which AWS fixes at creation, and the spec says otherwise: set vpc_id to {vpc} and \
-             vpc_endpoint_service_id to {target}; for others apply another object and delete this one"
+             {} to {target}; for others apply another object and delete this one",
+            target.field()
         ),
         None => format!(
             "endpoint {id} is for something else, which AWS fixes at creation: apply another object and delete this one"
@@ -154,7 +170,7 @@ fn plan_changes(
                 };
             };
             steps.extend(plan_modify(endpoint, desired, Some(&groups), context));
-            if endpoint.interfaces.is_empty() {
+            if desired.attachment.has_interfaces() && endpoint.interfaces.is_empty() {
                 return Finding::bad(
                     Reason::Partial,
                     format!(
@@ -163,8 +179,7 @@ fn plan_changes(
                 );
             }
             let mut message = available(owner, desired, endpoint);
-            let Attachment::Interface(Interface { groups, .. }) = &desired.attachment;
-            if matches!(groups, Groups::Own(own) if own.allows_no_ingress()) {
+            if matches!(desired.attachment.groups(), Some(Groups::Own(own)) if own.allows_no_ingress()) {
                 message.push_str("; its security group allows no traffic: add security_group_ingress");
             }
             Finding::good(Reason::Available, message)
@@ -179,7 +194,7 @@ fn plan_changes(
 /// Whether an endpoint is, in what AWS fixes at creation, the one that is desired.
 pub(super) fn is_for(endpoint: &ObservedEndpoint, desired: &Desired) -> bool {
     (&endpoint.vpc, &endpoint.target.as_ref()) == (&desired.vpc, &Some(&desired.target))
-        && endpoint.attachment.is_of_type(&desired.attachment)
+        && endpoint.attachment.is_as_fixed(&desired.attachment)
 }
 
 /// One call with all changes; or one for each part, subnets last, since AWS takes its time for
@@ -190,17 +205,29 @@ fn plan_modify(
     groups: Option<&BTreeSet<GroupId>>,
     context: PlanContext<'_>,
 ) -> Vec<Step> {
-    let change = match (&endpoint.attachment, &desired.attachment) {
-        (ObservedAttachment::Interface(there), Attachment::Interface(desired)) => {
-            let mut change = InterfaceChange::between(there, desired, groups.unwrap_or(&there.groups));
-            if context.fallbacks.swap_subnets_apart && !change.remove_subnets.is_empty() {
-                change.add_subnets.clear();
-            }
-            AttachmentChange::Interface(change)
-        }
+    let Some(there) = endpoint.attachment.known() else {
         // Never ours to change.
-        (ObservedAttachment::Other(_), Attachment::Interface(_)) => return Vec::new(),
+        return Vec::new();
     };
+    let groups = groups.or_else(|| there.groups()).cloned().unwrap_or_default();
+    let wanted = desired.attachment.with_groups(groups);
+    let mut change = EndpointChange::between(there, &wanted, context.route_tables);
+    if context.fallbacks.swap_subnets_apart && !change.remove_subnets.is_empty() {
+        change.add_subnets.clear();
+    }
+    if desired.target.fixes_private_dns() {
+        change.private_dns = None;
+    }
+    let type_ = desired.attachment.endpoint_type(&desired.target);
+    let options = desired.options.with_defaults(type_, context.applied_fields);
+    change.options = endpoint.options.differences(type_, &options);
+    if change.private_dns == Some(true) {
+        // What is left out here EC2 takes for true, whatever it said before.
+        change.options.inbound_resolver_only = desired.options.inbound_resolver_only;
+    }
+    if change.is_empty() {
+        return Vec::new();
+    }
     let all = Step::ModifyEndpoint {
         id: endpoint.id.clone(),
         change,

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use super::endpoint::is_for;
 use super::{PlanContext, ResourceId, Step, ownership_lost, plan_tags, unproven};
-use crate::attachment::{Attachment, Interface};
 use crate::conditions::Finding;
 use crate::desired::{Desired, Groups, OwnGroup};
 use crate::ids::GroupId;
@@ -22,10 +21,10 @@ pub(super) fn plan_group(
     context: PlanContext<'_>,
     steps: &mut Vec<Step>,
 ) -> Result<Option<BTreeSet<GroupId>>, Finding> {
-    let Attachment::Interface(Interface { groups, .. }) = &desired.attachment;
-    let own = match groups {
-        Groups::Provided(ids) => return Ok(Some(ids.clone())),
-        Groups::Own(own) => own,
+    let own = match desired.attachment.groups() {
+        None => return Ok(Some(BTreeSet::new())),
+        Some(Groups::Provided(ids)) => return Ok(Some(ids.clone())),
+        Some(Groups::Own(own)) => own,
     };
     match group {
         Lookup::Owned(group) => {

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use super::{Plan, ResourceId, Step};
-use crate::attachment::AttachmentChange;
 use crate::conditions::{Finding, Reason};
 use crate::error::Class;
 use crate::rules::{Peer, RuleSet};
@@ -125,13 +124,9 @@ impl Step {
             // Where the quota has no room for both.
             (Step::Authorize(id, direction, _), Step::Revoke(other, way, _)) => (id, direction) == (other, way),
             // The group that replaces others allows what they allow.
-            (
-                Step::ModifyEndpoint {
-                    change: AttachmentChange::Interface(change),
-                    ..
-                },
-                Step::Authorize(group, ..),
-            ) => change.add_groups.contains(group) && !change.remove_groups.is_empty(),
+            (Step::ModifyEndpoint { change, .. }, Step::Authorize(group, ..)) => {
+                change.add_groups.contains(group) && !change.remove_groups.is_empty()
+            }
             // AWS changes one thing of an endpoint at a time.
             (Step::ModifyEndpoint { id, .. }, Step::ModifyEndpoint { id: other, .. }) => {
                 reason == UnfinishedReason::Postponed && id == other
@@ -190,13 +185,11 @@ impl Fallbacks {
     pub fn learn(&mut self, steps: &[Step], refused: &Step, code: &str, class: Class) -> bool {
         let before = *self;
         match refused {
-            Step::ModifyEndpoint {
-                change: AttachmentChange::Interface(change),
-                ..
-            } if code == "DuplicateSubnetsInSameZone"
-                && !self.swap_subnets_apart
-                && !change.add_subnets.is_empty()
-                && !change.remove_subnets.is_empty() =>
+            Step::ModifyEndpoint { change, .. }
+                if code == "DuplicateSubnetsInSameZone"
+                    && !self.swap_subnets_apart
+                    && !change.add_subnets.is_empty()
+                    && !change.remove_subnets.is_empty() =>
             {
                 self.swap_subnets_apart = true;
             }

@@ -45,6 +45,11 @@ fn plan_publication(
                      status.dns_entries"
                 ),
             ),
+            (State::Available, None) if endpoint.has_several_dns_names() => Finding::bad(
+                Reason::NoUsableDNSName,
+                "the endpoint has a DNS name for each resource of a group, and a Service cannot point to several: set \
+                 spec.service.type None and use the names in status.dns_entries",
+            ),
             (State::Available, None) => Finding::bad(
                 Reason::WaitingForDNS,
                 "AWS has not reported the endpoint's DNS name yet",

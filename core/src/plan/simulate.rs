@@ -2,6 +2,7 @@
 
 use super::effect::Outcome;
 use super::{Plan, Step};
+use crate::api::EndpointType;
 use crate::desired::Desired;
 use crate::observed::{Lookup, Observed, ObservedEndpoint, ObservedGroup, ObservedService, ServiceContent, State};
 
@@ -56,12 +57,14 @@ fn expected_outcome(step: &Step) -> Outcome {
             vpc,
             target,
             attachment,
+            options,
             tags,
         } => Outcome::Endpoint(ObservedEndpoint::created(
             NEW_ENDPOINT.into(),
             vpc,
             target,
             attachment,
+            options,
             tags,
         )),
         Step::PublishService {
@@ -103,12 +106,12 @@ fn end_of_wait(seen: &mut Observed) -> bool {
         State::Pending => {
             endpoint.state = State::Available;
             let interface = |subnet| format!("eni-new-in-{subnet}");
-            let subnets = endpoint
-                .interface()
-                .into_iter()
-                .flat_map(|interface| &interface.subnets);
+            let attachment = endpoint.attachment.known();
+            let subnets = attachment.into_iter().flat_map(|attachment| attachment.subnets());
             endpoint.interfaces = subnets.map(interface).collect();
-            if let (true, Some(target)) = (endpoint.dns_names.is_empty(), &endpoint.target) {
+            let type_ = endpoint.endpoint_type();
+            let has_names = type_.is_some_and(EndpointType::has_dns_name) && endpoint.dns_names.is_empty();
+            if let (true, Some(target)) = (has_names, &endpoint.target) {
                 endpoint.dns_names = vec![format!("{}-dns.{target}", endpoint.id)];
             }
             true

@@ -5,9 +5,11 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::api::ServicePort;
-use crate::attachment::{Attachment, AttachmentChange};
+use crate::attachment::Attachment;
+use crate::change::EndpointChange;
 use crate::ids::{EndpointId, GroupId, VpcId};
 use crate::metadata::Metadata;
+use crate::options::Options;
 use crate::rules::{Direction, RuleSet};
 use crate::target::Target;
 
@@ -32,8 +34,9 @@ pub enum Step {
     Revoke(GroupId, Direction, RuleSet),
     /// EC2 UpdateSecurityGroupRuleDescriptionsIngress or Egress.
     UpdateRuleDescriptions(GroupId, Direction, RuleSet),
-    /// EC2 CreateVpcEndpoint, with private DNS off: no name leads to an endpoint that does not
-    /// answer yet. A Modify turns it on once the endpoint is available.
+    /// EC2 CreateVpcEndpoint, with private DNS off unless AWS fixes it at creation: no name leads
+    /// to an endpoint that does not answer yet. A Modify turns it on once the endpoint is
+    /// available.
     CreateEndpoint {
         /// The VPC.
         vpc: VpcId,
@@ -41,6 +44,8 @@ pub enum Step {
         target: Target,
         /// How it is attached.
         attachment: Attachment,
+        /// What is set beside.
+        options: Options,
         /// The tags.
         tags: BTreeMap<String, String>,
     },
@@ -49,7 +54,7 @@ pub enum Step {
         /// The endpoint.
         id: EndpointId,
         /// What changes.
-        change: AttachmentChange,
+        change: EndpointChange,
     },
     /// EC2 CreateTags.
     Tag(ResourceId, BTreeMap<String, String>),
@@ -159,25 +164,7 @@ impl fmt::Display for Step {
                 )
             }
             Step::CreateEndpoint { target, .. } => write!(f, "create an endpoint for {target}"),
-            Step::ModifyEndpoint {
-                id,
-                change: AttachmentChange::Interface(change),
-            } => {
-                let switch = |on: bool| if on { "on" } else { "off" };
-                let parts = [
-                    ("attach ", list(&change.add_groups)),
-                    ("detach ", list(&change.remove_groups)),
-                    ("add ", list(&change.add_subnets)),
-                    ("remove ", list(&change.remove_subnets)),
-                    ("turn private DNS ", list(change.private_dns.map(switch))),
-                ];
-                let parts = parts.iter().filter(|(_, ids)| !ids.is_empty());
-                write!(
-                    f,
-                    "change {id}: {}",
-                    list(parts.map(|(verb, ids)| format!("{verb}{ids}")))
-                )
-            }
+            Step::ModifyEndpoint { id, change } => write!(f, "change {id}: {change}"),
             Step::Tag(id, tags) => write!(f, "set tags of {id}: {}", list(tags.keys())),
             Step::Untag(id, keys) => write!(f, "remove tags of {id}: {}", list(keys)),
             Step::DeleteEndpoint(id) => write!(f, "delete endpoint {id}"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use vpce_core::api::DeletionPolicy;
-use vpce_core::attachment::{Attachment, AttachmentChange, Interface};
+use vpce_core::attachment::{Attachment, Interface};
 use vpce_core::conditions::Reason;
 use vpce_core::desired::{Desired, Groups};
 use vpce_core::observed::{Lookup, Observed, State};
@@ -528,13 +528,7 @@ fn provided_groups_are_attached_and_nothing_else_happens_to_them() {
     };
     attached_mut(endpoint(&mut observed)).groups = ["sg-p2".into()].into();
     let steps = planned(&wanted, &observed).steps;
-    let [
-        Step::ModifyEndpoint {
-            change: AttachmentChange::Interface(change),
-            ..
-        },
-    ] = &steps[..]
-    else {
+    let [Step::ModifyEndpoint { change, .. }] = &steps[..] else {
         panic!("{steps:?}");
     };
     assert_eq!(change.add_groups, *ids);

@@ -3,15 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vpce_core::attachment::{Attachment, AttachmentChange, Interface, InterfaceChange, ObservedAttachment};
+use vpce_core::api::{DnsRecordIpType, EndpointType, IpAddressType};
+use vpce_core::attachment::{Attachment, Interface, ObservedAttachment};
+use vpce_core::change::EndpointChange;
 use vpce_core::ids::{EndpointId, GroupId, SubnetId, VpcId};
 use vpce_core::observed::{Lookup, Observed, ObservedEndpoint, ObservedGroup, ObservedService, State};
+use vpce_core::options::{ObservedOptions, Options};
 use vpce_core::plan::{Outcome, ResourceId, Step};
+use vpce_core::policy::PolicyDigest;
 use vpce_core::rules::{self, Direction, Peer, Rule, RuleSet};
 use vpce_core::tags::{Claim, Owner};
 use vpce_core::target::Target;
 
-use crate::observations::{attached, attached_mut, dns_name, rules_of};
+use crate::observations::{attached, dns_names, rules_of};
 
 /// EC2 allows so many tags on a resource.
 const MAX_TAGS: usize = 50;
@@ -25,6 +29,8 @@ pub(crate) enum Refusal {
     SameZone,
     /// RulesPerSecurityGroupLimitExceeded.
     RuleQuota,
+    /// IncorrectState: AWS is at work on the endpoint.
+    State,
 }
 
 /// All resources, of every owner, and the ids that status has.
@@ -126,9 +132,9 @@ impl World {
             .filter(|resource| resource.state == State::Pending)
         {
             resource.state = State::Available;
-            resource.dns_names = vec![dns_name(&resource.id)];
-            let subnets = attached(resource).subnets.iter();
-            resource.interfaces = subnets.map(|subnet| format!("eni-in-{subnet}")).collect();
+            resource.dns_names = dns_names(resource);
+            let subnets = attached(resource).subnets;
+            resource.interfaces = subnets.iter().map(|subnet| format!("eni-in-{subnet}")).collect();
         }
         let (gone, rest) = std::mem::take(&mut self.endpoints)
             .into_iter()
@@ -161,13 +167,11 @@ impl World {
             Step::CreateEndpoint {
                 vpc,
                 target,
-                attachment: Attachment::Interface(asked),
+                attachment,
+                options,
                 tags,
-            } => self.create_endpoint(vpc, target, asked, tags),
-            Step::ModifyEndpoint {
-                id,
-                change: AttachmentChange::Interface(change),
-            } => self.modify_endpoint(id, change)?,
+            } => self.create_endpoint(vpc, target, attachment, options, tags),
+            Step::ModifyEndpoint { id, change } => self.modify_endpoint(id, change)?,
             Step::Tag(id, tags) => {
                 let there = self.tags(id);
                 there.extend(tags.clone());
@@ -251,12 +255,28 @@ impl World {
         group.remove_rules(direction, rules);
     }
 
-    fn create_endpoint(&mut self, vpc: &VpcId, target: &Target, asked: &Interface, tags: &BTreeMap<String, String>) {
-        assert!(one_a_zone(&asked.subnets), "DuplicateSubnetsInSameZone");
-        for id in &asked.groups {
-            assert_eq!(self.group(id).vpc, *vpc, "InvalidParameter");
+    fn create_endpoint(
+        &mut self,
+        vpc: &VpcId,
+        target: &Target,
+        attachment: &Attachment,
+        options: &Options,
+        tags: &BTreeMap<String, String>,
+    ) {
+        let type_ = attachment.endpoint_type(target);
+        if let Attachment::Interface(asked) = attachment {
+            assert!(one_a_zone(&asked.subnets), "DuplicateSubnetsInSameZone");
+            for id in &asked.groups {
+                assert_eq!(self.group(id).vpc, *vpc, "InvalidParameter");
+            }
+            let waits = type_ == EndpointType::Interface;
+            assert!(
+                !(asked.private_dns && waits),
+                "a name leads to what does not answer yet"
+            );
         }
-        assert!(!asked.private_dns, "a name leads to what does not answer yet");
+        assert!(options.inbound_resolver_only.is_none(), "it goes with private DNS");
+        check_options(type_, options);
         self.made += 1;
         let id = EndpointId::from(format!("vpce-made{}", self.made));
         let endpoint = ObservedEndpoint {
@@ -266,7 +286,8 @@ impl World {
             state: State::Pending,
             vpc: vpc.clone(),
             target: Some(target.clone()),
-            attachment: ObservedAttachment::Interface(asked.clone()),
+            attachment: attachment.clone().into(),
+            options: filled_in(type_, ObservedOptions::created(options)),
             tags: tags.clone(),
             dns_names: Vec::new(),
             interfaces: Vec::new(),
@@ -275,28 +296,51 @@ impl World {
         self.endpoints.insert(id, endpoint);
     }
 
-    fn modify_endpoint(&mut self, id: &EndpointId, change: &InterfaceChange) -> Result<(), Refusal> {
+    fn modify_endpoint(&mut self, id: &EndpointId, change: &EndpointChange) -> Result<(), Refusal> {
         for id in &change.add_groups {
             self.group(id);
         }
         let endpoint = self.endpoint(id);
-        assert_eq!(endpoint.state, State::Available, "IncorrectState");
-        let there = attached_mut(endpoint);
-        // EC2 checks the zones before it removes.
-        if !one_a_zone(&there.subnets.union(&change.add_subnets).cloned().collect()) {
-            return Err(Refusal::SameZone);
+        if endpoint.state != State::Available {
+            return Err(Refusal::State);
         }
+        let type_ = endpoint.endpoint_type().expect("of a known type");
+        check_options(type_, &change.options);
+        let fixes_private_dns = type_ != EndpointType::Interface;
         assert!(
-            change.remove_subnets.is_subset(&there.subnets),
-            "InvalidSubnetId.NotFound"
+            change.private_dns.is_none() || !fixes_private_dns,
+            "InvalidParameter: private DNS"
         );
-        assert!(change.remove_groups.is_subset(&there.groups), "InvalidGroup.NotFound");
-        there.subnets = there.subnets.union(&change.add_subnets).cloned().collect();
-        there.subnets.retain(|id| !change.remove_subnets.contains(id));
-        there.groups = there.groups.union(&change.add_groups).cloned().collect();
-        there.groups.retain(|id| !change.remove_groups.contains(id));
-        there.private_dns = change.private_dns.unwrap_or(there.private_dns);
-        if !change.add_subnets.is_empty() || !change.remove_subnets.is_empty() {
+        let ObservedAttachment::Known(attachment) = &mut endpoint.attachment else {
+            panic!("of a known type");
+        };
+        match attachment {
+            Attachment::Interface(there) => modify_interface(there, change)?,
+            Attachment::Gateway(tables) => {
+                assert!(
+                    !change.changes_subnets() && !change.changes_groups(),
+                    "InvalidParameter"
+                );
+                assert!(change.add_route_tables.is_disjoint(tables), "RouteAlreadyExists");
+                assert!(
+                    change.remove_route_tables.is_subset(tables),
+                    "InvalidRouteTableId.NotFound"
+                );
+                tables.extend(change.add_route_tables.iter().cloned());
+                tables.retain(|id| !change.remove_route_tables.contains(id));
+            }
+            Attachment::GatewayLoadBalancer(_) => {
+                assert!(
+                    !change.changes_subnets() && !change.changes_groups(),
+                    "InvalidParameter"
+                );
+            }
+        }
+        let is_gateway = type_ == EndpointType::Gateway;
+        let changes_routes = !(change.add_route_tables.is_empty() && change.remove_route_tables.is_empty());
+        assert!(is_gateway || !changes_routes, "InvalidParameter: route tables");
+        modify_options(type_, &mut endpoint.options, &change.options);
+        if change.changes_subnets() || change.options.ip_address_type.is_some() {
             endpoint.state = State::Pending;
         }
         self.lingering.extend(change.remove_groups.iter().cloned());
@@ -305,8 +349,8 @@ impl World {
 
     fn delete_group(&mut self, id: &GroupId) -> Result<(), Refusal> {
         self.group(id);
-        let mut attached = self.endpoints.values().flat_map(|endpoint| &attached(endpoint).groups);
-        if attached.any(|group| group == id) || self.lingering.contains(id) {
+        let mut attached = self.endpoints.values().flat_map(|endpoint| attached(endpoint).groups);
+        if attached.any(|group| group == *id) || self.lingering.contains(id) {
             return Err(Refusal::InUse);
         }
         self.groups.remove(id);
@@ -407,4 +451,75 @@ impl Named for ObservedGroup {
 fn one_a_zone(subnets: &BTreeSet<SubnetId>) -> bool {
     let zones: BTreeSet<_> = subnets.iter().map(|id| id.as_str().as_bytes()[7]).collect();
     zones.len() == subnets.len()
+}
+
+fn modify_interface(there: &mut Interface, change: &EndpointChange) -> Result<(), Refusal> {
+    // EC2 checks the zones before it removes.
+    if !one_a_zone(&there.subnets.union(&change.add_subnets).cloned().collect()) {
+        return Err(Refusal::SameZone);
+    }
+    assert!(
+        change.remove_subnets.is_subset(&there.subnets),
+        "InvalidSubnetId.NotFound"
+    );
+    assert!(change.remove_groups.is_subset(&there.groups), "InvalidGroup.NotFound");
+    there.subnets.extend(change.add_subnets.iter().cloned());
+    there.subnets.retain(|id| !change.remove_subnets.contains(id));
+    there.groups.extend(change.add_groups.iter().cloned());
+    there.groups.retain(|id| !change.remove_groups.contains(id));
+    there.private_dns = change.private_dns.unwrap_or(there.private_dns);
+    Ok(())
+}
+
+/// EC2 refuses an option that an endpoint of the type does not have, and two that do not fit.
+fn check_options(type_: EndpointType, options: &Options) {
+    assert!(
+        options.policy.is_none() || type_.has_policy(),
+        "InvalidParameter: policy"
+    );
+    let has_records = type_.has_dns_options();
+    assert!(
+        options.dns_record_ip_type.is_none() || has_records,
+        "InvalidParameter: DNS"
+    );
+    let is_interface = type_ == EndpointType::Interface;
+    assert!(
+        options.inbound_resolver_only.is_none() || is_interface,
+        "InvalidParameter: inbound"
+    );
+    fitting(options.ip_address_type, options.dns_record_ip_type);
+}
+
+/// EC2 refuses records that do not go with the addresses.
+fn fitting(addresses: Option<IpAddressType>, records: Option<DnsRecordIpType>) {
+    if let (Some(addresses), Some(records)) = (addresses, records) {
+        assert!(
+            records.goes_with(addresses),
+            "InvalidParameter: {addresses} with {records}"
+        );
+    }
+}
+
+fn modify_options(type_: EndpointType, there: &mut ObservedOptions, change: &Options) {
+    let changed = ObservedOptions::created(change);
+    there.policy = changed.policy.or(there.policy);
+    there.ip_address_type = changed.ip_address_type.or(there.ip_address_type);
+    there.dns_record_ip_type = changed.dns_record_ip_type.or(there.dns_record_ip_type);
+    there.inbound_resolver_only = changed.inbound_resolver_only.or(there.inbound_resolver_only);
+    if type_.has_dns_options() {
+        fitting(there.ip_address_type, there.dns_record_ip_type);
+    }
+}
+
+/// What EC2 describes where nothing was asked for.
+pub(crate) fn filled_in(type_: EndpointType, options: ObservedOptions) -> ObservedOptions {
+    let addresses = options.ip_address_type.unwrap_or_default();
+    ObservedOptions {
+        policy: options.policy.or_else(|| Some(PolicyDigest::full_access())),
+        ip_address_type: Some(addresses),
+        dns_record_ip_type: options
+            .dns_record_ip_type
+            .or_else(|| Some(DnsRecordIpType::default_of(type_, addresses))),
+        inbound_resolver_only: options.inbound_resolver_only,
+    }
 }

@@ -4,17 +4,18 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use vpce_core::api::DeletionPolicy;
-use vpce_core::attachment::{Attachment, AttachmentChange, Interface};
+use vpce_core::api::{DeletionPolicy, DnsRecordIpType};
+use vpce_core::attachment::Attachment;
 use vpce_core::conditions::Reason;
 use vpce_core::desired::{Desired, Groups};
 use vpce_core::ids::GroupId;
-use vpce_core::observed::{Lookup, Observed, State};
+use vpce_core::observed::{Lookup, Observed, ObservedEndpoint, State};
+use vpce_core::options::ObservedOptions;
 use vpce_core::plan::{Fallbacks, Plan, PlanContext, ResourceId, Step, plan, plan_deletion, simulate};
 use vpce_core::rules;
 use vpce_core::tags::{self, Claim};
 
-use crate::ec2::{Refusal, World};
+use crate::ec2::{Refusal, World, filled_in};
 use crate::observations::*;
 use crate::scenario::{Scenario, scenario};
 
@@ -46,7 +47,7 @@ fn converge(
                     fallbacks.swap_subnets_apart = true;
                     break;
                 }
-                Err(Refusal::InUse | Refusal::RuleQuota) => break,
+                Err(Refusal::InUse | Refusal::RuleQuota | Refusal::State) => break,
             }
         }
         let moved = world.tick();
@@ -85,22 +86,27 @@ pub(crate) fn check_steps(plan: &Plan, seen: &Observed, desired: &Desired, conte
                 );
             }
             Step::CreateEndpoint {
-                attachment: Attachment::Interface(Interface { groups, .. }),
+                target,
+                attachment,
                 tags,
                 ..
             } => {
                 assert!(seen.endpoint == Lookup::Absent && context.paused.is_none());
-                assert!(groups.iter().all(may_attach), "{groups:?}");
+                let groups = attachment.groups();
+                assert!(groups.into_iter().flatten().all(may_attach), "{groups:?}");
+                assert_eq!(attachment.endpoint_type(target), type_of(desired));
                 assert_eq!(*tags, desired.tags);
             }
-            Step::ModifyEndpoint {
-                id,
-                change: AttachmentChange::Interface(change),
-            } => {
+            Step::ModifyEndpoint { id, change } => {
                 let resource = endpoint.filter(|resource| resource.id == *id).expect("ours");
                 assert_eq!(resource.state, State::Available);
                 assert!(change.add_groups.iter().all(may_attach), "{change:?}");
                 assert!(change.remove_groups.is_subset(&attached(resource).groups));
+                assert!(
+                    change.remove_route_tables.is_subset(context.route_tables),
+                    "another's: {change:?}"
+                );
+                assert!(change.add_route_tables.is_disjoint(&change.remove_route_tables));
             }
             Step::Tag(id, tags) => {
                 assert!(is_ours(id), "{step}");
@@ -142,6 +148,7 @@ pub(crate) fn check_fulfilled(world: &World, scenario: &Scenario) {
         tag_keys,
         ..
     } = scenario;
+    check_attached(world, scenario, &[]);
     let id = world.known_endpoint.as_ref().expect("a known endpoint");
     let endpoint = &world.endpoints[id];
     assert_eq!(endpoint.state, State::Available);
@@ -200,6 +207,64 @@ pub(crate) fn check_fulfilled(world: &World, scenario: &Scenario) {
     }
 }
 
+/// A part of a change of an endpoint that AWS may refuse without another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChangePart {
+    Routes,
+    Policy,
+    PrivateDNS,
+    Addresses,
+}
+
+/// Route tables and options: unless it is refused, what is desired is there, what was applied
+/// once and is not desired any more is taken back, and the rest is as it was.
+pub(crate) fn check_attached(world: &World, scenario: &Scenario, refused: &[ChangePart]) {
+    let Scenario {
+        desired,
+        world: before,
+        applied,
+        ..
+    } = scenario;
+    let id = world.known_endpoint.as_ref().expect("a known endpoint");
+    let endpoint = &world.endpoints[id];
+    let former = before.endpoints.get(id);
+    assert_eq!(endpoint.endpoint_type(), Some(type_of(desired)));
+    let tables_of = |resource: &ObservedEndpoint| {
+        let attachment = resource.attachment.known();
+        attachment
+            .and_then(|attachment| attachment.route_tables())
+            .cloned()
+            .unwrap_or_default()
+    };
+    let others = former.map(tables_of).unwrap_or_default();
+    let others = others.difference(&applied.tables).cloned();
+    let wanted = desired.attachment.route_tables().cloned().unwrap_or_default();
+    let may = |part| !refused.contains(&part);
+    if may(ChangePart::Routes) {
+        assert_eq!(tables_of(endpoint), wanted.into_iter().chain(others).collect());
+    }
+    let type_ = type_of(desired);
+    let wanted = ObservedOptions::created(&desired.options.with_defaults(type_, &applied.fields));
+    let there = &endpoint.options;
+    let former = former.map(|resource| resource.options.clone());
+    let former = former.unwrap_or_else(|| filled_in(type_, ObservedOptions::created(&desired.options)));
+    if may(ChangePart::Policy) {
+        assert_eq!(there.policy, wanted.policy.or(former.policy));
+    }
+    let inbound = wanted.inbound_resolver_only.filter(|_| may(ChangePart::PrivateDNS));
+    assert!(inbound.is_none_or(|wanted| there.inbound_resolver_only.unwrap_or(false) == wanted));
+    if !may(ChangePart::Addresses) {
+        return;
+    }
+    assert_eq!(there.ip_address_type, wanted.ip_address_type.or(former.ip_address_type));
+    let addresses = there.ip_address_type.expect("EC2 has one");
+    let is_kept = |records: &DnsRecordIpType| records.goes_with(addresses) || !type_.has_dns_options();
+    let kept = former.dns_record_ip_type.filter(is_kept);
+    let records = wanted.dns_record_ip_type.or(kept);
+    let default = DnsRecordIpType::default_of(type_, addresses);
+    assert_eq!(there.dns_record_ip_type, Some(records.unwrap_or(default)));
+}
+
 /// Why this world cannot be made as desired without a person, if that is so.
 pub(crate) fn obstacles(scenario: &Scenario) -> BTreeSet<Reason> {
     let Scenario {
@@ -221,7 +286,9 @@ pub(crate) fn obstacles(scenario: &Scenario) -> BTreeSet<Reason> {
         reasons.insert(Reason::DeletedInAWS);
     }
     if let Some(resource) = endpoint {
-        if resource.target.as_ref() != Some(&desired.target) {
+        let subnet_is_fixed = matches!(desired.attachment, Attachment::GatewayLoadBalancer(_));
+        let is_elsewhere = subnet_is_fixed && attached(resource).subnets != asked(desired).subnets;
+        if resource.target.as_ref() != Some(&desired.target) || is_elsewhere {
             reasons.insert(Reason::BindingConflict);
         }
         match resource.state {
@@ -257,11 +324,11 @@ proptest! {
 
     #[test]
     fn planning_and_applying_ends_in_what_is_desired_and_touches_nothing_else(scenario in scenario()) {
-        let Scenario { desired, world: before, tag_keys, paused, kills } = &scenario;
+        let Scenario { desired, world: before, paused, kills, .. } = &scenario;
         let mut world = before.clone();
         let paused = paused.then_some("h-1");
         let mut step_towards = |seen: &Observed, fallbacks| {
-            let context = PlanContext { tag_keys, paused, fallbacks };
+            let context = PlanContext { paused, fallbacks, ..scenario.context() };
             let found = plan(&owner(), desired, seen, context);
             check_steps(&found, seen, desired, context);
             found
@@ -357,13 +424,17 @@ fn without_names(observed: &Observed) -> Observed {
     {
         self::group(&mut observed).id = group.clone();
         if let Lookup::Owned(resource) = &mut observed.endpoint
-            && attached_mut(resource).groups.remove(&id)
+            && attached(resource).groups.contains(&id)
         {
-            attached_mut(resource).groups.insert(group);
+            let groups = &mut attached_mut(resource).groups;
+            groups.remove(&id);
+            groups.insert(group);
         }
     }
     if let Lookup::Owned(resource) = &mut observed.endpoint {
         resource.interfaces = vec![resource.interfaces.len().to_string()];
+        let type_ = resource.endpoint_type().expect("of a known type");
+        resource.options = filled_in(type_, std::mem::take(&mut resource.options));
         if resource.id != ENDPOINT.into() {
             let name = resource.publishable_dns_name();
             resource.id = "vpce-new".into();
@@ -404,8 +475,8 @@ proptest! {
 
     #[test]
     fn what_is_simulated_is_what_is_then_done(scenario in scenario(), policy in any::<Option<bool>>()) {
-        let Scenario { desired, world, tag_keys, .. } = &scenario;
-        let context = PlanContext { tag_keys, paused: None, fallbacks: Fallbacks::default() };
+        let Scenario { desired, world, .. } = &scenario;
+        let context = PlanContext { paused: None, ..scenario.context() };
         let policy = policy.map(|retain| if retain { Ok(DeletionPolicy::Retain) } else { Ok(DeletionPolicy::Delete) });
         let planned = |seen: &Observed| match policy {
             None => plan(&owner(), desired, seen, context),
@@ -421,8 +492,8 @@ proptest! {
 
     #[test]
     fn what_is_recorded_of_a_step_is_what_ec2_then_shows(scenario in scenario(), policy in any::<Option<bool>>()) {
-        let Scenario { desired, world, tag_keys, .. } = &scenario;
-        let context = PlanContext { tag_keys, paused: None, fallbacks: Fallbacks::default() };
+        let Scenario { desired, world, .. } = &scenario;
+        let context = PlanContext { paused: None, ..scenario.context() };
         let policy = policy.map(|retain| if retain { Ok(DeletionPolicy::Retain) } else { Ok(DeletionPolicy::Delete) });
         let mut world = world.clone();
         for _ in 0..FEW {

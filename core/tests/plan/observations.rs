@@ -1,16 +1,20 @@
 //! An endpoint in which everything is as specified, to be spoiled by each case in its own way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use vpce_core::api::EndpointType;
 use vpce_core::attachment::{Attachment, Interface, ObservedAttachment};
 use vpce_core::desired::{Desired, DesiredService, Groups, OwnGroup};
-use vpce_core::ids::{EndpointId, GroupId};
+use vpce_core::ids::{EndpointId, GroupId, RouteTableId};
 use vpce_core::metadata::Metadata;
 use vpce_core::observed::{Lookup, Observed, ObservedEndpoint, ObservedGroup, ObservedService, State};
+use vpce_core::options::{ObservedOptions, Options};
 use vpce_core::plan::{Fallbacks, Plan, PlanContext, plan};
 use vpce_core::rules::{self, Direction, RuleSet};
 use vpce_core::tags::Owner;
 use vpce_core::target::Target;
+
+use crate::ec2::filled_in;
 
 pub(crate) const VPC: &str = "vpc-1";
 pub(crate) const SERVICE: &str = "com.amazonaws.vpce.eu-west-1.vpce-svc-1";
@@ -24,9 +28,13 @@ pub(crate) const USUAL: Fallbacks = Fallbacks {
     parts_apart: false,
 };
 
+const NO_TABLES: BTreeSet<RouteTableId> = BTreeSet::new();
+
 /// Nothing remembered.
 pub(crate) const NOTHING: PlanContext<'_> = PlanContext {
     tag_keys: &[],
+    route_tables: &NO_TABLES,
+    applied_fields: &[],
     paused: None,
     fallbacks: USUAL,
 };
@@ -95,6 +103,7 @@ pub(crate) fn desired(groups: Groups) -> Desired {
             groups,
             private_dns: false,
         }),
+        options: Options::default(),
         tags,
         service: Some(DesiredService {
             name: "db".into(),
@@ -109,27 +118,56 @@ pub(crate) fn service(name: &str) -> Target {
     Target::Service { name: name.into() }
 }
 
-/// How the desired endpoint is attached.
-pub(crate) fn asked(desired: &Desired) -> &Interface<Groups> {
-    let Attachment::Interface(wanted) = &desired.attachment;
-    wanted
+/// How the desired endpoint is attached; of a type without groups and private DNS, as one that has
+/// none of the operator's, and none on.
+pub(crate) fn asked(desired: &Desired) -> Interface<Groups> {
+    match &desired.attachment {
+        Attachment::Interface(wanted) => wanted.clone(),
+        other => Interface {
+            subnets: other.subnets().into_iter().cloned().collect(),
+            groups: provided(&[]),
+            private_dns: false,
+        },
+    }
 }
 
 pub(crate) fn asked_mut(desired: &mut Desired) -> &mut Interface<Groups> {
-    let Attachment::Interface(wanted) = &mut desired.attachment;
-    wanted
+    match &mut desired.attachment {
+        Attachment::Interface(wanted) => wanted,
+        other => panic!("attached otherwise: {other:?}"),
+    }
 }
 
-/// How an endpoint is attached.
-pub(crate) fn attached(resource: &ObservedEndpoint) -> &Interface {
-    resource.interface().expect("an interface endpoint")
+/// How an endpoint is attached, likewise.
+pub(crate) fn attached(resource: &ObservedEndpoint) -> Interface {
+    match resource.attachment.known().expect("of a known type") {
+        Attachment::Interface(interface) => interface.clone(),
+        other => Interface {
+            subnets: other.subnets().into_iter().cloned().collect(),
+            groups: BTreeSet::new(),
+            private_dns: false,
+        },
+    }
 }
 
 pub(crate) fn attached_mut(resource: &mut ObservedEndpoint) -> &mut Interface {
     match &mut resource.attachment {
-        ObservedAttachment::Interface(interface) => interface,
-        ObservedAttachment::Other(type_) => panic!("of type {type_}"),
+        ObservedAttachment::Known(Attachment::Interface(interface)) => interface,
+        other => panic!("attached otherwise: {other:?}"),
     }
+}
+
+/// The names that EC2 describes: those of a service network are read in another way.
+pub(crate) fn dns_names(resource: &ObservedEndpoint) -> Vec<String> {
+    match resource.endpoint_type() {
+        Some(EndpointType::Interface | EndpointType::Resource) => vec![dns_name(&resource.id)],
+        _ => Vec::new(),
+    }
+}
+
+/// The type that is desired.
+pub(crate) fn type_of(desired: &Desired) -> EndpointType {
+    desired.attachment.endpoint_type(&desired.target)
 }
 
 pub(crate) fn dns_name(id: &EndpointId) -> String {
@@ -138,27 +176,37 @@ pub(crate) fn dns_name(id: &EndpointId) -> String {
 
 pub(crate) fn endpoint_fact(desired: &Desired) -> ObservedEndpoint {
     let id = EndpointId::from(ENDPOINT);
-    let asked = asked(desired);
-    ObservedEndpoint {
+    let groups = match &asked(desired).groups {
+        Groups::Own(_) => [OWN_GROUP.into()].into(),
+        Groups::Provided(ids) => ids.clone(),
+    };
+    let attachment = match &desired.attachment {
+        Attachment::Interface(interface) => Attachment::Interface(Interface {
+            subnets: interface.subnets.clone(),
+            groups,
+            private_dns: interface.private_dns,
+        }),
+        Attachment::Gateway(tables) => Attachment::Gateway(tables.clone()),
+        Attachment::GatewayLoadBalancer(subnet) => Attachment::GatewayLoadBalancer(subnet.clone()),
+    };
+    let interfaces = attachment.subnets();
+    let interfaces = interfaces.iter().map(|subnet| format!("eni-in-{subnet}")).collect();
+    let mut resource = ObservedEndpoint {
         requester_managed: false,
         created: None,
         state: State::Available,
         vpc: desired.vpc.clone(),
         target: Some(desired.target.clone()),
-        attachment: ObservedAttachment::Interface(Interface {
-            subnets: asked.subnets.clone(),
-            groups: match &asked.groups {
-                Groups::Own(_) => [OWN_GROUP.into()].into(),
-                Groups::Provided(ids) => ids.clone(),
-            },
-            private_dns: asked.private_dns,
-        }),
+        attachment: attachment.into(),
+        options: filled_in(type_of(desired), ObservedOptions::created(&desired.options)),
         tags: desired.tags.clone(),
-        dns_names: vec![dns_name(&id)],
-        interfaces: asked.subnets.iter().map(|subnet| format!("eni-in-{subnet}")).collect(),
+        dns_names: Vec::new(),
+        interfaces,
         last_error: None,
         id,
-    }
+    };
+    resource.dns_names = dns_names(&resource);
+    resource
 }
 
 pub(crate) fn group_fact(tags: &BTreeMap<String, String>, ingress: RuleSet, egress: RuleSet) -> ObservedGroup {

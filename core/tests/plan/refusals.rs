@@ -7,7 +7,6 @@ use proptest::collection::btree_map;
 use proptest::prelude::*;
 use proptest::sample::select;
 use vpce_core::api::DeletionPolicy;
-use vpce_core::attachment::AttachmentChange;
 use vpce_core::conditions::{Finding, Reason, reason_of};
 use vpce_core::desired::{Desired, Groups};
 use vpce_core::error::{Class, classify};
@@ -19,7 +18,7 @@ use vpce_core::rules::{self, Direction};
 use vpce_core::tags::{self, Claim};
 
 use crate::ec2::{Refusal, World, exceeds};
-use crate::laws::{check_fulfilled, check_steps, config, foreign_service, obstacles};
+use crate::laws::{ChangePart, check_attached, check_fulfilled, check_steps, config, foreign_service, obstacles};
 use crate::observations::{USUAL, asked, attached, owner, rules_of};
 use crate::scenario::{Scenario, scenario};
 
@@ -38,6 +37,10 @@ enum Thing {
     Subnets,
     Groups,
     PrivateDNS,
+    Routes,
+    FormerRoutes,
+    Policy,
+    Addresses,
     DropEndpoint,
     Tag(Part),
     Untag(Part),
@@ -46,11 +49,11 @@ enum Thing {
 }
 
 use Thing::{
-    Close, Describe, DropEndpoint, DropGroup, MakeEndpoint, MakeGroup, Open, PrivateDNS, Publish, Subnets, Tag,
-    Unpublish, Untag,
+    Addresses, Close, Describe, DropEndpoint, DropGroup, FormerRoutes, MakeEndpoint, MakeGroup, Open, Policy,
+    PrivateDNS, Publish, Routes, Subnets, Tag, Unpublish, Untag,
 };
 
-const ALL: [Thing; 20] = [
+const ALL: [Thing; 24] = [
     MakeGroup,
     DropGroup,
     Open(Direction::Ingress),
@@ -63,6 +66,10 @@ const ALL: [Thing; 20] = [
     Subnets,
     Thing::Groups,
     PrivateDNS,
+    Routes,
+    FormerRoutes,
+    Policy,
+    Addresses,
     DropEndpoint,
     Tag(Part::Endpoint),
     Tag(Part::Group),
@@ -91,13 +98,20 @@ fn things(step: &Step) -> Vec<Thing> {
         Step::Revoke(_, direction, _) => vec![Close(*direction)],
         Step::UpdateRuleDescriptions(_, direction, _) => vec![Describe(*direction)],
         Step::CreateEndpoint { .. } => vec![MakeEndpoint],
-        Step::ModifyEndpoint {
-            change: AttachmentChange::Interface(change),
-            ..
-        } => [
+        Step::ModifyEndpoint { change, .. } => [
             (change.changes_subnets(), Subnets),
             (change.changes_groups(), Thing::Groups),
-            (change.private_dns.is_some(), PrivateDNS),
+            (
+                change.private_dns.is_some() || change.options.inbound_resolver_only.is_some(),
+                PrivateDNS,
+            ),
+            (!change.add_route_tables.is_empty(), Routes),
+            (!change.remove_route_tables.is_empty(), FormerRoutes),
+            (change.options.policy.is_some(), Policy),
+            (
+                change.options.ip_address_type.is_some() || change.options.dns_record_ip_type.is_some(),
+                Addresses,
+            ),
         ]
         .into_iter()
         .filter_map(|(is_in, thing)| is_in.then_some(thing))
@@ -145,6 +159,7 @@ fn carry_out(world: &mut World, refused: &Refused, planned: impl Fn(&Observed, F
                 None => world.apply(step).map_err(|refusal| match refusal {
                     Refusal::InUse => "DependencyViolation",
                     Refusal::SameZone => "DuplicateSubnetsInSameZone",
+                    Refusal::State => "IncorrectState",
                     Refusal::RuleQuota => "RulesPerSecurityGroupLimitExceeded",
                 }),
             };
@@ -281,6 +296,16 @@ fn check_independent(world: &World, scenario: &Scenario, refused: &Refused, quot
     if may(PrivateDNS) {
         assert_eq!(attached(endpoint).private_dns, asked(desired).private_dns);
     }
+    let parts = [
+        (PrivateDNS, ChangePart::PrivateDNS),
+        (Routes, ChangePart::Routes),
+        (FormerRoutes, ChangePart::Routes),
+        (Policy, ChangePart::Policy),
+        (Addresses, ChangePart::Addresses),
+    ];
+    let parts = parts.into_iter().filter(|(thing, _)| !may(*thing));
+    let parts: Vec<ChangePart> = parts.map(|(_, part)| part).collect();
+    check_attached(world, scenario, &parts);
     let rules = [Direction::Ingress, Direction::Egress];
     let lets_in = !wants_group
         || rules
@@ -358,9 +383,9 @@ proptest! {
     #[test]
     fn what_is_refused_blocks_nothing_that_does_not_depend_on_it(scenario in scenario(), refused in refused()) {
         prop_assume!(obstacles(&scenario).is_empty() && !foreign_service(&scenario));
-        let Scenario { desired, world: before, tag_keys, .. } = &scenario;
+        let Scenario { desired, world: before, .. } = &scenario;
         let planned = |seen: &Observed, fallbacks| {
-            let context = PlanContext { tag_keys, paused: None, fallbacks };
+            let context = PlanContext { paused: None, fallbacks, ..scenario.context() };
             let found = plan(&owner(), desired, seen, context);
             check_steps(&found, seen, desired, context);
             found

@@ -1,21 +1,26 @@
 //! Random specs, and random states of AWS and Kubernetes to start from: ours and drifted, half
 //! made, lost, of other owners.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
-use vpce_core::api::ServicePort;
+use vpce_core::api::{DnsRecordIpType, EndpointType, IpAddressType, ServicePort};
+use vpce_core::attachment::{Attachment, ObservedAttachment};
 use vpce_core::desired::{Desired, DesiredService, Groups};
-use vpce_core::ids::{GroupId, SubnetId};
+use vpce_core::ids::{GroupId, RouteTableId, SubnetId};
 use vpce_core::metadata::Metadata;
 use vpce_core::observed::{ObservedEndpoint, ObservedGroup, ObservedService, State};
+use vpce_core::options::{self, ObservedOptions, Options, PolicyChoice};
+use vpce_core::plan::PlanContext;
+use vpce_core::policy::Policy;
 use vpce_core::rules::{self, RuleSet};
 use vpce_core::tags::{self, Owner};
+use vpce_core::target::Target;
 
-use crate::ec2::World;
+use crate::ec2::{World, filled_in};
 use crate::observations::*;
 
 /// What is wanted, what there is, and what befalls the operator on the way.
@@ -25,9 +30,47 @@ pub(crate) struct Scenario {
     pub(crate) world: World,
     /// The keys of the tags that we set for the user.
     pub(crate) tag_keys: Vec<String>,
+    /// What was applied, with what is desired.
+    pub(crate) applied: Applied,
     pub(crate) paused: bool,
     /// After how many steps of each plan the operator is killed.
     pub(crate) kills: Vec<usize>,
+}
+
+/// What status says that was applied.
+#[derive(Debug, Clone)]
+pub(crate) struct Applied {
+    pub(crate) tables: BTreeSet<RouteTableId>,
+    pub(crate) fields: Vec<String>,
+}
+
+impl Applied {
+    /// What is desired is written before it is applied; what a type does not have never is.
+    fn extend(&mut self, desired: &Desired) {
+        let type_ = type_of(desired);
+        let has = |field: &str| match field {
+            options::POLICY_DOCUMENT => type_.has_policy(),
+            options::DNS_RECORD_IP_TYPE => type_.has_dns_options(),
+            _ => true,
+        };
+        self.fields.retain(|field| has(field));
+        let tables = desired.attachment.route_tables();
+        self.tables.extend(tables.into_iter().flatten().cloned());
+        let fields = desired.options.fields();
+        self.fields.extend(fields.into_iter().map(str::to_owned));
+    }
+}
+
+impl Scenario {
+    /// What planning knows from the status.
+    pub(crate) fn context(&self) -> PlanContext<'_> {
+        PlanContext {
+            tag_keys: &self.tag_keys,
+            route_tables: &self.applied.tables,
+            applied_fields: &self.applied.fields,
+            ..NOTHING
+        }
+    }
 }
 
 const USER_KEYS: [&str; 5] = ["k1", "k2", "k3", "old", "theirs"];
@@ -89,20 +132,99 @@ fn groups() -> impl Strategy<Value = Groups> {
     ]
 }
 
+fn tables() -> impl Strategy<Value = BTreeSet<RouteTableId>> {
+    let ids = ["rtb-1", "rtb-2", "rtb-3", "rtb-4"].map(RouteTableId::from);
+    subsequence(ids.to_vec(), 0..=4).prop_map(|ids| ids.into_iter().collect())
+}
+
+fn policy() -> impl Strategy<Value = PolicyChoice> {
+    let policy = |action: &str| {
+        let statement = serde_json::json!({"Effect": "Allow", "Principal": "*", "Action": action, "Resource": "*"});
+        let document = serde_json::json!({"Statement": [statement]});
+        PolicyChoice::Document(Policy::parse(&document).expect("a policy"))
+    };
+    select(vec![policy("s3:GetObject"), policy("s3:*"), policy("*")])
+}
+
+fn address_types() -> impl Strategy<Value = (Option<IpAddressType>, Option<DnsRecordIpType>)> {
+    use DnsRecordIpType as Records;
+    use IpAddressType as Addresses;
+    select(vec![
+        (None, None),
+        (None, Some(Records::Ipv4)),
+        (Some(Addresses::Ipv4), None),
+        (Some(Addresses::Ipv4), Some(Records::Ipv4)),
+        (Some(Addresses::Ipv6), Some(Records::Ipv6)),
+        (Some(Addresses::Dualstack), None),
+        (Some(Addresses::Dualstack), Some(Records::Ipv4)),
+        (Some(Addresses::Dualstack), Some(Records::ServiceDefined)),
+    ])
+}
+
+fn options() -> impl Strategy<Value = Options> {
+    (option::of(policy()), address_types(), option::of(any::<bool>())).prop_map(
+        |(policy, (ip_address_type, dns_record_ip_type), inbound_resolver_only)| Options {
+            policy,
+            ip_address_type,
+            dns_record_ip_type,
+            inbound_resolver_only,
+            private_domains: None,
+        },
+    )
+}
+
+fn endpoint_type() -> impl Strategy<Value = EndpointType> {
+    prop_oneof![
+        4 => Just(EndpointType::Interface),
+        2 => Just(EndpointType::Gateway),
+        1 => select(EndpointType::ALL.to_vec()),
+    ]
+}
+
+/// The same of a type, with what that type has.
+fn of_type(mut desired: Desired, type_: EndpointType, tables: BTreeSet<RouteTableId>, options: Options) -> Desired {
+    let arn = "arn:aws:vpc-lattice:eu-west-1:222222222222:x/1".to_owned();
+    match type_ {
+        EndpointType::Interface => {}
+        EndpointType::Resource => desired.target = Target::ResourceConfiguration { arn },
+        EndpointType::ServiceNetwork => desired.target = Target::ServiceNetwork { arn },
+        EndpointType::Gateway => desired.attachment = Attachment::Gateway(tables),
+        EndpointType::GatewayLoadBalancer => {
+            let subnet = asked(&desired).subnets.pop_first().expect("a subnet");
+            desired.attachment = Attachment::GatewayLoadBalancer(subnet);
+        }
+    }
+    if !matches!(type_, EndpointType::Interface | EndpointType::Resource) {
+        desired.service = None;
+    }
+    desired.options = options;
+    if !type_.has_policy() {
+        desired.options.policy = None;
+    }
+    if !type_.has_dns_options() {
+        desired.options.dns_record_ip_type = None;
+    }
+    if type_ != EndpointType::Interface || !asked(&desired).private_dns {
+        desired.options.inbound_resolver_only = None;
+    }
+    desired
+}
+
 fn wish() -> impl Strategy<Value = Desired> {
     let service = option::of(
         (select(vec!["db".to_owned(), "other".to_owned()]), ports(), metadata())
             .prop_map(|(name, ports, metadata)| DesiredService { name, ports, metadata }),
     );
     let private_dns = any::<bool>();
-    (groups(), subnets(), user_tags(), private_dns, service).prop_map(
-        |(groups, subnets, user_tags, private_dns, service)| {
+    let of = (endpoint_type(), tables(), options());
+    (groups(), subnets(), user_tags(), private_dns, service, of).prop_map(
+        |(groups, subnets, user_tags, private_dns, service, (type_, tables, options))| {
             let mut wish = desired(groups);
             asked_mut(&mut wish).private_dns = private_dns;
             wish.tags.extend(user_tags);
             asked_mut(&mut wish).subnets = subnets.into_iter().collect();
             wish.service = service;
-            wish
+            of_type(wish, type_, tables, options)
         },
     )
 }
@@ -169,7 +291,10 @@ struct Made {
     subnets: Vec<SubnetId>,
     groups: Vec<GroupId>,
     private_dns: bool,
+    tables: BTreeSet<RouteTableId>,
+    options: ObservedOptions,
     another_service: bool,
+    another_subnet: bool,
 }
 
 fn made() -> impl Strategy<Value = Made> {
@@ -184,16 +309,55 @@ fn made() -> impl Strategy<Value = Made> {
         subnets(),
         subsequence(ids, 0..=4),
         any::<bool>(),
-        prop::bool::weighted(0.05),
+        (tables(), options()),
+        (prop::bool::weighted(0.05), prop::bool::weighted(0.1)),
     )
-        .prop_map(|(tagged, state, subnets, groups, private_dns, another_service)| Made {
-            tagged,
-            state,
-            subnets,
-            groups,
-            private_dns,
-            another_service,
-        })
+        .prop_map(
+            |(tagged, state, subnets, groups, private_dns, (tables, options), (another_service, another_subnet))| {
+                Made {
+                    tagged,
+                    state,
+                    subnets,
+                    groups,
+                    private_dns,
+                    tables,
+                    options: ObservedOptions::created(&options),
+                    another_service,
+                    another_subnet,
+                }
+            },
+        )
+}
+
+impl Made {
+    fn resource(&self, desired: &Desired, world: &World) -> ObservedEndpoint {
+        let mut resource = endpoint_fact(desired);
+        resource.tags = self.tagged.apply(desired);
+        resource.state = self.state.clone();
+        // EC2 has refused what does not go with what another gave it.
+        let has_addresses = desired.options.ip_address_type.is_some();
+        let options = has_addresses.then(|| self.options.clone());
+        resource.options = filled_in(type_of(desired), options.unwrap_or_default());
+        match &mut resource.attachment {
+            ObservedAttachment::Known(Attachment::Interface(interface)) => {
+                if !fixes_private_dns(desired) {
+                    interface.private_dns = self.private_dns;
+                }
+                interface.subnets = self.subnets.iter().cloned().collect();
+                let groups = self.groups.iter().filter(|id| world.groups.contains_key(*id));
+                interface.groups = groups.cloned().collect();
+            }
+            ObservedAttachment::Known(Attachment::Gateway(tables)) => *tables = self.tables.clone(),
+            ObservedAttachment::Known(Attachment::GatewayLoadBalancer(subnet)) if self.another_subnet => {
+                *subnet = "subnet-z1".into();
+            }
+            ObservedAttachment::Known(Attachment::GatewayLoadBalancer(_)) | ObservedAttachment::Other(_) => {}
+        }
+        if self.another_service {
+            resource.target = Some(service("com.amazonaws.eu-west-1.s3"));
+        }
+        resource
+    }
 }
 
 fn services() -> impl Strategy<Value = Vec<ObservedService>> {
@@ -232,6 +396,21 @@ fn foreign_group(id: &str) -> ObservedGroup {
     resource
 }
 
+fn applied() -> impl Strategy<Value = Applied> {
+    let fields = [
+        options::POLICY_DOCUMENT,
+        options::IP_ADDRESS_TYPE,
+        options::DNS_RECORD_IP_TYPE,
+    ]
+    .map(str::to_owned);
+    (tables(), subsequence(fields.to_vec(), 0..=3)).prop_map(|(tables, fields)| Applied { tables, fields })
+}
+
+/// Whether AWS fixes private DNS of such an endpoint at creation.
+fn fixes_private_dns(desired: &Desired) -> bool {
+    !matches!(desired.target, Target::Service { .. })
+}
+
 /// Anything that may be found.
 pub(crate) fn scenario() -> impl Strategy<Value = Scenario> {
     let group = option::weighted(0.8, (tagged(), rule_set(), rule_set()));
@@ -247,10 +426,13 @@ pub(crate) fn scenario() -> impl Strategy<Value = Scenario> {
         subsequence(["k1", "k2", "k3", "old"].map(str::to_owned).to_vec(), 0..=4),
         prop::bool::weighted(0.1),
         vec(0..4_usize, 0..4),
+        applied(),
     )
         .prop_map(
-            |(desired, group, made, services, copied, gone, tag_keys, paused, kills)| {
-                arrange(desired, group, made, services, copied, gone, tag_keys, paused, kills)
+            |(desired, group, made, services, copied, gone, tag_keys, paused, kills, applied)| {
+                arrange(
+                    desired, group, made, services, copied, gone, tag_keys, paused, kills, applied,
+                )
             },
         )
 }
@@ -266,6 +448,7 @@ fn arrange(
     tag_keys: Vec<String>,
     paused: bool,
     kills: Vec<usize>,
+    mut applied: Applied,
 ) -> Scenario {
     let mut world = World::default();
     let neighbour = Owner {
@@ -292,29 +475,24 @@ fn arrange(
     } else {
         world.known_group = gone.0.then(|| "sg-gone".into());
         // Only what is there can be provided.
-        if let Groups::Provided(ids) = &mut asked_mut(&mut desired).groups {
+        if let Attachment::Interface(interface) = &mut desired.attachment
+            && let Groups::Provided(ids) = &mut interface.groups
+        {
             ids.remove(&OWN_GROUP.into());
             ids.insert("sg-p1".into());
         }
     }
     if let Some(made) = made {
-        let mut resource = endpoint_fact(&desired);
-        resource.tags = made.tagged.apply(&desired);
-        resource.state = made.state;
-        attached_mut(&mut resource).private_dns = made.private_dns;
-        attached_mut(&mut resource).subnets = made.subnets.into_iter().collect();
-        attached_mut(&mut resource).groups = made
-            .groups
-            .into_iter()
-            .filter(|id| world.groups.contains_key(id))
-            .collect();
-        if made.another_service {
-            resource.target = Some(service("com.amazonaws.eu-west-1.s3"));
-        }
+        let resource = made.resource(&desired, &world);
         // Lost and unknown, it would be another owner's, and those do not use our group.
         world.known_endpoint = (made.tagged.known || made.tagged.lost.is_some()).then(|| resource.id.clone());
         if copied && made.tagged.known && made.tagged.lost.is_none() {
             let mut spare = foreign_endpoint("vpce-spare", Some(&owner()));
+            spare.target = Some(desired.target.clone());
+            if resource.interface().is_none() {
+                spare.attachment = endpoint_fact(&desired).attachment;
+            }
+            spare.dns_names = dns_names(&spare);
             spare.tags.insert("theirs".into(), "1".into());
             world.endpoints.insert(spare.id.clone(), spare);
         }
@@ -325,10 +503,12 @@ fn arrange(
     for service in services {
         world.services.insert(service.name.clone(), service);
     }
+    applied.extend(&desired);
     Scenario {
         desired,
         world,
         tag_keys,
+        applied,
         paused,
         kills,
     }

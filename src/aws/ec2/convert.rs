@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{
-    IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroup, Tag, TagSpecification,
-    UserIdGroupPair, VpcEndpoint,
+    DnsOptionsSpecification, IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroup, Tag,
+    TagSpecification, UserIdGroupPair, VpcEndpoint,
 };
+use vpce_core::api::{DnsRecordIpType, IpAddressType};
 use vpce_core::attachment::{Interface, ObservedAttachment};
 use vpce_core::observed::{ObservedEndpoint, ObservedGroup, State};
+use vpce_core::options::{ObservedOptions, Options};
+use vpce_core::policy::PolicyDigest;
 use vpce_core::rules::{self, Peer, Rule, RuleSet};
 use vpce_core::target::Target;
 
@@ -118,8 +121,64 @@ fn tag_map(tags: Option<Vec<Tag>>) -> BTreeMap<String, String> {
     tags.unwrap_or_default().into_iter().filter_map(pair).collect()
 }
 
+/// None where there is nothing to say of DNS: for many services EC2 refuses each of its options.
+pub(super) fn dns_options(options: &Options) -> Option<DnsOptionsSpecification> {
+    let Options {
+        policy: _,
+        ip_address_type: _,
+        dns_record_ip_type,
+        inbound_resolver_only,
+        private_domains,
+    } = options;
+    let is_given = dns_record_ip_type.is_some() || inbound_resolver_only.is_some() || private_domains.is_some();
+    let (preference, domains) = private_domains
+        .as_ref()
+        .map(|domains| (domains.preference.as_str(), &domains.specified))
+        .unzip();
+    let domains = domains.filter(|domains| !domains.is_empty()).cloned();
+    is_given.then(|| {
+        DnsOptionsSpecification::builder()
+            .set_dns_record_ip_type(dns_record_ip_type.map(|type_| type_.as_str().into()))
+            .set_private_dns_only_for_inbound_resolver_endpoint(*inbound_resolver_only)
+            .set_private_dns_preference(preference.map(str::to_owned))
+            .set_private_dns_specified_domains(domains)
+            .build()
+    })
+}
+
+fn observed_options(endpoint: &VpcEndpoint) -> ObservedOptions {
+    let dns = endpoint.dns_options();
+    let record = dns.and_then(|dns| dns.dns_record_ip_type());
+    ObservedOptions {
+        policy: endpoint.policy_document().map(PolicyDigest::read),
+        ip_address_type: endpoint
+            .ip_address_type()
+            .and_then(|type_| IpAddressType::parse(type_.as_str())),
+        dns_record_ip_type: record.and_then(|type_| DnsRecordIpType::parse(type_.as_str())),
+        inbound_resolver_only: dns.and_then(|dns| dns.private_dns_only_for_inbound_resolver_endpoint()),
+    }
+}
+
+/// What EC2 says that it connects to.
+fn observed_target(endpoint: &VpcEndpoint) -> Option<Target> {
+    let service = || {
+        let name = endpoint.service_name()?.to_owned();
+        Some(Target::Service { name })
+    };
+    let resource = || {
+        let arn = endpoint.resource_configuration_arn()?.to_owned();
+        Some(Target::ResourceConfiguration { arn })
+    };
+    let network = || {
+        let arn = endpoint.service_network_arn()?.to_owned();
+        Some(Target::ServiceNetwork { arn })
+    };
+    resource().or_else(network).or_else(service)
+}
+
 /// None for an endpoint without an id, which EC2 does not give.
 pub(super) fn observed_endpoint(endpoint: VpcEndpoint) -> Option<ObservedEndpoint> {
+    let (options, target) = (observed_options(&endpoint), observed_target(&endpoint));
     let last_error = endpoint.last_error.and_then(|error| match (error.code, error.message) {
         (Some(code), Some(message)) => Some(format!("{code}: {message}")),
         (code, message) => code.or(message),
@@ -139,6 +198,8 @@ pub(super) fn observed_endpoint(endpoint: VpcEndpoint) -> Option<ObservedEndpoin
             .collect(),
         private_dns: endpoint.private_dns_enabled.unwrap_or(false),
     };
+    let route_tables = endpoint.route_table_ids.unwrap_or_default();
+    let route_tables = route_tables.into_iter().map(Into::into).collect();
     let type_ = endpoint.vpc_endpoint_type.as_ref().map_or("", |type_| type_.as_str());
     Some(ObservedEndpoint {
         id: endpoint.vpc_endpoint_id?.into(),
@@ -146,8 +207,9 @@ pub(super) fn observed_endpoint(endpoint: VpcEndpoint) -> Option<ObservedEndpoin
         created: endpoint.creation_timestamp.map(|time| time.secs()),
         state: State::parse(endpoint.state.as_ref().map_or("", |state| state.as_str())),
         vpc: endpoint.vpc_id.unwrap_or_default().into(),
-        target: endpoint.service_name.map(|name| Target::Service { name }),
-        attachment: ObservedAttachment::parse(type_, interface),
+        target,
+        attachment: ObservedAttachment::parse(type_, interface, route_tables),
+        options,
         tags: tag_map(endpoint.tags),
         dns_names: endpoint
             .dns_entries

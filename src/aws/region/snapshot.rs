@@ -60,6 +60,7 @@ mod tests {
     use vpce_core::attachment::ObservedAttachment;
     use vpce_core::ids::Partition;
     use vpce_core::observed::State;
+    use vpce_core::options::ObservedOptions;
 
     use super::*;
 
@@ -80,6 +81,7 @@ mod tests {
             vpc: "vpc-1".into(),
             target: None,
             attachment: ObservedAttachment::Other("Interface".into()),
+            options: ObservedOptions::default(),
             tags: BTreeMap::new(),
             dns_names: Vec::new(),
             interfaces: Vec::new(),

@@ -182,6 +182,21 @@ impl Simulator {
         Ok(())
     }
 
+    /// Puts a route of a gateway endpoint into a route table.
+    pub fn attach_route_table(
+        &self,
+        account: &str,
+        region: &str,
+        endpoint_id: &str,
+        route_table_id: &str,
+    ) -> anyhow::Result<()> {
+        let mut world = self.world();
+        let endpoint = world.region(account, region).endpoints.get_mut(endpoint_id);
+        let endpoint = endpoint.with_context(|| format!("no endpoint {endpoint_id}"))?;
+        endpoint.route_table_ids.insert(route_table_id.to_owned());
+        Ok(())
+    }
+
     /// Deletes a route table, which takes it off the gateway endpoints that had it.
     pub fn delete_route_table_behind(&self, account: &str, region: &str, route_table_id: &str) -> anyhow::Result<()> {
         let mut world = self.world();

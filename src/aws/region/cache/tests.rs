@@ -1,8 +1,9 @@
 //! What the cache believes, of reads and of our own writes.
 
-use vpce_core::attachment::{Interface, ObservedAttachment};
+use vpce_core::attachment::{Attachment, Interface, ObservedAttachment};
 use vpce_core::ids::EndpointId;
 use vpce_core::observed::{Lookup, ObservedEndpoint, State};
+use vpce_core::options::ObservedOptions;
 use vpce_core::orphans::ResourceKind;
 use vpce_core::ownership::{self, Candidates, Claimant, LookupById};
 
@@ -82,11 +83,12 @@ fn endpoint(state: State) -> ObservedEndpoint {
         state,
         vpc: "vpc-1".into(),
         target: None,
-        attachment: ObservedAttachment::Interface(Interface {
+        attachment: ObservedAttachment::Known(Attachment::Interface(Interface {
             subnets: BTreeSet::new(),
             groups: BTreeSet::new(),
             private_dns: false,
-        }),
+        })),
+        options: ObservedOptions::default(),
         tags: owner().tags(),
         dns_names: Vec::new(),
         interfaces: Vec::new(),
@@ -96,8 +98,8 @@ fn endpoint(state: State) -> ObservedEndpoint {
 
 fn interface(resource: &mut ObservedEndpoint) -> &mut Interface {
     match &mut resource.attachment {
-        ObservedAttachment::Interface(interface) => interface,
-        ObservedAttachment::Other(type_) => panic!("of type {type_}"),
+        ObservedAttachment::Known(Attachment::Interface(interface)) => interface,
+        other => panic!("attached otherwise: {other:?}"),
     }
 }
 
