@@ -370,10 +370,10 @@ fn kubectl_prints_the_columns() {
     let expected = ["api", "available", "True", "Available", "api", &tenant.account];
     assert_eq!(row[..6], expected);
     let (head, row) = table(world, &[&["vpces", "api", "--output", "wide"], &namespace[..]].concat());
-    assert_eq!(head.join(" "), format!("{columns} ENDPOINT MESSAGE"));
+    assert_eq!(head.join(" "), format!("{columns} TYPE ENDPOINT MESSAGE"));
     assert_eq!(row[..6], expected);
     // What is as it should be has no event.
-    assert_eq!(row[7..], [text(&status["vpc_endpoint_id"])]);
+    assert_eq!(row[7..], ["Interface".to_owned(), text(&status["vpc_endpoint_id"])]);
     tenant.apply("away", tenant.spec(json!({"account": "nobody"})));
     tenant.not_ready("away", "AccountNotMapped");
     let printed = world.kubectl(&[&["get", "vpce", "away", "--output", "wide"], &namespace[..]].concat());
