@@ -10,15 +10,18 @@ use crate::world::{World, condition};
 /// objects say that they are held. Returns the ids of what is gone.
 fn vanished(tenant: &Tenant<'_>, names: &[&str]) -> Vec<String> {
     const CREATE: &str = "ec2:CreateVpcEndpoint";
+    const READ: &str = "ec2:DescribeVpcEndpoints";
     let aws = &tenant.world.aws;
     let ids: Vec<String> = names.iter().map(|name| make(tenant, name)).collect();
-    // One that the operator happens to look at alone would be made again before the others are
-    // missed.
+    // One that the operator happens to read alone would be known to be gone, and made again, before
+    // the others are missed.
     aws.deny(&tenant.role_arn, CREATE);
+    aws.deny(&tenant.role_arn, READ);
     for id in &ids {
         let deleted = aws.delete_endpoint_behind(&tenant.account_id, &tenant.region, id);
         deleted.expect("it was there");
     }
+    aws.allow(&tenant.role_arn, READ);
     for name in names {
         tenant.not_ready(name, "CreationPaused");
     }
