@@ -60,6 +60,8 @@ impl Setup {
             },
             values: pairs(&[
                 ("settings.resyncIntervalSeconds", "5"),
+                // Hundreds of accounts share a world.
+                ("settings.refreshesPerMinute", "100000"),
                 ("settings.settleSeconds", "1"),
                 ("settings.refusedRetrySeconds", "2"),
                 ("settings.accountProbeIntervalSeconds", "30"),
