@@ -29,6 +29,12 @@ pub struct EndpointChange {
     pub options: Options,
 }
 
+/// For people, with commas between.
+pub(crate) fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    items.join(", ")
+}
+
 fn without<T: Ord + Clone>(set: &BTreeSet<T>, other: &BTreeSet<T>) -> BTreeSet<T> {
     set.difference(other).cloned().collect()
 }
@@ -174,10 +180,6 @@ impl EndpointChange {
 impl fmt::Display for EndpointChange {
     /// For events and logs, in a few words.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
-            let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
-            items.join(", ")
-        }
         let switch = |on: bool| if on { "on" } else { "off" };
         let policy = self.options.policy.as_ref().map(|policy| match policy {
             PolicyChoice::Document(_) => "the one of the spec",

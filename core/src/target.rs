@@ -7,6 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::api::{EndpointType, VPCEndpointSpec};
 use crate::ids::Partition;
 
+/// The fields of a spec that name it.
+const SERVICE: &str = "vpc_endpoint_service_id";
+const RESOURCE_CONFIGURATION: &str = "resource_configuration_arn";
+const SERVICE_NETWORK: &str = "service_network_arn";
+
 /// What an endpoint connects to, of which EC2's CreateVpcEndpoint takes exactly one. AWS fixes it
 /// at creation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -42,27 +47,24 @@ impl Target {
     /// Which field is missing.
     pub fn of_spec(spec: &VPCEndpointSpec, partition: Partition, region: &str) -> Result<Self, String> {
         let type_ = spec.vpc_endpoint_type;
-        let named = match type_ {
+        let (field, named) = match type_ {
             EndpointType::Interface | EndpointType::Gateway | EndpointType::GatewayLoadBalancer => {
                 let name = spec.vpc_endpoint_service_id.as_deref();
-                name.map(|name| Self::service(name, partition, region))
+                (SERVICE, name.map(|name| Self::service(name, partition, region)))
             }
             EndpointType::Resource => {
                 let arn = spec.resource_configuration_arn.clone();
-                arn.map(|arn| Self::ResourceConfiguration { arn })
+                (
+                    RESOURCE_CONFIGURATION,
+                    arn.map(|arn| Self::ResourceConfiguration { arn }),
+                )
             }
-            EndpointType::ServiceNetwork => spec.service_network_arn.clone().map(|arn| Self::ServiceNetwork { arn }),
+            EndpointType::ServiceNetwork => {
+                let arn = spec.service_network_arn.clone();
+                (SERVICE_NETWORK, arn.map(|arn| Self::ServiceNetwork { arn }))
+            }
         };
-        named.ok_or_else(|| {
-            let field = match type_ {
-                EndpointType::Resource => "resource_configuration_arn",
-                EndpointType::ServiceNetwork => "service_network_arn",
-                EndpointType::Interface | EndpointType::Gateway | EndpointType::GatewayLoadBalancer => {
-                    "vpc_endpoint_service_id"
-                }
-            };
-            format!("{field} is missing, which says what an endpoint of type {type_} connects to")
-        })
+        named.ok_or_else(|| format!("{field} is missing, which says what an endpoint of type {type_} connects to"))
     }
 
     /// What stands for it in the ClientToken of CreateVpcEndpoint. For a service it is the name and
@@ -91,9 +93,9 @@ impl Target {
     /// The field of the spec that names it.
     pub fn field(&self) -> &'static str {
         match self {
-            Self::Service { .. } => "vpc_endpoint_service_id",
-            Self::ResourceConfiguration { .. } => "resource_configuration_arn",
-            Self::ServiceNetwork { .. } => "service_network_arn",
+            Self::Service { .. } => SERVICE,
+            Self::ResourceConfiguration { .. } => RESOURCE_CONFIGURATION,
+            Self::ServiceNetwork { .. } => SERVICE_NETWORK,
         }
     }
 

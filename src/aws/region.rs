@@ -13,7 +13,7 @@ mod snapshot;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
@@ -274,14 +274,10 @@ impl AccountRegion {
 pub(crate) struct AccountRegions {
     settings: Settings,
     epoch: Instant,
-    regions: Arc<Mutex<Regions>>,
-}
-
-#[derive(Default)]
-struct Regions {
     /// By AWS account, in no order.
-    by_account: BTreeMap<AccountId, Vec<Arc<AccountRegion>>>,
-    count: u32,
+    regions: Arc<Mutex<BTreeMap<AccountId, Vec<Arc<AccountRegion>>>>>,
+    /// How many there are: every reconcile asks.
+    count: Arc<AtomicU32>,
 }
 
 impl AccountRegions {
@@ -291,14 +287,14 @@ impl AccountRegions {
             settings,
             epoch: Instant::now(),
             regions: Arc::default(),
+            count: Arc::default(),
         }
     }
 
     /// The region, made if there is none yet.
     pub(crate) fn get(&self, key: AccountRegionKey) -> Arc<AccountRegion> {
         let mut all = self.regions.lock();
-        let Regions { by_account, count } = &mut *all;
-        let regions = by_account.entry(key.account_id.clone()).or_default();
+        let regions = all.entry(key.account_id.clone()).or_default();
         if let Some(region) = regions.iter().find(|region| region.key == key) {
             return region.clone();
         }
@@ -306,18 +302,20 @@ impl AccountRegions {
         if regions.iter().filter(|region| is_idle(region)).count() >= MOST_UNANSWERED {
             let before = regions.len();
             regions.retain(|region| !is_idle(region));
-            *count -= u32::try_from(before - regions.len()).unwrap_or(0);
+            let gone = u32::try_from(before - regions.len()).unwrap_or(0);
+            self.count.fetch_sub(gone, Ordering::Relaxed);
         }
         let region = Arc::new(AccountRegion::new(key, self.settings.clone(), self.epoch));
         regions.push(region.clone());
-        *count += 1;
+        self.count.fetch_add(1, Ordering::Relaxed);
         region
     }
 
     /// How often everything is compared with AWS: less often where there are more regions than may
     /// be read in the interval that is set.
     pub(crate) fn resync_interval(&self) -> Duration {
-        let all = Duration::from_mins(1) * self.regions.lock().count / self.settings.refreshes_per_minute.get();
+        let count = self.count.load(Ordering::Relaxed);
+        let all = Duration::from_mins(1) * count / self.settings.refreshes_per_minute.get();
         all.max(self.settings.resync)
     }
 
@@ -331,14 +329,14 @@ impl AccountRegions {
     /// The region, if it was read or is to be read.
     pub(crate) fn find(&self, key: &AccountRegionKey) -> Option<Arc<AccountRegion>> {
         let all = self.regions.lock();
-        let mut regions = all.by_account.get(&key.account_id)?.iter();
+        let mut regions = all.get(&key.account_id)?.iter();
         regions.find(|region| region.key == *key).cloned()
     }
 
     /// Those of an AWS account, in order.
     pub(crate) fn of(&self, account_id: &AccountId) -> Vec<Arc<AccountRegion>> {
         let all = self.regions.lock();
-        let mut regions = all.by_account.get(account_id).cloned().unwrap_or_default();
+        let mut regions = all.get(account_id).cloned().unwrap_or_default();
         regions.sort_by(|a, b| a.key.cmp(&b.key));
         regions
     }
@@ -346,7 +344,7 @@ impl AccountRegions {
     /// All of them, for what tells of each.
     pub(crate) fn all(&self) -> Vec<Arc<AccountRegion>> {
         let all = self.regions.lock();
-        all.by_account.values().flatten().cloned().collect()
+        all.values().flatten().cloned().collect()
     }
 }
 

@@ -12,7 +12,7 @@ use vpce_core::tags;
 
 use super::access::Access;
 use super::apply::{ASK_AGAIN, Applied, Applier, apply};
-use super::memory::PlannedChanges;
+use super::memory::{Absence, PlannedChanges};
 use super::observe::{self, Age, observe};
 use super::prepare::Prepared;
 use super::reconcile::{Next, Reconciliation};
@@ -141,8 +141,11 @@ impl Reconciliation<'_> {
             // Nothing remembers it; another is made where one is wanted.
             observation.seen.group = Lookup::Absent;
         }
-        if desired.is_none() && self.may_be_unseen(&observation.seen) {
-            observation.unconfirmed = self.confirm_absence(region);
+        if desired.is_none() {
+            self.note_group(&observation.seen);
+            if self.may_be_unseen(&observation.seen) {
+                observation.unconfirmed = self.confirm_absence(region);
+            }
         }
         Ok(Some(observation))
     }
@@ -361,28 +364,28 @@ impl Reconciliation<'_> {
         Ok(())
     }
 
+    /// Remembers of an object that is deleted that its group was found, or since when it was not:
+    /// the endpoint goes first, and takes its time.
+    fn note_group(&self, seen: &Observed) {
+        self.ctx.memories.with(&self.object, |memory| {
+            let absence = &mut memory.absence;
+            if seen.group.owned().is_some() {
+                absence.group_found();
+            } else if endpoint_is_there(seen) && lacks_group(seen, absence) {
+                absence.absent_since();
+            }
+        });
+    }
+
     /// Whether something of the object may be in AWS that neither a read nor its status shows: an
     /// answer may have been lost, and EC2 is eventually consistent.
     fn may_be_unseen(&self, seen: &Observed) -> bool {
         let endpoint_is_found = !matches!(seen.endpoint, Lookup::Absent | Lookup::Unproven(..));
         let endpoint_is_unknown = self.object.status.vpc_endpoint_id.is_none() && !endpoint_is_found;
-        let endpoint_is_there = matches!(seen.endpoint, Lookup::Owned(_) | Lookup::Unconfirmed);
         self.ctx.memories.with(&self.object, |memory| {
-            let absence = &mut memory.absence;
-            if seen.group.owned().is_some() {
-                absence.group_found();
-            }
             // Of an object that is only bound again, another leader may have made something.
-            if endpoint_is_unknown && (self.moving.is_some() || !absence.nothing_made()) {
-                return true;
-            }
-            // An edit may ask for a group beside an endpoint that is long known.
-            let may_lack_group = seen.group == Lookup::Absent && absence.may_lack_group();
-            if may_lack_group && endpoint_is_there {
-                // The endpoint goes first, and takes its time.
-                absence.absent_since();
-            }
-            may_lack_group && !endpoint_is_there
+            let endpoint_may_be = endpoint_is_unknown && (self.moving.is_some() || !memory.absence.nothing_made());
+            endpoint_may_be || (!endpoint_is_there(seen) && lacks_group(seen, &memory.absence))
         })
     }
 
@@ -407,6 +410,16 @@ impl Reconciliation<'_> {
         }
         Some(settle.saturating_sub(since.elapsed()) + Duration::from_millis(10))
     }
+}
+
+fn endpoint_is_there(seen: &Observed) -> bool {
+    matches!(seen.endpoint, Lookup::Owned(_) | Lookup::Unconfirmed)
+}
+
+/// Whether there may be a group that was not found: an edit may have asked for one beside an
+/// endpoint that is long known.
+fn lacks_group(seen: &Observed, absence: &Absence) -> bool {
+    seen.group == Lookup::Absent && absence.may_lack_group()
 }
 
 fn absence_unconfirmed() -> Plan {

@@ -46,7 +46,8 @@ impl Reconciliation<'_> {
         // AWSAccount tells of it.
         let passes = matches!(refusal, Refusal::Unavailable { .. }) && self.was_ready && !self.deleting;
         if passes {
-            self.ctx.memories.failed(&self.object, resync);
+            let longest = self.ctx.shared.settings.resync_interval;
+            self.ctx.memories.failed(&self.object, longest);
         }
         if !passes || self.ctx.memories.failures(&self.object) >= PATIENCE {
             self.report(Findings::account(not_ready(account, refusal))).await?;
@@ -90,11 +91,11 @@ impl Reconciliation<'_> {
     }
 
     pub(super) fn backoff(&self, finding: &Finding) -> Next {
-        let resync = self.ctx.shared.resync_interval();
+        let longest = self.ctx.shared.settings.resync_interval;
         match finding.reason.policy().retry {
-            Retry::Resync => Next::NotBefore(jitter(resync)),
+            Retry::Resync => Next::NotBefore(jitter(self.ctx.shared.resync_interval())),
             Retry::Poll | Retry::RateLimit | Retry::Backoff => {
-                Next::NotBefore(self.ctx.memories.failed(&self.object, resync))
+                Next::NotBefore(self.ctx.memories.failed(&self.object, longest))
             }
         }
     }
@@ -150,13 +151,13 @@ impl Reconciliation<'_> {
         let (memories, tried) = (&self.ctx.memories, Tried::Part(part));
         let left = memories.refusal(&self.object, tried).map(|refusal| refusal.left());
         left.filter(|left| !left.is_zero()).unwrap_or_else(|| {
-            let resync = self.ctx.shared.resync_interval();
+            let longest = self.ctx.shared.settings.resync_interval;
             memories.refused(
                 &self.object,
                 tried,
                 UnfinishedReason::Refused,
                 Some(finding.clone()),
-                resync,
+                longest,
                 Wait::Aws,
             )
         })
@@ -237,7 +238,7 @@ impl Reconciliation<'_> {
             Retry::Backoff => Next::NotBefore(
                 self.ctx
                     .memories
-                    .failed(&self.object, self.ctx.shared.resync_interval()),
+                    .failed(&self.object, self.ctx.shared.settings.resync_interval),
             ),
             Retry::Resync | Retry::Poll | Retry::RateLimit => Next::After(jitter(self.ctx.shared.resync_interval())),
         })

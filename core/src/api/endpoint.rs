@@ -463,9 +463,9 @@ impl JsonSchema for PolicyDocument {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum SecurityGroupType {
-    #[default]
     /// A group of the operator's: all protocols from 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16,
     /// egress open.
+    #[default]
     Generated,
     /// The groups of `security_group_ids`, never changed and never deleted.
     Provided,

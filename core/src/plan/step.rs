@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::api::ServicePort;
 use crate::attachment::Attachment;
-use crate::change::EndpointChange;
+use crate::change::{EndpointChange, list};
 use crate::ids::{EndpointId, GroupId, VpcId};
 use crate::metadata::Metadata;
 use crate::options::Options;
@@ -143,13 +143,6 @@ impl fmt::Display for ResourceId {
 impl fmt::Display for Step {
     /// For events and logs: what is done, in a few words.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
-            items
-                .into_iter()
-                .map(|item| item.to_string())
-                .collect::<Vec<_>>()
-                .join(", ")
-        }
         match self {
             Step::CreateGroup { name, .. } => write!(f, "create security group {name}"),
             Step::Authorize(id, direction, rules) => write!(f, "add {direction} rules to {id}: {}", list(rules.keys())),

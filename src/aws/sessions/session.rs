@@ -10,7 +10,6 @@ use aws_credential_types::{
     Credentials,
     provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future},
 };
-use aws_sdk_ec2::config::Region;
 use parking_lot::RwLock;
 use tokio::{sync::Semaphore, task::AbortHandle};
 use vpce_core::ids::AccountId;
@@ -89,8 +88,7 @@ impl Session {
         let key = (Arc::as_ptr(&self.credentials) as usize, region.to_owned());
         self.sts.clients.get_with(key, || {
             let signer = SharedCredentialsProvider::new(Signer(self.credentials.clone()));
-            let config = self.sts.ec2_config(signer).to_builder();
-            aws_sdk_ec2::Client::new(&config.region(Region::new(region.to_owned())).build())
+            aws_sdk_ec2::Client::new(&self.sts.ec2_config(signer, region))
         })
     }
 

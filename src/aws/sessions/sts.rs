@@ -12,7 +12,7 @@ use aws_sdk_sts::{
     types::Tag,
 };
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
-use aws_types::SdkConfig;
+use aws_types::{SdkConfig, region::Region};
 use moka::sync::Cache;
 use tokio::sync::OnceCell;
 
@@ -104,13 +104,14 @@ impl Sts {
         self.own_arn.get_or_try_init(ask).await.ok().map(String::as_str)
     }
 
-    /// What the EC2 clients of a session with these credentials have in common.
-    pub(super) fn ec2_config(&self, credentials: SharedCredentialsProvider) -> SdkConfig {
+    /// What an EC2 client with these credentials is made with, in a region.
+    pub(super) fn ec2_config(&self, credentials: SharedCredentialsProvider, region: &str) -> SdkConfig {
         self.config
             .to_builder()
             .timeout_config(timeouts(EC2_TIMEOUT))
             .credentials_provider(credentials)
             .identity_cache(IdentityCache::no_cache())
+            .region(Region::new(region.to_owned()))
             .build()
     }
 
