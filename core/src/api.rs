@@ -12,8 +12,8 @@ pub use account::{AWSAccount, AWSAccountSpec, AWSAccountStatus, OrphansStatus};
 pub use crd::{bound_kinds, crds};
 pub use endpoint::{
     AccountBinding, CustomRule, DeletionPolicy, DnsOptions, DnsRecordIpType, EndpointType, IpAddressType, LegacyStatus,
-    NetworkStatus, PolicyDocument, PrivateDnsPreference, PublishedService, SecurityGroupType, ServicePort,
-    ServiceProtocol, ServiceSpec, ServiceType, VPCEndpoint, VPCEndpointSpec, VPCEndpointStatus,
+    ManagementPolicy, NetworkStatus, PolicyDocument, PrivateDnsPreference, PublishedService, SecurityGroupType,
+    ServicePort, ServiceProtocol, ServiceSpec, ServiceType, VPCEndpoint, VPCEndpointSpec, VPCEndpointStatus,
 };
 pub use lean::MOST_FINALIZERS;
 pub use watched::{Kind, Unparsed, Watched};

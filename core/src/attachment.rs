@@ -92,6 +92,29 @@ impl<G> Attachment<G> {
     }
 }
 
+impl Attachment {
+    /// Takes from an endpoint that is adopted what the spec does not say of it.
+    pub(crate) fn keep(&mut self, kept: Kept, there: &Self) {
+        if let (Self::Interface(desired), Self::Interface(there)) = (self, there) {
+            if kept.subnets {
+                desired.subnets.clone_from(&there.subnets);
+            }
+            if kept.private_dns {
+                desired.private_dns = there.private_dns;
+            }
+        }
+    }
+}
+
+/// What a spec does not say of an endpoint that is adopted, which is left as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Its subnets.
+    pub subnets: bool,
+    /// Whether it has private DNS.
+    pub private_dns: bool,
+}
+
 /// Network interfaces in subnets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Interface<G = BTreeSet<GroupId>> {

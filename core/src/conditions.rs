@@ -163,6 +163,8 @@ reasons! {
     /// What status names in AWS has lost the tags that say it is ours.
     OwnershipLost               => true,  Resync,  Warning;
 
+    /// The endpoint that `spec.vpc_endpoint_id` names is not the object's to adopt or to observe.
+    NotAdoptable                => true,  Resync,  Warning;
     /// AWS does not know something that the spec names.
     NotFound                    => false, Backoff, Warning;
     /// AWS refused an action to the role.
@@ -293,6 +295,7 @@ impl Reason {
             Self::BindingConflict => "the spec names again what the endpoint has",
             Self::InvalidSpec | Self::Invalid => "the spec is corrected",
             Self::NotFound => "AWS finds what the spec names",
+            Self::NotAdoptable => "the endpoint is the object's to adopt or to observe",
             Self::Denied => "the role is allowed to make them",
             Self::QuotaExceeded => "the quota allows them",
             Self::AWSUnavailable => "AWS answers again",

@@ -1,21 +1,23 @@
 //! What AWS and Kubernetes should hold for an object: its spec, completed by its account.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
 use crate::api::{
-    CustomRule, EndpointType, PolicyDocument, SecurityGroupType, ServicePort, ServiceSpec, ServiceType, VPCEndpointSpec,
+    CustomRule, EndpointType, ManagementPolicy, PolicyDocument, SecurityGroupType, ServicePort, ServiceSpec,
+    ServiceType, VPCEndpointSpec,
 };
-use crate::attachment::{Attachment, Interface};
+use crate::attachment::{Attachment, Interface, Kept};
 use crate::conditions::{Finding, Reason};
-use crate::ids::{AccountId, GroupId, VpcId};
+use crate::ids::{AccountId, EndpointId, GroupId, VpcId};
 use crate::metadata::Metadata;
 use crate::options::{Options, PolicyChoice, PrivateDomains};
 use crate::policy::Policy;
 use crate::resolve::Resolved;
 use crate::rules::{self, RuleSet};
-use crate::tags::{Owner, hex};
+use crate::tags::{self, Owner, hex};
 use crate::target::Target;
 
 /// EC2 allows so many tags on a resource.
@@ -34,6 +36,10 @@ pub struct Desired {
     pub attachment: Attachment<Groups>,
     /// What is set beside.
     pub options: Options,
+    /// The endpoint that exists already, where the spec names one.
+    pub existing: Option<Existing>,
+    /// Of one that was adopted: what is left as it is.
+    pub adopted: Option<Kept>,
     /// All tags: the account's, the user's, the owner's.
     pub tags: BTreeMap<String, String>,
     /// The Kubernetes Service, if one is asked for.
@@ -42,9 +48,68 @@ pub struct Desired {
     pub warnings: Vec<String>,
 }
 
+/// An endpoint that exists already. In its place none is created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Existing {
+    /// Its id.
+    pub id: EndpointId,
+    /// Whether it is only observed: nothing is changed in AWS.
+    pub observes: bool,
+}
+
+/// Where an object's endpoint comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin<'a> {
+    /// The operator creates it.
+    Created,
+    /// It existed before. Of it only what the spec says is changed, and what the spec once said:
+    /// these fields, from status.
+    Adopted(&'a [String]),
+}
+
+impl Origin<'_> {
+    /// Whether a field that the spec does not give is left as it is.
+    fn keeps(self, field: &str) -> bool {
+        match self {
+            Self::Created => false,
+            Self::Adopted(applied) => !applied.iter().any(|applied| applied == field),
+        }
+    }
+}
+
+/// A field of an adopted endpoint that, once it was given and is taken away, returns to its
+/// default.
+const PRIVATE_DNS_ENABLED: &str = "private_dns_enabled";
+/// See [`PRIVATE_DNS_ENABLED`].
+const SECURITY_GROUP_TYPE: &str = "security_group_type";
+
+impl Desired {
+    /// The optional fields that are given and, once they are taken away, return to their defaults.
+    pub fn fields(&self) -> BTreeSet<&'static str> {
+        if self.observes() {
+            return BTreeSet::new();
+        }
+        let mut fields = self.options.fields();
+        if let Some(kept) = self.adopted {
+            let has_groups = self.attachment.groups().is_some_and(|groups| *groups != Groups::Kept);
+            let has_private_dns = matches!(self.attachment, Attachment::Interface(_)) && !kept.private_dns;
+            fields.extend(has_private_dns.then_some(PRIVATE_DNS_ENABLED));
+            fields.extend(has_groups.then_some(SECURITY_GROUP_TYPE));
+        }
+        fields
+    }
+
+    /// Whether nothing is changed in AWS.
+    pub fn observes(&self) -> bool {
+        self.existing.as_ref().is_some_and(|existing| existing.observes)
+    }
+}
+
 /// Where the security groups come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Groups {
+    /// Those that an adopted endpoint has.
+    Kept,
     /// A group of our own.
     Own(OwnGroup),
     /// Groups of the user's, which are never changed.
@@ -87,7 +152,22 @@ pub struct DesiredService {
 
 /// Completes a spec. Errors are values that no call to AWS could make right; whether they are
 /// allowed, [`authorize`](crate::authorize) says.
-pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Result<Desired, Finding> {
+pub fn desired(
+    spec: &VPCEndpointSpec,
+    owner: &Owner,
+    resolved: &Resolved,
+    origin: Origin<'_>,
+) -> Result<Desired, Finding> {
+    if spec.management_policy == ManagementPolicy::Observe && spec.vpc_endpoint_id.is_none() {
+        return Err(invalid(
+            "management_policy Observe needs vpc_endpoint_id: the endpoint to observe",
+        ));
+    }
+    let (spec, origin) = match spec.management_policy {
+        ManagementPolicy::Manage => (Cow::Borrowed(spec), origin),
+        ManagementPolicy::Observe => (Cow::Owned(without_wishes(spec)), Origin::Adopted(&[])),
+    };
+    let spec = &*spec;
     let VPCEndpointSpec {
         region: _,
         vpc_id,
@@ -109,40 +189,73 @@ pub fn desired(spec: &VPCEndpointSpec, owner: &Owner, resolved: &Resolved) -> Re
         tags,
         service,
         deletion_policy: _,
+        vpc_endpoint_id,
+        management_policy,
     } = spec;
     let region = resolved.binding.region.as_str();
     let target = Target::of_spec(spec, resolved.role.partition(), region).map_err(invalid)?;
-    let attachment = attachment(spec, owner)?;
+    let attachment = attachment(spec, owner, origin)?;
     let warnings = match attachment.groups() {
         Some(Groups::Own(group)) => warnings(group),
-        Some(Groups::Provided(_)) | None => Vec::new(),
+        Some(Groups::Provided(_) | Groups::Kept) | None => Vec::new(),
+    };
+    let existing = vpc_endpoint_id.as_deref().map(|id| Existing {
+        id: id.into(),
+        observes: *management_policy == ManagementPolicy::Observe,
+    });
+    let kept = Kept {
+        subnets: spec.subnet_ids.is_empty(),
+        private_dns: spec.private_dns_enabled.is_none() && origin.keeps(PRIVATE_DNS_ENABLED),
     };
     Ok(Desired {
         account_id: resolved.binding.account_id.clone(),
         vpc: vpc_id.as_str().into(),
-        options: options(spec, &target)?,
+        options: options(spec, &target, origin)?,
         target,
         attachment,
-        tags: all_tags(tags, owner, resolved)?,
+        existing,
+        adopted: (origin != Origin::Created).then_some(kept),
+        tags: all_tags(tags, owner, resolved, origin)?,
         service: desired_service(*vpc_endpoint_type, service.as_ref(), owner),
         warnings,
     })
 }
 
+/// Without what is not carried out of a spec that only observes: it says which endpoint it is.
+fn without_wishes(spec: &VPCEndpointSpec) -> VPCEndpointSpec {
+    let is_fixed = spec.vpc_endpoint_type == EndpointType::GatewayLoadBalancer;
+    let subnet_ids = spec.subnet_ids.iter().filter(|_| is_fixed);
+    VPCEndpointSpec {
+        subnet_ids: subnet_ids.cloned().collect(),
+        route_table_ids: None,
+        security_group_type: None,
+        private_dns_enabled: None,
+        ip_address_type: None,
+        dns_options: None,
+        policy_document: None,
+        tags: BTreeMap::new(),
+        ..spec.clone()
+    }
+}
+
 /// How it is attached. An object may have been stored when the schema allowed what it does not
 /// allow now.
-fn attachment(spec: &VPCEndpointSpec, owner: &Owner) -> Result<Attachment<Groups>, Finding> {
+fn attachment(spec: &VPCEndpointSpec, owner: &Owner, origin: Origin<'_>) -> Result<Attachment<Groups>, Finding> {
     let subnets = || spec.subnet_ids.iter().map(|id| id.as_str().into());
     let type_ = spec.vpc_endpoint_type;
     match (type_, &spec.subnet_ids[..]) {
-        (EndpointType::Interface | EndpointType::Resource | EndpointType::ServiceNetwork, []) => Err(invalid(
-            "subnet_ids must name at least one subnet of the VPC: without a network interface nothing can connect",
-        )),
+        (EndpointType::Interface | EndpointType::Resource | EndpointType::ServiceNetwork, [])
+            if origin == Origin::Created =>
+        {
+            Err(invalid(
+                "subnet_ids must name at least one subnet of the VPC: without a network interface nothing can connect",
+            ))
+        }
         (EndpointType::Interface | EndpointType::Resource | EndpointType::ServiceNetwork, _) => {
             Ok(Attachment::Interface(Interface {
                 subnets: subnets().collect(),
-                groups: groups(spec, owner)?,
-                private_dns: spec.private_dns_enabled,
+                groups: groups(spec, owner, origin)?,
+                private_dns: spec.private_dns_enabled.unwrap_or(false),
             }))
         }
         (EndpointType::Gateway, []) => {
@@ -159,7 +272,10 @@ fn attachment(spec: &VPCEndpointSpec, owner: &Owner) -> Result<Attachment<Groups
     }
 }
 
-fn groups(spec: &VPCEndpointSpec, owner: &Owner) -> Result<Groups, Finding> {
+fn groups(spec: &VPCEndpointSpec, owner: &Owner, origin: Origin<'_>) -> Result<Groups, Finding> {
+    if spec.security_group_type.is_none() && origin.keeps(SECURITY_GROUP_TYPE) {
+        return Ok(Groups::Kept);
+    }
     Ok(match spec.security_group_type.unwrap_or_default() {
         SecurityGroupType::Generated => own_group(owner, rules::private_networks(), None),
         SecurityGroupType::Provided if spec.security_group_ids.is_empty() => {
@@ -180,7 +296,7 @@ fn groups(spec: &VPCEndpointSpec, owner: &Owner) -> Result<Groups, Finding> {
     })
 }
 
-fn options(spec: &VPCEndpointSpec, target: &Target) -> Result<Options, Finding> {
+fn options(spec: &VPCEndpointSpec, target: &Target, origin: Origin<'_>) -> Result<Options, Finding> {
     let dns = spec.dns_options.clone().unwrap_or_default();
     let type_ = spec.vpc_endpoint_type;
     if spec.policy_document.is_some() && !type_.has_policy() {
@@ -194,10 +310,10 @@ fn options(spec: &VPCEndpointSpec, target: &Target) -> Result<Options, Finding> 
     });
     let is_interface = type_ == EndpointType::Interface;
     // EC2 takes it for true where it is left out, for S3; and refuses it for other services.
-    let inbound_resolver_only = (is_interface && spec.private_dns_enabled)
+    let inbound_resolver_only = (is_interface && spec.private_dns_enabled == Some(true))
         .then(|| {
             let given = dns.private_dns_only_for_inbound_resolver_endpoint;
-            given.or_else(|| target.is_s3().then_some(false))
+            given.or_else(|| (target.is_s3() && origin == Origin::Created).then_some(false))
         })
         .flatten();
     Ok(Options {
@@ -236,12 +352,17 @@ fn all_tags(
     users: &BTreeMap<String, String>,
     owner: &Owner,
     resolved: &Resolved,
+    origin: Origin<'_>,
 ) -> Result<BTreeMap<String, String>, Finding> {
     let mut all = owner.tags();
+    if origin != Origin::Created {
+        // It has the name that it was given.
+        all.remove(tags::DISPLAY_NAME);
+    }
     // IAM ignores case in the keys of tags, so that a look-alike of ours would count as ours there.
     let reserved = |key: &String| {
         let key = key.to_ascii_lowercase();
-        key.starts_with(crate::tags::RESERVED_PREFIX) || key.starts_with("aws:")
+        key.starts_with(tags::RESERVED_PREFIX) || key.starts_with("aws:")
     };
     let defaults = &resolved.account.default_tags;
     for (key, value) in defaults.iter().chain(users).chain(&resolved.forced_tags) {
@@ -355,7 +476,7 @@ mod tests {
 
     #[test]
     fn a_bare_service_is_completed_with_the_region() {
-        let found = desired(&spec(json!({})), &owner(), &resolved()).expect("valid");
+        let found = desired(&spec(json!({})), &owner(), &resolved(), Origin::Created).expect("valid");
         assert_eq!(found.target.to_string(), "com.amazonaws.vpce.eu-west-1.vpce-svc-1");
     }
 
@@ -365,6 +486,7 @@ mod tests {
             &spec(json!({"tags": {"cost": "mine", "Name": "nice", "team": "red"}})),
             &owner(),
             &resolved(),
+            Origin::Created,
         )
         .expect("valid");
         assert_eq!(found.tags["cost"], "mine");
@@ -377,14 +499,22 @@ mod tests {
     #[test]
     fn users_cannot_forge_owner_tags() {
         for key in ["silvermullet.com/name", "aws:x"] {
-            let found = desired(&spec(json!({"tags": {key: "x"}})), &owner(), &resolved());
+            let found = desired(
+                &spec(json!({"tags": {key: "x"}})),
+                &owner(),
+                &resolved(),
+                Origin::Created,
+            );
             assert_eq!(found.expect_err("reserved").reason, Reason::InvalidSpec);
         }
     }
 
     #[test]
     fn egress_is_open_unless_given() {
-        let egress = |extra| match desired(&spec(extra), &owner(), &resolved()).expect("valid").attachment {
+        let egress = |extra| match desired(&spec(extra), &owner(), &resolved(), Origin::Created)
+            .expect("valid")
+            .attachment
+        {
             Attachment::Interface(Interface {
                 groups: Groups::Own(group),
                 ..
@@ -402,14 +532,19 @@ mod tests {
 
     #[test]
     fn without_a_subnet_nothing_could_connect() {
-        let found = desired(&spec(json!({"subnet_ids": []})), &owner(), &resolved()).expect_err("no subnet");
+        let found =
+            desired(&spec(json!({"subnet_ids": []})), &owner(), &resolved(), Origin::Created).expect_err("no subnet");
         assert_eq!(found.reason, Reason::InvalidSpec);
         assert!(found.message.contains("subnet_ids"), "{}", found.message);
     }
 
     #[test]
     fn a_group_without_ingress_is_warned_of() {
-        let warnings = |extra| desired(&spec(extra), &owner(), &resolved()).expect("valid").warnings;
+        let warnings = |extra| {
+            desired(&spec(extra), &owner(), &resolved(), Origin::Created)
+                .expect("valid")
+                .warnings
+        };
         for ingress in [json!(null), json!([])] {
             let found = warnings(json!({"security_group_type": "custom", "security_group_ingress": ingress}));
             assert!(found[0].contains("allows no traffic"), "{found:?}");
@@ -423,11 +558,18 @@ mod tests {
     #[test]
     fn the_token_depends_on_what_aws_fixes_and_on_nothing_else() {
         let (owner, resolved) = (owner(), resolved());
-        let one = desired(&spec(json!({"subnet_ids": ["subnet-1"]})), &owner, &resolved).expect("valid");
+        let one = desired(
+            &spec(json!({"subnet_ids": ["subnet-1"]})),
+            &owner,
+            &resolved,
+            Origin::Created,
+        )
+        .expect("valid");
         let two = desired(
             &spec(json!({"subnet_ids": ["subnet-2"], "tags": {"a": "b"}})),
             &owner,
             &resolved,
+            Origin::Created,
         )
         .expect("valid");
         assert_eq!(
@@ -445,7 +587,7 @@ mod tests {
     #[test]
     fn the_token_of_an_interface_endpoint_for_a_service_stays_what_it_is() {
         let (owner, resolved) = (owner(), resolved());
-        let found = desired(&spec(json!({})), &owner, &resolved).expect("valid");
+        let found = desired(&spec(json!({})), &owner, &resolved, Origin::Created).expect("valid");
         assert_eq!(
             client_token(&owner, &found, &resolved, 0),
             "80390d16cf291257a66eb440d096cd773cd48187684119f4ef2d63b5630c7855"

@@ -142,14 +142,14 @@ pub fn named_groups(desired: &Desired) -> BTreeSet<&GroupId> {
     match desired.attachment.groups() {
         Some(Groups::Provided(ids)) => ids.iter().collect(),
         Some(Groups::Own(own)) => peers(&own.ingress).chain(peers(&own.egress)).collect(),
-        None => BTreeSet::new(),
+        Some(Groups::Kept) | None => BTreeSet::new(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desired::desired;
+    use crate::desired::{Origin, desired};
     use crate::resolve::{Binding, Resolved, Writes};
     use serde_json::{Value, json};
     use std::collections::BTreeMap;
@@ -187,7 +187,7 @@ mod tests {
             mapped: true,
             writes: Writes::Allowed,
         };
-        let desired = desired(&endpoint, &owner, &resolved).expect("a spec that makes sense");
+        let desired = desired(&endpoint, &owner, &resolved, Origin::Created).expect("a spec that makes sense");
         let policy = DeletionPolicy::of(endpoint.deletion_policy, &resolved.account);
         let allowed = check("one", &resolved.account, &resolved.binding.region, &desired)
             .and_then(|()| check_deletion_policy("one", &resolved.account, policy));

@@ -316,13 +316,15 @@ pub enum UnprovenReason {
     Age,
     /// Several endpoints fit the spec, and the operator makes one.
     Several,
+    /// It is to be adopted, and does not carry the tag that allows it.
+    Consent,
 }
 
 impl UnprovenReason {
     /// Whether it certainly is not the claimant's. An endpoint whose groups were changed may be.
     pub fn is_certain(self) -> bool {
         match self {
-            Self::Tags | Self::RequesterManaged | Self::Type | Self::Name => true,
+            Self::Tags | Self::RequesterManaged | Self::Type | Self::Name | Self::Consent => true,
             Self::NoOwnGroup | Self::Vpc | Self::Service | Self::Groups | Self::Age | Self::Several => false,
         }
     }
@@ -341,6 +343,7 @@ impl fmt::Display for UnprovenReason {
             Self::Groups => "it has other security groups than the spec provides",
             Self::Age => "by its age the operator did not create it for the object",
             Self::Several => "several endpoints match the spec",
+            Self::Consent => "it does not carry the tag silvermullet.com/adopt for the object",
         })
     }
 }

@@ -6,11 +6,13 @@
 //! | under the id that the object's status acknowledged, with the owner's tags | the status, which only the operator writes | no |
 //! | a group, by the owner's tags | name and description, which AWS fixes when it is made, name the owner and its cluster | no |
 //! | an endpoint, by the owner's tags | it has such a group | no |
+//! | an endpoint that the spec names, by the tag `silvermullet.com/adopt` | the administrators of the AWS account let the object have it; VPC, service and type are those of the spec | by whoever may tag, for what they may tag |
 //! | an endpoint to `provided` groups, by the owner's tags | the spec has such groups, or had when the object was bound; VPC, service and groups are those of the spec, and its age fits the tags | no, but who may also apply the object can choose the spec |
 //!
 //! The last is all that there is to go by where the operator made no group: see
 //! [`UnprovenReason::Age`].
 
+mod adoption;
 mod classify;
 mod expected;
 mod proof;
@@ -20,6 +22,7 @@ mod tests;
 use crate::ids::{EndpointId, GroupId};
 use crate::tags::Owner;
 
+pub use adoption::{Adoption, check_adoption};
 pub use classify::{Candidates, LookupById, Ownership, classify};
 pub use expected::Expected;
 pub use proof::{Candidate, Proof, prove};
@@ -35,6 +38,8 @@ pub struct Claimant<'a> {
     pub group: Option<&'a GroupId>,
     /// What its spec asks for; none where there is no object, or its spec does not parse.
     pub expected: Option<&'a Expected>,
+    /// The endpoint that its spec asks to adopt or to observe.
+    pub adoption: Option<Adoption<'a>>,
     /// When the object was made, in seconds since 1970.
     pub object_since: Option<i64>,
     /// When the cluster was made.

@@ -9,6 +9,7 @@ use crate::ids::RouteTableId;
 use crate::observed::{Lookup, Observed, UnprovenReason};
 use crate::tags::{self, Claim, Owner};
 
+mod adoption;
 mod deletion;
 mod effect;
 mod endpoint;
@@ -18,6 +19,7 @@ mod service;
 mod simulate;
 mod step;
 
+use adoption::plan_adoption;
 use endpoint::plan_endpoint;
 use group::plan_group;
 use service::plan_service;
@@ -60,14 +62,43 @@ pub struct PlanContext<'a> {
 /// Plans towards what is desired.
 pub fn plan(owner: &Owner, desired: &Desired, observed: &Observed, context: PlanContext<'_>) -> Plan {
     let mut steps = Vec::new();
-    let group = plan_group(owner, desired, &observed.group, &observed.endpoint, context, &mut steps);
-    let mut endpoint = match group {
-        Ok(groups) => plan_endpoint(owner, desired, observed, groups, context, &mut steps),
+    let mut endpoint = plan_in_aws(owner, desired, observed, context, &mut steps);
+    if desired.observes() {
+        steps.clear();
+    }
+    let mut service = plan_service(owner, desired, observed, &mut steps);
+    if endpoint.ok && steps.iter().any(Step::is_in_aws) {
+        endpoint = Finding::bad(Reason::Updating, "the endpoint is being changed to what the spec says");
+    }
+    if service.ok && steps.iter().any(|step| step.part() == Part::Service) {
+        service = Finding::bad(Reason::Updating, "the Service is being changed to what the spec says");
+    }
+    Plan {
+        steps,
+        endpoint,
+        service,
+    }
+}
+
+/// Plans the group and the endpoint.
+fn plan_in_aws(
+    owner: &Owner,
+    desired: &Desired,
+    observed: &Observed,
+    context: PlanContext<'_>,
+    steps: &mut Vec<Step>,
+) -> Finding {
+    if let Some(finding) = plan_adoption(owner, desired, &observed.endpoint, steps) {
+        return finding;
+    }
+    let group = plan_group(owner, desired, &observed.group, &observed.endpoint, context, steps);
+    let endpoint = match group {
+        Ok(groups) => plan_endpoint(owner, desired, observed, groups, context, steps),
         Err(finding) => finding,
     };
     // The group of an endpoint that has none, or has others now.
     let provided = match desired.attachment.groups() {
-        Some(Groups::Own(_)) => None,
+        Some(Groups::Own(_) | Groups::Kept) => None,
         Some(Groups::Provided(ids)) => Some(ids.clone()),
         None => Some(BTreeSet::new()),
     };
@@ -86,18 +117,7 @@ pub fn plan(owner: &Owner, desired: &Desired, observed: &Observed, context: Plan
             steps.push(Step::DeleteGroup(group.id.clone()));
         }
     }
-    let mut service = plan_service(owner, desired, observed, &mut steps);
-    if endpoint.ok && steps.iter().any(Step::is_in_aws) {
-        endpoint = Finding::bad(Reason::Updating, "the endpoint is being changed to what the spec says");
-    }
-    if service.ok && steps.iter().any(|step| step.part() == Part::Service) {
-        service = Finding::bad(Reason::Updating, "the Service is being changed to what the spec says");
-    }
-    Plan {
-        steps,
-        endpoint,
-        service,
-    }
+    endpoint
 }
 
 fn plan_tags(

@@ -21,6 +21,9 @@ pub const NAME: &str = "silvermullet.com/name";
 pub const UID: &str = "silvermullet.com/uid";
 /// What replaces the owner tags when the owner gave it up (`deletion_policy: Retain`).
 pub const RETAINED: &str = "silvermullet.com/retained";
+/// The administrators of an AWS account let an object adopt or observe an endpoint by this tag; its
+/// value is [`Owner::consent`].
+pub const ADOPT: &str = "silvermullet.com/adopt";
 /// The start of every key that is ours.
 pub const RESERVED_PREFIX: &str = "silvermullet.com/";
 /// What the EC2 console shows as the name.
@@ -120,6 +123,12 @@ impl Owner {
             tags.insert(KIND.to_owned(), self.kind.clone().into_owned());
         }
         tags
+    }
+
+    /// The value of the tag [`ADOPT`] that lets this owner have an endpoint.
+    pub fn consent(&self) -> String {
+        let Self { namespace, name, .. } = self;
+        shorten(&format!("{}/{namespace}/{name}", self.cluster.own), TAG_VALUE_MAX)
     }
 
     /// The keys of the owner tags; `Name` is for people.

@@ -262,6 +262,11 @@ pub struct TenantFlags {
     )]
     pub route_table_ids: Vec<String>,
 
+    /// Endpoints that exist already may be adopted, where they carry the tag
+    /// silvermullet.com/adopt for an object of the cluster.
+    #[arg(long)]
+    pub adopt: bool,
+
     /// Endpoints may have only tags whose key matches this pattern, besides the AWSAccount's and
     /// the operator's own; may be given several times.
     #[arg(
@@ -468,7 +473,10 @@ fn tenant(flags: &TenantFlags, input: impl Read) -> Result<Answer, Error> {
     if let Some(partition) = flags.partition {
         same_partition(partition, role.partition(), role.as_str())?;
     }
-    let scope = Scope::of(&spec);
+    let scope = Scope {
+        adoption: flags.adopt,
+        ..Scope::of(&spec)
+    };
     let cluster = flags
         .cluster_id
         .clone()

@@ -115,6 +115,7 @@ impl Reconciliation<'_> {
                 &access.ec2,
                 &self.owner,
                 &self.object.status,
+                Some(desired),
                 age,
             )
             .await;

@@ -303,6 +303,13 @@ fn differences(former: &Binding, status: &VPCEndpointStatus, anew: &Resolved, de
         Attachment::Interface(_) | Attachment::Gateway(_) => None,
     };
     let bound_subnet = subnets.first().map(|id| id.as_str());
+    let existing = |is_adopted: bool| {
+        if is_adopted {
+            "an existing endpoint"
+        } else {
+            "a new one"
+        }
+    };
     [
         ("account", Some(former.account.as_str()), binding.account.as_str()),
         (
@@ -313,6 +320,11 @@ fn differences(former: &Binding, status: &VPCEndpointStatus, anew: &Resolved, de
         ("region", Some(former.region.as_str()), binding.region.as_str()),
         ("vpc_id", network, desired.vpc.as_str()),
         ("vpc_endpoint_type", bound_type, type_),
+        (
+            "vpc_endpoint_id",
+            Some(existing(status.adopted)),
+            existing(desired.existing.is_some()),
+        ),
         (field, service, target.as_str()),
     ]
     .into_iter()

@@ -98,10 +98,20 @@ impl Reconciliation<'_> {
         let Prepared { resolved, desired, .. } = prepared;
         let region = &access.region;
         let status = self.object.status.clone();
-        let read = observe(self.ctx, region, &access.ec2, &self.owner, &status, Age(rounds.age)).await;
+        let wanted = desired.as_ref();
+        let read = observe(
+            self.ctx,
+            region,
+            &access.ec2,
+            &self.owner,
+            &status,
+            wanted,
+            Age(rounds.age),
+        )
+        .await;
         read.map_err(|error| access.unread(error))?;
         rounds.age = self.ctx.shared.resync_interval();
-        let seen = observe::found(self.ctx, region, &self.owner, &self.object, &status, desired.as_ref());
+        let seen = observe::found(self.ctx, region, &self.owner, &self.object, &status, wanted);
         if self.takes_over(&seen) {
             // What the snapshot says of it may be outdated: another may own it by now, or have
             // given it up.
@@ -129,13 +139,18 @@ impl Reconciliation<'_> {
         if observation.paused.is_some() {
             self.ctx.shared.requeuer.account(&resolved.binding.account);
         }
-        if desired.is_some()
+        if desired.as_ref().is_some_and(|desired| desired.existing.is_none())
             && observation.seen.endpoint == Lookup::Deleted
             && observation.paused.is_none()
             && resolved.writes == Writes::Allowed
         {
+            let was_adopted = self.object.status.adopted;
             self.count_deletion().await?;
-            return Ok(None);
+            // What takes its place is created, for which more has to be given.
+            return match was_adopted {
+                true => Err(Stop::Requeue(Next::After(Duration::ZERO))),
+                false => Ok(None),
+            };
         }
         if observation.seen.group == Lookup::Deleted {
             // Nothing remembers it; another is made where one is wanted.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
-use vpce_core::api::VPCEndpointStatus;
+use vpce_core::api::{ManagementPolicy, VPCEndpointStatus};
 use vpce_core::desired::Desired;
 use vpce_core::ids::{EndpointId, GroupId};
 use vpce_core::observed::{Observed, ObservedService};
-use vpce_core::ownership::{self, Claimant, Expected};
+use vpce_core::ownership::{self, Adoption, Claimant, Expected};
 use vpce_core::tags::Owner;
 
 use super::context::Context;
@@ -28,9 +28,10 @@ pub(crate) async fn observe(
     ec2: &Ec2,
     owner: &Owner,
     status: &VPCEndpointStatus,
+    desired: Option<&Desired>,
     age: Age,
 ) -> Result<(), RefreshError> {
-    let (endpoint, group) = known(status);
+    let (endpoint, group) = known(status, desired);
     region
         .refresh(
             ec2,
@@ -50,16 +51,18 @@ pub(crate) fn found(
     status: &VPCEndpointStatus,
     desired: Option<&Desired>,
 ) -> Observed {
-    let (endpoint, group) = known(status);
+    let (endpoint, group) = known(status, desired);
     let found = region.find(owner, (endpoint.as_ref(), group.as_ref()));
     let expected = object.spec.as_ref().ok();
     let expected =
         expected.and_then(|spec| Expected::of(spec, status, region.key.partition, region.key.region.as_str()));
+    let acknowledged = status.vpc_endpoint_id.as_deref().map(Into::into);
     let claimant = Claimant {
         owner,
-        endpoint: endpoint.as_ref(),
+        endpoint: acknowledged.as_ref(),
         group: group.as_ref(),
         expected: expected.as_ref(),
+        adoption: adoption(object, endpoint.as_ref(), desired),
         object_since: object.creation_timestamp().map(|time| time.0.as_second()),
         cluster_since: ctx.shared.cluster_since,
     };
@@ -72,11 +75,38 @@ pub(crate) fn found(
     }
 }
 
-fn known(status: &VPCEndpointStatus) -> (Option<EndpointId>, Option<GroupId>) {
+/// The ids that the status acknowledged; and before that the endpoint that the spec names.
+fn known(status: &VPCEndpointStatus, desired: Option<&Desired>) -> (Option<EndpointId>, Option<GroupId>) {
+    let existing = desired.and_then(|desired| desired.existing.as_ref());
+    let acknowledged = status.vpc_endpoint_id.as_deref().map(EndpointId::from);
     (
-        status.vpc_endpoint_id.as_deref().map(Into::into),
+        acknowledged.or_else(|| existing.map(|existing| existing.id.clone())),
         status.security_group_id.as_deref().map(Into::into),
     )
+}
+
+/// What the object asks to adopt or to observe; of one that leaves its endpoint, what it has asked
+/// for.
+fn adoption<'a>(
+    object: &Endpoint,
+    endpoint: Option<&'a EndpointId>,
+    desired: Option<&'a Desired>,
+) -> Option<Adoption<'a>> {
+    match desired {
+        Some(desired) => desired.existing.as_ref().map(|existing| Adoption {
+            id: &existing.id,
+            observes: existing.observes,
+            leaves: false,
+        }),
+        None => endpoint.filter(|_| object.status.adopted).map(|id| Adoption {
+            id,
+            observes: match &object.spec {
+                Ok(spec) => spec.management_policy,
+                Err(unparsed) => unparsed.management_policy(),
+            } == ManagementPolicy::Observe,
+            leaves: true,
+        }),
+    }
 }
 
 /// The Services that may be the object's: of the name that it wants, that status knows, that it has

@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use vpce_core::api::{DeletionPolicy, ENDPOINT_FINALIZER, KOPF_ANNOTATION_PREFIX, KOPF_FINALIZER, VPCEndpointSpec};
 use vpce_core::authorize::{authorize, authorize_deletion};
 use vpce_core::conditions::{Finding, Reason};
-use vpce_core::desired::{self, Desired};
+use vpce_core::desired::{self, Desired, Origin};
 use vpce_core::metadata::Allowed;
 use vpce_core::resolve::{self, Resolved, Subject, Writes};
 
@@ -172,7 +172,14 @@ impl Reconciliation<'_> {
         spec: &VPCEndpointSpec,
         resolved: &Resolved,
     ) -> Result<(Desired, Result<(), Finding>), Finding> {
-        let desired = desired::desired(spec, &self.owner, resolved)?;
+        let status = &self.object.status;
+        // An endpoint that an object has, and now names, it has created or adopted before.
+        let is_adopted = status.adopted || (spec.vpc_endpoint_id.is_some() && status.vpc_endpoint_id.is_none());
+        let origin = match is_adopted {
+            true => Origin::Adopted(&status.applied_fields),
+            false => Origin::Created,
+        };
+        let desired = desired::desired(spec, &self.owner, resolved, origin)?;
         let keys = Allowed {
             labels: &self.ctx.shared.settings.service_labels,
             annotations: &self.ctx.shared.settings.service_annotations,

@@ -63,7 +63,16 @@ async fn planned(reconciliation: &mut Reconciliation<'_>) -> Result<Preview, Sto
     }
     let Reconciliation { ctx, object, owner, .. } = &*reconciliation;
     let known = &object.status;
-    let read = observe(ctx, &access.region, &access.ec2, owner, known, Age(Duration::ZERO)).await;
+    let read = observe(
+        ctx,
+        &access.region,
+        &access.ec2,
+        owner,
+        known,
+        desired,
+        Age(Duration::ZERO),
+    )
+    .await;
     read.map_err(|error| access.unread(error))?;
     let seen = observe::found(ctx, &access.region, owner, object, known, desired);
     let mut unconfirmed = Vec::new();

@@ -117,6 +117,7 @@ pub(crate) fn bind(status: &mut VPCEndpointStatus, binding: &Binding, desired: &
     status.vpc_endpoint_service_id = Some(desired.target.to_string());
     status.incarnation.get_or_insert(0);
     status.provided_security_groups = has_provided_groups(desired);
+    status.adopted = desired.adopted.is_some();
     Applied::of(desired).write(status);
 }
 
@@ -135,8 +136,9 @@ pub(crate) struct Applied {
 impl Applied {
     /// What is desired.
     pub(crate) fn of(desired: &Desired) -> Self {
-        let tables = desired.attachment.route_tables().into_iter().flatten();
-        let fields = desired.options.fields();
+        let tables = desired.attachment.route_tables().filter(|_| !desired.observes());
+        let tables = tables.into_iter().flatten();
+        let fields = desired.fields();
         Self {
             route_tables: tables.map(ToString::to_string).collect(),
             fields: fields.into_iter().map(str::to_owned).collect(),
@@ -195,6 +197,7 @@ pub(crate) fn unbind(status: &mut VPCEndpointStatus) {
 /// The next endpoint is another than the one before, which is gone.
 pub(crate) fn next_incarnation(status: &mut VPCEndpointStatus) {
     status.vpc_endpoint_id = None;
+    status.adopted = false;
     // It has only to differ from the one before, whatever that was.
     status.incarnation = Some(status.incarnation.unwrap_or(0).wrapping_add(1));
     status.state = None;
@@ -233,7 +236,10 @@ pub(crate) fn take_over(
         };
         status.network = Some(NetworkStatus {
             vpc_id: resource.vpc.to_string(),
-            subnet_ids: desired.map_or_else(subnets_there, |desired| network(desired).subnet_ids),
+            subnet_ids: match desired {
+                Some(desired) if !desired.adopted.is_some_and(|kept| kept.subnets) => network(desired).subnet_ids,
+                _ => subnets_there(),
+            },
         });
         if let Some(target) = &resource.target {
             status.vpc_endpoint_service_id = Some(target.to_string());
@@ -290,7 +296,8 @@ pub(crate) fn take_over(
 /// The keys of the tags that we set for the user.
 pub(crate) fn tag_keys(desired: &Desired) -> BTreeSet<String> {
     let users = |key: &&String| !key.starts_with(RESERVED_PREFIX) && key.as_str() != DISPLAY_NAME;
-    desired.tags.keys().filter(users).cloned().collect()
+    let set = desired.tags.keys().filter(|_| !desired.observes());
+    set.filter(users).cloned().collect()
 }
 
 /// Puts the findings into the conditions; says whether Ready says something else than before:

@@ -2,6 +2,7 @@
 //! is in AWS afterwards.
 
 mod accident;
+mod adoption;
 mod availability;
 mod orphans;
 mod pages;
@@ -115,6 +116,14 @@ impl<'w> Guide<'w> {
         section
             .unwrap_or_else(|| panic!("there is no section {heading:?}"))
             .done = true;
+    }
+
+    /// The reader has another value than the page.
+    fn replace(&mut self, value: &str, own: &str) {
+        let blocks = self.sections.iter_mut().flat_map(|section| &mut section.blocks);
+        for block in blocks {
+            block.text = block.text.replace(value, own);
+        }
     }
 
     /// Checks that nothing of the page was left out.

@@ -2,6 +2,7 @@
 //! the wire.
 
 mod admission_webhooks;
+mod adoption;
 mod alerts;
 mod api_server;
 mod binding;

@@ -229,7 +229,7 @@ fn an_unknown_field_is_refused_under_strict_validation() {
         (json!({"subnets": []}), "spec.subnets"),
         (json!({"service": {"headless": true}}), "spec.service.headless"),
         // Known one day, and until then not accepted and ignored.
-        (json!({"management_policy": "Observe"}), "spec.management_policy"),
+        (json!({"share": {"namespaces": ["other"]}}), "spec.share"),
     ] {
         refused(&spec(changes), &[&format!(r#"unknown field "{field}""#)]);
     }

@@ -191,8 +191,23 @@ fn of_type((field, rule, fixed): (&str, String, &str)) -> ValidationRule {
     }
 }
 
+/// An object keeps the endpoint that it has.
+fn endpoint() -> ValidationRule {
+    let message = "vpc_endpoint_id cannot name another endpoint than status.vpc_endpoint_id, which the object has: name that one, or leave \
+                   it out; for another, apply another object and delete this one";
+    ValidationRule {
+        rule: "!has(self.status) || !has(self.status.vpc_endpoint_id) || !has(self.spec.vpc_endpoint_id) || \
+               (has(oldSelf.spec.vpc_endpoint_id) && self.spec.vpc_endpoint_id == oldSelf.spec.vpc_endpoint_id) || \
+               self.spec.vpc_endpoint_id == self.status.vpc_endpoint_id"
+            .to_owned(),
+        message: Some(message.to_owned()),
+        field_path: Some(".spec.vpc_endpoint_id".to_owned()),
+        ..ValidationRule::default()
+    }
+}
+
 /// One rule for each such field.
 pub(super) fn rules() -> Vec<ValidationRule> {
     let fields = FIELDS.iter().map(Bound::rule);
-    fields.chain(of_types().map(of_type)).collect()
+    fields.chain(of_types().map(of_type)).chain([endpoint()]).collect()
 }

@@ -25,7 +25,7 @@ pub fn crds() -> [CustomResourceDefinition; 2] {
         // they lack.
         let spec = schema.properties.as_mut().and_then(|parts| parts.get_mut("spec"));
         if let Some(spec) = spec {
-            spec.any_of = Some(vec![has_subnets(), is_gateway()]);
+            spec.any_of = Some(vec![has_subnets(), is_gateway(), exists()]);
         }
     }
     [AWSAccount::crd(), endpoint].map(|mut crd| {
@@ -36,7 +36,7 @@ pub fn crds() -> [CustomResourceDefinition; 2] {
     })
 }
 
-/// Has `subnet_ids`. Of two alternatives of which neither fits, the API server tells what the one
+/// Has `subnet_ids`. Of alternatives of which none fits, the API server tells what the one
 /// lacks that fits better, so this one names its types, too.
 fn has_subnets() -> JSONSchemaProps {
     let others = EndpointType::ALL
@@ -47,6 +47,14 @@ fn has_subnets() -> JSONSchemaProps {
 
 fn is_gateway() -> JSONSchemaProps {
     requiring("vpc_endpoint_type", [EndpointType::Gateway])
+}
+
+/// What exists already has its subnets.
+fn exists() -> JSONSchemaProps {
+    JSONSchemaProps {
+        required: Some(vec!["vpc_endpoint_id".to_owned()]),
+        ..JSONSchemaProps::default()
+    }
 }
 
 fn requiring(field: &str, types: impl IntoIterator<Item = EndpointType>) -> JSONSchemaProps {

@@ -65,7 +65,8 @@ use super::watched::lenient;
     validation = Rule::new("!has(self.dns_options) || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type == 'GatewayLoadBalancer')").message("endpoints of type GatewayLoadBalancer have no DNS names").field_path(".dns_options").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!has(self.dns_options) || !has(self.dns_options.private_dns_only_for_inbound_resolver_endpoint) || ((!has(self.vpc_endpoint_type) || self.vpc_endpoint_type == 'Interface') && has(self.private_dns_enabled) && self.private_dns_enabled)").message("private_dns_only_for_inbound_resolver_endpoint goes with vpc_endpoint_type Interface and private_dns_enabled: true").field_path(".dns_options.private_dns_only_for_inbound_resolver_endpoint").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!has(self.dns_options) || !has(self.dns_options.private_dns_preference) || ((has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Resource', 'ServiceNetwork']) && has(self.private_dns_enabled) && self.private_dns_enabled)").message("private_dns_preference goes with vpc_endpoint_type Resource or ServiceNetwork and private_dns_enabled: true").field_path(".dns_options.private_dns_preference").reason(Reason::FieldValueForbidden),
-    validation = Rule::new("!has(self.dns_options) || !has(self.dns_options.dns_record_ip_type) || (has(self.ip_address_type) ? (self.ip_address_type == 'dualstack' || self.ip_address_type == self.dns_options.dns_record_ip_type) : self.dns_options.dns_record_ip_type == 'ipv4')").message("dns_record_ip_type must fit ip_address_type: dualstack takes ipv4, ipv6, dualstack and service-defined; ipv4 takes ipv4, and ipv6 takes ipv6").field_path(".dns_options.dns_record_ip_type")
+    validation = Rule::new("!has(self.dns_options) || !has(self.dns_options.dns_record_ip_type) || (has(self.ip_address_type) ? (self.ip_address_type == 'dualstack' || self.ip_address_type == self.dns_options.dns_record_ip_type) : self.dns_options.dns_record_ip_type == 'ipv4')").message("dns_record_ip_type must fit ip_address_type: dualstack takes ipv4, ipv6, dualstack and service-defined; ipv4 takes ipv4, and ipv6 takes ipv6").field_path(".dns_options.dns_record_ip_type"),
+    validation = Rule::new("!has(self.management_policy) || self.management_policy != 'Observe' || has(self.vpc_endpoint_id)").message("management_policy Observe needs vpc_endpoint_id: the endpoint to observe").field_path(".vpc_endpoint_id").reason(Reason::FieldValueRequired)
 )]
 pub struct VPCEndpointSpec {
     /// The AWS region, such as `eu-west-1`. Without it, the AWSAccount's `default_region`. Until
@@ -151,8 +152,8 @@ pub struct VPCEndpointSpec {
     /// AWSAccount must allow it (`allow_private_dns`), and both DNS attributes of the VPC must be
     /// on. It is turned on once the endpoint is available, so that the name resolves as before
     /// until then; that takes one more call. Default: false.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub private_dns_enabled: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_dns_enabled: Option<bool>,
 
     /// The address families of the endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -194,6 +195,40 @@ pub struct VPCEndpointSpec {
     /// Wins over the AWSAccount's `default_deletion_policy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
+
+    /// An endpoint that exists already, to be adopted instead of creating one: `vpce-...`. It has
+    /// to be of the type, in the VPC and for the service that the spec says, and to carry the tag
+    /// `silvermullet.com/adopt` with the value `<cluster id>/<namespace>/<name>`, by which the
+    /// administrators of the AWS account agree. What the spec does not say of it (subnets, security groups,
+    /// private DNS and the like) is left as it is; from then on the endpoint is the object's own,
+    /// and is deleted with it unless `deletion_policy` says otherwise. While this names an
+    /// endpoint, no other is created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<forms::EndpointId>")]
+    pub vpc_endpoint_id: Option<String>,
+
+    /// What the operator does in AWS. `Manage` (the default): creates the endpoint, or adopts that
+    /// of `vpc_endpoint_id`, keeps it as the spec says, and deletes it with the object. `Observe`:
+    /// changes nothing in AWS, tags included; publishes what the endpoint of `vpc_endpoint_id` has,
+    /// in the status and as a Service, and leaves it there when the object is deleted.
+    #[serde(default, skip_serializing_if = "ManagementPolicy::is_default")]
+    pub management_policy: ManagementPolicy,
+}
+
+/// What the operator does in AWS: `Manage` or `Observe`.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ManagementPolicy {
+    /// Creates or adopts, corrects and deletes.
+    #[default]
+    Manage,
+    /// Changes nothing.
+    Observe,
+}
+
+impl ManagementPolicy {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The type of the endpoint, as EC2 spells it: `Interface`, `Gateway`, `GatewayLoadBalancer`,
@@ -693,6 +728,11 @@ pub struct VPCEndpointStatus {
     /// after an edit.
     #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "lenient")]
     pub provided_security_groups: bool,
+
+    /// Whether the endpoint existed before and is adopted or observed: what the spec never said of
+    /// it is left as it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "lenient")]
+    pub adopted: bool,
 
     /// The route tables that the operator added, or is about to add; only these are removed again.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]

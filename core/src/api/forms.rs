@@ -198,6 +198,8 @@ forms! {
     VpcId => ec2_id("vpc", "a VPC");
     /// `subnet-...`
     SubnetId => ec2_id("subnet", "a subnet");
+    /// `vpce-...`
+    EndpointId => ec2_id("vpce", "a VPC endpoint");
     /// `sg-...`
     GroupId => ec2_id("sg", "a security group");
     /// `rtb-...`

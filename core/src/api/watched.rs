@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use super::lean::Lean;
 use super::{
-    AWSAccount, AWSAccountSpec, AWSAccountStatus, DeletionPolicy, VPCEndpoint, VPCEndpointSpec, VPCEndpointStatus,
+    AWSAccount, AWSAccountSpec, AWSAccountStatus, DeletionPolicy, ManagementPolicy, VPCEndpoint, VPCEndpointSpec,
+    VPCEndpointStatus,
 };
 
 /// The two halves of one of our custom resources.
@@ -48,16 +49,24 @@ pub struct Unparsed {
     pub error: String,
     /// What it says of its deletion, which has to be heeded whatever else does not parse.
     deletion_policy: Option<DeletionPolicy>,
+    management_policy: ManagementPolicy,
 }
 
 impl Unparsed {
     fn new(error: &serde_json::Error, spec: &Value) -> Self {
+        fn field<T: DeserializeOwned>(spec: &Value, name: &str) -> Option<T> {
+            spec.get(name).and_then(|value| T::deserialize(value).ok())
+        }
         Self {
             error: error.to_string().chars().take(LONGEST_ERROR).collect(),
-            deletion_policy: spec
-                .get("deletion_policy")
-                .and_then(|policy| DeletionPolicy::deserialize(policy).ok()),
+            deletion_policy: field(spec, "deletion_policy"),
+            management_policy: field(spec, "management_policy").unwrap_or_default(),
         }
+    }
+
+    /// What it says that the operator does in AWS.
+    pub fn management_policy(&self) -> ManagementPolicy {
+        self.management_policy
     }
 
     /// What it says of its deletion.

@@ -51,6 +51,8 @@ pub struct Scope {
     pub route_tables: Option<Vec<String>>,
     /// Whether endpoints may turn on private DNS.
     pub private_dns: bool,
+    /// Whether endpoints that exist already may be adopted.
+    pub adoption: bool,
     /// Keys of tags.
     pub tag_keys: TagKeys,
 }
@@ -113,6 +115,8 @@ impl Scope {
             types: spec.allowed_vpc_endpoint_types.clone().unwrap_or_default(),
             route_tables: spec.allowed_route_table_ids.clone(),
             private_dns: spec.allow_private_dns,
+            // No guardrail asks for it: a tag on each endpoint does.
+            adoption: false,
             tag_keys: TagKeys::of(spec),
         }
     }
@@ -170,6 +174,7 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
         types,
         route_tables,
         private_dns,
+        adoption,
         tag_keys,
     } = scope;
     // The region stays open in ARNs: the condition below holds for Describe actions too, which have
@@ -276,6 +281,12 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
         )
         .when("StringEquals", &owned, clusters.ids()),
     ]);
+    statements.extend(adoption.then(|| {
+        let consent = format!("aws:ResourceTag/{}", tags::ADOPT);
+        Statement::on("AdoptEndpointsThatConsent", &["ec2:CreateTags"], [all("vpc-endpoint")])
+            .when("StringEquals", &requested, [clusters.own.as_str()])
+            .when("StringLike", consent, [format!("{}/*", clusters.own)])
+    }));
     if let Some(regions) = regions {
         statements = statements
             .into_iter()
@@ -400,6 +411,7 @@ fn check_scope(role: &RoleArn, scope: &Scope) -> Result<(), Error> {
         types: _,
         route_tables,
         private_dns: _,
+        adoption: _,
         tag_keys,
     } = scope;
     let nothing = |name, list: &Option<Vec<String>>| match list {
@@ -446,6 +458,7 @@ fn narrow(scope: &Scope) -> String {
         types: _,
         route_tables,
         private_dns: _,
+        adoption: _,
         tag_keys: _,
     } = scope;
     let mut lists = [

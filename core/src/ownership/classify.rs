@@ -53,6 +53,7 @@ pub fn classify(
     if let (Lookup::Deleted, Some((_, next))) = (&group, further_groups.into_iter().next()) {
         group = Lookup::Owned(next);
     }
+    let endpoints = with_adopted(claimant, endpoints);
     let (mut proven, mut unproven) = prove_all(endpoints.by_tags, |resource| {
         prove(claimant, Candidate::Endpoint(resource, &own_groups))
     });
@@ -66,6 +67,11 @@ pub fn classify(
     }
     let is_acknowledged = endpoints.by_id != LookupById::NoId;
     let (mut endpoint, mut spare) = lookup(claimant, endpoints.by_id, proven);
+    if let (Lookup::Unowned(resource), Some(adoption)) = (&endpoint, claimant.adoption)
+        && adoption.leaves_behind(claimant.owner, resource)
+    {
+        endpoint = Lookup::Absent;
+    }
     if endpoint == Lookup::Absent
         && let Some((reason, resource)) = unproven.into_iter().find(|(reason, _)| !reason.is_certain())
     {
@@ -79,6 +85,17 @@ pub fn classify(
         spare_endpoints: spare.into_iter().map(|(_, resource)| resource).collect(),
         group,
     }
+}
+
+/// What the spec asks to adopt carries no tags of the owner's yet.
+fn with_adopted(claimant: &Claimant<'_>, mut endpoints: Candidates<ObservedEndpoint>) -> Candidates<ObservedEndpoint> {
+    if let (LookupById::Found(resource), Some(adoption)) = (&endpoints.by_id, claimant.adoption)
+        && resource.id == *adoption.id
+        && !endpoints.by_tags.iter().any(|tagged| tagged.id == resource.id)
+    {
+        endpoints.by_tags.push(resource.clone());
+    }
+    endpoints
 }
 
 /// What is proven, the best first, and what is not.

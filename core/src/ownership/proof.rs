@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{Claimant, Expected};
+use super::{Claimant, Expected, check_adoption};
 use crate::ids::GroupId;
 use crate::observed::{ObservedEndpoint, ObservedGroup, UnprovenReason};
 use crate::tags::{self, Claim};
@@ -26,6 +26,8 @@ pub enum Candidate<'a> {
 pub enum Proof {
     /// The status acknowledged its id.
     Acknowledged,
+    /// The spec names it, and the administrators of the AWS account agree.
+    Consent,
     /// Its name and its description.
     GroupName,
     /// It has this group, which is the claimant's.
@@ -38,6 +40,7 @@ impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Acknowledged => f.write_str("the status of its object names it"),
+            Self::Consent => f.write_str("its tag silvermullet.com/adopt"),
             Self::GroupName => f.write_str("its name and description, which AWS fixes at creation"),
             Self::OwnGroup(id) => write!(f, "it has the operator's group {id}"),
             Self::MatchesSpec => f.write_str("its VPC, service and security groups are those of the spec"),
@@ -51,6 +54,14 @@ impl fmt::Display for Proof {
 /// Why it is not proven.
 pub fn prove(claimant: &Claimant<'_>, candidate: Candidate<'_>) -> Result<Proof, UnprovenReason> {
     let owner = claimant.owner;
+    if let (Candidate::Endpoint(resource, _), Some(adoption), Some(expected)) =
+        (candidate, claimant.adoption, claimant.expected)
+        && *adoption.id == resource.id
+        && !adoption.leaves
+        && check_adoption(owner, expected, resource).is_ok()
+    {
+        return Ok(Proof::Consent);
+    }
     let tags = match candidate {
         Candidate::Endpoint(resource, _) => &resource.tags,
         Candidate::Group(resource) => &resource.tags,

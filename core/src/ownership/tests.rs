@@ -93,6 +93,7 @@ fn claimant<'a>(owner: &'a Owner, spec: Option<&'a Expected>) -> Claimant<'a> {
         endpoint: None,
         group: None,
         expected: spec,
+        adoption: None,
         object_since: Some(OBJECT),
         cluster_since: Some(CLUSTER),
     }
@@ -541,5 +542,142 @@ fn an_endpoint_without_groups_is_proven_by_type_vpc_target_and_age() {
         spoil(&mut resource);
         let candidate = Candidate::Endpoint(&resource, &BTreeSet::new());
         assert_eq!(prove(&claimant(&owner, Some(&spec)), candidate), expected, "{what}");
+    }
+}
+
+/// An endpoint that another tool made, to be adopted.
+fn foreign(consent: Option<&str>) -> ObservedEndpoint {
+    let consent = consent.map(|consent| (tags::ADOPT.to_owned(), consent.to_owned()));
+    ObservedEndpoint {
+        tags: consent.into_iter().collect(),
+        ..endpoint()
+    }
+}
+
+fn found_by_id(claimant: &Claimant<'_>, endpoint: ObservedEndpoint) -> Lookup<ObservedEndpoint> {
+    let by_tags = match claimant.owner.claim(&endpoint.tags) {
+        tags::Claim::Ours => vec![endpoint.clone()],
+        tags::Claim::Another | tags::Claim::Unowned => Vec::new(),
+    };
+    let endpoints = Candidates {
+        by_id: LookupById::Found(endpoint),
+        by_tags,
+    };
+    let groups = Candidates {
+        by_id: LookupById::NoId,
+        by_tags: Vec::new(),
+    };
+    classify(claimant, endpoints, groups).endpoint
+}
+
+#[test]
+fn what_a_spec_names_is_the_objects_where_the_account_agrees_and_it_is_what_the_spec_says() {
+    type Spoiled = fn(&mut ObservedEndpoint);
+    let id = "vpce-1".into();
+    let (owner, spec) = (owner(), spec(None));
+    let consent = owner.consent();
+    assert_eq!(consent, "c/ns/db");
+    let adopting = |observes| Claimant {
+        adoption: Some(Adoption {
+            id: &id,
+            observes,
+            leaves: false,
+        }),
+        ..claimant(&owner, Some(&spec))
+    };
+    let cases: [(&str, Spoiled, Result<(), UnprovenReason>); 10] = [
+        ("as it should be", |_| {}, Ok(())),
+        (
+            "with the owner's tags already",
+            |endpoint| {
+                let consent = endpoint.tags.clone();
+                endpoint.tags = self::owner().tags();
+                endpoint.tags.extend(consent);
+            },
+            Ok(()),
+        ),
+        (
+            "without the tag",
+            |endpoint| endpoint.tags.clear(),
+            Err(UnprovenReason::Consent),
+        ),
+        (
+            "with the tag for another object",
+            |endpoint| drop(endpoint.tags.insert(tags::ADOPT.into(), "c/ns/other".into())),
+            Err(UnprovenReason::Consent),
+        ),
+        (
+            "with the tag for another cluster",
+            |endpoint| drop(endpoint.tags.insert(tags::ADOPT.into(), "d/ns/db".into())),
+            Err(UnprovenReason::Consent),
+        ),
+        (
+            "another object's",
+            |endpoint| endpoint.tags.extend(tagged(tags::NAME, "other")),
+            Err(UnprovenReason::Tags),
+        ),
+        (
+            "made by an AWS service",
+            |endpoint| endpoint.requester_managed = true,
+            Err(UnprovenReason::RequesterManaged),
+        ),
+        (
+            "in another VPC",
+            |endpoint| endpoint.vpc = "vpc-2".into(),
+            Err(UnprovenReason::Vpc),
+        ),
+        (
+            "for another service",
+            |endpoint| endpoint.target = Some(service("sqs")),
+            Err(UnprovenReason::Service),
+        ),
+        (
+            "of another type",
+            |endpoint| endpoint.attachment = ObservedAttachment::Known(Attachment::Gateway(BTreeSet::new())),
+            Err(UnprovenReason::Type),
+        ),
+    ];
+    for (what, spoil, expected) in cases {
+        let mut endpoint = foreign(Some(&consent));
+        spoil(&mut endpoint);
+        assert_eq!(check_adoption(&owner, &spec, &endpoint), expected, "{what}");
+        for observes in [false, true] {
+            let is_own = found_by_id(&adopting(observes), endpoint.clone()).owned().is_some();
+            assert_eq!(is_own, expected.is_ok(), "{what}, observes: {observes}");
+        }
+    }
+    let not_asked_for = found_by_id(&claimant(&owner, Some(&spec)), foreign(Some(&consent)));
+    assert!(matches!(not_asked_for, Lookup::Unowned(_)), "{not_asked_for:?}");
+}
+
+#[test]
+fn what_was_observed_or_never_tagged_is_left_behind_and_what_was_adopted_is_not() {
+    let id: EndpointId = "vpce-1".into();
+    let owner = owner();
+    let consent = owner.consent();
+    let leaves = |observes, endpoint: ObservedEndpoint| {
+        let claimant = Claimant {
+            endpoint: Some(&id),
+            adoption: Some(Adoption {
+                id: &id,
+                observes,
+                leaves: true,
+            }),
+            ..claimant(&owner, None)
+        };
+        found_by_id(&claimant, endpoint)
+    };
+    assert_eq!(leaves(true, foreign(None)), Lookup::Absent);
+    assert_eq!(leaves(false, foreign(Some(&consent))), Lookup::Absent);
+    // It was tagged as the object's, and has lost its tags.
+    assert!(matches!(leaves(false, foreign(None)), Lookup::Unowned(_)));
+    for observes in [false, true] {
+        assert!(
+            matches!(leaves(observes, endpoint()), Lookup::Owned(_)),
+            "it is the object's own"
+        );
+        let mut others = endpoint();
+        others.tags.insert(tags::NAME.into(), "other".into());
+        assert!(matches!(leaves(observes, others), Lookup::Unowned(_)));
     }
 }

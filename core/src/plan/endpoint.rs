@@ -210,7 +210,8 @@ fn plan_modify(
         return Vec::new();
     };
     let groups = groups.or_else(|| there.groups()).cloned().unwrap_or_default();
-    let wanted = desired.attachment.with_groups(groups);
+    let mut wanted = desired.attachment.with_groups(groups);
+    wanted.keep(desired.adopted.unwrap_or_default(), there);
     let mut change = EndpointChange::between(there, &wanted, context.route_tables);
     if context.fallbacks.swap_subnets_apart && !change.remove_subnets.is_empty() {
         change.add_subnets.clear();

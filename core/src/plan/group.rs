@@ -24,6 +24,10 @@ pub(super) fn plan_group(
     let own = match desired.attachment.groups() {
         None => return Ok(Some(BTreeSet::new())),
         Some(Groups::Provided(ids)) => return Ok(Some(ids.clone())),
+        Some(Groups::Kept) => {
+            let there = endpoint.owned().and_then(|endpoint| endpoint.attachment.known());
+            return Ok(there.and_then(|there| there.groups()).cloned());
+        }
         Some(Groups::Own(own)) => own,
     };
     match group {

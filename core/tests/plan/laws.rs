@@ -71,6 +71,7 @@ pub(crate) fn check_steps(plan: &Plan, seen: &Observed, desired: &Desired, conte
     let may_attach = |id: &GroupId| match &asked(desired).groups {
         Groups::Own(_) => own_group(id),
         Groups::Provided(ids) => ids.contains(id),
+        Groups::Kept => false,
     };
     for step in &plan.steps {
         match step {
@@ -177,6 +178,7 @@ pub(crate) fn check_fulfilled(world: &World, scenario: &Scenario) {
             assert_eq!(attached(endpoint).groups, *wanted);
             assert!(own.iter().all(|group| wanted.contains(&group.id)), "{own:?}");
         }
+        Groups::Kept => unreachable!("no scenario adopts"),
     }
     for (found, before) in tagged {
         for (key, value) in &desired.tags {

@@ -1,6 +1,7 @@
 //! What planning promises: tables of cases, and laws that hold whatever is desired and whatever is
 //! there.
 
+mod adoption;
 mod cases;
 mod deletion;
 mod ec2;

@@ -104,6 +104,8 @@ pub(crate) fn desired(groups: Groups) -> Desired {
             private_dns: false,
         }),
         options: Options::default(),
+        existing: None,
+        adopted: None,
         tags,
         service: Some(DesiredService {
             name: "db".into(),
@@ -179,6 +181,7 @@ pub(crate) fn endpoint_fact(desired: &Desired) -> ObservedEndpoint {
     let groups = match &asked(desired).groups {
         Groups::Own(_) => [OWN_GROUP.into()].into(),
         Groups::Provided(ids) => ids.clone(),
+        Groups::Kept => ["sg-theirs".into()].into(),
     };
     let attachment = match &desired.attachment {
         Attachment::Interface(interface) => Attachment::Interface(Interface {
@@ -242,7 +245,7 @@ pub(crate) fn settled(desired: &Desired) -> Observed {
         spare_endpoints: Vec::new(),
         group: match &asked(desired).groups {
             Groups::Own(own) => Lookup::Owned(group_fact(&desired.tags, own.ingress.clone(), own.egress.clone())),
-            Groups::Provided(_) => Lookup::Absent,
+            Groups::Provided(_) | Groups::Kept => Lookup::Absent,
         },
         services: desired
             .service

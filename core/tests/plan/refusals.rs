@@ -207,7 +207,7 @@ fn tight_quota(scenario: &Scenario) -> usize {
     let there = own_group(&scenario.world).map(|resource| resource.ingress.len().max(resource.egress.len()));
     let wanted = match &asked(&scenario.desired).groups {
         Groups::Own(own) => own.ingress.len().max(own.egress.len()),
-        Groups::Provided(_) => 0,
+        Groups::Provided(_) | Groups::Kept => 0,
     };
     // A new group has one rule.
     there.unwrap_or(1).max(wanted).max(1)
@@ -315,6 +315,7 @@ fn check_independent(world: &World, scenario: &Scenario, refused: &Refused, quot
         let wanted = match &asked(desired).groups {
             Groups::Own(_) => group.into_iter().map(|group| group.id.clone()).collect(),
             Groups::Provided(ids) => ids.clone(),
+            Groups::Kept => unreachable!("no scenario adopts"),
         };
         assert_eq!(attached(endpoint).groups, wanted);
         if let (Groups::Provided(ids), Some(group)) = (&asked(desired).groups, group) {

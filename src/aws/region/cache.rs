@@ -248,6 +248,15 @@ impl<R: Resource> ResourceCache<R> {
         }
     }
 
+    /// What objects know and a read of everything by the cluster's tag does not return, since it
+    /// does not carry it: it is read by its id.
+    pub(crate) fn untagged(&self, objects: &impl Objects, full_read: &FullRead<R::Id>) -> Vec<R::Id> {
+        let is_untagged = |entry: &Entry<R>| self.owner_key(&entry.resource.unpack()).is_none();
+        let unread = self.entries.iter().filter(|(id, _)| !full_read.ids.contains(*id));
+        let untagged = unread.filter(|(id, entry)| objects.is_known(id.as_str()) && is_untagged(entry));
+        untagged.map(|(id, _)| id.clone()).collect()
+    }
+
     /// Ends a read of everything: what it did not return is removed, unless we wrote it just now.
     pub(crate) fn finish_full_read(&mut self, full_read: &FullRead<R::Id>, read: Instant) {
         let kept = self.entries.keys().chain(self.unclaimed.keys());

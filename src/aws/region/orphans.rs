@@ -64,7 +64,15 @@ impl Present {
         let here = caches.bound_to_account_id(account_id.as_str());
         let ids = here.iter().flat_map(|endpoint| {
             let status = &endpoint.status;
-            [status.vpc_endpoint_id.clone(), status.security_group_id.clone()]
+            let named = endpoint
+                .spec
+                .as_ref()
+                .ok()
+                .and_then(|spec| spec.vpc_endpoint_id.clone());
+            [
+                status.vpc_endpoint_id.clone().or(named),
+                status.security_group_id.clone(),
+            ]
         });
         Self {
             caches: caches.clone(),

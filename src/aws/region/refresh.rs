@@ -12,6 +12,7 @@ use vpce_core::tags::Owner;
 use super::AccountRegion;
 use super::cache::{self, MOST_UNCLAIMED, Ticks};
 use super::limiter::Caller;
+use super::orphans::Present;
 use super::snapshot::Snapshot;
 use crate::aws::ec2::{Ec2, Which};
 use crate::aws::error::CallError;
@@ -199,6 +200,7 @@ impl AccountRegion {
             },
         )
         .await?;
+        self.read_untagged(ec2, started, &objects, &mut endpoints).await?;
         let which = Which::Clusters(&clusters);
         let mut groups = cache::FullRead::default();
         self.each_page(
@@ -226,6 +228,30 @@ impl AccountRegion {
             );
         }
         self.confirm_pause(ec2).await
+    }
+
+    /// Reads the endpoints that objects observe, or have not tagged yet, as a part of a read of
+    /// everything.
+    async fn read_untagged(
+        &self,
+        ec2: &Ec2,
+        started: Instant,
+        objects: &Present,
+        full_read: &mut cache::FullRead<EndpointId>,
+    ) -> Result<(), RefreshError> {
+        let untagged = self.with(|snapshot| snapshot.endpoints.untagged(objects, full_read));
+        for ids in untagged.chunks(FILTER_VALUES) {
+            let which = Which::Ids(ids);
+            self.each_page(
+                "DescribeVpcEndpoints",
+                |page| ec2.describe_endpoints(&which, page),
+                |page| {
+                    self.with(|snapshot| snapshot.endpoints.add_page(page, started, objects, full_read));
+                },
+            )
+            .await?;
+        }
+        Ok(())
     }
 
     /// Takes in what a read found. In the same moment, before a reconcile acts on it, creation is

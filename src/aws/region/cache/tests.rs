@@ -65,6 +65,7 @@ fn lookup(cache: &ResourceCache<ObservedEndpoint>, known: Option<&EndpointId>) -
         endpoint: known.or(candidates.by_tags.first().map(|endpoint| &endpoint.id)),
         group: None,
         expected: None,
+        adoption: None,
         object_since: None,
         cluster_since: None,
     };
