@@ -2,6 +2,7 @@
 
 mod crds;
 mod iam_policy;
+mod migrate;
 mod orphans;
 mod plan;
 
@@ -10,6 +11,7 @@ use std::io::{self, Write};
 use clap::{Parser, Subcommand};
 
 use self::iam_policy::IamPolicy;
+use self::migrate::Migrate;
 use self::orphans::Orphans;
 use self::plan::Preview;
 use crate::operator;
@@ -44,6 +46,9 @@ pub enum Command {
     /// proves that the operator created them. With --delete, delete those that are proven, after
     /// confirmation. Kubernetes, AWS and settings as for `run`.
     Orphans(Box<Orphans>),
+    /// Dry run of the migration from the Python operator: show for each of its VPCEndpoints what
+    /// would become of it, and why not. Kubernetes, AWS and settings as for `run`.
+    Migrate(Box<Migrate>),
     /// Dry run of one VPCEndpoint: show the planned changes without making them. Kubernetes, AWS
     /// and settings as for `run`.
     Plan(Box<Preview>),
@@ -61,6 +66,7 @@ impl Command {
             Self::Crds => crds::print(out),
             Self::Metrics => reference::print(out),
             Self::Orphans(asked) => orphans::run(&asked, io::stdin().lock(), out),
+            Self::Migrate(asked) => migrate::run(*asked, out),
             Self::Plan(asked) => plan::run(*asked, out),
             Self::IamPolicy(asked) => Ok(iam_policy::print(&asked, io::stdin(), out, io::stderr())?),
         }

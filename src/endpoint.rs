@@ -10,6 +10,7 @@ pub(crate) mod controller;
 mod converge;
 mod deletion_event;
 mod explain;
+pub(crate) mod legacy;
 pub(crate) mod memory;
 pub(crate) mod observe;
 mod permission;

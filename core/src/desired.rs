@@ -14,6 +14,7 @@ use crate::conditions::{Finding, Reason};
 use crate::ids::{AccountId, EndpointId, GroupId, VpcId};
 use crate::metadata::Metadata;
 use crate::options::{Options, PolicyChoice, PrivateDomains};
+use crate::ownership::Consent;
 use crate::policy::Policy;
 use crate::resolve::Resolved;
 use crate::rules::{self, RuleSet};
@@ -53,6 +54,8 @@ pub struct Desired {
 pub struct Existing {
     /// Its id.
     pub id: EndpointId,
+    /// What shows that the object may have it.
+    pub consent: Consent,
     /// Whether it is only observed: nothing is changed in AWS.
     pub observes: bool,
 }
@@ -201,6 +204,7 @@ pub fn desired(
     };
     let existing = vpc_endpoint_id.as_deref().map(|id| Existing {
         id: id.into(),
+        consent: Consent::Tag,
         observes: *management_policy == ManagementPolicy::Observe,
     });
     let kept = Kept {

@@ -422,6 +422,13 @@ impl ObservedService {
         .collect()
     }
 
+    /// Whether it leads to one of the names of an endpoint, which start with its id.
+    pub fn leads_to(&self, id: &EndpointId) -> bool {
+        let name = self.external_name.as_deref().unwrap_or_default();
+        let rest = name.strip_prefix("bucket.").unwrap_or(name).strip_prefix(id.as_str());
+        rest.is_some_and(|rest| rest.starts_with('-'))
+    }
+
     /// Whether it may be one of ours that a backup restored without its owner: with our label, and
     /// no controller.
     pub fn may_be_restored(&self) -> bool {

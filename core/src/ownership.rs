@@ -22,7 +22,7 @@ mod tests;
 use crate::ids::{EndpointId, GroupId};
 use crate::tags::Owner;
 
-pub use adoption::{Adoption, check_adoption};
+pub use adoption::{Adoption, Consent, check_adoption, check_legacy_group};
 pub use classify::{Candidates, LookupById, Ownership, classify};
 pub use expected::Expected;
 pub use proof::{Candidate, Proof, prove};

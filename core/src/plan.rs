@@ -24,6 +24,7 @@ use endpoint::plan_endpoint;
 use group::plan_group;
 use service::plan_service;
 
+pub use adoption::not_adoptable;
 pub use deletion::plan_deletion;
 pub use effect::{Change, Effect, Outcome};
 pub use progress::{Fallbacks, Part, Progress, UnfinishedReason, UnfinishedStep};
@@ -88,7 +89,7 @@ fn plan_in_aws(
     context: PlanContext<'_>,
     steps: &mut Vec<Step>,
 ) -> Finding {
-    if let Some(finding) = plan_adoption(owner, desired, &observed.endpoint, steps) {
+    if let Some(finding) = plan_adoption(owner, desired, observed, steps) {
         return finding;
     }
     let group = plan_group(owner, desired, &observed.group, &observed.endpoint, context, steps);

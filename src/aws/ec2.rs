@@ -64,6 +64,8 @@ pub(crate) enum Which<'a, Id> {
     Clusters(&'a [&'a str]),
     /// All that was the cluster's once and was retained, by the tag that says so.
     Retained(&'a str),
+    /// Those of a name, by the tag that the EC2 console shows it from.
+    Named(&'a str),
     /// These, by a filter: unlike a list of ids, it leaves out what is not there instead of
     /// failing.
     Ids(&'a [Id]),
@@ -72,7 +74,7 @@ pub(crate) enum Which<'a, Id> {
 impl<Id: ToString> Which<'_, Id> {
     fn page_size(&self) -> i32 {
         match self {
-            Which::Clusters(_) | Which::Retained(_) => TAGGED_PAGE_SIZE,
+            Which::Clusters(_) | Which::Retained(_) | Which::Named(_) => TAGGED_PAGE_SIZE,
             Which::Ids(_) => PAGE_SIZE,
         }
     }
@@ -85,6 +87,9 @@ impl<Id: ToString> Which<'_, Id> {
             Which::Retained(cluster) => Filter::builder()
                 .name(format!("tag:{}", vpce_core::tags::RETAINED))
                 .values(format!("{cluster}/*")),
+            Which::Named(name) => Filter::builder()
+                .name(format!("tag:{}", vpce_core::tags::DISPLAY_NAME))
+                .values(*name),
             Which::Ids(ids) => Filter::builder()
                 .name(id_filter)
                 .set_values(Some(ids.iter().map(ToString::to_string).collect())),

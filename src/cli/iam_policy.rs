@@ -267,6 +267,10 @@ pub struct TenantFlags {
     #[arg(long)]
     pub adopt: bool,
 
+    /// What the Python operator created may be claimed: `adopt_legacy` of the AWSAccount.
+    #[arg(long, conflicts_with = "from")]
+    pub adopt_legacy: bool,
+
     /// Endpoints may have only tags whose key matches this pattern, besides the AWSAccount's and
     /// the operator's own; may be given several times.
     #[arg(

@@ -142,7 +142,7 @@ where
 }
 
 /// The one namespace that the object is in, with its labels.
-async fn namespace_alone(client: &Client, name: &str) -> anyhow::Result<Option<NamespaceMeta>> {
+pub(super) async fn namespace_alone(client: &Client, name: &str) -> anyhow::Result<Option<NamespaceMeta>> {
     let api: Api<Namespace> = Api::all(client.clone());
     let found = api.get_metadata_opt(name).await;
     found.with_context(|| format!("cannot read the namespace {name}"))

@@ -120,6 +120,7 @@ impl Reconciliation<'_> {
             )
             .await;
             read.map_err(|error| access.unread(error))?;
+            self.check_claim(resolved, access, desired).await?;
         }
         // Capacity is reserved last: what cannot be bound takes none.
         self.check_capacity(resolved, may_write).map_err(Findings::account)?;

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use kube::api::Api;
-use vpce_core::api::ENDPOINT_FINALIZER;
+use kube::api::{Api, ListParams, Patch};
+use serde_json::{Map, Value, json};
+use vpce_core::api::{ENDPOINT_FINALIZER, KOPF_ANNOTATION_PREFIX, KOPF_FINALIZER};
 use vpce_core::conditions::{Finding, Reason};
 
 use super::context::Context;
@@ -14,6 +15,7 @@ use super::status::{self, Findings};
 use crate::k8s::caches::Endpoint;
 use crate::k8s::error::is_conflict;
 use crate::k8s::finalizer;
+use crate::k8s::patch;
 use crate::k8s::writes::{Refused, Write};
 
 /// Says that the API server did not take a finalizer. (What it says of a status that it did not
@@ -83,23 +85,52 @@ pub(super) async fn add_finalizer(ctx: &Context, object: &Arc<Endpoint>) -> Resu
     Ok(status::remember(ctx, written))
 }
 
-/// Removes our finalizer.
+/// Removes our finalizer; and that of the Python operator, of an object that was migrated.
 pub(super) async fn remove_finalizer(ctx: &Context, object: &Arc<Endpoint>) -> Result<(), kube::Error> {
+    remove(ctx, object, &[ENDPOINT_FINALIZER, KOPF_FINALIZER])
+        .await
+        .map(drop)
+}
+
+/// Removes the finalizer of the Python operator; gives the object without it.
+pub(super) async fn remove_kopf_finalizer(ctx: &Context, object: &Arc<Endpoint>) -> Result<Arc<Endpoint>, kube::Error> {
+    let removed = remove(ctx, object, &[KOPF_FINALIZER]).await?;
+    Ok(status::remember(ctx, removed))
+}
+
+async fn remove(ctx: &Context, object: &Arc<Endpoint>, names: &[&str]) -> Result<Endpoint, kube::Error> {
     let api = api(ctx, object);
-    let remove = finalizer::remove(&api, &**object, ENDPOINT_FINALIZER);
+    let remove = finalizer::remove(&api, &**object, names);
     let mismatch = |stored: &Endpoint| {
-        finalizer::has(stored, ENDPOINT_FINALIZER).then(|| {
+        names.iter().any(|name| finalizer::has(stored, name)).then(|| {
             status::remember(ctx, stored.clone());
             "with it".to_owned()
         })
     };
     let most = ctx.shared.settings.resync_interval;
-    let removed = ctx
-        .shared
-        .writes
+    let writes = &ctx.shared.writes;
+    writes
         .acknowledged(&**object, Write::Finalizer, most, remove, mismatch)
-        .await;
-    removed.map(drop)
+        .await
+}
+
+/// Removes the annotations of the Python operator; gives the object without them.
+pub(super) async fn remove_kopf_annotations(
+    ctx: &Context,
+    object: &Arc<Endpoint>,
+) -> Result<Arc<Endpoint>, kube::Error> {
+    let api = api(ctx, object);
+    // Only that there are some is in memory; the operator may list and not get.
+    let only = ListParams::default().fields(&format!("metadata.name={}", object.name_any()));
+    let found = api.list_metadata(&only).await?.items;
+    let keys = found.iter().flat_map(|meta| meta.annotations().keys());
+    let keys = keys.filter(|key| key.starts_with(KOPF_ANNOTATION_PREFIX));
+    let annotations: Map<String, Value> = keys.map(|key| (key.clone(), Value::Null)).collect();
+    let patch = json!({"metadata": {"uid": object.uid(), "annotations": annotations}});
+    let patched = api
+        .patch(&object.name_any(), &patch::params(), &Patch::Merge(patch))
+        .await?;
+    Ok(status::remember(ctx, patched))
 }
 
 fn api(ctx: &Context, object: &Endpoint) -> Api<Endpoint> {

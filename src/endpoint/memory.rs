@@ -44,6 +44,10 @@ pub(crate) struct Memory {
     pub cut_off: bool,
     /// Since when a group that is to be deleted has been in use.
     pub in_use_since: Option<Instant>,
+    /// Whether the finalizer of the Python operator was removed.
+    pub kopf_finalizer_removed: bool,
+    /// Whether it came back, and that was told.
+    pub kopf_is_alive: bool,
     /// Since when AWS has been at work on the endpoint.
     pub pending_since: Option<Instant>,
     /// The AWSAccounts among which its own was chosen when it was last reconciled, while it is

@@ -8,7 +8,7 @@ use vpce_core::api::{ManagementPolicy, VPCEndpointStatus};
 use vpce_core::desired::Desired;
 use vpce_core::ids::{EndpointId, GroupId};
 use vpce_core::observed::{Observed, ObservedService};
-use vpce_core::ownership::{self, Adoption, Claimant, Expected};
+use vpce_core::ownership::{self, Adoption, Claimant, Consent, Expected};
 use vpce_core::tags::Owner;
 
 use super::context::Context;
@@ -57,10 +57,11 @@ pub(crate) fn found(
     let expected =
         expected.and_then(|spec| Expected::of(spec, status, region.key.partition, region.key.region.as_str()));
     let acknowledged = status.vpc_endpoint_id.as_deref().map(Into::into);
+    let acknowledged_group = status.security_group_id.as_deref().map(Into::into);
     let claimant = Claimant {
         owner,
         endpoint: acknowledged.as_ref(),
-        group: group.as_ref(),
+        group: acknowledged_group.as_ref(),
         expected: expected.as_ref(),
         adoption: adoption(object, endpoint.as_ref(), desired),
         object_since: object.creation_timestamp().map(|time| time.0.as_second()),
@@ -81,7 +82,11 @@ fn known(status: &VPCEndpointStatus, desired: Option<&Desired>) -> (Option<Endpo
     let acknowledged = status.vpc_endpoint_id.as_deref().map(EndpointId::from);
     (
         acknowledged.or_else(|| existing.map(|existing| existing.id.clone())),
-        status.security_group_id.as_deref().map(Into::into),
+        status
+            .security_group_id
+            .as_deref()
+            .map(GroupId::from)
+            .or_else(|| existing.and_then(|existing| existing.consent.group().cloned())),
     )
 }
 
@@ -95,11 +100,13 @@ fn adoption<'a>(
     match desired {
         Some(desired) => desired.existing.as_ref().map(|existing| Adoption {
             id: &existing.id,
+            consent: &existing.consent,
             observes: existing.observes,
             leaves: false,
         }),
         None => endpoint.filter(|_| object.status.adopted).map(|id| Adoption {
             id,
+            consent: &Consent::Tag,
             observes: match &object.spec {
                 Ok(spec) => spec.management_policy,
                 Err(unparsed) => unparsed.management_policy(),

@@ -2,17 +2,17 @@
 //! the subcommand `plan` share them.
 
 use kube::ResourceExt;
-use vpce_core::api::{DeletionPolicy, ENDPOINT_FINALIZER, KOPF_ANNOTATION_PREFIX, KOPF_FINALIZER, VPCEndpointSpec};
+use vpce_core::api::{DeletionPolicy, ENDPOINT_FINALIZER, VPCEndpointSpec};
 use vpce_core::authorize::{authorize, authorize_deletion};
 use vpce_core::conditions::{Finding, Reason};
 use vpce_core::desired::{self, Desired, Origin};
 use vpce_core::metadata::Allowed;
 use vpce_core::resolve::{self, Resolved, Subject, Writes};
 
+use super::legacy;
 use super::reconcile::{Next, Reconciliation};
 use super::status::{self, Findings};
 use super::stop::Stop;
-use crate::k8s::caches::Endpoint;
 use crate::k8s::finalizer;
 use crate::settings::Mode;
 
@@ -51,8 +51,9 @@ impl Reconciliation<'_> {
     /// Resolves the account, completes the spec, and checks what it asks for against guardrails and
     /// settings.
     pub(super) fn prepare(&mut self) -> Result<Prepared, Stop> {
-        if is_legacy(&self.object) {
-            return Err(Findings::account(status::legacy_unsettled()).into());
+        let is_unsettled = legacy::is_unsettled(&self.object);
+        if is_unsettled && self.deleting {
+            return Err(Findings::account(legacy::unsettled(&self.object, "", false)).into());
         }
         if self.deleting && !finalizer::has(&*self.object, ENDPOINT_FINALIZER) {
             return Err(Stop::Requeue(Next::Gone));
@@ -66,6 +67,14 @@ impl Reconciliation<'_> {
             Reason::AccountDecommissioned if self.leaves() => Stop::Decommissioned(finding),
             _ => Findings::account(finding).into(),
         })?;
+        if let Some(spec) = spec.as_ref().filter(|_| is_unsettled) {
+            let account = &resolved.account;
+            if spec.vpc_endpoint_id.is_none() && legacy::existing(&self.object, spec, account).is_none() {
+                let name = &resolved.binding.account;
+                let finding = legacy::unsettled(&self.object, name, account.adopt_legacy);
+                return Err(Findings::account(finding).into());
+            }
+        }
         let desired = match spec.as_ref().filter(|_| !self.leaves()) {
             Some(spec) => Some(self.authorized(spec, &mut resolved)?),
             None => None,
@@ -174,12 +183,15 @@ impl Reconciliation<'_> {
     ) -> Result<(Desired, Result<(), Finding>), Finding> {
         let status = &self.object.status;
         // An endpoint that an object has, and now names, it has created or adopted before.
-        let is_adopted = status.adopted || (spec.vpc_endpoint_id.is_some() && status.vpc_endpoint_id.is_none());
+        let legacy = legacy::existing(&self.object, spec, &resolved.account);
+        let is_adopted =
+            status.adopted || legacy.is_some() || (spec.vpc_endpoint_id.is_some() && status.vpc_endpoint_id.is_none());
         let origin = match is_adopted {
             true => Origin::Adopted(&status.applied_fields),
             false => Origin::Created,
         };
-        let desired = desired::desired(spec, &self.owner, resolved, origin)?;
+        let mut desired = desired::desired(spec, &self.owner, resolved, origin)?;
+        desired.existing = desired.existing.or(legacy);
         let keys = Allowed {
             labels: &self.ctx.shared.settings.service_labels,
             annotations: &self.ctx.shared.settings.service_annotations,
@@ -187,15 +199,4 @@ impl Reconciliation<'_> {
         let allowed = authorize(spec, &desired, resolved, keys);
         Ok((desired, allowed))
     }
-}
-
-/// Whether the Python operator left its marks on an object that has not been bound since.
-fn is_legacy(object: &Endpoint) -> bool {
-    let marked = object.status.create_fn.is_some()
-        || finalizer::has(object, KOPF_FINALIZER)
-        || object
-            .annotations()
-            .keys()
-            .any(|key| key.starts_with(KOPF_ANNOTATION_PREFIX));
-    marked && status::binding(&object.status).is_none()
 }

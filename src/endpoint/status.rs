@@ -9,8 +9,9 @@ use kube::api::{Api, Patch};
 use serde_json::json;
 use vpce_core::api::{AccountBinding, NetworkStatus, PublishedService, VPCEndpointStatus};
 use vpce_core::conditions::{ConditionType, EventKind, Finding, READY, Reason, STALLED};
-use vpce_core::desired::{Desired, Groups};
+use vpce_core::desired::{Desired, Existing, Groups};
 use vpce_core::observed::{Lookup, Observed, State};
+use vpce_core::ownership::Consent;
 use vpce_core::resolve::Binding;
 use vpce_core::tags::{DISPLAY_NAME, RESERVED_PREFIX};
 
@@ -118,6 +119,15 @@ pub(crate) fn bind(status: &mut VPCEndpointStatus, binding: &Binding, desired: &
     status.incarnation.get_or_insert(0);
     status.provided_security_groups = has_provided_groups(desired);
     status.adopted = desired.adopted.is_some();
+    if let Some(Existing {
+        id,
+        consent: Consent::Legacy(group),
+        ..
+    }) = &desired.existing
+    {
+        status.vpc_endpoint_id = Some(id.to_string());
+        status.security_group_id = group.as_ref().map(ToString::to_string);
+    }
     Applied::of(desired).write(status);
 }
 
@@ -354,15 +364,6 @@ pub(crate) fn set_conditions(
     status.observed_generation = generation;
     let is_told = summary.reason.policy().event != EventKind::None;
     ready.is_none_or(|ready| ready.reason != summary.reason.as_str() || (is_told && ready.message != summary.message))
-}
-
-/// What an object of the Python operator says.
-pub(crate) fn legacy_unsettled() -> Finding {
-    Finding::bad(
-        Reason::LegacyUnsettled,
-        "the Python operator created this object: nothing is created, changed or deleted for it, and its status is \
-         kept, until it is migrated, which this version cannot do yet",
-    )
 }
 
 /// What an object says whose spec does not parse.

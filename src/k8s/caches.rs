@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt};
-use vpce_core::api::{AWSAccount, VPCEndpoint, Watched};
+use vpce_core::api::{AWSAccount, LegacyStatus, VPCEndpoint, Watched};
 use vpce_core::conditions::Reason;
 use vpce_core::ids::RoleArn;
 use vpce_core::tenancy;
@@ -43,6 +43,8 @@ pub(crate) enum EndpointTerm {
     Unbound(String),
     /// It waits for room in an AWSAccount, and is in this namespace.
     WaitsForRoom(String),
+    /// The Python operator created this endpoint for it, by its id.
+    CreatedByPython(String),
 }
 
 impl Indexed for Endpoint {
@@ -62,6 +64,8 @@ impl Indexed for Endpoint {
         if conditions.any(|condition| condition.reason == Reason::AccountFull.as_str()) {
             terms.push(EndpointTerm::WaitsForRoom(namespace));
         }
+        let created = self.status.create_fn.as_ref().and_then(LegacyStatus::endpoint);
+        terms.extend(created.map(|id| EndpointTerm::CreatedByPython(id.to_string())));
         terms
     }
 }
@@ -247,6 +251,11 @@ impl Caches {
         let namespaces = self.namespaces_of(account).into_iter();
         let waiting = namespaces.map(EndpointTerm::WaitsForRoom);
         waiting.flat_map(|term| self.endpoints.by(&term)).collect()
+    }
+
+    /// The VPCEndpoints for which the Python operator created an endpoint, by its id.
+    pub(crate) fn created_by_python(&self, id: &str) -> Vec<Arc<Endpoint>> {
+        self.endpoints.by(&EndpointTerm::CreatedByPython(id.to_owned()))
     }
 
     /// The Services that an object controls, by its UID.

@@ -24,13 +24,13 @@ where
     set(api, object, names).await
 }
 
-/// Removes a finalizer, if the object is still as we know it.
-pub(crate) async fn remove<K>(api: &Api<K>, object: &K, finalizer: &str) -> Result<K, kube::Error>
+/// Removes finalizers, if the object is still as we know it.
+pub(crate) async fn remove<K>(api: &Api<K>, object: &K, finalizers: &[&str]) -> Result<K, kube::Error>
 where
     K: Resource + Clone + DeserializeOwned + Debug,
 {
     let mut names = all(api, object).await?;
-    names.retain(|name| name != finalizer);
+    names.retain(|name| !finalizers.contains(&name.as_str()));
     set(api, object, names).await
 }
 

@@ -84,7 +84,7 @@ impl Protection {
         }
         if finalizer::has(account, ACCOUNT_FINALIZER) {
             let api: Api<Account> = Api::all(self.client.clone());
-            let remove = finalizer::remove(&api, account, ACCOUNT_FINALIZER);
+            let remove = finalizer::remove(&api, account, &[ACCOUNT_FINALIZER]);
             let mismatch = |stored: &Account| finalizer::has(stored, ACCOUNT_FINALIZER).then(|| "with it".to_owned());
             let removed = self
                 .writes

@@ -111,3 +111,38 @@ impl Moto {
         &self.url
     }
 }
+
+/// An operator like the Python operator: kopf, with handlers that make what it made. It ends with
+/// this value, or with this process however that ends.
+#[derive(Debug)]
+pub struct PythonOperator {
+    // Dropped in this order: what writes in the folder first.
+    _kopf: Child,
+    _scratch: Scratch,
+}
+
+impl PythonOperator {
+    /// Starts it, with an administrator's kubeconfig and kubectl, and this environment, which says
+    /// how AWS is reached and in which role.
+    ///
+    /// # Errors
+    /// When kopf cannot be installed.
+    pub fn start(kubeconfig: &Path, kubectl: &Path, environment: &[(String, String)]) -> Result<Self> {
+        let python = interpreter_with("kopf.txt", "kopf and boto3")?;
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/python_operator.py");
+        let script = script.display().to_string();
+        let scratch = Scratch::new("python-operator")?;
+        let arguments = ["-m", "kopf", "run", "--standalone", "--all-namespaces", &script];
+        let own = [
+            ("HOME".to_owned(), scratch.path().display().to_string()),
+            ("KUBECONFIG".to_owned(), kubeconfig.display().to_string()),
+            ("KUBECTL".to_owned(), kubectl.display().to_string()),
+        ];
+        let environment = [&own[..], environment].concat();
+        let kopf = Child::spawn(&python, &arguments, &environment, &scratch.path().join("kopf.log"))?;
+        Ok(Self {
+            _kopf: kopf,
+            _scratch: scratch,
+        })
+    }
+}

@@ -4,6 +4,7 @@
 mod accident;
 mod adoption;
 mod availability;
+mod migration;
 mod orphans;
 mod pages;
 mod python_operator;

@@ -38,8 +38,8 @@ fn as_stored() -> String {
     kept.collect::<Vec<_>>().join("\n")
 }
 
-/// A cluster with the object in it, as it is while the Python operator works.
-pub(crate) fn before() -> (Cluster, Value) {
+/// A cluster with the definition of the Python operator.
+pub(crate) fn defined() -> Cluster {
     let cluster = Cluster::start().expect("the cluster starts");
     let kubectl = |arguments: &[&str]| {
         let output = cluster.plane.kubectl(arguments).expect("kubectl runs");
@@ -60,6 +60,12 @@ pub(crate) fn before() -> (Cluster, Value) {
         .success()
         .expect("the old definition");
     kubectl(&established);
+    cluster
+}
+
+/// A cluster with the object in it, as it is while the Python operator works.
+pub(crate) fn before() -> (Cluster, Value) {
+    let cluster = defined();
     cluster.create_namespace(NAMESPACE, json!({}));
     cluster
         .plane
@@ -74,6 +80,12 @@ pub(crate) fn before() -> (Cluster, Value) {
 /// The same, whose definition ours has then replaced.
 fn cluster() -> (Cluster, Value) {
     let (cluster, before) = before();
+    replace_definition(&cluster);
+    (cluster, before)
+}
+
+/// Ours replaces the definition of the Python operator.
+pub(crate) fn replace_definition(cluster: &Cluster) {
     for arguments in [
         &["apply", "--filename", concat!(env!("CARGO_MANIFEST_DIR"), "/crds")] as &[&str],
         &["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"],
@@ -81,7 +93,6 @@ fn cluster() -> (Cluster, Value) {
         let output = cluster.plane.kubectl(arguments).expect("kubectl runs");
         output.success().expect("our definition");
     }
-    (cluster, before)
 }
 
 /// Where the object is.

@@ -145,7 +145,8 @@ impl World {
         world.expect("the world starts")
     }
 
-    fn install(cluster: Cluster, aws: Simulator, setup: Setup) -> anyhow::Result<Self> {
+    /// One on a cluster and an AWS that have been prepared.
+    pub(crate) fn install(cluster: Cluster, aws: Simulator, setup: Setup) -> anyhow::Result<Self> {
         let partition = setup.aws.partition.clone();
         let sends_source_identity = setup
             .values

@@ -226,6 +226,12 @@ pub struct AWSAccountSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_deletion_policy: Option<DeletionPolicy>,
 
+    /// While true, endpoints and security groups that the Python operator created for VPCEndpoints
+    /// of these namespaces are claimed, after checks, without a change to traffic. Take it away
+    /// when the migration is finished. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopt_legacy: bool,
+
     /// While true, nothing is changed in AWS: reads continue, edits and deletions wait with the
     /// reason `AccountSuspended`. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

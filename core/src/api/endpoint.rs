@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::forms;
 use super::watched::lenient;
+use crate::ids::{EndpointId, GroupId};
 
 /// Which service the endpoint connects to, where it is, who may connect, and under which name.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -199,10 +200,10 @@ pub struct VPCEndpointSpec {
     /// An endpoint that exists already, to be adopted instead of creating one: `vpce-...`. It has
     /// to be of the type, in the VPC and for the service that the spec says, and to carry the tag
     /// `silvermullet.com/adopt` with the value `<cluster id>/<namespace>/<name>`, by which the
-    /// administrators of the AWS account agree. What the spec does not say of it (subnets, security groups,
-    /// private DNS and the like) is left as it is; from then on the endpoint is the object's own,
-    /// and is deleted with it unless `deletion_policy` says otherwise. While this names an
-    /// endpoint, no other is created.
+    /// administrators of the AWS account agree. What the spec does not say of it (subnets, security
+    /// groups, private DNS and the like) is left as it is; from then on the endpoint is the
+    /// object's own, and is deleted with it unless `deletion_policy` says otherwise. While this
+    /// names an endpoint, no other is created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<forms::EndpointId>")]
     pub vpc_endpoint_id: Option<String>,
@@ -776,6 +777,22 @@ pub struct VPCEndpointStatus {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(transparent)]
 pub struct LegacyStatus(pub serde_json::Value);
+
+impl LegacyStatus {
+    /// The endpoint that the Python operator created.
+    pub fn endpoint(&self) -> Option<EndpointId> {
+        self.id("vpce_aws_resource_id", "vpce-").map(Into::into)
+    }
+
+    /// The security group that the Python operator created.
+    pub fn group(&self) -> Option<GroupId> {
+        self.id("vpce_security_group", "sg-").map(Into::into)
+    }
+
+    fn id(&self, field: &str, prefix: &str) -> Option<&str> {
+        self.0.get(field)?.as_str().filter(|id| id.starts_with(prefix))
+    }
+}
 
 impl JsonSchema for LegacyStatus {
     fn inline_schema() -> bool {

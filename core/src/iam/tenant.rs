@@ -53,6 +53,8 @@ pub struct Scope {
     pub private_dns: bool,
     /// Whether endpoints that exist already may be adopted.
     pub adoption: bool,
+    /// Whether what the Python operator created may be claimed: `adopt_legacy`.
+    pub legacy: bool,
     /// Keys of tags.
     pub tag_keys: TagKeys,
 }
@@ -117,6 +119,7 @@ impl Scope {
             private_dns: spec.allow_private_dns,
             // No guardrail asks for it: a tag on each endpoint does.
             adoption: false,
+            legacy: spec.adopt_legacy,
             tag_keys: TagKeys::of(spec),
         }
     }
@@ -175,6 +178,7 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
         route_tables,
         private_dns,
         adoption,
+        legacy,
         tag_keys,
     } = scope;
     // The region stays open in ARNs: the condition below holds for Describe actions too, which have
@@ -286,6 +290,12 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
         Statement::on("AdoptEndpointsThatConsent", &["ec2:CreateTags"], [all("vpc-endpoint")])
             .when("StringEquals", &requested, [clusters.own.as_str()])
             .when("StringLike", consent, [format!("{}/*", clusters.own)])
+    }));
+    statements.extend(legacy.then(|| {
+        let both = [all("security-group"), all("vpc-endpoint")];
+        Statement::on("ClaimWhatNoClusterOwns", &["ec2:CreateTags"], both)
+            .when("StringEquals", &requested, [clusters.own.as_str()])
+            .when("Null", &owned, ["true"])
     }));
     if let Some(regions) = regions {
         statements = statements
@@ -412,6 +422,7 @@ fn check_scope(role: &RoleArn, scope: &Scope) -> Result<(), Error> {
         route_tables,
         private_dns: _,
         adoption: _,
+        legacy: _,
         tag_keys,
     } = scope;
     let nothing = |name, list: &Option<Vec<String>>| match list {
@@ -459,6 +470,7 @@ fn narrow(scope: &Scope) -> String {
         route_tables,
         private_dns: _,
         adoption: _,
+        legacy: _,
         tag_keys: _,
     } = scope;
     let mut lists = [

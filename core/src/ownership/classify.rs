@@ -46,6 +46,7 @@ pub fn classify(
     endpoints: Candidates<ObservedEndpoint>,
     groups: Candidates<ObservedGroup>,
 ) -> Ownership {
+    let groups = with_adopted_group(claimant, groups);
     let (groups_proven, _) = prove_all(groups.by_tags, |resource| prove(claimant, Candidate::Group(resource)));
     let own_groups: BTreeSet<GroupId> = groups_proven.iter().map(|(_, resource)| resource.id.clone()).collect();
     let (mut group, further_groups) = lookup(claimant, groups.by_id, groups_proven);
@@ -96,6 +97,18 @@ fn with_adopted(claimant: &Claimant<'_>, mut endpoints: Candidates<ObservedEndpo
         endpoints.by_tags.push(resource.clone());
     }
     endpoints
+}
+
+/// Nor does the group that comes with it.
+fn with_adopted_group(claimant: &Claimant<'_>, mut groups: Candidates<ObservedGroup>) -> Candidates<ObservedGroup> {
+    let adopted = claimant.adoption.and_then(|adoption| adoption.consent.group());
+    if let (LookupById::Found(resource), Some(id)) = (&groups.by_id, adopted)
+        && resource.id == *id
+        && !groups.by_tags.iter().any(|tagged| tagged.id == resource.id)
+    {
+        groups.by_tags.push(resource.clone());
+    }
+    groups
 }
 
 /// What is proven, the best first, and what is not.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::{Claimant, Expected, check_adoption};
+use super::{Claimant, Expected, check_adoption, check_legacy_group};
 use crate::ids::GroupId;
 use crate::observed::{ObservedEndpoint, ObservedGroup, UnprovenReason};
 use crate::tags::{self, Claim};
@@ -54,12 +54,7 @@ impl fmt::Display for Proof {
 /// Why it is not proven.
 pub fn prove(claimant: &Claimant<'_>, candidate: Candidate<'_>) -> Result<Proof, UnprovenReason> {
     let owner = claimant.owner;
-    if let (Candidate::Endpoint(resource, _), Some(adoption), Some(expected)) =
-        (candidate, claimant.adoption, claimant.expected)
-        && *adoption.id == resource.id
-        && !adoption.leaves
-        && check_adoption(owner, expected, resource).is_ok()
-    {
+    if is_adopted(claimant, candidate) {
         return Ok(Proof::Consent);
     }
     let tags = match candidate {
@@ -130,5 +125,22 @@ pub fn prove(claimant: &Claimant<'_>, candidate: Candidate<'_>) -> Result<Proof,
         Ok(Proof::MatchesSpec)
     } else {
         Err(UnprovenReason::Age)
+    }
+}
+
+/// Whether the claimant may have it though it was not created for it.
+fn is_adopted(claimant: &Claimant<'_>, candidate: Candidate<'_>) -> bool {
+    let (Some(adoption), Some(expected)) = (claimant.adoption.filter(|adoption| !adoption.leaves), claimant.expected)
+    else {
+        return false;
+    };
+    match candidate {
+        Candidate::Endpoint(resource, _) => {
+            *adoption.id == resource.id && check_adoption(claimant.owner, expected, adoption.consent, resource).is_ok()
+        }
+        Candidate::Group(resource) => {
+            adoption.consent.group() == Some(&resource.id)
+                && check_legacy_group(claimant.owner, expected, resource).is_ok()
+        }
     }
 }

@@ -576,10 +576,10 @@ fn what_a_spec_names_is_the_objects_where_the_account_agrees_and_it_is_what_the_
     let id = "vpce-1".into();
     let (owner, spec) = (owner(), spec(None));
     let consent = owner.consent();
-    assert_eq!(consent, "c/ns/db");
     let adopting = |observes| Claimant {
         adoption: Some(Adoption {
             id: &id,
+            consent: &Consent::Tag,
             observes,
             leaves: false,
         }),
@@ -640,7 +640,11 @@ fn what_a_spec_names_is_the_objects_where_the_account_agrees_and_it_is_what_the_
     for (what, spoil, expected) in cases {
         let mut endpoint = foreign(Some(&consent));
         spoil(&mut endpoint);
-        assert_eq!(check_adoption(&owner, &spec, &endpoint), expected, "{what}");
+        assert_eq!(
+            check_adoption(&owner, &spec, &Consent::Tag, &endpoint),
+            expected,
+            "{what}"
+        );
         for observes in [false, true] {
             let is_own = found_by_id(&adopting(observes), endpoint.clone()).owned().is_some();
             assert_eq!(is_own, expected.is_ok(), "{what}, observes: {observes}");
@@ -660,6 +664,7 @@ fn what_was_observed_or_never_tagged_is_left_behind_and_what_was_adopted_is_not(
             endpoint: Some(&id),
             adoption: Some(Adoption {
                 id: &id,
+                consent: &Consent::Tag,
                 observes,
                 leaves: true,
             }),

@@ -7,6 +7,7 @@ use vpce_core::attachment::Kept;
 use vpce_core::conditions::Reason;
 use vpce_core::desired::{Desired, Existing, Groups};
 use vpce_core::observed::{Lookup, Observed};
+use vpce_core::ownership::Consent;
 use vpce_core::plan::{ResourceId, Step, simulate};
 use vpce_core::tags::{self, ADOPT, Claim};
 
@@ -29,6 +30,7 @@ fn wish() -> impl Strategy<Value = Desired> {
         wish.adopted = Some(Kept { subnets, private_dns });
         wish.existing = Some(Existing {
             id: ENDPOINT.into(),
+            consent: Consent::Tag,
             observes,
         });
         wish
@@ -97,6 +99,7 @@ fn in_place_of_what_the_spec_names_nothing_is_created() {
     let mut wish = desired(generated());
     wish.existing = Some(Existing {
         id: ENDPOINT.into(),
+        consent: Consent::Tag,
         observes: false,
     });
     for lookup in [Lookup::Absent, Lookup::Deleted, Lookup::Unconfirmed] {

@@ -1,6 +1,6 @@
 //! What uses a security group, for the message of one that cannot be deleted.
 
-use aws_sdk_ec2::types::Filter;
+use aws_sdk_ec2::types::{Filter, NetworkInterface};
 use vpce_core::ids::GroupId;
 
 use super::{AccountRegion, RefreshError};
@@ -10,14 +10,14 @@ use crate::aws::observer::observed;
 
 /// A few are enough: once these are removed, the message names the next. EC2 takes no smaller page.
 const MOST: i32 = 5;
+const PAGE: i32 = 100;
 
 impl AccountRegion {
     /// What EC2 does not delete a group for: network interfaces that have it, and groups with a
     /// rule that names it, each in a few words.
     pub(crate) async fn users_of_group(&self, ec2: &Ec2, id: &GroupId) -> Result<Vec<String>, RefreshError> {
-        let mut users = self
-            .pages("DescribeNetworkInterfaces", |_| interfaces_of(ec2, id))
-            .await?;
+        let interfaces = self.pages("DescribeNetworkInterfaces", |_| interfaces_of(ec2, id, MOST));
+        let mut users = texts(interfaces.await?, &[]);
         for filter in ["ip-permission.group-id", "egress.ip-permission.group-id"] {
             let groups = self.pages("DescribeSecurityGroups", |_| groups_that_name(ec2, id, filter));
             for group in groups.await? {
@@ -28,22 +28,42 @@ impl AccountRegion {
         }
         Ok(users)
     }
+
+    /// The network interfaces that have a group beside these.
+    pub(crate) async fn users_beside(
+        &self,
+        ec2: &Ec2,
+        id: &GroupId,
+        interfaces: &[String],
+    ) -> Result<Vec<String>, RefreshError> {
+        // An endpoint has one in a zone: a page has all that an endpoint may have, and one more.
+        let found = self.pages("DescribeNetworkInterfaces", |_| interfaces_of(ec2, id, PAGE));
+        Ok(texts(found.await?, interfaces))
+    }
 }
 
 /// EC2 DescribeNetworkInterfaces; no page follows.
-async fn interfaces_of(ec2: &Ec2, id: &GroupId) -> Result<(Vec<String>, Option<String>), CallError> {
+async fn interfaces_of(
+    ec2: &Ec2,
+    id: &GroupId,
+    most: i32,
+) -> Result<(Vec<NetworkInterface>, Option<String>), CallError> {
     let request = ec2.client.describe_network_interfaces();
-    let request = request.filters(only("group-id", id)).max_results(MOST);
+    let request = request.filters(only("group-id", id)).max_results(most);
     let answer = observed(&ec2.observer, ec2.call("DescribeNetworkInterfaces"), request.send()).await?;
-    let interfaces = answer.network_interfaces.unwrap_or_default();
-    let texts = interfaces.into_iter().map(|interface| {
+    Ok((answer.network_interfaces.unwrap_or_default(), None))
+}
+
+/// Interfaces but those of these ids, each in a few words.
+fn texts(interfaces: Vec<NetworkInterface>, but: &[String]) -> Vec<String> {
+    let others = interfaces.into_iter().filter_map(|interface| {
         let id = interface.network_interface_id.unwrap_or_default();
-        match interface.description.filter(|text| !text.is_empty()) {
+        (!but.contains(&id)).then(|| match interface.description.filter(|text| !text.is_empty()) {
             Some(description) => format!("network interface {id} ({description})"),
             None => format!("network interface {id}"),
-        }
+        })
     });
-    Ok((texts.collect(), None))
+    others.collect()
 }
 
 /// EC2 DescribeSecurityGroups; no page follows.

@@ -322,6 +322,11 @@ impl AccountRegion {
             .await
     }
 
+    /// Reads endpoints of a name, of any owner; they do not become part of the snapshot.
+    pub(crate) async fn named(&self, ec2: &Ec2, name: &str) -> Result<Vec<ObservedEndpoint>, RefreshError> {
+        self.all_endpoints(ec2, Which::Named(name)).await
+    }
+
     async fn all_groups(&self, ec2: &Ec2, which: Which<'_, GroupId>) -> Result<Vec<ObservedGroup>, RefreshError> {
         self.pages("DescribeSecurityGroups", |page| ec2.describe_groups(&which, page))
             .await

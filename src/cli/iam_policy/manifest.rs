@@ -54,6 +54,7 @@ impl Account {
             allowed_route_table_ids: list(&flags.route_table_ids),
             allowed_tag_keys: list(&flags.tag_keys),
             allow_private_dns: flags.allow_private_dns,
+            adopt_legacy: flags.adopt_legacy,
             ..AWSAccountSpec::default()
         };
         Ok(Self {
