@@ -273,7 +273,9 @@ impl Reconciliation<'_> {
         }
         if idle && plan.endpoint.ok {
             self.ctx.memories.converged(&self.object);
-            self.settle(&resolved.account).await?;
+            if resolved.writes == Writes::Allowed {
+                self.settle(&resolved.account).await?;
+            }
         }
         self.record_repairs(&rounds.done);
         let soon = applied

@@ -163,7 +163,9 @@ fn the_operators_token_changes_nothing_of_our_objects_but_its_finalizers_and_the
     let world = World::shared();
     let tenant = world.tenant("objects");
     tenant.apply("mine", tenant.spec(json!({})));
-    let strangers = json!({"metadata": {"labels": {"team": "a"}, "finalizers": ["example.com/strangers"]}});
+    let strangers = json!({"metadata": {
+        "labels": {"team": "a"}, "annotations": {"team.example.com/owner": "a"}, "finalizers": ["example.com/strangers"],
+    }});
     tenant.merge("mine", strangers.clone());
     tenant.merge_account(strangers);
     tenant.ready("mine");
@@ -195,6 +197,8 @@ fn the_operators_token_changes_nothing_of_our_objects_but_its_finalizers_and_the
             json!({"labels": {"team": null}}),
             json!({"labels": {"new": "one"}}),
             json!({"annotations": {"silvermullet.com/resume-creation": "any"}}),
+            json!({"annotations": {"team.example.com/owner": null}}),
+            json!({"annotations": {"kopf.zalando.org/new": "any"}}),
             json!({"ownerReferences": owner("VPCEndpoint", false)}),
         ] {
             refused(
@@ -206,6 +210,7 @@ fn the_operators_token_changes_nothing_of_our_objects_but_its_finalizers_and_the
             json!([own]),
             json!(["example.com/strangers", own, "example.com/new"]),
             json!(["example.com/strangers", own, "silvermullet.com/new"]),
+            json!(["example.com/strangers", own, "kopf.zalando.org/KopfFinalizerMarker"]),
         ] {
             refused(json!({"metadata": {"finalizers": finalizers}}), "finalizers of others");
         }

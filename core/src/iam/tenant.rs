@@ -543,6 +543,45 @@ mod tests {
     }
 
     #[test]
+    fn what_exists_already_is_tagged_as_the_clusters_only_where_that_is_asked_for() {
+        let sids = |scope| -> Vec<String> {
+            let added = of(scope)
+                .into_iter()
+                .filter(|statement| !of(Scope::default()).contains(statement));
+            added
+                .map(|statement| statement["Sid"].as_str().expect("a Sid").to_owned())
+                .collect()
+        };
+        let adoption = || Scope {
+            adoption: true,
+            ..Scope::default()
+        };
+        let legacy = || Scope {
+            legacy: true,
+            ..Scope::default()
+        };
+        assert_eq!(sids(adoption()), ["AdoptEndpointsThatConsent"]);
+        assert_eq!(sids(legacy()), ["ClaimWhatNoClusterOwns"]);
+        for scope in [adoption(), legacy()] {
+            for statement in of(scope)
+                .iter()
+                .filter(|statement| !of(Scope::default()).contains(statement))
+            {
+                assert_eq!(statement["Action"], "ec2:CreateTags");
+                let condition = &statement["Condition"];
+                assert_eq!(
+                    condition["StringEquals"]["aws:RequestTag/silvermullet.com/cluster"],
+                    "c"
+                );
+                // What another cluster owns has the tag, and consents to nothing.
+                let consents = condition["StringLike"]["aws:ResourceTag/silvermullet.com/adopt"] == "c/*";
+                let is_unowned = condition["Null"]["aws:ResourceTag/silvermullet.com/cluster"] == "true";
+                assert!(consents != is_unowned, "{statement}");
+            }
+        }
+    }
+
+    #[test]
     fn a_role_touches_its_own_account_only() {
         let scope = Scope {
             private_dns: true,

@@ -33,7 +33,9 @@ struct Before {
 
 impl Before {
     fn new() -> Self {
-        let setup = Setup::fast().value("crds.install", "false");
+        let setup = Setup::fast()
+            .value("crds.install", "false")
+            .value("admissionPolicy.migration", "true");
         let aws = Simulator::start(setup.aws.clone()).expect("it starts");
         let (vpc, group) = (id("vpc"), id("sg"));
         let service = format!("com.amazonaws.vpce.{REGION}.vpce-svc-0abc437c186123456");
