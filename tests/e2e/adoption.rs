@@ -8,7 +8,7 @@ use crate::tenant::Tenant;
 use crate::world::{Setup, World, condition, id, merged, text};
 
 /// A tenant whose role has the policy that `iam-policy tenant --adopt` prints.
-fn tenant<'w>(world: &'w World, name: &str, changes: Value) -> Tenant<'w> {
+pub(crate) fn tenant<'w>(world: &'w World, name: &str, changes: Value) -> Tenant<'w> {
     let tenant = world.unregistered_tenant(name);
     let spec = merged(
         json!({"role_arn": tenant.role_arn, "allowed_vpc_ids": [tenant.vpc], "allowed_vpc_endpoint_types": ["Interface", "Gateway"]}),
@@ -32,7 +32,7 @@ fn tenant<'w>(world: &'w World, name: &str, changes: Value) -> Tenant<'w> {
 
 impl Tenant<'_> {
     /// An endpoint of another tool's, with a group and a tag of its own.
-    fn foreign_endpoint(&self) -> EndpointView {
+    pub(crate) fn foreign_endpoint(&self) -> EndpointView {
         let (aws, account, region) = (&self.world.aws, &self.account_id, &self.region);
         let id = aws
             .add_endpoint_behind(account, region, &self.subnets[0], &self.service, &self.group)
@@ -42,12 +42,12 @@ impl Tenant<'_> {
         self.endpoint(&id)
     }
 
-    fn endpoint(&self, id: &str) -> EndpointView {
+    pub(crate) fn endpoint(&self, id: &str) -> EndpointView {
         let endpoint = self.endpoints().into_iter().find(|endpoint| endpoint.id == id);
         endpoint.unwrap_or_else(|| panic!("{id} is not there"))
     }
 
-    fn consent(&self, id: &str, name: &str) {
+    pub(crate) fn consent(&self, id: &str, name: &str) {
         let value = format!("{}/{}/{name}", self.world.cluster_id(), self.namespace);
         let aws = &self.world.aws;
         aws.set_tag(&self.account_id, &self.region, id, "silvermullet.com/adopt", &value)
@@ -66,7 +66,7 @@ impl Tenant<'_> {
     }
 
     /// The least spec that adopts.
-    fn adopts(&self, id: &str, changes: Value) -> Value {
+    pub(crate) fn adopts(&self, id: &str, changes: Value) -> Value {
         let spec = json!({"vpc_id": self.vpc, "vpc_endpoint_service_id": self.service, "vpc_endpoint_id": id});
         merged(spec, changes)
     }

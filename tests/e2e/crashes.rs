@@ -5,6 +5,7 @@
 //! off by taking away the right to it. What a crash leaves right after one write is what it leaves
 //! before the next.
 
+mod adopted;
 mod edited;
 
 use std::sync::OnceLock;
