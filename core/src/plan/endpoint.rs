@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{PlanContext, ResourceId, Step, creation_paused, ownership_lost, plan_tags, unproven};
+use crate::api::EndpointType;
 use crate::attachment::{Attachment, Interface};
 use crate::change::EndpointChange;
 use crate::conditions::{Finding, Reason};
@@ -86,9 +87,10 @@ fn obstacle(endpoint: &ObservedEndpoint, desired: &Desired) -> Option<Finding> {
         State::Rejected => (
             Reason::Rejected,
             format!(
-                "the owner of {} rejected endpoint {id}.{last_error} Ask them to accept it, or delete this object and apply \
+                "the owner of {} rejected endpoint {id}.{last_error}{} Ask them to accept it, or delete this object and apply \
                  it again",
-                desired.target
+                desired.target,
+                billed(desired)
             ),
         ),
         State::Failed => (
@@ -105,6 +107,15 @@ fn obstacle(endpoint: &ObservedEndpoint, desired: &Desired) -> Option<Finding> {
         State::Available | State::Pending | State::PendingAcceptance | State::Partial | State::Other(_) => return None,
     };
     Some(Finding::bad(reason, message))
+}
+
+/// That an endpoint costs as long as it is there, after a sentence: AWS bills for each hour in each
+/// zone, in any state (AWS PrivateLink pricing).
+fn billed(desired: &Desired) -> &'static str {
+    match desired.attachment.endpoint_type(&desired.target) {
+        EndpointType::Interface | EndpointType::GatewayLoadBalancer => " AWS bills for it until it is deleted.",
+        EndpointType::Gateway | EndpointType::Resource | EndpointType::ServiceNetwork => "",
+    }
 }
 
 /// The endpoint's last error in AWS, after a sentence.

@@ -248,6 +248,9 @@ fn each_state_of_an_endpoint_has_its_reason_and_only_an_available_one_is_modifie
                 found.endpoint.message
             );
         }
+        // It costs on, which its owner may not know.
+        let says_that_it_costs = found.endpoint.message.contains("AWS bills for it");
+        assert_eq!(says_that_it_costs, *reason == Reason::Rejected, "{state}");
     }
 }
 
