@@ -1,8 +1,10 @@
 //! From the Python operator: objects that a real kopf operator wrote, migrated without a change to
 //! their traffic.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
-use vpce_testbed::aws::{Call, EndpointView, GroupView, RoleSpec, ServiceSpec, Simulator};
+use vpce_testbed::aws::{Call, Direction, EndpointView, GroupView, RoleSpec, RuleView, ServiceSpec, Simulator};
 use vpce_testbed::operator::Aws;
 use vpce_testbed::python::PythonOperator;
 use vpce_testbed::tools::Tool;
@@ -372,4 +374,53 @@ fn a_python_operator_that_is_alive_is_waited_for_and_one_that_comes_back_is_told
     tenant.delete("one");
     tenant.gone("one");
     assert!(world.aws.endpoints(ACCOUNT, REGION).is_empty());
+}
+
+#[test]
+fn fifty_objects_take_two_tags_and_one_question_each_and_reads_that_they_share() {
+    const COUNT: usize = 50;
+    let before = Before::new();
+    let (aws, cluster) = (before.aws.clone(), &before.cluster);
+    let mut objects = Vec::new();
+    for number in 0..COUNT {
+        let (name, group) = (format!("ep-{number}"), id("sg"));
+        aws.add_security_group(ACCOUNT, REGION, &group, &before.vpc, &format!("{name}-generic"))
+            .expect("a group");
+        for block in ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"] {
+            let rule = RuleView::new("-1", None, block);
+            aws.add_rule(ACCOUNT, REGION, &group, Direction::Ingress, &rule)
+                .expect("a rule");
+        }
+        let endpoint = aws.add_endpoint_behind(ACCOUNT, REGION, &before.subnets[0], &before.service, &group);
+        let endpoint = endpoint.expect("an endpoint");
+        let display_name = format!("{name}-{NAMESPACE}");
+        aws.set_tag(ACCOUNT, REGION, &endpoint, "Name", &display_name)
+            .expect("it is there");
+        let spec = json!({
+            "region": REGION, "vpc_id": before.vpc, "subnet_ids": before.subnets[..1],
+            "vpc_endpoint_service_id": before.service, "security_group_type": "generated",
+        });
+        let mut object = crate::world::endpoint(NAMESPACE, &name, &spec);
+        object["metadata"]["finalizers"] = json!(["kopf.zalando.org/KopfFinalizerMarker"]);
+        object["status"] = json!({"create_fn": {"vpce_aws_resource_id": endpoint, "vpce_security_group": group}});
+        objects.push(object);
+    }
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+    let applied = cluster.plane.apply(&list.to_string()).expect("kubectl runs");
+    applied.success().expect("applied");
+    let world = before.install(json!({"adopt_legacy": true}));
+    let tenant = tenant(&world);
+    for number in 0..COUNT {
+        tenant.ready(&format!("ep-{number}"));
+    }
+    let mut counts = BTreeMap::<String, usize>::new();
+    for call in tenant.calls() {
+        *counts.entry(call.action).or_default() += 1;
+    }
+    let of = |action: &str| counts.get(action).copied().unwrap_or_default();
+    assert_eq!(mutating(&world, 0), vec!["CreateTags"; 2 * COUNT]);
+    // Who uses the group is asked once for each.
+    assert_eq!(of("DescribeNetworkInterfaces"), COUNT, "{counts:?}");
+    let reads = of("DescribeVpcEndpoints") + of("DescribeSecurityGroups");
+    assert!(reads <= 2 * COUNT + 40, "{counts:?}");
 }
