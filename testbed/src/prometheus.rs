@@ -34,10 +34,15 @@ pub struct Settings {
     pub external_labels: Vec<(String, String)>,
     /// The bearer token that it scrapes with, over HTTPS; without one it scrapes in the clear.
     pub token: Option<String>,
+    /// Whether labels of the series win over those of the target, of the same names.
+    pub honor_labels: bool,
+    /// What it does to the labels of each series, as in its `metric_relabel_configs`.
+    pub metric_relabelings: Vec<Value>,
 }
 
 impl Default for Settings {
-    /// No rules; samples every second; the lookback is Prometheus' own.
+    /// No rules; samples every second; the lookback is Prometheus' own; labels as the chart's
+    /// monitors ask for.
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(1),
@@ -45,6 +50,8 @@ impl Default for Settings {
             rules: Vec::new(),
             external_labels: Vec::new(),
             token: None,
+            honor_labels: true,
+            metric_relabelings: Vec::new(),
         }
     }
 }
@@ -243,7 +250,7 @@ struct Range {
     values: Vec<Point>,
 }
 
-/// The chart's monitors honour our labels and add the pod's; so does this.
+/// The targets have the labels that the chart's monitors add.
 fn config(settings: &Settings, folder: &Path) -> Value {
     let interval = milliseconds(settings.interval);
     let external: BTreeMap<&str, &str> = settings
@@ -253,7 +260,8 @@ fn config(settings: &Settings, folder: &Path) -> Value {
         .collect();
     let mut job = json!({
         "job_name": RELEASE,
-        "honor_labels": true,
+        "honor_labels": settings.honor_labels,
+        "metric_relabel_configs": settings.metric_relabelings,
         "file_sd_configs": [{"files": [folder.join(TARGETS)], "refresh_interval": "1s"}],
     });
     if let Some(token) = &settings.token {

@@ -119,9 +119,9 @@ fn the_dockerfile_knows_the_workspace_its_version_and_its_compiler() {
 #[test]
 fn the_image_runs_as_the_user_that_the_chart_asks_for_and_serves_where_it_looks() {
     let dockerfile = read("Dockerfile");
-    let deployment = read("charts/vpce-operator/templates/deployment.yaml");
+    let values = read("charts/vpce-operator/values.yaml");
     assert!(dockerfile.contains("\nUSER 65532:65532\n"));
-    assert!(deployment.contains("runAsUser: 65532\n") && deployment.contains("runAsGroup: 65532\n"));
+    assert!(values.contains("runAsUser: 65532\n") && values.contains("runAsGroup: 65532\n"));
     assert!(dockerfile.contains("\nEXPOSE 8080 8443\n"));
     for port in [8080, 8443] {
         assert!(read("src/settings.rs").contains(&format!("default_value = \"0.0.0.0:{port}\"")));

@@ -42,7 +42,7 @@ fn the_chart_lints_and_every_manifest_conforms() {
     fs::write(&rendered, &chart_text).expect("written");
     // What is off by default.
     let optional = plane.folder().join("optional.yaml");
-    let optional_text = template(&["rbac.namespaces={a,b}", "protect.enabled=true", "crds.install=false"]);
+    let optional_text = template(&["rbac.namespaces={a,b}", "protect.enabled=true", "crds.enabled=false"]);
     for namespace in ["a", "b"] {
         let placed = optional_text.matches(&format!("\n  namespace: {namespace}\n")).count();
         assert_eq!(placed, 2, "a Role and its RoleBinding: {optional_text}");

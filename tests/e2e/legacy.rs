@@ -111,7 +111,7 @@ fn an_object_of_the_python_operator_keeps_everything_and_creates_nothing() {
     assert_eq!(replaced["status"], before["status"]);
     assert_eq!(replaced["spec"], before["spec"]);
 
-    let setup = Setup::fast().value("crds.install", "false");
+    let setup = Setup::fast().value("crds.enabled", "false");
     let world = World::on(cluster, setup).expect("the world starts");
     scenario::seed(&world.aws).expect("seeded");
     let accounts = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/demo/awsaccounts.yaml");

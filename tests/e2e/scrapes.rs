@@ -1,12 +1,16 @@
 //! Who gets /metrics, and what those cost who do not, or who connect and send nothing.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use vpce_testbed::http::get_secure;
+use vpce_testbed::prometheus::{Prometheus, Settings};
+use vpce_testbed::tools::Tool;
 
 use crate::cluster;
 use crate::memory::{limited, serves};
@@ -60,6 +64,55 @@ fn metrics_need_authorization_by_the_api_server_and_probes_do_not() {
     let created = world.cluster.create(bindings, &binding, cluster::Run::Real);
     created.unwrap_or_else(|refusal| panic!("{}", refusal.message));
     world.eventually("it may scrape", || (scrape(world, Some(&token)).0 == 200).then_some(()));
+}
+
+/// What the chart's ServiceMonitor has Prometheus do to the labels of series, in Prometheus' own
+/// words.
+fn metric_relabelings() -> Vec<Value> {
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/vpce-operator");
+    let mut helm = Command::new(Tool::Helm.path().expect("helm"));
+    helm.args(["template", "vpce-operator"]).arg(chart);
+    helm.args(["--show-only", "templates/servicemonitor.yaml"]);
+    helm.args(["--set", "serviceMonitor.enabled=true,serviceMonitor.honorLabels=false"]);
+    let output = helm.output().expect("started");
+    assert!(output.status.success(), "{output:?}");
+    let monitor: Value = serde_saphyr::from_str(&String::from_utf8_lossy(&output.stdout)).expect("YAML");
+    let endpoint = &monitor["spec"]["endpoints"][0];
+    assert_eq!(endpoint["honorLabels"], false);
+    let relabelings = endpoint["metricRelabelings"].as_array().expect("a list");
+    let relabelings = relabelings.iter().map(|relabeling| {
+        json!({
+            "source_labels": relabeling["sourceLabels"],
+            "regex": relabeling["regex"],
+            "target_label": relabeling["targetLabel"],
+        })
+    });
+    relabelings.collect()
+}
+
+#[test]
+fn the_namespace_of_a_series_is_its_objects_where_prometheus_does_not_honor_labels() {
+    let world = World::shared();
+    let tenant = world.tenant("exported");
+    tenant.apply("api", tenant.spec(json!({})));
+    let settings = Settings {
+        token: Some(world.operator.metrics_token().to_owned()),
+        honor_labels: false,
+        metric_relabelings: metric_relabelings(),
+        ..Settings::default()
+    };
+    let target = world.operator.metrics_address().expect("it runs");
+    let prometheus = Prometheus::start(&settings, &[target]).expect("started");
+    let query = format!("vpce_endpoint_info{{namespace=\"{}\"}}", tenant.namespace);
+    let series = world.eventually("its series is scraped", || {
+        prometheus.query(&query).expect("an answer").into_iter().next()
+    });
+    assert_eq!(series.labels["exported_namespace"], tenant.namespace);
+    // What is of no object keeps the namespace of the pod.
+    let leader = world.eventually("the leader is scraped", || {
+        prometheus.query("vpce_leader").expect("an answer").into_iter().next()
+    });
+    assert_eq!(leader.labels["namespace"], "vpce-system");
 }
 
 #[test]

@@ -69,10 +69,11 @@ annotations:
 {{/* The image reference. A digest takes precedence over a tag beside it, which is for people. */}}
 {{- define "vpce-operator.image" -}}
 {{- $image := .Values.image -}}
+{{- $repository := list (default $image.registry .Values.global.imageRegistry) $image.repository | compact | join "/" -}}
 {{- if $image.digest -}}
-{{- printf "%s%s@%s" $image.repository (ternary (printf ":%s" $image.tag) "" (ne $image.tag "")) $image.digest -}}
+{{- printf "%s%s@%s" $repository (ternary (printf ":%s" $image.tag) "" (ne $image.tag "")) $image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" $image.repository (default .Chart.AppVersion $image.tag) -}}
+{{- printf "%s:%s" $repository (default .Chart.AppVersion $image.tag) -}}
 {{- end -}}
 {{- end -}}
 
@@ -102,6 +103,39 @@ annotations:
 {{- if and .Values.metrics.tls.enabled .Values.metrics.tls.secretName -}}
 true
 {{- end -}}
+{{- end -}}
+
+{{/*
+The endpoint of a ServiceMonitor or PodMonitor (`monitor`), without its token. Where Prometheus keeps the target's own label
+`namespace`, that of a VPCEndpoint becomes `exported_namespace`: it is copied back, so that alerts and dashboards work either way.
+*/}}
+{{- define "vpce-operator.scrape" -}}
+{{- $monitor := .monitor -}}
+port: metrics
+path: /metrics
+{{- if .root.Values.metrics.tls.enabled }}
+scheme: https
+tlsConfig:
+  {{- toYaml (default (dict "insecureSkipVerify" true) $monitor.tlsConfig) | nindent 2 }}
+{{- end }}
+honorLabels: {{ $monitor.honorLabels }}
+{{- with $monitor.interval }}
+interval: {{ . }}
+{{- end }}
+{{- with $monitor.scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
+{{- with $monitor.relabelings }}
+relabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+metricRelabelings:
+  - sourceLabels: [exported_namespace]
+    regex: (.+)
+    targetLabel: namespace
+  {{- with $monitor.metricRelabelings }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- end -}}
 
 {{- define "vpce-operator.metricsServiceName" -}}

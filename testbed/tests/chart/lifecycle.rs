@@ -266,7 +266,7 @@ fn install_everything(plane: &ControlPlane) {
             "--values",
             text(&values("full")),
             "--set",
-            "crds.install=false",
+            "crds.enabled=false",
         ],
     );
 }
@@ -331,7 +331,21 @@ fn everything_on_is_accepted_and_the_pod_is_admitted_where_pod_security_is_restr
     helm(&plane, &["uninstall", RELEASE]);
     helm(
         &plane,
-        &["install", RELEASE, text(&chart()), "--set", "crds.install=false"],
+        &["install", RELEASE, text(&chart()), "--set", "crds.enabled=false"],
+    );
+    pod_is_admitted(&plane, &deployment(RELEASE));
+    let openshift = values("openshift");
+    helm(
+        &plane,
+        &[
+            "upgrade",
+            RELEASE,
+            text(&chart()),
+            "--values",
+            text(&openshift),
+            "--set",
+            "crds.enabled=false",
+        ],
     );
     pod_is_admitted(&plane, &deployment(RELEASE));
 }
@@ -450,7 +464,7 @@ fn crds_by_kubectl_and_awsaccounts_by_helm_take_one_installation() {
             text(&chart()),
             "--create-namespace",
             "--set",
-            "crds.install=false",
+            "crds.enabled=false",
             "--set",
             &account,
         ],
@@ -470,7 +484,7 @@ fn crds_by_kubectl_and_awsaccounts_by_helm_take_one_installation() {
         "default",
     ];
     let output = plane
-        .helm(&[&arguments as &[&str], &["--set", "crds.install=false"]].concat())
+        .helm(&[&arguments as &[&str], &["--set", "crds.enabled=false"]].concat())
         .expect("helm runs");
     output.success().expect("installed");
     let deployment = get(&plane, "deployment", "python-values-vpce-operator", "default").expect("where the values say");

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -34,7 +34,7 @@ fn its_unit_tests_pass() {
         .split([' ', ','])
         .filter_map(|word| word.parse::<u32>().ok())
         .next();
-    assert!(passed >= Some(89), "{line}");
+    assert!(passed >= Some(110), "{line}");
 }
 
 #[test]
@@ -144,6 +144,93 @@ fn every_alert_of_the_rules_file_is_in_the_prometheusrule_as_it_stands_there() {
     assert!(alerts >= 3);
     assert_eq!(rule["spec"]["groups"], expected["groups"]);
     assert!(rendered.contains("{{ $labels."), "Prometheus' own templates");
+}
+
+#[test]
+fn a_chart_of_a_release_links_the_runbooks_of_its_version() {
+    let folder = std::env::temp_dir().join(format!("vpce-released-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder");
+    let copied = folder.join("vpce-operator");
+    succeed(Command::new("cp").arg("-R").arg(chart()).arg(&copied));
+    let manifest = copied.join("Chart.yaml");
+    let released = fs::read_to_string(&manifest).expect("readable") + "home: https://git.example.com/team/operator\n";
+    fs::write(&manifest, released).expect("written");
+    let link = |chart: &Path| {
+        let rendered = template(chart, &values("default"), &["--set", "prometheusRule.enabled=true"]);
+        let mut objects = objects(&rendered).into_iter();
+        let rule = objects
+            .find(|object| object["kind"] == "PrometheusRule")
+            .expect("there");
+        let first = &rule["spec"]["groups"][0]["rules"][0];
+        let name = first["alert"].as_str().expect("an alert").to_owned();
+        (name, first["annotations"]["runbook_url"].clone())
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let (name, url) = link(&copied);
+    let page = format!("docs/runbooks/{name}.md");
+    assert_eq!(
+        url,
+        format!("https://git.example.com/team/operator/blob/v{version}/{page}")
+    );
+    assert!(project(&page).is_file(), "{page}");
+    assert!(
+        link(&chart()).1.is_null(),
+        "a checkout does not know where it is published"
+    );
+    fs::remove_dir_all(&folder).expect("removed");
+}
+
+/// What OpenShift's SecurityContextConstraints `restricted-v2` refuse in a pod. They choose user,
+/// fsGroup and SELinux labels from the namespace's ranges, so a pod may not choose its own.
+fn refused_by_restricted_v2(pod: &Value) -> Vec<&'static str> {
+    let of_pod = &pod["securityContext"];
+    let mut refused = Vec::new();
+    let mut check = |is_right: bool, what: &'static str| {
+        if !is_right {
+            refused.push(what);
+        }
+    };
+    check(of_pod["fsGroup"].is_null(), "fsGroup");
+    check(of_pod["supplementalGroups"].is_null(), "supplementalGroups");
+    for host in ["hostNetwork", "hostPID", "hostIPC"] {
+        check(pod[host] != true, host);
+    }
+    let volumes = pod["volumes"].as_array().into_iter().flatten();
+    check(volumes.clone().all(|volume| volume["hostPath"].is_null()), "hostPath");
+    let containers = ["initContainers", "containers"].map(|kind| pod[kind].as_array());
+    for container in containers.into_iter().flatten().flatten() {
+        let own = &container["securityContext"];
+        for context in [of_pod, own] {
+            check(context["runAsUser"].is_null(), "runAsUser");
+            check(context["seLinuxOptions"].is_null(), "seLinuxOptions");
+            let profile = &context["seccompProfile"]["type"];
+            check(profile.is_null() || profile == "RuntimeDefault", "seccompProfile");
+        }
+        check(own["privileged"] != true, "privileged");
+        check(own["allowPrivilegeEscalation"] == false, "allowPrivilegeEscalation");
+        check(own["capabilities"]["drop"][0] == "ALL", "capabilities");
+        check(own["capabilities"]["add"].is_null(), "capabilities");
+        let ports = container["ports"].as_array().into_iter().flatten();
+        check(ports.clone().all(|port| port["hostPort"].is_null()), "hostPort");
+    }
+    refused
+}
+
+#[test]
+fn with_the_values_for_openshift_the_pod_leaves_to_restricted_v2_what_that_assigns() {
+    let pod = |values_file: &str| {
+        let rendered = template(&chart(), &values(values_file), &[]);
+        let mut objects = objects(&rendered).into_iter();
+        let deployment = objects.find(|object| object["kind"] == "Deployment").expect("there");
+        deployment["spec"]["template"]["spec"].clone()
+    };
+    assert_eq!(refused_by_restricted_v2(&pod("openshift")), [] as [&str; 0]);
+    assert_eq!(refused_by_restricted_v2(&pod("default")), ["fsGroup", "runAsUser"]);
+    // The README shows the same values.
+    let readme = fs::read_to_string(chart().join("README.md")).expect("the README");
+    let profile = "podSecurityContext:\n  runAsUser: null\n  runAsGroup: null\n  fsGroup: null\n";
+    let file = fs::read_to_string(values("openshift")).expect("the values");
+    assert!(readme.contains(profile) && file.contains(profile));
 }
 
 #[test]
