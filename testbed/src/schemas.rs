@@ -95,6 +95,15 @@ pub fn of_releases() -> Result<Vec<(&'static str, PathBuf)>> {
         .collect()
 }
 
+/// The versions of Kubernetes, and of the modules that foreign CRDs come from.
+pub fn versions() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let foreign = FOREIGN.iter().map(|(module, _)| module);
+    KUBERNETES
+        .iter()
+        .chain(foreign)
+        .map(|module| (module.path, module.version))
+}
+
 /// The folder with the schemas of PodMonitor, ServiceMonitor, PrometheusRule and GrafanaDashboard,
 /// and with the CRDs that they come from.
 ///

@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 use vpce_testbed::python;
+use vpce_testbed::schemas;
 use vpce_testbed::tools::Tool;
 
 fn project(path: &str) -> PathBuf {
@@ -305,6 +306,13 @@ fn packaged_chart_leads_to_the_release(package: &Path) {
 }
 
 #[test]
+fn the_version_of_this_checkout_is_ready_to_be_released() {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut check = Command::new(project("release/version.sh"));
+    assert_eq!(succeed(check.arg(format!("v{version}"))), format!("{version}\n"));
+}
+
+#[test]
 fn a_tag_that_does_not_fit_is_refused_and_says_what_does_not() {
     let folder = checkout("refused");
     let refused = |tag: &str, says: &str| {
@@ -324,4 +332,51 @@ fn a_tag_that_does_not_fit_is_refused_and_says_what_does_not() {
     edit(&changelog, "## [9.8.7]", "## [9.8.70]");
     refused("v9.8.7", "CHANGELOG.md has no section [9.8.7]");
     fs::remove_dir_all(&folder).expect("removed");
+}
+
+/// The version that a Go module below `testbed/tools` pins.
+fn pinned(folder: &str, module: &str) -> String {
+    let text = fs::read_to_string(project(&format!("testbed/tools/{folder}/go.mod"))).expect("readable");
+    let version = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix(&format!("{module} v")));
+    let version = version.unwrap_or_else(|| panic!("{folder} has no {module}"));
+    version.split(' ').next().expect("a version").to_owned()
+}
+
+#[test]
+fn the_support_matrix_has_the_versions_that_the_tests_use() {
+    let page = fs::read_to_string(project("docs/support.md")).expect("readable");
+    let row = |what: &str| {
+        let row = page.lines().find(|line| line.starts_with(&format!("| {what}")));
+        row.unwrap_or_else(|| panic!("no row {what}")).to_owned()
+    };
+    // Prometheus 3.16.0 is the module's v0.316.0.
+    let prometheus = pinned("prometheus", "github.com/prometheus/prometheus");
+    let (major, minor) = prometheus.strip_prefix("0.").expect("v0").split_at(1);
+    for (what, version) in [
+        ("Kubernetes, API server", pinned("kubernetes", "k8s.io/kubernetes")),
+        ("helm", pinned("helm", "helm.sh/helm/v4")),
+        ("Prometheus |", format!("{major}.{minor}")),
+        ("Flux", pinned("gitops", "github.com/fluxcd/kustomize-controller/api")),
+        ("kstatus", pinned("gitops", "github.com/fluxcd/cli-utils")),
+    ] {
+        assert!(
+            row(what).contains(&format!(" {version} |")),
+            "{what} {version}: {}",
+            row(what)
+        );
+    }
+    for (module, version) in schemas::versions() {
+        let what = match module {
+            "k8s.io/kubernetes" => "Kubernetes, schemas",
+            module if module.contains("prometheus-operator") => "Prometheus Operator",
+            module if module.contains("grafana-operator") => "Grafana operator",
+            module => panic!("docs/support.md says nothing of {module}"),
+        };
+        let version = version.trim_start_matches('v');
+        assert!(row(what).contains(version), "{what} {version}: {}", row(what));
+    }
+    let manifest = fs::read_to_string(project("charts/vpce-operator/Chart.yaml")).expect("readable");
+    assert!(manifest.contains("kubeVersion: \">=1.33.0-0\"") && row("Kubernetes, older than").contains("1.33"));
 }
