@@ -21,7 +21,7 @@ use crate::telemetry::reference;
 /// Manages AWS VPC endpoints as VPCEndpoint objects, in the AWS accounts that AWSAccount objects
 /// map.
 #[derive(Debug, Parser)]
-#[command(name = "vpce-operator", version)]
+#[command(name = "vpce-operator", version = operator::version())]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -81,6 +81,18 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_version_names_the_release_and_the_commit() {
+        let version = Cli::command().render_version();
+        let build = version.trim().strip_prefix("vpce-operator ").expect("the name first");
+        let (release, commit) = build.split_once(" (").expect("the commit after it");
+        assert_eq!(release, env!("CARGO_PKG_VERSION"));
+        assert_eq!(
+            commit.strip_suffix(')'),
+            Some(option_env!("VPCE_REVISION").unwrap_or("development"))
+        );
     }
 
     #[test]

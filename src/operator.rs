@@ -3,7 +3,7 @@
 
 use std::future::{pending, ready};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -61,6 +61,18 @@ const HEARTBEAT_LIMIT: Duration = Duration::from_secs(60);
 /// How often the main loop turns.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
+/// The commit that the operator is built from, which the Dockerfile says.
+const REVISION: &str = match option_env!("VPCE_REVISION") {
+    Some(revision) => revision,
+    None => "development",
+};
+
+/// The operator's version and the commit, for `--version`.
+pub(crate) fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| format!("{} ({REVISION})", env!("CARGO_PKG_VERSION")));
+    &VERSION
+}
+
 /// Two must never lead at once.
 const LOST: &str = "no longer the leader; the process exits, and the next leader continues";
 
@@ -86,7 +98,7 @@ async fn serve(settings: Settings, level: LogLevel) -> anyhow::Result<()> {
     let metrics = Metrics::new(MetricsOptions {
         per_object: settings.metrics_per_object,
         version: env!("CARGO_PKG_VERSION"),
-        revision: option_env!("VPCE_REVISION").unwrap_or("unknown"),
+        revision: REVISION,
     });
     let (stop, stopped) = watch::channel(false);
     let (ready_tx, ready_rx) = watch::channel(false);

@@ -370,10 +370,15 @@ fn kubectl_prints_the_columns() {
     let expected = ["api", "available", "True", "Available", "api", &tenant.account];
     assert_eq!(row[..6], expected);
     let (head, row) = table(world, &[&["vpces", "api", "--output", "wide"], &namespace[..]].concat());
-    assert_eq!(head.join(" "), format!("{columns} TYPE ENDPOINT MESSAGE"));
+    assert_eq!(head.join(" "), format!("{columns} TYPE ENDPOINT REGION MESSAGE"));
     assert_eq!(row[..6], expected);
     // What is as it should be has no event.
-    assert_eq!(row[7..], ["Interface".to_owned(), text(&status["vpc_endpoint_id"])]);
+    let wide = [
+        "Interface".to_owned(),
+        text(&status["vpc_endpoint_id"]),
+        text(&status["region"]),
+    ];
+    assert_eq!(row[7..], wide);
     tenant.apply("away", tenant.spec(json!({"account": "nobody"})));
     tenant.not_ready("away", "AccountNotMapped");
     let printed = world.kubectl(&[&["get", "vpce", "away", "--output", "wide"], &namespace[..]].concat());
@@ -381,6 +386,24 @@ fn kubectl_prints_the_columns() {
         printed.contains("AWSAccount \"nobody\" of spec.account does not map"),
         "{printed}"
     );
+
+    // The API server selects by account and by state.
+    let selected = |selector: &str| {
+        let arguments = [
+            "get",
+            "vpce",
+            "--all-namespaces",
+            "--output",
+            "name",
+            "--field-selector",
+        ];
+        world.kubectl(&[&arguments[..], &[selector]].concat())
+    };
+    let of_account = format!("status.account.name={}", tenant.account);
+    let api = "vpcendpoint.silvermullet.com/api\n";
+    assert_eq!(selected(&of_account), api);
+    assert_eq!(selected(&format!("{of_account},status.state=available")), api);
+    assert_eq!(selected(&format!("{of_account},status.state!=available")), "");
 
     world.eventually("the AWSAccount counts its endpoint", || {
         let account = world.aws_account(&tenant.account)?;

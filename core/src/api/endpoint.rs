@@ -36,8 +36,11 @@ use crate::ids::{EndpointId, GroupId};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Type", type_ = "string", priority = 1, json_path = ".status.vpc_endpoint_type"),
     printcolumn(name = "Endpoint", type_ = "string", priority = 1, json_path = ".status.vpc_endpoint_id"),
+    printcolumn(name = "Region", type_ = "string", priority = 1, json_path = ".status.region"),
     // Ready stands first among the conditions: its message, where it is false.
     printcolumn(name = "Message", type_ = "string", priority = 1, json_path = r#".status.conditions[?(@.status=="False")].message"#, description = "What stands in the way"),
+    selectable = ".status.account.name",
+    selectable = ".status.state",
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$') || (has(self.spec.service) && (has(self.spec.service.name) || self.spec.service.type == 'None'))")
         .message("metadata.name cannot name a Service (it must be a DNS label: at most 63 lower-case letters, digits and '-', starting with a letter): set spec.service.name, or spec.service.type None")
 )]
