@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
+use futures::FutureExt as _;
 use kube::ResourceExt;
 use vpce_core::conditions::Finding;
 use vpce_core::tags::DISPLAY_NAME;
@@ -73,7 +74,7 @@ async fn show(asked: Migrate, out: &mut impl Write) -> anyhow::Result<()> {
     for object in objects {
         let of = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
         // Boxed, or its type grows too deep for the compiler.
-        match Box::pin(legacy::preview(&ctx, object)).await {
+        match legacy::preview(&ctx, object).boxed_local().await {
             Ok(migration) => {
                 let is_allowed = adopting.contains(&migration.binding.account);
                 write_migration(&of, &migration, is_allowed, asked.commands, out)?;

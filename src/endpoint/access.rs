@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use vpce_core::conditions::Finding;
 use vpce_core::desired::Desired;
 use vpce_core::guardrails;
@@ -120,7 +121,8 @@ impl Reconciliation<'_> {
             )
             .await;
             read.map_err(|error| access.unread(error))?;
-            self.check_claim(resolved, access, desired).await?;
+            // Boxed, or the types of the futures above it grow too deep for the compiler.
+            self.check_claim(resolved, access, desired).boxed().await?;
         }
         // Capacity is reserved last: what cannot be bound takes none.
         self.check_capacity(resolved, may_write).map_err(Findings::account)?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use vpce_core::conditions::{EventKind, Finding, Reason};
 use vpce_core::desired;
 use vpce_core::observed::{Lookup, Observed};
@@ -274,7 +275,7 @@ impl Reconciliation<'_> {
         if idle && plan.endpoint.ok {
             self.ctx.memories.converged(&self.object);
             if resolved.writes == Writes::Allowed {
-                self.settle(&resolved.account).await?;
+                self.settle(&resolved.account).boxed().await?;
             }
         }
         self.record_repairs(&rounds.done);

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ListParams};
@@ -70,12 +71,12 @@ pub(crate) struct Migration {
 pub(crate) async fn preview(ctx: &Context, object: Arc<Endpoint>) -> Result<Migration, (Finding, Vec<String>)> {
     let mut reconciliation = Reconciliation::new(ctx, object);
     loop {
-        match reconciliation.migration().await {
+        match reconciliation.migration().boxed_local().await {
             Ok(migration) => return Ok(migration),
             Err(Stop::Unread(unread)) if let RefreshError::Busy(time) = unread.error => {
                 tokio::time::sleep(time).await;
             }
-            Err(stop) => return Err((stop.finding(), reconciliation.candidates().await)),
+            Err(stop) => return Err((stop.finding(), reconciliation.candidates().boxed_local().await)),
         }
     }
 }
@@ -152,7 +153,9 @@ impl Reconciliation<'_> {
             return Err(Stop::bad_spec(&binding, finding));
         }
         if !is_settled {
-            self.check_claim(&prepared.resolved, &access, desired).await?;
+            self.check_claim(&prepared.resolved, &access, desired)
+                .boxed_local()
+                .await?;
         }
         let endpoint = seen.endpoint.owned().map(|endpoint| endpoint.id.to_string());
         let group = seen.group.owned().map(|group| group.id.to_string());

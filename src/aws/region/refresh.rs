@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use futures::FutureExt as _;
 use vpce_core::error::Class;
 use vpce_core::ids::{EndpointId, GroupId};
 use vpce_core::observed::{ObservedEndpoint, ObservedGroup};
@@ -200,7 +201,10 @@ impl AccountRegion {
             },
         )
         .await?;
-        self.read_untagged(ec2, started, &objects, &mut endpoints).await?;
+        // Boxed, or the types of the futures above it grow too deep for the compiler.
+        self.read_untagged(ec2, started, &objects, &mut endpoints)
+            .boxed()
+            .await?;
         let which = Which::Clusters(&clusters);
         let mut groups = cache::FullRead::default();
         self.each_page(
