@@ -1,6 +1,6 @@
 //! What uses a security group, for the message of one that cannot be deleted.
 
-use aws_sdk_ec2::types::{Filter, NetworkInterface};
+use aws_sdk_ec2::types::Filter;
 use vpce_core::ids::GroupId;
 
 use super::{AccountRegion, RefreshError};
@@ -11,6 +11,12 @@ use crate::aws::observer::observed;
 /// A few are enough: once these are removed, the message names the next. EC2 takes no smaller page.
 const MOST: i32 = 5;
 const PAGE: i32 = 100;
+
+/// A network interface.
+struct Interface {
+    id: String,
+    description: Option<String>,
+}
 
 impl AccountRegion {
     /// What EC2 does not delete a group for: network interfaces that have it, and groups with a
@@ -43,27 +49,26 @@ impl AccountRegion {
 }
 
 /// EC2 DescribeNetworkInterfaces; no page follows.
-async fn interfaces_of(
-    ec2: &Ec2,
-    id: &GroupId,
-    most: i32,
-) -> Result<(Vec<NetworkInterface>, Option<String>), CallError> {
+async fn interfaces_of(ec2: &Ec2, id: &GroupId, most: i32) -> Result<(Vec<Interface>, Option<String>), CallError> {
     let request = ec2.client.describe_network_interfaces();
     let request = request.filters(only("group-id", id)).max_results(most);
     let answer = observed(&ec2.observer, ec2.call("DescribeNetworkInterfaces"), request.send()).await?;
-    Ok((answer.network_interfaces.unwrap_or_default(), None))
+    let interfaces = answer.network_interfaces.unwrap_or_default();
+    let interfaces = interfaces.into_iter().map(|interface| Interface {
+        id: interface.network_interface_id.unwrap_or_default(),
+        description: interface.description.filter(|text| !text.is_empty()),
+    });
+    Ok((interfaces.collect(), None))
 }
 
 /// Interfaces but those of these ids, each in a few words.
-fn texts(interfaces: Vec<NetworkInterface>, but: &[String]) -> Vec<String> {
-    let others = interfaces.into_iter().filter_map(|interface| {
-        let id = interface.network_interface_id.unwrap_or_default();
-        (!but.contains(&id)).then(|| match interface.description.filter(|text| !text.is_empty()) {
-            Some(description) => format!("network interface {id} ({description})"),
-            None => format!("network interface {id}"),
-        })
+fn texts(interfaces: Vec<Interface>, but: &[String]) -> Vec<String> {
+    let others = interfaces.into_iter().filter(|interface| !but.contains(&interface.id));
+    let texts = others.map(|Interface { id, description }| match description {
+        Some(description) => format!("network interface {id} ({description})"),
+        None => format!("network interface {id}"),
     });
-    others.collect()
+    texts.collect()
 }
 
 /// EC2 DescribeSecurityGroups; no page follows.
