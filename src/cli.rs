@@ -1,5 +1,6 @@
 //! The command line: `run`, and the other subcommands, each a file.
 
+mod connection;
 mod crds;
 mod iam_policy;
 mod migrate;

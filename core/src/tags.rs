@@ -109,20 +109,34 @@ impl Owner {
 
     /// The owner tags, as they are set when a resource is made.
     pub fn tags(&self) -> BTreeMap<String, String> {
+        let mut tags = self.identity();
+        let name = shorten(&format!("{}-{}", self.name, self.namespace), TAG_VALUE_MAX);
+        tags.insert(DISPLAY_NAME.to_owned(), name);
+        tags
+    }
+
+    /// The owner tags that say who the owner is; `Name` is for people.
+    pub fn identity(&self) -> BTreeMap<String, String> {
         let mut tags = BTreeMap::from([
             (CLUSTER.to_owned(), self.cluster.own.clone()),
             (NAMESPACE.to_owned(), self.namespace.clone()),
             (NAME.to_owned(), self.name.clone()),
             (UID.to_owned(), self.uid.clone()),
-            (
-                DISPLAY_NAME.to_owned(),
-                shorten(&format!("{}-{}", self.name, self.namespace), TAG_VALUE_MAX),
-            ),
         ]);
         if !self.is_endpoint() {
             tags.insert(KIND.to_owned(), self.kind.clone().into_owned());
         }
         tags
+    }
+
+    /// The tags of the identity, as arguments of the AWS CLI's `create-tags`.
+    pub fn as_arguments(&self) -> String {
+        let pairs = self.identity();
+        let pairs: Vec<String> = pairs
+            .iter()
+            .map(|(key, value)| format!("Key={key},Value={value}"))
+            .collect();
+        pairs.join(" ")
     }
 
     /// The value of the tag [`ADOPT`] that lets this owner have an endpoint.
@@ -131,11 +145,9 @@ impl Owner {
         shorten(&format!("{}/{namespace}/{name}", self.cluster.own), TAG_VALUE_MAX)
     }
 
-    /// The keys of the owner tags; `Name` is for people.
+    /// The keys of the identity.
     pub fn keys(&self) -> BTreeSet<String> {
-        let mut keys: BTreeSet<String> = self.tags().into_keys().collect();
-        keys.remove(DISPLAY_NAME);
-        keys
+        self.identity().into_keys().collect()
     }
 
     /// Whose a resource with these tags is: cluster, kind, namespace and name decide, the UID does

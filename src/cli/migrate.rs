@@ -5,20 +5,17 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use clap::Args;
 use futures::FutureExt as _;
 use kube::ResourceExt;
 use vpce_core::conditions::Finding;
-use vpce_core::tags::DISPLAY_NAME;
 
-use super::plan::{caches, namespace_alone};
+use super::connection::{Connection, block_on, caches, of_dry_run};
 use crate::endpoint::context::Context;
 use crate::endpoint::legacy::{self, Migration};
 use crate::k8s::caches::{Account, CacheWriters, Caches};
-use crate::operator;
-use crate::settings::{Mode, Settings};
-use crate::telemetry::{Metrics, MetricsOptions};
+use crate::settings::Settings;
 
 /// What to show, and how the operator runs.
 #[derive(Debug, Args)]
@@ -37,39 +34,23 @@ pub struct Migrate {
 /// # Errors
 /// When Kubernetes does not answer, or an object cannot be migrated as it is.
 pub(super) fn run(asked: Migrate, mut out: impl Write) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?
-        .block_on(show(asked, &mut out))
+    block_on(show(asked, &mut out))
 }
 
 async fn show(asked: Migrate, out: &mut impl Write) -> anyhow::Result<()> {
-    // What would be done is asked, whatever the operator itself may do.
-    let settings = Settings {
-        mode: Mode::ReadWrite,
-        ..asked.settings
-    };
-    let metrics = Metrics::new(MetricsOptions {
-        per_object: false,
-        version: "",
-        revision: "",
-    });
-    let client = operator::kubernetes(&metrics).await?;
-    let clusters = operator::clusters(&settings, &client).await?;
-    let (caches, mut writers) = caches(&client).await?;
+    let connection = Connection::open(of_dry_run(asked.settings)).await?;
+    let (caches, mut writers) = caches(&connection.client).await?;
     let mut objects = caches.endpoints();
     objects.retain(|object| legacy::is_marked(object));
     objects.sort_by_key(|object| (object.namespace(), object.name_any()));
     let namespaces: BTreeSet<String> = objects.iter().filter_map(|object| object.namespace()).collect();
     let mut known = Vec::new();
     for namespace in &namespaces {
-        known.extend(namespace_alone(&client, namespace).await?);
+        known.extend(connection.namespace(namespace).await?);
     }
     writers.namespaces.fill(known);
     let adopting = adopt_all(&caches, &mut writers);
-    let shared = operator::shared(settings, client, clusters, caches, &metrics).await;
-    let ctx = Context::new(Arc::new(shared));
+    let ctx = Context::new(Arc::new(connection.shared(caches).await));
     let (mut refused, total) = (0, objects.len());
     for object in objects {
         let of = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
@@ -142,14 +123,11 @@ fn write_migration(
         if is_allowed { "" } else { ", once that has adopt_legacy" }
     )?;
     if commands {
-        let pairs = tags.iter().filter(|(key, _)| key.as_str() != DISPLAY_NAME);
-        let pairs: Vec<String> = pairs.map(|(key, value)| format!("Key={key},Value={value}")).collect();
         writeln!(
             out,
-            "  aws ec2 create-tags --region {} --resources {} --tags {}",
+            "  aws ec2 create-tags --region {} --resources {} --tags {tags}",
             binding.region,
-            resources.join(" "),
-            pairs.join(" ")
+            resources.join(" ")
         )?;
     }
     Ok(())

@@ -15,17 +15,15 @@ use vpce_core::ids::{EndpointId, GroupId, RoleArn};
 use vpce_core::orphans::{Orphan, ResourceKind};
 use vpce_core::rate::Decision;
 
+use super::connection::{Connection, block_on, caches};
 use crate::aws::ec2::Ec2;
 use crate::aws::region::delete_batch::Requester;
 use crate::aws::region::limiter::Caller;
 use crate::aws::region::orphans::Present;
 use crate::aws::region::{AccountRegion, AccountRegionKey, RefreshError};
-use crate::cli::plan::caches;
 use crate::k8s::caches::Account;
-use crate::operator;
 use crate::settings::Settings;
 use crate::shared::Shared;
-use crate::telemetry::{Metrics, MetricsOptions};
 
 /// How long AWS may take to delete an endpoint, and then to allow the deletion of its group.
 const GONE_WITHIN: Duration = Duration::from_secs(900);
@@ -74,24 +72,14 @@ struct OrphansInRegion {
 /// # Errors
 /// When Kubernetes or AWS does not answer, somebody says no, or something could not be deleted.
 pub(super) fn run(asked: &Orphans, answers: impl BufRead, mut out: impl Write) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?
-        .block_on(show(asked, answers, &mut out))
+    block_on(show(asked, answers, &mut out))
 }
 
 async fn show(asked: &Orphans, answers: impl BufRead, out: &mut impl Write) -> anyhow::Result<()> {
-    let metrics = Metrics::new(MetricsOptions {
-        per_object: false,
-        version: "",
-        revision: "",
-    });
-    let client = operator::kubernetes(&metrics).await?;
-    let clusters = operator::clusters(&asked.settings, &client).await?;
-    writeln!(out, "cluster {}", clusters.0.own)?;
-    let (caches, _) = caches(&client).await?;
-    let shared = operator::shared(asked.settings.clone(), client, clusters, caches, &metrics).await;
+    let connection = Connection::open(asked.settings.clone()).await?;
+    writeln!(out, "cluster {}", connection.clusters.0.own)?;
+    let (caches, _) = caches(&connection.client).await?;
+    let shared = connection.shared(caches).await;
     let (listed, unread) = find(asked, &shared).await?;
     for of_region in &listed {
         let of = format!(

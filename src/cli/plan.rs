@@ -1,26 +1,20 @@
 //! The subcommand `plan`: shows what the operator would do for a VPCEndpoint as it is now, and does
 //! nothing.
 
-use std::fmt::Debug;
 use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use k8s_openapi::api::core::v1::{Namespace, Service};
-use kube::Client;
+use k8s_openapi::api::core::v1::Service;
 use kube::api::Api;
-use serde::de::DeserializeOwned;
 use vpce_core::conditions::Finding;
 use vpce_core::plan::Step;
 
+use super::connection::{Connection, block_on, caches, listed, of_dry_run};
 use crate::endpoint::context::Context;
 use crate::endpoint::preview;
-use crate::k8s::caches::{CacheWriters, Caches, NamespaceMeta};
-use crate::k8s::pages;
-use crate::operator;
-use crate::settings::{Mode, Settings};
-use crate::telemetry::{Metrics, MetricsOptions};
+use crate::settings::Settings;
 
 /// Which object, and how the operator runs.
 #[derive(Debug, Args)]
@@ -55,35 +49,19 @@ fn key(text: &str) -> Result<Key, String> {
 /// When Kubernetes or AWS does not answer, when there is no such object, or when nothing can be
 /// planned for it.
 pub(super) fn run(asked: Preview, mut out: impl Write) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?
-        .block_on(show(asked, &mut out))
+    block_on(show(asked, &mut out))
 }
 
 async fn show(asked: Preview, out: &mut impl Write) -> anyhow::Result<()> {
     let Key { namespace, name } = asked.object;
-    // What would be done is asked, whatever the operator itself may do.
-    let settings = Settings {
-        mode: Mode::ReadWrite,
-        ..asked.settings
-    };
-    let metrics = Metrics::new(MetricsOptions {
-        per_object: false,
-        version: "",
-        revision: "",
-    });
-    let client = operator::kubernetes(&metrics).await?;
-    let clusters = operator::clusters(&settings, &client).await?;
-    let (caches, mut writers) = caches(&client).await?;
-    writers.namespaces.fill(namespace_alone(&client, &namespace).await?);
-    let services: Api<Service> = Api::namespaced(client.clone(), &namespace);
+    let connection = Connection::open(of_dry_run(asked.settings)).await?;
+    let (caches, mut writers) = caches(&connection.client).await?;
+    writers.namespaces.fill(connection.namespace(&namespace).await?);
+    let services: Api<Service> = Api::namespaced(connection.client.clone(), &namespace);
     writers.services.fill(listed(services, "Services").await?);
     let found = caches.endpoint(&namespace, &name);
     let object = found.with_context(|| format!("there is no VPCEndpoint {namespace}/{name}"))?;
-    let shared = operator::shared(settings, client, clusters, caches, &metrics).await;
-    let ctx = Context::new(Arc::new(shared));
+    let ctx = Context::new(Arc::new(connection.shared(caches).await));
     // Boxed, or its type grows too deep for the compiler.
     let found = match Box::pin(preview::preview(&ctx, object)).await {
         Ok(found) => found,
@@ -118,32 +96,4 @@ fn list(steps: &[Step], out: &mut impl Write) -> anyhow::Result<()> {
         writeln!(out, "{number}. {step} ({})", step.action())?;
     }
     Ok(())
-}
-
-/// Caches that hold the objects of our kinds, as they are now.
-pub(super) async fn caches(client: &Client) -> anyhow::Result<(Caches, CacheWriters)> {
-    let (caches, mut writers) = Caches::new();
-    writers
-        .endpoints
-        .fill(listed(Api::all(client.clone()), "VPCEndpoints").await?);
-    writers
-        .accounts
-        .fill(listed(Api::all(client.clone()), "AWSAccounts").await?);
-    Ok((caches, writers))
-}
-
-/// All objects of a kind.
-async fn listed<K>(api: Api<K>, kinds: &str) -> anyhow::Result<Vec<K>>
-where
-    K: Clone + DeserializeOwned + Debug,
-{
-    let listed = pages::all(&api).await;
-    listed.with_context(|| format!("cannot list {kinds}"))
-}
-
-/// The one namespace that the object is in, with its labels.
-pub(super) async fn namespace_alone(client: &Client, name: &str) -> anyhow::Result<Option<NamespaceMeta>> {
-    let api: Api<Namespace> = Api::all(client.clone());
-    let found = api.get_metadata_opt(name).await;
-    found.with_context(|| format!("cannot read the namespace {name}"))
 }

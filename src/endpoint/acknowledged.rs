@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use kube::api::{Api, ListParams, Patch};
+use kube::api::{Api, Patch};
 use serde_json::{Map, Value, json};
 use vpce_core::api::{ENDPOINT_FINALIZER, KOPF_ANNOTATION_PREFIX, KOPF_FINALIZER};
 use vpce_core::conditions::{Finding, Reason};
@@ -15,6 +15,7 @@ use super::status::{self, Findings};
 use crate::k8s::caches::Endpoint;
 use crate::k8s::error::is_conflict;
 use crate::k8s::finalizer;
+use crate::k8s::pages;
 use crate::k8s::patch;
 use crate::k8s::writes::{Refused, Write};
 
@@ -120,12 +121,14 @@ pub(super) async fn remove_kopf_annotations(
     object: &Arc<Endpoint>,
 ) -> Result<Arc<Endpoint>, kube::Error> {
     let api = api(ctx, object);
-    // Only that there are some is in memory; the operator may list and not get.
-    let only = ListParams::default().fields(&format!("metadata.name={}", object.name_any()));
-    let found = api.list_metadata(&only).await?.items;
-    let keys = found.iter().flat_map(|meta| meta.annotations().keys());
+    // Only that there are some is in memory.
+    let found = pages::metadata(&api, &object.name_any()).await?;
+    let keys = found
+        .and_then(|found| found.annotations)
+        .unwrap_or_default()
+        .into_keys();
     let keys = keys.filter(|key| key.starts_with(KOPF_ANNOTATION_PREFIX));
-    let annotations: Map<String, Value> = keys.map(|key| (key.clone(), Value::Null)).collect();
+    let annotations: Map<String, Value> = keys.map(|key| (key, Value::Null)).collect();
     let patch = json!({"metadata": {"uid": object.uid(), "annotations": annotations}});
     let patched = api
         .patch(&object.name_any(), &patch::params(), &Patch::Merge(patch))

@@ -7,14 +7,13 @@
 //! goes. Kopf's annotation stays as long as the AWSAccount has `adopt_legacy`: by it a Python
 //! operator that is started again takes the object for one that it has created already.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, ListParams};
+use kube::api::Api;
 use kube::{Client, ResourceExt};
 use vpce_core::api::{AWSAccountSpec, KOPF_ANNOTATION_PREFIX, KOPF_FINALIZER, SecurityGroupType, VPCEndpointSpec};
 use vpce_core::conditions::{EventKind, Finding, Reason};
@@ -36,6 +35,7 @@ use super::stop::Stop;
 use crate::aws::region::RefreshError;
 use crate::k8s::caches::Endpoint;
 use crate::k8s::finalizer;
+use crate::k8s::pages;
 
 /// The start of the name by which kopf writes, in `managedFields`.
 const KOPF_MANAGER: &str = "kopf";
@@ -57,8 +57,8 @@ pub(crate) struct Migration {
     pub(crate) binding: Binding,
     /// What it has, or would be its own.
     pub(crate) resources: Vec<String>,
-    /// The tags that this gets.
-    pub(crate) tags: BTreeMap<String, String>,
+    /// The tags that these get, as arguments of the AWS CLI.
+    pub(crate) tags: String,
     /// Whether it is migrated already.
     pub(crate) is_settled: bool,
 }
@@ -162,7 +162,7 @@ impl Reconciliation<'_> {
         Ok(Migration {
             binding,
             resources: endpoint.into_iter().chain(group).collect(),
-            tags: owner.tags(),
+            tags: owner.as_arguments(),
             is_settled,
         })
     }
@@ -324,13 +324,9 @@ impl Reconciliation<'_> {
 /// How long ago kopf last wrote an object, as far as the API server knows.
 async fn last_written_by_kopf(client: &Client, object: &Endpoint) -> Result<Option<Duration>, kube::Error> {
     let api: Api<Endpoint> = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
-    // A list, since the operator may list and not get.
-    let only = ListParams::default().fields(&format!("metadata.name={}", object.name_any()));
-    let found = api.list_metadata(&only).await?.items;
-    let fields = found
-        .into_iter()
-        .flat_map(|meta| meta.metadata.managed_fields.unwrap_or_default());
-    let by_kopf = fields.filter(|field| {
+    let found = pages::metadata(&api, &object.name_any()).await?;
+    let fields = found.and_then(|found| found.managed_fields).unwrap_or_default();
+    let by_kopf = fields.into_iter().filter(|field| {
         field
             .manager
             .as_deref()

@@ -232,7 +232,12 @@ async fn correct(
     let found = observed(&there, &object.uid().unwrap_or_default());
     let leads_here = found.external_name.as_deref() == Some(external_name);
     // The Python operator gives its Services neither a label nor an owner.
-    let is_without_owner = found.unowned && object.status.adopted && leads_to_same(&found, external_name);
+    let adopted = object
+        .status
+        .vpc_endpoint_id
+        .as_deref()
+        .filter(|_| object.status.adopted);
+    let is_without_owner = found.unowned && adopted.is_some_and(|id| found.leads_to(&id.into()));
     let is_ours = found.ours || (found.may_be_restored() && leads_here) || is_without_owner;
     if !is_ours {
         return Ok(Published::NotOwned);
@@ -268,13 +273,6 @@ async fn correct(
     };
     let corrected = api.patch(name, &params, &Patch::Merge(patch)).await?;
     Ok(Published::Done(Box::new(corrected)))
-}
-
-/// Whether a Service leads to the endpoint of this name, by whichever of its names.
-fn leads_to_same(found: &ObservedService, external_name: &str) -> bool {
-    let plain = external_name.strip_prefix("bucket.").unwrap_or(external_name);
-    let id: Vec<&str> = plain.splitn(3, '-').take(2).collect();
-    found.leads_to(&id.join("-").as_str().into())
 }
 
 fn without_nulls(object: Value) -> Map<String, Value> {

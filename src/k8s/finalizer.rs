@@ -9,6 +9,8 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use vpce_core::api::{FIELD_MANAGER, MOST_FINALIZERS};
 
+use super::pages;
+
 /// Whether an object carries a finalizer.
 pub(crate) fn has(object: &impl Resource, finalizer: &str) -> bool {
     object.finalizers().iter().any(|name| name == finalizer)
@@ -45,8 +47,8 @@ where
     if kept.len() < MOST_FINALIZERS {
         return Ok(kept.to_vec());
     }
-    let there = api.get_metadata(&object.name_any()).await?;
-    Ok(there.finalizers().to_vec())
+    let there = pages::metadata(api, &object.name_any()).await?;
+    Ok(there.and_then(|there| there.finalizers).unwrap_or_default())
 }
 
 async fn set<K>(api: &Api<K>, object: &K, names: Vec<String>) -> Result<K, kube::Error>

@@ -3,7 +3,7 @@
 
 use std::fmt::Debug;
 
-use kube::api::{Api, ListParams};
+use kube::api::{Api, ListParams, ObjectMeta};
 use kube::runtime::watcher;
 use serde::de::DeserializeOwned;
 
@@ -47,4 +47,15 @@ where
             None => return Ok(false),
         }
     }
+}
+
+/// The metadata of one object, all of it; none where there is no such object. A list of one, since
+/// the operator may list our kinds and not get them.
+pub(crate) async fn metadata<K>(api: &Api<K>, name: &str) -> Result<Option<ObjectMeta>, kube::Error>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let only = ListParams::default().fields(&format!("metadata.name={name}"));
+    let found = api.list_metadata(&only).await?.items;
+    Ok(found.into_iter().next().map(|object| object.metadata))
 }

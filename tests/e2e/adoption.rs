@@ -1,7 +1,7 @@
 //! Endpoints that exist already: adopted, observed, given back.
 
 use serde_json::{Value, json};
-use vpce_testbed::aws::{EndpointView, RoleSpec};
+use vpce_testbed::aws::EndpointView;
 
 use crate::cluster;
 use crate::tenant::Tenant;
@@ -19,13 +19,7 @@ pub(crate) fn tenant<'w>(world: &'w World, name: &str, changes: Value) -> Tenant
         adoption: true,
         ..vpce_core::iam::Scope::of(&parsed)
     };
-    let role = tenant.role_arn.parse().expect("the ARN of a role");
-    let policy = vpce_core::iam::tenant_permissions(&role, &world.cluster_id().into(), &scope).expect("a policy");
-    let narrow = RoleSpec {
-        policy: Some(policy.to_string()),
-        ..world.role(&tenant.role_arn, None)
-    };
-    world.aws.set_role(&tenant.role_arn, narrow).expect("a role");
+    world.set_role(&tenant.role_arn, &scope);
     tenant.register(spec);
     tenant
 }

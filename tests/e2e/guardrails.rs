@@ -325,17 +325,9 @@ fn tags_on_which_other_controllers_act_are_refused_unless_the_account_names_them
     tenant.edit_account(json!({"allowed_tag_keys": ["karpenter.sh/*", "app-?"]}));
     let account = tenant.world.cluster.get(&path).expect("it is there");
     let spec = serde_json::from_value(account["spec"].clone()).expect("an AWSAccount");
-    let role = tenant.role_arn.parse().expect("a role");
-    let policy = vpce_core::iam::tenant_permissions(
-        &role,
-        &tenant.world.cluster_id().into(),
-        &vpce_core::iam::Scope::of(&spec),
-    );
-    let role = vpce_testbed::aws::RoleSpec {
-        policy: Some(policy.expect("a policy").to_string()),
-        ..tenant.world.role(&tenant.role_arn, None)
-    };
-    tenant.world.aws.set_role(&tenant.role_arn, role).expect("a role");
+    tenant
+        .world
+        .set_role(&tenant.role_arn, &vpce_core::iam::Scope::of(&spec));
     tenant.ready("karpenter");
     assert_eq!(tenant.groups()[0].tags["karpenter.sh/discovery"], "x");
     tenant.apply("karpenter", tenant.spec(json!({"tags": {"app-1": "x"}})));

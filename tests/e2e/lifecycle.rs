@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use vpce_testbed::aws::{Direction, EndpointView, Fault, FaultKind, PausePoint, RuleView};
 use vpce_testbed::scenario;
 
-use crate::cluster;
-use crate::world::{Setup, WITHIN, World, condition, text};
+use crate::cluster::{self, Run};
+use crate::world::{Setup, WITHIN, World, condition, endpoint, text};
 
 const ACCOUNT: &str = "111111111111";
 const REGION: &str = "us-west-2";
@@ -272,4 +272,32 @@ fn a_delete_whose_session_expires_continues_with_another() {
     tenant.delete("api");
     tenant.gone("api");
     assert_eq!((tenant.endpoints().len(), tenant.groups().len()), (0, 0));
+}
+
+/// Of a long list of finalizers the operator keeps only the first few in memory.
+#[test]
+fn finalizers_of_others_stay_however_many_there_are() {
+    let tenant = World::shared().tenant("held");
+    let others: Vec<String> = (0..20).map(|number| format!("example.com/holder-{number}")).collect();
+    let mut object = endpoint(&tenant.namespace, "api", &tenant.spec(json!({})));
+    object["metadata"]["finalizers"] = json!(others);
+    let path = cluster::endpoints(&tenant.namespace);
+    let created = tenant.world.cluster.create(&path, &object, Run::Real);
+    assert!(created.is_ok(), "{}", created.unwrap_err().message);
+    let of = |object: &Value| {
+        serde_json::from_value::<Vec<String>>(object["metadata"]["finalizers"].clone()).expect("a list")
+    };
+    let ready = tenant.ready("api");
+    assert_eq!(ready["status"]["state"], "available");
+    let all = of(&tenant.get("api").expect("it is there"));
+    assert!(others.iter().all(|name| all.contains(name)), "{all:?}");
+    assert_eq!(all.len(), others.len() + 1, "and the operator's own: {all:?}");
+
+    tenant.delete("api");
+    tenant.eventually("api", "the operator's own finalizer goes alone", || {
+        (of(&tenant.get("api")?) == others).then_some(())
+    });
+    assert_eq!((tenant.endpoints().len(), tenant.groups().len()), (0, 0));
+    tenant.merge("api", json!({"metadata": {"finalizers": null}}));
+    tenant.gone("api");
 }

@@ -65,7 +65,11 @@ fn they_are_counted_shown_and_deleted_only_when_a_person_says_so() {
         ids.contains(&orphan.id) && ids.iter().any(|id| id.starts_with("sg-")),
         "{ids:?}"
     );
-    assert!(is_measured(&tenant, "endpoint", "false", 1) && is_measured(&tenant, "security_group", "false", 1));
+    // Scrapes within a second share what they read.
+    tenant.world.eventually("they are measured", || {
+        let measured = ["endpoint", "security_group"].map(|kind| is_measured(&tenant, kind, "false", 1));
+        (measured == [true, true]).then_some(())
+    });
 
     // Shown, and no more than that.
     let shown = orphans(&tenant, &[], "");

@@ -217,19 +217,29 @@ impl World {
         self.aws.add_role(arn, self.role(arn, None)).expect("a role");
     }
 
+    /// Such a role, whose policy is printed for this scope.
+    pub(crate) fn role_within(&self, arn: &str, clusters: &Clusters, scope: &Scope) -> RoleSpec {
+        let role = arn.parse().expect("the ARN of a role");
+        let policy = iam::tenant_permissions(&role, clusters, scope).expect("a policy");
+        RoleSpec {
+            policy: Some(policy.to_string()),
+            ..self.role(arn, None)
+        }
+    }
+
+    /// Has a role be such a role, from now on.
+    pub(crate) fn set_role(&self, arn: &str, scope: &Scope) {
+        let role = self.role_within(arn, &self.cluster_id.as_str().into(), scope);
+        self.aws.set_role(arn, role).expect("a role");
+    }
+
     /// Such a role, which may enable private DNS as well.
     pub(crate) fn add_role_with_private_dns(&self, arn: &str) {
         let scope = Scope {
             private_dns: true,
             ..Scope::default()
         };
-        let role = arn.parse().expect("the ARN of a role");
-        let policy = iam::tenant_permissions(&role, &self.cluster_id.as_str().into(), &scope).expect("a policy");
-        let role = RoleSpec {
-            policy: Some(policy.to_string()),
-            ..self.role(arn, None)
-        };
-        self.aws.set_role(arn, role).expect("a role");
+        self.set_role(arn, &scope);
     }
 
     /// Such a role, which may take over what another cluster made.
@@ -238,12 +248,7 @@ impl World {
             own: self.cluster_id.clone(),
             former: vec![from.to_owned()],
         };
-        let role = arn.parse().expect("the ARN of a role");
-        let policy = iam::tenant_permissions(&role, &clusters, &Scope::default()).expect("a policy");
-        RoleSpec {
-            policy: Some(policy.to_string()),
-            ..self.role(arn, None)
-        }
+        self.role_within(arn, &clusters, &Scope::default())
     }
 
     /// Has a role trust the operator, or no principal.

@@ -1,7 +1,5 @@
 //! An endpoint that exists already and that the spec names, or that the Python operator created.
 
-use std::collections::BTreeMap;
-
 use super::endpoint::is_for;
 use super::{ResourceId, Step};
 use crate::conditions::{Finding, Reason};
@@ -28,14 +26,8 @@ pub(super) fn plan_adoption(
     let group = group.map(|group| (ResourceId::Group(group.id.clone()), &group.tags));
     let untagged = [Some(endpoint), group].into_iter().flatten();
     let untagged = untagged.filter(|(_, tags)| !observes && owner.claim(tags) != Claim::Ours);
-    let tags: BTreeMap<String, String> = owner
-        .keys()
-        .into_iter()
-        .filter_map(|key| desired.tags.get_key_value(&key))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
     let before = steps.len();
-    steps.extend(untagged.map(|(resource, _)| Step::Tag(resource, tags.clone())));
+    steps.extend(untagged.map(|(resource, _)| Step::Tag(resource, owner.identity())));
     (steps.len() > before).then(|| {
         Finding::bad(
             Reason::Updating,

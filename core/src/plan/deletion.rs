@@ -159,19 +159,13 @@ fn ownership_lost_on_deletion(owner: &Owner, kind: &str, id: &str, there: &BTree
             ),
         );
     }
-    let pairs: Vec<String> = owner
-        .tags()
-        .into_iter()
-        .filter(|(key, _)| key != tags::DISPLAY_NAME)
-        .map(|(key, value)| format!("Key={key},Value={value}"))
-        .collect();
     Finding::bad(
         Reason::OwnershipLost,
         format!(
             "{kind} {id} has lost its owner tags, so it is not deleted. If it belongs to this object, run: aws ec2 \
              create-tags \
              --resources {id} --tags {}; if it does not, set deletion_policy to Retain",
-            pairs.join(" ")
+            owner.as_arguments()
         ),
     )
 }

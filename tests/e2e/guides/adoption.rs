@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use vpce_testbed::aws::{RoleSpec, ServiceSpec};
+use vpce_testbed::aws::ServiceSpec;
 
 use super::{Guide, team};
 use crate::world::{World, id, text};
@@ -11,7 +11,7 @@ use crate::world::{World, id, text};
 fn an_endpoint_is_observed_adopted_and_given_back_without_a_change_to_its_traffic() {
     let world = World::shared();
     let mut guide = Guide::open(world, "adopt-an-endpoint");
-    let mut tenant = team(world, "billing", "billing");
+    let mut tenant = team(world, "accounting", "accounting");
     "eu-west-1".clone_into(&mut tenant.region);
     let spec = guide.manifest("observe.yaml")["spec"].take();
     tenant.vpc = text(&spec["vpc_id"]);
@@ -20,13 +20,7 @@ fn an_endpoint_is_observed_adopted_and_given_back_without_a_change_to_its_traffi
         adoption: true,
         ..Default::default()
     };
-    let role = tenant.role_arn.parse().expect("the ARN of a role");
-    let policy = vpce_core::iam::tenant_permissions(&role, &world.cluster_id().into(), &scope).expect("a policy");
-    let role = RoleSpec {
-        policy: Some(policy.to_string()),
-        ..world.role(&tenant.role_arn, None)
-    };
-    world.aws.set_role(&tenant.role_arn, role).expect("a role");
+    world.set_role(&tenant.role_arn, &scope);
     tenant.register(json!({"allow_retain": true}));
     let (aws, account, region) = (&world.aws, &tenant.account_id, &tenant.region);
     let (subnet, group) = (id("subnet"), id("sg"));
@@ -51,7 +45,7 @@ fn an_endpoint_is_observed_adopted_and_given_back_without_a_change_to_its_traffi
 
     let cluster_id = guide.follow("Before you begin");
     assert_eq!(cluster_id.lines().last(), Some(world.cluster_id()));
-    let consent = format!("{}/billing/ledger", world.cluster_id());
+    let consent = format!("{}/accounting/ledger", world.cluster_id());
     aws.set_tag(account, region, &named, "silvermullet.com/adopt", &consent)
         .expect("it is there");
     let observed = seen();

@@ -36,7 +36,7 @@ struct Before {
 impl Before {
     fn new() -> Self {
         let setup = Setup::fast()
-            .value("crds.install", "false")
+            .value("crds.enabled", "false")
             .value("admissionPolicy.migration", "true");
         let aws = Simulator::start(setup.aws.clone()).expect("it starts");
         let (vpc, group) = (id("vpc"), id("sg"));
@@ -99,13 +99,7 @@ impl Before {
         let spec = merged(json!({"role_arn": ROLE, "namespaces": [NAMESPACE]}), account);
         let adopting = merged(spec.clone(), json!({"adopt_legacy": true}));
         let scope = vpce_core::iam::Scope::of(&serde_json::from_value(adopting).expect("a spec"));
-        let role = ROLE.parse().expect("the ARN of a role");
-        let policy = vpce_core::iam::tenant_permissions(&role, &world.cluster_id().into(), &scope).expect("a policy");
-        let narrow = RoleSpec {
-            policy: Some(policy.to_string()),
-            ..world.role(ROLE, None)
-        };
-        world.aws.set_role(ROLE, narrow).expect("a role");
+        world.set_role(ROLE, &scope);
         let account = json!({
             "apiVersion": "silvermullet.com/v1beta1", "kind": "AWSAccount", "metadata": {"name": NAMESPACE}, "spec": spec,
         });
