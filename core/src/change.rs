@@ -70,9 +70,9 @@ impl EndpointChange {
         *self == Self::default()
     }
 
-    /// Whether it is about any subnet.
+    /// Whether it is about any subnet, or the address in one.
     pub fn changes_subnets(&self) -> bool {
-        !self.add_subnets.is_empty() || !self.remove_subnets.is_empty()
+        !self.add_subnets.is_empty() || !self.remove_subnets.is_empty() || !self.options.addresses.is_empty()
     }
 
     /// Whether it is about any group.
@@ -139,6 +139,10 @@ impl EndpointChange {
         let subnets = Self {
             add_subnets,
             remove_subnets,
+            options: Options {
+                addresses: options.addresses,
+                ..Options::default()
+            },
             ..none()
         };
         let parts = [
@@ -173,6 +177,9 @@ impl EndpointChange {
             }
             Some(Attachment::GatewayLoadBalancer(_)) | None => {}
         }
+        // Of a subnet that comes back AWS chooses the address anew.
+        let anew = |subnet: &SubnetId| self.add_subnets.contains(subnet) || self.remove_subnets.contains(subnet);
+        endpoint.options.addresses.retain(|subnet, _| !anew(subnet));
         endpoint.options.apply(&self.options);
     }
 }
@@ -185,6 +192,8 @@ impl fmt::Display for EndpointChange {
             PolicyChoice::Document(_) => "the one of the spec",
             PolicyChoice::FullAccess => "full access",
         });
+        let addresses = self.options.addresses.iter();
+        let addresses = addresses.map(|(subnet, addresses)| format!("{subnet} to {addresses}"));
         let parts = [
             ("attach ", list(&self.add_groups)),
             ("detach ", list(&self.remove_groups)),
@@ -192,6 +201,7 @@ impl fmt::Display for EndpointChange {
             ("remove ", list(&self.remove_subnets)),
             ("add ", list(&self.add_route_tables)),
             ("remove ", list(&self.remove_route_tables)),
+            ("set the addresses in ", list(addresses)),
             ("turn private DNS ", list(self.private_dns.map(switch))),
             (
                 "turn private DNS for inbound resolver endpoints only ",

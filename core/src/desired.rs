@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
+use crate::addresses;
 use crate::api::{
     CustomRule, EndpointType, ManagementPolicy, PolicyDocument, SecurityGroupType, ServicePort, ServiceSpec,
     ServiceType, VPCEndpointSpec,
 };
 use crate::attachment::{Attachment, Interface, Kept};
 use crate::conditions::{Finding, Reason};
-use crate::ids::{AccountId, EndpointId, GroupId, VpcId};
+use crate::ids::{AccountId, EndpointId, GroupId, Region, VpcId};
 use crate::metadata::Metadata;
 use crate::options::{Options, PolicyChoice, PrivateDomains};
 use crate::ownership::Consent;
@@ -177,9 +178,11 @@ pub fn desired(
         vpc_endpoint_type,
         subnet_ids: _,
         vpc_endpoint_service_id: _,
+        service_region: _,
         resource_configuration_arn: _,
         service_network_arn: _,
         route_table_ids: _,
+        subnet_configurations: _,
         security_group_type: _,
         security_group_ids: _,
         security_group_ingress: _,
@@ -214,7 +217,7 @@ pub fn desired(
     Ok(Desired {
         account_id: resolved.binding.account_id.clone(),
         vpc: vpc_id.as_str().into(),
-        options: options(spec, &target, origin)?,
+        options: options(spec, &target, &attachment, resolved, origin)?,
         target,
         attachment,
         existing,
@@ -232,6 +235,7 @@ fn without_wishes(spec: &VPCEndpointSpec) -> VPCEndpointSpec {
     VPCEndpointSpec {
         subnet_ids: subnet_ids.cloned().collect(),
         route_table_ids: None,
+        subnet_configurations: Vec::new(),
         security_group_type: None,
         private_dns_enabled: None,
         ip_address_type: None,
@@ -300,7 +304,13 @@ fn groups(spec: &VPCEndpointSpec, owner: &Owner, origin: Origin<'_>) -> Result<G
     })
 }
 
-fn options(spec: &VPCEndpointSpec, target: &Target, origin: Origin<'_>) -> Result<Options, Finding> {
+fn options(
+    spec: &VPCEndpointSpec,
+    target: &Target,
+    attachment: &Attachment<Groups>,
+    resolved: &Resolved,
+    origin: Origin<'_>,
+) -> Result<Options, Finding> {
     let dns = spec.dns_options.clone().unwrap_or_default();
     let type_ = spec.vpc_endpoint_type;
     if spec.policy_document.is_some() && !type_.has_policy() {
@@ -308,10 +318,17 @@ fn options(spec: &VPCEndpointSpec, target: &Target, origin: Origin<'_>) -> Resul
             "policy_document: only endpoints of type Interface and Gateway have a policy, not those of type {type_}"
         )));
     }
-    let policy = spec.policy_document.as_ref().map(|PolicyDocument(document)| {
-        let policy = Policy::parse(document).map_err(|why| invalid(format!("policy_document {why}")))?;
+    let parsed = |PolicyDocument(document): &PolicyDocument, of: &str| {
+        let policy = Policy::parse(document).map_err(|why| invalid(format!("policy_document{of} {why}")))?;
         Ok(PolicyChoice::Document(policy))
-    });
+    };
+    let of_account = || {
+        let default = resolved.account.policy_document.as_ref();
+        let default = default.filter(|_| origin == Origin::Created && takes_policy(type_, target))?;
+        Some(parsed(default, &format!(" of AWSAccount {}", resolved.binding.account)))
+    };
+    let policy = spec.policy_document.as_ref().map(|document| parsed(document, ""));
+    let policy = policy.or_else(of_account);
     let is_interface = type_ == EndpointType::Interface;
     // EC2 takes it for true where it is left out, for S3; and refuses it for other services.
     let inbound_resolver_only = (is_interface && spec.private_dns_enabled == Some(true))
@@ -325,11 +342,19 @@ fn options(spec: &VPCEndpointSpec, target: &Target, origin: Origin<'_>) -> Resul
         ip_address_type: spec.ip_address_type,
         dns_record_ip_type: dns.dns_record_ip_type,
         inbound_resolver_only,
+        addresses: addresses::of_spec(&spec.subnet_configurations, &attachment.subnets(), spec.ip_address_type)
+            .map_err(invalid)?,
         private_domains: dns.private_dns_preference.map(|preference| PrivateDomains {
             preference,
             specified: dns.private_dns_specified_domains.unwrap_or_default(),
         }),
     })
+}
+
+/// Whether AWS takes a policy for an endpoint of this type, to this target: services that AWS
+/// accounts offer refuse any.
+pub(crate) fn takes_policy(type_: EndpointType, target: &Target) -> bool {
+    type_.has_policy() && target.is_of_aws()
 }
 
 fn invalid(message: impl Into<String>) -> Finding {
@@ -428,7 +453,9 @@ pub fn client_token(owner: &Owner, desired: &Desired, resolved: &Resolved, incar
         desired.target.token_part(),
         &incarnation.to_string(),
     ];
-    for part in parts.into_iter().chain(desired.attachment.token_parts()) {
+    let service_region = desired.target.service_region().map(Region::as_str);
+    let parts = parts.into_iter().chain(desired.attachment.token_parts());
+    for part in parts.chain(service_region) {
         hash.update(part.as_bytes());
         hash.update([0]);
     }

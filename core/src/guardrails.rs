@@ -7,7 +7,7 @@ use crate::allow_list::{advice, matches};
 use crate::api::{AWSAccountSpec, DeletionPolicy};
 use crate::attachment::{Attachment, Interface};
 use crate::conditions::{Finding, Reason};
-use crate::desired::{Desired, Groups};
+use crate::desired::{Desired, Groups, takes_policy};
 use crate::ids::{GroupId, Region};
 use crate::observed::ObservedGroup;
 use crate::rules::{Peer, RuleSet};
@@ -17,15 +17,7 @@ use crate::target::Target;
 /// Checks what is desired against the guardrails of the account. An absent one allows all, an empty
 /// one nothing.
 pub(crate) fn check(account: &str, spec: &AWSAccountSpec, region: &Region, desired: &Desired) -> Result<(), Finding> {
-    let refused = |asked: &str, guardrail: &str, allowed: &[String]| {
-        Finding::bad(
-            Reason::NotAllowed,
-            format!(
-                "{asked} is not allowed by the guardrails of AWSAccount {account} ({guardrail}): {}",
-                advice(allowed)
-            ),
-        )
-    };
+    let refused = |asked: &str, guardrail: &str, allowed: &[String]| refused(account, asked, guardrail, allowed);
     // The entries, where none of them is the value.
     let missing = |guardrail: &'_ Option<Vec<String>>, value: &str| -> Option<Vec<String>> {
         guardrail
@@ -82,18 +74,51 @@ pub(crate) fn check(account: &str, spec: &AWSAccountSpec, region: &Region, desir
     {
         return Err(refused("private_dns_enabled: true", "allow_private_dns", &[]));
     }
-    let (guardrail, patterns) = match &desired.target {
+    check_target(account, spec, &desired.target)?;
+    if spec.require_policy
+        && desired.options.policy.is_none()
+        && takes_policy(type_, &desired.target)
+        && !desired.observes()
+    {
+        return Err(Finding::bad(
+            Reason::NotAllowed,
+            format!("AWSAccount {account} requires an endpoint policy (require_policy): set policy_document"),
+        ));
+    }
+    Ok(())
+}
+
+fn refused(account: &str, asked: &str, guardrail: &str, allowed: &[String]) -> Finding {
+    Finding::bad(
+        Reason::NotAllowed,
+        format!(
+            "{asked} is not allowed by the guardrails of AWSAccount {account} ({guardrail}): {}",
+            advice(allowed)
+        ),
+    )
+}
+
+/// Checks what an endpoint connects to.
+fn check_target(account: &str, spec: &AWSAccountSpec, target: &Target) -> Result<(), Finding> {
+    let (guardrail, patterns) = match target {
         Target::Service { .. } => ("allowed_services", spec.allowed_services.as_deref()),
         Target::ResourceConfiguration { .. } | Target::ServiceNetwork { .. } => {
             ("allowed_resource_arns", Some(&spec.allowed_resource_arns[..]))
         }
     };
-    let target = desired.target.to_string();
+    let name = target.to_string();
     if let Some(patterns) = patterns
-        && !patterns.iter().any(|pattern| matches(pattern, &target))
+        && !patterns.iter().any(|pattern| matches(pattern, &name))
     {
-        let field = desired.target.field();
-        return Err(refused(&format!("{field}: {target}"), guardrail, patterns));
+        let asked = format!("{}: {name}", target.field());
+        return Err(refused(account, &asked, guardrail, patterns));
+    }
+    let allowed = &spec.allowed_service_regions;
+    if let Some(elsewhere) = target.service_region()
+        && !allowed.iter().any(|region| region == elsewhere.as_str())
+    {
+        let asked = format!("service_region {elsewhere}");
+        return Err(refused(account, &asked, "allowed_service_regions", allowed));
     }
     Ok(())
 }

@@ -448,6 +448,8 @@ pub struct Observed {
     pub group: Lookup<ObservedGroup>,
     /// The object's own Services, and the one that has the name it wants.
     pub services: Vec<ObservedService>,
+    /// The prefix list of the service, of a gateway endpoint.
+    pub prefix_list_id: Option<String>,
 }
 
 #[cfg(test)]
@@ -461,7 +463,10 @@ mod tests {
             created: None,
             state: State::Available,
             vpc: "vpc-1".into(),
-            target: Some(Target::Service { name: service.into() }),
+            target: Some(Target::Service {
+                name: service.into(),
+                region: None,
+            }),
             attachment: ObservedAttachment::Other("Interface".into()),
             options: ObservedOptions::default(),
             tags: BTreeMap::new(),

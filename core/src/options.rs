@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::addresses::SubnetAddresses;
 use crate::api::{DnsRecordIpType, EndpointType, IpAddressType, PrivateDnsPreference};
 use crate::policy::{Policy, PolicyDigest};
 
@@ -24,6 +25,8 @@ pub struct Options {
     pub inbound_resolver_only: Option<bool>,
     /// Which private domains lead to the endpoint, which AWS fixes at creation.
     pub private_domains: Option<PrivateDomains>,
+    /// The addresses of its network interfaces; of those that are not named AWS chooses.
+    pub addresses: SubnetAddresses,
 }
 
 /// Which private domains of a resource or service network lead to an endpoint.
@@ -94,6 +97,7 @@ impl Options {
             }),
             inbound_resolver_only: self.inbound_resolver_only,
             private_domains: self.private_domains.clone(),
+            addresses: self.addresses.clone(),
         }
     }
 }
@@ -109,6 +113,8 @@ pub struct ObservedOptions {
     pub dns_record_ip_type: Option<DnsRecordIpType>,
     /// See [`Options::inbound_resolver_only`].
     pub inbound_resolver_only: Option<bool>,
+    /// See [`Options::addresses`]. EC2 does not describe them: those that it last accepted.
+    pub addresses: SubnetAddresses,
 }
 
 impl ObservedOptions {
@@ -127,7 +133,9 @@ impl ObservedOptions {
             dns_record_ip_type,
             inbound_resolver_only,
             private_domains: _,
+            addresses,
         } = change;
+        self.addresses.extend(addresses.clone());
         if let Some(policy) = policy {
             self.policy = Some(policy.digest());
         }
@@ -162,6 +170,12 @@ impl ObservedOptions {
                 .inbound_resolver_only
                 .filter(|wanted| self.inbound_resolver_only.unwrap_or(false) != *wanted),
             private_domains: None,
+            addresses: desired
+                .addresses
+                .iter()
+                .filter(|(subnet, wanted)| self.addresses.get(subnet) != Some(wanted))
+                .map(|(subnet, wanted)| (subnet.clone(), *wanted))
+                .collect(),
         }
     }
 }
@@ -169,6 +183,7 @@ impl ObservedOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::addresses::Addresses;
     use crate::policy::Policy;
     use serde_json::json;
 
@@ -202,6 +217,7 @@ mod tests {
             ip_address_type: Some(IpAddressType::Dualstack),
             dns_record_ip_type: Some(DnsRecordIpType::Ipv6),
             inbound_resolver_only: Some(true),
+            addresses: [("subnet-1".into(), Addresses::default())].into(),
         };
         let none = Options::default();
         assert_eq!(there.differences(EndpointType::Interface, &none), none);
@@ -213,6 +229,7 @@ mod tests {
             dns_record_ip_type: Some(DnsRecordIpType::Ipv4),
             inbound_resolver_only: Some(false),
             private_domains: None,
+            addresses: SubnetAddresses::new(),
         };
         let unknown = ObservedOptions::default();
         assert_eq!(unknown.differences(EndpointType::Interface, &defaults), none);

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{EndpointType, VPCEndpointSpec};
-use crate::ids::Partition;
+use crate::ids::{Partition, Region};
 
 /// The fields of a spec that name it.
 const SERVICE: &str = "vpc_endpoint_service_id";
@@ -20,6 +20,8 @@ pub enum Target {
     Service {
         /// The full name.
         name: String,
+        /// The service's region, where it is another than the endpoint's: EC2's `ServiceRegion`.
+        region: Option<Region>,
     },
     /// A resource configuration of VPC Lattice: EC2's `ResourceConfigurationArn`.
     ResourceConfiguration {
@@ -34,10 +36,13 @@ pub enum Target {
 }
 
 impl Target {
-    /// The service of this name, or of this id, in a region.
-    pub fn service(given: &str, partition: Partition, region: &str) -> Self {
+    /// The service of this name, or of this id, for an endpoint in a region; the service may be in
+    /// another.
+    pub fn service(given: &str, partition: Partition, region: &str, service_region: Option<&str>) -> Self {
+        let elsewhere = service_region.filter(|service_region| *service_region != region);
         Self::Service {
-            name: full_service_name(given, partition, region),
+            name: full_service_name(given, partition, elsewhere.unwrap_or(region)),
+            region: elsewhere.map(Into::into),
         }
     }
 
@@ -50,7 +55,9 @@ impl Target {
         let (field, named) = match type_ {
             EndpointType::Interface | EndpointType::Gateway | EndpointType::GatewayLoadBalancer => {
                 let name = spec.vpc_endpoint_service_id.as_deref();
-                (SERVICE, name.map(|name| Self::service(name, partition, region)))
+                let service_region = spec.service_region.as_deref();
+                let service = |name| Self::service(name, partition, region, service_region);
+                (SERVICE, name.map(service))
             }
             EndpointType::Resource => {
                 let arn = spec.resource_configuration_arn.clone();
@@ -72,13 +79,21 @@ impl Target {
     /// to be a service's name.
     pub(crate) fn token_part(&self) -> &str {
         match self {
-            Self::Service { name } => name,
+            Self::Service { name, .. } => name,
             Self::ResourceConfiguration { arn } | Self::ServiceNetwork { arn } => arn,
         }
     }
 
-    /// Reads what a status names, which is a name or an ARN.
-    pub fn of_status(text: &str) -> Self {
+    /// The service's region, where it is another than the endpoint's.
+    pub fn service_region(&self) -> Option<&Region> {
+        match self {
+            Self::Service { region, .. } => region.as_ref(),
+            Self::ResourceConfiguration { .. } | Self::ServiceNetwork { .. } => None,
+        }
+    }
+
+    /// Reads what a status names, which is a name or an ARN, and the service's region.
+    pub fn of_status(text: &str, service_region: Option<&str>) -> Self {
         let kind = text.strip_prefix("arn:").and_then(|rest| rest.splitn(5, ':').nth(4));
         let arn = || text.to_owned();
         match kind {
@@ -86,7 +101,10 @@ impl Target {
                 Self::ResourceConfiguration { arn: arn() }
             }
             Some(resource) if resource.starts_with("servicenetwork/") => Self::ServiceNetwork { arn: arn() },
-            _ => Self::Service { name: arn() },
+            _ => Self::Service {
+                name: arn(),
+                region: service_region.map(Into::into),
+            },
         }
     }
 
@@ -102,7 +120,7 @@ impl Target {
     /// Whether AWS itself offers it, and not an AWS account.
     pub(crate) fn is_of_aws(&self) -> bool {
         match self {
-            Self::Service { name } => !name.contains(".vpce."),
+            Self::Service { name, .. } => !name.contains(".vpce."),
             Self::ResourceConfiguration { .. } | Self::ServiceNetwork { .. } => false,
         }
     }
@@ -111,7 +129,7 @@ impl Target {
     /// only.
     pub(crate) fn wildcard_label(&self) -> Option<&'static str> {
         match self {
-            Self::Service { name } => name.ends_with(".s3").then_some("bucket"),
+            Self::Service { name, .. } => name.ends_with(".s3").then_some("bucket"),
             Self::ResourceConfiguration { .. } | Self::ServiceNetwork { .. } => None,
         }
     }
@@ -127,14 +145,14 @@ impl Target {
     /// Whether it is S3, whose interface endpoints serve inbound Resolver endpoints only unless
     /// they are told otherwise.
     pub(crate) fn is_s3(&self) -> bool {
-        matches!(self, Self::Service { name } if name.ends_with(".s3"))
+        matches!(self, Self::Service { name, .. } if name.ends_with(".s3"))
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Service { name } => f.write_str(name),
+            Self::Service { name, .. } => f.write_str(name),
             Self::ResourceConfiguration { arn } | Self::ServiceNetwork { arn } => f.write_str(arn),
         }
     }

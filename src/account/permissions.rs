@@ -15,7 +15,7 @@ use vpce_core::tags;
 use vpce_core::target::full_service_name;
 
 use super::context::Context;
-use crate::aws::dry_run::{ACTIONS, Answer, Example, Probe};
+use crate::aws::dry_run::{Answer, Example, Probe, actions, actions_of_types};
 use crate::aws::region::AccountRegion;
 use crate::aws::region::limiter::Caller;
 use crate::aws::sessions::{Session, SessionKey};
@@ -72,6 +72,15 @@ struct Known {
     done: Option<(Instant, Verification)>,
 }
 
+impl Known {
+    /// Whether the guardrails turn on actions that were not asked about.
+    fn lacks(&self, types: &[EndpointType]) -> bool {
+        let is_asked = |action: &&'static str| self.found.contains_key(action);
+        let can_see = self.found.get("DescribeVpcEndpoints") == Some(&Found::Allowed);
+        can_see && !actions_of_types(types).all(|action| is_asked(&action))
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Found {
     Allowed,
@@ -120,6 +129,7 @@ pub(crate) async fn verify(
 ) -> Outcome {
     let name = account.name_any();
     let asked_for = account.annotations().get(RECONCILE_AT).cloned();
+    let types = spec.allowed_vpc_endpoint_types.as_deref().unwrap_or_default();
     let settled = ctx.verifications.with(|all| {
         let known = all.entry(name.clone()).or_insert_with(|| Known {
             role: role.clone(),
@@ -142,6 +152,8 @@ pub(crate) async fn verify(
             known.role = role.clone();
             known.asked_for.clone_from(&asked_for);
             known.found.clear();
+            known.done = None;
+        } else if known.lacks(types) {
             known.done = None;
         } else if known
             .done
@@ -271,18 +283,23 @@ async fn ask(ctx: &Context, account: &Account, spec: &AWSAccountSpec, session: &
         let known = all.get(&name).filter(|known| known.role == *role);
         known.map(|known| known.found.clone()).unwrap_or_default()
     });
-    Round::Over(sum_up(&found, role, &region))
+    Round::Over(sum_up(&found, &actions(&example.types), role, &region))
 }
 
 /// What dry runs have found, in words.
-fn sum_up(found: &BTreeMap<&'static str, Found>, role: &SessionKey, region: &AccountRegion) -> Verification {
+fn sum_up(
+    found: &BTreeMap<&'static str, Found>,
+    actions: &[&'static str],
+    role: &SessionKey,
+    region: &AccountRegion,
+) -> Verification {
     let of = |wanted: fn(&Found) -> bool| -> Vec<&str> {
-        let all = ACTIONS.iter().copied();
+        let all = actions.iter().copied();
         all.filter(|action| found.get(action).is_some_and(wanted)).collect()
     };
     let denied = of(|found| matches!(found, Found::Denied(_)));
     let allowed = of(|found| *found == Found::Allowed);
-    let unknown: Vec<&str> = ACTIONS
+    let unknown: Vec<&str> = actions
         .iter()
         .copied()
         .filter(|action| !denied.contains(action) && !allowed.contains(action))
@@ -393,6 +410,7 @@ fn example_in(
         vpc: vpc.map(|id| id.as_str().into()),
         service,
         private_dns: spec.allow_private_dns,
+        types: spec.allowed_vpc_endpoint_types.clone().unwrap_or_default(),
         tags,
         endpoint: of_ours(|endpoint| endpoint.status.vpc_endpoint_id.as_ref()).map(|id| id.as_str().into()),
         group: of_ours(|endpoint| endpoint.status.security_group_id.as_ref()).map(|id| id.as_str().into()),

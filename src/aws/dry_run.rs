@@ -8,6 +8,7 @@ use aws_sdk_ec2::types::{IpPermission, IpRange, ResourceType, Tag, VpcEndpointTy
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::request_id::RequestId;
+use vpce_core::api::EndpointType;
 use vpce_core::error::Class;
 use vpce_core::ids::{EndpointId, GroupId, SubnetId, VpcId};
 use vpce_core::rules::Direction;
@@ -32,6 +33,8 @@ pub(crate) struct Example {
     pub(crate) service: Option<String>,
     /// Whether endpoints may turn on private DNS.
     pub(crate) private_dns: bool,
+    /// The types of endpoints that are allowed by name.
+    pub(crate) types: Vec<EndpointType>,
     /// The tags of what is made.
     pub(crate) tags: BTreeMap<String, String>,
     /// An endpoint of ours.
@@ -64,6 +67,10 @@ pub(crate) enum Probe<'a> {
     DescribeGroups,
     /// DescribeNetworkInterfaces.
     DescribeInterfaces,
+    /// DescribePrefixLists.
+    DescribePrefixLists,
+    /// DescribeVpcEndpointAssociations.
+    DescribeAssociations,
     /// CreateVpcEndpoint in this VPC for this service.
     CreateEndpoint(&'a VpcId, &'a str),
     /// CreateSecurityGroup in this VPC.
@@ -86,8 +93,8 @@ pub(crate) enum Probe<'a> {
     DescribeRules(&'a GroupId, Direction),
 }
 
-/// All actions that the operator calls.
-pub(crate) const ACTIONS: [&str; 16] = [
+/// All actions that the operator calls for endpoints of any type.
+const ACTIONS: [&str; 16] = [
     "DescribeVpcEndpoints",
     "DescribeSecurityGroups",
     "DescribeNetworkInterfaces",
@@ -106,6 +113,25 @@ pub(crate) const ACTIONS: [&str; 16] = [
     "UpdateSecurityGroupRuleDescriptionsEgress",
 ];
 
+/// All actions that the operator calls where these types are allowed by name.
+pub(crate) fn actions(types: &[EndpointType]) -> Vec<&'static str> {
+    ACTIONS.into_iter().chain(actions_of_types(types)).collect()
+}
+
+/// Those of them that the types turn on. They can be asked about before there is an endpoint.
+pub(crate) fn actions_of_types(types: &[EndpointType]) -> impl Iterator<Item = &'static str> {
+    reads_of_types(types).map(|probe| probe.action())
+}
+
+fn reads_of_types<'p>(types: &[EndpointType]) -> impl Iterator<Item = Probe<'p>> {
+    let of = [
+        (EndpointType::Gateway, Probe::DescribePrefixLists),
+        (EndpointType::ServiceNetwork, Probe::DescribeAssociations),
+    ];
+    of.into_iter()
+        .filter_map(|(type_, probe)| types.contains(&type_).then_some(probe))
+}
+
 impl Probe<'_> {
     /// The action of EC2.
     pub(crate) fn action(&self) -> &'static str {
@@ -114,6 +140,8 @@ impl Probe<'_> {
             Self::DescribeEndpoints => "DescribeVpcEndpoints",
             Self::DescribeGroups => "DescribeSecurityGroups",
             Self::DescribeInterfaces => "DescribeNetworkInterfaces",
+            Self::DescribePrefixLists => "DescribePrefixLists",
+            Self::DescribeAssociations => "DescribeVpcEndpointAssociations",
             Self::CreateEndpoint(..) => "CreateVpcEndpoint",
             Self::CreateGroup(_) => "CreateSecurityGroup",
             Self::ModifyEndpoint(_) => "ModifyVpcEndpoint",
@@ -139,6 +167,7 @@ impl Example {
             Probe::DescribeGroups,
             Probe::DescribeInterfaces,
         ];
+        probes.extend(reads_of_types(&self.types));
         if let Some(vpc) = &self.vpc {
             probes.extend(self.service.as_ref().map(|service| Probe::CreateEndpoint(vpc, service)));
             probes.push(Probe::CreateGroup(vpc));
@@ -167,9 +196,11 @@ impl Ec2 {
     /// Asks whether a call would be allowed.
     pub(crate) async fn dry_run(&self, probe: Probe<'_>, example: &Example) -> Answer {
         let answer = match probe {
-            Probe::DescribeEndpoints | Probe::DescribeGroups | Probe::DescribeInterfaces => {
-                self.dry_describe(probe).await
-            }
+            Probe::DescribeEndpoints
+            | Probe::DescribeGroups
+            | Probe::DescribeInterfaces
+            | Probe::DescribePrefixLists
+            | Probe::DescribeAssociations => self.dry_describe(probe).await,
             Probe::CreateEndpoint(vpc, service) => self.dry_create(vpc, service, example).await,
             Probe::ModifyEndpoint(id) => {
                 let request = self.client.modify_vpc_endpoint().vpc_endpoint_id(id.as_str());
@@ -244,6 +275,14 @@ impl Ec2 {
             }
             Probe::DescribeInterfaces => {
                 let request = self.client.describe_network_interfaces().dry_run(true);
+                self.sent_dry(probe, request.send()).await
+            }
+            Probe::DescribePrefixLists => {
+                let request = self.client.describe_prefix_lists().dry_run(true);
+                self.sent_dry(probe, request.send()).await
+            }
+            Probe::DescribeAssociations => {
+                let request = self.client.describe_vpc_endpoint_associations().dry_run(true);
                 self.sent_dry(probe, request.send()).await
             }
             _ => {

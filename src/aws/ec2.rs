@@ -5,7 +5,7 @@ mod convert;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_ec2::types::{Filter, ResourceType, Tag, VpcEndpointType};
+use aws_sdk_ec2::types::{Filter, ResourceType, Tag, VpcEndpoint, VpcEndpointType};
 use aws_types::request_id::RequestId;
 use vpce_core::attachment::{Attachment, Interface};
 use vpce_core::change::EndpointChange;
@@ -17,7 +17,7 @@ use vpce_core::rules::{Direction, RuleSet};
 use vpce_core::target::Target;
 
 pub(super) use self::convert::tag_specification;
-use self::convert::{dns_options, observed_endpoint, observed_group, permissions, sdk_tags};
+use self::convert::{dns_options, observed_endpoint, observed_group, permissions, sdk_tags, subnet_configurations};
 use super::error::CallError;
 use super::observer::{Call, Observer, observed};
 
@@ -108,6 +108,13 @@ impl Ec2 {
         }
     }
 
+    fn observed_endpoints(&self, described: Vec<VpcEndpoint>) -> Vec<ObservedEndpoint> {
+        let described = described.into_iter();
+        described
+            .filter_map(|endpoint| observed_endpoint(endpoint, &self.region))
+            .collect()
+    }
+
     /// EC2 DescribeVpcEndpoints, one page.
     pub(crate) async fn describe_endpoints(
         &self,
@@ -123,7 +130,7 @@ impl Ec2 {
         let answer = observed(&self.observer, self.call("DescribeVpcEndpoints"), request.send()).await?;
         let next = answer.next_token.filter(|token| !token.is_empty());
         let endpoints = answer.vpc_endpoints.unwrap_or_default();
-        Ok((endpoints.into_iter().filter_map(observed_endpoint).collect(), next))
+        Ok((self.observed_endpoints(endpoints), next))
     }
 
     /// EC2 DescribeVpcEndpoints by `VpcEndpointIds`, for simulators that do not know the filter: an
@@ -136,7 +143,7 @@ impl Ec2 {
         match observed(&self.observer, self.call("DescribeVpcEndpoints"), request.send()).await {
             Ok(answer) => {
                 let endpoints = answer.vpc_endpoints.unwrap_or_default();
-                Ok((endpoints.into_iter().filter_map(observed_endpoint).collect(), None))
+                Ok((self.observed_endpoints(endpoints), None))
             }
             Err(error) if error.code == "InvalidVpcEndpointId.NotFound" => Ok((Vec::new(), None)),
             Err(error) => Err(error),
@@ -284,7 +291,9 @@ impl Ec2 {
         let request = self.client.create_vpc_endpoint().vpc_id(vpc.as_str());
         let request = request.vpc_endpoint_type(VpcEndpointType::from(type_));
         let request = match target {
-            Target::Service { name } => request.service_name(name),
+            Target::Service { name, region } => request
+                .service_name(name)
+                .set_service_region(region.as_ref().map(ToString::to_string)),
             Target::ResourceConfiguration { arn } => request.resource_configuration_arn(arn),
             Target::ServiceNetwork { arn } => request.service_network_arn(arn),
         };
@@ -308,10 +317,12 @@ impl Ec2 {
             .set_policy_document(policy)
             .set_ip_address_type(options.ip_address_type.map(|type_| type_.as_str().into()))
             .set_dns_options(dns_options(options))
+            .set_subnet_configurations(subnet_configurations(&options.addresses))
             .client_token(*client_token)
             .tag_specifications(tag_specification(ResourceType::VpcEndpoint, tags));
         let answer = observed(&self.observer, self.call("CreateVpcEndpoint"), request.send()).await?;
-        let made = answer.vpc_endpoint.clone().and_then(observed_endpoint);
+        let made = answer.vpc_endpoint.clone();
+        let made = made.and_then(|made| observed_endpoint(made, &self.region));
         let made = made.ok_or_else(|| {
             CallError::of_item("CreateVpcEndpoint", "UnreadableAnswer", "the answer names no endpoint")
         })?;
@@ -353,7 +364,8 @@ impl Ec2 {
             .set_policy_document(policy)
             .set_reset_policy(reset)
             .set_ip_address_type(options.ip_address_type.map(|type_| type_.as_str().into()))
-            .set_dns_options(dns_options(options));
+            .set_dns_options(dns_options(options))
+            .set_subnet_configurations(subnet_configurations(&options.addresses));
         let answer = observed(&self.observer, self.call("ModifyVpcEndpoint"), request.send()).await?;
         Ok(Done::new(&answer, ()))
     }

@@ -6,6 +6,7 @@ pub(crate) mod delete_batch;
 mod group_users;
 pub(crate) mod limiter;
 mod mass_deletion;
+mod names;
 pub(crate) mod orphans;
 mod refresh;
 mod snapshot;
@@ -29,6 +30,7 @@ use vpce_core::tags::{Clusters, Owner};
 use self::cache::ResourceCache;
 use self::delete_batch::{DeleteBatcher, Requester};
 use self::limiter::{Caller, RateLimiters};
+use self::names::Names;
 use self::orphans::{Counts, Present, Retained};
 pub(crate) use self::refresh::RefreshError;
 use self::snapshot::Snapshot;
@@ -120,6 +122,8 @@ pub(crate) struct AccountRegion {
     limiters: RateLimiters,
     /// Endpoints that wait to be deleted together.
     deletes: DeleteBatcher,
+    /// What other actions than DescribeVpcEndpoints tell of endpoints.
+    names: Names,
     retained: Mutex<Retained>,
     reading_retained: AsyncMutex<()>,
     /// How many orphaned endpoints the last read found that are proven to be ours.
@@ -143,6 +147,7 @@ impl AccountRegion {
             snapshot: Mutex::new(snapshot),
             reading: AsyncMutex::new(()),
             deletes: DeleteBatcher::default(),
+            names: Names::default(),
             retained: Mutex::default(),
             reading_retained: AsyncMutex::new(()),
             orphaned_endpoints: AtomicUsize::new(0),

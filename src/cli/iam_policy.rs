@@ -253,6 +253,16 @@ pub struct TenantFlags {
     )]
     pub types: Vec<EndpointType>,
 
+    /// Endpoints may connect to services of this other region (`allowed_service_regions`); may be
+    /// given several times.
+    #[arg(
+        long = "service-region",
+        value_name = "REGION",
+        value_delimiter = ',',
+        conflicts_with = "from"
+    )]
+    pub service_regions: Vec<String>,
+
     /// Gateway endpoints only in this route table; may be given several times.
     #[arg(
         long = "route-table-id",

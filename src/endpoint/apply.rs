@@ -1,8 +1,9 @@
 //! Carries out steps, each that can be, whatever becomes of the others.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use vpce_core::addresses::SubnetAddresses;
 use vpce_core::conditions::{Finding, Reason};
 use vpce_core::error::Class;
 use vpce_core::ids::{EndpointId, GroupId};
@@ -31,6 +32,9 @@ use crate::k8s::patch::version_of;
 /// A call that AWS throttled asks the rate limiter again after this, which then knows for how long
 /// to wait.
 pub(super) const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What AWS has accepted so often, one after the other, and does not show has no effect.
+const ENOUGH_ACCEPTED: u32 = 3;
 
 /// What the steps are carried out with.
 pub(crate) struct Applier<'a> {
@@ -64,6 +68,8 @@ pub(crate) struct Applied<'p> {
     /// When the first of what was not done is tried again; none: when something requeues the
     /// object.
     pub retry: Option<Duration>,
+    /// The addresses of network interfaces that AWS has accepted.
+    pub addresses: SubnetAddresses,
     /// Whether anything was refused, or failed: it is told, however soon it is tried again.
     pub failed: bool,
     /// Whether something was learned that makes for another plan.
@@ -165,6 +171,9 @@ pub(crate) async fn apply<'p>(applier: &Applier<'_>, steps: &'p [Step]) -> Appli
             Ok(StepEnd::Done) => {
                 applier.ctx.memories.accepted(applier.object, tried);
                 applied.done.push(step.to_string());
+                if let Step::ModifyEndpoint { change, .. } = step {
+                    applied.addresses.extend(change.options.addresses.clone());
+                }
             }
             Ok(StepEnd::Learned) => {
                 applier.ctx.memories.accepted(applier.object, tried);
@@ -204,6 +213,15 @@ pub(crate) async fn apply<'p>(applier: &Applier<'_>, steps: &'p [Step]) -> Appli
         }
     }
     applied
+}
+
+fn private_dns_stays_off(id: &EndpointId, role: &str) -> Finding {
+    Finding::bad(
+        Reason::Denied,
+        format!(
+            "AWS accepts ModifyVpcEndpoint for private DNS of endpoint {id}, and it stays off. Ask your platform team              whether role {role} has route53:AssociateVPCWithHostedZone (docs/iam.md), without which AWS may give no              error; or whether something else turns it off"
+        ),
+    )
 }
 
 /// The EC2 action that a step takes a token for; none for those in Kubernetes, and for deletes,
@@ -266,6 +284,11 @@ impl Applier<'_> {
             }
             Step::ModifyEndpoint { id, change } => {
                 let made = self.ec2.modify_endpoint(id, change).await?;
+                if change.private_dns == Some(true) && self.private_dns_stays_off() {
+                    self.log_write(step, &made.request_id, id.as_str());
+                    self.region.invalidate();
+                    return Err(StepError::Finding(private_dns_stays_off(id, self.role)));
+                }
                 Ok(self.changed(step, &made.request_id, id.as_str()))
             }
             Step::Tag(id, tags) => {
@@ -330,6 +353,17 @@ impl Applier<'_> {
             ),
         );
         Some(StepEnd::Waiting(Some(time), Some(finding)))
+    }
+
+    /// Whether AWS accepts again and again to turn private DNS on, and it is off when it is read.
+    fn private_dns_stays_off(&self) -> bool {
+        let soon = self.ctx.shared.resync_interval() * 3;
+        self.ctx.memories.with(self.object, |memory| {
+            let before = memory.private_dns_accepted.filter(|(_, at)| at.elapsed() < soon);
+            let times = before.map_or(0, |(times, _)| times) + 1;
+            memory.private_dns_accepted = Some((times, Instant::now()));
+            times >= ENOUGH_ACCEPTED
+        })
     }
 
     /// AWS has done what the step says.

@@ -15,6 +15,7 @@ use vpce_core::api::{ENDPOINT_FINALIZER, EndpointType, VPCEndpointSpec, VPCEndpo
 use vpce_core::attachment::Attachment;
 use vpce_core::conditions::{Finding, Reason};
 use vpce_core::desired::Desired;
+use vpce_core::ids::Region;
 use vpce_core::resolve::{Binding, Resolved};
 
 use super::acknowledged::add_finalizer;
@@ -196,9 +197,9 @@ impl Reconciliation<'_> {
                 status.network.get_or_insert_with(|| status::network(desired));
                 let type_ = desired.attachment.endpoint_type(&desired.target);
                 status.vpc_endpoint_type.get_or_insert(type_);
-                status
-                    .vpc_endpoint_service_id
-                    .get_or_insert_with(|| desired.target.to_string());
+                if status.vpc_endpoint_service_id.is_none() {
+                    status::set_target(&mut status, &desired.target);
+                }
                 self.object = status::write(self.ctx, &self.object, status).await?;
             }
             return Ok(true);
@@ -297,6 +298,13 @@ fn differences(former: &Binding, status: &VPCEndpointStatus, anew: &Resolved, de
     let binding = &anew.binding;
     let target = desired.target.to_string();
     let field = desired.target.field();
+    let bound_service_region = status.service_region.as_deref();
+    let service_region = desired.target.service_region().map(Region::as_str);
+    let service_region = (bound_service_region != service_region).then(|| {
+        let bound = bound_service_region.unwrap_or(former.region.as_str());
+        let wanted = service_region.unwrap_or(binding.region.as_str());
+        ("service_region", Some(bound), wanted)
+    });
     let type_ = desired.attachment.endpoint_type(&desired.target).as_str();
     let subnet = match &desired.attachment {
         Attachment::GatewayLoadBalancer(subnet) => Some(subnet.as_str()),
@@ -328,6 +336,7 @@ fn differences(former: &Binding, status: &VPCEndpointStatus, anew: &Resolved, de
         (field, service, target.as_str()),
     ]
     .into_iter()
+    .chain(service_region)
     .chain(subnet.map(|subnet| ("subnet_ids", bound_subnet, subnet)))
     .filter_map(|(field, bound, wanted)| {
         let bound = bound.filter(|bound| *bound != wanted)?.to_owned();

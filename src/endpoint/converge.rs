@@ -112,7 +112,14 @@ impl Reconciliation<'_> {
         .await;
         read.map_err(|error| access.unread(error))?;
         rounds.age = self.ctx.shared.resync_interval();
-        let seen = observe::found(self.ctx, region, &self.owner, &self.object, &status, wanted);
+        let mut seen = observe::found(self.ctx, region, &self.owner, &self.object, &status, wanted);
+        if wanted.is_some() {
+            // Boxed, or the types of the futures above it grow too deep for the compiler.
+            let completed = observe::complete(self.ctx, region, &access.ec2, &mut seen)
+                .boxed()
+                .await;
+            completed.map_err(|error| access.unread(error))?;
+        }
         if self.takes_over(&seen) {
             // What the snapshot says of it may be outdated: another may own it by now, or have
             // given it up.
@@ -241,6 +248,11 @@ impl Reconciliation<'_> {
         };
         let applied = apply(&applier, &plan.steps).await;
         rounds.done.extend(applied.done.iter().cloned());
+        if !applied.addresses.is_empty() {
+            let mut status = self.object.status.clone();
+            status::accept_addresses(&mut status, applied.addresses.clone());
+            self.object = status::write(self.ctx, &self.object, status).await?;
+        }
         if applied.replayed {
             self.count_deletion().await?;
             return Ok(None);

@@ -18,7 +18,8 @@ pub(super) fn is_in_use(error: &CallError) -> bool {
 
 /// What an error means for the object, and what a person can do.
 pub(super) fn explain(error: &CallError, role: &str, account_id: &AccountId, region: &Region) -> Finding {
-    let reason = if is_in_use(error) {
+    let is_needed = error.action == "DeleteVpcEndpoints" && error.class == Class::Invalid;
+    let reason = if is_in_use(error) || is_needed {
         Reason::InUse
     } else {
         reason_of(error.class)
@@ -34,17 +35,21 @@ pub(super) fn explain(error: &CallError, role: &str, account_id: &AccountId, reg
         );
     }
     let advice = match error.class {
+        Class::Denied if error.code == "OptInRequired" => {
+            format!("ask your platform team to enable the region for AWS account {account_id}")
+        }
         Class::Denied => format!(
             "ask your platform team to allow {} to role {role} of AWS account {account_id}: docs/iam.md",
             denied_action(error)
         ),
         Class::NotFound if is_about_the_service(error) => format!(
-            "check spec.vpc_endpoint_service_id and the region {region}; or its provider has not allowed AWS account \
-             {account_id} yet: ask them to"
+            "check spec.vpc_endpoint_service_id and the region {region}, and for a service of another region \
+             spec.service_region; or its provider has not allowed AWS account {account_id} yet: ask them to"
         ),
         Class::NotFound => {
             format!("check the ids of the spec: they must exist in {region} of AWS account {account_id}")
         }
+        Class::Invalid if is_needed => "delete first what AWS names; the deletion is retried".to_owned(),
         Class::Invalid => "correct the spec".to_owned(),
         Class::Quota => {
             format!("delete what is not needed, or request a quota increase for account {account_id} in {region}")

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
-use vpce_core::api::{ManagementPolicy, VPCEndpointStatus};
+use vpce_core::addresses;
+use vpce_core::api::{EndpointType, ManagementPolicy, VPCEndpointStatus};
 use vpce_core::desired::Desired;
 use vpce_core::ids::{EndpointId, GroupId};
-use vpce_core::observed::{Observed, ObservedService};
+use vpce_core::observed::{Lookup, Observed, ObservedService, State};
 use vpce_core::ownership::{self, Adoption, Claimant, Consent, Expected};
 use vpce_core::tags::Owner;
 
@@ -42,6 +43,33 @@ pub(crate) async fn observe(
         .await
 }
 
+/// Adds what DescribeVpcEndpoints does not say of an endpoint that is available.
+pub(crate) async fn complete(
+    ctx: &Context,
+    region: &AccountRegion,
+    ec2: &Ec2,
+    seen: &mut Observed,
+) -> Result<(), RefreshError> {
+    let Lookup::Owned(endpoint) = &mut seen.endpoint else {
+        return Ok(());
+    };
+    let max_age = ctx.shared.resync_interval();
+    match (endpoint.endpoint_type(), &endpoint.target) {
+        _ if endpoint.state != State::Available => {}
+        (Some(EndpointType::ServiceNetwork), _) => {
+            region.refresh_network_names(ec2, &endpoint.id, max_age).await?;
+            endpoint.dns_names = region.network_names(&endpoint.id);
+        }
+        (Some(EndpointType::Gateway), Some(target)) => {
+            let service = target.to_string();
+            region.refresh_prefix_list(ec2, &service, max_age).await?;
+            seen.prefix_list_id = region.prefix_list(&service);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
 /// What was found and is the object's own, without reading anything.
 pub(crate) fn found(
     ctx: &Context,
@@ -67,12 +95,16 @@ pub(crate) fn found(
         object_since: object.creation_timestamp().map(|time| time.0.as_second()),
         cluster_since: ctx.shared.cluster_since,
     };
-    let own = ownership::classify(&claimant, found.endpoints, found.groups);
+    let mut own = ownership::classify(&claimant, found.endpoints, found.groups);
+    if let Lookup::Owned(endpoint) = &mut own.endpoint {
+        endpoint.options.addresses = addresses::of_status(&status.subnet_configurations);
+    }
     Observed {
         endpoint: own.endpoint,
         spare_endpoints: own.spare_endpoints,
         group: own.group,
         services: services(ctx, object, status, desired),
+        prefix_list_id: None,
     }
 }
 

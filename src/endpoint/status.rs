@@ -7,6 +7,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use kube::api::{Api, Patch};
 use serde_json::json;
+use vpce_core::addresses::{self, SubnetAddresses};
 use vpce_core::api::{AccountBinding, NetworkStatus, PublishedService, VPCEndpointStatus};
 use vpce_core::conditions::{ConditionType, EventKind, Finding, READY, Reason, STALLED};
 use vpce_core::desired::{Desired, Existing, Groups};
@@ -14,6 +15,7 @@ use vpce_core::observed::{Lookup, Observed, State};
 use vpce_core::ownership::Consent;
 use vpce_core::resolve::Binding;
 use vpce_core::tags::{DISPLAY_NAME, RESERVED_PREFIX};
+use vpce_core::target::Target;
 
 use super::context::Context;
 use crate::k8s::caches::Endpoint;
@@ -115,7 +117,7 @@ pub(crate) fn bind(status: &mut VPCEndpointStatus, binding: &Binding, desired: &
     status.region = Some(binding.region.to_string());
     status.network = Some(network(desired));
     status.vpc_endpoint_type = Some(desired.attachment.endpoint_type(&desired.target));
-    status.vpc_endpoint_service_id = Some(desired.target.to_string());
+    set_target(status, &desired.target);
     status.incarnation.get_or_insert(0);
     status.provided_security_groups = has_provided_groups(desired);
     status.adopted = desired.adopted.is_some();
@@ -128,7 +130,22 @@ pub(crate) fn bind(status: &mut VPCEndpointStatus, binding: &Binding, desired: &
         status.vpc_endpoint_id = Some(id.to_string());
         status.security_group_id = group.as_ref().map(ToString::to_string);
     }
+    let created_with = desired.existing.is_none().then_some(&desired.options.addresses);
+    status.subnet_configurations = created_with.map(addresses::to_status).unwrap_or_default();
     Applied::of(desired).write(status);
+}
+
+/// Says that AWS has accepted these addresses of network interfaces.
+pub(crate) fn accept_addresses(status: &mut VPCEndpointStatus, accepted: SubnetAddresses) {
+    let mut all = addresses::of_status(&status.subnet_configurations);
+    all.extend(accepted);
+    status.subnet_configurations = addresses::to_status(&all);
+}
+
+/// Says what the endpoint connects to.
+pub(crate) fn set_target(status: &mut VPCEndpointStatus, target: &Target) {
+    status.vpc_endpoint_service_id = Some(target.to_string());
+    status.service_region = target.service_region().map(ToString::to_string);
 }
 
 /// Whether the endpoint is to have groups of the user's.
@@ -197,9 +214,11 @@ pub(crate) fn unbind(status: &mut VPCEndpointStatus) {
     status.network = None;
     status.vpc_endpoint_type = None;
     status.vpc_endpoint_service_id = None;
+    status.service_region = None;
     status.bound_generation = None;
     status.security_group_id = None;
     Applied::default().write(status);
+    status.subnet_configurations.clear();
     status.provided_security_groups = false;
     next_incarnation(status);
 }
@@ -212,6 +231,7 @@ pub(crate) fn next_incarnation(status: &mut VPCEndpointStatus) {
     status.incarnation = Some(status.incarnation.unwrap_or(0).wrapping_add(1));
     status.state = None;
     status.dns_name = None;
+    status.prefix_list_id = None;
     status.dns_entries.clear();
     status.network_interface_ids.clear();
 }
@@ -237,6 +257,7 @@ pub(crate) fn take_over(
         status.state = Some(resource.state.to_string());
         status.dns_name = resource.publishable_dns_name();
         status.dns_entries = names;
+        status.prefix_list_id.clone_from(&observed.prefix_list_id);
         status.network_interface_ids = interfaces;
         // What AWS has fixed is what the schema holds the spec to from now on.
         let subnets_there = || {
@@ -252,7 +273,7 @@ pub(crate) fn take_over(
             },
         });
         if let Some(target) = &resource.target {
-            status.vpc_endpoint_service_id = Some(target.to_string());
+            set_target(status, target);
         }
         status.vpc_endpoint_type = resource.endpoint_type().or(status.vpc_endpoint_type);
     }
@@ -264,6 +285,10 @@ pub(crate) fn take_over(
     let Some(desired) = desired else {
         return;
     };
+    // What is not desired any more is forgotten: should it be desired again, it is sent again.
+    let mut accepted = addresses::of_status(&status.subnet_configurations);
+    accepted.retain(|subnet, addresses| desired.options.addresses.get(subnet) == Some(addresses));
+    status.subnet_configurations = addresses::to_status(&accepted);
     if observed.endpoint.owned().is_some() {
         // From here on its id is the proof.
         status.provided_security_groups = has_provided_groups(desired);
@@ -436,6 +461,7 @@ pub(crate) async fn write(
                 "vpc_endpoint_service_id",
                 stored.status.vpc_endpoint_service_id != status.vpc_endpoint_service_id,
             ),
+            ("service_region", stored.status.service_region != status.service_region),
             ("incarnation", stored.status.incarnation != status.incarnation),
         ];
         let fields: Vec<&str> = differing

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use vpce_testbed::aws::{Call, EndpointView, GroupView, Hold, PausePoint, RuleView};
 use vpce_testbed::operator::Operator;
 
+use crate::targets::{Targets, has_groups};
 use crate::tenant::Tenant;
 use crate::world::{Setup, WITHIN, World, condition, text};
 
@@ -32,7 +33,16 @@ const PATIENCE: Duration = Duration::from_millis(2500);
 /// How late the simulated AWS shows what has changed, in the stories in which it does, in seconds:
 /// who starts again does not see what was made last.
 const LATE: f64 = 3.0;
-const MOST_OBJECTS: usize = 6;
+/// The types of the objects of a story, in turn: AWS fixes it, so each keeps its own. Of a route
+/// table only one gateway endpoint can be.
+const OBJECTS: [&str; 6] = [
+    "Interface",
+    "Gateway",
+    "Interface",
+    "Resource",
+    "GatewayLoadBalancer",
+    "ServiceNetwork",
+];
 const MOST_KILLS_AT_ONCE: usize = 4;
 /// Of the calls that might be held so many are let through at most.
 const MOST_PASSED: usize = 9;
@@ -66,9 +76,19 @@ struct Tally {
 /// believe they lead.
 struct Chaos<'w> {
     tenant: Tenant<'w>,
+    targets: Targets,
     operators: Vec<&'w Operator>,
     others: (Vec<EndpointView>, Vec<GroupView>),
     tally: Tally,
+}
+
+/// The type that a spec names.
+fn type_of(spec: &Value) -> &str {
+    spec["vpc_endpoint_type"].as_str().unwrap_or("Interface")
+}
+
+fn strings(list: &Value) -> BTreeSet<String> {
+    list.as_array().into_iter().flatten().map(text).collect()
 }
 
 /// One story while it runs; if it fails, it is printed.
@@ -139,7 +159,8 @@ fn of_two_leaders_either_may_be_killed_anywhere() {
 impl<'w> Chaos<'w> {
     fn new(world: &'w World, operators: Vec<&'w Operator>) -> Self {
         let tenant = world.unregistered_tenant("chaos");
-        tenant.register(json!({"allow_retain": true}));
+        tenant.register_for_all_types(json!({"allow_retain": true}));
+        let targets = Targets::new(&tenant);
         // Of others there are: an endpoint and its group that another cluster owns, whose object
         // has a name that occurs here too; two that carry no tags at all; and those of an object
         // that no client changes.
@@ -186,6 +207,7 @@ impl<'w> Chaos<'w> {
         tenant.ready("standing");
         let mut chaos = Self {
             tenant,
+            targets,
             operators,
             others: Default::default(),
             tally: Tally::default(),
@@ -253,16 +275,16 @@ impl<'a, 'w> Story<'a, 'w> {
             config.consistency_seed = seed;
         });
         self.note(&format!("AWS shows changes after {late} s, at random by {seed:?}"));
-        let names: Vec<String> = (0..self.random.usize(2..=MOST_OBJECTS))
+        let names: Vec<String> = (0..self.random.usize(2..=OBJECTS.len()))
             .map(|n| format!("api-{n}"))
             .collect();
         self.chaos.tally.objects += names.len();
         let mut specs: BTreeMap<String, Value> = BTreeMap::new();
         for phase in ["made", "edited"] {
-            for name in &names {
+            for (name, type_) in names.iter().zip(OBJECTS) {
                 // Some are edited before they are there, some not at all.
                 if phase == "made" || self.random.u8(..4) > 0 {
-                    specs.insert(name.clone(), self.draw_spec());
+                    specs.insert(name.clone(), self.draw_spec(type_));
                 }
             }
             self.die(&format!("objects are {phase}"), |story| {
@@ -367,14 +389,23 @@ impl<'a, 'w> Story<'a, 'w> {
         }
     }
 
-    fn draw_spec(&mut self) -> Value {
+    fn draw_spec(&mut self, type_: &str) -> Value {
         let random = &mut self.random;
-        let tenant = &self.chaos.tenant;
+        let Chaos { tenant, targets, .. } = &*self.chaos;
         let mut tags = serde_json::Map::new();
         for key in ["team", "cost", "stage"] {
             if random.bool() {
                 tags.insert(key.to_owned(), json!(["a", "b"][random.usize(..2)]));
             }
+        }
+        let tables = random.usize(0..=2);
+        match type_ {
+            "Gateway" => {
+                let tables = &targets.tables[..tables];
+                return targets.spec(tenant, type_, json!({"tags": tags, "route_table_ids": tables}));
+            }
+            "GatewayLoadBalancer" => return targets.spec(tenant, type_, json!({"tags": tags})),
+            _ => {}
         }
         let mut fields = json!({"tags": tags, "subnet_ids": tenant.subnets[..random.usize(1..=3)]});
         fields["security_group_type"] = json!(["generated", "custom", "custom", "provided"][random.usize(..4)]);
@@ -389,7 +420,7 @@ impl<'a, 'w> Story<'a, 'w> {
         if fields["security_group_type"] == "provided" {
             fields["security_group_ids"] = json!([tenant.group]);
         }
-        tenant.spec(fields)
+        targets.spec(tenant, type_, fields)
     }
 
     fn kill(&mut self, victims: &BTreeSet<usize>) {
@@ -468,27 +499,29 @@ impl<'a, 'w> Story<'a, 'w> {
             let of_this = |has: &BTreeMap<String, String>| has["silvermullet.com/name"] == *name;
             let mut mine: Vec<EndpointView> = endpoints.extract_if(.., |endpoint| of_this(&endpoint.tags)).collect();
             let mut mine_too: Vec<GroupView> = groups.extract_if(.., |group| of_this(&group.tags)).collect();
-            let provided = spec["security_group_type"] == "provided";
-            if (mine.len(), mine_too.len()) != (1, usize::from(!provided)) {
+            let type_ = type_of(spec);
+            let has_own = has_groups(type_) && spec["security_group_type"] != "provided";
+            if (mine.len(), mine_too.len()) != (1, usize::from(has_own)) {
                 return Err(format!("{name} has {mine:#?} and {mine_too:#?}"));
             }
             let endpoint = mine.remove(0);
             let group = mine_too.pop();
             let group_id = group.as_ref().map_or(&tenant.group, |group| &group.id);
-            let subnets: BTreeSet<&str> = spec["subnet_ids"]
-                .as_array()
-                .expect("ids")
-                .iter()
-                .filter_map(Value::as_str)
-                .collect();
-            let service = tenant.kubernetes_service(name).unwrap_or_default();
-            let (status, leads_to) = (&object["status"], text(&service["spec"]["externalName"]));
+            let group_ids: Vec<String> = has_groups(type_).then(|| group_id.clone()).into_iter().collect();
+            let service = tenant.kubernetes_service(name);
+            let has_service = matches!(type_, "Interface" | "Resource");
+            let leads_to = service.as_ref().map(|service| text(&service["spec"]["externalName"]));
+            let status = &object["status"];
             let is_right = endpoint.state == "available"
+                && endpoint.vpc_endpoint_type == type_
                 && endpoint.tags == tags
-                && endpoint.group_ids == std::slice::from_ref(group_id)
-                && endpoint.subnet_ids.iter().map(String::as_str).collect::<BTreeSet<_>>() == subnets
+                && endpoint.group_ids == group_ids
+                && endpoint.subnet_ids.iter().cloned().collect::<BTreeSet<_>>() == strings(&spec["subnet_ids"])
+                && endpoint.route_table_ids.iter().cloned().collect::<BTreeSet<_>>()
+                    == strings(&spec["route_table_ids"])
                 && status["vpc_endpoint_id"] == *endpoint.id
-                && endpoint.dns_names.contains(&leads_to)
+                && leads_to.is_some() == has_service
+                && leads_to.as_ref().is_none_or(|name| endpoint.dns_names.contains(name))
                 && group.as_ref().is_none_or(|group| {
                     group.tags == tags
                         && status["security_group_id"] == *group.id
@@ -496,7 +529,7 @@ impl<'a, 'w> Story<'a, 'w> {
                 });
             if !is_right {
                 return Err(format!(
-                    "{name} with {spec:#} and {tags:#?} has {endpoint:#?}, {group:#?}, {status:#}, Service {leads_to}"
+                    "{name} with {spec:#} and {tags:#?} has {endpoint:#?}, {group:#?}, {status:#}, Service {leads_to:?}"
                 ));
             }
         }

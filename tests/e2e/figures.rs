@@ -15,6 +15,7 @@ use vpce_testbed::tools::Tool;
 
 use crate::cluster;
 use crate::subcommand::{type_into, words};
+use crate::targets::{TYPES, Targets};
 use crate::tenant::Tenant;
 use crate::world::{Setup, WITHIN, World, condition, text};
 
@@ -140,6 +141,64 @@ fn many_endpoints_need_no_more_reads_than_one() {
         twenty <= one + polls,
         "{twenty} describes, one endpoint takes {one}, and there were {polls} polls"
     );
+}
+
+/// What tells of endpoints of single types is read once for all of them, and not at each poll.
+#[test]
+fn endpoints_of_all_types_need_no_more_reads_than_one() {
+    let world = counted();
+    let tenant = world.unregistered_tenant("mixed");
+    tenant.register_for_all_types(json!({}));
+    let targets = Targets::new(&tenant);
+    at_rest_of_nothing(&tenant);
+    let before = tenant.calls().len();
+    let names: Vec<(String, &str)> = (0..20)
+        .map(|number| (format!("api-{number}"), TYPES[number % TYPES.len()]))
+        .collect();
+    for (name, type_) in &names {
+        tenant.apply(name, targets.spec(&tenant, type_, json!({})));
+    }
+    for (name, _) in &names {
+        tenant.ready(name);
+    }
+    let calls = tenant.calls().split_off(before);
+    // A gateway and a GatewayLoadBalancer endpoint are one call, those with a group three.
+    assert_eq!(calls.iter().filter(|call| call.mutating()).count(), 8 + 3 * 12);
+    let polls = (calls[calls.len() - 1].time - calls[0].time) / POLL.as_secs_f64() + 1.0;
+    let of = |action: &str| count(&calls, action);
+    let by_action = ["DescribeVpcEndpoints", "DescribeSecurityGroups"].map(of);
+    println!("describes: {by_action:?} for twenty of all types, with {polls:.1} polls");
+    for describes in by_action {
+        assert!(
+            describes as f64 <= 4.0 + polls,
+            "{describes} describes in {polls:.1} polls"
+        );
+    }
+    assert_eq!(of("DescribePrefixLists"), 1);
+    // Those that become available in one poll are read together.
+    assert!((1..=4).contains(&of("DescribeVpcEndpointAssociations")));
+
+    at_rest(&tenant);
+    let mark = world.aws.now();
+    at_rest(&tenant);
+    let resyncs = (world.aws.now() - mark) / RESYNC.as_secs_f64() + 1.0;
+    let calls = tenant.calls();
+    let of = |action: &str| {
+        let these = calls.iter().filter(|call| call.action == action && call.time > mark);
+        these.count() as f64
+    };
+    for action in [
+        "DescribeVpcEndpoints",
+        "DescribeSecurityGroups",
+        "DescribeVpcEndpointAssociations",
+    ] {
+        assert!(
+            of(action) <= resyncs,
+            "{action}: {} in {resyncs:.1} resyncs",
+            of(action)
+        );
+    }
+    assert_eq!(of("DescribePrefixLists"), 0.0);
 }
 
 /// Waits until all is written that is to be said of the tenant's account, so that what follows is

@@ -1,6 +1,7 @@
 //! End to end: the operator's real binary on a real API server, with an AWS that is simulated at
 //! the wire.
 
+mod addresses;
 mod admission_webhooks;
 mod adoption;
 mod alerts;
@@ -48,12 +49,15 @@ mod scrapes;
 mod secrets;
 mod service_metadata;
 mod service_names;
+mod service_regions;
 mod shared_accounts;
 mod stories;
 mod subcommand;
+mod targets;
 mod tenancy;
 mod tenant;
 mod traces;
+mod type_refusals;
 mod types;
 mod unparseable;
 mod world;

@@ -82,6 +82,27 @@ fn missing_actions_are_listed_before_there_is_an_endpoint_and_nothing_is_created
 }
 
 #[test]
+fn what_a_guardrail_turns_on_is_verified_too() {
+    let tenant = World::shared().tenant("turned-on");
+    says(&tenant, "Unknown");
+    let before = dry_runs(&tenant).len();
+    tenant.edit_account(json!({"allowed_vpc_endpoint_types": ["Gateway", "ServiceNetwork"]}));
+    let message = says(&tenant, "False");
+    for part in [
+        "is denied DescribePrefixLists, DescribeVpcEndpointAssociations in",
+        &tenant.role_arn,
+    ] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    let asked: Vec<String> = dry_runs(&tenant)
+        .into_iter()
+        .skip(before)
+        .map(|call| call.action)
+        .collect();
+    assert_eq!(asked, ["DescribePrefixLists", "DescribeVpcEndpointAssociations"]);
+}
+
+#[test]
 fn with_an_endpoint_every_permission_is_verified_once() {
     let tenant = World::shared().tenant("probed");
     tenant.apply("api", tenant.spec(json!({})));

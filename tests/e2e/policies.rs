@@ -8,8 +8,9 @@ use vpce_core::api::AWSAccountSpec;
 use vpce_core::iam::{self, Passed, Scope, Trust};
 use vpce_testbed::aws::{RoleSpec, ServiceSpec};
 
+use crate::targets::{TYPES, Targets};
 use crate::tenant::Tenant;
-use crate::world::{Setup, World, condition, merged};
+use crate::world::{Setup, World, condition, id, merged};
 
 /// One action of one statement of a policy.
 #[derive(Clone)]
@@ -101,12 +102,7 @@ fn whole_role(world: &World, arn: &str) -> RoleSpec {
         private_dns: true,
         ..Scope::default()
     };
-    let role = arn.parse().expect("the ARN of a role");
-    let policy = iam::tenant_permissions(&role, &world.cluster_id().into(), &scope).expect("a policy");
-    RoleSpec {
-        policy: Some(policy.to_string()),
-        ..world.role(arn, None)
-    }
+    world.role_within(arn, &world.cluster_id().into(), &scope)
 }
 
 /// The tenant with a service that has a private DNS name.
@@ -186,6 +182,66 @@ fn an_endpoint_misses_every_action_that_its_role_is_not_given() {
 }
 
 #[test]
+fn endpoints_of_each_type_miss_what_only_they_need() {
+    const ELSEWHERE: &str = "eu-central-1";
+    let world = World::shared();
+    let tenant = world.unregistered_tenant("missing-types");
+    let guardrails = json!({"allowed_services": ["*"], "allowed_service_regions": [ELSEWHERE]});
+    tenant.register_for_all_types(guardrails.clone());
+    let all = json!({"role_arn": tenant.role_arn, "allowed_vpc_endpoint_types": TYPES});
+    let spec: AWSAccountSpec = serde_json::from_value(merged(all, guardrails)).expect("a spec");
+    let whole = world.role_within(&tenant.role_arn, &world.cluster_id().into(), &Scope::of(&spec));
+    let policy = whole.policy.as_deref().expect("a policy");
+    let targets = Targets::new(&tenant);
+    let service = format!("com.amazonaws.vpce.{ELSEWHERE}.{}", id("vpce-svc"));
+    let offered = ServiceSpec {
+        regions: vec![tenant.region.clone()],
+        ..ServiceSpec::default()
+    };
+    world.aws.add_service(ELSEWHERE, &service, offered);
+    let across = json!({"vpc_endpoint_service_id": service, "service_region": ELSEWHERE});
+    for (type_, sid, action, changes) in [
+        (
+            "Gateway",
+            "UseSubnetsAndGroups",
+            "ec2:CreateVpcEndpoint",
+            json!({"route_table_ids": targets.tables}),
+        ),
+        (
+            "Resource",
+            "CreateVpcEndpointForNoService",
+            "ec2:CreateVpcEndpoint",
+            json!({}),
+        ),
+        (
+            "ServiceNetwork",
+            "AssociateServiceNetwork",
+            "vpc-lattice:CreateServiceNetworkVpcEndpointAssociation",
+            json!({}),
+        ),
+        ("Interface", "ConnectAcrossRegions", "vpce:AllowMultiRegion", across),
+    ] {
+        let mut lacking = parse(policy);
+        statements(&mut lacking).retain(|statement| statement["Sid"] != sid);
+        let lacking = RoleSpec {
+            policy: Some(lacking.to_string()),
+            ..whole.clone()
+        };
+        assert_ne!(lacking.policy, whole.policy, "{sid}");
+        world.aws.set_role(&tenant.role_arn, lacking).expect("a role");
+        let name = type_.to_lowercase();
+        tenant.apply(&name, targets.spec(&tenant, type_, changes));
+        let message = tenant.not_ready(&name, "Denied");
+        assert!(message.contains(action), "{sid}: {message}");
+        world.aws.set_role(&tenant.role_arn, whole.clone()).expect("a role");
+        tenant.ready(&name);
+        tenant.delete(&name);
+        tenant.gone(&name);
+    }
+    assert_eq!((tenant.endpoints(), tenant.groups()), (Vec::new(), Vec::new()));
+}
+
+#[test]
 fn a_role_as_narrow_as_the_guardrails_is_enough() {
     let world = World::shared();
     let tenant = with_private_dns(world.unregistered_tenant("narrow"));
@@ -196,13 +252,7 @@ fn a_role_as_narrow_as_the_guardrails_is_enough() {
     });
     let spec = merged(json!({"role_arn": tenant.role_arn}), guardrails.clone());
     let spec: AWSAccountSpec = serde_json::from_value(spec).expect("a spec");
-    let role = tenant.role_arn.parse().expect("the ARN of a role");
-    let policy = iam::tenant_permissions(&role, &world.cluster_id().into(), &Scope::of(&spec)).expect("a policy");
-    let narrow = RoleSpec {
-        policy: Some(policy.to_string()),
-        ..world.role(&tenant.role_arn, None)
-    };
-    world.aws.set_role(&tenant.role_arn, narrow).expect("a role");
+    world.set_role(&tenant.role_arn, &Scope::of(&spec));
     tenant.register(guardrails);
     live(&tenant, |is_there| {
         tenant.eventually("api", "its narrow role is enough", || is_there().then_some(()));

@@ -2,7 +2,7 @@
 //! answer.
 
 use serde_json::json;
-use vpce_testbed::aws::ServiceSpec;
+use vpce_testbed::aws::{Fault, FaultKind, ServiceSpec};
 
 use crate::tenant::Tenant;
 use crate::world::World;
@@ -134,6 +134,29 @@ fn of_an_endpoint_service_it_waits_for_acceptance() {
     tenant.accept();
     tenant.ready("api");
     assert!(is_on(&tenant));
+}
+
+/// Without the right in Route 53 EC2 may accept the call, and nothing comes of it (boto3#2554).
+#[test]
+fn where_aws_accepts_it_and_it_stays_off_the_condition_says_why_that_may_be() {
+    let tenant = World::shared().unregistered_tenant("dns-ineffective");
+    tenant.register(json!({"allow_private_dns": true}));
+    tenant.world.add_role_with_private_dns(&tenant.role_arn);
+    tenant.world.aws.fault(Fault {
+        account: Some(tenant.account_id.clone()),
+        times: 4,
+        ..Fault::once("ModifyVpcEndpoint", FaultKind::WithoutEffect)
+    });
+    let spec = json!({"vpc_endpoint_service_id": "com.amazonaws.us-west-2.sqs", "private_dns_enabled": true});
+    tenant.apply("queue", tenant.spec(spec));
+    tenant.eventually("queue", "it says what may be missing", || {
+        let ready = tenant.condition("queue", "Ready")?;
+        let says = ["route53:AssociateVPCWithHostedZone", &tenant.role_arn];
+        (ready.reason == "Denied" && says.iter().all(|part| ready.message.contains(part))).then_some(())
+    });
+    // Once it has an effect, it is Ready.
+    tenant.eventually("queue", "it is on", || is_on(&tenant).then_some(()));
+    tenant.ready("queue");
 }
 
 #[test]

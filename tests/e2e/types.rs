@@ -1,19 +1,11 @@
 //! Endpoints of each type, from nothing to Ready and to nothing again, and what is set on them.
 
 use serde_json::{Value, json};
-use vpce_testbed::aws::{EndpointType, EndpointView, PausePoint, ResourceConfigurationSpec, RoleSpec, ServiceSpec};
+use vpce_testbed::aws::{EndpointType, EndpointView, PausePoint, ResourceConfigurationSpec, ServiceSpec};
 
 use crate::cluster;
 use crate::tenant::Tenant;
 use crate::world::{Setup, WITHIN, World, condition, id, merged};
-
-const TYPES: [&str; 5] = [
-    "Interface",
-    "Gateway",
-    "GatewayLoadBalancer",
-    "Resource",
-    "ServiceNetwork",
-];
 
 /// A tenant that may have all types, with a role that may do what the guardrails print.
 fn tenant<'w>(world: &'w World, name: &str) -> Tenant<'w> {
@@ -22,21 +14,8 @@ fn tenant<'w>(world: &'w World, name: &str) -> Tenant<'w> {
 
 fn tenant_with<'w>(world: &'w World, name: &str, guardrails: Value) -> Tenant<'w> {
     let tenant = world.unregistered_tenant(name);
-    let all = json!({
-        "role_arn": tenant.role_arn, "allowed_vpc_endpoint_types": TYPES, "allowed_services": ["*"],
-        "allowed_resource_arns": ["*"], "allow_private_dns": true,
-    });
-    let guardrails = merged(all, guardrails);
-    let spec = serde_json::from_value(guardrails.clone()).expect("a spec");
-    let role = tenant.role_arn.parse().expect("the ARN of a role");
-    let scope = vpce_core::iam::Scope::of(&spec);
-    let policy = vpce_core::iam::tenant_permissions(&role, &world.cluster_id().into(), &scope).expect("a policy");
-    let narrow = RoleSpec {
-        policy: Some(policy.to_string()),
-        ..world.role(&tenant.role_arn, None)
-    };
-    world.aws.set_role(&tenant.role_arn, narrow).expect("a role");
-    tenant.register(guardrails);
+    let all = json!({"allowed_services": ["*"], "allow_private_dns": true});
+    tenant.register_for_all_types(merged(all, guardrails));
     tenant
 }
 
@@ -105,6 +84,8 @@ fn a_gateway_endpoint_takes_one_call_and_has_no_group_and_no_service() {
     let status = &object["status"];
     assert_eq!(status["vpc_endpoint_type"], "Gateway");
     assert_eq!(status["vpc_endpoint_id"], json!(endpoint.id));
+    let prefix_list = status["prefix_list_id"].as_str().expect("the role may read it");
+    assert!(prefix_list.starts_with("pl-"), "{prefix_list}");
     let ready = condition(&object, "Ready").expect("a condition");
     assert_eq!((ready.reason.as_str(), ready.status), ("Available", true), "{ready:?}");
     tenant.leaves_nothing("s3");
@@ -232,6 +213,77 @@ fn a_policy_that_is_none_or_that_the_type_has_not_is_told_by_its_field() {
 }
 
 #[test]
+fn the_accounts_policy_is_that_of_endpoints_that_give_none() {
+    let account = json!({"policy_document": policy("s3:GetObject")});
+    let tenant = tenant_with(World::shared(), "account-policy", account);
+    let own = tenant.gateway(json!({"policy_document": policy("s3:PutObject")}));
+    for (name, spec, has) in [
+        ("default", tenant.gateway(json!({})), "s3:GetObject"),
+        ("own", own, "s3:PutObject"),
+    ] {
+        tenant.apply(name, spec);
+        tenant.ready(name);
+        assert!(tenant.only().policy_document.contains(has));
+        if name == "own" {
+            tenant.leaves_nothing(name);
+            continue;
+        }
+        // An edit of the AWSAccount is carried out, and so is taking it away.
+        for (policy, has) in [(policy("s3:List*"), "s3:List*"), (json!(null), r#""Action":"*""#)] {
+            tenant.edit_account(json!({"policy_document": policy}));
+            tenant.eventually(name, "its policy follows", || {
+                tenant
+                    .only()
+                    .policy_document
+                    .replace(' ', "")
+                    .contains(has)
+                    .then_some(())
+            });
+        }
+        tenant.leaves_nothing(name);
+        tenant.edit_account(account_policy());
+    }
+
+    // Services that AWS accounts offer take none.
+    tenant.apply("partner", tenant.spec(json!({})));
+    tenant.ready("partner");
+    assert!(!tenant.only().policy_document.contains("s3:"));
+    tenant.leaves_nothing("partner");
+
+    // One that is no policy is told with the AWSAccount's name.
+    tenant.edit_account(json!({"policy_document": "{"}));
+    tenant.apply("bad", tenant.gateway(json!({})));
+    let message = tenant.not_ready("bad", "InvalidSpec");
+    assert!(
+        message.contains(&format!("policy_document of AWSAccount {} is no JSON", tenant.account)),
+        "{message}"
+    );
+}
+
+fn account_policy() -> Value {
+    json!({"policy_document": policy("s3:GetObject")})
+}
+
+#[test]
+fn an_account_may_require_a_policy() {
+    let tenant = tenant_with(World::shared(), "policy-required", json!({"require_policy": true}));
+    tenant.apply("s3", tenant.gateway(json!({})));
+    let message = tenant.not_ready("s3", "NotAllowed");
+    assert!(
+        message.contains("require_policy") && message.contains("set policy_document"),
+        "{message}"
+    );
+    assert_eq!(tenant.writes(), [""; 0]);
+    tenant.edit_account(account_policy());
+    tenant.ready("s3");
+    assert!(tenant.only().policy_document.contains("s3:GetObject"));
+    tenant.leaves_nothing("s3");
+    // What can have none needs none.
+    tenant.apply("partner", tenant.spec(json!({})));
+    tenant.ready("partner");
+}
+
+#[test]
 fn a_gateway_load_balancer_endpoint_has_one_subnet_and_no_group() {
     let tenant = tenant(World::shared(), "gwlb");
     let service = tenant.add_service(ServiceSpec {
@@ -302,6 +354,8 @@ fn resource_and_service_network_endpoints_have_groups_and_are_created_with_their
         assert!(endpoint.private_dns_enabled);
         assert_eq!(object["status"]["vpc_endpoint_service_id"], json!(arn));
         assert_eq!(tenant.kubernetes_service(name).is_some(), type_ == "Resource");
+        let names = object["status"]["dns_entries"].to_string();
+        assert!(names.contains(&endpoint.id), "{names}");
         // Groups and subnets are changed in place.
         let edit = json!({"subnet_ids": tenant.subnets, "security_group_type": "provided",
                           "security_group_ids": [tenant.group]});

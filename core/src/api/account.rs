@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::forms;
 use super::watched::lenient;
-use super::{DeletionPolicy, EndpointType};
+use super::{DeletionPolicy, EndpointType, PolicyDocument};
 
 /// Which namespaces may create VPC endpoints in an AWS account, through which IAM role, and within
 /// which guardrails.
@@ -193,6 +193,25 @@ pub struct AWSAccountSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<forms::ServicePattern>>", length(max = 1000))]
     pub allowed_services: Option<Vec<String>>,
+
+    /// Regions of services that endpoints may connect to across regions (`service_region`). Services
+    /// in the endpoint's own region need no entry. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<forms::Region>", length(max = 64))]
+    pub allowed_service_regions: Vec<String>,
+
+    /// The endpoint policy of endpoints without `policy_document`, as an object or as a string of
+    /// JSON. It applies to endpoints of the types `Interface` and `Gateway` for services of AWS:
+    /// services that AWS accounts offer take no policy. Endpoints that were adopted keep theirs.
+    /// Default: none, so that AWS's own applies, which allows everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_document: Option<PolicyDocument>,
+
+    /// Whether every endpoint that can have an endpoint policy (the types `Interface` and `Gateway`,
+    /// for services of AWS) needs one: its own `policy_document`, or that of the AWSAccount.
+    /// Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub require_policy: bool,
 
     /// Keys of tags that endpoints may set with `tags`, by patterns in which `*` matches any number
     /// of characters and `?` matches one; case-sensitive. Keys on which other controllers act (with

@@ -22,7 +22,7 @@ struct Bound {
     optional: bool,
 }
 
-const FIELDS: [Bound; 6] = [
+const FIELDS: [Bound; 7] = [
     Bound {
         field: "resource_configuration_arn",
         is_known: "has(self.status.vpc_endpoint_service_id)",
@@ -56,6 +56,15 @@ const FIELDS: [Bound; 6] = [
                   (self.spec.vpc_endpoint_service_id.startsWith('vpce-svc-') && \
                   self.status.vpc_endpoint_service_id.endsWith('.' + self.spec.vpc_endpoint_service_id)))",
         status_field: "status.vpc_endpoint_service_id",
+        optional: false,
+    },
+    Bound {
+        field: "service_region",
+        is_known: "has(self.status.region)",
+        value: "(has(self.status.service_region) ? self.status.service_region : self.status.region)",
+        is_same: "self.spec.service_region == \
+                  (has(self.status.service_region) ? self.status.service_region : self.status.region)",
+        status_field: "status.service_region",
         optional: false,
     },
     Bound {
@@ -136,7 +145,7 @@ const SAME_PRIVATE_DNS: &str = "(has(self.spec.private_dns_enabled) && self.spec
      (has(oldSelf.spec.private_dns_enabled) && oldSelf.spec.private_dns_enabled)";
 
 /// What has a rule of its own: the field, CEL for whether it may be as it is, and what is fixed.
-fn of_types() -> [(&'static str, String, &'static str); 5] {
+fn of_types() -> [(&'static str, String, &'static str); 6] {
     let type_ = type_of!("self.spec");
     let of_lattice = format!("{type_} in ['Resource', 'ServiceNetwork']");
     [
@@ -147,6 +156,12 @@ fn of_types() -> [(&'static str, String, &'static str); 5] {
                 former = type_of!("oldSelf.spec"),
             ),
             "vpc_endpoint_type cannot change",
+        ),
+        (
+            "service_region",
+            "has(self.spec.service_region) || !has(oldSelf.spec.service_region) || !has(self.status.service_region)"
+                .to_owned(),
+            "service_region cannot be left out",
         ),
         (
             "subnet_ids",

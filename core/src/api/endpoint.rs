@@ -60,6 +60,8 @@ use crate::ids::{EndpointId, GroupId};
     validation = Rule::new("!has(self.resource_configuration_arn) || (has(self.vpc_endpoint_type) && self.vpc_endpoint_type == 'Resource')").message("resource_configuration_arn goes with vpc_endpoint_type Resource only").field_path(".resource_configuration_arn").reason(Reason::FieldValueForbidden),
     validation = Rule::new("has(self.service_network_arn) || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type == 'ServiceNetwork')").message("the service network that an endpoint of type ServiceNetwork connects to").field_path(".service_network_arn").reason(Reason::FieldValueRequired),
     validation = Rule::new("!has(self.service_network_arn) || (has(self.vpc_endpoint_type) && self.vpc_endpoint_type == 'ServiceNetwork')").message("service_network_arn goes with vpc_endpoint_type ServiceNetwork only").field_path(".service_network_arn").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(self.subnet_configurations) || !has(self.vpc_endpoint_type) || self.vpc_endpoint_type == 'Interface'").message("subnet_configurations go with vpc_endpoint_type Interface only").field_path(".subnet_configurations").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(self.service_region) || !has(self.vpc_endpoint_type) || self.vpc_endpoint_type == 'Interface'").message("service_region goes with vpc_endpoint_type Interface only").field_path(".service_region").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!has(self.route_table_ids) || (has(self.vpc_endpoint_type) && self.vpc_endpoint_type == 'Gateway')").message("route_table_ids go with vpc_endpoint_type Gateway only; other types have subnet_ids").field_path(".route_table_ids").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!(has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Gateway', 'GatewayLoadBalancer']) || (!has(self.security_group_type) && size(self.security_group_ids) == 0)").message("endpoints of type Gateway and GatewayLoadBalancer have no security groups: leave out security_group_type and what goes with it").field_path(".security_group_type").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!(has(self.private_dns_enabled) && self.private_dns_enabled) || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Gateway', 'GatewayLoadBalancer'])").message("endpoints of type Gateway and GatewayLoadBalancer have no private DNS").field_path(".private_dns_enabled").reason(Reason::FieldValueForbidden),
@@ -110,6 +112,16 @@ pub struct VPCEndpointSpec {
     #[schemars(with = "Option<forms::EndpointService>")]
     pub vpc_endpoint_service_id: Option<String>,
 
+    /// The region of the service, where it is another than the endpoint's (cross-region
+    /// PrivateLink). The service must be offered to the endpoint's region, both AWS accounts must
+    /// have enabled the regions, and the AWSAccount must allow it (`allowed_service_regions`). AWS
+    /// bills for the data transfer between the regions. Default: the endpoint's own region. Until
+    /// there is an endpoint (`status.vpc_endpoint_id`) it can be edited; after that it is
+    /// immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<forms::Region>")]
+    pub service_region: Option<String>,
+
     /// With the type `Resource`: the resource configuration of VPC Lattice to connect to, by its
     /// ARN. One of another AWS account must be shared with this one (AWS RAM). Until there is an
     /// endpoint (`status.vpc_endpoint_id`) it can be edited; after that it is immutable.
@@ -129,6 +141,18 @@ pub struct VPCEndpointSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<forms::RouteTableId>>", length(max = 200))]
     pub route_table_ids: Option<Vec<String>>,
+
+    /// The addresses of the endpoint's network interfaces, by subnet. Each subnet must be one of
+    /// `subnet_ids`, and has one address of each family of `ip_address_type`, which is free and not
+    /// one of the five that AWS reserves in each subnet. In the subnets that are not named AWS
+    /// chooses. An edit replaces the network interface, which ends its connections; a subnet that
+    /// is taken out of the list keeps its address. Only for the type `Interface`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(
+        validation = Rule::new("self.all(c, self.exists_one(d, d.subnet_id == c.subnet_id))").message("each subnet has one entry")
+    )]
+    pub subnet_configurations: Vec<SubnetConfiguration>,
 
     /// Who may connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -169,8 +193,9 @@ pub struct VPCEndpointSpec {
 
     /// The endpoint policy, as an object or as a string of JSON: what may be done through the
     /// endpoint, of what the callers' own policies allow. Only the types `Interface` and
-    /// `Gateway` have one, and services that AWS accounts offer take none. Default: the one that
-    /// AWS gives, which allows everything; where it was given and is taken away, that one again.
+    /// `Gateway` have one, and services that AWS accounts offer take none. Default: that of the
+    /// AWSAccount (`policy_document`), or the one that AWS gives, which allows everything; where it
+    /// was given and is taken away, that one again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_document: Option<PolicyDocument>,
 
@@ -217,6 +242,27 @@ pub struct VPCEndpointSpec {
     /// in the status and as a Service, and leaves it there when the object is deleted.
     #[serde(default, skip_serializing_if = "ManagementPolicy::is_default")]
     pub management_policy: ManagementPolicy,
+}
+
+/// The addresses of the network interface in a subnet.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[x_kube(
+    validation = Rule::new("has(self.ipv4) || has(self.ipv6)").message("an entry has ipv4, ipv6 or both")
+)]
+pub struct SubnetConfiguration {
+    /// The subnet.
+    #[schemars(with = "forms::SubnetId")]
+    pub subnet_id: String,
+
+    /// The IPv4 address, of the subnet's IPv4 CIDR block.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<forms::Ipv4>")]
+    pub ipv4: Option<String>,
+
+    /// The IPv6 address, of the subnet's IPv6 CIDR block.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<forms::Ipv6>")]
+    pub ipv6: Option<String>,
 }
 
 /// What the operator does in AWS: `Manage` or `Observe`.
@@ -691,6 +737,10 @@ pub struct VPCEndpointStatus {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub vpc_endpoint_service_id: Option<String>,
 
+    /// The region of the service, where it is another than `region`.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub service_region: Option<String>,
+
     /// The generation of the spec that `account`, `region`, `network` and `vpc_endpoint_service_id`
     /// were last found to agree with. Until there is an endpoint, a later one binds the object
     /// again.
@@ -741,6 +791,16 @@ pub struct VPCEndpointStatus {
     /// The route tables that the operator added, or is about to add; only these are removed again.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
     pub route_table_ids: Vec<String>,
+
+    /// The addresses of network interfaces that AWS last accepted, or that the endpoint is about to
+    /// be created with. Only others are sent, since AWS replaces the network interface then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
+    pub subnet_configurations: Vec<SubnetConfiguration>,
+
+    /// The id of the prefix list of the service, `pl-...`, which rules of security groups and
+    /// routes can name. Only of endpoints of type `Gateway`, where the role may read it.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub prefix_list_id: Option<String>,
 
     /// The optional fields of the spec that were applied to the endpoint, or are about to be. One
     /// that is taken away returns to its default; one that was never given is left as it is.

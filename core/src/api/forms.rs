@@ -159,6 +159,21 @@ fn lattice_arn(resource: &str, prefix: &str, what: &str) -> Form {
     }
 }
 
+/// An address of a family; whether its numbers are, `addresses` says.
+fn address(family: u8, max: u32, example: &str) -> Form {
+    let pattern = match family {
+        4 => r"^[0-9]{1,3}(\.[0-9]{1,3}){3}$",
+        _ => "^[0-9a-fA-F:.]*:[0-9a-fA-F:.]*$",
+    };
+    Form {
+        min: 0,
+        max,
+        pattern: pattern.into(),
+        message: format!("must be an IPv{family} address such as {example}"),
+        hint: None,
+    }
+}
+
 /// Something that has a form and no more to it.
 fn plain((min, max): (u32, u32), pattern: &'static str, message: &str) -> Form {
     Form {
@@ -212,6 +227,10 @@ forms! {
     PrefixListId => ec2_id("pl", "a prefix list");
     /// `eu-central-1`
     Region => region();
+    /// `10.0.0.9`
+    Ipv4 => address(4, 15, "10.0.0.9");
+    /// `2001:db8::9`
+    Ipv6 => address(6, 39, "2001:db8::9");
     /// `com.amazonaws.eu-central-1.ecr.api`, `vpce-svc-...`
     EndpointService => endpoint_service();
     /// `com.amazonaws.*.ecr.*`

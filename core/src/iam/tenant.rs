@@ -42,6 +42,8 @@ pub struct Scope {
     pub subnets: Option<Vec<String>>,
     /// Security groups of others, by id; those of the cluster may be used besides them.
     pub groups: Option<Vec<String>>,
+    /// Other regions, whose services endpoints may connect to.
+    pub service_regions: Vec<String>,
     /// Patterns over the full names of endpoint services; `*` and `?` mean the same to IAM as in an
     /// AWSAccount.
     pub services: Option<Vec<String>>,
@@ -112,6 +114,7 @@ impl Scope {
             vpcs: spec.allowed_vpc_ids.clone(),
             subnets: spec.allowed_subnet_ids.clone(),
             groups: spec.allowed_security_group_ids.clone(),
+            service_regions: spec.allowed_service_regions.clone(),
             services: spec.allowed_services.clone(),
             // What needs more is printed where it is asked for by name.
             types: spec.allowed_vpc_endpoint_types.clone().unwrap_or_default(),
@@ -173,6 +176,7 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
         vpcs,
         subnets,
         groups,
+        service_regions,
         services,
         types,
         route_tables,
@@ -206,15 +210,7 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
         attached_to.extend(listed("route-table", route_tables));
     }
     let mut statements = vec![
-        Statement::on(
-            "Read",
-            &[
-                "ec2:DescribeNetworkInterfaces",
-                "ec2:DescribeSecurityGroups",
-                "ec2:DescribeVpcEndpoints",
-            ],
-            ["*"],
-        ),
+        Statement::on("Read", &read_actions(types), ["*"]),
         create,
         Statement::on(
             "CreateSecurityGroupWithClusterTag",
@@ -236,6 +232,9 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
         ),
     ];
     statements.extend(connect_to_lattice(role, scope, &clusters.own));
+    if !service_regions.is_empty() {
+        statements.push(Statement::on("ConnectAcrossRegions", &["vpce:AllowMultiRegion"], ["*"]));
+    }
     if groups.is_some() {
         statements.push(
             Statement::on(
@@ -304,10 +303,38 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
             .collect();
     }
     statements.extend(tag_keys.deny_others());
+    if !service_regions.is_empty() {
+        // The action that allows other regions has no condition key; what is created has.
+        statements.push(
+            Statement::deny(
+                "NoOtherServiceRegions",
+                &["ec2:CreateVpcEndpoint"],
+                [all("vpc-endpoint")],
+            )
+            .when("Bool", "ec2:VpceMultiRegion", ["true"])
+            .when("StringNotEquals", "ec2:VpceServiceRegion", service_regions),
+        );
+    }
     if *private_dns {
         statements.push(associate(role, regions.as_deref(), vpcs.as_deref()));
     }
     within_permissions(Policy::new(statements), || narrow(scope))
+}
+
+/// What is read: for any endpoint, and for those of these types.
+fn read_actions(types: &[EndpointType]) -> Vec<&'static str> {
+    let mut actions = vec![
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeSecurityGroups",
+        "ec2:DescribeVpcEndpoints",
+    ];
+    if types.contains(&EndpointType::ServiceNetwork) {
+        actions.push("ec2:DescribeVpcEndpointAssociations");
+    }
+    if types.contains(&EndpointType::Gateway) {
+        actions.push("ec2:DescribePrefixLists");
+    }
+    actions
 }
 
 /// What endpoints of VPC Lattice need besides. No condition key has what they connect to: that, the
@@ -417,6 +444,7 @@ fn check_scope(role: &RoleArn, scope: &Scope) -> Result<(), Error> {
         vpcs,
         subnets,
         groups,
+        service_regions,
         services,
         types: _,
         route_tables,
@@ -433,7 +461,7 @@ fn check_scope(role: &RoleArn, scope: &Scope) -> Result<(), Error> {
     nothing("VPCs", vpcs)?;
     nothing("subnets", subnets)?;
     nothing("services", services)?;
-    for region in regions.iter().flatten() {
+    for region in regions.iter().flatten().chain(service_regions) {
         check::region(region, role.partition())?;
     }
     for id in vpcs.iter().flatten() {
@@ -465,6 +493,7 @@ fn narrow(scope: &Scope) -> String {
         vpcs,
         subnets,
         groups,
+        service_regions: _,
         services,
         types: _,
         route_tables,

@@ -33,7 +33,7 @@ impl Expected {
         let ids = || spec.security_group_ids.iter().map(|id| id.as_str().into());
         let vpc = status.network.as_ref().map_or(&spec.vpc_id, |network| &network.vpc_id);
         let service = status.vpc_endpoint_service_id.clone();
-        let target = service.map(|service| Target::of_status(&service));
+        let target = service.map(|service| Target::of_status(&service, status.service_region.as_deref()));
         let target = target.or_else(|| Target::of_spec(spec, partition, region).ok())?;
         Some(Self {
             vpc: vpc.as_str().into(),

@@ -28,7 +28,10 @@ fn owner() -> Owner {
 }
 
 fn service(name: &str) -> Target {
-    Target::Service { name: name.to_owned() }
+    Target::Service {
+        name: name.to_owned(),
+        region: None,
+    }
 }
 
 fn interface(resource: &mut ObservedEndpoint) -> &mut Interface {

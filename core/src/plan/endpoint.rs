@@ -8,7 +8,7 @@ use crate::attachment::{Attachment, Interface};
 use crate::change::EndpointChange;
 use crate::conditions::{Finding, Reason};
 use crate::desired::{Desired, Groups};
-use crate::ids::GroupId;
+use crate::ids::{GroupId, SubnetId};
 use crate::observed::{Lookup, Observed, ObservedEndpoint, ObservedGroup, State};
 use crate::options::Options;
 use crate::tags::Owner;
@@ -233,6 +233,17 @@ fn plan_modify(
     let type_ = desired.attachment.endpoint_type(&desired.target);
     let options = desired.options.with_defaults(type_, context.applied_fields);
     change.options = endpoint.options.differences(type_, &options);
+    // Where a subnet waits for another to go, so does its address.
+    let EndpointChange {
+        add_subnets,
+        remove_subnets,
+        options,
+        ..
+    } = &mut change;
+    let stays = |subnet: &SubnetId| there.subnets().contains(subnet) && !remove_subnets.contains(subnet);
+    options
+        .addresses
+        .retain(|subnet, _| stays(subnet) || add_subnets.contains(subnet));
     if change.private_dns == Some(true) {
         // What is left out here EC2 takes for true, whatever it said before.
         change.options.inbound_resolver_only = desired.options.inbound_resolver_only;

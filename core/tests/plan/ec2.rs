@@ -84,6 +84,7 @@ impl World {
             spare_endpoints: endpoints,
             group,
             services: self.services.values().cloned().collect(),
+            prefix_list_id: None,
         }
     }
 
@@ -339,6 +340,15 @@ impl World {
         let is_gateway = type_ == EndpointType::Gateway;
         let changes_routes = !(change.add_route_tables.is_empty() && change.remove_route_tables.is_empty());
         assert!(is_gateway || !changes_routes, "InvalidParameter: route tables");
+        let subnets = attached(endpoint).subnets;
+        let moved = change.add_subnets.union(&change.remove_subnets);
+        for subnet in moved {
+            endpoint.options.addresses.remove(subnet);
+        }
+        assert!(
+            change.options.addresses.keys().all(|subnet| subnets.contains(subnet)),
+            "InvalidParameter: not among the subnets"
+        );
         modify_options(type_, &mut endpoint.options, &change.options);
         if change.changes_subnets() || change.options.ip_address_type.is_some() {
             endpoint.state = State::Pending;
@@ -506,6 +516,7 @@ fn modify_options(type_: EndpointType, there: &mut ObservedOptions, change: &Opt
     there.ip_address_type = changed.ip_address_type.or(there.ip_address_type);
     there.dns_record_ip_type = changed.dns_record_ip_type.or(there.dns_record_ip_type);
     there.inbound_resolver_only = changed.inbound_resolver_only.or(there.inbound_resolver_only);
+    there.addresses.extend(changed.addresses);
     if type_.has_dns_options() {
         fitting(there.ip_address_type, there.dns_record_ip_type);
     }
@@ -521,5 +532,6 @@ pub(crate) fn filled_in(type_: EndpointType, options: ObservedOptions) -> Observ
             .dns_record_ip_type
             .or_else(|| Some(DnsRecordIpType::default_of(type_, addresses))),
         inbound_resolver_only: options.inbound_resolver_only,
+        addresses: options.addresses,
     }
 }

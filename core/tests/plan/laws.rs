@@ -154,6 +154,9 @@ pub(crate) fn check_fulfilled(world: &World, scenario: &Scenario) {
     let endpoint = &world.endpoints[id];
     assert_eq!(endpoint.state, State::Available);
     assert_eq!(attached(endpoint).subnets, asked(desired).subnets);
+    for (subnet, addresses) in &desired.options.addresses {
+        assert_eq!(endpoint.options.addresses.get(subnet), Some(addresses), "{subnet}");
+    }
     let own: Vec<_> = world
         .groups
         .values()

@@ -117,7 +117,10 @@ pub(crate) fn desired(groups: Groups) -> Desired {
 }
 
 pub(crate) fn service(name: &str) -> Target {
-    Target::Service { name: name.into() }
+    Target::Service {
+        name: name.into(),
+        region: None,
+    }
 }
 
 /// How the desired endpoint is attached; of a type without groups and private DNS, as one that has
@@ -252,6 +255,7 @@ pub(crate) fn settled(desired: &Desired) -> Observed {
             .iter()
             .map(|service| service_fact(&service.name, true))
             .collect(),
+        prefix_list_id: None,
     }
 }
 
@@ -262,6 +266,7 @@ pub(crate) fn nothing() -> Observed {
         spare_endpoints: Vec::new(),
         group: Lookup::Absent,
         services: Vec::new(),
+        prefix_list_id: None,
     }
 }
 

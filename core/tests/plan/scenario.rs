@@ -7,6 +7,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
+use vpce_core::addresses::{Addresses, SubnetAddresses};
 use vpce_core::api::{DnsRecordIpType, EndpointType, IpAddressType, ServicePort};
 use vpce_core::attachment::{Attachment, ObservedAttachment};
 use vpce_core::desired::{Desired, DesiredService, Groups};
@@ -162,15 +163,27 @@ fn address_types() -> impl Strategy<Value = (Option<IpAddressType>, Option<DnsRe
 }
 
 fn options() -> impl Strategy<Value = Options> {
-    (option::of(policy()), address_types(), option::of(any::<bool>())).prop_map(
-        |(policy, (ip_address_type, dns_record_ip_type), inbound_resolver_only)| Options {
+    let types = (address_types(), option::of(any::<bool>()));
+    (option::of(policy()), types, addresses()).prop_map(
+        |(policy, ((ip_address_type, dns_record_ip_type), inbound_resolver_only), addresses)| Options {
             policy,
             ip_address_type,
             dns_record_ip_type,
             inbound_resolver_only,
             private_domains: None,
+            addresses,
         },
     )
+}
+
+/// Addresses of network interfaces in some of the subnets that there are.
+fn addresses() -> impl Strategy<Value = SubnetAddresses> {
+    let subnets = select(vec!["subnet-a1", "subnet-a2", "subnet-b1"]).prop_map(SubnetId::from);
+    let address = select(vec![8, 9]).prop_map(|last| Addresses {
+        ipv4: Some([10, 0, 0, last].into()),
+        ipv6: None,
+    });
+    btree_map(subnets, address, 0..3)
 }
 
 fn endpoint_type() -> impl Strategy<Value = EndpointType> {
@@ -207,6 +220,11 @@ fn of_type(mut desired: Desired, type_: EndpointType, tables: BTreeSet<RouteTabl
     if type_ != EndpointType::Interface || !asked(&desired).private_dns {
         desired.options.inbound_resolver_only = None;
     }
+    let subnets = match type_ {
+        EndpointType::Interface => asked(&desired).subnets,
+        _ => BTreeSet::new(),
+    };
+    desired.options.addresses.retain(|subnet, _| subnets.contains(subnet));
     desired
 }
 
@@ -353,8 +371,12 @@ impl Made {
             }
             ObservedAttachment::Known(Attachment::GatewayLoadBalancer(_)) | ObservedAttachment::Other(_) => {}
         }
+        let subnets = attached(&resource).subnets;
+        let has_subnet = |subnet: &SubnetId| type_of(desired) == EndpointType::Interface && subnets.contains(subnet);
+        resource.options.addresses.retain(|subnet, _| has_subnet(subnet));
         if self.another_service {
             resource.target = Some(service("com.amazonaws.eu-west-1.s3"));
+            resource.dns_names = dns_names(&resource);
         }
         resource
     }

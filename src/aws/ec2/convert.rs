@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{
-    DnsOptionsSpecification, IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroup, Tag,
-    TagSpecification, UserIdGroupPair, VpcEndpoint,
+    DnsOptionsSpecification, IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroup,
+    SubnetConfiguration, Tag, TagSpecification, UserIdGroupPair, VpcEndpoint,
 };
+use vpce_core::addresses::{Addresses, SubnetAddresses};
 use vpce_core::api::{DnsRecordIpType, IpAddressType};
 use vpce_core::attachment::{Interface, ObservedAttachment};
+use vpce_core::ids::{Region, SubnetId};
 use vpce_core::observed::{ObservedEndpoint, ObservedGroup, State};
 use vpce_core::options::{ObservedOptions, Options};
 use vpce_core::policy::PolicyDigest;
@@ -121,6 +123,18 @@ fn tag_map(tags: Option<Vec<Tag>>) -> BTreeMap<String, String> {
     tags.unwrap_or_default().into_iter().filter_map(pair).collect()
 }
 
+/// The addresses that the user chose; none where AWS chooses all of them.
+pub(super) fn subnet_configurations(addresses: &SubnetAddresses) -> Option<Vec<SubnetConfiguration>> {
+    let configuration = |(subnet, addresses): (&SubnetId, &Addresses)| {
+        SubnetConfiguration::builder()
+            .subnet_id(subnet.as_str())
+            .set_ipv4(addresses.ipv4.map(|address| address.to_string()))
+            .set_ipv6(addresses.ipv6.map(|address| address.to_string()))
+            .build()
+    };
+    (!addresses.is_empty()).then(|| addresses.iter().map(configuration).collect())
+}
+
 /// None where there is nothing to say of DNS: for many services EC2 refuses each of its options.
 pub(super) fn dns_options(options: &Options) -> Option<DnsOptionsSpecification> {
     let Options {
@@ -129,6 +143,7 @@ pub(super) fn dns_options(options: &Options) -> Option<DnsOptionsSpecification> 
         dns_record_ip_type,
         inbound_resolver_only,
         private_domains,
+        addresses: _,
     } = options;
     let is_given = dns_record_ip_type.is_some() || inbound_resolver_only.is_some() || private_domains.is_some();
     let (preference, domains) = private_domains
@@ -156,14 +171,18 @@ fn observed_options(endpoint: &VpcEndpoint) -> ObservedOptions {
             .and_then(|type_| IpAddressType::parse(type_.as_str())),
         dns_record_ip_type: record.and_then(|type_| DnsRecordIpType::parse(type_.as_str())),
         inbound_resolver_only: dns.and_then(|dns| dns.private_dns_only_for_inbound_resolver_endpoint()),
+        addresses: SubnetAddresses::new(),
     }
 }
 
 /// What EC2 says that it connects to.
-fn observed_target(endpoint: &VpcEndpoint) -> Option<Target> {
+fn observed_target(endpoint: &VpcEndpoint, region: &Region) -> Option<Target> {
     let service = || {
-        let name = endpoint.service_name()?.to_owned();
-        Some(Target::Service { name })
+        let elsewhere = endpoint.service_region().filter(|other| *other != region.as_str());
+        Some(Target::Service {
+            name: endpoint.service_name()?.to_owned(),
+            region: elsewhere.map(Into::into),
+        })
     };
     let resource = || {
         let arn = endpoint.resource_configuration_arn()?.to_owned();
@@ -176,9 +195,9 @@ fn observed_target(endpoint: &VpcEndpoint) -> Option<Target> {
     resource().or_else(network).or_else(service)
 }
 
-/// None for an endpoint without an id, which EC2 does not give.
-pub(super) fn observed_endpoint(endpoint: VpcEndpoint) -> Option<ObservedEndpoint> {
-    let (options, target) = (observed_options(&endpoint), observed_target(&endpoint));
+/// An endpoint of this region. None for one without an id, which EC2 does not give.
+pub(super) fn observed_endpoint(endpoint: VpcEndpoint, region: &Region) -> Option<ObservedEndpoint> {
+    let (options, target) = (observed_options(&endpoint), observed_target(&endpoint, region));
     let last_error = endpoint.last_error.and_then(|error| match (error.code, error.message) {
         (Some(code), Some(message)) => Some(format!("{code}: {message}")),
         (code, message) => code.or(message),

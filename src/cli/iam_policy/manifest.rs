@@ -51,6 +51,7 @@ impl Account {
             allowed_security_group_ids: list(&flags.security_group_ids),
             allowed_services: list(&flags.services),
             allowed_vpc_endpoint_types: Some(flags.types.clone()),
+            allowed_service_regions: flags.service_regions.clone(),
             allowed_route_table_ids: list(&flags.route_table_ids),
             allowed_tag_keys: list(&flags.tag_keys),
             allow_private_dns: flags.allow_private_dns,

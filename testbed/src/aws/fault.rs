@@ -73,6 +73,8 @@ pub enum FaultKind {
     ExpireCredentials,
     /// A describe finds nothing, as if the account's region were empty.
     Empty,
+    /// Answered as if it were carried out, which it is not.
+    WithoutEffect,
     /// DeleteVpcEndpoints leaves an id alone and names it in `Unsuccessful`: the fault's `id`, or
     /// else the first one.
     Unsuccessful {
@@ -109,6 +111,7 @@ pub(crate) struct Trouble {
     pub(crate) refuse: Option<ApiError>,
     pub(crate) expire: bool,
     pub(crate) empty: bool,
+    pub(crate) without_effect: bool,
     /// Ids that a batch leaves alone.
     pub(crate) unsuccessful: BTreeMap<String, ApiError>,
     pub(crate) delivery: Delivery,
@@ -157,6 +160,10 @@ impl Obstacles {
             FaultKind::Empty => {
                 trouble.empty = true;
                 "empty"
+            }
+            FaultKind::WithoutEffect => {
+                trouble.without_effect = true;
+                "without effect"
             }
             FaultKind::Unsuccessful { code, message } => {
                 let mut ids = batch(request);

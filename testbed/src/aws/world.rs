@@ -223,7 +223,13 @@ impl World {
                 let region = if !request.action.starts_with("Describe") {
                     replicated.meet_strangers(request, now, &self.config, &mut unsuccessful)?;
                     replicated.remember(now, &self.config);
-                    replicated.current(now, &self.config)
+                    let region = replicated.current(now, &self.config);
+                    if trouble.without_effect {
+                        nothing = region.clone();
+                        &mut nothing
+                    } else {
+                        region
+                    }
                 } else if trouble.empty {
                     &mut nothing
                 } else {

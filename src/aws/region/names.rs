@@ -1,0 +1,216 @@
+//! What EC2 tells of endpoints by other actions than DescribeVpcEndpoints: the DNS names of those
+//! of service networks, and the prefix lists of services that have gateway endpoints.
+//!
+//! Nothing else waits for it: where EC2 does not tell, the log says so, and it is asked again after
+//! the resync interval.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use aws_sdk_ec2::types::Filter;
+use parking_lot::Mutex;
+use tokio::sync::Mutex as AsyncMutex;
+use vpce_core::ids::EndpointId;
+
+use super::refresh::FILTER_VALUES;
+use super::{AccountRegion, RefreshError};
+use crate::aws::ec2::Ec2;
+use crate::aws::error::CallError;
+use crate::aws::observer::observed;
+
+const ASSOCIATIONS: &str = "DescribeVpcEndpointAssociations";
+/// EC2 gives no more associations in a page.
+const PAGE: i32 = 100;
+const PREFIX_LISTS: &str = "DescribePrefixLists";
+/// What no reconcile has asked for in so many resync intervals is forgotten.
+const FORGOTTEN_AFTER: u32 = 3;
+
+/// What is known in a region.
+#[derive(Default)]
+pub(super) struct Names {
+    networks: Mutex<HashMap<EndpointId, Answer<Vec<String>>>>,
+    prefix_lists: Mutex<HashMap<String, Answer<Option<String>>>>,
+    reading: AsyncMutex<()>,
+}
+
+/// What EC2 answered.
+#[derive(Clone)]
+struct Answer<T> {
+    /// When a reconcile last asked for it.
+    asked: Instant,
+    /// When EC2 was last asked, whatever came of it.
+    read: Option<Instant>,
+    value: T,
+}
+
+impl<T: Default> Answer<T> {
+    fn none(now: Instant) -> Self {
+        Self {
+            asked: now,
+            read: None,
+            value: T::default(),
+        }
+    }
+
+    fn is_old(&self, max_age: Duration) -> bool {
+        self.read.is_none_or(|at| at.elapsed() >= max_age)
+    }
+}
+
+/// An association of an endpoint with something that it leads to.
+struct Association {
+    endpoint: EndpointId,
+    names: Vec<String>,
+}
+
+impl AccountRegion {
+    /// The DNS names of an endpoint of a service network, as they were last read.
+    pub(crate) fn network_names(&self, id: &EndpointId) -> Vec<String> {
+        let networks = self.names.networks.lock();
+        networks.get(id).map(|answer| answer.value.clone()).unwrap_or_default()
+    }
+
+    /// The prefix list of a service, as it was last read.
+    pub(crate) fn prefix_list(&self, service: &str) -> Option<String> {
+        self.names.prefix_lists.lock().get(service)?.value.clone()
+    }
+
+    /// Makes sure that the names of an endpoint of a service network are no older than this. What
+    /// has to be read is read together with those of all others that were asked for.
+    ///
+    /// # Errors
+    /// Until when AWS allows no more reads.
+    pub(crate) async fn refresh_network_names(
+        &self,
+        ec2: &Ec2,
+        id: &EndpointId,
+        max_age: Duration,
+    ) -> Result<(), RefreshError> {
+        let is_old = || {
+            let now = Instant::now();
+            let mut networks = self.names.networks.lock();
+            let answer = networks.entry(id.clone()).or_insert_with(|| Answer::none(now));
+            answer.asked = now;
+            answer.is_old(max_age)
+        };
+        if !is_old() {
+            return Ok(());
+        }
+        let _reading = self.names.reading.lock().await;
+        if !is_old() {
+            return Ok(());
+        }
+        let ids: Vec<EndpointId> = {
+            let mut networks = self.names.networks.lock();
+            networks.retain(|_, answer| answer.asked.elapsed() < max_age * FORGOTTEN_AFTER);
+            networks.keys().cloned().collect()
+        };
+        for ids in ids.chunks(FILTER_VALUES) {
+            let found = self.pages(ASSOCIATIONS, |page| associations(ec2, ids, page)).await;
+            let found = self.unless_failed(found)?;
+            let mut by_endpoint: HashMap<EndpointId, Vec<String>> = HashMap::new();
+            for association in found.into_iter().flatten() {
+                by_endpoint
+                    .entry(association.endpoint)
+                    .or_default()
+                    .extend(association.names);
+            }
+            let mut networks = self.names.networks.lock();
+            for id in ids {
+                if let Some(answer) = networks.get_mut(id) {
+                    answer.read = Some(Instant::now());
+                    answer.value = by_endpoint.remove(id).unwrap_or_default();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the prefix list of a service is known, which does not change; where it is
+    /// not, it is asked for again after this time.
+    ///
+    /// # Errors
+    /// Until when AWS allows no more reads.
+    pub(crate) async fn refresh_prefix_list(
+        &self,
+        ec2: &Ec2,
+        service: &str,
+        max_age: Duration,
+    ) -> Result<(), RefreshError> {
+        let is_due = || {
+            let prefix_lists = self.names.prefix_lists.lock();
+            let answer = prefix_lists.get(service);
+            answer.is_none_or(|answer| answer.value.is_none() && answer.is_old(max_age))
+        };
+        if !is_due() {
+            return Ok(());
+        }
+        let _reading = self.names.reading.lock().await;
+        if !is_due() {
+            return Ok(());
+        }
+        let found = self.pages(PREFIX_LISTS, |_| prefix_lists(ec2, service)).await;
+        let found = self.unless_failed(found)?;
+        let now = Instant::now();
+        let answer = Answer {
+            asked: now,
+            read: Some(now),
+            value: found.into_iter().flatten().next(),
+        };
+        self.names.prefix_lists.lock().insert(service.to_owned(), answer);
+        Ok(())
+    }
+
+    /// What was found; none where the call failed, which the log says.
+    fn unless_failed<T>(&self, found: Result<Vec<T>, RefreshError>) -> Result<Option<Vec<T>>, RefreshError> {
+        match found {
+            Ok(found) => Ok(Some(found)),
+            Err(RefreshError::Failed(error)) => {
+                tracing::warn!(
+                    account_id = self.key.account_id.as_str(),
+                    region = self.key.region.as_str(),
+                    %error,
+                    "the status lacks what this action tells"
+                );
+                Ok(None)
+            }
+            Err(busy) => Err(busy),
+        }
+    }
+}
+
+/// EC2 DescribeVpcEndpointAssociations, one page.
+async fn associations(
+    ec2: &Ec2,
+    ids: &[EndpointId],
+    page: Option<String>,
+) -> Result<(Vec<Association>, Option<String>), CallError> {
+    let values = ids.iter().map(ToString::to_string).collect();
+    let filter = Filter::builder().name("vpc-endpoint-id").set_values(Some(values));
+    let request = ec2.client.describe_vpc_endpoint_associations();
+    let request = request.filters(filter.build()).max_results(PAGE).set_next_token(page);
+    let answer = observed(&ec2.observer, ec2.call(ASSOCIATIONS), request.send()).await?;
+    let next = answer.next_token.filter(|token| !token.is_empty());
+    let found = answer.vpc_endpoint_associations.unwrap_or_default().into_iter();
+    let found = found.filter_map(|association| {
+        let entries = [association.dns_entry, association.private_dns_entry];
+        Some(Association {
+            endpoint: association.vpc_endpoint_id?.into(),
+            names: entries
+                .into_iter()
+                .flatten()
+                .filter_map(|entry| entry.dns_name)
+                .collect(),
+        })
+    });
+    Ok((found.collect(), next))
+}
+
+/// EC2 DescribePrefixLists by the name of a service; no page follows.
+async fn prefix_lists(ec2: &Ec2, service: &str) -> Result<(Vec<String>, Option<String>), CallError> {
+    let filter = Filter::builder().name("prefix-list-name").values(service).build();
+    let request = ec2.client.describe_prefix_lists().filters(filter);
+    let answer = observed(&ec2.observer, ec2.call(PREFIX_LISTS), request.send()).await?;
+    let found = answer.prefix_lists.unwrap_or_default().into_iter();
+    Ok((found.filter_map(|list| list.prefix_list_id).collect(), None))
+}
