@@ -11,10 +11,10 @@ mod watched;
 pub use account::{AWSAccount, AWSAccountSpec, AWSAccountStatus, OrphansStatus};
 pub use crd::{bound_kinds, crds};
 pub use endpoint::{
-    AccountBinding, CustomRule, DeletionPolicy, DnsOptions, DnsRecordIpType, EndpointType, IpAddressType, LegacyStatus,
-    ManagementPolicy, NetworkStatus, PolicyDocument, PrivateDnsPreference, PublishedService, SecurityGroupType,
-    ServicePort, ServiceProtocol, ServiceSpec, ServiceType, SubnetConfiguration, VPCEndpoint, VPCEndpointSpec,
-    VPCEndpointStatus,
+    AcceptedAddresses, AccountBinding, CustomRule, DeletionPolicy, DnsOptions, DnsRecordIpType, EndpointType,
+    IpAddressType, LegacyStatus, ManagementPolicy, NetworkStatus, PolicyDocument, PrivateDnsPreference,
+    PublishedService, SecurityGroupType, ServicePort, ServiceProtocol, ServiceSpec, ServiceType, SubnetConfiguration,
+    VPCEndpoint, VPCEndpointSpec, VPCEndpointStatus,
 };
 pub use lean::MOST_FINALIZERS;
 pub use watched::{Kind, Unparsed, Watched};

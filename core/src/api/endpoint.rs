@@ -795,7 +795,7 @@ pub struct VPCEndpointStatus {
     /// The addresses of network interfaces that AWS last accepted, or that the endpoint is about to
     /// be created with. Only others are sent, since AWS replaces the network interface then.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
-    pub subnet_configurations: Vec<SubnetConfiguration>,
+    pub subnet_configurations: Vec<AcceptedAddresses>,
 
     /// The id of the prefix list of the service, `pl-...`, which rules of security groups and
     /// routes can name. Only of endpoints of type `Gateway`, where the role may read it.
@@ -869,6 +869,19 @@ impl JsonSchema for LegacyStatus {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
     }
+}
+
+/// The addresses of the network interface in a subnet, as AWS accepted them.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct AcceptedAddresses {
+    /// The subnet.
+    pub subnet_id: String,
+    /// The IPv4 address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv4: Option<String>,
+    /// The IPv6 address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<String>,
 }
 
 /// The account that an object is bound to.
