@@ -50,6 +50,9 @@ pub(super) fn explain(error: &CallError, role: &str, account_id: &AccountId, reg
             format!("check the ids of the spec: they must exist in {region} of AWS account {account_id}")
         }
         Class::Invalid if is_needed => "delete first what AWS names; the deletion is retried".to_owned(),
+        Class::Invalid if is_about_lattice(error) => format!(
+            "check the ARN; or its owner has not shared it with AWS account {account_id} yet (AWS RAM): ask them to"
+        ),
         Class::Invalid => "correct the spec".to_owned(),
         Class::Quota => {
             format!("delete what is not needed, or request a quota increase for account {account_id} in {region}")
@@ -85,6 +88,11 @@ fn is_about_the_service(error: &CallError) -> bool {
         error.code.as_str(),
         "InvalidServiceName" | "InvalidVpcEndpointServiceId.NotFound" | "InvalidVpcEndpointService.NotFound"
     )
+}
+
+/// What is not shared with an account looks to it as what does not exist.
+fn is_about_lattice(error: &CallError) -> bool {
+    error.message.contains(":vpc-lattice:") && error.message.contains("does not exist")
 }
 
 /// The action that AWS denied, which is not always the one that was called: a create that sets tags

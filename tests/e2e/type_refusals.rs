@@ -74,7 +74,7 @@ fn route_tables_are_those_of_the_vpc() {
     is_told(
         &tenant,
         "another-vpc",
-        gateway(&tenant, &s3, &[table.clone()]),
+        gateway(&tenant, &s3, std::slice::from_ref(&table)),
         "Invalid",
         &table,
     );
@@ -82,7 +82,7 @@ fn route_tables_are_those_of_the_vpc() {
     is_told(
         &tenant,
         "missing",
-        gateway(&tenant, &s3, &[missing.clone()]),
+        gateway(&tenant, &s3, std::slice::from_ref(&missing)),
         "NotFound",
         &missing,
     );
@@ -149,7 +149,12 @@ fn resources_are_shared_whole_and_of_another_vpc() {
         tenant.spec(target)
     };
     for (name, arn, reason, says) in [
-        ("not-shared", &not_shared, "NotFound", not_shared.as_str()),
+        (
+            "not-shared",
+            &not_shared,
+            "Invalid",
+            "has not shared it with AWS account",
+        ),
         ("child", &child, "Invalid", "type CHILD"),
         ("own-vpc", &own_vpc, "Invalid", "resource gateway"),
     ] {
@@ -158,7 +163,18 @@ fn resources_are_shared_whole_and_of_another_vpc() {
     }
     let network = aws.add_service_network(OWNER, &tenant.region, &id("sn"));
     let spec = resource("service_network_arn", &network, "ServiceNetwork");
-    is_told(&tenant, "network", spec, "NotFound", &network);
+    is_told(
+        &tenant,
+        "network",
+        spec.clone(),
+        "Invalid",
+        "has not shared it with AWS account",
+    );
+    // Once it is shared, the operator finds out by itself.
+    tenant.apply("network", spec);
+    tenant.not_ready("network", "Invalid");
+    aws.share(&network, &tenant.account_id).expect("it is there");
+    tenant.ready("network");
 }
 
 /// EC2 answers so while a service is new (aws-sdk-go-v2#2870).
