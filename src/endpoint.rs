@@ -2,12 +2,14 @@
 
 mod access;
 mod acknowledged;
+mod addresses;
 pub(crate) mod apply;
 mod bind;
 pub(crate) mod capacity;
 pub(crate) mod context;
 pub(crate) mod controller;
 mod converge;
+mod corrections;
 mod deletion_event;
 mod explain;
 pub(crate) mod legacy;
@@ -21,6 +23,7 @@ pub(crate) mod reconcile;
 mod refused;
 mod report;
 pub(crate) mod service;
+pub(crate) mod slices;
 pub(crate) mod status;
 mod stop;
 pub(crate) mod watches;

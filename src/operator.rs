@@ -21,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use vpce_core::api::ServiceType;
 use vpce_core::ids::EndpointId;
 use vpce_core::rate::Limits;
 use vpce_core::tags::Clusters;
@@ -348,6 +349,7 @@ async fn start(
         accounts,
         namespaces,
         services,
+        slices,
     } = writers;
     let shared = Arc::new(shared(settings, client.clone(), clusters, caches, metrics).await);
     let endpoint_ctx = Arc::new(endpoint::context::Context::new(shared.clone()));
@@ -356,7 +358,12 @@ async fn start(
     let stop = until(stopped).shared();
     let mut controllers = JoinSet::new();
     controllers.spawn(account::controller::run(shared.clone(), accounts, stop.clone()));
-    controllers.spawn(endpoint::controller::run(endpoint_ctx, endpoints, services, stop));
+    controllers.spawn(endpoint::controller::run(
+        endpoint_ctx,
+        endpoints,
+        (services, slices),
+        stop,
+    ));
     tokio::spawn(async move {
         shared.caches.filled().await;
         tracing::info!("caches are filled");
@@ -439,7 +446,7 @@ fn open_regions(
     metrics: &Metrics,
 ) -> AccountRegions {
     let (caches, requeuer, metrics) = (caches.clone(), requeuer.clone(), metrics.clone());
-    let claims = caches.clone();
+    let (claims, headless) = (caches.clone(), caches.clone());
     AccountRegions::new(aws::region::Settings {
         clusters: clusters.clone(),
         poll: settings.poll_interval,
@@ -453,6 +460,7 @@ fn open_regions(
         },
         enqueue: Arc::new(move |key| requeuer.enqueue(key)),
         known: Arc::new(move |key| known_endpoints(&caches, key)),
+        headless: Arc::new(move |key| headless_endpoints(&headless, key)),
         claims: Arc::new(move |key| Present::of(&claims, &key.account_id)),
         waited: Arc::new(move |action, seconds| metrics.aws_queue_wait(action, seconds)),
     })
@@ -469,6 +477,19 @@ fn known_endpoints(caches: &Caches, key: &AccountRegionKey) -> Vec<EndpointId> {
         let id = endpoint.status.vpc_endpoint_id.as_deref()?;
         let namespace = endpoint.metadata.namespace.as_deref().unwrap_or_default();
         (here && stays && caches.maps(&binding.account, namespace)).then(|| id.into())
+    };
+    let bound = caches.bound_to_account_id(key.account_id.as_str());
+    bound.iter().filter_map(of_region).collect()
+}
+
+/// The endpoints in a region that have a headless Service, whose addresses are read together.
+fn headless_endpoints(caches: &Caches, key: &AccountRegionKey) -> Vec<EndpointId> {
+    let of_region = |endpoint: &Arc<Endpoint>| {
+        let service = endpoint.spec.as_ref().ok()?.service.as_ref()?;
+        let is_headless = service.type_ == ServiceType::Headless && endpoint.metadata.deletion_timestamp.is_none();
+        let here = endpoint.status.region.as_deref() == Some(key.region.as_str());
+        (is_headless && here).then_some(())?;
+        endpoint.status.vpc_endpoint_id.as_deref().map(Into::into)
     };
     let bound = caches.bound_to_account_id(key.account_id.as_str());
     bound.iter().filter_map(of_region).collect()

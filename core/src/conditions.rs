@@ -188,6 +188,8 @@ reasons! {
     WaitingForEndpoint          => false, Resync,  None;
     /// AWS has not reported the endpoint's DNS name yet.
     WaitingForDNS               => false, Poll,    None;
+    /// AWS has not reported the addresses of all of the endpoint's network interfaces yet.
+    WaitingForAddresses         => false, Poll,    None;
     /// The endpoint has no DNS name that a Service can lead to.
     NoUsableDNSName             => true,  Resync,  Warning;
     /// A Service of that name exists and is not ours.

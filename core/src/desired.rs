@@ -143,11 +143,13 @@ impl OwnGroup {
     }
 }
 
-/// The ExternalName Service.
+/// The Service that leads to the endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DesiredService {
     /// Its name, in the object's namespace.
     pub name: String,
+    /// Whether it leads to the addresses of the endpoint's network interfaces, not to its DNS name.
+    pub headless: bool,
     /// Ports that it names.
     pub ports: Vec<ServicePort>,
     /// Its labels and annotations, beside the operator's own.
@@ -412,8 +414,14 @@ fn all_tags(
 /// By default a Service where the endpoint has one DNS name.
 fn desired_service(type_: EndpointType, service: Option<&ServiceSpec>, owner: &Owner) -> Option<DesiredService> {
     let service = service.cloned().unwrap_or_default();
-    (type_.has_dns_name() && service.type_ == ServiceType::ExternalName).then(|| DesiredService {
+    let is_possible = match service.type_ {
+        ServiceType::ExternalName => type_.has_dns_name(),
+        ServiceType::Headless => type_.has_addresses(),
+        ServiceType::None => false,
+    };
+    is_possible.then(|| DesiredService {
         name: service.name.unwrap_or_else(|| owner.name.clone()),
+        headless: service.type_ == ServiceType::Headless,
         ports: service.ports,
         metadata: Metadata {
             labels: service.labels,

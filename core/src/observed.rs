@@ -12,6 +12,7 @@ use crate::ids::{EndpointId, GroupId, VpcId};
 use crate::metadata::Metadata;
 use crate::options::{ObservedOptions, Options};
 use crate::rules::{self, Direction, RuleSet};
+use crate::slices::{KnownAddresses, ObservedSlice};
 use crate::target::Target;
 
 /// The state of an endpoint. EC2's wire spells it in lower camel case (`pendingAcceptance`), its
@@ -359,6 +360,8 @@ pub struct ObservedService {
     pub unowned: bool,
     /// Where it leads; none where it is not an ExternalName.
     pub external_name: Option<String>,
+    /// Whether it is headless and selects no pods, so that it leads to what EndpointSlices say.
+    pub headless: bool,
     /// The ports that it names.
     pub ports: Vec<ServicePort>,
     /// Whether it carries the managed-by label.
@@ -369,11 +372,29 @@ pub struct ObservedService {
     pub written_as: Option<ServiceContent>,
 }
 
+/// Where a Service leads.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ServiceTarget {
+    /// To a DNS name, as an ExternalName.
+    Name(String),
+    /// To the addresses of its EndpointSlices, as a headless Service.
+    Addresses,
+}
+
+impl fmt::Display for ServiceTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Addresses => f.write_str("the addresses of the endpoint"),
+        }
+    }
+}
+
 /// What a Service is to hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceContent {
     /// Where it leads.
-    pub external_name: String,
+    pub target: ServiceTarget,
     /// The ports that it names.
     pub ports: Vec<ServicePort>,
     /// The labels and annotations that we set for the user.
@@ -384,7 +405,7 @@ impl ObservedService {
     /// What the API server stores where nothing changes it.
     pub fn published(name: &str, content: ServiceContent) -> Self {
         let ServiceContent {
-            external_name,
+            target,
             ports,
             metadata,
         } = content;
@@ -392,7 +413,11 @@ impl ObservedService {
             name: name.to_owned(),
             ours: true,
             unowned: false,
-            external_name: Some(external_name),
+            headless: target == ServiceTarget::Addresses,
+            external_name: match target {
+                ServiceTarget::Name(name) => Some(name),
+                ServiceTarget::Addresses => None,
+            },
             ports,
             labelled: true,
             metadata,
@@ -402,12 +427,15 @@ impl ObservedService {
 
     /// What differs from what it is to hold, in the words of its manifest.
     pub fn differences(&self, wanted: &ServiceContent) -> Vec<&'static str> {
-        let leads_elsewhere = self
-            .external_name
-            .as_ref()
-            .is_some_and(|name| *name != wanted.external_name);
+        let (is_of_type, leads_elsewhere) = match &wanted.target {
+            ServiceTarget::Name(wanted) => (
+                self.external_name.is_some(),
+                self.external_name.as_ref().is_some_and(|name| name != wanted),
+            ),
+            ServiceTarget::Addresses => (self.headless, false),
+        };
         [
-            (self.external_name.is_none(), "spec.type"),
+            (!is_of_type, "spec.type"),
             (leads_elsewhere, "spec.externalName"),
             (self.ports != wanted.ports, "spec.ports"),
             (!self.labelled, "the label app.kubernetes.io/managed-by"),
@@ -420,6 +448,14 @@ impl ObservedService {
         .into_iter()
         .filter_map(|(differs, what)| differs.then_some(what))
         .collect()
+    }
+
+    /// Whether it leads where it is to lead.
+    pub fn leads_to_target(&self, target: &ServiceTarget) -> bool {
+        match target {
+            ServiceTarget::Name(wanted) => self.external_name.as_ref() == Some(wanted),
+            ServiceTarget::Addresses => self.headless,
+        }
     }
 
     /// Whether it leads to one of the names of an endpoint, which start with its id.
@@ -450,6 +486,10 @@ pub struct Observed {
     pub services: Vec<ObservedService>,
     /// The prefix list of the service, of a gateway endpoint.
     pub prefix_list_id: Option<String>,
+    /// The object's own EndpointSlices, and those that have the names it wants.
+    pub slices: Vec<ObservedSlice>,
+    /// The addresses of the endpoint's network interfaces, where a Service asks for them.
+    pub addresses: KnownAddresses,
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! One AWS account in one region: its snapshot, its limiters, its deletes and whether creation is
 //! paused, shared by all reconciles there.
 
+mod addresses;
 pub(crate) mod cache;
 pub(crate) mod delete_batch;
 mod group_users;
@@ -84,6 +85,8 @@ pub(crate) struct Settings {
     pub(crate) enqueue: Enqueue,
     /// What the objects' statuses know.
     pub(crate) known: Known,
+    /// Of those the endpoints that have a headless Service.
+    pub(crate) headless: Known,
     /// Which objects there are.
     pub(crate) claims: Claims,
     /// Observes how long a call waited for a token, in seconds.
@@ -223,8 +226,12 @@ impl AccountRegion {
             Effect::GroupCreated(group) => snapshot.groups.created(group, now),
             Effect::GroupChanged(id, change) => snapshot.groups.changed(id, now, change),
             Effect::GroupDeleted(id) => snapshot.groups.deleted(id, now),
-            // Services are not AWS's.
-            Effect::Unknown | Effect::ServicePublished(_) | Effect::ServiceDeleted(_) => {}
+            // Services and EndpointSlices are not AWS's.
+            Effect::Unknown
+            | Effect::ServicePublished(_)
+            | Effect::ServiceDeleted(_)
+            | Effect::SlicePublished(_)
+            | Effect::SliceDeleted(_) => {}
         });
     }
 
@@ -369,6 +376,7 @@ mod tests {
             requeue: Arc::new(|_| ()),
             enqueue: Arc::new(|_| ()),
             known: Arc::new(|_| Vec::new()),
+            headless: Arc::new(|_| Vec::new()),
             claims: Arc::new(|_| unreachable!("nothing is read")),
             waited: Arc::new(|_, _| ()),
         });

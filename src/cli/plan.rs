@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::Api;
 use vpce_core::conditions::Finding;
 use vpce_core::plan::Step;
@@ -59,6 +60,8 @@ async fn show(asked: Preview, out: &mut impl Write) -> anyhow::Result<()> {
     writers.namespaces.fill(connection.namespace(&namespace).await?);
     let services: Api<Service> = Api::namespaced(connection.client.clone(), &namespace);
     writers.services.fill(listed(services, "Services").await?);
+    let slices: Api<EndpointSlice> = Api::namespaced(connection.client.clone(), &namespace);
+    writers.slices.fill(listed(slices, "EndpointSlices").await?);
     let found = caches.endpoint(&namespace, &name);
     let object = found.with_context(|| format!("there is no VPCEndpoint {namespace}/{name}"))?;
     let ctx = Context::new(Arc::new(connection.shared(caches).await));

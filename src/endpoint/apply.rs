@@ -12,6 +12,7 @@ use vpce_core::observed::{ServiceContent, State};
 use vpce_core::plan::{self, Outcome, Progress, Step, UnfinishedReason};
 use vpce_core::rate::Decision;
 use vpce_core::rules::RuleSet;
+use vpce_core::slices::SliceContent;
 use vpce_core::tags::{self, Owner};
 
 use super::context::Context;
@@ -26,6 +27,7 @@ use crate::aws::region::AccountRegion;
 use crate::aws::region::delete_batch::Requester;
 use crate::aws::region::limiter::Caller;
 use crate::endpoint::service::{self, Publication, Published};
+use crate::endpoint::slices;
 use crate::k8s::caches::Endpoint;
 use crate::k8s::patch::version_of;
 
@@ -316,20 +318,23 @@ impl Applier<'_> {
             }
             Step::PublishService {
                 name,
-                external_name,
+                target,
                 ports,
                 metadata,
                 exists,
             } => {
                 let wanted = Publication {
                     name,
-                    external_name,
+                    target,
                     ports,
                     metadata,
                 };
                 self.publish(&wanted, *exists).await
             }
             Step::DeleteService(name) => self.delete_service(name).await,
+            // Boxed, or the types of the futures above it grow too deep for the compiler.
+            Step::PublishSlice { content, exists } => Box::pin(self.publish_slice(content, *exists)).await,
+            Step::DeleteSlice(name) => Box::pin(self.delete_slice(name)).await,
         }
     }
 
@@ -474,6 +479,43 @@ impl Applier<'_> {
             Ok(Published::NotOwned) => Err(StepError::Finding(plan::service_conflict(self.owner, name))),
             Err(error) => Err(StepError::Kubernetes(error)),
         }
+    }
+
+    async fn publish_slice(&self, content: &SliceContent, exists: bool) -> Result<StepEnd, StepError> {
+        let name = content.name();
+        let found = observe::slices(self.ctx, self.object, None);
+        let found = found.into_iter().find(|slice| slice.name == name);
+        let (may_correct, is_left) = self.ctx.memories.with(self.object, |memory| {
+            let slices = &mut memory.writes.slices;
+            (!exists || slices.may_correct(content, found), slices.is_left(&name))
+        });
+        if !may_correct {
+            return Ok(StepEnd::LeftAlone);
+        }
+        let published = slices::publish(&self.ctx.shared.client, self.object, content, exists || is_left).await;
+        match published.map_err(StepError::Kubernetes)? {
+            slices::Published::Done(slice) => {
+                let most = self.ctx.shared.settings.resync_interval;
+                self.ctx.memories.with(self.object, |memory| {
+                    let slices = &mut memory.writes.slices;
+                    slices.published(content, &slice, &self.owner.uid, most);
+                });
+                Ok(StepEnd::Done)
+            }
+            slices::Published::Vanished => Ok(StepEnd::Waiting(Some(ASK_AGAIN), None)),
+            // The caches do not have those of others, so the plan cannot know of it.
+            slices::Published::NotOwned => Err(StepError::Finding(plan::slice_conflict(self.owner, &name))),
+        }
+    }
+
+    async fn delete_slice(&self, name: &str) -> Result<StepEnd, StepError> {
+        let shared = &self.ctx.shared;
+        let deleted = slices::delete(&shared.client, &shared.caches, self.object, name).await;
+        let version = deleted.map_err(StepError::Kubernetes)?;
+        self.ctx
+            .memories
+            .with(self.object, |memory| memory.writes.slices.deleted(name, version));
+        Ok(StepEnd::Done)
     }
 
     /// Whether a Service that exists may be corrected: not where another controller changes it back

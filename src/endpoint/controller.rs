@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::ObjectRef;
@@ -31,10 +32,11 @@ const ASK_FOR_ROOM: Duration = Duration::from_secs(60);
 pub(crate) async fn run(
     ctx: Arc<Context>,
     writer: CacheWriter<Endpoint>,
-    services: CacheWriter<Service>,
+    (services, slices): (CacheWriter<Service>, CacheWriter<EndpointSlice>),
     stop: impl Future<Output = ()> + Clone + Send + Sync + 'static,
 ) {
     tokio::spawn(watches::services(ctx.clone(), services));
+    tokio::spawn(watches::slices(ctx.clone(), slices));
     tokio::spawn(watches::names(ctx.clone()));
     let shared = ctx.shared.clone();
     let requests = shared.requeuer.queue::<Endpoint>();

@@ -111,7 +111,7 @@ impl Reconciliation<'_> {
         )
         .await;
         read.map_err(|error| access.unread(error))?;
-        rounds.age = self.ctx.shared.resync_interval();
+        let age = std::mem::replace(&mut rounds.age, self.ctx.shared.resync_interval());
         let mut seen = observe::found(self.ctx, region, &self.owner, &self.object, &status, wanted);
         if wanted.is_some() {
             // Boxed, or the types of the futures above it grow too deep for the compiler.
@@ -170,6 +170,10 @@ impl Reconciliation<'_> {
                 observation.unconfirmed = self.confirm_absence(region);
             }
         }
+        // Boxed, or the types of the futures above it grow too deep for the compiler.
+        self.add_addresses(prepared, access, age, &mut observation.seen)
+            .boxed()
+            .await?;
         Ok(Some(observation))
     }
 

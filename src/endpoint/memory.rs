@@ -13,7 +13,8 @@ use vpce_core::observed::ObservedService;
 use vpce_core::plan::{Fallbacks, UnfinishedReason};
 
 use crate::aws::region::AccountRegionKey;
-use crate::endpoint::service::Corrections;
+use crate::endpoint::corrections::Corrections;
+use crate::endpoint::slices::SliceWrites;
 use crate::k8s::caches::Endpoint;
 use crate::k8s::patch::version_of;
 
@@ -69,7 +70,9 @@ pub(crate) struct OwnWrites {
     /// Of Services: the resource version, and what was written, or none for a deletion.
     pub services: HashMap<String, (u64, Option<ObservedService>)>,
     /// How the corrections of its Service went.
-    pub corrections: Corrections,
+    pub corrections: Corrections<ObservedService>,
+    /// Of EndpointSlices.
+    pub slices: SliceWrites,
     /// Whether the API server refused the status that this reconcile wrote.
     pub status_refused: bool,
 }
@@ -181,6 +184,11 @@ impl Memories {
         self.known(key, |memory| memory.writes.corrections.deleted(service));
     }
 
+    /// The cache has an EndpointSlice of an object in this version, or knows that it is gone.
+    pub(crate) fn slice_cached(&self, key: &ObjectKey, name: &str, version: u64) {
+        self.known(key, |memory| memory.writes.slices.cached(name, version));
+    }
+
     /// The region in whose rate limiter an object has a reservation, to be cancelled: when that is
     /// asked for, or once its deletion is seen.
     pub(crate) fn take_reservation(&self, object: &Endpoint, deleted: bool) -> Option<AccountRegionKey> {
@@ -206,6 +214,7 @@ impl Memories {
         self.known(key, |memory| {
             memory.waits.retry();
             memory.writes.services.clear();
+            memory.writes.slices.believe_cache();
         });
     }
 

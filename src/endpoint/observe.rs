@@ -10,12 +10,13 @@ use vpce_core::desired::Desired;
 use vpce_core::ids::{EndpointId, GroupId};
 use vpce_core::observed::{Lookup, Observed, ObservedService, State};
 use vpce_core::ownership::{self, Adoption, Claimant, Consent, Expected};
+use vpce_core::slices::{KnownAddresses, ObservedSlice};
 use vpce_core::tags::Owner;
 
 use super::context::Context;
 use crate::aws::ec2::Ec2;
 use crate::aws::region::{AccountRegion, RefreshError};
-use crate::endpoint::service;
+use crate::endpoint::{service, slices};
 use crate::k8s::caches::Endpoint;
 
 /// How old an answer may be.
@@ -70,7 +71,8 @@ pub(crate) async fn complete(
     Ok(())
 }
 
-/// What was found and is the object's own, without reading anything.
+/// What was found and is the object's own, without reading anything; addresses are added to it
+/// where they are asked for.
 pub(crate) fn found(
     ctx: &Context,
     region: &AccountRegion,
@@ -105,7 +107,19 @@ pub(crate) fn found(
         group: own.group,
         services: services(ctx, object, status, desired),
         prefix_list_id: None,
+        slices: slices(ctx, object, desired),
+        addresses: KnownAddresses::Unknown,
     }
+}
+
+/// The EndpointSlices that may be the object's.
+pub(crate) fn slices(ctx: &Context, object: &Endpoint, desired: Option<&Desired>) -> Vec<ObservedSlice> {
+    let wanted = desired.and_then(|desired| desired.service.as_ref());
+    let service = wanted
+        .filter(|service| service.headless)
+        .map(|service| service.name.as_str());
+    let written = ctx.memories.with(object, |memory| memory.writes.slices.clone());
+    slices::observe(&ctx.shared.caches, object, &written, service)
 }
 
 /// The ids that the status acknowledged; and before that the endpoint that the spec names.

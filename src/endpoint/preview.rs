@@ -74,7 +74,10 @@ async fn planned(reconciliation: &mut Reconciliation<'_>) -> Result<Preview, Sto
     )
     .await;
     read.map_err(|error| access.unread(error))?;
-    let seen = observe::found(ctx, &access.region, owner, object, known, desired);
+    let mut seen = observe::found(ctx, &access.region, owner, object, known, desired);
+    let adding = reconciliation.add_addresses(&prepared, &access, Duration::ZERO, &mut seen);
+    // Boxed, or its type grows too deep for the compiler.
+    Box::pin(adding).await?;
     let mut unconfirmed = Vec::new();
     if seen.endpoint == Lookup::Unconfirmed {
         unconfirmed.extend(known.vpc_endpoint_id.clone());

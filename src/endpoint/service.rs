@@ -1,6 +1,5 @@
 //! The Kubernetes Service that leads to an endpoint.
 
-mod changed;
 pub(crate) mod names;
 mod prune;
 
@@ -12,23 +11,28 @@ use kube::{Client, Resource, ResourceExt};
 use serde_json::{Map, Value, json};
 use vpce_core::api::{APPLIED_METADATA, FIELD_MANAGER, ServicePort, ServiceProtocol};
 use vpce_core::metadata::{Applied, Metadata};
-use vpce_core::observed::{ObservedService, ServiceContent};
+use vpce_core::observed::{ObservedService, ServiceContent, ServiceTarget};
 
+use super::corrections::Changed;
 use crate::k8s::caches::{Caches, Endpoint};
 use crate::k8s::error::{is_already_exists, is_conflict, is_not_found};
 use crate::k8s::patch::version_of;
 
-pub(crate) use self::changed::{Changed, Corrections};
 pub(crate) use self::prune::prune;
 
 /// Which Services are ours to look at.
 pub(crate) const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "vpce-operator");
+
+/// The cluster IP of a Service that has none.
+const HEADLESS: &str = "None";
 
 /// A Service as it concerns an object with this UID.
 pub(crate) fn observed(service: &Service, uid: &str) -> ObservedService {
     let spec = service.spec.clone().unwrap_or_default();
     let ports = spec.ports.unwrap_or_default();
     let is_external_name = spec.type_.as_deref() == Some("ExternalName");
+    let is_cluster_ip = spec.type_.as_deref() == Some("ClusterIP");
+    let selects = spec.selector.is_some_and(|selector| !selector.is_empty());
     ObservedService {
         name: service.name_any(),
         ours: is_controlled_by(service, uid),
@@ -37,6 +41,7 @@ pub(crate) fn observed(service: &Service, uid: &str) -> ObservedService {
             .iter()
             .all(|owner| owner.controller != Some(true)),
         external_name: spec.external_name.filter(|_| is_external_name),
+        headless: is_cluster_ip && spec.cluster_ip.as_deref() == Some(HEADLESS) && !selects,
         ports: ports
             .into_iter()
             .map(|port| ServicePort {
@@ -68,7 +73,7 @@ pub(crate) fn observe<'a>(
     caches: &Caches,
     object: &Endpoint,
     written: &HashMap<String, (u64, Option<ObservedService>)>,
-    changed: Option<&Changed>,
+    changed: Option<&Changed<ObservedService>>,
     names: impl Iterator<Item = &'a str>,
 ) -> Vec<ObservedService> {
     let namespace = object.namespace().unwrap_or_default();
@@ -124,7 +129,7 @@ pub(crate) struct Publication<'a> {
     /// Its name.
     pub name: &'a str,
     /// Where it leads.
-    pub external_name: &'a str,
+    pub target: &'a ServiceTarget,
     /// Ports that it names.
     pub ports: &'a [ServicePort],
     /// Its labels and annotations, beside our own.
@@ -135,10 +140,53 @@ impl Publication<'_> {
     /// What it is to hold.
     pub(crate) fn content(&self) -> ServiceContent {
         ServiceContent {
-            external_name: self.external_name.to_owned(),
+            target: self.target.clone(),
             ports: self.ports.to_vec(),
             metadata: self.metadata.clone(),
         }
+    }
+
+    /// What its spec says. Null removes what a Service of another type has.
+    fn spec(&self) -> Value {
+        let ports: Vec<_> = self
+            .ports
+            .iter()
+            .map(|port| json!({"name": port.name, "port": port.port, "protocol": port.protocol}))
+            .collect();
+        let ports = (!ports.is_empty()).then_some(ports);
+        match self.target {
+            ServiceTarget::Name(name) => json!({
+                "type": "ExternalName",
+                "externalName": name,
+                "ports": ports,
+                "clusterIP": null,
+                "clusterIPs": null,
+                "selector": null,
+                "ipFamilies": null,
+                "ipFamilyPolicy": null,
+                "internalTrafficPolicy": null,
+            }),
+            ServiceTarget::Addresses => json!({
+                "type": "ClusterIP",
+                "clusterIP": HEADLESS,
+                "externalName": null,
+                "ports": ports,
+                "selector": null,
+            }),
+        }
+    }
+
+    /// Whether the object may take over a Service without an owner.
+    fn may_take_over(&self, object: &Endpoint, found: &ObservedService) -> bool {
+        let ServiceTarget::Name(name) = self.target else {
+            return false;
+        };
+        let leads_here = found.external_name.as_ref() == Some(name);
+        // The Python operator gives its Services neither a label nor an owner.
+        let adopted = object.status.vpc_endpoint_id.as_deref();
+        let adopted = adopted.filter(|_| object.status.adopted);
+        let is_without_owner = found.unowned && adopted.is_some_and(|id| found.leads_to(&id.into()));
+        (found.may_be_restored() && leads_here) || is_without_owner
     }
 
     /// Its labels and annotations, ours among them. Null removes what was set before and is no
@@ -175,21 +223,8 @@ pub(crate) async fn publish(
 ) -> Result<Published, kube::Error> {
     let namespace = object.namespace().unwrap_or_default();
     let api: Api<Service> = Api::namespaced(client.clone(), &namespace);
-    let Publication {
-        name,
-        external_name,
-        ports,
-        metadata: _,
-    } = *wanted;
-    let ports: Vec<_> = ports
-        .iter()
-        .map(|port| json!({"name": port.name, "port": port.port, "protocol": port.protocol}))
-        .collect();
-    let spec = json!({
-        "type": "ExternalName",
-        "externalName": external_name,
-        "ports": if ports.is_empty() { None } else { Some(ports) },
-    });
+    let name = wanted.name;
+    let spec = wanted.spec();
     let (labels, annotations) = wanted.labels_and_annotations(&Applied::default());
     let new: Service = serde_json::from_value(json!({
         "metadata": {
@@ -213,49 +248,22 @@ pub(crate) async fn publish(
             Err(error) => return Err(error),
         }
     }
-    correct(&api, object, wanted, spec).await
+    correct(&api, object, wanted).await
 }
 
 /// Corrects the Service of this name, if it is the object's.
-async fn correct(
-    api: &Api<Service>,
-    object: &Endpoint,
-    wanted: &Publication<'_>,
-    mut spec: Value,
-) -> Result<Published, kube::Error> {
-    let Publication {
-        name, external_name, ..
-    } = *wanted;
+async fn correct(api: &Api<Service>, object: &Endpoint, wanted: &Publication<'_>) -> Result<Published, kube::Error> {
+    let name = wanted.name;
     let Some(there) = api.get_opt(name).await? else {
         return Ok(Published::Vanished);
     };
     let found = observed(&there, &object.uid().unwrap_or_default());
-    let leads_here = found.external_name.as_deref() == Some(external_name);
-    // The Python operator gives its Services neither a label nor an owner.
-    let adopted = object
-        .status
-        .vpc_endpoint_id
-        .as_deref()
-        .filter(|_| object.status.adopted);
-    let is_without_owner = found.unowned && adopted.is_some_and(|id| found.leads_to(&id.into()));
-    let is_ours = found.ours || (found.may_be_restored() && leads_here) || is_without_owner;
-    if !is_ours {
+    if !found.ours && !wanted.may_take_over(object, &found) {
         return Ok(Published::NotOwned);
     }
     let mut owners = there.owner_references().to_vec();
     if !found.ours {
         owners.extend(object.controller_owner_ref(&()));
-    }
-    // What another type of Service has, and an ExternalName may not.
-    for field in [
-        "clusterIP",
-        "clusterIPs",
-        "selector",
-        "ipFamilies",
-        "ipFamilyPolicy",
-        "internalTrafficPolicy",
-    ] {
-        spec[field] = serde_json::Value::Null;
     }
     let (labels, annotations) = wanted.labels_and_annotations(&applied(&there));
     let patch = json!({
@@ -265,7 +273,7 @@ async fn correct(
             "labels": labels,
             "annotations": annotations,
         },
-        "spec": spec,
+        "spec": wanted.spec(),
     });
     let params = PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),

@@ -1,10 +1,11 @@
-//! What the watches of VPCEndpoints and Services tell.
+//! What the watches of VPCEndpoints, Services and EndpointSlices tell.
 
 use std::future::ready;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::Api;
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
@@ -15,8 +16,10 @@ use vpce_core::object_key::ObjectKey;
 use super::context::Context;
 use super::queues;
 use super::service::{self, MANAGED_BY, names};
+use super::slices;
 use crate::k8s::caches::{CacheWriter, Endpoint};
 use crate::k8s::pages;
+use crate::k8s::patch::version_of;
 use crate::k8s::watch::watch_kind;
 
 /// An endpoint that is bound, or gone, is counted by its account; one that is gone is forgotten.
@@ -63,6 +66,29 @@ pub(crate) async fn services(ctx: Arc<Context>, mut writer: CacheWriter<Service>
                 }
             }
             names::enqueue_waiting(&ctx, &namespace, &service.name_any());
+            ready(())
+        })
+        .await;
+}
+
+/// An EndpointSlice of ours that changed has its VPCEndpoint reconciled.
+pub(crate) async fn slices(ctx: Arc<Context>, mut writer: CacheWriter<EndpointSlice>) {
+    let api: Api<EndpointSlice> = Api::all(ctx.shared.client.clone());
+    let config = pages::of_watches().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
+    watch_kind(&ctx.shared.metrics, api, config)
+        .modify(slices::prune)
+        .inspect_ok(move |event| writer.apply(event))
+        .touched_objects()
+        .filter_map(|slice| ready(slice.ok()))
+        .for_each(|slice| {
+            let namespace = slice.namespace().unwrap_or_default();
+            for owner in slice.owner_references() {
+                if owner.kind == Endpoint::kind(&()) && owner.controller == Some(true) {
+                    let key = ObjectKey::new::<Endpoint>(&namespace, &owner.name);
+                    ctx.memories.slice_cached(&key, &slice.name_any(), version_of(&slice));
+                    ctx.shared.requeuer.requeue(key);
+                }
+            }
             ready(())
         })
         .await;

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::Store;
@@ -122,10 +123,23 @@ impl Indexed for Service {
     type Term = String;
 
     fn terms(&self) -> Vec<String> {
-        let owners = self.owner_references().iter();
-        let controllers = owners.filter(|owner| owner.controller == Some(true));
-        controllers.map(|owner| owner.uid.clone()).collect()
+        controllers(self)
     }
+}
+
+/// What EndpointSlices are found by: the UID of the object that controls them.
+impl Indexed for EndpointSlice {
+    type Term = String;
+
+    fn terms(&self) -> Vec<String> {
+        controllers(self)
+    }
+}
+
+fn controllers(object: &impl ResourceExt) -> Vec<String> {
+    let owners = object.owner_references().iter();
+    let controllers = owners.filter(|owner| owner.controller == Some(true));
+    controllers.map(|owner| owner.uid.clone()).collect()
 }
 
 /// The objects that are watched.
@@ -136,6 +150,7 @@ pub(crate) struct Caches {
     accounts: Cache<Account>,
     namespaces: Cache<NamespaceMeta>,
     services: Cache<Service>,
+    slices: Cache<EndpointSlice>,
 }
 
 /// What fills the caches.
@@ -148,6 +163,8 @@ pub(crate) struct CacheWriters {
     pub(crate) namespaces: CacheWriter<NamespaceMeta>,
     /// Services with our label.
     pub(crate) services: CacheWriter<Service>,
+    /// EndpointSlices with our label.
+    pub(crate) slices: CacheWriter<EndpointSlice>,
 }
 
 impl Caches {
@@ -158,18 +175,21 @@ impl Caches {
         let (accounts, account_writer) = Cache::new(&sync);
         let (namespaces, namespace_writer) = Cache::new(&sync);
         let (services, service_writer) = Cache::new(&sync);
+        let (slices, slice_writer) = Cache::new(&sync);
         let caches = Self {
             sync,
             endpoints,
             accounts,
             namespaces,
             services,
+            slices,
         };
         let writers = CacheWriters {
             endpoints: endpoint_writer,
             accounts: account_writer,
             namespaces: namespace_writer,
             services: service_writer,
+            slices: slice_writer,
         };
         (caches, writers)
     }
@@ -207,6 +227,11 @@ impl Caches {
     /// A Service with our label.
     pub(crate) fn service(&self, namespace: &str, name: &str) -> Option<Arc<Service>> {
         self.services.get(namespace, name)
+    }
+
+    /// An EndpointSlice with our label.
+    pub(crate) fn slice(&self, namespace: &str, name: &str) -> Option<Arc<EndpointSlice>> {
+        self.slices.get(namespace, name)
     }
 
     /// All VPCEndpoints, for what reports each.
@@ -261,6 +286,11 @@ impl Caches {
     /// The Services that an object controls, by its UID.
     pub(crate) fn services_owned_by(&self, uid: &str) -> Vec<Arc<Service>> {
         self.services.by(&uid.to_owned())
+    }
+
+    /// The EndpointSlices that an object controls, by its UID.
+    pub(crate) fn slices_owned_by(&self, uid: &str) -> Vec<Arc<EndpointSlice>> {
+        self.slices.by(&uid.to_owned())
     }
 
     /// The AWSAccounts whose role is in an AWS account.

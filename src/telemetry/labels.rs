@@ -89,8 +89,8 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
         ),
         (_, "service") => ("the AWS service", closed(&["ec2", "sts"])),
         ("vpce_planned_changes", "action") => (
-            "the planned EC2 action, or `PublishService` or `DeleteService`",
-            each("those that change something, of which 15 are fixed in the code"),
+            "the planned EC2 action, or `PublishService`, `DeleteService`, `PublishEndpointSlice` or `DeleteEndpointSlice`",
+            each("those that change something, of which 17 are fixed in the code"),
         ),
         (_, "action") => (
             "the action as AWS spells it",

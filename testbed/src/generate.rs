@@ -32,12 +32,14 @@ const REFERENCE: &str = "docs/api.md";
 /// What the operator says of its metrics.
 const METRICS: &str = "docs/metrics.md";
 /// Templates of the chart that render one document each.
-const RBAC: [&str; 19] = [
+const RBAC: [&str; 21] = [
+    "admissionpolicy-endpointslices.yaml",
     "admissionpolicy-events.yaml",
     "admissionpolicy-finalizers.yaml",
     "admissionpolicy-leases.yaml",
     "admissionpolicy-objects.yaml",
     "admissionpolicy.yaml",
+    "admissionpolicybinding-endpointslices.yaml",
     "admissionpolicybinding-events.yaml",
     "admissionpolicybinding-finalizers.yaml",
     "admissionpolicybinding-leases.yaml",

@@ -80,6 +80,7 @@ fn the_chart_lints_and_every_manifest_conforms() {
         })
         .collect();
     examples.push(project("rbac/admissionpolicy.yaml"));
+    examples.push(project("rbac/admissionpolicy-endpointslices.yaml"));
     examples.push(project("rbac/admissionpolicy-objects.yaml"));
     assert!(examples.len() > 6, "{examples:?}");
     for example in examples {

@@ -21,6 +21,11 @@ pub(crate) fn services(namespace: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/services")
 }
 
+/// Where a namespace's EndpointSlices are.
+pub(crate) fn slices(namespace: &str) -> String {
+    format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices")
+}
+
 /// Where a namespace's Events are.
 pub(crate) fn events(namespace: &str) -> String {
     format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events")

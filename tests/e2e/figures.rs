@@ -48,7 +48,7 @@ fn describes(calls: &[Call]) -> usize {
 }
 
 /// The writes to the API server that the running operator has counted, by verb and resource.
-fn api_writes(world: &World) -> BTreeMap<String, u64> {
+pub(crate) fn api_writes(world: &World) -> BTreeMap<String, u64> {
     let mut writes = BTreeMap::new();
     for line in world.operator.metrics().expect("it runs").lines() {
         let Some(series) = line.strip_prefix("vpce_kubernetes_requests_total{") else {
@@ -101,6 +101,7 @@ fn versions(world: &World) -> BTreeMap<String, String> {
         "/apis/silvermullet.com/v1beta1/vpcendpoints",
         cluster::ACCOUNTS,
         "/api/v1/services",
+        "/apis/discovery.k8s.io/v1/endpointslices",
     ];
     let versions = objects.into_iter().flat_map(|path| {
         let of = move |object: Value| {

@@ -24,6 +24,7 @@ mod figures;
 mod gitops;
 mod guardrails;
 mod guides;
+mod headless;
 mod leaders;
 mod legacy;
 mod lifecycle;

@@ -341,6 +341,90 @@ fn the_operators_token_points_its_own_services_at_vpc_endpoints_only() {
     });
 }
 
+#[test]
+fn the_operators_token_writes_headless_services_without_a_selector_only() {
+    let world = World::shared();
+    let (tenant, operator) = with_a_service(world);
+    let services = cluster::services(&tenant.namespace);
+    let right = json!({"labels": {LABEL.0: LABEL.1}, "ownerReferences": owner("VPCEndpoint", true)});
+    let of = |spec: Value| {
+        let mut service = service("new", right.clone());
+        service["spec"] = merged(json!({"clusterIP": "None", "ports": [{"port": 443}]}), spec);
+        service
+    };
+    operator.may(Method::POST, &services, &of(json!({})));
+    for spec in [json!({"clusterIP": null}), json!({"selector": {"app": "other"}})] {
+        operator.may_not(Method::POST, &services, &of(spec), "headless ones without a selector");
+    }
+}
+
+#[test]
+fn the_operators_token_writes_only_its_own_endpoint_slices_with_addresses_of_vpcs() {
+    let world = World::shared();
+    let (tenant, operator) = with_a_service(world);
+    let slices = cluster::slices(&tenant.namespace);
+    let labels = json!({LABEL.0: LABEL.1, "endpointslice.kubernetes.io/managed-by": LABEL.1});
+    let right = json!({"labels": labels, "ownerReferences": owner("VPCEndpoint", true)});
+    let slice = |metadata: Value, family: &str, address: &str| {
+        json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+            "metadata": merged(json!({"name": "new"}), metadata), "addressType": family,
+            "endpoints": [{"addresses": [address]}], "ports": [],
+        })
+    };
+    world.eventually("the admission policy is in force", || {
+        let foreign = slice(json!({}), "IPv4", "10.0.0.4");
+        operator.request(Method::POST, &slices, &foreign).is_err().then_some(())
+    });
+    for (metadata, says) in [
+        (json!({"labels": labels}), "that a VPCEndpoint controls"),
+        (
+            json!({"labels": labels, "ownerReferences": owner("VPCEndpoint", false)}),
+            "that a VPCEndpoint controls",
+        ),
+        (
+            json!({"labels": {LABEL.0: LABEL.1}, "ownerReferences": owner("VPCEndpoint", true)}),
+            "with the labels",
+        ),
+        (
+            merged(right.clone(), json!({"finalizers": ["example.com/strangers"]})),
+            "finalizers of EndpointSlices",
+        ),
+    ] {
+        operator.may_not(Method::POST, &slices, &slice(metadata, "IPv4", "10.0.0.4"), says);
+    }
+    for (family, address) in [
+        ("IPv4", "10.0.0.4"),
+        ("IPv4", "172.31.255.4"),
+        ("IPv4", "192.168.0.4"),
+        ("IPv4", "100.64.0.4"),
+        ("IPv6", "fd00::4"),
+        ("IPv6", "2600:1f14::4"),
+    ] {
+        operator.may(Method::POST, &slices, &slice(right.clone(), family, address));
+    }
+    for (family, address) in [
+        ("IPv4", "203.0.113.4"),
+        ("IPv4", "172.32.0.4"),
+        ("FQDN", "elsewhere.example.com"),
+    ] {
+        let slice = slice(right.clone(), family, address);
+        operator.may_not(Method::POST, &slices, &slice, "with addresses of VPCs");
+    }
+    // Another owner's is neither changed, nor taken over, nor deleted.
+    let stranger = merged(
+        slice(json!({}), "IPv4", "10.0.0.4"),
+        json!({"metadata": {"name": "stranger"}}),
+    );
+    let created = world.cluster.create(&slices, &stranger, Run::Real);
+    created.unwrap_or_else(|refusal| panic!("{}", refusal.message));
+    let stranger = format!("{slices}/stranger");
+    let edit = json!({"endpoints": []});
+    operator.may_not(Method::PATCH, &stranger, &edit, "that a VPCEndpoint controls");
+    operator.may_not(Method::PATCH, &stranger, &json!({"metadata": right}), "take over");
+    operator.may_not(Method::DELETE, &stranger, &Value::Null, "that a VPCEndpoint controls");
+}
+
 /// An event as the operator writes it, with changes.
 fn event(namespace: &str, changes: Value) -> Value {
     let event = json!({
@@ -784,6 +868,25 @@ fn nothing_is_granted_that_is_not_used_and_nothing_is_used_that_is_not_granted()
     tenant.eventually("life", "the Service has its other name", || {
         (tenant.kubernetes_service("life").is_none() && tenant.kubernetes_service("other").is_some()).then_some(())
     });
+    // An EndpointSlice that was edited is corrected.
+    tenant.apply(
+        "headless",
+        tenant.spec(json!({"service": {"type": "Headless", "ports": [{"port": 443}]}})),
+    );
+    tenant.ready("headless");
+    let slice = format!("{}/headless-ipv4", cluster::slices(&tenant.namespace));
+    if let Err(refusal) = world.cluster.merge(&slice, &json!({"endpoints": []})) {
+        panic!("{slice}: {}", refusal.message);
+    }
+    tenant.eventually("headless", "the EndpointSlice is corrected", || {
+        let slice = world.cluster.get(&slice)?;
+        slice["endpoints"]
+            .as_array()
+            .is_some_and(|found| !found.is_empty())
+            .then_some(())
+    });
+    tenant.delete("headless");
+    tenant.gone("headless");
     // What happens again becomes one event that is patched.
     world.eventually("an event is patched", || {
         if used(&world).contains(&("patch".to_owned(), "events".to_owned())) {

@@ -67,7 +67,8 @@ use crate::ids::{EndpointId, GroupId};
     validation = Rule::new("!(has(self.private_dns_enabled) && self.private_dns_enabled) || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Gateway', 'GatewayLoadBalancer'])").message("endpoints of type Gateway and GatewayLoadBalancer have no private DNS").field_path(".private_dns_enabled").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!(has(self.vpc_endpoint_type) && self.vpc_endpoint_type == 'Gateway') || !has(self.subnet_ids)").message("endpoints of type Gateway are in route tables, not in subnets: set route_table_ids").field_path(".subnet_ids").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!(has(self.vpc_endpoint_type) && self.vpc_endpoint_type == 'GatewayLoadBalancer') || !has(self.subnet_ids) || size(self.subnet_ids) == 1").message("an endpoint of type GatewayLoadBalancer is in exactly one subnet: apply one object for each zone").field_path(".subnet_ids"),
-    validation = Rule::new("!has(self.service) || self.service.type == 'None' || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Gateway', 'GatewayLoadBalancer', 'ServiceNetwork'])").message("endpoints of type Gateway, GatewayLoadBalancer and ServiceNetwork have no DNS name that a Service could point to: leave out service").field_path(".service").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(self.service) || self.service.type != 'Headless' || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Gateway', 'GatewayLoadBalancer', 'ServiceNetwork'])").message("service.type Headless needs network interfaces whose addresses clients connect to, which endpoints of type Gateway, GatewayLoadBalancer and ServiceNetwork do not have: leave out service").field_path(".service.type").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(self.service) || self.service.type in ['None', 'Headless'] || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Gateway', 'GatewayLoadBalancer', 'ServiceNetwork'])").message("endpoints of type Gateway, GatewayLoadBalancer and ServiceNetwork have no DNS name that a Service could point to: leave out service").field_path(".service").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!has(self.dns_options) || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type == 'GatewayLoadBalancer')").message("endpoints of type GatewayLoadBalancer have no DNS names").field_path(".dns_options").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!has(self.dns_options) || !has(self.dns_options.private_dns_only_for_inbound_resolver_endpoint) || ((!has(self.vpc_endpoint_type) || self.vpc_endpoint_type == 'Interface') && has(self.private_dns_enabled) && self.private_dns_enabled)").message("private_dns_only_for_inbound_resolver_endpoint goes with vpc_endpoint_type Interface and private_dns_enabled: true").field_path(".dns_options.private_dns_only_for_inbound_resolver_endpoint").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!has(self.dns_options) || !has(self.dns_options.private_dns_preference) || ((has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Resource', 'ServiceNetwork']) && has(self.private_dns_enabled) && self.private_dns_enabled)").message("private_dns_preference goes with vpc_endpoint_type Resource or ServiceNetwork and private_dns_enabled: true").field_path(".dns_options.private_dns_preference").reason(Reason::FieldValueForbidden),
@@ -332,6 +333,15 @@ impl EndpointType {
 
     /// Whether EC2 describes a DNS name of its own, which a Service can point to.
     pub fn has_dns_name(self) -> bool {
+        match self {
+            Self::Interface | Self::Resource => true,
+            Self::Gateway | Self::GatewayLoadBalancer | Self::ServiceNetwork => false,
+        }
+    }
+
+    /// Whether clients connect to the addresses of its network interfaces. Those of a service
+    /// network lead to its resources by addresses that EC2 does not describe.
+    pub fn has_addresses(self) -> bool {
         match self {
             Self::Interface | Self::Resource => true,
             Self::Gateway | Self::GatewayLoadBalancer | Self::ServiceNetwork => false,
@@ -629,18 +639,25 @@ pub struct CustomRule {
 /// object's name, where the endpoint has one DNS name: endpoints of type `Gateway`,
 /// `GatewayLoadBalancer` and `ServiceNetwork` have none.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[x_kube(
+    validation = Rule::new("self.type != 'Headless' || (has(self.ports) && size(self.ports) > 0)").message("type Headless needs at least one port: that of the service that the endpoint connects to").field_path(".ports").reason(Reason::FieldValueRequired)
+)]
 pub struct ServiceSpec {
     /// The Service's name, a DNS label. Without it, the object's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<forms::ServiceName>")]
     pub name: Option<String>,
 
-    /// `ExternalName` (the default): a DNS alias (CNAME) of the endpoint's regional name. `None`:
-    /// no Service.
+    /// `ExternalName` (the default): a DNS alias (CNAME) of the endpoint's regional name.
+    /// `Headless`: a headless Service without a selector, whose EndpointSlices have the private
+    /// addresses of the endpoint's network interfaces; for the types `Interface` and `Resource`.
+    /// `None`: no Service. It can be changed in place.
     #[serde(rename = "type", default)]
     pub type_: ServiceType,
 
-    /// Ports of the Service, for documentation only: a DNS alias passes every port. Default: none.
+    /// Ports of the Service. With `Headless` at least one is required, and SRV records and what
+    /// reads EndpointSlices go by them; with `ExternalName` they are for documentation only, since
+    /// a DNS alias passes every port. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     #[x_kube(
@@ -676,6 +693,8 @@ pub enum ServiceType {
     /// A DNS alias of the endpoint's regional name.
     #[default]
     ExternalName,
+    /// The addresses of the endpoint's network interfaces.
+    Headless,
     /// No Service.
     None,
 }

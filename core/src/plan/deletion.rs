@@ -9,9 +9,9 @@ use crate::desired::MAX_TAGS;
 use crate::observed::{Lookup, Observed, ObservedEndpoint, State};
 use crate::tags::{self, Claim, Owner};
 
-/// Plans towards nothing: the Service, then the endpoint, then the group. No steps and a finding
-/// that is `ok` mean that nothing is left. While the deletion policy is not allowed, what there is
-/// stays as it is, and so does the object, which says why.
+/// Plans towards nothing: the Service and its EndpointSlices, then the endpoint, then the group. No
+/// steps and a finding that is `ok` mean that nothing is left. While the deletion policy is not
+/// allowed, what there is stays as it is, and so does the object, which says why.
 pub fn plan_deletion(owner: &Owner, observed: &Observed, policy: Result<DeletionPolicy, &Finding>) -> Plan {
     if let Err(why) = policy
         && is_anything_left(observed)
@@ -28,6 +28,8 @@ pub fn plan_deletion(owner: &Owner, observed: &Observed, policy: Result<Deletion
         .filter(|service| service.ours)
         .map(|service| Step::DeleteService(service.name.clone()))
         .collect();
+    let slices = observed.slices.iter().filter(|slice| slice.ours);
+    steps.extend(slices.map(|slice| Step::DeleteSlice(slice.name.clone())));
     let service = if steps.is_empty() {
         Finding::good(Reason::NotRequested, "the object is being deleted")
     } else {

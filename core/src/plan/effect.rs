@@ -5,6 +5,7 @@
 use super::{ResourceId, Step};
 use crate::ids::{EndpointId, GroupId};
 use crate::observed::{Lookup, Observed, ObservedEndpoint, ObservedGroup, ObservedService, State};
+use crate::slices::{KnownAddresses, ObservedSlice};
 use crate::tags;
 
 /// What AWS or the API server answered to a step that it carried out.
@@ -18,6 +19,8 @@ pub enum Outcome {
     Group(ObservedGroup),
     /// The Service as the API server stores it.
     Service(ObservedService),
+    /// The EndpointSlice as the API server stores it.
+    Slice(ObservedSlice),
 }
 
 /// What a step has changed.
@@ -38,6 +41,10 @@ pub enum Effect<'s> {
     ServicePublished(ObservedService),
     /// A Service of this name is gone.
     ServiceDeleted(&'s str),
+    /// There is an EndpointSlice like this.
+    SlicePublished(ObservedSlice),
+    /// An EndpointSlice of this name is gone.
+    SliceDeleted(&'s str),
 }
 
 /// How a resource has changed.
@@ -50,9 +57,14 @@ impl Step {
             (Outcome::Endpoint(endpoint), _) => Effect::EndpointCreated(endpoint),
             (Outcome::Group(group), _) => Effect::GroupCreated(group),
             (Outcome::Service(service), _) => Effect::ServicePublished(service),
-            (Outcome::Done, Step::CreateEndpoint { .. } | Step::CreateGroup { .. } | Step::PublishService { .. }) => {
-                Effect::Unknown
-            }
+            (Outcome::Slice(slice), _) => Effect::SlicePublished(slice),
+            (
+                Outcome::Done,
+                Step::CreateEndpoint { .. }
+                | Step::CreateGroup { .. }
+                | Step::PublishService { .. }
+                | Step::PublishSlice { .. },
+            ) => Effect::Unknown,
             (Outcome::Done, Step::ModifyEndpoint { id, change }) => changed_endpoint(id, |endpoint| {
                 change.apply(endpoint);
                 if change.takes_time() {
@@ -83,6 +95,7 @@ impl Step {
                 changed_group(id, |group| group.tags.retain(|key, _| !keys.contains(key)))
             }
             (Outcome::Done, Step::DeleteService(name)) => Effect::ServiceDeleted(name),
+            (Outcome::Done, Step::DeleteSlice(name)) => Effect::SliceDeleted(name),
         }
     }
 }
@@ -100,10 +113,17 @@ impl Observed {
     pub fn record(&mut self, effect: Effect<'_>) {
         match effect {
             Effect::Unknown => {}
-            Effect::EndpointCreated(endpoint) => self.endpoint = Lookup::Owned(endpoint),
+            Effect::EndpointCreated(endpoint) => {
+                self.endpoint = Lookup::Owned(endpoint);
+                self.addresses = KnownAddresses::Unknown;
+            }
             Effect::EndpointChanged(id, change) => {
                 if let Some(endpoint) = self.own_endpoint(id) {
                     change(endpoint);
+                }
+                let endpoint = self.endpoint.owned();
+                if endpoint.is_none_or(|endpoint| endpoint.state != State::Available) {
+                    self.addresses = KnownAddresses::Unknown;
                 }
                 self.spare_endpoints
                     .retain(|endpoint| endpoint.tags.contains_key(tags::CLUSTER));
@@ -128,6 +148,11 @@ impl Observed {
                 self.services.push(published);
             }
             Effect::ServiceDeleted(name) => self.services.retain(|service| service.name != name),
+            Effect::SlicePublished(published) => {
+                self.slices.retain(|slice| slice.name != published.name);
+                self.slices.push(published);
+            }
+            Effect::SliceDeleted(name) => self.slices.retain(|slice| slice.name != name),
         }
     }
 

@@ -265,7 +265,10 @@ fn plan_modify(
 /// How to connect, for the message of Ready.
 fn available(owner: &Owner, desired: &Desired, endpoint: &ObservedEndpoint) -> String {
     let dns = endpoint.publishable_dns_name();
-    let service = desired.service.as_ref().filter(|_| dns.is_some());
+    let service = desired
+        .service
+        .as_ref()
+        .filter(|service| service.headless || dns.is_some());
     let service = service.map(|service| format!("{}.{}.svc", service.name, owner.namespace));
     let names: Vec<&str> = endpoint
         .private_dns_names()

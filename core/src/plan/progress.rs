@@ -109,7 +109,9 @@ impl Step {
             | Step::DeleteGroup(_)
             | Step::Tag(ResourceId::Group(_), _)
             | Step::Untag(ResourceId::Group(_), _) => Part::Group,
-            Step::PublishService { .. } | Step::DeleteService(_) => Part::Service,
+            Step::PublishService { .. } | Step::DeleteService(_) | Step::PublishSlice { .. } | Step::DeleteSlice(_) => {
+                Part::Service
+            }
         }
     }
 
@@ -134,7 +136,14 @@ impl Step {
             // The mark first: what carries neither mark nor owner is lost.
             (Step::Untag(id, _), Step::Tag(other, _)) => id == other,
             // One of another name is used until the one that is wanted replaces it.
-            (Step::DeleteService(_), Step::PublishService { .. }) => true,
+            (
+                Step::DeleteService(_) | Step::DeleteSlice(_),
+                Step::PublishService { .. } | Step::PublishSlice { .. },
+            ) => true,
+            // Another's Service of that name would get the addresses.
+            (Step::PublishSlice { .. }, Step::PublishService { exists, .. }) => !exists,
+            // The family of a slice cannot change.
+            (Step::PublishSlice { content, .. }, Step::DeleteSlice(name)) => content.name() == *name,
             _ => false,
         }
     }

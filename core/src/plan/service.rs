@@ -1,23 +1,52 @@
 //! The Service that leads to the endpoint.
 
+use std::collections::BTreeSet;
+
 use super::Step;
 use super::endpoint::is_for;
+use super::headless::plan_headless;
 use crate::conditions::{Finding, Reason};
 use crate::desired::{Desired, DesiredService};
-use crate::observed::{Observed, ObservedService, ServiceContent, State};
+use crate::observed::{Observed, ObservedService, ServiceContent, ServiceTarget, State};
+use crate::slices::ObservedSlice;
 use crate::tags::Owner;
 
 pub(super) fn plan_service(owner: &Owner, desired: &Desired, observed: &Observed, steps: &mut Vec<Step>) -> Finding {
     let wanted = desired.service.as_ref();
-    let finding = match wanted {
-        Some(wanted) => plan_publication(owner, desired, wanted, observed, steps),
-        None => Finding::good(Reason::NotRequested, "spec.service.type is None"),
+    let is_served = |slice: &ObservedSlice| {
+        let mut services = observed.services.iter();
+        services.any(|service| service.ours && slice.service.as_ref() == Some(&service.name))
     };
+    // Another's Service of that name would get the addresses.
+    let (served, unserved): (Vec<_>, Vec<_>) = observed
+        .slices
+        .iter()
+        .partition(|slice| !slice.ours || is_served(slice));
+    steps.extend(unserved.iter().map(|slice| Step::DeleteSlice(slice.name.clone())));
+    let mut slices = BTreeSet::new();
+    let (finding, replaces) = match wanted {
+        Some(wanted) if wanted.headless => {
+            let headless = plan_headless(owner, desired, wanted, observed, &served, steps);
+            slices = headless.slices;
+            (headless.finding, headless.replaces)
+        }
+        Some(wanted) => (plan_publication(owner, desired, wanted, observed, steps), true),
+        None => (Finding::good(Reason::NotRequested, "spec.service.type is None"), true),
+    };
+    if !finding.ok || !replaces {
+        return finding;
+    }
     // One of another name is used until the one that is wanted replaces it.
-    for service in observed.services.iter().filter(|service| service.ours && finding.ok) {
+    for service in observed.services.iter().filter(|service| service.ours) {
         if wanted.is_none_or(|wanted| wanted.name != service.name) {
             steps.push(Step::DeleteService(service.name.clone()));
         }
+    }
+    for slice in served
+        .iter()
+        .filter(|slice| slice.ours && !slices.contains(&slice.name))
+    {
+        steps.push(Step::DeleteSlice(slice.name.clone()));
     }
     finding
 }
@@ -60,8 +89,9 @@ fn plan_publication(
     if endpoint.state != State::Available && there.is_none() {
         return Finding::bad(Reason::WaitingForEndpoint, "waits for the endpoint");
     }
+    let target = ServiceTarget::Name(external_name.clone());
     let content = ServiceContent {
-        external_name: external_name.clone(),
+        target: target.clone(),
         ports: wanted.ports.clone(),
         metadata: wanted.metadata.clone(),
     };
@@ -78,7 +108,7 @@ fn plan_publication(
     if there.is_none_or(|service| !service.differences(&content).is_empty()) {
         steps.push(Step::PublishService {
             name: wanted.name.clone(),
-            external_name: external_name.clone(),
+            target,
             ports: wanted.ports.clone(),
             metadata: wanted.metadata.clone(),
             exists: there.is_some(),
@@ -105,18 +135,21 @@ pub fn service_conflict(owner: &Owner, name: &str) -> Finding {
 
 /// What the condition says of a Service that the API server stores otherwise than it is written. If
 /// it leads to the endpoint it serves.
-fn changed(owner: &Owner, wanted: &DesiredService, found: &ObservedService, content: &ServiceContent) -> Finding {
+pub(super) fn changed(
+    owner: &Owner,
+    wanted: &DesiredService,
+    found: &ObservedService,
+    content: &ServiceContent,
+) -> Finding {
     let Owner { namespace, .. } = owner;
     let name = &wanted.name;
     let differs = found.differences(content).join(", ");
-    let leads = found.external_name.as_ref() == Some(&content.external_name);
+    let target = &content.target;
+    let leads = found.leads_to_target(target);
     let how = match &found.external_name {
-        _ if leads => format!("{name}.{namespace}.svc points to {}", content.external_name),
-        Some(elsewhere) => format!(
-            "{name}.{namespace}.svc points to {elsewhere}, not to {}",
-            content.external_name
-        ),
-        None => format!("{name}.{namespace}.svc does not point to {}", content.external_name),
+        _ if leads => format!("{name}.{namespace}.svc points to {target}"),
+        Some(elsewhere) => format!("{name}.{namespace}.svc points to {elsewhere}, not to {target}"),
+        None => format!("{name}.{namespace}.svc does not point to {target}"),
     };
     let message = format!(
         "{how}. Something changes Service {namespace}/{name} when the operator writes it, or right after, so it is not as the spec says \

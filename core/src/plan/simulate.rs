@@ -2,9 +2,10 @@
 
 use super::effect::Outcome;
 use super::{Plan, Step};
-use crate::api::EndpointType;
+use crate::api::{EndpointType, IpAddressType};
 use crate::desired::Desired;
 use crate::observed::{Lookup, Observed, ObservedEndpoint, ObservedGroup, ObservedService, ServiceContent, State};
+use crate::slices::{AddressFamily, InterfaceAddress, KnownAddresses, ObservedSlice};
 
 /// What stands for the id of a group that AWS has not made yet.
 const NEW_GROUP: &str = "sg-new";
@@ -69,18 +70,19 @@ fn expected_outcome(step: &Step) -> Outcome {
         )),
         Step::PublishService {
             name,
-            external_name,
+            target,
             ports,
             metadata,
             exists: _,
         } => Outcome::Service(ObservedService::published(
             name,
             ServiceContent {
-                external_name: external_name.clone(),
+                target: target.clone(),
                 ports: ports.clone(),
                 metadata: metadata.clone(),
             },
         )),
+        Step::PublishSlice { content, exists: _ } => Outcome::Slice(ObservedSlice::published(content.clone())),
         Step::Authorize(..)
         | Step::Revoke(..)
         | Step::UpdateRuleDescriptions(..)
@@ -89,8 +91,27 @@ fn expected_outcome(step: &Step) -> Outcome {
         | Step::Untag(..)
         | Step::DeleteEndpoint(_)
         | Step::DeleteGroup(_)
-        | Step::DeleteService(_) => Outcome::Done,
+        | Step::DeleteService(_)
+        | Step::DeleteSlice(_) => Outcome::Done,
     }
+}
+
+/// What stands for the addresses of network interfaces that AWS has not made yet.
+fn expected_addresses(endpoint: &ObservedEndpoint) -> KnownAddresses {
+    let families: &[AddressFamily] = match endpoint.options.ip_address_type.unwrap_or_default() {
+        IpAddressType::Ipv4 => &[AddressFamily::Ipv4],
+        IpAddressType::Dualstack => &AddressFamily::ALL,
+        IpAddressType::Ipv6 => &[AddressFamily::Ipv6],
+    };
+    let of_interface = |interface: &String| {
+        let address = |family: &AddressFamily| InterfaceAddress {
+            family: *family,
+            address: format!("the {family} address of {interface}"),
+            zone: None,
+        };
+        families.iter().map(address).collect::<Vec<_>>()
+    };
+    KnownAddresses::All(endpoint.interfaces.iter().flat_map(of_interface).collect())
 }
 
 /// AWS ends what it is at; says whether it was at anything.
@@ -109,6 +130,9 @@ fn end_of_wait(seen: &mut Observed) -> bool {
             let attachment = endpoint.attachment.known();
             let subnets = attachment.into_iter().flat_map(|attachment| attachment.subnets());
             endpoint.interfaces = subnets.map(interface).collect();
+            if seen.addresses == KnownAddresses::Unknown && !endpoint.interfaces.is_empty() {
+                seen.addresses = expected_addresses(endpoint);
+            }
             let type_ = endpoint.endpoint_type();
             let has_names = type_.is_some_and(EndpointType::has_dns_name) && endpoint.dns_names.is_empty();
             if let (true, Some(target)) = (has_names, &endpoint.target) {

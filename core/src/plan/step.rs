@@ -9,8 +9,10 @@ use crate::attachment::Attachment;
 use crate::change::{EndpointChange, list};
 use crate::ids::{EndpointId, GroupId, VpcId};
 use crate::metadata::Metadata;
+use crate::observed::ServiceTarget;
 use crate::options::Options;
 use crate::rules::{Direction, RuleSet};
+use crate::slices::SliceContent;
 use crate::target::Target;
 
 /// One change in AWS or Kubernetes.
@@ -69,7 +71,7 @@ pub enum Step {
         /// Its name.
         name: String,
         /// Where it leads.
-        external_name: String,
+        target: ServiceTarget,
         /// Ports that it names.
         ports: Vec<ServicePort>,
         /// Its labels and annotations, beside the operator's own.
@@ -79,6 +81,15 @@ pub enum Step {
     },
     /// Deletes a Service of ours.
     DeleteService(String),
+    /// Creates an EndpointSlice of the Service or corrects it.
+    PublishSlice {
+        /// What it is to hold.
+        content: SliceContent,
+        /// Whether it is there and ours.
+        exists: bool,
+    },
+    /// Deletes an EndpointSlice of ours.
+    DeleteSlice(String),
 }
 
 impl Step {
@@ -90,7 +101,8 @@ impl Step {
         hasher.finish()
     }
 
-    /// What it does, as metrics name it: the EC2 action, or what happens to the Service.
+    /// What it does, as metrics name it: the EC2 action, or what happens to the Service or an
+    /// EndpointSlice.
     pub fn action(&self) -> &'static str {
         match self {
             Step::CreateGroup { .. } => "CreateSecurityGroup",
@@ -108,6 +120,8 @@ impl Step {
             Step::DeleteGroup(_) => "DeleteSecurityGroup",
             Step::PublishService { .. } => "PublishService",
             Step::DeleteService(_) => "DeleteService",
+            Step::PublishSlice { .. } => "PublishEndpointSlice",
+            Step::DeleteSlice(_) => "DeleteEndpointSlice",
         }
     }
 
@@ -118,7 +132,10 @@ impl Step {
 
     /// Whether it changes AWS, not Kubernetes.
     pub fn is_in_aws(&self) -> bool {
-        !matches!(self, Step::PublishService { .. } | Step::DeleteService(_))
+        !matches!(
+            self,
+            Step::PublishService { .. } | Step::DeleteService(_) | Step::PublishSlice { .. } | Step::DeleteSlice(_)
+        )
     }
 }
 
@@ -162,12 +179,13 @@ impl fmt::Display for Step {
             Step::Untag(id, keys) => write!(f, "remove tags of {id}: {}", list(keys)),
             Step::DeleteEndpoint(id) => write!(f, "delete endpoint {id}"),
             Step::DeleteGroup(id) => write!(f, "delete security group {id}"),
-            Step::PublishService {
-                name, external_name, ..
-            } => {
-                write!(f, "publish Service {name} for {external_name}")
-            }
+            Step::PublishService { name, target, .. } => write!(f, "publish Service {name} for {target}"),
             Step::DeleteService(name) => write!(f, "delete Service {name}"),
+            Step::PublishSlice { content, .. } => {
+                let addresses = content.addresses.iter().map(|address| &address.address);
+                write!(f, "publish EndpointSlice {} with {}", content.name(), list(addresses))
+            }
+            Step::DeleteSlice(name) => write!(f, "delete EndpointSlice {name}"),
         }
     }
 }

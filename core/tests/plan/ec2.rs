@@ -1,4 +1,4 @@
-//! A small model of EC2 and of the namespace's Services, as they answer to steps. What EC2 would
+//! A small model of EC2 and of the namespace's Services and EndpointSlices, as they answer to steps. What EC2 would
 //! refuse for good, fails the test: a plan only has steps that can run now.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,15 +7,18 @@ use vpce_core::api::{DnsRecordIpType, EndpointType, IpAddressType};
 use vpce_core::attachment::{Attachment, Interface, ObservedAttachment};
 use vpce_core::change::EndpointChange;
 use vpce_core::ids::{EndpointId, GroupId, SubnetId, VpcId};
-use vpce_core::observed::{Lookup, Observed, ObservedEndpoint, ObservedGroup, ObservedService, State};
+use vpce_core::observed::{
+    Lookup, Observed, ObservedEndpoint, ObservedGroup, ObservedService, ServiceContent, ServiceTarget, State,
+};
 use vpce_core::options::{ObservedOptions, Options};
 use vpce_core::plan::{Outcome, ResourceId, Step};
 use vpce_core::policy::PolicyDigest;
 use vpce_core::rules::{self, Direction, Peer, Rule, RuleSet};
+use vpce_core::slices::{KnownAddresses, ObservedSlice, SliceContent};
 use vpce_core::tags::{Claim, Owner};
 use vpce_core::target::Target;
 
-use crate::observations::{attached, dns_names, rules_of};
+use crate::observations::{addresses_of, attached, dns_names, rules_of};
 
 /// EC2 allows so many tags on a resource.
 const MAX_TAGS: usize = 50;
@@ -39,6 +42,7 @@ pub(crate) struct World {
     pub(crate) endpoints: BTreeMap<EndpointId, ObservedEndpoint>,
     pub(crate) groups: BTreeMap<GroupId, ObservedGroup>,
     pub(crate) services: BTreeMap<String, ObservedService>,
+    pub(crate) slices: BTreeMap<String, ObservedSlice>,
     pub(crate) known_endpoint: Option<EndpointId>,
     pub(crate) known_group: Option<GroupId>,
     /// A group has so many rules in a direction at most, where that counts.
@@ -79,12 +83,19 @@ impl World {
             &mut self.missed,
             &mut groups,
         );
+        let is_there = |resource: &&ObservedEndpoint| resource.state == State::Available;
+        let described = endpoint.owned().filter(is_there).map(addresses_of).unwrap_or_default();
         Observed {
             endpoint,
             spare_endpoints: endpoints,
             group,
             services: self.services.values().cloned().collect(),
             prefix_list_id: None,
+            slices: self.slices.values().cloned().collect(),
+            addresses: match described.is_empty() {
+                true => KnownAddresses::Unknown,
+                false => KnownAddresses::All(described),
+            },
         }
     }
 
@@ -106,6 +117,7 @@ impl World {
                 Outcome::Endpoint(self.endpoints[&id].clone())
             }
             Step::PublishService { name, .. } => Outcome::Service(self.services[name].clone()),
+            Step::PublishSlice { content, .. } => Outcome::Slice(self.slices[&content.name()].clone()),
             _ => Outcome::Done,
         }
     }
@@ -183,29 +195,76 @@ impl World {
             Step::DeleteGroup(id) => self.delete_group(id)?,
             Step::PublishService {
                 name,
-                external_name,
+                target,
                 ports,
                 metadata,
                 exists,
             } => {
                 assert_eq!(self.services.contains_key(name), *exists, "AlreadyExists, or NotFound");
-                let service = ObservedService {
-                    name: name.clone(),
-                    ours: true,
-                    unowned: false,
-                    external_name: Some(external_name.clone()),
+                let content = ServiceContent {
+                    target: target.clone(),
                     ports: ports.clone(),
-                    labelled: true,
                     metadata: metadata.clone(),
-                    written_as: None,
                 };
-                self.services.insert(name.clone(), service);
+                self.publish_service(name, &content);
             }
             Step::DeleteService(name) => {
                 self.services.remove(name).expect("NotFound");
             }
+            Step::PublishSlice { content, exists } => self.publish_slice(content, *exists),
+            Step::DeleteSlice(name) => {
+                self.slices.remove(name).expect("NotFound");
+            }
         }
         Ok(())
+    }
+
+    fn publish_service(&mut self, name: &str, content: &ServiceContent) {
+        let ServiceContent {
+            target,
+            ports,
+            metadata,
+        } = content;
+        let has_cluster_ip = |there: &ObservedService| !there.headless && there.external_name.is_none();
+        let is_headless = *target == ServiceTarget::Addresses;
+        let is_refused = is_headless && self.services.get(name).is_some_and(has_cluster_ip);
+        assert!(!is_refused, "spec.clusterIP is immutable");
+        let service = ObservedService {
+            name: name.to_owned(),
+            ours: true,
+            unowned: false,
+            headless: is_headless,
+            external_name: match target {
+                ServiceTarget::Name(name) => Some(name.clone()),
+                ServiceTarget::Addresses => None,
+            },
+            ports: ports.clone(),
+            labelled: true,
+            metadata: metadata.clone(),
+            written_as: None,
+        };
+        self.services.insert(name.to_owned(), service);
+    }
+
+    fn publish_slice(&mut self, content: &SliceContent, exists: bool) {
+        let service = self.services.get(&content.service);
+        let is_ours = service.is_some_and(|service| service.ours && service.headless);
+        assert!(is_ours, "another's Service gets the addresses");
+        let there = self.slices.get(&content.name());
+        assert_eq!(there.is_some(), exists, "AlreadyExists, or NotFound");
+        let is_of_family = there.is_none_or(|there| there.family == Some(content.family));
+        assert!(is_of_family, "addressType is immutable");
+        let slice = ObservedSlice {
+            name: content.name(),
+            ours: true,
+            labelled: true,
+            service: Some(content.service.clone()),
+            family: Some(content.family),
+            addresses: Some(content.addresses.clone()),
+            ports: content.ports.clone(),
+            written_as: None,
+        };
+        self.slices.insert(slice.name.clone(), slice);
     }
 
     fn create_group(&mut self, name: &str, description: &str, vpc: &VpcId, tags: &BTreeMap<String, String>) {
@@ -388,6 +447,7 @@ impl World {
             endpoints: self.endpoints.clone(),
             groups: self.groups.clone(),
             services: self.services.clone(),
+            slices: self.slices.clone(),
             ..World::default()
         };
         others
@@ -397,6 +457,7 @@ impl World {
             .groups
             .retain(|_, resource| owner.claim(&resource.tags) != Claim::Ours);
         others.services.retain(|_, resource| !resource.ours);
+        others.slices.retain(|_, slice| !slice.ours);
         others
     }
 }

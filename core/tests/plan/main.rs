@@ -5,6 +5,7 @@ mod adoption;
 mod cases;
 mod deletion;
 mod ec2;
+mod headless;
 mod laws;
 mod observations;
 mod refusals;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vpce_core::api::EndpointType;
+use vpce_core::api::{EndpointType, IpAddressType};
 use vpce_core::attachment::{Attachment, Interface, ObservedAttachment};
 use vpce_core::desired::{Desired, DesiredService, Groups, OwnGroup};
 use vpce_core::ids::{EndpointId, GroupId, RouteTableId};
@@ -11,6 +11,7 @@ use vpce_core::observed::{Lookup, Observed, ObservedEndpoint, ObservedGroup, Obs
 use vpce_core::options::{ObservedOptions, Options};
 use vpce_core::plan::{Fallbacks, Plan, PlanContext, plan};
 use vpce_core::rules::{self, Direction, RuleSet};
+use vpce_core::slices::{AddressFamily, InterfaceAddress, KnownAddresses, ObservedSlice, SliceContent};
 use vpce_core::tags::Owner;
 use vpce_core::target::Target;
 
@@ -109,6 +110,7 @@ pub(crate) fn desired(groups: Groups) -> Desired {
         tags,
         service: Some(DesiredService {
             name: "db".into(),
+            headless: false,
             ports: Vec::new(),
             metadata: Metadata::default(),
         }),
@@ -234,6 +236,7 @@ pub(crate) fn service_fact(name: &str, ours: bool) -> ObservedService {
         ours,
         unowned: false,
         external_name: Some(dns_name(&ENDPOINT.into())),
+        headless: false,
         ports: Vec::new(),
         labelled: true,
         metadata: Metadata::default(),
@@ -256,7 +259,78 @@ pub(crate) fn settled(desired: &Desired) -> Observed {
             .map(|service| service_fact(&service.name, true))
             .collect(),
         prefix_list_id: None,
+        slices: Vec::new(),
+        addresses: KnownAddresses::Unknown,
     }
+}
+
+/// The addresses of an endpoint's network interfaces, as AWS gives them.
+pub(crate) fn addresses_of(resource: &ObservedEndpoint) -> BTreeSet<InterfaceAddress> {
+    let families: &[AddressFamily] = match resource.options.ip_address_type.unwrap_or_default() {
+        IpAddressType::Ipv4 => &[AddressFamily::Ipv4],
+        IpAddressType::Dualstack => &AddressFamily::ALL,
+        IpAddressType::Ipv6 => &[AddressFamily::Ipv6],
+    };
+    let interfaces = resource.interfaces.iter();
+    let of_interface = |id: &String| {
+        families
+            .iter()
+            .map(|family| address_of(id, *family))
+            .collect::<Vec<_>>()
+    };
+    interfaces.flat_map(of_interface).collect()
+}
+
+/// The address of the interface in `subnet-a1` is 10.0.97.49.
+fn address_of(interface: &str, family: AddressFamily) -> InterfaceAddress {
+    let bytes = interface.as_bytes();
+    let [.., zone, number] = bytes else {
+        panic!("an id");
+    };
+    let text = match family {
+        AddressFamily::Ipv4 => format!("10.0.{zone}.{number}"),
+        AddressFamily::Ipv6 => format!("fd00::{zone}:{number}"),
+    };
+    InterfaceAddress::parse(&text, None).expect("an address")
+}
+
+/// What the EndpointSlices of a headless Service are to hold for an endpoint.
+pub(crate) fn slices_of(wanted: &DesiredService, resource: &ObservedEndpoint) -> Vec<SliceContent> {
+    let addresses = addresses_of(resource);
+    let content = |family| SliceContent {
+        service: wanted.name.clone(),
+        family,
+        addresses: addresses
+            .iter()
+            .filter(|address| address.family == family)
+            .cloned()
+            .collect(),
+        ports: wanted.ports.clone(),
+    };
+    let mut contents: Vec<SliceContent> = AddressFamily::ALL.map(content).into();
+    contents.retain(|content| !content.addresses.is_empty());
+    contents
+}
+
+/// The same with a headless Service, published.
+pub(crate) fn settled_headless(desired: &mut Desired) -> Observed {
+    let port = serde_json::json!({"name": "tls", "port": 443});
+    let service = desired.service.as_mut().expect("a Service");
+    service.headless = true;
+    service.ports.push(serde_json::from_value(port).expect("a port"));
+    let service = service.clone();
+    let mut observed = settled(desired);
+    observed.services[0] = ObservedService {
+        external_name: None,
+        headless: true,
+        ports: service.ports.clone(),
+        ..service_fact(&service.name, true)
+    };
+    let resource = endpoint(&mut observed).clone();
+    observed.addresses = KnownAddresses::All(addresses_of(&resource));
+    let contents = slices_of(&service, &resource);
+    observed.slices = contents.into_iter().map(ObservedSlice::published).collect();
+    observed
 }
 
 /// Nothing of it is there.
@@ -267,6 +341,8 @@ pub(crate) fn nothing() -> Observed {
         group: Lookup::Absent,
         services: Vec::new(),
         prefix_list_id: None,
+        slices: Vec::new(),
+        addresses: KnownAddresses::Unknown,
     }
 }
 

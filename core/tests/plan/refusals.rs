@@ -10,7 +10,7 @@ use vpce_core::api::DeletionPolicy;
 use vpce_core::conditions::{Finding, Reason, reason_of};
 use vpce_core::desired::{Desired, Groups};
 use vpce_core::error::{Class, classify};
-use vpce_core::observed::{Lookup, Observed, ObservedEndpoint, ObservedGroup, State};
+use vpce_core::observed::{Lookup, Observed, ObservedEndpoint, ObservedGroup, ObservedService, State};
 use vpce_core::plan::{
     Fallbacks, Part, Plan, PlanContext, Progress, ResourceId, Step, UnfinishedReason, plan, plan_deletion,
 };
@@ -18,7 +18,10 @@ use vpce_core::rules::{self, Direction};
 use vpce_core::tags::{self, Claim};
 
 use crate::ec2::{Refusal, World, exceeds};
-use crate::laws::{ChangePart, check_attached, check_fulfilled, check_steps, config, foreign_service, obstacles};
+use crate::laws::{
+    ChangePart, check_attached, check_fulfilled, check_leads, check_slices, check_steps, config, foreign_service,
+    obstacles,
+};
 use crate::observations::{USUAL, asked, attached, owner, rules_of};
 use crate::scenario::{Scenario, scenario};
 
@@ -121,8 +124,8 @@ fn things(step: &Step) -> Vec<Thing> {
         Step::Tag(ResourceId::Group(_), _) => vec![Tag(Part::Group)],
         Step::Untag(ResourceId::Endpoint(_), _) => vec![Untag(Part::Endpoint)],
         Step::Untag(ResourceId::Group(_), _) => vec![Untag(Part::Group)],
-        Step::PublishService { .. } => vec![Publish],
-        Step::DeleteService(_) => vec![Unpublish],
+        Step::PublishService { .. } | Step::PublishSlice { .. } => vec![Publish],
+        Step::DeleteService(_) | Step::DeleteSlice(_) => vec![Unpublish],
     }
 }
 
@@ -331,14 +334,25 @@ fn check_services(world: &World, scenario: &Scenario, refused: &Refused) {
     let ours = || world.services.values().filter(|service| service.ours);
     if let Some(wanted) = wanted {
         let there = world.services.get(&wanted.name);
-        if may(Publish) {
+        // A cluster IP, and the family of an EndpointSlice, cannot be changed.
+        if may(Publish) && (may(Unpublish) || !wanted.headless) {
             let there = there.expect("the Service is not published");
             let endpoint = own_endpoint(world).expect("checked before");
-            assert_eq!(there.external_name, endpoint.publishable_dns_name());
+            check_leads(there, wanted, endpoint);
+            if may(Unpublish) {
+                check_slices(world, &scenario.desired, endpoint);
+            }
             assert_eq!((&there.ports, &there.metadata), (&wanted.ports, &wanted.metadata));
         }
         let published = may(Publish);
-        let kept = scenario.world.services.values().filter(|service| service.ours);
+        let has_cluster_ip = |service: &ObservedService| service.external_name.is_none() && !service.headless;
+        let recreated =
+            |service: &ObservedService| wanted.headless && service.name == wanted.name && has_cluster_ip(service);
+        let kept = scenario
+            .world
+            .services
+            .values()
+            .filter(|service| service.ours && !recreated(service));
         if !published && there.is_none() {
             assert!(
                 kept.into_iter()
@@ -418,6 +432,7 @@ proptest! {
         let endpoints = |world: &World| world.endpoints.values().filter(|resource| ours(&resource.tags)).count();
         let may = |thing| !refused.contains_key(&thing);
         let services = world.services.values().filter(|service| service.ours).count();
+        let services = services + world.slices.values().filter(|slice| slice.ours).count();
         prop_assert!(services == 0 || !may(Unpublish));
         if !retain && may(DropEndpoint) {
             prop_assert_eq!(endpoints(&world), 0);

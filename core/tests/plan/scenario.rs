@@ -18,6 +18,7 @@ use vpce_core::options::{self, ObservedOptions, Options, PolicyChoice};
 use vpce_core::plan::PlanContext;
 use vpce_core::policy::Policy;
 use vpce_core::rules::{self, RuleSet};
+use vpce_core::slices::{AddressFamily, InterfaceAddress, ObservedSlice};
 use vpce_core::tags::{self, Owner};
 use vpce_core::target::Target;
 
@@ -230,8 +231,18 @@ fn of_type(mut desired: Desired, type_: EndpointType, tables: BTreeSet<RouteTabl
 
 fn wish() -> impl Strategy<Value = Desired> {
     let service = option::of(
-        (select(vec!["db".to_owned(), "other".to_owned()]), ports(), metadata())
-            .prop_map(|(name, ports, metadata)| DesiredService { name, ports, metadata }),
+        (
+            select(vec!["db".to_owned(), "other".to_owned()]),
+            any::<bool>(),
+            ports(),
+            metadata(),
+        )
+            .prop_map(|(name, headless, ports, metadata)| DesiredService {
+                name,
+                headless,
+                ports,
+                metadata,
+            }),
     );
     let private_dns = any::<bool>();
     let of = (endpoint_type(), tables(), options());
@@ -384,22 +395,58 @@ impl Made {
 
 fn services() -> impl Strategy<Value = Vec<ObservedService>> {
     let leads = option::of(select(vec![dns_name(&ENDPOINT.into()), "elsewhere".to_owned()]));
+    let leads = (leads, any::<bool>());
     let service = (prop::bool::weighted(0.8), leads, ports(), any::<bool>(), metadata());
     let named = |name: &'static str| {
         option::of(service.clone()).prop_map(move |found| {
-            found.map(|(ours, external_name, ports, labelled, metadata)| ObservedService {
+            found.map(
+                |(ours, (external_name, headless), ports, labelled, metadata)| ObservedService {
+                    name: name.into(),
+                    ours,
+                    unowned: false,
+                    headless: headless && external_name.is_none(),
+                    external_name,
+                    ports,
+                    labelled,
+                    metadata,
+                    written_as: None,
+                },
+            )
+        })
+    };
+    (named("db"), named("other"), named("third")).prop_map(|(a, b, c)| [a, b, c].into_iter().flatten().collect())
+}
+
+fn slices() -> impl Strategy<Value = Vec<ObservedSlice>> {
+    let pool = ["10.0.97.49", "10.0.98.49", "fd00::97:49", "192.0.2.1"];
+    let pool: Vec<InterfaceAddress> = pool
+        .iter()
+        .filter_map(|text| InterfaceAddress::parse(text, None))
+        .collect();
+    let slice = (
+        prop::bool::weighted(0.8),
+        any::<bool>(),
+        option::of(select(vec!["db".to_owned(), "other".to_owned(), "third".to_owned()])),
+        option::of(select(AddressFamily::ALL.to_vec())),
+        option::of(subsequence(pool, 0..=4)),
+        ports(),
+    );
+    let named = |name: &'static str| {
+        option::of(slice.clone()).prop_map(move |found| {
+            found.map(|(ours, labelled, service, family, addresses, ports)| ObservedSlice {
                 name: name.into(),
                 ours,
-                unowned: false,
-                external_name,
-                ports,
                 labelled,
-                metadata,
+                service,
+                family,
+                addresses: addresses.map(|addresses| addresses.into_iter().collect()),
+                ports,
                 written_as: None,
             })
         })
     };
-    (named("db"), named("other"), named("third")).prop_map(|(a, b, c)| [a, b, c].into_iter().flatten().collect())
+    let all = (named("db-ipv4"), named("db-ipv6"), named("other-ipv4"), named("third"));
+    all.prop_map(|(a, b, c, d)| [a, b, c, d].into_iter().flatten().collect())
 }
 
 fn foreign_endpoint(id: &str, owner: Option<&Owner>) -> ObservedEndpoint {
@@ -442,7 +489,7 @@ pub(crate) fn scenario() -> impl Strategy<Value = Scenario> {
         wish(),
         group,
         option::weighted(0.8, made()),
-        services(),
+        (services(), slices()),
         copied,
         status,
         subsequence(["k1", "k2", "k3", "old"].map(str::to_owned).to_vec(), 0..=4),
@@ -464,7 +511,7 @@ fn arrange(
     mut desired: Desired,
     group: Option<(Tagged, RuleSet, RuleSet)>,
     made: Option<Made>,
-    services: Vec<ObservedService>,
+    (services, slices): (Vec<ObservedService>, Vec<ObservedSlice>),
     copied: bool,
     gone: (bool, bool),
     tag_keys: Vec<String>,
@@ -524,6 +571,9 @@ fn arrange(
     }
     for service in services {
         world.services.insert(service.name.clone(), service);
+    }
+    for slice in slices {
+        world.slices.insert(slice.name.clone(), slice);
     }
     applied.extend(&desired);
     Scenario {

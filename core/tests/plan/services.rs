@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use vpce_core::conditions::Reason;
 use vpce_core::desired::DesiredService;
 use vpce_core::metadata::Metadata;
-use vpce_core::observed::{ObservedService, ServiceContent, State};
+use vpce_core::observed::{ObservedService, ServiceContent, ServiceTarget, State};
 use vpce_core::plan::Step;
 
 use crate::observations::*;
@@ -263,7 +263,7 @@ fn a_service_with_our_label_and_without_an_owner_is_taken_over_where_it_leads_to
 fn a_service_that_is_stored_otherwise_than_it_is_written_is_left_and_reported() {
     let dns = dns_name(&ENDPOINT.into());
     let written = ServiceContent {
-        external_name: dns.clone(),
+        target: ServiceTarget::Name(dns.clone()),
         ports: Vec::new(),
         metadata: Metadata::default(),
     };
@@ -301,7 +301,7 @@ fn a_service_that_is_stored_otherwise_than_it_is_written_is_left_and_reported() 
     // What is wanted now was not written yet.
     let (desired, observed) = spoiled(|_, observed| {
         let written = ServiceContent {
-            external_name: "before".to_owned(),
+            target: ServiceTarget::Name("before".to_owned()),
             ..written.clone()
         };
         observed.services = vec![ObservedService {

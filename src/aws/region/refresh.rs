@@ -51,6 +51,11 @@ impl AccountRegion {
         }
     }
 
+    /// The last time to poll.
+    pub(super) fn last_poll(&self, now: Instant) -> Instant {
+        self.tick(now, self.settings.poll)
+    }
+
     /// When what is consistent at a time is read again, to see whether it is as it was written.
     pub(super) fn next_check(&self, consistent_at: Instant) -> Instant {
         let every = self.settings.poll * POLLS_A_CHECK;

@@ -8,6 +8,7 @@ use vpce_core::observed::{ObservedEndpoint, ObservedGroup};
 use vpce_core::tags::Clusters;
 
 use super::AccountRegionKey;
+use super::addresses::AddressCache;
 use super::cache::ResourceCache;
 use super::mass_deletion::CreationPause;
 use crate::aws::error::CallError;
@@ -16,6 +17,8 @@ use crate::aws::error::CallError;
 pub(super) struct Snapshot {
     pub(super) endpoints: ResourceCache<ObservedEndpoint>,
     pub(super) groups: ResourceCache<ObservedGroup>,
+    /// Of the endpoints that have a headless Service.
+    pub(super) addresses: AddressCache,
     /// When the last read of everything began.
     pub(super) read: Option<(Instant, SystemTime)>,
     /// When the last read failed, and why.
@@ -30,6 +33,7 @@ impl Snapshot {
         Self {
             endpoints: ResourceCache::new(clusters.clone(), settle),
             groups: ResourceCache::new(clusters.clone(), settle),
+            addresses: AddressCache::default(),
             read: None,
             failed: None,
             stale: false,

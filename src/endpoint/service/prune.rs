@@ -61,6 +61,11 @@ pub(crate) fn prune(service: &mut Service) {
     service.spec = Some(ServiceSpec {
         type_: spec.type_,
         external_name: spec.external_name,
+        cluster_ip: spec.cluster_ip,
+        selector: spec
+            .selector
+            .filter(|selector| !selector.is_empty())
+            .map(|_| any_selector()),
         ports: Some(
             ports
                 .map(|port| ServicePort {
@@ -82,6 +87,11 @@ fn other_controller() -> OwnerReference {
         controller: Some(true),
         ..OwnerReference::default()
     }
+}
+
+/// That there is a selector is all that matters.
+fn any_selector() -> BTreeMap<String, String> {
+    BTreeMap::from([(String::new(), String::new())])
 }
 
 fn kept(all: BTreeMap<String, String>, keys: &BTreeSet<String>) -> BTreeMap<String, String> {

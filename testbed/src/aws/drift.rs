@@ -98,6 +98,28 @@ impl Simulator {
         Ok(())
     }
 
+    /// Puts another interface of an endpoint, with another address, in place of that in a subnet.
+    pub fn replace_interface(
+        &self,
+        account: &str,
+        region: &str,
+        endpoint_id: &str,
+        subnet_id: &str,
+    ) -> anyhow::Result<()> {
+        let mut world = self.world();
+        let now = world.clock.now();
+        let state = world.region(account, region);
+        if !state
+            .interfaces_of(endpoint_id)
+            .any(|interface| interface.subnet_id == subnet_id)
+        {
+            bail!("{endpoint_id} has no interface in {subnet_id}");
+        }
+        state.detach_interface(endpoint_id, subnet_id, now);
+        state.attach_interface(endpoint_id, subnet_id, Addresses::default());
+        Ok(())
+    }
+
     /// Adds a rule to a group.
     pub fn add_rule(
         &self,

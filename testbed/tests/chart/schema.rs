@@ -254,6 +254,10 @@ fn a_wrong_value_of_what_the_operator_may_do_is_refused_with_its_path() {
             json!({"admissionPolicy": {"dnsSuffixes": ["it's"]}}),
             "/admissionPolicy/dnsSuffixes/0",
         ),
+        (
+            json!({"admissionPolicy": {"addressRanges": ["10.0.0.0"]}}),
+            "/admissionPolicy/addressRanges/0",
+        ),
         (json!({"protect": {"enabled": 1}}), "/protect/enabled"),
         (json!({"awsAccounts": {"payments": {}}}), "/awsAccounts/payments"),
         (

@@ -1,62 +1,126 @@
-//! A Service that does not hold what is written to it: an admission controller changes it on the
-//! way, or another controller right after.
+//! A Service or an EndpointSlice that does not hold what is written to it: an admission controller
+//! changes it on the way, or another controller right after.
 
+use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 use vpce_core::observed::{ObservedService, ServiceContent};
+use vpce_core::slices::{ObservedSlice, SliceContent};
 
 use crate::k8s::writes::wait;
 
-/// Corrections of one Service, for the same, in [`WINDOW`]; more of them only fight another
+/// Corrections of one of them, for the same, in [`WINDOW`]; more of them only fight another
 /// controller.
 const MOST_CORRECTIONS: usize = 3;
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// What the API server has made of a Service.
+/// A Service or an EndpointSlice as it is observed.
+pub(crate) trait Correctable: Clone + Debug + PartialEq {
+    /// What it is to hold.
+    type Content: Clone + Debug + PartialEq;
+    /// Its name.
+    fn name(&self) -> &str;
+    /// Whether it carries our label, without which the cache does not have it.
+    fn is_labelled(&self) -> bool;
+    /// Whether it holds that.
+    fn holds(&self, content: &Self::Content) -> bool;
+    /// The same, with what the API server stores as this.
+    fn written_as(self, content: Option<Self::Content>) -> Self;
+}
+
+impl Correctable for ObservedService {
+    type Content = ServiceContent;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn is_labelled(&self) -> bool {
+        self.labelled
+    }
+
+    fn holds(&self, content: &ServiceContent) -> bool {
+        self.differences(content).is_empty()
+    }
+
+    fn written_as(self, written_as: Option<ServiceContent>) -> Self {
+        Self { written_as, ..self }
+    }
+}
+
+impl Correctable for ObservedSlice {
+    type Content = SliceContent;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn is_labelled(&self) -> bool {
+        self.labelled
+    }
+
+    fn holds(&self, content: &SliceContent) -> bool {
+        self.differences(content).is_empty()
+    }
+
+    fn written_as(self, written_as: Option<SliceContent>) -> Self {
+        Self { written_as, ..self }
+    }
+}
+
+/// What the API server has made of one of them.
 #[derive(Debug, Clone)]
-pub(crate) struct Changed {
+pub(crate) struct Changed<R: Correctable> {
     /// As it is found.
-    pub found: ObservedService,
-    written: ServiceContent,
+    pub found: R,
+    written: R::Content,
     /// It is corrected again then.
     until: Instant,
 }
 
-impl Changed {
-    /// The Service as it is observed: as the cache has it, with what was written while that is left
-    /// as it is. The cache has none that lost our label.
-    pub(super) fn observed(&self, cached: Option<ObservedService>) -> Option<ObservedService> {
+impl<R: Correctable> Changed<R> {
+    /// How it is observed: as the cache has it, with what was written while that is left as it is.
+    /// The cache has none that lost our label.
+    pub(super) fn observed(&self, cached: Option<R>) -> Option<R> {
         let holds = Instant::now() < self.until;
         match cached {
-            None if holds && !self.found.labelled => Some(self.with_written()),
+            None if holds && !self.found.is_labelled() => Some(self.with_written()),
             Some(cached) if holds && cached == self.found => Some(self.with_written()),
             cached => cached,
         }
     }
 
-    fn with_written(&self) -> ObservedService {
-        ObservedService {
-            written_as: Some(self.written.clone()),
-            ..self.found.clone()
-        }
+    fn with_written(&self) -> R {
+        self.found.clone().written_as(Some(self.written.clone()))
     }
 }
 
-/// How the corrections of an object's Service went.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Corrections {
+/// How the corrections of one of them went.
+#[derive(Debug, Clone)]
+pub(crate) struct Corrections<R: Correctable> {
     /// Of what it does not hold.
-    written: Option<ServiceContent>,
+    written: Option<R::Content>,
     /// Writes after which it did not hold that, in a row.
     failures: u32,
     /// When it was corrected lately.
     lately: Vec<Instant>,
     /// What is left as it is for now.
-    pub changed: Option<Changed>,
+    pub changed: Option<Changed<R>>,
 }
 
-impl Corrections {
-    fn start(&mut self, written: &ServiceContent) {
+impl<R: Correctable> Default for Corrections<R> {
+    fn default() -> Self {
+        Self {
+            written: None,
+            failures: 0,
+            lately: Vec::new(),
+            changed: None,
+        }
+    }
+}
+
+impl<R: Correctable> Corrections<R> {
+    fn start(&mut self, written: &R::Content) {
         if self.written.as_ref() != Some(written) {
             *self = Self {
                 written: Some(written.clone()),
@@ -65,9 +129,8 @@ impl Corrections {
         }
     }
 
-    /// Whether a Service that is there may be corrected; otherwise it is left as it is found for a
-    /// while.
-    pub(crate) fn may_correct(&mut self, written: &ServiceContent, found: Option<ObservedService>) -> bool {
+    /// Whether one that is there may be corrected; otherwise it is left as it is found for a while.
+    pub(crate) fn may_correct(&mut self, written: &R::Content, found: Option<R>) -> bool {
         self.start(written);
         self.lately.retain(|at| at.elapsed() < WINDOW);
         match (self.lately.first(), found) {
@@ -85,9 +148,9 @@ impl Corrections {
 
     /// Takes note of what a write was stored as. The first time that it does not hold it is
     /// corrected, then it is left as it is for a while, which grows up to `most`.
-    pub(crate) fn stored(&mut self, written: &ServiceContent, found: ObservedService, most: Duration) {
+    pub(crate) fn stored(&mut self, written: &R::Content, found: R, most: Duration) {
         self.start(written);
-        if found.differences(written).is_empty() {
+        if found.holds(written) {
             self.failures = 0;
             self.changed = None;
             return;
@@ -100,24 +163,23 @@ impl Corrections {
         }
     }
 
-    /// Whether a Service of this name was left as it is found, and is not gone since.
+    /// Whether one of this name was left as it is found, and is not gone since.
     pub(crate) fn is_left(&self, name: &str) -> bool {
-        self.changed.as_ref().is_some_and(|changed| changed.found.name == name)
+        self.changed
+            .as_ref()
+            .is_some_and(|changed| changed.found.name() == name)
     }
 
-    /// A Service of this name was deleted.
+    /// One of this name was deleted.
     pub(crate) fn deleted(&mut self, name: &str) {
         if self.is_left(name) {
             self.changed = None;
         }
     }
 
-    fn leave_unchanged(&mut self, found: ObservedService, until: Instant) {
+    fn leave_unchanged(&mut self, found: R, until: Instant) {
         if let Some(written) = self.written.clone() {
-            let found = ObservedService {
-                written_as: None,
-                ..found
-            };
+            let found = found.written_as(None);
             self.changed = Some(Changed { found, written, until });
         }
     }
@@ -126,6 +188,7 @@ impl Corrections {
 #[cfg(test)]
 mod tests {
     use vpce_core::metadata::Metadata;
+    use vpce_core::observed::ServiceTarget;
 
     use super::*;
 
@@ -133,7 +196,7 @@ mod tests {
 
     fn content(target: &str) -> ServiceContent {
         ServiceContent {
-            external_name: target.to_owned(),
+            target: ServiceTarget::Name(target.to_owned()),
             ports: Vec::new(),
             metadata: Metadata::default(),
         }
@@ -145,6 +208,7 @@ mod tests {
             ours: true,
             unowned: false,
             external_name: Some(target.to_owned()),
+            headless: false,
             ports: Vec::new(),
             labelled: true,
             metadata: Metadata::default(),
@@ -152,7 +216,7 @@ mod tests {
         }
     }
 
-    fn left(corrections: &Corrections, cached: Option<ObservedService>) -> bool {
+    fn left(corrections: &Corrections<ObservedService>, cached: Option<ObservedService>) -> bool {
         let seen = corrections
             .changed
             .as_ref()

@@ -1,0 +1,69 @@
+//! The addresses of the endpoint's network interfaces, where a headless Service asks for them.
+
+use std::time::Duration;
+
+use vpce_core::conditions::Finding;
+use vpce_core::observed::{Observed, ObservedEndpoint};
+use vpce_core::slices::KnownAddresses;
+
+use super::access::Access;
+use super::explain::explain;
+use super::prepare::Prepared;
+use super::reconcile::Reconciliation;
+use super::stop::Stop;
+use crate::aws::error::CallError;
+use crate::aws::region::RefreshError;
+
+impl Reconciliation<'_> {
+    /// Adds what the region knows of the addresses to what was seen, reading them where they are
+    /// not known or too old. That they cannot be read is the Service's trouble alone.
+    pub(super) async fn add_addresses(
+        &self,
+        prepared: &Prepared,
+        access: &Access,
+        age: Duration,
+        seen: &mut Observed,
+    ) -> Result<(), Stop> {
+        let service = prepared.desired.as_ref().and_then(|desired| desired.service.as_ref());
+        let is_headless = service.is_some_and(|service| service.headless);
+        let Some(endpoint) = seen.endpoint.owned().filter(|_| is_headless) else {
+            return Ok(());
+        };
+        seen.addresses = self.addresses(prepared, access, age, endpoint).await?;
+        Ok(())
+    }
+
+    async fn addresses(
+        &self,
+        prepared: &Prepared,
+        access: &Access,
+        age: Duration,
+        endpoint: &ObservedEndpoint,
+    ) -> Result<KnownAddresses, Stop> {
+        let age = age.min(self.ctx.shared.resync_interval());
+        let read = access.region.refresh_addresses(&access.ec2, endpoint, age).await;
+        let known = access.region.addresses(endpoint);
+        match read {
+            Err(RefreshError::Failed(error)) if error.is_expired_session() => {
+                Err(access.unread(RefreshError::Failed(error)))
+            }
+            // An interface keeps its addresses for as long as it is there.
+            Err(RefreshError::Failed(error)) if !matches!(known, KnownAddresses::All(_)) => {
+                Ok(KnownAddresses::Unreadable(self.unreadable(prepared, access, &error)))
+            }
+            Ok(()) | Err(_) => Ok(known),
+        }
+    }
+
+    fn unreadable(&self, prepared: &Prepared, access: &Access, error: &CallError) -> Finding {
+        let resolved = &prepared.resolved;
+        let ec2 = &access.ec2;
+        let finding = explain(error, resolved.role.as_str(), &ec2.account_id, &ec2.region);
+        let about = format!("{} {}", error.action, ec2.region);
+        crate::account::record_event(&self.ctx.shared, &resolved.binding.account, &finding, &about);
+        Finding::bad(
+            finding.reason,
+            format!("the addresses of the endpoint cannot be read: {}", finding.message),
+        )
+    }
+}
