@@ -33,13 +33,14 @@
 //! - [`operator`]: what is started, and in which order it stops. [`settings`]: flags and
 //!   environment.
 //! - [`endpoint`]: the VPCEndpoint controller, with the Service of an endpoint
-//!   ([`endpoint::service`]) and the EndpointSlices of a headless one ([`endpoint::slices`]). [`account`]: the AWSAccount controller. [`shared`]: what all
-//!   controllers share; each has a context of its own for the rest.
+//!   ([`endpoint::service`]) and the EndpointSlices of a headless one ([`endpoint::slices`]).
+//!   [`account`]: the AWSAccount controller. [`shared`]: what all controllers share; each has a
+//!   context of its own for the rest.
 //! - [`aws`]: `sessions` of roles from STS; `region`, one for an account in a region, with the
 //!   `cache` that all reconciles read (`refresh` fills it), the `addresses` of network interfaces,
-//!   the rate limiters (`limiter`) for what
-//!   AWS allows, deletes that are sent together (`delete_batch`) and `mass_deletion` protection;
-//!   `ec2`, the calls; `error`, what a failed one means.
+//!   the rate limiters (`limiter`) for what AWS allows, deletes that are sent together
+//!   (`delete_batch`) and `mass_deletion` protection; `ec2`, the calls; `error`, what a failed one
+//!   means.
 //! - [`k8s`]: what all controllers use of Kubernetes: caches of what is watched, lists in pages,
 //!   writes that the API server refuses or changes, finalizers, events, and which replica works
 //!   (`lease`).

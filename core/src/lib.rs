@@ -8,7 +8,8 @@
 //! have, [`change`] what can be changed of it, [`policy`] reads and compares its policy;
 //! [`error`] sorts the errors of AWS; [`rate`] keeps within the limits of AWS; [`orphans`] finds
 //! what belongs to no object; [`tags`] says which object owns what is in AWS; [`metadata`] says
-//! what a user may put on a Service, [`slices`] are the addresses of a headless one; [`iam`] says what the operator has to be allowed there.
+//! what a user may put on a Service, [`slices`] are the addresses of a headless one; [`iam`] says
+//! what the operator has to be allowed there.
 
 pub mod addresses;
 pub(crate) mod allow_list;

@@ -1,5 +1,5 @@
-//! Headless Services: EndpointSlices with the private addresses of an endpoint's network interfaces,
-//! kept as these change.
+//! Headless Services: EndpointSlices with the private addresses of an endpoint's network
+//! interfaces, kept as these change.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

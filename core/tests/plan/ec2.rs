@@ -1,5 +1,5 @@
-//! A small model of EC2 and of the namespace's Services and EndpointSlices, as they answer to steps. What EC2 would
-//! refuse for good, fails the test: a plan only has steps that can run now.
+//! A small model of EC2 and of the namespace's Services and EndpointSlices, as they answer to
+//! steps. What EC2 would refuse for good, fails the test: a plan only has steps that can run now.
 
 use std::collections::{BTreeMap, BTreeSet};
 

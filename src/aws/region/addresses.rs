@@ -1,6 +1,6 @@
-//! The private addresses of endpoints' network interfaces, which headless Services publish: read for
-//! all endpoints of the region that have one at once, where the interfaces of any have changed or
-//! the resync interval has passed.
+//! The private addresses of endpoints' network interfaces, which headless Services publish: read
+//! for all endpoints of the region that have one at once, where the interfaces of any have changed
+//! or the resync interval has passed.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -115,8 +115,8 @@ impl AddressCache {
         }
     }
 
-    /// Forgets the interfaces that none of these endpoints has, but for those that were read lately:
-    /// the status of a new endpoint may not be known yet.
+    /// Forgets the interfaces that none of these endpoints has, but for those that were read
+    /// lately: the status of a new endpoint may not be known yet.
     fn retain(&mut self, endpoints: &[ObservedEndpoint], oldest: Oldest) {
         let there: BTreeSet<&String> = endpoints.iter().flat_map(|endpoint| &endpoint.interfaces).collect();
         let is_old = |known: &Known| oldest.resync.is_some_and(|resync| known.read <= resync);

@@ -1,6 +1,6 @@
-//! What is kept of an EndpointSlice in memory: anyone who may write EndpointSlices can give them our
-//! label, and thousands of addresses. So only what [`super::observed`] reads is kept, and of that no
-//! more than an endpoint can have.
+//! What is kept of an EndpointSlice in memory. Users who may write EndpointSlices can give them our
+//! label, and thousands of addresses: so only what [`super::observed`] reads is kept, and of that
+//! no more than an endpoint can have.
 
 use k8s_openapi::api::discovery::v1::{Endpoint as SliceEndpoint, EndpointSlice};
 use kube::core::ObjectMeta;
