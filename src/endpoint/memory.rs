@@ -49,7 +49,7 @@ pub(crate) struct Memory {
     pub kopf_finalizer_removed: bool,
     /// Whether it came back, and that was told.
     pub kopf_is_alive: bool,
-    /// How often AWS has accepted, one after the other, to turn private DNS on, and when it last did.
+    /// How often in a row AWS has accepted to turn private DNS on, and when it last did.
     pub private_dns_accepted: Option<(u32, Instant)>,
     /// Since when AWS has been at work on the endpoint.
     pub pending_since: Option<Instant>,

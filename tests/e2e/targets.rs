@@ -82,8 +82,8 @@ impl Targets {
 }
 
 impl Tenant<'_> {
-    /// Creates the AWSAccount for endpoints of all types, with more fields or others in its spec; the
-    /// role may do what is printed for it.
+    /// Creates the AWSAccount for endpoints of all types, with more fields or others in its spec;
+    /// the role may do what is printed for it.
     pub(crate) fn register_for_all_types(&self, changes: Value) {
         let guardrails = json!({
             "role_arn": self.role_arn, "allowed_vpc_endpoint_types": TYPES, "allowed_resource_arns": ["*"],

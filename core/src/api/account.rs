@@ -194,8 +194,8 @@ pub struct AWSAccountSpec {
     #[schemars(with = "Option<Vec<forms::ServicePattern>>", length(max = 1000))]
     pub allowed_services: Option<Vec<String>>,
 
-    /// Regions of services that endpoints may connect to across regions (`service_region`). Services
-    /// in the endpoint's own region need no entry. Default: none.
+    /// Regions of services that endpoints may connect to across regions (`service_region`).
+    /// Services in the endpoint's own region need no entry. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<forms::Region>", length(max = 64))]
     pub allowed_service_regions: Vec<String>,
@@ -207,9 +207,9 @@ pub struct AWSAccountSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_document: Option<PolicyDocument>,
 
-    /// Whether every endpoint that can have an endpoint policy (the types `Interface` and `Gateway`,
-    /// for services of AWS) needs one: its own `policy_document`, or that of the AWSAccount.
-    /// Default: false.
+    /// Whether every endpoint that can have an endpoint policy (the types `Interface` and
+    /// `Gateway`, for services of AWS) needs one: its own `policy_document`, or that of the
+    /// AWSAccount. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub require_policy: bool,
 
