@@ -15,7 +15,7 @@ use vpce_core::tags;
 use vpce_core::target::full_service_name;
 
 use super::context::Context;
-use crate::aws::dry_run::{Answer, Example, Probe, actions, actions_of_types};
+use crate::aws::dry_run::{Answer, Example, Other, Probe, actions_of_types};
 use crate::aws::region::AccountRegion;
 use crate::aws::region::limiter::Caller;
 use crate::aws::sessions::{Session, SessionKey};
@@ -243,9 +243,9 @@ async fn ask(ctx: &Context, account: &Account, spec: &AWSAccountSpec, session: &
     };
     let (region, ec2) = ctx.shared.in_region(session, &place.as_str().into());
     for probe in example.probes() {
-        let action = probe.action();
+        let (asked, action) = (probe.name(), probe.action());
         let is_known =
-            |all: &mut HashMap<String, Known>| all.get(&name).is_some_and(|known| known.found.contains_key(action));
+            |all: &mut HashMap<String, Known>| all.get(&name).is_some_and(|known| known.found.contains_key(asked));
         if ctx.verifications.with(is_known) {
             continue;
         }
@@ -271,7 +271,7 @@ async fn ask(ctx: &Context, account: &Account, spec: &AWSAccountSpec, session: &
         let is_blind = matches!(probe, Probe::DescribeEndpoints) && found != Found::Allowed;
         ctx.verifications.with(|all| {
             if let Some(known) = all.get_mut(&name).filter(|known| known.role == *role) {
-                known.found.insert(action, found);
+                known.found.insert(asked, found);
             }
         });
         // Whether a dry run would be dry is unknown.
@@ -283,7 +283,7 @@ async fn ask(ctx: &Context, account: &Account, spec: &AWSAccountSpec, session: &
         let known = all.get(&name).filter(|known| known.role == *role);
         known.map(|known| known.found.clone()).unwrap_or_default()
     });
-    Round::Over(sum_up(&found, &actions(&example.types), role, &region))
+    Round::Over(sum_up(&found, &example.names(), role, &region))
 }
 
 /// What dry runs have found, in words.
@@ -404,6 +404,8 @@ fn example_in(
     let mut tags = spec.default_tags.clone();
     tags.extend(spec.required_tags.clone());
     tags.insert(tags::CLUSTER.to_owned(), ctx.shared.clusters.own.clone());
+    let tables = spec.allowed_route_table_ids.iter().flatten().cloned();
+    let used_tables = specs().flat_map(|spec| spec.route_table_ids.iter().flatten().cloned());
     let of_ours = |id: fn(&Endpoint) -> Option<&String>| users.iter().find_map(|endpoint| id(endpoint));
     Example {
         subnet: subnet.map(|id| id.as_str().into()),
@@ -411,8 +413,52 @@ fn example_in(
         service,
         private_dns: spec.allow_private_dns,
         types: spec.allowed_vpc_endpoint_types.clone().unwrap_or_default(),
+        others: others(spec, &specs().collect::<Vec<_>>(), partition, region),
+        route_table: tables.chain(used_tables).next(),
         tags,
         endpoint: of_ours(|endpoint| endpoint.status.vpc_endpoint_id.as_ref()).map(|id| id.as_str().into()),
         group: of_ours(|endpoint| endpoint.status.security_group_id.as_ref()).map(|id| id.as_str().into()),
     }
+}
+
+/// What endpoints may connect to that need more than those of type Interface in one region, as far
+/// as the guardrails turn it on and there is an example.
+fn others(spec: &AWSAccountSpec, used: &[&VPCEndpointSpec], partition: Partition, region: &str) -> Vec<Other> {
+    let types = spec.allowed_vpc_endpoint_types.as_deref().unwrap_or_default();
+    let of_type = |type_: EndpointType| {
+        let of_type = used.iter().filter(move |used| used.vpc_endpoint_type == type_);
+        of_type.filter(move |_| types.contains(&type_))
+    };
+    let named = |end: &str| {
+        let names = spec.allowed_services.iter().flatten();
+        let mut names = names.filter(|pattern| !pattern.contains(['*', '?']));
+        names.find(|name| name.ends_with(end)).cloned()
+    };
+    let s3 = |region: &str| {
+        let all = spec.allowed_services.is_none();
+        all.then(|| format!("{}.{region}.s3", partition.service_prefix()))
+    };
+    let service_of = |used: &&&VPCEndpointSpec| used.vpc_endpoint_service_id.clone();
+    let gateway = types.contains(&EndpointType::Gateway).then(|| {
+        let used = of_type(EndpointType::Gateway).find_map(|used| service_of(&used));
+        used.or_else(|| s3(region)).or_else(|| named(&format!(".{region}.s3")))
+    });
+    let across = spec.allowed_service_regions.iter().find_map(|elsewhere| {
+        let is_there = |used: &&&VPCEndpointSpec| used.service_region.as_ref() == Some(elsewhere);
+        let used = used.iter().find(is_there).and_then(|used| service_of(&used));
+        let used = used.map(|name| full_service_name(&name, partition, elsewhere));
+        let service = used
+            .or_else(|| s3(elsewhere))
+            .or_else(|| named(&format!(".{elsewhere}.s3")))?;
+        Some(Other::Across(service, elsewhere.clone()))
+    });
+    let resource = of_type(EndpointType::Resource).find_map(|used| used.resource_configuration_arn.clone());
+    let network = of_type(EndpointType::ServiceNetwork).find_map(|used| used.service_network_arn.clone());
+    let all = [
+        gateway.flatten().map(Other::Gateway),
+        across,
+        resource.map(Other::Resource),
+        network.map(Other::ServiceNetwork),
+    ];
+    all.into_iter().flatten().collect()
 }

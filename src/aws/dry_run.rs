@@ -35,12 +35,40 @@ pub(crate) struct Example {
     pub(crate) private_dns: bool,
     /// The types of endpoints that are allowed by name.
     pub(crate) types: Vec<EndpointType>,
+    /// What endpoints connect to that need more than those of type Interface in one region.
+    pub(crate) others: Vec<Other>,
+    /// A route table that gateways may add routes to.
+    pub(crate) route_table: Option<String>,
     /// The tags of what is made.
     pub(crate) tags: BTreeMap<String, String>,
     /// An endpoint of ours.
     pub(crate) endpoint: Option<EndpointId>,
     /// A security group of ours.
     pub(crate) group: Option<GroupId>,
+}
+
+/// What an endpoint connects to that needs more than one of type Interface in one region.
+#[derive(Debug, Clone)]
+pub(crate) enum Other {
+    /// The service of a gateway.
+    Gateway(String),
+    /// A service of another region, and the region.
+    Across(String, String),
+    /// The ARN of a resource configuration.
+    Resource(String),
+    /// The ARN of a service network.
+    ServiceNetwork(String),
+}
+
+impl Other {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Gateway(_) => "CreateVpcEndpoint (Gateway)",
+            Self::Across(..) => "CreateVpcEndpoint (service_region)",
+            Self::Resource(_) => "CreateVpcEndpoint (Resource)",
+            Self::ServiceNetwork(_) => "CreateVpcEndpoint (ServiceNetwork)",
+        }
+    }
 }
 
 /// How a dry run ended.
@@ -73,6 +101,8 @@ pub(crate) enum Probe<'a> {
     DescribeAssociations,
     /// CreateVpcEndpoint in this VPC for this service.
     CreateEndpoint(&'a VpcId, &'a str),
+    /// CreateVpcEndpoint in this VPC for something else.
+    CreateOther(&'a VpcId, &'a Other),
     /// CreateSecurityGroup in this VPC.
     CreateGroup(&'a VpcId),
     /// ModifyVpcEndpoint.
@@ -113,9 +143,17 @@ const ACTIONS: [&str; 16] = [
     "UpdateSecurityGroupRuleDescriptionsEgress",
 ];
 
-/// All actions that the operator calls where these types are allowed by name.
-pub(crate) fn actions(types: &[EndpointType]) -> Vec<&'static str> {
-    ACTIONS.into_iter().chain(actions_of_types(types)).collect()
+impl Example {
+    /// All that the operator calls where these types are allowed by name, and what else there is an
+    /// example of.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        let others = self.others.iter().map(Other::name);
+        ACTIONS
+            .into_iter()
+            .chain(actions_of_types(&self.types))
+            .chain(others)
+            .collect()
+    }
 }
 
 /// Those of them that the types turn on. They can be asked about before there is an endpoint.
@@ -133,6 +171,14 @@ fn reads_of_types<'p>(types: &[EndpointType]) -> impl Iterator<Item = Probe<'p>>
 }
 
 impl Probe<'_> {
+    /// What is asked about, in a word: the action, and what it is for where there are several.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::CreateOther(_, other) => other.name(),
+            one => one.action(),
+        }
+    }
+
     /// The action of EC2.
     pub(crate) fn action(&self) -> &'static str {
         use Direction::{Egress, Ingress};
@@ -142,7 +188,7 @@ impl Probe<'_> {
             Self::DescribeInterfaces => "DescribeNetworkInterfaces",
             Self::DescribePrefixLists => "DescribePrefixLists",
             Self::DescribeAssociations => "DescribeVpcEndpointAssociations",
-            Self::CreateEndpoint(..) => "CreateVpcEndpoint",
+            Self::CreateEndpoint(..) | Self::CreateOther(..) => "CreateVpcEndpoint",
             Self::CreateGroup(_) => "CreateSecurityGroup",
             Self::ModifyEndpoint(_) => "ModifyVpcEndpoint",
             Self::DeleteEndpoint(_) => "DeleteVpcEndpoints",
@@ -170,6 +216,7 @@ impl Example {
         probes.extend(reads_of_types(&self.types));
         if let Some(vpc) = &self.vpc {
             probes.extend(self.service.as_ref().map(|service| Probe::CreateEndpoint(vpc, service)));
+            probes.extend(self.others.iter().map(|other| Probe::CreateOther(vpc, other)));
             probes.push(Probe::CreateGroup(vpc));
         }
         if let Some(id) = &self.endpoint {
@@ -202,6 +249,7 @@ impl Ec2 {
             | Probe::DescribePrefixLists
             | Probe::DescribeAssociations => self.dry_describe(probe).await,
             Probe::CreateEndpoint(vpc, service) => self.dry_create(vpc, service, example).await,
+            Probe::CreateOther(vpc, other) => self.dry_create_other(vpc, other, example).await,
             Probe::ModifyEndpoint(id) => {
                 let request = self.client.modify_vpc_endpoint().vpc_endpoint_id(id.as_str());
                 let subnet = example.subnet.as_ref().map(|id| vec![id.to_string()]);
@@ -305,6 +353,37 @@ impl Ec2 {
             .tag_specifications(tag_specification(ResourceType::VpcEndpoint, &example.tags))
             .dry_run(true);
         self.sent_dry(Probe::CreateEndpoint(vpc, service), request.send()).await
+    }
+
+    async fn dry_create_other(&self, vpc: &VpcId, other: &Other, example: &Example) -> Result<(), CallError> {
+        let subnet = || example.subnet.as_ref().map(|id| vec![id.to_string()]);
+        let request = self
+            .client
+            .create_vpc_endpoint()
+            .vpc_id(vpc.as_str())
+            .tag_specifications(tag_specification(ResourceType::VpcEndpoint, &example.tags))
+            .dry_run(true);
+        let request = match other {
+            Other::Gateway(service) => request
+                .vpc_endpoint_type(VpcEndpointType::Gateway)
+                .service_name(service)
+                .set_route_table_ids(example.route_table.clone().map(|id| vec![id])),
+            Other::Across(service, region) => request
+                .vpc_endpoint_type(VpcEndpointType::Interface)
+                .service_name(service)
+                .service_region(region)
+                .private_dns_enabled(false)
+                .set_subnet_ids(subnet()),
+            Other::Resource(arn) => request
+                .vpc_endpoint_type(VpcEndpointType::Resource)
+                .resource_configuration_arn(arn)
+                .set_subnet_ids(subnet()),
+            Other::ServiceNetwork(arn) => request
+                .vpc_endpoint_type(VpcEndpointType::ServiceNetwork)
+                .service_network_arn(arn)
+                .set_subnet_ids(subnet()),
+        };
+        self.sent_dry(Probe::CreateOther(vpc, other), request.send()).await
     }
 
     async fn dry_rule(&self, probe: Probe<'_>, id: &GroupId, direction: Direction) -> Result<(), CallError> {

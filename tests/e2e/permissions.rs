@@ -1,6 +1,7 @@
 //! PermissionsVerified: what a role lacks is known before an app team meets it.
 
 use serde_json::{Value, json};
+use vpce_core::api::EndpointType;
 use vpce_testbed::aws::{Call, RoleSpec};
 
 use crate::tenant::Tenant;
@@ -100,6 +101,24 @@ fn what_a_guardrail_turns_on_is_verified_too() {
         .map(|call| call.action)
         .collect();
     assert_eq!(asked, ["DescribePrefixLists", "DescribeVpcEndpointAssociations"]);
+
+    // A role that may read, and neither attach this route table nor connect across regions.
+    let narrow = format!("{}-narrow", tenant.role_arn);
+    let read_only = vpce_core::iam::Scope {
+        types: vec![EndpointType::Gateway, EndpointType::ServiceNetwork],
+        route_tables: Some(vec!["rtb-00000000000000000".to_owned()]),
+        ..vpce_core::iam::Scope::default()
+    };
+    tenant.world.set_role(&narrow, &read_only);
+    tenant.edit_account(json!({
+        "role_arn": narrow, "allowed_vpc_ids": [tenant.vpc], "allowed_service_regions": ["eu-central-1"],
+        "allowed_route_table_ids": ["rtb-0123456789abcdef0"],
+    }));
+    tenant.world.eventually("what it lacks is listed", || {
+        let (_, condition) = permissions(&tenant)?;
+        let lacks = "denied CreateVpcEndpoint (Gateway), CreateVpcEndpoint (service_region) in";
+        condition.message.contains(lacks).then_some(())
+    });
 }
 
 #[test]

@@ -177,6 +177,25 @@ fn resources_are_shared_whole_and_of_another_vpc() {
     tenant.ready("network");
 }
 
+/// Each network interface of a service network's endpoint takes 16 addresses in a row.
+#[test]
+fn a_service_network_needs_sixteen_free_addresses() {
+    let tenant = tenant(World::shared(), "refused-full");
+    let aws = &tenant.world.aws;
+    let (account, region) = (&tenant.account_id, &tenant.region);
+    let (vpc, subnet) = (id("vpc"), id("subnet"));
+    aws.add_vpc(account, region, &vpc, "10.3.0.0/28").expect("a VPC");
+    aws.add_subnet(account, region, &subnet, &vpc, &format!("{region}a"))
+        .expect("a subnet");
+    let network = aws.add_service_network(OWNER, region, &id("sn"));
+    aws.share(&network, account).expect("it is there");
+    let spec = tenant.spec(json!({
+        "vpc_id": vpc, "subnet_ids": [subnet], "vpc_endpoint_service_id": null,
+        "vpc_endpoint_type": "ServiceNetwork", "service_network_arn": network,
+    }));
+    is_told(&tenant, "full", spec, "Failed", "InsufficientFreeAddressesInSubnet");
+}
+
 /// EC2 answers so while a service is new (aws-sdk-go-v2#2870).
 #[test]
 fn a_service_that_is_not_ready_yet_is_tried_again() {

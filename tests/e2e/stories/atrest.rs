@@ -135,7 +135,7 @@ impl Story {
         let (account, status) = (&model.account, &object["status"]);
         let made = status["vpc_endpoint_id"].is_string();
         // What was made before an edit goes first, whatever is provided from then on.
-        let own_group = !matches!(shape.groups, Groups::Provided(_)) || !made;
+        let own_group = (shape.kind.has_groups() && !matches!(shape.groups, Groups::Provided(_))) || !made;
         let region = text(&status["region"]);
         let because: &[&str] = if status["account"].is_object() {
             match () {
@@ -170,6 +170,7 @@ impl Story {
     /// Whether another object has the Service that both would like.
     fn is_outrun(&self, shape: &Shape, object: &Value) -> bool {
         shape.service == Service::Shared
+            && shape.kind.has_name()
             && self
                 .tenant
                 .kubernetes_service(super::model::SHARED)
@@ -193,7 +194,7 @@ impl Story {
             .iter()
             .filter(|found| self.owns(name, &found.tags))
             .collect();
-        let (vpc, service, subnets) = self.place(shape);
+        let (vpc, target, subnets) = self.place(shape);
         same(
             "the endpoint",
             &object["status"]["vpc_endpoint_id"],
@@ -201,7 +202,11 @@ impl Story {
         )?;
         same("its state", &endpoint.state.as_str(), &"available")?;
         same("its VPC", &endpoint.vpc_id.as_str(), &vpc)?;
-        same("its service", &endpoint.service_name.as_str(), &service)?;
+        let leads_to = endpoint.lattice_arn.as_ref().unwrap_or(&endpoint.service_name);
+        same("its type", &endpoint.vpc_endpoint_type.as_str(), &shape.kind.as_str())?;
+        same("its target", &leads_to.as_str(), &target)?;
+        let tables: Vec<&String> = endpoint.route_table_ids.iter().collect();
+        same("its route tables", &tables, &self.tables(name, shape))?;
         same("its subnets", &endpoint.subnet_ids.iter().collect::<Vec<_>>(), &subnets)?;
         for tags in groups.iter().map(|group| &group.tags).chain([&endpoint.tags]) {
             for key in KEYS {
@@ -212,6 +217,10 @@ impl Story {
                 &tags.get("silvermullet.com/uid").cloned(),
                 &object["metadata"]["uid"].as_str().map(str::to_owned),
             )?;
+        }
+        if !shape.kind.has_groups() {
+            same("its groups", &endpoint.group_ids, &Vec::new())?;
+            return same("how many groups of its own it has", &groups.len(), &0);
         }
         let (ingress, egress) = match &shape.groups {
             Groups::Provided(which) => {

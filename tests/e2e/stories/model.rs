@@ -16,14 +16,49 @@ pub(super) const KEYS: [&str; 3] = ["cost", "stage", "team"];
 /// The name of a Service that both would like.
 pub(super) const SHARED: &str = "shared";
 
+/// The type of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kind {
+    Interface,
+    Gateway,
+    GatewayLoadBalancer,
+    Resource,
+    ServiceNetwork,
+}
+
+impl Kind {
+    /// As a manifest spells it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Interface => "Interface",
+            Self::Gateway => "Gateway",
+            Self::GatewayLoadBalancer => "GatewayLoadBalancer",
+            Self::Resource => "Resource",
+            Self::ServiceNetwork => "ServiceNetwork",
+        }
+    }
+
+    /// Whether its network interfaces have security groups.
+    pub(super) fn has_groups(self) -> bool {
+        !matches!(self, Self::Gateway | Self::GatewayLoadBalancer)
+    }
+
+    /// Whether a Service can lead to it.
+    pub(super) fn has_name(self) -> bool {
+        matches!(self, Self::Interface | Self::Resource)
+    }
+}
+
 /// What a VPCEndpoint asks for, with what a tenant has by number.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Shape {
+    pub(super) kind: Kind,
     pub(super) region: Region,
     /// In which of two VPCs.
     pub(super) network: usize,
-    /// To which of two services.
+    /// To which of two services, or of what else its type connects to.
     pub(super) target: usize,
+    /// Of a gateway, route tables.
     pub(super) subnets: Vec<usize>,
     pub(super) groups: Groups,
     pub(super) tags: BTreeMap<&'static str, u8>,
@@ -172,7 +207,9 @@ pub(super) struct Model {
 impl Model {
     /// Whether the VPCEndpoint's manifest is allowed by the account's guardrails.
     pub(super) fn is_allowed(&self, shape: &Shape) -> bool {
-        !(self.account.railed && (shape.network == 1 || shape.subnets.contains(&2)))
+        let subnets = shape.used_subnets();
+        let is_beyond = shape.network == 1 || subnets.contains(&2);
+        !(self.account.railed && !subnets.is_empty() && is_beyond)
     }
 
     /// The same story once the platform team has taken back all that it forbade.
@@ -289,6 +326,15 @@ impl ReferenceStateMachine for Stories {
 }
 
 impl Shape {
+    /// The subnets that its type takes.
+    pub(super) fn used_subnets(&self) -> &[usize] {
+        match self.kind {
+            Kind::Gateway => &[],
+            Kind::GatewayLoadBalancer => &self.subnets[..1],
+            Kind::Interface | Kind::Resource | Kind::ServiceNetwork => &self.subnets,
+        }
+    }
+
     fn edit(&mut self, edit: &Edit) {
         match edit.clone() {
             Edit::Subnets(subnets) => self.subnets = subnets,
@@ -337,8 +383,19 @@ fn services() -> impl Strategy<Value = Service> {
     ]
 }
 
+fn kinds() -> impl Strategy<Value = Kind> {
+    prop_oneof![
+        5 => Just(Kind::Interface),
+        2 => Just(Kind::Gateway),
+        1 => Just(Kind::GatewayLoadBalancer),
+        1 => Just(Kind::Resource),
+        1 => Just(Kind::ServiceNetwork),
+    ]
+}
+
 fn shapes() -> impl Strategy<Value = Shape> {
     (
+        kinds(),
         regions(),
         one_of_two(),
         one_of_two(),
@@ -347,15 +404,18 @@ fn shapes() -> impl Strategy<Value = Shape> {
         tags(),
         services(),
     )
-        .prop_map(|(region, network, target, subnets, groups, tags, service)| Shape {
-            region,
-            network,
-            target,
-            subnets,
-            groups,
-            tags,
-            service,
-        })
+        .prop_map(
+            |(kind, region, network, target, subnets, groups, tags, service)| Shape {
+                kind,
+                region,
+                network,
+                target,
+                subnets,
+                groups,
+                tags,
+                service,
+            },
+        )
 }
 
 fn regions() -> impl Strategy<Value = Region> {

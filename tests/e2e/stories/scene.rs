@@ -9,10 +9,14 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use proptest_state_machine::StateMachineTest;
 use serde_json::{Value, json};
-use vpce_testbed::aws::{Call, Config, Direction, EndpointView, Fault, FaultKind, GroupView, RuleView, Weather};
+use vpce_testbed::aws::{
+    Call, Config, Direction, EndpointType, EndpointView, Fault, FaultKind, GroupView, ResourceConfigurationSpec,
+    RuleView, ServiceSpec, Weather,
+};
 
 use super::model::{
-    Act, Change, DefaultRegion, Drift, Groups, Mishap, Model, Region, SHARED, Service, Shape, Stories, Whose,
+    Act, Change, DefaultRegion, Drift, Groups, Kind, Mishap, Model, NAMES, Region, SHARED, Service, Shape, Stories,
+    Whose,
 };
 use crate::cluster;
 use crate::tenant::Tenant;
@@ -106,8 +110,8 @@ pub(super) struct Story {
     pub(super) tenant: Tenant<'static>,
     /// The tenant's VPC and another, which it may be edited to.
     networks: [Network; 2],
-    /// The tenant's service and another.
-    services: [String; 2],
+    /// Two of what endpoints of each type connect to.
+    targets: Targets,
     /// What the manifests that were accepted say: they differ from the model's where an edit was
     /// refused.
     accepted: RefCell<BTreeMap<&'static str, Shape>>,
@@ -124,9 +128,58 @@ pub(super) struct Story {
     began: Instant,
 }
 
+/// What endpoints connect to, by their types.
+struct Targets {
+    services: [String; 2],
+    gateways: [String; 2],
+    inspections: [String; 2],
+    resources: [String; 2],
+    networks: [String; 2],
+}
+
+impl Targets {
+    fn new(tenant: &Tenant<'_>) -> Self {
+        const OWNER: &str = "900000000004";
+        let (aws, region) = (&world().aws, &tenant.region);
+        let of = |type_: EndpointType| ServiceSpec {
+            types: vec![type_],
+            ..ServiceSpec::default()
+        };
+        let gateways = ["s3", "story"].map(|name| format!("com.amazonaws.{region}.{name}"));
+        aws.add_service(region, &gateways[1], of(EndpointType::Gateway));
+        let resources = [0, 1].map(|_| {
+            let spec = ResourceConfigurationSpec::default();
+            aws.add_resource_configuration(OWNER, region, &id("rcfg"), spec)
+        });
+        let networks = [0, 1].map(|_| aws.add_service_network(OWNER, region, &id("sn")));
+        for arn in resources.iter().chain(&networks) {
+            aws.share(arn, &tenant.account_id).expect("it is there");
+        }
+        Self {
+            services: [tenant.service.clone(), tenant.add_service(ServiceSpec::default())],
+            gateways,
+            inspections: [0, 1].map(|_| tenant.add_service(of(EndpointType::GatewayLoadBalancer))),
+            resources,
+            networks,
+        }
+    }
+
+    fn of(&self, kind: Kind) -> &[String; 2] {
+        match kind {
+            Kind::Interface => &self.services,
+            Kind::Gateway => &self.gateways,
+            Kind::GatewayLoadBalancer => &self.inspections,
+            Kind::Resource => &self.resources,
+            Kind::ServiceNetwork => &self.networks,
+        }
+    }
+}
+
 /// A VPC that a VPCEndpoint may be in.
 struct Network {
     vpc: String,
+    /// Three for each name of an object: only one gateway endpoint may use one.
+    tables: BTreeMap<&'static str, [String; 3]>,
     /// In three zones.
     subnets: Vec<String>,
     /// Two groups that may be provided.
@@ -137,6 +190,7 @@ impl Network {
     /// The one that the tenant has, with one group more.
     fn first(tenant: &Tenant<'_>) -> Self {
         Self {
+            tables: tables(tenant, &tenant.vpc),
             vpc: tenant.vpc.clone(),
             subnets: tenant.subnets.clone(),
             groups: [tenant.group.clone(), tenant.add_group("more-clients")],
@@ -160,11 +214,25 @@ impl Network {
             group
         });
         Self {
+            tables: tables(tenant, &vpc),
             vpc,
             subnets: subnets.into(),
             groups,
         }
     }
+}
+
+/// Route tables of a VPC, for each name of an object.
+fn tables(tenant: &Tenant<'_>, vpc: &str) -> BTreeMap<&'static str, [String; 3]> {
+    let new = || {
+        let table = id("rtb");
+        world()
+            .aws
+            .add_route_table(&tenant.account_id, &tenant.region, &table, vpc)
+            .expect("a route table");
+        table
+    };
+    NAMES.map(|name| (name, [0; 3].map(|_| new()))).into()
 }
 
 /// What there is at one moment; the objects are read first.
@@ -176,9 +244,10 @@ pub(super) struct Scene {
 
 impl Story {
     fn begin() -> Self {
-        let tenant = world().tenant("story");
+        let tenant = world().unregistered_tenant("story");
+        tenant.register_for_all_types(json!({}));
         let networks = [Network::first(&tenant), Network::another(&tenant)];
-        let services = [tenant.service.clone(), tenant.add_service(Default::default())];
+        let targets = Targets::new(&tenant);
         let (aws, account, region) = (&world().aws, &tenant.account_id, &tenant.region);
         // One of another cluster for an object of the same name, and one without an owner.
         for cluster in [Some("another"), None] {
@@ -203,7 +272,7 @@ impl Story {
         Self {
             tenant,
             networks,
-            services,
+            targets,
             accepted: RefCell::default(),
             strangers,
             frozen: Cell::new(None),
@@ -248,12 +317,22 @@ impl Story {
         ids
     }
 
-    /// VPC, service and subnets of a VPCEndpoint.
+    /// VPC, target and subnets of a VPCEndpoint.
     pub(super) fn place(&self, shape: &Shape) -> (&str, &str, Vec<&String>) {
         let network = &self.networks[shape.network];
-        let mut subnets: Vec<&String> = shape.subnets.iter().map(|number| &network.subnets[*number]).collect();
+        let subnets = shape.used_subnets().iter();
+        let mut subnets: Vec<&String> = subnets.map(|number| &network.subnets[*number]).collect();
         subnets.sort();
-        (&network.vpc, &self.services[shape.target], subnets)
+        (&network.vpc, &self.targets.of(shape.kind)[shape.target], subnets)
+    }
+
+    /// The route tables of a gateway.
+    pub(super) fn tables(&self, name: &str, shape: &Shape) -> Vec<&String> {
+        let tables = &self.networks[shape.network].tables[name];
+        let used = shape.subnets.iter().filter(|_| shape.kind == Kind::Gateway);
+        let mut used: Vec<&String> = used.map(|number| &tables[*number]).collect();
+        used.sort();
+        used
     }
 
     /// What the manifest says that was accepted last.
@@ -264,6 +343,7 @@ impl Story {
     /// The name of the Service that a VPCEndpoint asks for.
     pub(super) fn service(name: &str, shape: &Shape) -> Option<String> {
         match shape.service {
+            _ if !shape.kind.has_name() => None,
             Service::OfItsOwnName => Some(name.to_owned()),
             Service::Shared => Some(SHARED.to_owned()),
             Service::Without => None,
@@ -271,11 +351,21 @@ impl Story {
     }
 
     fn spec(&self, name: &str, shape: &Shape) -> Value {
-        let (vpc, service, subnets) = self.place(shape);
+        let (vpc, target, subnets) = self.place(shape);
+        let field = match shape.kind {
+            Kind::Interface | Kind::Gateway | Kind::GatewayLoadBalancer => "vpc_endpoint_service_id",
+            Kind::Resource => "resource_configuration_arn",
+            Kind::ServiceNetwork => "service_network_arn",
+        };
+        let (attached_by, ids) = match shape.kind {
+            Kind::Gateway => ("route_table_ids", self.tables(name, shape)),
+            _ => ("subnet_ids", subnets),
+        };
         let mut spec = json!({
             "vpc_id": vpc,
-            "vpc_endpoint_service_id": service,
-            "subnet_ids": subnets,
+            "vpc_endpoint_type": shape.kind.as_str(),
+            field: target,
+            attached_by: ids,
             "tags": shape.tags.iter().map(|(key, value)| (*key, value.to_string())).collect::<BTreeMap<_, _>>(),
             "service": match Self::service(name, shape) {
                 Some(name) => json!({"name": name}),
@@ -288,6 +378,7 @@ impl Story {
             Region::Elsewhere => spec["region"] = json!(ELSEWHERE),
         }
         match &shape.groups {
+            _ if !shape.kind.has_groups() => {}
             Groups::Generated => spec["security_group_type"] = json!("generated"),
             Groups::Provided(which) => {
                 spec["security_group_type"] = json!("provided");
@@ -319,7 +410,8 @@ impl Story {
                 Err(refusal) if refusal.code == 404 => return,
                 Err(refusal) => match self.tenant.get(name) {
                     Some(object) if !is_leaving(&object) => {
-                        if !refusal.message.contains(" stays ") {
+                        let is_fixed = [" stays ", " cannot change "];
+                        if !is_fixed.iter().any(|words| refusal.message.contains(words)) {
                             self.fail(&format!("{name} is refused: {}", refusal.message));
                         }
                         wanted = self.as_bound(shape, &object["status"]);
@@ -339,12 +431,19 @@ impl Story {
                 .networks
                 .iter()
                 .position(|network| status["network"]["vpc_id"] == network.vpc.as_str());
-            let target = self
-                .services
-                .iter()
-                .position(|service| status["vpc_endpoint_service_id"] == service.as_str());
+            let targets = self.targets.of(shape.kind).iter();
+            let mut targets = targets.enumerate();
+            let target = targets.find(|(_, target)| status["vpc_endpoint_service_id"] == target.as_str());
+            let target = target.map(|(number, _)| number);
             bound.network = network.unwrap_or(shape.network);
             bound.target = target.unwrap_or(shape.target);
+            if shape.kind == Kind::GatewayLoadBalancer {
+                let mut subnets = self.networks[bound.network].subnets.iter();
+                let there = &status["network"]["subnet_ids"][0];
+                if let Some(there) = subnets.position(|subnet| there == subnet) {
+                    bound.subnets = vec![there];
+                }
+            }
             if shape.region == Region::Elsewhere {
                 bound.region = Region::Home;
             }
@@ -507,7 +606,7 @@ impl Story {
                     aws.remove_rule(account, region, &group.id, direction, rule)
                 })
             }
-            (Drift::AttachGroup, Some(endpoint), _) => {
+            (Drift::AttachGroup, Some(endpoint), _) if !endpoint.vpc_endpoint_type.starts_with("Gateway") => {
                 let network = self.networks.iter().find(|network| network.vpc == endpoint.vpc_id);
                 network.map_or(Ok(()), |network| {
                     aws.attach_group(account, region, &endpoint.id, &network.groups[1])
@@ -667,7 +766,7 @@ impl Story {
         }
         self.settle(&model);
         let scene = self.scene();
-        for name in super::model::NAMES {
+        for name in NAMES {
             self.own_again(name, &scene);
             self.touched.borrow_mut().insert(name);
         }
