@@ -11,7 +11,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 IMAGE ?= vpce-operator:$(VERSION)
 SOURCES := Cargo.toml Cargo.lock src core testbed tests
 # The end-to-end tests wait most of the time: more of them run at once than there are cores.
-export RUST_TEST_THREADS ?= 6
+export RUST_TEST_THREADS ?= 4
 
 # Always the whole workspace: selecting one package selects other features of its dependencies and
 # builds them again.

@@ -51,6 +51,7 @@ fn neighbour<'w>(tenant: &Tenant<'w>, name: &str) -> Tenant<'w> {
         subnets: tenant.subnets.clone(),
         group: tenant.group.clone(),
         service: tenant.service.clone(),
+        over: None,
     }
 }
 

@@ -515,7 +515,11 @@ fn kubectl_explains_each_kind_down_to_its_last_field() {
         }
     }
     let explained = world.kubectl(&["explain", "vpce.spec.service.type"]);
-    for part in ["ENUM:\n    ExternalName\n    None\n", "a DNS alias", "the default"] {
+    for part in [
+        "ENUM:\n    ExternalName\n    Headless\n    None\n",
+        "a DNS alias",
+        "the default",
+    ] {
         assert!(explained.contains(part), "{part:?} is not in: {explained}");
     }
 }

@@ -361,6 +361,7 @@ fn shown<'w>(guide: &Guide<'w>) -> Tenant<'w> {
         subnets: Vec::new(),
         group: String::new(),
         service: String::new(),
+        over: None,
     };
     build_network(&mut tenant, &endpoint);
     tenant

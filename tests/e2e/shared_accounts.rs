@@ -23,6 +23,7 @@ fn sharing<'w>(tenant: &Tenant<'_>, world: &'w World, namespace: &str, role: &st
         subnets: tenant.subnets.clone(),
         group: tenant.group.clone(),
         service: tenant.service.clone(),
+        over: None,
     }
 }
 

@@ -35,6 +35,9 @@ pub(crate) struct Tenant<'w> {
     pub(crate) group: String,
     /// The full name of an endpoint service without required acceptance.
     pub(crate) service: String,
+    /// Ends it, in the shared world.
+    #[expect(dead_code, reason = "it acts when it is dropped")]
+    pub(crate) over: Option<Over>,
 }
 
 impl Tenant<'_> {
@@ -382,6 +385,20 @@ impl Tenant<'_> {
     }
 }
 
+/// In the shared world: once the test is over, the operator makes no calls in the AWS account of
+/// this AWSAccount any more, which would go on at each resync.
+pub(crate) struct Over(String);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let over = json!({"spec": {"decommissioned": true}});
+            // There may be no such AWSAccount any more.
+            let _ = World::shared().cluster.merge(&format!("{ACCOUNTS}/{}", self.0), &over);
+        }
+    }
+}
+
 impl World {
     /// A namespace, an AWS account with a network and a service to connect to, and the AWSAccount
     /// that maps one to the other; all of it new.
@@ -401,6 +418,7 @@ impl World {
         self.add_role(&role_arn);
         let mut tenant = Tenant {
             world: self,
+            over: self.is_shared().then(|| Over(namespace.clone())),
             account: namespace.clone(),
             namespace,
             account_id,

@@ -114,14 +114,21 @@ fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
         .collect()
 }
 
+static SHARED: OnceLock<Result<World, String>> = OnceLock::new();
+
 impl World {
     /// The one that tests share which neither stop the operator nor count the calls of others.
     pub(crate) fn shared() -> &'static Self {
-        static SHARED: OnceLock<Result<World, String>> = OnceLock::new();
         SHARED
             .get_or_init(|| Self::start(Setup::fast()).map_err(|error| format!("{error:#}")))
             .as_ref()
             .unwrap_or_else(|error| panic!("the shared world does not start: {error}"))
+    }
+
+    /// Whether it is that one.
+    pub(crate) fn is_shared(&self) -> bool {
+        let shared = SHARED.get().and_then(|world| world.as_ref().ok());
+        shared.is_some_and(|world| std::ptr::eq(world, self))
     }
 
     /// One of a test's own.

@@ -1,5 +1,9 @@
 //! Crashes while an endpoint is adopted: it is the object's in the end, and no other is made.
 
+use std::thread;
+use std::time::Duration;
+
+use fastrand::Rng;
 use serde_json::json;
 use vpce_testbed::aws::PausePoint;
 
@@ -78,4 +82,62 @@ fn an_object_that_is_deleted_before_its_endpoint_has_its_tags_leaves_it() {
     start(&world);
     tenant.gone("db");
     assert_eq!(tenant.endpoint(&endpoint.id), before);
+}
+
+/// What is adopted is neither created again nor lost, whenever the operator is killed.
+#[test]
+fn kills_at_any_time_while_endpoints_are_adopted_make_no_other_and_leave_none() {
+    const ROUNDS: usize = 4;
+    const NAMES: [&str; 3] = ["api", "db", "queue"];
+    let world = World::own(Setup::fast());
+    let tenant = tenant(&world, "killed-adopted", json!({}));
+    let seed = fastrand::u64(..1_000_000_000);
+    let mut random = Rng::with_seed(seed);
+    let mut killed_until = |what: &str, is_done: &dyn Fn(&str) -> bool| {
+        let kills = random.usize(1..=3);
+        for _ in 0..kills {
+            thread::sleep(Duration::from_millis(random.u64(..900)));
+            kill(&world);
+            start(&world);
+        }
+        world.eventually(&format!("{what} after {kills} kills, seed {seed}"), || {
+            NAMES.iter().all(|name| is_done(name)).then_some(())
+        });
+        kills
+    };
+    let mut kills = 0;
+    for _ in 0..ROUNDS {
+        let there = NAMES.map(|name| {
+            let endpoint = tenant.foreign_endpoint();
+            tenant.consent(&endpoint.id, name);
+            endpoint
+        });
+        let writes = tenant.writes().len();
+        for (name, endpoint) in NAMES.iter().zip(&there) {
+            tenant.apply(name, tenant.adopts(&endpoint.id, json!({})));
+        }
+        kills += killed_until("all are Ready", &|name| {
+            tenant.condition(name, "Ready").is_some_and(|ready| ready.status)
+        });
+        assert_eq!(tenant.endpoints().len(), NAMES.len(), "seed {seed}");
+        for (name, was) in NAMES.iter().zip(&there) {
+            let is = tenant.endpoint(&was.id);
+            assert_eq!(is.tags["silvermullet.com/name"], *name, "seed {seed}");
+            assert_eq!(
+                (is.subnet_ids, is.group_ids),
+                (was.subnet_ids.clone(), was.group_ids.clone())
+            );
+        }
+        let made = tenant.writes().split_off(writes);
+        assert!(
+            made.iter().all(|action| action == "CreateTags"),
+            "seed {seed}: {made:?}"
+        );
+        for name in NAMES {
+            tenant.delete(name);
+        }
+        kills += killed_until("all are gone", &|name| tenant.get(name).is_none());
+        assert!(tenant.endpoints().is_empty(), "seed {seed}");
+    }
+    println!("{kills} kills, {} adoptions", ROUNDS * NAMES.len());
 }

@@ -25,6 +25,7 @@ fn seen_from<'n>(tenant: &Tenant<'_>, world: &'n World) -> Tenant<'n> {
         subnets: tenant.subnets.clone(),
         group: tenant.group.clone(),
         service: tenant.service.clone(),
+        over: None,
     }
 }
 
