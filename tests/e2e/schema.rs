@@ -212,7 +212,7 @@ fn an_unknown_enum_value_is_refused_with_those_that_are_known() {
         ),
         (
             json!({"service": {"type": "LoadBalancer"}}),
-            ["spec.service.type", r#""ExternalName", "None""#],
+            ["spec.service.type", r#""ExternalName", "Headless", "None""#],
         ),
         (
             json!({"service": {"ports": [{"port": 53, "protocol": "SCTP"}]}}),
