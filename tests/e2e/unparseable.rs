@@ -19,6 +19,8 @@ fn without_schema(world: &World, change: impl Fn() -> Result<(), String>) {
     assert!(world.operator.terminate().expect("it was running").success());
     let ours = world.cluster.get(DEFINITION).expect("a definition")["spec"]["versions"].take();
     let mut open = ours.clone();
+    // What can be selected by has to be in the schema.
+    open[0]["selectableFields"].take();
     open[0]["schema"] = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
     versions(&open);
     // The API server takes a moment to serve a definition again.
