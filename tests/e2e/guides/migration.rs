@@ -420,8 +420,8 @@ fn fifty_objects_take_two_tags_and_one_question_each_and_reads_that_they_share()
     assert_eq!(mutating(&world, 0), vec!["CreateTags"; 2 * COUNT]);
     // Who uses the group is asked once for each.
     assert_eq!(of("DescribeNetworkInterfaces"), COUNT, "{counts:?}");
-    // Each is looked at once before it is claimed, and what settles is read for all of them together,
-    // at each poll.
+    // Each is looked at once before it is claimed, and what settles is read for all of them
+    // together, at each poll.
     let polls = took / POLL_SECONDS + 1.0;
     for action in ["DescribeVpcEndpoints", "DescribeSecurityGroups"] {
         let reads = of(action) as f64;
