@@ -9,6 +9,7 @@ pub(crate) mod events;
 pub(crate) mod finalizer;
 pub(crate) mod in_use;
 pub(crate) mod lease;
+pub(crate) mod owned;
 pub(crate) mod pages;
 pub(crate) mod patch;
 pub(crate) mod requeue;

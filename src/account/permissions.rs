@@ -15,7 +15,7 @@ use vpce_core::tags;
 use vpce_core::target::full_service_name;
 
 use super::context::Context;
-use crate::aws::dry_run::{Answer, Example, Other, Probe, actions_of_types};
+use crate::aws::dry_run::{Answer, Example, Probe, Target, actions_of_types};
 use crate::aws::region::AccountRegion;
 use crate::aws::region::limiter::Caller;
 use crate::aws::sessions::{Session, SessionKey};
@@ -75,9 +75,8 @@ struct Known {
 impl Known {
     /// Whether the guardrails turn on actions that were not asked about.
     fn lacks(&self, types: &[EndpointType]) -> bool {
-        let is_asked = |action: &&'static str| self.found.contains_key(action);
         let can_see = self.found.get("DescribeVpcEndpoints") == Some(&Found::Allowed);
-        can_see && !actions_of_types(types).all(|action| is_asked(&action))
+        can_see && !actions_of_types(types).all(|action| self.found.contains_key(action))
     }
 }
 
@@ -401,6 +400,7 @@ fn example_in(
             patterns.iter().find(is_name).cloned().or_else(used)
         }
     };
+    let others = others(spec, &specs().collect::<Vec<_>>(), partition, region);
     let mut tags = spec.default_tags.clone();
     tags.extend(spec.required_tags.clone());
     tags.insert(tags::CLUSTER.to_owned(), ctx.shared.clusters.own.clone());
@@ -410,10 +410,9 @@ fn example_in(
     Example {
         subnet: subnet.map(|id| id.as_str().into()),
         vpc: vpc.map(|id| id.as_str().into()),
-        service,
         private_dns: spec.allow_private_dns,
         types: spec.allowed_vpc_endpoint_types.clone().unwrap_or_default(),
-        others: others(spec, &specs().collect::<Vec<_>>(), partition, region),
+        targets: service.map(Target::Service).into_iter().chain(others).collect(),
         route_table: tables.chain(used_tables).next(),
         tags,
         endpoint: of_ours(|endpoint| endpoint.status.vpc_endpoint_id.as_ref()).map(|id| id.as_str().into()),
@@ -423,7 +422,7 @@ fn example_in(
 
 /// What endpoints may connect to that need more than those of type Interface in one region, as far
 /// as the guardrails turn it on and there is an example.
-fn others(spec: &AWSAccountSpec, used: &[&VPCEndpointSpec], partition: Partition, region: &str) -> Vec<Other> {
+fn others(spec: &AWSAccountSpec, used: &[&VPCEndpointSpec], partition: Partition, region: &str) -> Vec<Target> {
     let types = spec.allowed_vpc_endpoint_types.as_deref().unwrap_or_default();
     let of_type = |type_: EndpointType| {
         let of_type = used.iter().filter(move |used| used.vpc_endpoint_type == type_);
@@ -450,15 +449,15 @@ fn others(spec: &AWSAccountSpec, used: &[&VPCEndpointSpec], partition: Partition
         let service = used
             .or_else(|| s3(elsewhere))
             .or_else(|| named(&format!(".{elsewhere}.s3")))?;
-        Some(Other::Across(service, elsewhere.clone()))
+        Some(Target::Across(service, elsewhere.clone()))
     });
     let resource = of_type(EndpointType::Resource).find_map(|used| used.resource_configuration_arn.clone());
     let network = of_type(EndpointType::ServiceNetwork).find_map(|used| used.service_network_arn.clone());
     let all = [
-        gateway.flatten().map(Other::Gateway),
+        gateway.flatten().map(Target::Gateway),
         across,
-        resource.map(Other::Resource),
-        network.map(Other::ServiceNetwork),
+        resource.map(Target::Resource),
+        network.map(Target::ServiceNetwork),
     ];
     all.into_iter().flatten().collect()
 }

@@ -29,14 +29,12 @@ pub(crate) struct Example {
     pub(crate) vpc: Option<VpcId>,
     /// A subnet of it.
     pub(crate) subnet: Option<SubnetId>,
-    /// The full name of a service that endpoints may lead to.
-    pub(crate) service: Option<String>,
     /// Whether endpoints may turn on private DNS.
     pub(crate) private_dns: bool,
     /// The types of endpoints that are allowed by name.
     pub(crate) types: Vec<EndpointType>,
-    /// What endpoints connect to that need more than those of type Interface in one region.
-    pub(crate) others: Vec<Other>,
+    /// What endpoints may connect to, one of each kind.
+    pub(crate) targets: Vec<Target>,
     /// A route table that gateways may add routes to.
     pub(crate) route_table: Option<String>,
     /// The tags of what is made.
@@ -47,9 +45,11 @@ pub(crate) struct Example {
     pub(crate) group: Option<GroupId>,
 }
 
-/// What an endpoint connects to that needs more than one of type Interface in one region.
+/// What an endpoint connects to, where the role needs something else for each.
 #[derive(Debug, Clone)]
-pub(crate) enum Other {
+pub(crate) enum Target {
+    /// A service of the region, by its full name.
+    Service(String),
     /// The service of a gateway.
     Gateway(String),
     /// A service of another region, and the region.
@@ -60,9 +60,10 @@ pub(crate) enum Other {
     ServiceNetwork(String),
 }
 
-impl Other {
+impl Target {
     fn name(&self) -> &'static str {
         match self {
+            Self::Service(_) => "CreateVpcEndpoint",
             Self::Gateway(_) => "CreateVpcEndpoint (Gateway)",
             Self::Across(..) => "CreateVpcEndpoint (service_region)",
             Self::Resource(_) => "CreateVpcEndpoint (Resource)",
@@ -99,10 +100,8 @@ pub(crate) enum Probe<'a> {
     DescribePrefixLists,
     /// DescribeVpcEndpointAssociations.
     DescribeAssociations,
-    /// CreateVpcEndpoint in this VPC for this service.
-    CreateEndpoint(&'a VpcId, &'a str),
-    /// CreateVpcEndpoint in this VPC for something else.
-    CreateOther(&'a VpcId, &'a Other),
+    /// CreateVpcEndpoint in this VPC for this target.
+    CreateEndpoint(&'a VpcId, &'a Target),
     /// CreateSecurityGroup in this VPC.
     CreateGroup(&'a VpcId),
     /// ModifyVpcEndpoint.
@@ -147,11 +146,14 @@ impl Example {
     /// All that the operator calls where these types are allowed by name, and what else there is an
     /// example of.
     pub(crate) fn names(&self) -> Vec<&'static str> {
-        let others = self.others.iter().map(Other::name);
+        let targets = self
+            .targets
+            .iter()
+            .filter(|target| !matches!(target, Target::Service(_)));
         ACTIONS
             .into_iter()
             .chain(actions_of_types(&self.types))
-            .chain(others)
+            .chain(targets.map(Target::name))
             .collect()
     }
 }
@@ -174,7 +176,7 @@ impl Probe<'_> {
     /// What is asked about, in a word: the action, and what it is for where there are several.
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::CreateOther(_, other) => other.name(),
+            Self::CreateEndpoint(_, target) => target.name(),
             one => one.action(),
         }
     }
@@ -188,7 +190,7 @@ impl Probe<'_> {
             Self::DescribeInterfaces => "DescribeNetworkInterfaces",
             Self::DescribePrefixLists => "DescribePrefixLists",
             Self::DescribeAssociations => "DescribeVpcEndpointAssociations",
-            Self::CreateEndpoint(..) | Self::CreateOther(..) => "CreateVpcEndpoint",
+            Self::CreateEndpoint(..) => "CreateVpcEndpoint",
             Self::CreateGroup(_) => "CreateSecurityGroup",
             Self::ModifyEndpoint(_) => "ModifyVpcEndpoint",
             Self::DeleteEndpoint(_) => "DeleteVpcEndpoints",
@@ -215,8 +217,7 @@ impl Example {
         ];
         probes.extend(reads_of_types(&self.types));
         if let Some(vpc) = &self.vpc {
-            probes.extend(self.service.as_ref().map(|service| Probe::CreateEndpoint(vpc, service)));
-            probes.extend(self.others.iter().map(|other| Probe::CreateOther(vpc, other)));
+            probes.extend(self.targets.iter().map(|target| Probe::CreateEndpoint(vpc, target)));
             probes.push(Probe::CreateGroup(vpc));
         }
         if let Some(id) = &self.endpoint {
@@ -248,8 +249,7 @@ impl Ec2 {
             | Probe::DescribeInterfaces
             | Probe::DescribePrefixLists
             | Probe::DescribeAssociations => self.dry_describe(probe).await,
-            Probe::CreateEndpoint(vpc, service) => self.dry_create(vpc, service, example).await,
-            Probe::CreateOther(vpc, other) => self.dry_create_other(vpc, other, example).await,
+            Probe::CreateEndpoint(vpc, target) => self.dry_create(vpc, target, example).await,
             Probe::ModifyEndpoint(id) => {
                 let request = self.client.modify_vpc_endpoint().vpc_endpoint_id(id.as_str());
                 let subnet = example.subnet.as_ref().map(|id| vec![id.to_string()]);
@@ -340,22 +340,7 @@ impl Ec2 {
         }
     }
 
-    async fn dry_create(&self, vpc: &VpcId, service: &str, example: &Example) -> Result<(), CallError> {
-        let subnet = example.subnet.as_ref().map(|id| vec![id.to_string()]);
-        let request = self
-            .client
-            .create_vpc_endpoint()
-            .vpc_endpoint_type(VpcEndpointType::Interface)
-            .vpc_id(vpc.as_str())
-            .service_name(service)
-            .set_subnet_ids(subnet)
-            .private_dns_enabled(example.private_dns)
-            .tag_specifications(tag_specification(ResourceType::VpcEndpoint, &example.tags))
-            .dry_run(true);
-        self.sent_dry(Probe::CreateEndpoint(vpc, service), request.send()).await
-    }
-
-    async fn dry_create_other(&self, vpc: &VpcId, other: &Other, example: &Example) -> Result<(), CallError> {
+    async fn dry_create(&self, vpc: &VpcId, target: &Target, example: &Example) -> Result<(), CallError> {
         let subnet = || example.subnet.as_ref().map(|id| vec![id.to_string()]);
         let request = self
             .client
@@ -363,27 +348,32 @@ impl Ec2 {
             .vpc_id(vpc.as_str())
             .tag_specifications(tag_specification(ResourceType::VpcEndpoint, &example.tags))
             .dry_run(true);
-        let request = match other {
-            Other::Gateway(service) => request
+        let request = match target {
+            Target::Service(service) => request
+                .vpc_endpoint_type(VpcEndpointType::Interface)
+                .service_name(service)
+                .private_dns_enabled(example.private_dns)
+                .set_subnet_ids(subnet()),
+            Target::Gateway(service) => request
                 .vpc_endpoint_type(VpcEndpointType::Gateway)
                 .service_name(service)
                 .set_route_table_ids(example.route_table.clone().map(|id| vec![id])),
-            Other::Across(service, region) => request
+            Target::Across(service, region) => request
                 .vpc_endpoint_type(VpcEndpointType::Interface)
                 .service_name(service)
                 .service_region(region)
                 .private_dns_enabled(false)
                 .set_subnet_ids(subnet()),
-            Other::Resource(arn) => request
+            Target::Resource(arn) => request
                 .vpc_endpoint_type(VpcEndpointType::Resource)
                 .resource_configuration_arn(arn)
                 .set_subnet_ids(subnet()),
-            Other::ServiceNetwork(arn) => request
+            Target::ServiceNetwork(arn) => request
                 .vpc_endpoint_type(VpcEndpointType::ServiceNetwork)
                 .service_network_arn(arn)
                 .set_subnet_ids(subnet()),
         };
-        self.sent_dry(Probe::CreateOther(vpc, other), request.send()).await
+        self.sent_dry(Probe::CreateEndpoint(vpc, target), request.send()).await
     }
 
     async fn dry_rule(&self, probe: Probe<'_>, id: &GroupId, direction: Direction) -> Result<(), CallError> {

@@ -6,17 +6,18 @@ mod prune;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use k8s_openapi::api::core::v1::Service;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, Patch};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::{Map, Value, json};
-use vpce_core::api::{APPLIED_METADATA, FIELD_MANAGER, ServicePort, ServiceProtocol};
+use vpce_core::api::{APPLIED_METADATA, ServicePort, ServiceProtocol};
 use vpce_core::metadata::{Applied, Metadata};
 use vpce_core::observed::{ObservedService, ServiceContent, ServiceTarget};
 
 use super::corrections::Changed;
 use crate::k8s::caches::{Caches, Endpoint};
-use crate::k8s::error::{is_already_exists, is_conflict, is_not_found};
-use crate::k8s::patch::version_of;
+use crate::k8s::error::is_already_exists;
+use crate::k8s::owned;
+use crate::k8s::patch::{params, version_of};
 
 pub(crate) use self::prune::prune;
 
@@ -237,12 +238,8 @@ pub(crate) async fn publish(
         "spec": spec,
     }))
     .map_err(kube::Error::SerdeError)?;
-    let post = PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    };
     if !exists {
-        match api.create(&post, &new).await {
+        match api.create(&owned::post(), &new).await {
             Ok(made) => return Ok(Published::Done(Box::new(made))),
             Err(error) if is_already_exists(&error) => {}
             Err(error) => return Err(error),
@@ -275,11 +272,7 @@ async fn correct(api: &Api<Service>, object: &Endpoint, wanted: &Publication<'_>
         },
         "spec": wanted.spec(),
     });
-    let params = PatchParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
-    let corrected = api.patch(name, &params, &Patch::Merge(patch)).await?;
+    let corrected = api.patch(name, &params(), &Patch::Merge(patch)).await?;
     Ok(Published::Done(Box::new(corrected)))
 }
 
@@ -301,18 +294,5 @@ pub(crate) async fn delete(
     let namespace = object.namespace().unwrap_or_default();
     let api: Api<Service> = Api::namespaced(client.clone(), &namespace);
     let known = caches.service(&namespace, name);
-    let version = known.as_ref().map_or(0, |known| version_of(&**known));
-    let params = DeleteParams {
-        preconditions: Some(Preconditions {
-            uid: known.and_then(|service| service.uid()),
-            resource_version: None,
-        }),
-        ..DeleteParams::default()
-    };
-    match api.delete(name, &params).await {
-        Ok(_) => Ok(version),
-        // Gone, or another of the same name: not ours.
-        Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(version),
-        Err(error) => Err(error),
-    }
+    owned::delete(&api, name, known.as_deref()).await
 }

@@ -6,16 +6,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::discovery::v1::{Endpoint as SliceEndpoint, EndpointPort, EndpointSlice};
-use kube::api::{Api, DeleteParams, Patch, PostParams, Preconditions};
+use kube::api::{Api, Patch};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::{Value, json};
-use vpce_core::api::{FIELD_MANAGER, ServicePort, ServiceProtocol};
+use vpce_core::api::{ServicePort, ServiceProtocol};
 use vpce_core::slices::{AddressFamily, InterfaceAddress, ObservedSlice, SliceContent};
 
 use super::corrections::Corrections;
 use super::service::MANAGED_BY;
 use crate::k8s::caches::{Caches, Endpoint};
-use crate::k8s::error::{is_already_exists, is_conflict, is_not_found};
+use crate::k8s::error::is_already_exists;
+use crate::k8s::owned;
 use crate::k8s::patch::{params, version_of};
 
 pub(crate) use self::prune::prune;
@@ -230,20 +231,13 @@ pub(crate) async fn publish(
     let namespace = object.namespace().unwrap_or_default();
     let api: Api<EndpointSlice> = Api::namespaced(client.clone(), &namespace);
     if !exists {
-        match api.create(&post(), &new(object, content)?).await {
+        match api.create(&owned::post(), &new(object, content)?).await {
             Ok(made) => return Ok(Published::Done(Box::new(made))),
             Err(error) if is_already_exists(&error) => {}
             Err(error) => return Err(error),
         }
     }
     correct(&api, object, content).await
-}
-
-fn post() -> PostParams {
-    PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    }
 }
 
 fn new(object: &Endpoint, content: &SliceContent) -> Result<EndpointSlice, kube::Error> {
@@ -296,20 +290,7 @@ pub(crate) async fn delete(
     let namespace = object.namespace().unwrap_or_default();
     let api: Api<EndpointSlice> = Api::namespaced(client.clone(), &namespace);
     let known = caches.slice(&namespace, name);
-    let version = known.as_ref().map_or(0, |known| version_of(&**known));
-    let params = DeleteParams {
-        preconditions: Some(Preconditions {
-            uid: known.and_then(|slice| slice.uid()),
-            resource_version: None,
-        }),
-        ..DeleteParams::default()
-    };
-    match api.delete(name, &params).await {
-        Ok(_) => Ok(version),
-        // Gone, or another of the same name: not ours.
-        Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(version),
-        Err(error) => Err(error),
-    }
+    owned::delete(&api, name, known.as_deref()).await
 }
 
 #[cfg(test)]

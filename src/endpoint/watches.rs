@@ -6,11 +6,11 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::ResourceExt;
 use kube::api::Api;
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::Event;
-use kube::{Resource, ResourceExt};
 use vpce_core::object_key::ObjectKey;
 
 use super::context::Context;
@@ -18,6 +18,7 @@ use super::queues;
 use super::service::{self, MANAGED_BY, names};
 use super::slices;
 use crate::k8s::caches::{CacheWriter, Endpoint};
+use crate::k8s::owned;
 use crate::k8s::pages;
 use crate::k8s::patch::version_of;
 use crate::k8s::watch::watch_kind;
@@ -58,12 +59,8 @@ pub(crate) async fn services(ctx: Arc<Context>, mut writer: CacheWriter<Service>
         .filter_map(|service| ready(service.ok()))
         .for_each(|service| {
             let namespace = service.namespace().unwrap_or_default();
-            for owner in service.owner_references() {
-                if owner.kind == Endpoint::kind(&()) && owner.controller == Some(true) {
-                    ctx.shared
-                        .requeuer
-                        .requeue(ObjectKey::new::<Endpoint>(&namespace, &owner.name));
-                }
+            for key in owned::controllers(&service) {
+                ctx.shared.requeuer.requeue(key);
             }
             names::enqueue_waiting(&ctx, &namespace, &service.name_any());
             ready(())
@@ -81,13 +78,9 @@ pub(crate) async fn slices(ctx: Arc<Context>, mut writer: CacheWriter<EndpointSl
         .touched_objects()
         .filter_map(|slice| ready(slice.ok()))
         .for_each(|slice| {
-            let namespace = slice.namespace().unwrap_or_default();
-            for owner in slice.owner_references() {
-                if owner.kind == Endpoint::kind(&()) && owner.controller == Some(true) {
-                    let key = ObjectKey::new::<Endpoint>(&namespace, &owner.name);
-                    ctx.memories.slice_cached(&key, &slice.name_any(), version_of(&slice));
-                    ctx.shared.requeuer.requeue(key);
-                }
+            for key in owned::controllers(&slice) {
+                ctx.memories.slice_cached(&key, &slice.name_any(), version_of(&slice));
+                ctx.shared.requeuer.requeue(key);
             }
             ready(())
         })

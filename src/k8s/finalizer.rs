@@ -3,13 +3,14 @@
 
 use std::fmt::Debug;
 
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, Patch};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use vpce_core::api::{FIELD_MANAGER, MOST_FINALIZERS};
+use vpce_core::api::MOST_FINALIZERS;
 
 use super::pages;
+use super::patch::params;
 
 /// Whether an object carries a finalizer.
 pub(crate) fn has(object: &impl Resource, finalizer: &str) -> bool {
@@ -60,9 +61,5 @@ where
         "resourceVersion": object.resource_version(),
         "finalizers": names,
     }});
-    let params = PatchParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
-    api.patch(&object.name_any(), &params, &Patch::Merge(patch)).await
+    api.patch(&object.name_any(), &params(), &Patch::Merge(patch)).await
 }

@@ -28,33 +28,19 @@ const FORGOTTEN_AFTER: u32 = 3;
 /// What is known in a region.
 #[derive(Default)]
 pub(super) struct Names {
-    networks: Mutex<HashMap<EndpointId, Answer<Vec<String>>>>,
-    prefix_lists: Mutex<HashMap<String, Answer<Option<String>>>>,
+    networks: Mutex<HashMap<EndpointId, NetworkNames>>,
+    /// By the service, and when EC2 was last asked.
+    prefix_lists: Mutex<HashMap<String, (Option<String>, Instant)>>,
     reading: AsyncMutex<()>,
 }
 
-/// What EC2 answered.
-#[derive(Clone)]
-struct Answer<T> {
-    /// When a reconcile last asked for it.
+/// The DNS names of the endpoint of a service network.
+struct NetworkNames {
+    /// When a reconcile last asked for them.
     asked: Instant,
     /// When EC2 was last asked, whatever came of it.
     read: Option<Instant>,
-    value: T,
-}
-
-impl<T: Default> Answer<T> {
-    fn none(now: Instant) -> Self {
-        Self {
-            asked: now,
-            read: None,
-            value: T::default(),
-        }
-    }
-
-    fn is_old(&self, max_age: Duration) -> bool {
-        self.read.is_none_or(|at| at.elapsed() >= max_age)
-    }
+    names: Vec<String>,
 }
 
 /// An association of an endpoint with something that it leads to.
@@ -67,12 +53,12 @@ impl AccountRegion {
     /// The DNS names of an endpoint of a service network, as they were last read.
     pub(crate) fn network_names(&self, id: &EndpointId) -> Vec<String> {
         let networks = self.names.networks.lock();
-        networks.get(id).map(|answer| answer.value.clone()).unwrap_or_default()
+        networks.get(id).map(|known| known.names.clone()).unwrap_or_default()
     }
 
     /// The prefix list of a service, as it was last read.
     pub(crate) fn prefix_list(&self, service: &str) -> Option<String> {
-        self.names.prefix_lists.lock().get(service)?.value.clone()
+        self.names.prefix_lists.lock().get(service)?.0.clone()
     }
 
     /// Makes sure that the names of an endpoint of a service network are no older than this. What
@@ -89,9 +75,13 @@ impl AccountRegion {
         let is_old = || {
             let now = Instant::now();
             let mut networks = self.names.networks.lock();
-            let answer = networks.entry(id.clone()).or_insert_with(|| Answer::none(now));
-            answer.asked = now;
-            answer.is_old(max_age)
+            let known = networks.entry(id.clone()).or_insert(NetworkNames {
+                asked: now,
+                read: None,
+                names: Vec::new(),
+            });
+            known.asked = now;
+            known.read.is_none_or(|at| at.elapsed() >= max_age)
         };
         if !is_old() {
             return Ok(());
@@ -102,7 +92,7 @@ impl AccountRegion {
         }
         let ids: Vec<EndpointId> = {
             let mut networks = self.names.networks.lock();
-            networks.retain(|_, answer| answer.asked.elapsed() < max_age * FORGOTTEN_AFTER);
+            networks.retain(|_, known| known.asked.elapsed() < max_age * FORGOTTEN_AFTER);
             networks.keys().cloned().collect()
         };
         for ids in ids.chunks(FILTER_VALUES) {
@@ -117,9 +107,9 @@ impl AccountRegion {
             }
             let mut networks = self.names.networks.lock();
             for id in ids {
-                if let Some(answer) = networks.get_mut(id) {
-                    answer.read = Some(Instant::now());
-                    answer.value = by_endpoint.remove(id).unwrap_or_default();
+                if let Some(known) = networks.get_mut(id) {
+                    known.read = Some(Instant::now());
+                    known.names = by_endpoint.remove(id).unwrap_or_default();
                 }
             }
         }
@@ -139,8 +129,8 @@ impl AccountRegion {
     ) -> Result<(), RefreshError> {
         let is_due = || {
             let prefix_lists = self.names.prefix_lists.lock();
-            let answer = prefix_lists.get(service);
-            answer.is_none_or(|answer| answer.value.is_none() && answer.is_old(max_age))
+            let known = prefix_lists.get(service);
+            known.is_none_or(|(id, read)| id.is_none() && read.elapsed() >= max_age)
         };
         if !is_due() {
             return Ok(());
@@ -151,13 +141,8 @@ impl AccountRegion {
         }
         let found = self.pages(PREFIX_LISTS, |_| prefix_lists(ec2, service)).await;
         let found = self.unless_failed(found)?;
-        let now = Instant::now();
-        let answer = Answer {
-            asked: now,
-            read: Some(now),
-            value: found.into_iter().flatten().next(),
-        };
-        self.names.prefix_lists.lock().insert(service.to_owned(), answer);
+        let known = (found.into_iter().flatten().next(), Instant::now());
+        self.names.prefix_lists.lock().insert(service.to_owned(), known);
         Ok(())
     }
 
