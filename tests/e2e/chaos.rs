@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use vpce_testbed::aws::{Call, EndpointView, GroupView, Hold, PausePoint, RuleView};
 use vpce_testbed::operator::Operator;
 
-use crate::targets::{Targets, has_groups};
+use crate::targets::{Targets, has_groups, has_name};
 use crate::tenant::Tenant;
 use crate::world::{Setup, WITHIN, World, condition, text};
 
@@ -509,7 +509,7 @@ impl<'a, 'w> Story<'a, 'w> {
             let group_id = group.as_ref().map_or(&tenant.group, |group| &group.id);
             let group_ids: Vec<String> = has_groups(type_).then(|| group_id.clone()).into_iter().collect();
             let service = tenant.kubernetes_service(name);
-            let has_service = matches!(type_, "Interface" | "Resource");
+            let has_service = has_name(type_);
             let leads_to = service.as_ref().map(|service| text(&service["spec"]["externalName"]));
             let status = &object["status"];
             let is_right = endpoint.state == "available"

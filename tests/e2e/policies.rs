@@ -250,10 +250,7 @@ fn a_role_as_narrow_as_the_guardrails_is_enough() {
         "allowed_security_group_ids": [tenant.group], "allowed_services": [tenant.service],
         "allow_private_dns": true,
     });
-    let spec = merged(json!({"role_arn": tenant.role_arn}), guardrails.clone());
-    let spec: AWSAccountSpec = serde_json::from_value(spec).expect("a spec");
-    world.set_role(&tenant.role_arn, &Scope::of(&spec));
-    tenant.register(guardrails);
+    tenant.register_with_its_role(guardrails);
     live(&tenant, |is_there| {
         tenant.eventually("api", "its narrow role is enough", || is_there().then_some(()));
     });

@@ -12,16 +12,13 @@ const ELSEWHERE: &str = "eu-central-1";
 /// guardrails print; and such a service.
 fn tenant<'w>(world: &'w World, name: &str) -> (Tenant<'w>, String) {
     let tenant = world.unregistered_tenant(name);
-    let guardrails = json!({"role_arn": tenant.role_arn, "allowed_service_regions": [ELSEWHERE]});
-    let spec = serde_json::from_value(guardrails.clone()).expect("a spec");
-    world.set_role(&tenant.role_arn, &vpce_core::iam::Scope::of(&spec));
     let service = format!("com.amazonaws.vpce.{ELSEWHERE}.{}", id("vpce-svc"));
     let offered = ServiceSpec {
         regions: vec![tenant.region.clone()],
         ..ServiceSpec::default()
     };
     world.aws.add_service(ELSEWHERE, &service, offered);
-    tenant.register(guardrails);
+    tenant.register_with_its_role(json!({"allowed_service_regions": [ELSEWHERE]}));
     (tenant, service)
 }
 

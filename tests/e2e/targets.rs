@@ -22,6 +22,11 @@ pub(crate) fn has_groups(type_: &str) -> bool {
     !type_.starts_with("Gateway")
 }
 
+/// Whether endpoints of a type have a name that a Service can lead to.
+pub(crate) fn has_name(type_: &str) -> bool {
+    matches!(type_, "Interface" | "Resource")
+}
+
 /// In a tenant's AWS account, or shared with it.
 pub(crate) struct Targets {
     /// Route tables of the tenant's VPC.
@@ -85,11 +90,14 @@ impl Tenant<'_> {
     /// Creates the AWSAccount for endpoints of all types, with more fields or others in its spec;
     /// the role may do what is printed for it.
     pub(crate) fn register_for_all_types(&self, changes: Value) {
-        let guardrails = json!({
-            "role_arn": self.role_arn, "allowed_vpc_endpoint_types": TYPES, "allowed_resource_arns": ["*"],
-        });
-        let guardrails = merged(guardrails, changes);
-        let spec = serde_json::from_value(guardrails.clone()).expect("a spec");
+        let all = json!({"allowed_vpc_endpoint_types": TYPES, "allowed_resource_arns": ["*"]});
+        self.register_with_its_role(merged(all, changes));
+    }
+
+    /// Creates the AWSAccount with more fields in its spec; the role may do what is printed for it.
+    pub(crate) fn register_with_its_role(&self, guardrails: Value) {
+        let spec = merged(json!({"role_arn": self.role_arn}), guardrails.clone());
+        let spec = serde_json::from_value(spec).expect("a spec");
         self.world.set_role(&self.role_arn, &vpce_core::iam::Scope::of(&spec));
         self.register(guardrails);
     }

@@ -10,6 +10,7 @@ use vpce_testbed::aws::RuleView;
 use super::model::{DefaultRegion, Groups, KEYS, Model, NAMES, Region, Service, Shape};
 use super::scene::{ELSEWHERE, Scene, Story, is_leaving, no_crash, world};
 use crate::cluster;
+use crate::targets::{has_groups, has_name};
 use crate::world::{condition, text};
 
 /// Everything comes to rest within this.
@@ -135,7 +136,7 @@ impl Story {
         let (account, status) = (&model.account, &object["status"]);
         let made = status["vpc_endpoint_id"].is_string();
         // What was made before an edit goes first, whatever is provided from then on.
-        let own_group = (shape.kind.has_groups() && !matches!(shape.groups, Groups::Provided(_))) || !made;
+        let own_group = (has_groups(shape.kind.as_str()) && !matches!(shape.groups, Groups::Provided(_))) || !made;
         let region = text(&status["region"]);
         let because: &[&str] = if status["account"].is_object() {
             match () {
@@ -170,7 +171,7 @@ impl Story {
     /// Whether another object has the Service that both would like.
     fn is_outrun(&self, shape: &Shape, object: &Value) -> bool {
         shape.service == Service::Shared
-            && shape.kind.has_name()
+            && has_name(shape.kind.as_str())
             && self
                 .tenant
                 .kubernetes_service(super::model::SHARED)
@@ -218,7 +219,7 @@ impl Story {
                 &object["metadata"]["uid"].as_str().map(str::to_owned),
             )?;
         }
-        if !shape.kind.has_groups() {
+        if !has_groups(shape.kind.as_str()) {
             same("its groups", &endpoint.group_ids, &Vec::new())?;
             return same("how many groups of its own it has", &groups.len(), &0);
         }

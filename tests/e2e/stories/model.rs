@@ -7,6 +7,7 @@ use std::fmt;
 use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
 use proptest::sample::{select, subsequence};
 use proptest_state_machine::ReferenceStateMachine;
+pub(super) use vpce_core::api::EndpointType as Kind;
 
 /// The names that VPCEndpoints have in a story. Two are too few to be held together when they
 /// vanish.
@@ -15,39 +16,6 @@ pub(super) const NAMES: [&str; 2] = ["api", "db"];
 pub(super) const KEYS: [&str; 3] = ["cost", "stage", "team"];
 /// The name of a Service that both would like.
 pub(super) const SHARED: &str = "shared";
-
-/// The type of an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Kind {
-    Interface,
-    Gateway,
-    GatewayLoadBalancer,
-    Resource,
-    ServiceNetwork,
-}
-
-impl Kind {
-    /// As a manifest spells it.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Interface => "Interface",
-            Self::Gateway => "Gateway",
-            Self::GatewayLoadBalancer => "GatewayLoadBalancer",
-            Self::Resource => "Resource",
-            Self::ServiceNetwork => "ServiceNetwork",
-        }
-    }
-
-    /// Whether its network interfaces have security groups.
-    pub(super) fn has_groups(self) -> bool {
-        !matches!(self, Self::Gateway | Self::GatewayLoadBalancer)
-    }
-
-    /// Whether a Service can lead to it.
-    pub(super) fn has_name(self) -> bool {
-        matches!(self, Self::Interface | Self::Resource)
-    }
-}
 
 /// What a VPCEndpoint asks for, with what a tenant has by number.
 #[derive(Clone, Debug, PartialEq)]

@@ -19,6 +19,7 @@ use super::model::{
     Whose,
 };
 use crate::cluster;
+use crate::targets::{has_groups, has_name};
 use crate::tenant::Tenant;
 use crate::world::{Setup, World, id, text};
 
@@ -343,7 +344,7 @@ impl Story {
     /// The name of the Service that a VPCEndpoint asks for.
     pub(super) fn service(name: &str, shape: &Shape) -> Option<String> {
         match shape.service {
-            _ if !shape.kind.has_name() => None,
+            _ if !has_name(shape.kind.as_str()) => None,
             Service::OfItsOwnName => Some(name.to_owned()),
             Service::Shared => Some(SHARED.to_owned()),
             Service::Without => None,
@@ -378,7 +379,7 @@ impl Story {
             Region::Elsewhere => spec["region"] = json!(ELSEWHERE),
         }
         match &shape.groups {
-            _ if !shape.kind.has_groups() => {}
+            _ if !has_groups(shape.kind.as_str()) => {}
             Groups::Generated => spec["security_group_type"] = json!("generated"),
             Groups::Provided(which) => {
                 spec["security_group_type"] = json!("provided");
