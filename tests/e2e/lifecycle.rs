@@ -1,7 +1,7 @@
 //! An endpoint's life: from apply to Ready to deleted.
 
 use serde_json::{Value, json};
-use vpce_testbed::aws::{Direction, EndpointView, Fault, FaultKind, PausePoint, RuleView};
+use vpce_testbed::aws::{Direction, EndpointView, Fault, FaultKind, Hold, PausePoint, RuleView};
 use vpce_testbed::scenario;
 
 use crate::cluster::{self, Run};
@@ -130,6 +130,29 @@ fn deleting_removes_the_service_then_the_endpoint_then_the_group() {
             "{part}: {told}"
         );
     }
+}
+
+#[test]
+fn a_delete_that_aws_has_not_answered_is_not_sent_again() {
+    let tenant = World::shared().tenant("in-flight");
+    tenant.apply("api", tenant.spec(json!({})));
+    tenant.ready("api");
+    let gate = tenant.world.aws.pause(Hold {
+        account: Some(tenant.account_id.clone()),
+        ..Hold::next("DeleteVpcEndpoints", PausePoint::Before)
+    });
+    tenant.delete("api");
+    assert!(gate.wait_reached(WITHIN), "the endpoint is never deleted");
+    // It is reconciled while the call is on its way, and still there for all that is known.
+    tenant.apply("api", tenant.spec(json!({"tags": {"team": "orders"}})));
+    tenant.eventually("api", "it is reconciled", || {
+        tenant.condition("api", "Ready").map(|_| ())
+    });
+    gate.release();
+    tenant.gone("api");
+    let writes = tenant.writes();
+    let deletes = writes.iter().filter(|action| *action == "DeleteVpcEndpoints");
+    assert_eq!(deletes.count(), 1, "{writes:?}");
 }
 
 #[test]

@@ -348,6 +348,12 @@ impl<R: Resource> ResourceCache<R> {
         self.entries.get(id).is_none_or(|entry| entry.resource.is_gone)
     }
 
+    /// Whether it is known to be deleted or being deleted.
+    pub(crate) fn is_leaving(&self, id: &R::Id) -> bool {
+        let entry = self.entries.get(id);
+        entry.is_some_and(|entry| entry.resource.is_gone || entry.resource.is_leaving)
+    }
+
     /// Whether it is there to stay. One that was deleted is described for a while yet.
     pub(crate) fn stays(&self, id: &R::Id) -> bool {
         let entry = self.entries.get(id);

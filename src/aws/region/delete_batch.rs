@@ -53,6 +53,8 @@ struct PendingDelete {
 #[derive(Default)]
 struct Queue {
     waiting: BTreeMap<EndpointId, PendingDelete>,
+    /// Those of the call that AWS has not answered yet.
+    sent: BTreeSet<EndpointId>,
     running: bool,
     refused: HashMap<EndpointId, CallError>,
 }
@@ -84,7 +86,15 @@ impl DeleteBatcher {
         requester: Requester,
         permitted: Permitted,
     ) {
+        // Its object was reconciled from what the snapshot said before AWS answered.
+        if region.endpoints(|endpoints| endpoints.is_leaving(id)) {
+            (region.settings.enqueue)(requester.object);
+            return;
+        }
         let start = region.deletes.with(|queue| {
+            if queue.sent.contains(id) {
+                return false;
+            }
             queue.waiting.entry(id.clone()).or_insert_with(|| PendingDelete {
                 requester,
                 ec2: ec2.clone(),
@@ -127,9 +137,21 @@ impl DeleteBatcher {
                     }
                 }
             }
-            let take = |id: EndpointId| queue.waiting.remove(&id).map(|pending| (id, pending));
-            chosen.into_iter().filter_map(take).collect()
+            let take = |id: &EndpointId| queue.waiting.remove_entry(id);
+            let batch = chosen.iter().filter_map(take).collect();
+            queue.sent = chosen;
+            batch
         })
+    }
+
+    /// An id of the last batch may be added again; with why AWS refused it, if it did.
+    fn answered(&self, id: &EndpointId, refusal: Option<CallError>) {
+        self.with(|queue| {
+            queue.sent.remove(id);
+            if let Some(error) = refusal {
+                queue.refused.insert(id.clone(), error);
+            }
+        });
     }
 
     /// Whether any wait; if not, the next request starts again.
@@ -144,6 +166,7 @@ impl DeleteBatcher {
         self.with(|queue| {
             for (id, mut pending) in batch {
                 pending.alone |= alone;
+                queue.sent.remove(&id);
                 queue.waiting.entry(id).or_insert(pending);
             }
         });
@@ -162,7 +185,8 @@ async fn run(region: Arc<AccountRegion>) {
             .take_batch()
             .into_iter()
             .partition(|(_, pending)| (pending.permitted)());
-        for (_, pending) in &revoked {
+        for (id, pending) in &revoked {
+            region.deletes.answered(id, None);
             (region.settings.enqueue)(pending.requester.object.clone());
         }
         let Some((_, first)) = batch.first() else {
@@ -215,7 +239,7 @@ fn log_failure(region: &AccountRegion, batch: &[(EndpointId, PendingDelete)], er
 
 fn refuse(region: &AccountRegion, batch: Vec<(EndpointId, PendingDelete)>, error: &CallError) {
     for (id, pending) in batch {
-        region.deletes.with(|queue| queue.refused.insert(id, error.clone()));
+        region.deletes.answered(&id, Some(error.clone()));
         (region.settings.enqueue)(pending.requester.object);
     }
 }
@@ -229,9 +253,7 @@ fn finish(
     for (id, pending) in batch {
         let Requester { object, account } = pending.requester;
         match refused.remove(&id) {
-            Some(error) if error.class != Class::NotFound => {
-                region.deletes.with(|queue| queue.refused.insert(id.clone(), error));
-            }
+            Some(error) if error.class != Class::NotFound => region.deletes.answered(&id, Some(error)),
             // Not found: it was deleted already, which the next read confirms.
             _ => {
                 tracing::info!(
@@ -239,7 +261,8 @@ fn finish(
                     account_id = region.key.account_id.as_str(), region = region.key.region.as_str(),
                     action = ACTION, request_id, resource = %id, "changed AWS"
                 );
-                region.record(Step::DeleteEndpoint(id).effect(Outcome::Done));
+                region.record(Step::DeleteEndpoint(id.clone()).effect(Outcome::Done));
+                region.deletes.answered(&id, None);
             }
         }
         (region.settings.enqueue)(object);
