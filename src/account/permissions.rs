@@ -393,8 +393,10 @@ fn example_in(
         None => Some(format!("{}.{region}.ec2", partition.service_prefix())),
         Some(patterns) => {
             let used = || {
-                let is_interface = |spec: &&VPCEndpointSpec| spec.vpc_endpoint_type == EndpointType::Interface;
-                let name = specs().find(is_interface)?.vpc_endpoint_service_id.as_deref()?;
+                let is_local = |spec: &&VPCEndpointSpec| {
+                    spec.vpc_endpoint_type == EndpointType::Interface && spec.service_region.is_none()
+                };
+                let name = specs().find(is_local)?.vpc_endpoint_service_id.as_deref()?;
                 Some(full_service_name(name, partition, region))
             };
             patterns.iter().find(is_name).cloned().or_else(used)
