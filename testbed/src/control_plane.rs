@@ -2,7 +2,7 @@
 //! with RBAC on and any number side by side.
 
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -116,7 +116,9 @@ impl ControlPlane {
             &mut [&mut etcd, &mut api_server],
             || {
                 // Its certificate comes with it, and kubectl refuses to start without.
-                Ok(certificate.is_file() && client.kubectl(&["get", "--raw", "/readyz"], None)?.status.success())
+                Ok(certificate.is_file()
+                    && is_open(ports.api)
+                    && client.kubectl(&["get", "--raw", "/readyz"], None)?.status.success())
             },
         )?;
 
@@ -251,7 +253,7 @@ impl ControlPlane {
             let mut child = program.lock();
             *child = start()?;
             wait_until("kube-apiserver is ready again", READY_WITHIN, &mut [&mut child], || {
-                Ok(self.kubectl(&["get", "--raw", "/readyz"])?.status.success())
+                Ok(is_open(self.ports.api) && self.kubectl(&["get", "--raw", "/readyz"])?.status.success())
             })
         })
     }
@@ -362,6 +364,12 @@ pub(crate) fn run(
         written.with_context(|| format!("{} did not read its input", tool.name()))?;
     }
     Ok(output)
+}
+
+/// Whether something listens. It is asked before kubectl is, which takes much of what a program
+/// needs that is starting.
+fn is_open(port: u16) -> bool {
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
 fn certificate(scratch: &Scratch) -> PathBuf {

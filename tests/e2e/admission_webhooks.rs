@@ -1,7 +1,7 @@
 //! Admission webhooks that interfere: whatever they refuse of what the operator writes, with
 //! whatever code, or change in it, is reported, costs few writes, and stops nothing else.
 
-use std::sync::OnceLock;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use vpce_testbed::webhook::{Verdict, Webhooks};
 use crate::api_server::proxied_by;
 use crate::cluster::{self, ACCOUNTS, Run};
 use crate::tenant::Tenant;
-use crate::world::{Setup, World, condition, text};
+use crate::world::{Setup, WhileUsed, World, condition, text};
 
 const GROUP: &str = "/apis/admissionregistration.k8s.io/v1";
 /// Writes of one object in a minute, once it is known that one is refused or changed.
@@ -27,9 +27,9 @@ struct Bed {
 
 /// Without the chart's own admission policies, which refuse some of what webhooks make of a
 /// Service.
-fn bed() -> &'static Bed {
-    static BED: OnceLock<Bed> = OnceLock::new();
-    BED.get_or_init(|| {
+fn bed() -> Arc<Bed> {
+    static BED: WhileUsed<Bed> = WhileUsed::new();
+    BED.get(|| {
         let setup = Setup::fast()
             .value("admissionPolicy.enabled", "false")
             .value("settings.serviceLabels[0]", "team");
@@ -334,7 +334,7 @@ fn service_is_published(tenant: &Tenant<'_>) {
 
 #[test]
 fn a_service_that_is_refused_or_changed_is_reported_and_stops_nothing_else() {
-    let bed = bed();
+    let bed = &*bed();
     let (refusals, changes) = (refusals(), changed_services());
     let spec = |tenant: &Tenant<'_>, tag: &str| {
         tenant.spec(json!({"service": {"labels": {"team": "payments"}}, "tags": {"Stage": tag}}))
@@ -454,7 +454,7 @@ fn finalizer_is_refused(case: &Case, tenant: &Tenant<'_>) {
 
 #[test]
 fn a_finalizer_that_is_refused_or_changed_is_reported_and_nothing_is_made_without_it() {
-    let bed = bed();
+    let bed = &*bed();
     let all: Vec<Case> = refusals().into_iter().chain(changed_finalizers()).collect();
     let cases = with_tenants(bed, "finalizer", &all);
     for (_, tenant) in &cases {
@@ -592,7 +592,7 @@ fn status_costs_few_writes(bed: &Bed, case: &Case, tenant: &Tenant<'_>, is_chang
 
 #[test]
 fn a_status_that_is_refused_or_changed_is_reported_by_an_event_and_costs_few_writes() {
-    let bed = bed();
+    let bed = &*bed();
     let (refusals, changes, rebindings) = (refusals(), changed_statuses(), changed_bindings());
     let spec = |tenant: &Tenant<'_>, tag: &str| tenant.spec(json!({"tags": {"Stage": tag}}));
     let refused = with_tenants(bed, "status", &refusals);
@@ -661,7 +661,7 @@ fn a_status_that_is_refused_or_changed_is_reported_by_an_event_and_costs_few_wri
 
 #[test]
 fn events_that_are_refused_or_changed_stop_nothing_else() {
-    let bed = bed();
+    let bed = &*bed();
     let mut all = refusals();
     all.push(changes("note", "", |event| {
         event["note"] = json!("nothing happened");
@@ -699,7 +699,7 @@ fn events_that_are_refused_or_changed_stop_nothing_else() {
 
 #[test]
 fn an_aws_account_whose_writes_are_refused_says_so_where_it_can() {
-    let bed = bed();
+    let bed = &*bed();
     let put = |name: &str, resource: &str, tenant: &Tenant<'_>, how: How| {
         let case = Case {
             name: "account",

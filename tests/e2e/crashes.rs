@@ -8,14 +8,14 @@
 mod adopted;
 mod edited;
 
-use std::sync::OnceLock;
+use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use vpce_testbed::aws::{Config, Fault, FaultKind, Gate, PausePoint, ServiceSpec};
 
 use crate::tenant::Tenant;
-use crate::world::{Setup, WITHIN, World, merged};
+use crate::world::{Setup, WITHIN, WhileUsed, World, merged};
 
 const ROLE: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles/vpce-operator";
 const REVIEWS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
@@ -316,25 +316,24 @@ fn an_endpoint_with_provided_groups_that_no_status_names_is_deleted_after_an_edi
 
 /// A world, for one test at a time, in which AWS shows late what was created: an operator that
 /// reads and then tries again finds nothing, and asks for another.
-fn late() -> MutexGuard<'static, World> {
-    static WORLD: OnceLock<Mutex<World>> = OnceLock::new();
-    WORLD
-        .get_or_init(|| {
-            let setup = Setup::fast().value("settings.settleSeconds", "4");
-            Mutex::new(World::own(Setup {
-                aws: Config {
-                    consistency_seconds: 3.0,
-                    ..setup.aws.clone()
-                },
-                ..setup
-            }))
-        })
-        .lock()
+fn late() -> Arc<Mutex<World>> {
+    static WORLD: WhileUsed<Mutex<World>> = WhileUsed::new();
+    WORLD.get(|| {
+        let setup = Setup::fast().value("settings.settleSeconds", "4");
+        Mutex::new(World::own(Setup {
+            aws: Config {
+                consistency_seconds: 3.0,
+                ..setup.aws.clone()
+            },
+            ..setup
+        }))
+    })
 }
 
 #[test]
 fn what_no_status_names_is_found_when_it_is_only_to_be_deleted() {
     let world = late();
+    let world = world.lock();
     let tenant = world.tenant("unseen");
     for action in ["CreateSecurityGroup", "CreateVpcEndpoint"] {
         let gate = world.aws.pause_on(action, PausePoint::After);
@@ -353,6 +352,7 @@ fn what_no_status_names_is_found_when_it_is_only_to_be_deleted() {
 #[test]
 fn a_group_that_no_status_names_is_found_after_an_edit_to_generated_and_a_deletion() {
     let world = late();
+    let world = world.lock();
     let tenant = world.tenant("regrouped");
     tenant.edit_account(json!({"allow_retain": true}));
     for policy in ["Delete", "Retain"] {
@@ -461,6 +461,7 @@ impl<'w> Edited<'w> {
 #[test]
 fn a_lost_answer_makes_nothing_twice_and_leaves_nothing() {
     let world = late();
+    let world = world.lock();
     // All at once, each in an account of its own.
     let created: Vec<(&str, Tenant<'_>)> = CREATING.map(|action| (action, world.tenant("lost"))).into();
     for (action, tenant) in &created {
@@ -545,6 +546,7 @@ fn what_was_created_and_deleted_unseen_blocks_nothing() {
 #[test]
 fn a_service_that_no_status_names_goes_when_another_name_is_wanted() {
     let world = late();
+    let world = world.lock();
     let tenant = world.tenant("renamed");
     let service = tenant.add_service(ServiceSpec {
         acceptance_required: true,

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use vpce_testbed::aws::{Call, PausePoint};
 use vpce_testbed::tools::Tool;
@@ -17,7 +17,7 @@ use crate::cluster;
 use crate::subcommand::{type_into, words};
 use crate::targets::{TYPES, Targets};
 use crate::tenant::Tenant;
-use crate::world::{Setup, WITHIN, World, condition, text};
+use crate::world::{Setup, WITHIN, WhileUsed, World, condition, text};
 
 const RESYNC: Duration = Duration::from_secs(5);
 /// A fifth of the default: a minute then takes twelve seconds.
@@ -25,17 +25,15 @@ const REFUSED_RETRY: Duration = Duration::from_secs(6);
 const POLL: Duration = Duration::from_millis(500);
 
 /// A world in which only one test at a time does anything: some counts are of the whole process.
-fn counted() -> MutexGuard<'static, World> {
-    static WORLD: OnceLock<Mutex<World>> = OnceLock::new();
-    WORLD
-        .get_or_init(|| {
-            let setup = Setup::fast()
-                .value("settings.resyncIntervalSeconds", &RESYNC.as_secs().to_string())
-                .value("settings.refusedRetrySeconds", &REFUSED_RETRY.as_secs().to_string())
-                .value("settings.accountProbeIntervalSeconds", "3600");
-            Mutex::new(World::own(setup))
-        })
-        .lock()
+fn counted() -> Arc<Mutex<World>> {
+    static WORLD: WhileUsed<Mutex<World>> = WhileUsed::new();
+    WORLD.get(|| {
+        let setup = Setup::fast()
+            .value("settings.resyncIntervalSeconds", &RESYNC.as_secs().to_string())
+            .value("settings.refusedRetrySeconds", &REFUSED_RETRY.as_secs().to_string())
+            .value("settings.accountProbeIntervalSeconds", "3600");
+        Mutex::new(World::own(setup))
+    })
 }
 
 /// How many calls of an action that was carried out there are.
@@ -117,6 +115,7 @@ fn versions(world: &World) -> BTreeMap<String, String> {
 #[test]
 fn many_endpoints_need_no_more_reads_than_one() {
     let world = counted();
+    let world = world.lock();
     let looks = |count: usize| {
         let tenant = world.tenant("looks");
         at_rest_of_nothing(&tenant);
@@ -148,6 +147,7 @@ fn many_endpoints_need_no_more_reads_than_one() {
 #[test]
 fn endpoints_of_all_types_need_no_more_reads_than_one() {
     let world = counted();
+    let world = world.lock();
     let tenant = world.unregistered_tenant("mixed");
     tenant.register_for_all_types(json!({}));
     let targets = Targets::new(&tenant);
@@ -242,6 +242,7 @@ fn an_endpoint_takes_at_most_six_writes_to_the_api_server() {
 #[test]
 fn at_rest_a_region_is_read_once_a_resync_interval_and_nothing_is_written() {
     let world = counted();
+    let world = world.lock();
     let tenant = world.tenant("rest");
     let names: Vec<String> = (0..5).map(|number| format!("api-{number}")).collect();
     for name in &names {
@@ -289,6 +290,7 @@ fn at_rest_a_region_is_read_once_a_resync_interval_and_nothing_is_written() {
 #[test]
 fn a_refused_role_is_tried_at_most_four_times_a_minute() {
     let world = counted();
+    let world = world.lock();
     let tenant = world.unregistered_tenant("refused");
     world.set_trust(&tenant.role_arn, false);
     tenant.register(json!({}));
@@ -328,6 +330,7 @@ fn a_refused_role_is_tried_at_most_four_times_a_minute() {
 #[test]
 fn it_has_every_write_once_and_never_a_secret() {
     let world = counted();
+    let world = world.lock();
     let tenant = world.tenant("told");
     let rule =
         |port: u16| json!([{"protocol": "tcp", "from_port": port, "to_port": port, "cidr_blocks": ["10.0.0.0/8"]}]);
@@ -407,6 +410,7 @@ fn it_has_every_write_once_and_never_a_secret() {
 #[test]
 fn a_restart_over_what_is_converged_writes_nothing() {
     let world = counted();
+    let world = world.lock();
     let tenant = world.tenant("again");
     tenant.apply("generated", tenant.spec(json!({"tags": {"team": "a"}})));
     tenant.apply(
@@ -435,6 +439,7 @@ fn a_restart_over_what_is_converged_writes_nothing() {
 #[test]
 fn a_termination_ends_readiness_at_once_and_the_process_well() {
     let world = counted();
+    let world = world.lock();
     let tenant = world.tenant("end");
     let address = world.operator.health_address().expect("it runs");
     assert_eq!(status_of(address, "/readyz"), Some(200));

@@ -385,16 +385,19 @@ impl Tenant<'_> {
     }
 }
 
-/// In the shared world: once the test is over, the operator makes no calls in the AWS account of
-/// this AWSAccount any more, which would go on at each resync.
+/// In the shared world: once the test is over, its VPCEndpoints and its AWSAccount go, which would
+/// take time from the others at each resync. It is decommissioned, so that no call to AWS is made.
 pub(crate) struct Over(String);
 
 impl Drop for Over {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            let over = json!({"spec": {"decommissioned": true}});
+            let cluster = &World::shared().cluster;
+            let account = format!("{ACCOUNTS}/{}", self.0);
             // There may be no such AWSAccount any more.
-            let _ = World::shared().cluster.merge(&format!("{ACCOUNTS}/{}", self.0), &over);
+            let _ = cluster.merge(&account, &json!({"spec": {"decommissioned": true}}));
+            let _ = cluster.try_delete(&cluster::endpoints(&self.0));
+            let _ = cluster.try_delete(&account);
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use vpce_core::iam::{self, Passed, Scope, Trust};
 use vpce_core::tags::Clusters;
@@ -112,6 +113,26 @@ fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect()
+}
+
+/// What the tests of a module share: it ends with the last of them that runs, so that it takes
+/// nothing from the others.
+pub(crate) struct WhileUsed<T>(Mutex<Weak<T>>);
+
+impl<T> WhileUsed<T> {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(Weak::new()))
+    }
+
+    /// It, started if no test has it.
+    pub(crate) fn get(&self, start: impl FnOnce() -> T) -> Arc<T> {
+        let mut used = self.0.lock();
+        used.upgrade().unwrap_or_else(|| {
+            let new = Arc::new(start());
+            *used = Arc::downgrade(&new);
+            new
+        })
+    }
 }
 
 static SHARED: OnceLock<Result<World, String>> = OnceLock::new();

@@ -191,6 +191,7 @@ fn an_edit_between_any_two_writes_of_a_move_ends_in_what_it_says() {
 #[test]
 fn an_edit_after_a_lost_answer_finds_what_was_created() {
     let world = late();
+    let world = world.lock();
     for action in CREATING {
         let all = all(&world, "lost-edited");
         for places in &all {
