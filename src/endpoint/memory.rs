@@ -377,6 +377,34 @@ mod tests {
     }
 
     #[test]
+    fn what_changes_during_a_reconcile_is_not_waited_after() {
+        let memories = Memories::default();
+        let (object, key) = (object(1, "0"), ObjectKey::new::<Endpoint>("b", "a"));
+        let (long, tried) = (Duration::from_secs(600), Tried::Step(1));
+        let refused = || {
+            let reason = UnfinishedReason::Refused;
+            memories.refused(&object, tried, reason, None, long, Wait::Aws);
+            memories.refusal(&object, tried).expect("refused").left()
+        };
+        // Before it begins: it reads what is there now.
+        assert_eq!(memories.wait(&object, POLL), None);
+        memories.retry(&key);
+        assert_eq!(memories.wait(&object, POLL), None);
+        assert!(!refused().is_zero());
+        memories.not_before(&object, long);
+        assert!(memories.wait(&object, POLL).is_some());
+
+        // While it runs: it may have read what was there before.
+        memories.retry(&key);
+        assert_eq!(memories.wait(&object, POLL), None);
+        memories.retry(&key);
+        assert!(refused().is_zero());
+        memories.not_before(&object, long);
+        assert_eq!(memories.wait(&object, POLL), None);
+        assert!(!refused().is_zero(), "once");
+    }
+
+    #[test]
     fn a_resync_begins_when_its_time_has_come() {
         let memories = Memories::default();
         for change in ["0", "1"] {

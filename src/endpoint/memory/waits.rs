@@ -37,8 +37,10 @@ pub(crate) struct Waits {
     /// When such a resync last began, and when the next is due that was asked for since.
     resynced: Option<Instant>,
     resync_at: Option<Instant>,
-    /// Whether it was requeued, so that it is not to wait for that.
+    /// Whether it was requeued since its last reconcile began, so that it is not to wait for that.
     requeued: bool,
+    /// Whether something has changed since then, so that what AWS refuses may be accepted now.
+    changed: bool,
     /// Whether an edit or a person has ended all waits, so that what was learned of refusals is
     /// tried again.
     ended: bool,
@@ -127,6 +129,7 @@ impl Waits {
     fn wait(&mut self) -> Option<Duration> {
         let now = Instant::now();
         let requeued = std::mem::take(&mut self.requeued);
+        self.changed = false;
         let until_resync = self.resync_at.map(|at| at.saturating_duration_since(now));
         if until_resync.is_some_and(|left| left.is_zero()) {
             self.end();
@@ -159,9 +162,12 @@ impl Waits {
         std::mem::take(&mut self.ended)
     }
 
-    /// Has watch events wait until then.
+    /// Has watch events wait until then, unless one has requeued it since the reconcile began that
+    /// is to be waited after: that may have read what was before.
     pub(crate) fn not_before(&mut self, wait: Duration) {
-        self.not_before = Some(Instant::now() + wait);
+        if !self.requeued {
+            self.not_before = Some(Instant::now() + wait);
+        }
     }
 
     /// How long until a resync that a person has asked for is due.
@@ -183,6 +189,7 @@ impl Waits {
     /// Ends all waits but those for the API server: something has changed.
     pub(crate) fn retry(&mut self) {
         self.requeue();
+        self.changed = true;
         let now = Instant::now();
         self.refusals
             .values_mut()
@@ -208,12 +215,13 @@ impl Waits {
             Wait::Aws => jitter(doubled(FIRST_BACKOFF, failures).min(most)),
             Wait::Kubernetes => writes::wait(failures, most),
         };
+        let may_be_accepted = kind == Wait::Aws && self.changed;
         let refusal = Refusal {
             kind,
             finding,
             reason,
             failures,
-            not_before: now + wait,
+            not_before: if may_be_accepted { now } else { now + wait },
         };
         self.refusals.insert(tried, refusal);
         wait

@@ -14,7 +14,7 @@ fn vanished(tenant: &Tenant<'_>, names: &[&str]) -> Vec<String> {
     let aws = &tenant.world.aws;
     let ids: Vec<String> = names.iter().map(|name| make(tenant, name)).collect();
     // One that the operator happens to read alone would be known to be gone, and made again, before
-    // the others are missed.
+    // the others are missed; three are enough to be a mistake, so there are more.
     aws.deny(&tenant.role_arn, CREATE);
     aws.deny(&tenant.role_arn, READ);
     for id in &ids {
@@ -69,7 +69,7 @@ fn a_paused_creation_is_seen_and_resumed() {
 #[test]
 fn creation_resumes_by_itself_when_nothing_is_missing() {
     let tenant = World::shared().tenant("hold-ends");
-    let names = ["one", "two", "three"];
+    let names = ["one", "two", "three", "four"];
     vanished(&tenant, &names);
     for name in names {
         tenant.delete(name);
