@@ -27,9 +27,9 @@
 //! Each folder imports from those before it only: `backoff`, `telemetry`, `settings`, `k8s`, `aws`,
 //! `shared`, `account`, `endpoint`, `operator`, `cli`; a test (`layers`) keeps it so.
 //!
-//! - [`cli`]: the command line, a file for each subcommand: `run` starts the [`operator`]; `crds`
-//!   and `iam-policy` print; `orphans` shows and deletes what belongs to no object; `plan` shows
-//!   what would be done for an object.
+//! - [`cli`]: the command line, a file for each subcommand: `run` starts the [`operator`]; `crds`,
+//!   `iam-policy` and `accounts` print; `status` shows an object, `plan` what would be done for it;
+//!   `orphans` shows and deletes what belongs to no object.
 //! - [`operator`]: what is started, and in which order it stops. [`settings`]: flags and
 //!   environment.
 //! - [`endpoint`]: the VPCEndpoint controller, with the Service of an endpoint

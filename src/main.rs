@@ -6,13 +6,12 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
 use vpce_operator::cli::Cli;
 
 fn main() -> ExitCode {
-    let result = Cli::parse().command.run(Printer::new());
+    let result = Cli::from_command_line().command.run(Printer::new());
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         // Whoever reads has seen enough, as `head` has after its first lines.
         Err(error) if error.chain().any(Printer::has_no_reader) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,17 +1,19 @@
 //! Prints the IAM policies of the operator's base role and of a tenant's role, and the service
 //! control policy that reserves the operator's tags, from flags or from an AWSAccount manifest.
 
-mod manifest;
+pub(super) mod manifest;
+mod many;
 mod render;
 #[cfg(test)]
 mod tests;
 
+use std::fs;
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
-use vpce_core::api::EndpointType;
+use vpce_core::api::{AWSAccountSpec, EndpointType};
 use vpce_core::iam::{
     self, Base, IdentityArn, Passed, Policies, RolePattern, Scope, ServiceAccount, Tenant, Trust, Workload,
 };
@@ -295,6 +297,17 @@ pub struct TenantFlags {
     #[arg(long, conflicts_with = "from")]
     pub allow_private_dns: bool,
 
+    /// One role for many accounts: what differs between them is a parameter of the template
+    /// (CloudFormation StackSets) or a variable of the module (Terraform). The cluster id, the base
+    /// role and the external id that are given become its default.
+    #[arg(long, conflicts_with_all = ["account_id", "role_arn", "from", "adopt_from", "only"])]
+    pub with_parameters: bool,
+
+    /// Write the role of each AWSAccount of the file into a file of its own in this directory,
+    /// named after the AWSAccount.
+    #[arg(long, value_name = "DIRECTORY", requires = "from")]
+    pub output_directory: Option<PathBuf>,
+
     /// Output options.
     #[command(flatten)]
     pub output: OutputFlags,
@@ -357,6 +370,14 @@ pub(super) enum Error {
     /// There is no such policy.
     #[error(transparent)]
     Policy(#[from] iam::Error),
+    /// A file cannot be written.
+    #[error("cannot write {file}")]
+    WriteFile {
+        /// Which.
+        file: String,
+        /// Why.
+        source: io::Error,
+    },
     /// It cannot be printed.
     #[error("cannot print the policy")]
     Write(#[source] io::Error),
@@ -480,16 +501,82 @@ fn own_role(flags: &BaseFlags, roles: &[RolePattern]) -> Result<Option<RoleArn>,
 }
 
 fn tenant(flags: &TenantFlags, input: impl Read) -> Result<Answer, Error> {
-    let Account { role, spec, .. } = match &flags.from {
-        Some(file) => manifest::one(file, flags.name.as_deref(), input)?,
+    if flags.with_parameters {
+        return many::print(flags);
+    }
+    let account = match &flags.from {
+        Some(file) => match &flags.output_directory {
+            Some(directory) => {
+                let accounts = manifest::all(file, flags.name.as_deref(), input)?;
+                return write_each(flags, &accounts, directory);
+            }
+            None => manifest::one(file, flags.name.as_deref(), input)?,
+        },
         None => Account::of_flags(flags)?,
     };
+    Ok(Answer {
+        text: tenant_role(flags, &account)?,
+        notes: missing_external_id(&account.spec, flags.output.only)
+            .into_iter()
+            .collect(),
+    })
+}
+
+/// Writes a file for each AWSAccount, and lists them.
+fn write_each(flags: &TenantFlags, accounts: &[Account], directory: &Path) -> Result<Answer, Error> {
+    let extension = match flags.output.format {
+        Format::Json => "json",
+        Format::Terraform => "tf",
+        Format::Cloudformation => "yaml",
+    };
+    let failed = |file: &Path, source| Error::WriteFile {
+        file: file.display().to_string(),
+        source,
+    };
+    // All of them are made before the first is written.
+    let roles: Vec<(PathBuf, String)> = accounts
+        .iter()
+        .map(|account| {
+            let file = format!("{}.{extension}", file_name(account)?);
+            Ok((directory.join(file), tenant_role(flags, account)?))
+        })
+        .collect::<Result<_, Error>>()?;
+    fs::create_dir_all(directory).map_err(|source| failed(directory, source))?;
+    for (file, text) in &roles {
+        fs::write(file, format!("{}\n", text.trim_end())).map_err(|source| failed(file, source))?;
+    }
+    let files: Vec<String> = roles.iter().map(|(file, _)| file.display().to_string()).collect();
+    let notes = accounts
+        .iter()
+        .find_map(|account| missing_external_id(&account.spec, flags.output.only));
+    Ok(Answer {
+        text: files.join("\n"),
+        notes: notes.into_iter().collect(),
+    })
+}
+
+/// The name of an AWSAccount, which becomes the name of a file.
+fn file_name(account: &Account) -> Result<&str, Error> {
+    let name = account.name.as_str();
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+    if name.is_empty() || name.len() > 253 || name.starts_with('.') || !name.chars().all(fits) {
+        return Err(Error::Account {
+            account: name.to_owned(),
+            problem: "metadata.name is not a Kubernetes name (lower-case letters, digits, - and .)".to_owned(),
+        });
+    }
+    Ok(name)
+}
+
+/// The role of an AWSAccount, or one of its policies.
+fn tenant_role(flags: &TenantFlags, account: &Account) -> Result<String, Error> {
+    let Account { role, spec, .. } = account;
     if let Some(partition) = flags.partition {
         same_partition(partition, role.partition(), role.as_str())?;
     }
     let scope = Scope {
         adoption: flags.adopt,
-        ..Scope::of(&spec)
+        ..Scope::of(spec)
     };
     let cluster = flags
         .cluster_id
@@ -510,11 +597,11 @@ fn tenant(flags: &TenantFlags, input: impl Read) -> Result<Answer, Error> {
             source_identity: flags.source_identity,
         })
         .ok_or_else(|| missing("--base-role-arn, which the role is to trust"));
-    let text = match flags.output.only {
-        Some(Part::Permissions) => iam::tenant_permissions(&role, &cluster?, &scope)?.to_string(),
-        Some(Part::Trust) => iam::tenant_trust(&role, &trust?)?.to_string(),
+    Ok(match flags.output.only {
+        Some(Part::Permissions) => iam::tenant_permissions(role, &cluster?, &scope)?.to_string(),
+        Some(Part::Trust) => iam::tenant_trust(role, &trust?)?.to_string(),
         None => {
-            let described = Role::new(Some(&role), iam::TENANT_ROLE, spec.session_duration_seconds);
+            let described = Role::new(Some(role), iam::TENANT_ROLE, spec.session_duration_seconds);
             let policies = iam::tenant(&Tenant {
                 role: role.clone(),
                 cluster: cluster?,
@@ -523,15 +610,13 @@ fn tenant(flags: &TenantFlags, input: impl Read) -> Result<Answer, Error> {
             })?;
             printed(described, &policies, flags.output.format, None)?
         }
-    };
-    let trusts_without_id = spec.external_id.is_none() && flags.output.only != Some(Part::Permissions);
-    Ok(Answer {
-        text,
-        notes: trusts_without_id
-            .then_some("without an external id, any AWSAccount can name this role; agree on one")
-            .into_iter()
-            .collect(),
     })
+}
+
+/// What to know of a role that anybody's AWSAccount can name.
+fn missing_external_id(spec: &AWSAccountSpec, only: Option<Part>) -> Option<&'static str> {
+    (spec.external_id.is_none() && only != Some(Part::Permissions))
+        .then_some("without an external id, any AWSAccount can name this role; agree on one")
 }
 
 fn scp(flags: &ScpFlags, input: impl Read) -> Result<Answer, Error> {

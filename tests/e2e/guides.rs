@@ -5,6 +5,7 @@ mod accident;
 mod adoption;
 mod availability;
 mod migration;
+mod organization;
 mod orphans;
 mod pages;
 mod python_operator;

@@ -52,6 +52,7 @@ mod service_metadata;
 mod service_names;
 mod service_regions;
 mod shared_accounts;
+mod status;
 mod stories;
 mod subcommand;
 mod targets;

@@ -1,7 +1,7 @@
 //! An operator that is read-only looks and says what it would do, and `plan` shows the same; it
 //! changes nothing in AWS, nor any Service.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use vpce_testbed::operator::Operator;
 
 use crate::subcommand::{type_into, words};
@@ -13,7 +13,12 @@ fn plan(tenant: &Tenant<'_>, object: &str, environment: &[(&str, &str)]) -> (boo
     let mut plan = tenant.world.subcommand();
     plan.args(["plan", object]).envs(environment.iter().copied());
     let output = type_into(&mut plan, "");
-    (output.status.success(), words(&output))
+    let shown = words(&output);
+    match (output.status.code(), steps(&shown).len()) {
+        (Some(1), _) => (false, shown),
+        (Some(0), 0) | (Some(2), 1..) => (true, shown),
+        (code, _) => panic!("{code:?}: {shown}"),
+    }
 }
 
 /// The numbered lines.
@@ -154,4 +159,54 @@ fn the_subcommand_says_why_nothing_can_be_planned() {
     assert_eq!(tenant.writes(), writes);
     let id = text(&tenant.get("waits").expect("there")["status"]["vpc_endpoint_id"]);
     assert!(id.is_empty(), "{id}");
+}
+
+#[test]
+fn a_namespace_and_an_account_are_planned_at_once() {
+    let world = World::shared();
+    let tenant = world.tenant("planned");
+    for name in ["one", "two"] {
+        tenant.apply(name, tenant.spec(json!({})));
+        tenant.ready(name);
+    }
+    tenant.suspend("one");
+    tenant.merge("two", json!({"spec": {"tags": {"team": "blue"}}}));
+    tenant.serves_without_the_edit("two", "AccountSuspended");
+    let json_of = |arguments: &[&str]| {
+        let mut plan = world.subcommand();
+        let output = type_into(plan.arg("plan").args(arguments).args(["--output", "json"]), "");
+        let shown: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", words(&output)));
+        (output.status.code(), shown)
+    };
+    for selection in [["--in-namespace", &tenant.namespace], ["--of-account", &tenant.account]] {
+        let (code, shown) = json_of(&selection);
+        assert_eq!((code, shown.len()), (Some(2), 2), "{shown:?}");
+        let of = |number: usize, field: &str| shown[number][field].clone();
+        assert_eq!((of(0, "name"), of(1, "name")), (json!("one"), json!("two")));
+        assert_eq!(of(0, "account_id"), tenant.account_id);
+        assert_eq!(of(0, "steps"), json!([]));
+        let steps = of(1, "steps");
+        let actions: Vec<&Value> = steps
+            .as_array()
+            .expect("steps")
+            .iter()
+            .map(|step| &step["action"])
+            .collect();
+        assert!(
+            !actions.is_empty() && actions.iter().all(|action| *action == "CreateTags"),
+            "{shown:?}"
+        );
+        assert_eq!(of(1, "not_carried_out")["reason"], "AccountSuspended");
+    }
+    let one = format!("{}/one", tenant.namespace);
+    let (code, shown) = json_of(&[&one, &one]);
+    assert_eq!(
+        (code, shown.len()),
+        (Some(0), 1),
+        "each once, and nothing would change: {shown:?}"
+    );
+    let mut plan = world.subcommand();
+    let output = type_into(plan.args(["plan", "--of-account", "none"]), "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(words(&output).contains("there is no AWSAccount none"));
 }

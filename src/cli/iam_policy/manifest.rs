@@ -19,9 +19,9 @@ const LONGEST: u64 = 16 * 1024 * 1024;
 const NAMED: usize = 20;
 
 /// An AWSAccount, with its role read.
-pub(super) struct Account {
-    pub(super) name: String,
-    pub(super) role: RoleArn,
+pub(in crate::cli) struct Account {
+    pub(in crate::cli) name: String,
+    pub(in crate::cli) role: RoleArn,
     pub(super) spec: AWSAccountSpec,
 }
 
@@ -40,29 +40,36 @@ impl Account {
             }
             (None, None) => return Err(missing("--account-id or --role-arn of the tenant's role, or --from")),
         };
-        let list = |values: &Vec<String>| (!values.is_empty()).then(|| values.clone());
         let spec = AWSAccountSpec {
             role_arn: role.to_string(),
-            external_id: flags.external_id.clone(),
-            session_tags: flags.session_tags.iter().cloned().collect(),
-            allowed_regions: list(&flags.regions),
-            allowed_vpc_ids: list(&flags.vpc_ids),
-            allowed_subnet_ids: list(&flags.subnet_ids),
-            allowed_security_group_ids: list(&flags.security_group_ids),
-            allowed_services: list(&flags.services),
-            allowed_vpc_endpoint_types: Some(flags.types.clone()),
-            allowed_service_regions: flags.service_regions.clone(),
-            allowed_route_table_ids: list(&flags.route_table_ids),
-            allowed_tag_keys: list(&flags.tag_keys),
-            allow_private_dns: flags.allow_private_dns,
-            adopt_legacy: flags.adopt_legacy,
-            ..AWSAccountSpec::default()
+            ..spec_of_flags(flags)
         };
         Ok(Self {
             name: String::new(),
             role,
             spec,
         })
+    }
+}
+
+/// The spec that flags describe, but for the role.
+pub(super) fn spec_of_flags(flags: &TenantFlags) -> AWSAccountSpec {
+    let list = |values: &Vec<String>| (!values.is_empty()).then(|| values.clone());
+    AWSAccountSpec {
+        external_id: flags.external_id.clone(),
+        session_tags: flags.session_tags.iter().cloned().collect(),
+        allowed_regions: list(&flags.regions),
+        allowed_vpc_ids: list(&flags.vpc_ids),
+        allowed_subnet_ids: list(&flags.subnet_ids),
+        allowed_security_group_ids: list(&flags.security_group_ids),
+        allowed_services: list(&flags.services),
+        allowed_vpc_endpoint_types: Some(flags.types.clone()),
+        allowed_service_regions: flags.service_regions.clone(),
+        allowed_route_table_ids: list(&flags.route_table_ids),
+        allowed_tag_keys: list(&flags.tag_keys),
+        allow_private_dns: flags.allow_private_dns,
+        adopt_legacy: flags.adopt_legacy,
+        ..AWSAccountSpec::default()
     }
 }
 
@@ -85,29 +92,13 @@ pub(super) fn one(file: &Path, name: Option<&str>, input: impl Read) -> Result<A
 }
 
 /// All AWSAccounts of the file, or those of that name; at least one.
-pub(super) fn all(file: &Path, name: Option<&str>, mut input: impl Read) -> Result<Vec<Account>, Error> {
-    let mut text = String::new();
-    let mut read = |input: &mut dyn Read| input.take(LONGEST + 1).read_to_string(&mut text);
-    let length = if file == Path::new("-") {
-        read(&mut input)
-    } else {
-        fs::File::open(file).and_then(|mut file| read(&mut file))
-    };
-    let length = length.map_err(|source| Error::Read {
-        file: shown(file),
-        source,
-    })?;
-    if length as u64 > LONGEST {
-        return Err(Error::TooLong {
-            file: shown(file),
-            limit: LONGEST,
-        });
-    }
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|error| Error::Yaml {
-        file: shown(file),
-        why: error.to_string(),
-    })?;
-    let found: Vec<Value> = documents.into_iter().flat_map(items).filter(is_account).collect();
+pub(super) fn all(file: &Path, name: Option<&str>, input: impl Read) -> Result<Vec<Account>, Error> {
+    let text = read(file, input)?;
+    let found: Vec<Value> = documents(file, &text)?
+        .into_iter()
+        .flat_map(items)
+        .filter(is_account)
+        .collect();
     let names: Vec<String> = found.iter().map(name_of).collect();
     let asked: Vec<(&Value, &String)> = found
         .iter()
@@ -138,6 +129,36 @@ pub(super) fn all(file: &Path, name: Option<&str>, mut input: impl Read) -> Resu
     })
 }
 
+/// What a file or, where it is `-`, the standard input has.
+pub(in crate::cli) fn read(file: &Path, mut input: impl Read) -> Result<String, Error> {
+    let mut text = String::new();
+    let mut read = |input: &mut dyn Read| input.take(LONGEST + 1).read_to_string(&mut text);
+    let length = if file == Path::new("-") {
+        read(&mut input)
+    } else {
+        fs::File::open(file).and_then(|mut file| read(&mut file))
+    };
+    let length = length.map_err(|source| Error::Read {
+        file: shown(file),
+        source,
+    })?;
+    if length as u64 > LONGEST {
+        return Err(Error::TooLong {
+            file: shown(file),
+            limit: LONGEST,
+        });
+    }
+    Ok(text)
+}
+
+/// The YAML documents of a file's text.
+pub(in crate::cli) fn documents(file: &Path, text: &str) -> Result<Vec<Value>, Error> {
+    serde_saphyr::from_multiple(text).map_err(|error| Error::Yaml {
+        file: shown(file),
+        why: error.to_string(),
+    })
+}
+
 fn shown(file: &Path) -> String {
     if file == Path::new("-") {
         "standard input".to_owned()
@@ -155,7 +176,7 @@ fn items(mut document: Value) -> Vec<Value> {
     }
 }
 
-fn is_account(document: &Value) -> bool {
+pub(in crate::cli) fn is_account(document: &Value) -> bool {
     document["apiVersion"] == format!("{GROUP}/v1beta1") && document["kind"] == "AWSAccount"
 }
 
@@ -176,7 +197,8 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-fn account(document: &Value, known: &BTreeSet<String>) -> Result<Account, Error> {
+/// Reads an AWSAccount, of whose spec these fields are known.
+pub(in crate::cli) fn account(document: &Value, known: &BTreeSet<String>) -> Result<Account, Error> {
     let refused = |problem: String| Error::Account {
         account: name_of(document),
         problem,
@@ -201,7 +223,7 @@ fn account(document: &Value, known: &BTreeSet<String>) -> Result<Account, Error>
 }
 
 /// The fields of an AWSAccount's spec, from its schema.
-fn known_fields() -> BTreeSet<String> {
+pub(in crate::cli) fn known_fields() -> BTreeSet<String> {
     let schemas = api::crds()
         .into_iter()
         .filter(|crd| crd.spec.names.kind == "AWSAccount")

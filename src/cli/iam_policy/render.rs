@@ -42,14 +42,15 @@ pub(super) fn json(policies: &Policies) -> String {
     serde_json::to_string_pretty(&Both { permissions, trust }).expect("policies are JSON")
 }
 
-/// HCL, whose objects may be spelt as JSON's.
+/// A policy as HCL, whose objects may be spelt as JSON's.
+pub(super) fn hcl(policy: &Policy) -> String {
+    let text = policy.to_string().replace('\n', "\n  ");
+    // The values of policies have no such characters, but then HCL would read them as templates.
+    text.replace("${", "$${").replace("%{", "%%{")
+}
+
+/// The role as a Terraform resource.
 pub(super) fn terraform(role: &Role<'_>, policies: &Policies) -> String {
-    let encoded = |policy: &Policy| {
-        let text = policy.to_string().replace('\n', "\n  ");
-        // The values of policies have no such characters, but then HCL would read them as
-        // templates.
-        text.replace("${", "$${").replace("%{", "%%{")
-    };
     format!(
         r#"resource "aws_iam_role" "vpce_operator" {{
   name                 = "{name}"
@@ -69,8 +70,8 @@ resource "aws_iam_role_policy" "vpce_operator" {{
         name = role.name,
         path = role.path,
         seconds = role.max_session_seconds,
-        trust = encoded(&policies.trust),
-        permissions = encoded(&policies.permissions),
+        trust = hcl(&policies.trust),
+        permissions = hcl(&policies.permissions),
     )
 }
 

@@ -590,3 +590,148 @@ fn a_tenants_role_may_do_what_the_operator_calls_and_no_more() {
         .collect();
     assert_eq!(allowed, called);
 }
+
+/// What the parameters are to be.
+const PARAMETERS: [(&str, &str, &str); 5] = [
+    (
+        "AWS::AccountId",
+        "data.aws_caller_identity.current.account_id",
+        "111122223333",
+    ),
+    ("AWS::Partition", "data.aws_partition.current.partition", "aws-us-gov"),
+    (
+        "BaseRoleArn",
+        "var.base_role_arn",
+        "arn:aws-us-gov:iam::999999999999:role/base",
+    ),
+    ("ClusterId", "var.cluster_id", "c"),
+    ("ExternalId", "var.external_id", "an-id"),
+];
+
+/// What CloudFormation makes of `Fn::Sub`.
+fn substituted(value: &Value) -> Value {
+    let sub = value.get("Fn::Sub").and_then(Value::as_str);
+    match (sub, value) {
+        (Some(text), _) => {
+            let text = PARAMETERS.iter().fold(text.to_owned(), |text, (name, _, value)| {
+                text.replace(&format!("${{{name}}}"), value)
+            });
+            json!(text.replace("${!", "${"))
+        }
+        (None, Value::Array(items)) => items.iter().map(substituted).collect(),
+        (None, Value::Object(fields)) => fields
+            .iter()
+            .map(|(key, value)| (key.clone(), substituted(value)))
+            .collect(),
+        _ => value.clone(),
+    }
+}
+
+/// What Terraform encodes as JSON, in the order of the file.
+fn encoded(module: &str) -> Vec<Value> {
+    module
+        .split("jsonencode(")
+        .skip(1)
+        .map(|rest| {
+            let text = rest.split("})\n").next().unwrap();
+            let text = PARAMETERS.iter().fold(format!("{text}}}"), |text, (_, name, value)| {
+                text.replace(&format!("${{{name}}}"), value)
+            });
+            serde_json::from_str(&text).unwrap()
+        })
+        .collect()
+}
+
+#[test]
+fn with_parameters_the_role_of_each_account_is_the_one_that_is_printed_for_it() {
+    let base = "arn:aws-us-gov:iam::999999999999:role/base";
+    for flags in [
+        "",
+        "--external-id an-id --tag-session --source-identity --session-tag team=payments",
+        "--region us-gov-west-1 --service com.amazonaws.vpce.*,com.amazonaws.us-gov-west-1.s3 --allow-private-dns",
+        "--partition aws-us-gov --vpc-endpoint-type Gateway,Resource,ServiceNetwork --service-region us-gov-east-1 --adopt --adopt-legacy",
+        "--tag-key team,cost-* --security-group-id sg-0a1b2c3d4e5f60718",
+    ] {
+        let expected = printed(
+            &format!("tenant --cluster-id c --base-role-arn {base} --account-id 111122223333 {flags}"),
+            "",
+        );
+        let (template, notes) = run(&format!("tenant --with-parameters --format cloudformation {flags}"), "").unwrap();
+        let template: Value = serde_saphyr::from_str(&template).unwrap();
+        let role = &template["Resources"]["VpceOperatorRole"]["Properties"];
+        let both = json!({
+            "permissions": substituted(&role["Policies"][0]["PolicyDocument"]),
+            "trust": substituted(&role["AssumeRolePolicyDocument"]),
+        });
+        assert_eq!(both, expected, "{flags}");
+        let has_id = flags.contains("--external-id");
+        assert_eq!(notes.contains("without an external id"), !has_id, "{flags}");
+        let parameters: Vec<&String> = template["Parameters"].as_object().unwrap().keys().collect();
+        let external_id = has_id.then_some("ExternalId");
+        let names: Vec<&str> = ["BaseRoleArn", "ClusterId"]
+            .into_iter()
+            .chain(external_id)
+            .chain(["RoleName"])
+            .collect();
+        assert_eq!(parameters, names, "{flags}");
+
+        let (module, _) = run(&format!("tenant --with-parameters --format terraform {flags}"), "").unwrap();
+        let [trust, permissions] = encoded(&module).try_into().unwrap();
+        assert_eq!(json!({"permissions": permissions, "trust": trust}), expected, "{flags}");
+    }
+}
+
+#[test]
+fn what_is_given_is_the_default_of_its_parameter() {
+    let given = "--cluster-id my-cluster --base-role-arn arn:aws:iam::999999999999:role/base --external-id an-id";
+    let (template, _) = run(&format!("tenant --with-parameters --format cloudformation {given}"), "").unwrap();
+    let template: Value = serde_saphyr::from_str(&template).unwrap();
+    let default = |name: &str| template["Parameters"][name]["Default"].clone();
+    assert_eq!(default("ClusterId"), "my-cluster");
+    assert_eq!(default("BaseRoleArn"), "arn:aws:iam::999999999999:role/base");
+    assert_eq!(default("ExternalId"), "an-id");
+    let (module, _) = run(&format!("tenant --with-parameters --format terraform {given}"), "").unwrap();
+    for default in ["\"my-cluster\"", "\"arn:aws:iam::999999999999:role/base\"", "\"an-id\""] {
+        assert!(
+            module.contains(&format!("default     = {default}\n")),
+            "{default}: {module}"
+        );
+    }
+    for other in ["--account-id 111122223333", "--from -", "--only trust"] {
+        let error = refused(&format!("tenant --with-parameters --format cloudformation {other}"), "");
+        assert!(error.contains("cannot be used with"), "{other}: {error}");
+    }
+    let error = refused("tenant --with-parameters", "");
+    assert!(error.contains("--format cloudformation or terraform"), "{error}");
+}
+
+#[test]
+fn the_role_of_each_aws_account_is_written_into_a_file_of_its_own() {
+    let folder = std::env::temp_dir().join(format!("vpce-roles-{}", std::process::id()));
+    let to = format!("--output-directory {}", folder.display());
+    let (listed, notes) = run(&format!("{TENANT} --from - --format terraform {to}"), MANIFEST).unwrap();
+    let files: Vec<String> = ["payments.tf", "plain.tf"]
+        .map(|name| folder.join(name).display().to_string())
+        .into();
+    assert_eq!(listed.lines().collect::<Vec<_>>(), files);
+    assert!(notes.contains("without an external id"), "{notes}");
+    for (file, name) in files.iter().zip(["payments", "plain"]) {
+        let (one, _) = run(&format!("{TENANT} --from - --format terraform --name {name}"), MANIFEST).unwrap();
+        assert_eq!(std::fs::read_to_string(file).unwrap(), one, "{name}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+
+    // Nothing is written where one of them makes no role.
+    for (from, into, says) in [
+        (
+            "name: plain",
+            "name: ../plain",
+            "metadata.name is not a Kubernetes name",
+        ),
+        ("444455556666", "4444", "role_arn"),
+    ] {
+        let error = refused(&format!("{TENANT} --from - {to}"), &MANIFEST.replace(from, into));
+        assert!(error.contains(says), "{error}");
+        assert!(!folder.exists());
+    }
+}
