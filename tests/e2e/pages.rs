@@ -31,7 +31,11 @@ const KINDS_OF_OTHERS: [&str; 13] = [
 
 /// Blocks of YAML that are neither manifests nor values of the chart: page, first line, and why
 /// nothing checks them here.
-const UNCHECKED: [(&str, &str, &str); 0] = [];
+const UNCHECKED: [(&str, &str, &str); 1] = [(
+    "docs/guides/register-an-organization.md",
+    "# template.yaml",
+    "a template: the guide's own test applies what is made from it",
+)];
 
 /// A block of code of a page.
 struct Block {
