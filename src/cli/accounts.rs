@@ -15,8 +15,6 @@ use super::iam_policy::manifest;
 
 /// A Kubernetes name that is made from another is at most as long as a label.
 const LONGEST_NAME: usize = 63;
-/// A note names so many accounts.
-const NAMED: usize = 5;
 
 /// From what they are made.
 #[derive(Debug, Args)]
@@ -159,15 +157,10 @@ fn print_from(
         documents.push(serde_saphyr::to_string(&document)?);
     }
     if !others.is_empty() {
-        let named: Vec<&str> = others.iter().take(NAMED).map(AccountId::as_str).collect();
-        let more = match others.len() - named.len() {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
         writeln!(
             notes,
-            "vpce-operator: accounts that are not active are left out: {}{more}",
-            named.join(", ")
+            "vpce-operator: accounts that are not active are left out: {}",
+            manifest::listed(&others)
         )?;
     }
     write!(out, "{}", documents.join("---\n"))?;
@@ -175,17 +168,16 @@ fn print_from(
 }
 
 /// The active accounts that are not excluded, and the others, in the order of the list.
-fn listed(asked: &Accounts, text: &str) -> anyhow::Result<(Vec<Listed>, Vec<AccountId>)> {
-    let file = asked.from_organizations.display();
-    let page: Page = serde_json::from_str(text)
-        .with_context(|| format!("{file} is not what `aws organizations list-accounts` prints"))?;
+fn listed(asked: &Accounts, text: &str) -> anyhow::Result<(Vec<Listed>, Vec<String>)> {
+    let file = manifest::shown(&asked.from_organizations);
+    let wrong = || format!("{file} is not what `aws organizations list-accounts` prints");
+    let page: Page = serde_json::from_str(text).with_context(wrong)?;
     ensure!(
         page.next_token.is_none(),
         "{file} ends with a NextToken: it is not the whole list"
     );
     for account in &page.accounts {
-        let id = account.id.as_str().parse::<AccountId>();
-        id.with_context(|| format!("{file} is not what `aws organizations list-accounts` prints"))?;
+        account.id.as_str().parse::<AccountId>().with_context(wrong)?;
     }
     let excluded: BTreeSet<&AccountId> = asked.excluded.iter().collect();
     let accounts = page.accounts.into_iter();
@@ -193,7 +185,7 @@ fn listed(asked: &Accounts, text: &str) -> anyhow::Result<(Vec<Listed>, Vec<Acco
         .filter(|account| !excluded.contains(&account.id))
         .partition(Listed::is_active);
     ensure!(!active.is_empty(), "{file} has no active account");
-    Ok((active, others.into_iter().map(|account| account.id).collect()))
+    Ok((active, others.iter().map(|account| account.id.to_string()).collect()))
 }
 
 fn parsed(file: &Path, template: &str) -> anyhow::Result<Value> {
@@ -203,7 +195,7 @@ fn parsed(file: &Path, template: &str) -> anyhow::Result<Value> {
         Ok([document]) if manifest::is_account(&document) => Ok(document),
         _ => bail!(
             "{} has to be one AWSAccount (apiVersion {GROUP}/v1beta1)",
-            file.display()
+            manifest::shown(file)
         ),
     }
 }

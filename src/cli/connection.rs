@@ -44,12 +44,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) async fn open(settings: Settings) -> anyhow::Result<Self> {
-        let metrics = Metrics::new(MetricsOptions {
-            per_object: false,
-            version: "",
-            revision: "",
-        });
-        let client = operator::kubernetes(&metrics).await?;
+        let (client, metrics) = kubernetes().await?;
         let clusters = operator::clusters(&settings, &client).await?;
         Ok(Self {
             client,
@@ -70,6 +65,16 @@ impl Connection {
     pub(super) async fn shared(self, caches: Caches) -> Shared {
         operator::shared(self.settings, self.client, self.clusters, caches, &self.metrics).await
     }
+}
+
+/// A client with the user's rights, and the metrics that count its requests.
+pub(super) async fn kubernetes() -> anyhow::Result<(Client, Metrics)> {
+    let metrics = Metrics::new(MetricsOptions {
+        per_object: false,
+        version: "",
+        revision: "",
+    });
+    Ok((operator::kubernetes(&metrics).await?, metrics))
 }
 
 /// Caches that hold the objects of our kinds, as they are now.

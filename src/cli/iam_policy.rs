@@ -574,10 +574,7 @@ fn tenant_role(flags: &TenantFlags, account: &Account) -> Result<String, Error> 
     if let Some(partition) = flags.partition {
         same_partition(partition, role.partition(), role.as_str())?;
     }
-    let scope = Scope {
-        adoption: flags.adopt,
-        ..Scope::of(spec)
-    };
+    let scope = scope(flags, spec);
     let cluster = flags
         .cluster_id
         .clone()
@@ -589,13 +586,7 @@ fn tenant_role(flags: &TenantFlags, account: &Account) -> Result<String, Error> 
     let trust = flags
         .base_role_arn
         .clone()
-        .map(|base| Trust {
-            base,
-            external_id: spec.external_id.clone(),
-            session_tags: spec.session_tags.clone(),
-            base_is_tagged: flags.tag_session,
-            source_identity: flags.source_identity,
-        })
+        .map(|base| trust_in(base, flags, spec))
         .ok_or_else(|| missing("--base-role-arn, which the role is to trust"));
     Ok(match flags.output.only {
         Some(Part::Permissions) => iam::tenant_permissions(role, &cluster?, &scope)?.to_string(),
@@ -611,6 +602,23 @@ fn tenant_role(flags: &TenantFlags, account: &Account) -> Result<String, Error> 
             printed(described, &policies, flags.output.format, None)?
         }
     })
+}
+
+fn scope(flags: &TenantFlags, spec: &AWSAccountSpec) -> Scope {
+    Scope {
+        adoption: flags.adopt,
+        ..Scope::of(spec)
+    }
+}
+
+fn trust_in(base: IdentityArn, flags: &TenantFlags, spec: &AWSAccountSpec) -> Trust {
+    Trust {
+        base,
+        external_id: spec.external_id.clone(),
+        session_tags: spec.session_tags.clone(),
+        base_is_tagged: flags.tag_session,
+        source_identity: flags.source_identity,
+    }
 }
 
 /// What to know of a role that anybody's AWSAccount can name.

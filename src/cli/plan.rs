@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
@@ -107,12 +108,13 @@ async fn show(asked: Preview, out: &mut impl Write) -> anyhow::Result<bool> {
     writers.slices.fill(slices);
     let ctx = Context::new(Arc::new(connection.shared(caches).await));
 
+    let begun = Instant::now();
     let (mut would_change, mut unplanned, mut shown) = (false, Vec::new(), Vec::new());
     for (number, object) in objects.into_iter().enumerate() {
         let key = ObjectKey::of(&*object);
         let of = format!("{}/{}", key.namespace, key.name);
         // Boxed, or its type grows too deep for the compiler.
-        let planned = Box::pin(preview::preview(&ctx, object)).await;
+        let planned = Box::pin(preview::preview(&ctx, object, begun.elapsed())).await;
         would_change |= planned.as_ref().is_ok_and(|found| !found.steps.is_empty());
         if let Err(Finding { reason, message, .. }) = &planned {
             unplanned.push(format!("{of}: nothing can be planned: {reason}: {message}"));

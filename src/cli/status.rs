@@ -12,11 +12,9 @@ use kube::{Client, ResourceExt};
 use vpce_core::api::{CustomRule, SecurityGroupType, VPCEndpointSpec, VPCEndpointStatus};
 use vpce_core::conditions::READY;
 
-use super::connection::block_on;
+use super::connection::{block_on, kubernetes};
 use crate::k8s::caches::Endpoint;
 use crate::k8s::conditions;
-use crate::operator;
-use crate::telemetry::{Metrics, MetricsOptions};
 
 /// So many events are shown, the last ones.
 const EVENTS: usize = 10;
@@ -44,12 +42,7 @@ pub(super) fn run(asked: Status, mut out: impl Write) -> anyhow::Result<()> {
 }
 
 async fn show(asked: Status, out: &mut impl Write) -> anyhow::Result<()> {
-    let metrics = Metrics::new(MetricsOptions {
-        per_object: false,
-        version: "",
-        revision: "",
-    });
-    let client = operator::kubernetes(&metrics).await?;
+    let (client, _) = kubernetes().await?;
     let (namespace, name) = match (asked.object.split_once('/'), asked.namespace) {
         (Some((namespace, name)), _) => (namespace.to_owned(), name.to_owned()),
         (None, Some(namespace)) => (namespace, asked.object),
@@ -248,7 +241,7 @@ fn last_seen(event: &Event) -> Option<Timestamp> {
     series.or(once).map(|time| time.0).or(old)
 }
 
-/// How long ago, as kubectl says it: the two largest units at most.
+/// How long ago, in the largest unit of which there are two.
 fn age(then: Timestamp) -> String {
     let seconds = Timestamp::now().as_second().saturating_sub(then.as_second()).max(0);
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);

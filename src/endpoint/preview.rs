@@ -35,16 +35,17 @@ pub(crate) struct Preview {
     pub unconfirmed: Vec<String>,
 }
 
-/// Looks at AWS and Kubernetes and plans.
+/// Looks at AWS and Kubernetes and plans. What was read of AWS may be this old: objects of one
+/// region share a read.
 ///
 /// # Errors
 /// What the object's condition would say where nothing can be planned.
-pub(crate) async fn preview(ctx: &Context, object: Arc<Endpoint>) -> Result<Preview, Finding> {
+pub(crate) async fn preview(ctx: &Context, object: Arc<Endpoint>, age: Duration) -> Result<Preview, Finding> {
     let mut reconciliation = Reconciliation::new(ctx, object);
-    planned(&mut reconciliation).await.map_err(Stop::finding)
+    planned(&mut reconciliation, age).await.map_err(Stop::finding)
 }
 
-async fn planned(reconciliation: &mut Reconciliation<'_>) -> Result<Preview, Stop> {
+async fn planned(reconciliation: &mut Reconciliation<'_>, age: Duration) -> Result<Preview, Stop> {
     let prepared = reconciliation.prepare()?;
     if let Some(moving) = &reconciliation.moving {
         let message = format!("{moving}; run the command again once that is done");
@@ -63,19 +64,10 @@ async fn planned(reconciliation: &mut Reconciliation<'_>) -> Result<Preview, Sto
     }
     let Reconciliation { ctx, object, owner, .. } = &*reconciliation;
     let known = &object.status;
-    let read = observe(
-        ctx,
-        &access.region,
-        &access.ec2,
-        owner,
-        known,
-        desired,
-        Age(Duration::ZERO),
-    )
-    .await;
+    let read = observe(ctx, &access.region, &access.ec2, owner, known, desired, Age(age)).await;
     read.map_err(|error| access.unread(error))?;
     let mut seen = observe::found(ctx, &access.region, owner, object, known, desired);
-    let adding = reconciliation.add_addresses(&prepared, &access, Duration::ZERO, &mut seen);
+    let adding = reconciliation.add_addresses(&prepared, &access, age, &mut seen);
     // Boxed, or its type grows too deep for the compiler.
     Box::pin(adding).await?;
     let mut unconfirmed = Vec::new();

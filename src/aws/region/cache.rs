@@ -356,8 +356,7 @@ impl<R: Resource> ResourceCache<R> {
 
     /// Whether it is there to stay. One that was deleted is described for a while yet.
     pub(crate) fn stays(&self, id: &R::Id) -> bool {
-        let entry = self.entries.get(id);
-        entry.is_some_and(|entry| !entry.resource.is_gone && !entry.resource.is_leaving)
+        self.contains(id) && !self.is_leaving(id)
     }
 
     /// What has the id that the status names, and all that carries the owner's tags.

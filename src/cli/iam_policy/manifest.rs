@@ -159,7 +159,8 @@ pub(in crate::cli) fn documents(file: &Path, text: &str) -> Result<Vec<Value>, E
     })
 }
 
-fn shown(file: &Path) -> String {
+/// A file, as messages name it.
+pub(in crate::cli) fn shown(file: &Path) -> String {
     if file == Path::new("-") {
         "standard input".to_owned()
     } else {
@@ -187,7 +188,7 @@ fn name_of(document: &Value) -> String {
 }
 
 /// The first few, since a file may hold thousands.
-fn listed(names: &[String]) -> String {
+pub(in crate::cli) fn listed(names: &[String]) -> String {
     let more = names.len().saturating_sub(NAMED);
     let first = names[..names.len() - more].join(", ");
     if more == 0 {

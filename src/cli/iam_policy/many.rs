@@ -3,11 +3,11 @@
 
 use serde_json::{Map, Value, json};
 use vpce_core::api::AWSAccountSpec;
-use vpce_core::iam::{self, IdentityArn, Policies, Policy, Scope, Tenant, Trust};
+use vpce_core::iam::{self, IdentityArn, Policies, Policy, Tenant, Trust};
 use vpce_core::ids::{Partition, RoleArn};
 use vpce_core::tags::Clusters;
 
-use super::{Answer, Error, Format, TenantFlags, manifest, missing_external_id, render};
+use super::{Answer, Error, Format, TenantFlags, manifest, missing_external_id, render, scope, trust_in};
 
 /// What differs between accounts, clusters and organizations.
 #[derive(Clone, Copy)]
@@ -164,19 +164,13 @@ fn policies(flags: &TenantFlags, spec: &AWSAccountSpec, partition: Partition) ->
     Ok(iam::tenant(&Tenant {
         role,
         cluster: Clusters::from(Parameter::ClusterId.placeholder(partition).as_str()),
-        scope: Scope {
-            adoption: flags.adopt,
-            ..Scope::of(spec)
-        },
+        scope: scope(flags, spec),
         trust: Trust {
-            base: Parameter::BaseRoleArn.placeholder(partition).parse()?,
             external_id: spec
                 .external_id
                 .as_ref()
                 .map(|_| Parameter::ExternalId.placeholder(partition)),
-            session_tags: spec.session_tags.clone(),
-            base_is_tagged: flags.tag_session,
-            source_identity: flags.source_identity,
+            ..trust_in(Parameter::BaseRoleArn.placeholder(partition).parse()?, flags, spec)
         },
     })?)
 }
