@@ -3,6 +3,7 @@
 
 pub(crate) mod context;
 pub(crate) mod controller;
+mod networks;
 pub(crate) mod orphans;
 pub(crate) mod permissions;
 pub(crate) mod reconcile;

@@ -16,6 +16,7 @@ pub(crate) mod legacy;
 pub(crate) mod memory;
 pub(crate) mod observe;
 mod permission;
+mod placement;
 mod prepare;
 pub(crate) mod preview;
 pub(crate) mod queues;

@@ -7,6 +7,7 @@
 //! [`endpoint::controller`]; [`endpoint::reconcile`] then takes it through these stages:
 //!
 //! ```text
+//! discover   what the account's networks consist of, if need be        endpoint::placement   IO
 //! resolve    which account may this namespace use, and may we write?    vpce_core::resolve    pure
 //! desired    spec + account -> what AWS and Kubernetes should hold      vpce_core::desired    pure
 //! authorize  do guardrails and settings allow it?                       vpce_core::authorize  pure
@@ -16,9 +17,10 @@
 //! status     conditions, events, metrics, when to requeue               endpoint::report      IO
 //! ```
 //!
-//! `endpoint::prepare` is the first three, which the subcommand `plan` shares; `endpoint::access`
-//! then opens the account, and `endpoint::converge` observes, plans and applies until nothing is
-//! left to do. What ends a reconcile early is one enum, `endpoint::stop`, that `?` carries.
+//! `endpoint::prepare` is resolve, desired and authorize, which the subcommand `plan` shares;
+//! `endpoint::access` then opens the account, and `endpoint::converge` observes, plans and applies
+//! until nothing is left to do. What ends a reconcile early is one enum, `endpoint::stop`, that `?`
+//! carries.
 //!
 //! Deletion is the same path, with nothing as what is desired.
 //!
@@ -38,9 +40,9 @@
 //!   context of its own for the rest.
 //! - [`aws`]: `sessions` of roles from STS; `region`, one for an account in a region, with the
 //!   `cache` that all reconciles read (`refresh` fills it), the `addresses` of network interfaces,
-//!   the rate limiters (`limiter`) for what AWS allows, deletes that are sent together
-//!   (`delete_batch`) and `mass_deletion` protection; `ec2`, the calls; `error`, what a failed one
-//!   means.
+//!   the VPCs and subnets of `networks`, the rate limiters (`limiter`) for what AWS allows, deletes
+//!   that are sent together (`delete_batch`) and `mass_deletion` protection; `ec2`, the calls;
+//!   `error`, what a failed one means.
 //! - [`k8s`]: what all controllers use of Kubernetes: caches of what is watched, lists in pages,
 //!   writes that the API server refuses or changes, finalizers, events, and which replica works
 //!   (`lease`).

@@ -6,17 +6,21 @@ mod crd;
 mod endpoint;
 mod forms;
 mod lean;
+mod network;
+mod rule;
 mod watched;
 
 pub use account::{AWSAccount, AWSAccountSpec, AWSAccountStatus, OrphansStatus};
 pub use crd::{bound_kinds, crds};
 pub use endpoint::{
-    AcceptedAddresses, AccountBinding, CustomRule, DeletionPolicy, DnsOptions, DnsRecordIpType, EndpointType,
-    IpAddressType, LegacyStatus, ManagementPolicy, NetworkStatus, PolicyDocument, PrivateDnsPreference,
-    PublishedService, SecurityGroupType, ServicePort, ServiceProtocol, ServiceSpec, ServiceType, SubnetConfiguration,
-    VPCEndpoint, VPCEndpointSpec, VPCEndpointStatus,
+    AcceptedAddresses, AccountBinding, DeletionPolicy, DnsOptions, DnsRecordIpType, EndpointType, IpAddressType,
+    LegacyStatus, ManagementPolicy, PolicyDocument, PrivateDnsPreference, PublishedService, SecurityGroupType,
+    ServicePort, ServiceProtocol, ServiceSpec, ServiceType, SubnetConfiguration, VPCEndpoint, VPCEndpointSpec,
+    VPCEndpointStatus,
 };
 pub use lean::MOST_FINALIZERS;
+pub use network::{AccountNetworkStatus, Network, NetworkStatus, NetworkSubnet};
+pub use rule::CustomRule;
 pub use watched::{Kind, Unparsed, Watched};
 
 /// The API group of both kinds, and the prefix of every key that is ours.

@@ -64,6 +64,7 @@ pub fn authorize_deletion(
 mod tests {
     use super::*;
     use crate::desired::{Origin, desired};
+    use crate::network::Placement;
     use crate::resolve::{Binding, Writes};
     use crate::tags::Owner;
     use serde_json::{Value, json};
@@ -94,7 +95,8 @@ mod tests {
         let extra = extra.as_object().expect("an object").clone();
         spec.as_object_mut().expect("an object").extend(extra);
         let spec: VPCEndpointSpec = serde_json::from_value(spec).expect("a spec");
-        let desired = desired(&spec, &owner, &resolved, Origin::Created).expect("a spec that makes sense");
+        let desired =
+            desired(&spec, &owner, &resolved, &Placement::default(), Origin::Created).expect("a spec that makes sense");
         let service_keys = Allowed {
             labels: &[],
             annotations: &[],

@@ -127,7 +127,11 @@ reasons! {
     AccountDecommissioned       => false, Resync,  Warning;
     /// Neither the endpoint nor its AWSAccount names a region.
     RegionMissing               => false, Resync,  Warning;
-    /// The spec names another account or region than the one that the object is bound to.
+    /// The AWSAccount has no network of the name that the spec says, or nothing says which.
+    NetworkNotFound             => false, Resync,  Warning;
+    /// The AWSAccount's network has no VPC or no subnets for the endpoint, or they cannot be read.
+    NetworkNotReady             => false, Backoff, Warning;
+    /// The spec names another account, region or VPC than the one that the object is bound to.
     BindingConflict             => true,  Resync,  Warning;
 
     /// The spec does not parse.
@@ -292,6 +296,8 @@ impl Reason {
             Self::AccountMissing => "your platform team creates the AWSAccount again",
             Self::AccountReplaced => "the AWSAccount leads to the same AWS account again",
             Self::AccountNotReady => "your platform team has fixed the AWSAccount",
+            Self::NetworkNotFound => "the AWSAccount has the network",
+            Self::NetworkNotReady => "the network is as the AWSAccount says",
             Self::NotAllowed => "the spec is within the guardrails",
             Self::ReadOnly => "the operator may write again",
             Self::BindingConflict => "the spec names again what the endpoint has",
@@ -316,6 +322,8 @@ impl Reason {
                 | Self::AccountMissing
                 | Self::AccountReplaced
                 | Self::AccountNotReady
+                | Self::NetworkNotFound
+                | Self::NetworkNotReady
                 | Self::NotAllowed
                 | Self::Denied
                 | Self::AWSUnavailable

@@ -14,11 +14,12 @@ use crate::attachment::{Attachment, Interface, Kept};
 use crate::conditions::{Finding, Reason};
 use crate::ids::{AccountId, EndpointId, GroupId, Region, VpcId};
 use crate::metadata::Metadata;
+use crate::network::{Chosen, Placement};
 use crate::options::{Options, PolicyChoice, PrivateDomains};
 use crate::ownership::Consent;
 use crate::policy::Policy;
 use crate::resolve::Resolved;
-use crate::rules::{self, RuleSet};
+use crate::rules::{self, InvalidRule, RuleSet};
 use crate::tags::{self, Owner, hex};
 use crate::target::Target;
 
@@ -32,6 +33,8 @@ pub struct Desired {
     pub account_id: AccountId,
     /// The VPC.
     pub vpc: VpcId,
+    /// The network that VPC and subnets were chosen from, where the spec does not name them.
+    pub network: Option<Chosen>,
     /// What it connects to.
     pub target: Target,
     /// How it is attached to the VPC.
@@ -162,6 +165,7 @@ pub fn desired(
     spec: &VPCEndpointSpec,
     owner: &Owner,
     resolved: &Resolved,
+    placement: &Placement,
     origin: Origin<'_>,
 ) -> Result<Desired, Finding> {
     if spec.management_policy == ManagementPolicy::Observe && spec.vpc_endpoint_id.is_none() {
@@ -169,6 +173,13 @@ pub fn desired(
             "management_policy Observe needs vpc_endpoint_id: the endpoint to observe",
         ));
     }
+    if spec.vpc_id.is_none() && !spec.subnet_ids.is_empty() {
+        return Err(invalid(
+            "subnet_ids go with vpc_id: the AWSAccount's network says which subnets; leave them out, or set vpc_id in \
+             place of network",
+        ));
+    }
+    let spec = &*placement.complete(spec);
     let (spec, origin) = match spec.management_policy {
         ManagementPolicy::Manage => (Cow::Borrowed(spec), origin),
         ManagementPolicy::Observe => (Cow::Owned(without_wishes(spec)), Origin::Adopted(&[])),
@@ -176,6 +187,7 @@ pub fn desired(
     let spec = &*spec;
     let VPCEndpointSpec {
         region: _,
+        network: _,
         vpc_id,
         vpc_endpoint_type,
         subnet_ids: _,
@@ -202,7 +214,10 @@ pub fn desired(
     } = spec;
     let region = resolved.binding.region.as_str();
     let target = Target::of_spec(spec, resolved.role.partition(), region).map_err(invalid)?;
-    let attachment = attachment(spec, owner, origin)?;
+    let vpc_id = vpc_id
+        .as_deref()
+        .ok_or_else(|| invalid("vpc_id or network is missing"))?;
+    let attachment = attachment(spec, owner, resolved, placement, origin)?;
     let warnings = match attachment.groups() {
         Some(Groups::Own(group)) => warnings(group),
         Some(Groups::Provided(_) | Groups::Kept) | None => Vec::new(),
@@ -218,7 +233,8 @@ pub fn desired(
     };
     Ok(Desired {
         account_id: resolved.binding.account_id.clone(),
-        vpc: vpc_id.as_str().into(),
+        vpc: vpc_id.into(),
+        network: placement.chosen.clone(),
         options: options(spec, &target, &attachment, resolved, origin)?,
         target,
         attachment,
@@ -250,7 +266,13 @@ fn without_wishes(spec: &VPCEndpointSpec) -> VPCEndpointSpec {
 
 /// How it is attached. An object may have been stored when the schema allowed what it does not
 /// allow now.
-fn attachment(spec: &VPCEndpointSpec, owner: &Owner, origin: Origin<'_>) -> Result<Attachment<Groups>, Finding> {
+fn attachment(
+    spec: &VPCEndpointSpec,
+    owner: &Owner,
+    resolved: &Resolved,
+    placement: &Placement,
+    origin: Origin<'_>,
+) -> Result<Attachment<Groups>, Finding> {
     let subnets = || spec.subnet_ids.iter().map(|id| id.as_str().into());
     let type_ = spec.vpc_endpoint_type;
     match (type_, &spec.subnet_ids[..]) {
@@ -264,7 +286,7 @@ fn attachment(spec: &VPCEndpointSpec, owner: &Owner, origin: Origin<'_>) -> Resu
         (EndpointType::Interface | EndpointType::Resource | EndpointType::ServiceNetwork, _) => {
             Ok(Attachment::Interface(Interface {
                 subnets: subnets().collect(),
-                groups: groups(spec, owner, origin)?,
+                groups: groups(spec, owner, resolved, placement, origin)?,
                 private_dns: spec.private_dns_enabled.unwrap_or(false),
             }))
         }
@@ -282,12 +304,37 @@ fn attachment(spec: &VPCEndpointSpec, owner: &Owner, origin: Origin<'_>) -> Resu
     }
 }
 
-fn groups(spec: &VPCEndpointSpec, owner: &Owner, origin: Origin<'_>) -> Result<Groups, Finding> {
+fn groups(
+    spec: &VPCEndpointSpec,
+    owner: &Owner,
+    resolved: &Resolved,
+    placement: &Placement,
+    origin: Origin<'_>,
+) -> Result<Groups, Finding> {
+    let custom_rules = |field: &str, rules: &[CustomRule]| {
+        let rules = rules::custom(rules, placement.vpc_cidr_blocks.as_deref());
+        rules.map_err(|error| match error {
+            InvalidRule::VpcUnknown => Finding::bad(
+                Reason::NetworkNotReady,
+                format!("{field}: {error}: ask your platform team whether the role may use ec2:DescribeVpcs"),
+            ),
+            InvalidRule::Cidr(_) | InvalidRule::Protocol(_) => invalid(format!("{field}: {error}")),
+        })
+    };
     if spec.security_group_type.is_none() && origin.keeps(SECURITY_GROUP_TYPE) {
         return Ok(Groups::Kept);
     }
     Ok(match spec.security_group_type.unwrap_or_default() {
-        SecurityGroupType::Generated => own_group(owner, rules::private_networks(), None),
+        SecurityGroupType::Generated => {
+            let ingress = match &resolved.account.generated_ingress {
+                None => rules::private_networks(),
+                Some(rules) => {
+                    let field = format!("generated_ingress of AWSAccount {}", resolved.binding.account);
+                    custom_rules(&field, rules)?
+                }
+            };
+            own_group(owner, ingress, None)
+        }
         SecurityGroupType::Provided if spec.security_group_ids.is_empty() => {
             return Err(invalid("security_group_type provided needs security_group_ids"));
         }
@@ -371,10 +418,6 @@ fn own_group(owner: &Owner, ingress: RuleSet, egress: Option<RuleSet>) -> Groups
         open_egress: egress.is_none(),
         egress: egress.unwrap_or_else(rules::open),
     })
-}
-
-fn custom_rules(field: &str, rules: &[CustomRule]) -> Result<RuleSet, Finding> {
-    rules::custom(rules).map_err(|error| invalid(format!("{field}: {error}")))
 }
 
 /// The owner's tags, the account's defaults, the user's, and those that the account requires: the
@@ -515,7 +558,14 @@ mod tests {
 
     #[test]
     fn a_bare_service_is_completed_with_the_region() {
-        let found = desired(&spec(json!({})), &owner(), &resolved(), Origin::Created).expect("valid");
+        let found = desired(
+            &spec(json!({})),
+            &owner(),
+            &resolved(),
+            &Placement::default(),
+            Origin::Created,
+        )
+        .expect("valid");
         assert_eq!(found.target.to_string(), "com.amazonaws.vpce.eu-west-1.vpce-svc-1");
     }
 
@@ -525,6 +575,7 @@ mod tests {
             &spec(json!({"tags": {"cost": "mine", "Name": "nice", "team": "red"}})),
             &owner(),
             &resolved(),
+            &Placement::default(),
             Origin::Created,
         )
         .expect("valid");
@@ -542,6 +593,7 @@ mod tests {
                 &spec(json!({"tags": {key: "x"}})),
                 &owner(),
                 &resolved(),
+                &Placement::default(),
                 Origin::Created,
             );
             assert_eq!(found.expect_err("reserved").reason, Reason::InvalidSpec);
@@ -550,9 +602,15 @@ mod tests {
 
     #[test]
     fn egress_is_open_unless_given() {
-        let egress = |extra| match desired(&spec(extra), &owner(), &resolved(), Origin::Created)
-            .expect("valid")
-            .attachment
+        let egress = |extra| match desired(
+            &spec(extra),
+            &owner(),
+            &resolved(),
+            &Placement::default(),
+            Origin::Created,
+        )
+        .expect("valid")
+        .attachment
         {
             Attachment::Interface(Interface {
                 groups: Groups::Own(group),
@@ -571,8 +629,14 @@ mod tests {
 
     #[test]
     fn without_a_subnet_nothing_could_connect() {
-        let found =
-            desired(&spec(json!({"subnet_ids": []})), &owner(), &resolved(), Origin::Created).expect_err("no subnet");
+        let found = desired(
+            &spec(json!({"subnet_ids": []})),
+            &owner(),
+            &resolved(),
+            &Placement::default(),
+            Origin::Created,
+        )
+        .expect_err("no subnet");
         assert_eq!(found.reason, Reason::InvalidSpec);
         assert!(found.message.contains("subnet_ids"), "{}", found.message);
     }
@@ -580,9 +644,15 @@ mod tests {
     #[test]
     fn a_group_without_ingress_is_warned_of() {
         let warnings = |extra| {
-            desired(&spec(extra), &owner(), &resolved(), Origin::Created)
-                .expect("valid")
-                .warnings
+            desired(
+                &spec(extra),
+                &owner(),
+                &resolved(),
+                &Placement::default(),
+                Origin::Created,
+            )
+            .expect("valid")
+            .warnings
         };
         for ingress in [json!(null), json!([])] {
             let found = warnings(json!({"security_group_type": "custom", "security_group_ingress": ingress}));
@@ -601,6 +671,7 @@ mod tests {
             &spec(json!({"subnet_ids": ["subnet-1"]})),
             &owner,
             &resolved,
+            &Placement::default(),
             Origin::Created,
         )
         .expect("valid");
@@ -608,6 +679,7 @@ mod tests {
             &spec(json!({"subnet_ids": ["subnet-2"], "tags": {"a": "b"}})),
             &owner,
             &resolved,
+            &Placement::default(),
             Origin::Created,
         )
         .expect("valid");
@@ -626,7 +698,14 @@ mod tests {
     #[test]
     fn the_token_of_an_interface_endpoint_for_a_service_stays_what_it_is() {
         let (owner, resolved) = (owner(), resolved());
-        let found = desired(&spec(json!({})), &owner, &resolved, Origin::Created).expect("valid");
+        let found = desired(
+            &spec(json!({})),
+            &owner,
+            &resolved,
+            &Placement::default(),
+            Origin::Created,
+        )
+        .expect("valid");
         assert_eq!(
             client_token(&owner, &found, &resolved, 0),
             "80390d16cf291257a66eb440d096cd773cd48187684119f4ef2d63b5630c7855"

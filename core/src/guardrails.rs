@@ -175,6 +175,7 @@ pub fn named_groups(desired: &Desired) -> BTreeSet<&GroupId> {
 mod tests {
     use super::*;
     use crate::desired::{Origin, desired};
+    use crate::network::Placement;
     use crate::resolve::{Binding, Resolved, Writes};
     use serde_json::{Value, json};
     use std::collections::BTreeMap;
@@ -212,7 +213,8 @@ mod tests {
             mapped: true,
             writes: Writes::Allowed,
         };
-        let desired = desired(&endpoint, &owner, &resolved, Origin::Created).expect("a spec that makes sense");
+        let desired = desired(&endpoint, &owner, &resolved, &Placement::default(), Origin::Created)
+            .expect("a spec that makes sense");
         let policy = DeletionPolicy::of(endpoint.deletion_policy, &resolved.account);
         let allowed = check("one", &resolved.account, &resolved.binding.region, &desired)
             .and_then(|()| check_deletion_policy("one", &resolved.account, policy));

@@ -4,12 +4,13 @@
 //! of an object, [`desired`] completes its spec, [`authorize`] says whether that is allowed,
 //! [`observed`] has what was found, [`plan`] takes the difference. [`conditions`] says what every
 //! outcome means; [`target`] and [`attachment`] are what an endpoint connects to, and how;
-//! [`options`] is what is set on it beside, [`addresses`] which addresses its network interfaces
-//! have, [`change`] what can be changed of it, [`policy`] reads and compares its policy;
-//! [`error`] sorts the errors of AWS; [`rate`] keeps within the limits of AWS; [`orphans`] finds
-//! what belongs to no object; [`tags`] says which object owns what is in AWS; [`metadata`] says
-//! what a user may put on a Service, [`slices`] are the addresses of a headless one; [`iam`] says
-//! what the operator has to be allowed there.
+//! [`network`] chooses its VPC and subnets where the spec does not name them; [`options`] is what
+//! is set on it beside, [`addresses`] which addresses its network interfaces have, [`change`] what
+//! can be changed of it, [`policy`] reads and compares its policy; [`error`] sorts the errors of
+//! AWS; [`rate`] keeps within the limits of AWS; [`orphans`] finds what belongs to no object;
+//! [`tags`] says which object owns what is in AWS; [`metadata`] says what a user may put on a
+//! Service, [`slices`] are the addresses of a headless one; [`iam`] says what the operator has to
+//! be allowed there.
 
 pub mod addresses;
 pub(crate) mod allow_list;
@@ -24,6 +25,7 @@ pub mod guardrails;
 pub mod iam;
 pub mod ids;
 pub mod metadata;
+pub mod network;
 pub mod object_key;
 pub mod observed;
 pub mod options;

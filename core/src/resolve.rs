@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::api::AWSAccountSpec;
 use crate::conditions::{Finding, Reason};
 use crate::ids::{AccountId, Region, RoleArn};
+use crate::network::{self, Place};
 use crate::tenancy;
 
 /// An AWSAccount, as resolving sees it.
@@ -42,6 +43,8 @@ pub struct Subject<'a> {
     pub account: Option<&'a str>,
     /// `spec.region`.
     pub region: Option<&'a str>,
+    /// Where the spec says that it is.
+    pub place: Place<'a>,
     /// Whether it is being deleted: a bound object is deleted even where the mapping is gone.
     pub deleting: bool,
     /// Whether the operator as a whole changes nothing.
@@ -137,7 +140,10 @@ fn resolve_unbound(subject: Subject<'_>, accounts: &[Account<'_>]) -> Result<Res
         Writes::Allowed
     };
     let role = parse_role(name, spec)?;
-    let region = subject.region.or(spec.default_region.as_deref()).ok_or_else(|| {
+    let network = network::asked(subject.place, spec, name, None)?;
+    let of_network = network.map(|network| network.region.as_str());
+    let region = subject.region.or(of_network).or(spec.default_region.as_deref());
+    let region = region.ok_or_else(|| {
         Finding::bad(
             Reason::RegionMissing,
             format!("set spec.region: neither it nor default_region of AWSAccount {name} is given"),
@@ -321,6 +327,7 @@ mod tests {
             binding,
             account: None,
             region: None,
+            place: Place::Vpc,
             deleting: false,
             read_only: false,
         }

@@ -86,6 +86,9 @@ pub enum InvalidRule {
     /// Not a protocol.
     #[error("{0:?} is not a protocol: tcp, udp, icmp, icmpv6, a number from 0 to 255, or -1 for all")]
     Protocol(String),
+    /// The VPC's own address blocks, which are not known.
+    #[error("vpc_cidr_blocks: the CIDR blocks of the VPC are not known")]
+    VpcUnknown,
 }
 
 /// A protocol as EC2 spells it in its answers: names for the four it has names for, numbers for the
@@ -123,8 +126,8 @@ pub fn cidr(value: &str) -> Result<Peer, InvalidRule> {
         .map_err(|_| InvalidRule::Cidr(value.to_owned()))
 }
 
-/// The rules of a spec, one for each peer.
-pub fn custom(rules: &[CustomRule]) -> Result<RuleSet, InvalidRule> {
+/// The rules of a spec, one for each peer, in a VPC with these address blocks.
+pub fn custom(rules: &[CustomRule], vpc: Option<&[IpNet]>) -> Result<RuleSet, InvalidRule> {
     let mut set = RuleSet::new();
     for rule in rules {
         let CustomRule {
@@ -135,6 +138,7 @@ pub fn custom(rules: &[CustomRule]) -> Result<RuleSet, InvalidRule> {
             ipv6_cidr_blocks,
             prefix_list_ids,
             security_group_ids,
+            vpc_cidr_blocks,
             description,
         } = rule;
         let protocol = protocol(&match given {
@@ -145,6 +149,10 @@ pub fn custom(rules: &[CustomRule]) -> Result<RuleSet, InvalidRule> {
         let mut peers = Vec::new();
         for block in cidr_blocks.iter().chain(ipv6_cidr_blocks) {
             peers.push(cidr(block)?);
+        }
+        if *vpc_cidr_blocks {
+            let blocks = vpc.ok_or(InvalidRule::VpcUnknown)?;
+            peers.extend(blocks.iter().map(|block| Peer::Cidr(block.trunc())));
         }
         peers.extend(prefix_list_ids.iter().cloned().map(Peer::PrefixList));
         peers.extend(security_group_ids.iter().map(|id| Peer::Group(id.as_str().into())));
@@ -204,7 +212,11 @@ mod tests {
 
     fn parse(value: serde_json::Value) -> Vec<String> {
         let rules: Vec<CustomRule> = serde_json::from_value(value).expect("rules");
-        custom(&rules).expect("valid").keys().map(ToString::to_string).collect()
+        custom(&rules, None)
+            .expect("valid")
+            .keys()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
@@ -243,8 +255,8 @@ mod tests {
     #[test]
     fn what_is_no_rule_is_refused() {
         let rule = |value| serde_json::from_value::<CustomRule>(value).expect("a rule");
-        assert!(custom(&[rule(json!({"protocol": "tpc", "cidr_blocks": ["10.0.0.0/8"]}))]).is_err());
-        assert!(custom(&[rule(json!({"protocol": 256, "cidr_blocks": ["10.0.0.0/8"]}))]).is_err());
-        assert!(custom(&[rule(json!({"protocol": "tcp", "cidr_blocks": ["10.0.0.0"]}))]).is_err());
+        assert!(custom(&[rule(json!({"protocol": "tpc", "cidr_blocks": ["10.0.0.0/8"]}))], None).is_err());
+        assert!(custom(&[rule(json!({"protocol": 256, "cidr_blocks": ["10.0.0.0/8"]}))], None).is_err());
+        assert!(custom(&[rule(json!({"protocol": "tcp", "cidr_blocks": ["10.0.0.0"]}))], None).is_err());
     }
 }

@@ -38,18 +38,26 @@ pub enum Target {
 impl Target {
     /// The service of this name, or of this id, for an endpoint in a region; the service may be in
     /// another.
-    pub fn service(given: &str, partition: Partition, region: &str, service_region: Option<&str>) -> Self {
+    ///
+    /// # Errors
+    /// When a short name cannot be completed.
+    pub fn service(
+        given: &str,
+        partition: Partition,
+        region: &str,
+        service_region: Option<&str>,
+    ) -> Result<Self, String> {
         let elsewhere = service_region.filter(|service_region| *service_region != region);
-        Self::Service {
-            name: full_service_name(given, partition, elsewhere.unwrap_or(region)),
+        Ok(Self::Service {
+            name: full_service_name(given, partition, elsewhere.unwrap_or(region))?,
             region: elsewhere.map(Into::into),
-        }
+        })
     }
 
     /// What a spec names, in a region.
     ///
     /// # Errors
-    /// Which field is missing.
+    /// Which field is missing, or cannot be completed.
     pub fn of_spec(spec: &VPCEndpointSpec, partition: Partition, region: &str) -> Result<Self, String> {
         let type_ = spec.vpc_endpoint_type;
         let (field, named) = match type_ {
@@ -57,7 +65,7 @@ impl Target {
                 let name = spec.vpc_endpoint_service_id.as_deref();
                 let service_region = spec.service_region.as_deref();
                 let service = |name| Self::service(name, partition, region, service_region);
-                (SERVICE, name.map(service))
+                (SERVICE, name.map(service).transpose()?)
             }
             EndpointType::Resource => {
                 let arn = spec.resource_configuration_arn.clone();
@@ -158,12 +166,28 @@ impl fmt::Display for Target {
     }
 }
 
-/// Completes a bare `vpce-svc-...` with its partition and region; other names are whole.
-pub fn full_service_name(given: &str, partition: Partition, region: &str) -> String {
+/// Completes a bare `vpce-svc-...`, or the short name of a service of AWS, with its partition and
+/// region; other names are whole.
+///
+/// # Errors
+/// In China, where AWS puts one prefix before some services and another before the rest.
+pub fn full_service_name(given: &str, partition: Partition, region: &str) -> Result<String, String> {
+    /// What full names start with: the DNS suffix of each partition, from behind; and `aws`, under
+    /// which AWS names some services of its own.
+    const DOMAINS: [&str; 6] = ["com", "cn", "eu", "aws", "gov", "uk"];
     if given.starts_with("vpce-svc-") {
-        format!("{}.vpce.{region}.{given}", partition.service_prefix())
-    } else {
-        given.to_owned()
+        return Ok(format!("{}.vpce.{region}.{given}", partition.service_prefix()));
+    }
+    let first = given.split('.').next();
+    if first.is_some_and(|first| DOMAINS.contains(&first)) {
+        return Ok(given.to_owned());
+    }
+    match partition {
+        Partition::AwsCn => Err(format!(
+            "{SERVICE}: in China the full names of services start differently: set com.amazonaws.{region}.{given} or \
+             cn.com.amazonaws.{region}.{given}, whichever AWS lists"
+        )),
+        _ => Ok(format!("{}.{region}.{given}", partition.service_prefix())),
     }
 }
 
@@ -172,14 +196,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bare_service_id_is_completed_and_a_name_is_whole() {
-        assert_eq!(
-            full_service_name("com.amazonaws.eu-west-1.s3", Partition::Aws, "x"),
-            "com.amazonaws.eu-west-1.s3"
-        );
-        assert_eq!(
-            full_service_name("vpce-svc-1", Partition::AwsCn, "cn-north-1"),
-            "cn.com.amazonaws.vpce.cn-north-1.vpce-svc-1"
-        );
+    fn ids_and_short_names_are_completed_and_full_names_are_whole() {
+        let full = |given, partition, region| full_service_name(given, partition, region);
+        for (given, partition, region, name) in [
+            (
+                "com.amazonaws.eu-west-1.s3",
+                Partition::Aws,
+                "x",
+                "com.amazonaws.eu-west-1.s3",
+            ),
+            (
+                "aws.sagemaker.eu-west-1.notebook",
+                Partition::Aws,
+                "eu-west-1",
+                "aws.sagemaker.eu-west-1.notebook",
+            ),
+            (
+                "ecr.api",
+                Partition::Aws,
+                "eu-west-1",
+                "com.amazonaws.eu-west-1.ecr.api",
+            ),
+            (
+                "s3",
+                Partition::AwsUsGov,
+                "us-gov-west-1",
+                "com.amazonaws.us-gov-west-1.s3",
+            ),
+            (
+                "vpce-svc-1",
+                Partition::AwsCn,
+                "cn-north-1",
+                "cn.com.amazonaws.vpce.cn-north-1.vpce-svc-1",
+            ),
+        ] {
+            assert_eq!(full(given, partition, region).as_deref(), Ok(name));
+        }
+        let why = full("ecr.api", Partition::AwsCn, "cn-north-1").expect_err("it is one of two");
+        assert!(why.contains("set com.amazonaws.cn-north-1.ecr.api or cn."), "{why}");
     }
 }

@@ -82,6 +82,7 @@ pub(crate) fn regions_of(shared: &Shared, account: &str, spec: &AWSAccountSpec) 
         .default_region
         .iter()
         .chain(spec.allowed_regions.iter().flatten())
+        .chain(spec.networks.iter().map(|network| &network.region))
         .cloned();
     used.chain(named).collect()
 }

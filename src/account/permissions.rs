@@ -10,12 +10,13 @@ use vpce_core::api::{AWSAccountSpec, EndpointType, RECONCILE_AT, VPCEndpointSpec
 use vpce_core::conditions::AccountReason as Reason;
 use vpce_core::error::Class;
 use vpce_core::ids::Partition;
+use vpce_core::network::reads_networks;
 use vpce_core::rate::Decision;
 use vpce_core::tags;
 use vpce_core::target::full_service_name;
 
 use super::context::Context;
-use crate::aws::dry_run::{Answer, Example, Probe, Target, actions_of_types};
+use crate::aws::dry_run::{Answer, Example, Probe, Target, further_reads};
 use crate::aws::region::AccountRegion;
 use crate::aws::region::limiter::Caller;
 use crate::aws::sessions::{Session, SessionKey};
@@ -73,10 +74,11 @@ struct Known {
 }
 
 impl Known {
-    /// Whether the guardrails turn on actions that were not asked about.
-    fn lacks(&self, types: &[EndpointType]) -> bool {
+    /// Whether the AWSAccount turns on actions that were not asked about.
+    fn lacks(&self, spec: &AWSAccountSpec) -> bool {
+        let types = spec.allowed_vpc_endpoint_types.as_deref().unwrap_or_default();
         let can_see = self.found.get("DescribeVpcEndpoints") == Some(&Found::Allowed);
-        can_see && !actions_of_types(types).all(|action| self.found.contains_key(action))
+        can_see && !further_reads(types, reads_networks(spec)).all(|action| self.found.contains_key(action))
     }
 }
 
@@ -128,7 +130,6 @@ pub(crate) async fn verify(
 ) -> Outcome {
     let name = account.name_any();
     let asked_for = account.annotations().get(RECONCILE_AT).cloned();
-    let types = spec.allowed_vpc_endpoint_types.as_deref().unwrap_or_default();
     let settled = ctx.verifications.with(|all| {
         let known = all.entry(name.clone()).or_insert_with(|| Known {
             role: role.clone(),
@@ -152,7 +153,7 @@ pub(crate) async fn verify(
             known.asked_for.clone_from(&asked_for);
             known.found.clear();
             known.done = None;
-        } else if known.lacks(types) {
+        } else if known.lacks(spec) {
             known.done = None;
         } else if known
             .done
@@ -368,7 +369,12 @@ fn possible(example: Option<&(String, Example)>) -> usize {
 fn region_of(spec: &AWSAccountSpec, users: &[Arc<Endpoint>]) -> Option<String> {
     let allowed = || spec.allowed_regions.as_ref()?.first().cloned();
     let used = || users.iter().find_map(|endpoint| endpoint.status.region.clone());
-    spec.default_region.clone().or_else(allowed).or_else(used)
+    let network = || spec.networks.first().map(|network| network.region.clone());
+    spec.default_region
+        .clone()
+        .or_else(allowed)
+        .or_else(network)
+        .or_else(used)
 }
 
 /// What to ask with: what the guardrails name, and what the endpoints that are there have.
@@ -383,10 +389,14 @@ fn example_in(
     let users: Vec<&Arc<Endpoint>> = users.iter().filter(here).collect();
     let specs = || users.iter().filter_map(|endpoint| endpoint.spec.as_ref().ok());
     let railed = spec.allowed_vpc_ids.as_ref().and_then(|ids| ids.first().cloned());
-    let vpc = railed.or_else(|| specs().map(|spec| spec.vpc_id.clone()).next());
+    let networks = || users.iter().filter_map(|endpoint| endpoint.status.network.as_ref());
+    let listed = spec.networks.iter().filter(|network| network.region == region);
+    let listed = || listed.clone().find_map(|network| network.vpc_id.clone());
+    let used = || networks().map(|network| network.vpc_id.clone()).next();
+    let vpc = railed.or_else(listed).or_else(used);
     let subnet = vpc.as_ref().and_then(|vpc| {
-        let beside = specs().filter(|spec| spec.vpc_id == *vpc);
-        beside.filter_map(|spec| spec.subnet_ids.first()).next()
+        let beside = networks().filter(|network| network.vpc_id == *vpc);
+        beside.filter_map(|network| network.subnet_ids.first()).next()
     });
     let is_name = |pattern: &&String| !pattern.contains(['*', '?']);
     let service = match &spec.allowed_services {
@@ -397,7 +407,7 @@ fn example_in(
                     spec.vpc_endpoint_type == EndpointType::Interface && spec.service_region.is_none()
                 };
                 let name = specs().find(is_local)?.vpc_endpoint_service_id.as_deref()?;
-                Some(full_service_name(name, partition, region))
+                full_service_name(name, partition, region).ok()
             };
             patterns.iter().find(is_name).cloned().or_else(used)
         }
@@ -413,6 +423,7 @@ fn example_in(
         subnet: subnet.map(|id| id.as_str().into()),
         vpc: vpc.map(|id| id.as_str().into()),
         private_dns: spec.allow_private_dns,
+        networks: reads_networks(spec),
         types: spec.allowed_vpc_endpoint_types.clone().unwrap_or_default(),
         targets: service.map(Target::Service).into_iter().chain(others).collect(),
         route_table: tables.chain(used_tables).next(),
@@ -439,15 +450,18 @@ fn others(spec: &AWSAccountSpec, used: &[&VPCEndpointSpec], partition: Partition
         let all = spec.allowed_services.is_none();
         all.then(|| format!("{}.{region}.s3", partition.service_prefix()))
     };
-    let service_of = |used: &&&VPCEndpointSpec| used.vpc_endpoint_service_id.clone();
+    let service_of = |used: &&&VPCEndpointSpec, region: &str| {
+        let name = used.vpc_endpoint_service_id.as_deref()?;
+        full_service_name(name, partition, region).ok()
+    };
     let gateway = types.contains(&EndpointType::Gateway).then(|| {
-        let used = of_type(EndpointType::Gateway).find_map(|used| service_of(&used));
+        let used = of_type(EndpointType::Gateway).find_map(|used| service_of(&used, region));
         used.or_else(|| s3(region)).or_else(|| named(&format!(".{region}.s3")))
     });
     let across = spec.allowed_service_regions.iter().find_map(|elsewhere| {
         let is_there = |used: &&&VPCEndpointSpec| used.service_region.as_ref() == Some(elsewhere);
-        let used = used.iter().find(is_there).and_then(|used| service_of(&used));
-        let used = used.map(|name| full_service_name(&name, partition, elsewhere));
+        let used = used.iter().find(is_there);
+        let used = used.and_then(|used| service_of(&used, elsewhere));
         let service = used
             .or_else(|| s3(elsewhere))
             .or_else(|| named(&format!(".{elsewhere}.s3")))?;

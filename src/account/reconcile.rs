@@ -7,13 +7,13 @@ use std::time::Duration;
 use kube::ResourceExt;
 use kube::api::{Api, Patch};
 use serde_json::json;
-use vpce_core::api::{AWSAccountStatus, OrphansStatus, RESUME_CREATION};
+use vpce_core::api::{AWSAccountStatus, AccountNetworkStatus, OrphansStatus, RESUME_CREATION};
 use vpce_core::conditions::{AccountReason as Reason, CREATION_PAUSED, EventKind, READY, STALLED};
 use vpce_core::tenancy::maps_no_namespace;
 
 use super::context::Context;
 use super::permissions::{self, Outcome, Verification};
-use super::{orphans, role, trust};
+use super::{networks, orphans, role, trust};
 use crate::aws::sessions::{Cause, Refusal, SessionKey};
 use crate::backoff::jitter;
 use crate::k8s::caches::{Account, Endpoint};
@@ -68,7 +68,12 @@ pub(crate) async fn reconcile(ctx: &Context, account: Arc<Account>) -> Result<Op
         conditions::find(&status.conditions, CREATION_PAUSED).map(|condition| condition.message.clone())
     };
     let newly_paused = paused(&status).filter(|message| paused(&account.status).as_ref() != Some(message));
+    let networks_changed = networks::changed(&account.status.networks, &status.networks);
     let written = write(ctx, &api, &account, status).await?;
+    if networks_changed && written.is_stored {
+        // Those that wait for a network need not wait for their own next try.
+        ctx.shared.requeuer.account_changed(&name);
+    }
     let next = written.not_before.map_or(next, |left| next.min(left));
     if before != after && written.is_stored {
         let good = verdict.reason.is_ready();
@@ -143,6 +148,8 @@ struct Insight {
     /// What the role may do.
     verification: Option<Verification>,
     orphans: Option<OrphansStatus>,
+    /// What each network consists of.
+    networks: Vec<AccountNetworkStatus>,
     /// When there is more to ask.
     next: Option<Duration>,
 }
@@ -158,17 +165,20 @@ async fn look_inside(ctx: &Context, account: &Account, verdict: &Verdict) -> Ins
     };
     match session {
         Some((spec, role, session)) => {
+            let networks = networks::look(&ctx.shared, &account.status.networks, spec, &session, &role).await;
             let found = orphans::look(&ctx.shared, account, spec, &session, &role).await;
             let Outcome { verification, next } = permissions::verify(ctx, account, spec, &session, &role).await;
             Insight {
                 verification,
                 orphans: Some(found.orphans),
-                next: next.into_iter().chain(found.next).min(),
+                next: next.into_iter().chain(found.next).chain(networks.next).min(),
+                networks: networks.found,
             }
         }
         None => Insight {
             verification: permissions::current(account),
             orphans: account.status.orphans.clone(),
+            networks: account.status.networks.clone(),
             next: None,
         },
     }
@@ -348,6 +358,7 @@ fn status(ctx: &Context, account: &Account, verdict: &Verdict, insight: &Insight
             before.account_id.clone()
         },
         endpoints: i64::try_from(users).ok(),
+        networks: insight.networks.clone(),
         orphans: insight.orphans.clone(),
         observed_generation: generation,
         conditions,

@@ -31,6 +31,8 @@ pub(crate) struct Example {
     pub(crate) subnet: Option<SubnetId>,
     /// Whether endpoints may turn on private DNS.
     pub(crate) private_dns: bool,
+    /// Whether networks are read.
+    pub(crate) networks: bool,
     /// The types of endpoints that are allowed by name.
     pub(crate) types: Vec<EndpointType>,
     /// What endpoints may connect to, one of each kind.
@@ -100,6 +102,12 @@ pub(crate) enum Probe<'a> {
     DescribePrefixLists,
     /// DescribeVpcEndpointAssociations.
     DescribeAssociations,
+    /// DescribeVpcs.
+    DescribeVpcs,
+    /// DescribeSubnets.
+    DescribeSubnets,
+    /// DescribeVpcEndpointServices.
+    DescribeServices,
     /// CreateVpcEndpoint in this VPC for this target.
     CreateEndpoint(&'a VpcId, &'a Target),
     /// CreateSecurityGroup in this VPC.
@@ -152,24 +160,28 @@ impl Example {
             .filter(|target| !matches!(target, Target::Service(_)));
         ACTIONS
             .into_iter()
-            .chain(actions_of_types(&self.types))
+            .chain(further_reads(&self.types, self.networks))
             .chain(targets.map(Target::name))
             .collect()
     }
 }
 
-/// Those of them that the types turn on. They can be asked about before there is an endpoint.
-pub(crate) fn actions_of_types(types: &[EndpointType]) -> impl Iterator<Item = &'static str> {
-    reads_of_types(types).map(|probe| probe.action())
+/// Those of them that types and networks turn on. They can be asked about before there is an
+/// endpoint.
+pub(crate) fn further_reads(types: &[EndpointType], networks: bool) -> impl Iterator<Item = &'static str> {
+    probes_of_further_reads(types, networks).map(|probe| probe.action())
 }
 
-fn reads_of_types<'p>(types: &[EndpointType]) -> impl Iterator<Item = Probe<'p>> {
-    let of = [
-        (EndpointType::Gateway, Probe::DescribePrefixLists),
-        (EndpointType::ServiceNetwork, Probe::DescribeAssociations),
+fn probes_of_further_reads<'p>(types: &[EndpointType], networks: bool) -> impl Iterator<Item = Probe<'p>> {
+    let of = |type_| types.contains(&type_);
+    let all = [
+        (of(EndpointType::Gateway), Probe::DescribePrefixLists),
+        (of(EndpointType::ServiceNetwork), Probe::DescribeAssociations),
+        (networks, Probe::DescribeVpcs),
+        (networks, Probe::DescribeSubnets),
+        (networks, Probe::DescribeServices),
     ];
-    of.into_iter()
-        .filter_map(|(type_, probe)| types.contains(&type_).then_some(probe))
+    all.into_iter().filter_map(|(is_on, probe)| is_on.then_some(probe))
 }
 
 impl Probe<'_> {
@@ -190,6 +202,9 @@ impl Probe<'_> {
             Self::DescribeInterfaces => "DescribeNetworkInterfaces",
             Self::DescribePrefixLists => "DescribePrefixLists",
             Self::DescribeAssociations => "DescribeVpcEndpointAssociations",
+            Self::DescribeVpcs => "DescribeVpcs",
+            Self::DescribeSubnets => "DescribeSubnets",
+            Self::DescribeServices => "DescribeVpcEndpointServices",
             Self::CreateEndpoint(..) => "CreateVpcEndpoint",
             Self::CreateGroup(_) => "CreateSecurityGroup",
             Self::ModifyEndpoint(_) => "ModifyVpcEndpoint",
@@ -215,7 +230,7 @@ impl Example {
             Probe::DescribeGroups,
             Probe::DescribeInterfaces,
         ];
-        probes.extend(reads_of_types(&self.types));
+        probes.extend(probes_of_further_reads(&self.types, self.networks));
         if let Some(vpc) = &self.vpc {
             probes.extend(self.targets.iter().map(|target| Probe::CreateEndpoint(vpc, target)));
             probes.push(Probe::CreateGroup(vpc));
@@ -248,7 +263,10 @@ impl Ec2 {
             | Probe::DescribeGroups
             | Probe::DescribeInterfaces
             | Probe::DescribePrefixLists
-            | Probe::DescribeAssociations => self.dry_describe(probe).await,
+            | Probe::DescribeAssociations
+            | Probe::DescribeVpcs
+            | Probe::DescribeSubnets
+            | Probe::DescribeServices => self.dry_describe(probe).await,
             Probe::CreateEndpoint(vpc, target) => self.dry_create(vpc, target, example).await,
             Probe::ModifyEndpoint(id) => {
                 let request = self.client.modify_vpc_endpoint().vpc_endpoint_id(id.as_str());
@@ -331,6 +349,18 @@ impl Ec2 {
             }
             Probe::DescribeAssociations => {
                 let request = self.client.describe_vpc_endpoint_associations().dry_run(true);
+                self.sent_dry(probe, request.send()).await
+            }
+            Probe::DescribeVpcs => {
+                let request = self.client.describe_vpcs().dry_run(true);
+                self.sent_dry(probe, request.send()).await
+            }
+            Probe::DescribeSubnets => {
+                let request = self.client.describe_subnets().dry_run(true);
+                self.sent_dry(probe, request.send()).await
+            }
+            Probe::DescribeServices => {
+                let request = self.client.describe_vpc_endpoint_services().dry_run(true);
                 self.sent_dry(probe, request.send()).await
             }
             _ => {

@@ -8,6 +8,7 @@ mod group_users;
 pub(crate) mod limiter;
 mod mass_deletion;
 mod names;
+mod networks;
 pub(crate) mod orphans;
 mod refresh;
 mod snapshot;
@@ -32,6 +33,8 @@ use self::cache::ResourceCache;
 use self::delete_batch::{DeleteBatcher, Requester};
 use self::limiter::{Caller, RateLimiters};
 use self::names::Names;
+use self::networks::Networks;
+pub(crate) use self::networks::{Seen, Wanted};
 use self::orphans::{Counts, Present, Retained};
 pub(crate) use self::refresh::RefreshError;
 use self::snapshot::Snapshot;
@@ -127,6 +130,7 @@ pub(crate) struct AccountRegion {
     deletes: DeleteBatcher,
     /// What other actions than DescribeVpcEndpoints tell of endpoints.
     names: Names,
+    networks: Networks,
     retained: Mutex<Retained>,
     reading_retained: AsyncMutex<()>,
     /// How many orphaned endpoints the last read found that are proven to be ours.
@@ -151,6 +155,7 @@ impl AccountRegion {
             reading: AsyncMutex::new(()),
             deletes: DeleteBatcher::default(),
             names: Names::default(),
+            networks: Networks::default(),
             retained: Mutex::default(),
             reading_retained: AsyncMutex::new(()),
             orphaned_endpoints: AtomicUsize::new(0),

@@ -297,6 +297,10 @@ pub struct TenantFlags {
     #[arg(long, conflicts_with = "from")]
     pub allow_private_dns: bool,
 
+    /// The AWSAccount has `networks`: the role may read VPCs, subnets and endpoint services.
+    #[arg(long, conflicts_with = "from")]
+    pub read_networks: bool,
+
     /// One role for many accounts: what differs between them is a parameter of the template
     /// (CloudFormation StackSets) or a variable of the module (Terraform). The cluster id, the base
     /// role and the external id that are given become its default.
@@ -605,9 +609,11 @@ fn tenant_role(flags: &TenantFlags, account: &Account) -> Result<String, Error> 
 }
 
 fn scope(flags: &TenantFlags, spec: &AWSAccountSpec) -> Scope {
+    let scope = Scope::of(spec);
     Scope {
         adoption: flags.adopt,
-        ..Scope::of(spec)
+        networks: flags.read_networks || scope.networks,
+        ..scope
     }
 }
 

@@ -130,11 +130,16 @@ fn configuration(spec: &VPCEndpointSpec, status: &VPCEndpointStatus, lines: &mut
         );
     }
     let network = status.network.as_ref();
-    lines.add(
-        "VPC",
-        network.map_or(spec.vpc_id.as_str(), |network| network.vpc_id.as_str()),
-    );
-    lines.all("Subnets", spec.subnet_ids.iter().map(ToString::to_string));
+    let name = network
+        .and_then(|network| network.name.as_ref())
+        .or(spec.network.as_ref());
+    if let Some(name) = name {
+        lines.add("Network", name);
+    }
+    let vpc = network.map(|network| &network.vpc_id).or(spec.vpc_id.as_ref());
+    lines.add("VPC", vpc.map_or("not chosen yet", String::as_str));
+    let subnets = network.map_or(&spec.subnet_ids, |network| &network.subnet_ids);
+    lines.all("Subnets", subnets.iter().map(ToString::to_string));
     lines.all(
         "Route tables",
         spec.route_table_ids.iter().flatten().map(ToString::to_string),

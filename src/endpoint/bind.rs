@@ -11,12 +11,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use vpce_core::api::{ENDPOINT_FINALIZER, EndpointType, VPCEndpointSpec, VPCEndpointStatus};
+use vpce_core::api::{ENDPOINT_FINALIZER, EndpointType, NetworkStatus, VPCEndpointSpec, VPCEndpointStatus};
 use vpce_core::attachment::Attachment;
-use vpce_core::conditions::{Finding, Reason};
+use vpce_core::conditions::{EventKind, Finding, Reason};
 use vpce_core::desired::Desired;
 use vpce_core::ids::Region;
-use vpce_core::resolve::{Binding, Resolved};
+use vpce_core::resolve::{Binding, Resolved, Writes};
 
 use super::acknowledged::add_finalizer;
 use super::prepare::As;
@@ -105,19 +105,8 @@ impl Reconciliation<'_> {
         if status.vpc_endpoint_id.is_some() {
             return Ok(());
         }
-        let named_otherwise =
-            |named: &Option<String>, bound: &str| named.as_deref().is_some_and(|named| named != bound);
-        let contradicts =
-            named_otherwise(&spec.account, &former.account) || named_otherwise(&spec.region, former.region.as_str());
-        let edited = status
-            .bound_generation
-            .is_some_and(|bound| Some(bound) != self.object.metadata.generation);
-        let anew = if contradicts || edited {
-            self.resolve_as(Some(spec), As::New)
-        } else {
-            self.resolve_as(Some(spec), As::Bound)
-        };
-        let anew = match anew {
+        let contradicts = contradicts(spec, &former);
+        let anew = match self.resolve_as(Some(spec), self.as_of(spec)) {
             Ok(anew) => anew,
             // Nothing better can be chosen. What is bound says why it is not carried out, where
             // that is so.
@@ -159,6 +148,20 @@ impl Reconciliation<'_> {
         Ok(())
     }
 
+    /// As what an object is resolved whose spec is compared with what it is bound to: one that was
+    /// edited before there was an endpoint, as if it were bound to nothing.
+    pub(super) fn as_of(&self, spec: &VPCEndpointSpec) -> As {
+        let status = &self.object.status;
+        let edited = status
+            .bound_generation
+            .is_some_and(|bound| Some(bound) != self.object.metadata.generation);
+        let differs = || status::binding(status).is_some_and(|former| contradicts(spec, &former));
+        match status.vpc_endpoint_id {
+            None if edited || differs() => As::New,
+            _ => As::Bound,
+        }
+    }
+
     /// What is said of an object, as part of its move if it moves.
     pub(super) fn told(&self, findings: &Findings) -> Findings {
         match &self.moving {
@@ -190,11 +193,19 @@ impl Reconciliation<'_> {
             // Of a tag that it set and does not know of, the operator would never take it away
             // again. Nor of what else it applied.
             let is_new = keys.len() > status.tag_keys.len() || applied != known;
-            if provided || is_new || !(is_whole || status.vpc_endpoint_id.is_some()) {
+            let network = status::network(desired);
+            let is_chosen =
+                desired.network.is_some() && desired.adopted.is_none() && resolved.writes == Writes::Allowed;
+            let is_elsewhere = is_chosen && status.network.as_ref() != Some(&network);
+            if provided || is_new || is_elsewhere || !(is_whole || status.vpc_endpoint_id.is_some()) {
+                if is_elsewhere {
+                    self.tell_of_subnets(status.network.as_ref(), &network);
+                    status.network = Some(network.clone());
+                }
                 applied.write(&mut status);
                 status.tag_keys = keys.into_iter().collect();
                 status.provided_security_groups |= provided;
-                status.network.get_or_insert_with(|| status::network(desired));
+                status.network.get_or_insert(network);
                 let type_ = desired.attachment.endpoint_type(&desired.target);
                 status.vpc_endpoint_type.get_or_insert(type_);
                 if status.vpc_endpoint_service_id.is_none() {
@@ -244,6 +255,39 @@ impl Reconciliation<'_> {
         Ok(true)
     }
 
+    /// Tells of subnets that are chosen in place of others.
+    fn tell_of_subnets(&self, former: Option<&NetworkStatus>, chosen: &NetworkStatus) {
+        let former: &[String] = former.map_or(&[], |former| &former.subnet_ids);
+        let only = |these: &[String], those: &[String]| {
+            let only = these.iter().filter(|id| !those.contains(id));
+            only.cloned().collect::<Vec<_>>().join(", ")
+        };
+        let (out, new) = (only(former, &chosen.subnet_ids), only(&chosen.subnet_ids, former));
+        if out.is_empty() && new.is_empty() {
+            return;
+        }
+        let network = chosen.name.as_deref().unwrap_or_default();
+        let taken = |ids: String, what: &str| (!ids.is_empty()).then(|| format!("{what} {ids}"));
+        let changes: Vec<String> = [taken(new, "added"), taken(out, "removed")]
+            .into_iter()
+            .flatten()
+            .collect();
+        let note = format!(
+            "the subnets that network {network} has for it changed: {}",
+            changes.join(", ")
+        );
+        tracing::info!(
+            namespace = self.owner.namespace,
+            name = self.owner.name,
+            note,
+            "subnets chosen again"
+        );
+        self.ctx
+            .shared
+            .events
+            .publish(&*self.object, EventKind::Normal, "SubnetsChanged", "Bind", &note);
+    }
+
     /// Nothing is left where the object is bound: the next reconcile finds it unbound, and binds it
     /// as its spec says now.
     pub(super) async fn unbind(&mut self) -> Result<Next, kube::Error> {
@@ -287,6 +331,12 @@ impl Reconciliation<'_> {
         }
         Ok(Next::After(Duration::ZERO))
     }
+}
+
+/// Whether a spec names another account or region than what an object is bound to.
+fn contradicts(spec: &VPCEndpointSpec, former: &Binding) -> bool {
+    let is_other = |named: &Option<String>, bound: &str| named.as_deref().is_some_and(|named| named != bound);
+    is_other(&spec.account, &former.account) || is_other(&spec.region, former.region.as_str())
 }
 
 fn differences(former: &Binding, status: &VPCEndpointStatus, anew: &Resolved, desired: &Desired) -> Vec<Difference> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 use vpce_core::api::VPCEndpointSpec;
+use vpce_core::network::Place;
 use vpce_core::resolve::{self, Resolved, Subject};
 
 use super::reconcile::Reconciliation;
@@ -43,6 +44,8 @@ impl Reconciliation<'_> {
                 binding: Some(&resolved.binding),
                 account: account.as_deref(),
                 region: region.as_deref(),
+                // It is bound, and so has its region.
+                place: Place::Vpc,
                 deleting,
                 read_only: shared.settings.mode == Mode::ReadOnly,
             };

@@ -7,6 +7,7 @@ use vpce_core::authorize::{authorize, authorize_deletion};
 use vpce_core::conditions::{Finding, Reason};
 use vpce_core::desired::{self, Desired, Origin};
 use vpce_core::metadata::Allowed;
+use vpce_core::network::Place;
 use vpce_core::resolve::{self, Resolved, Subject, Writes};
 
 use super::legacy;
@@ -135,6 +136,7 @@ impl Reconciliation<'_> {
             binding: binding.as_ref(),
             account: spec.and_then(|spec| spec.account.as_deref()),
             region: spec.and_then(|spec| spec.region.as_deref()),
+            place: spec.map_or(Place::Vpc, Place::of),
             deleting: self.deleting || how == As::Leaving,
             read_only: self.ctx.shared.settings.mode == Mode::ReadOnly,
         };
@@ -190,13 +192,14 @@ impl Reconciliation<'_> {
             true => Origin::Adopted(&status.applied_fields),
             false => Origin::Created,
         };
-        let mut desired = desired::desired(spec, &self.owner, resolved, origin)?;
+        let (placement, left) = self.placement(spec, resolved, is_adopted)?;
+        let mut desired = desired::desired(spec, &self.owner, resolved, &placement, origin)?;
         desired.existing = desired.existing.or(legacy);
         let keys = Allowed {
             labels: &self.ctx.shared.settings.service_labels,
             annotations: &self.ctx.shared.settings.service_annotations,
         };
-        let allowed = authorize(spec, &desired, resolved, keys);
+        let allowed = left.map_or_else(|| authorize(spec, &desired, resolved, keys), Err);
         Ok((desired, allowed))
     }
 }

@@ -46,6 +46,8 @@ pub(crate) async fn preview(ctx: &Context, object: Arc<Endpoint>, age: Duration)
 }
 
 async fn planned(reconciliation: &mut Reconciliation<'_>, age: Duration) -> Result<Preview, Stop> {
+    // Boxed, or its type grows too deep for the compiler.
+    Box::pin(reconciliation.discover()).await?;
     let prepared = reconciliation.prepare()?;
     if let Some(moving) = &reconciliation.moving {
         let message = format!("{moving}; run the command again once that is done");

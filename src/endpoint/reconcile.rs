@@ -50,6 +50,7 @@ pub(crate) async fn reconcile(ctx: &Context, object: Arc<Endpoint>) -> Result<Ne
 
 impl<'a> Reconciliation<'a> {
     async fn run(&mut self) -> Result<Next, Stop> {
+        self.discover().await?;
         let prepared = self.prepare()?;
         let _permit = self.enter(&prepared.resolved).await?;
         let access = self.open(&prepared.resolved).await?;

@@ -196,6 +196,9 @@ impl Applied {
 
 /// The network that is desired.
 pub(crate) fn network(desired: &Desired) -> NetworkStatus {
+    if let Some(chosen) = &desired.network {
+        return chosen.to_status();
+    }
     NetworkStatus {
         vpc_id: desired.vpc.to_string(),
         subnet_ids: desired
@@ -204,6 +207,7 @@ pub(crate) fn network(desired: &Desired) -> NetworkStatus {
             .into_iter()
             .map(ToString::to_string)
             .collect(),
+        ..NetworkStatus::default()
     }
 }
 
@@ -265,12 +269,19 @@ pub(crate) fn take_over(
             let subnets = attachment.flat_map(|attachment| attachment.subnets());
             subnets.map(ToString::to_string).collect()
         };
+        let network = match desired {
+            Some(desired) if !desired.adopted.is_some_and(|kept| kept.subnets) => network(desired),
+            _ => NetworkStatus {
+                subnet_ids: subnets_there(),
+                ..desired
+                    .map(network)
+                    .or_else(|| status.network.take())
+                    .unwrap_or_default()
+            },
+        };
         status.network = Some(NetworkStatus {
             vpc_id: resource.vpc.to_string(),
-            subnet_ids: match desired {
-                Some(desired) if !desired.adopted.is_some_and(|kept| kept.subnets) => network(desired).subnet_ids,
-                _ => subnets_there(),
-            },
+            ..network
         });
         if let Some(target) = &resource.target {
             set_target(status, target);

@@ -9,13 +9,20 @@ use vpce_core::api::FIELD_MANAGER;
 
 /// What makes `new` of `old` in a merge patch: what is there no more is null.
 pub(crate) fn replacing<S: Serialize>(old: &S, new: &S) -> Value {
-    let (old, mut new) = (json!(old), json!(new));
-    if let (Value::Object(old), Value::Object(new)) = (old, &mut new) {
-        for name in old.into_iter().map(|(name, _)| name) {
-            new.entry(name).or_insert(Value::Null);
+    let mut patch = json!(new);
+    take_away_missing(json!(old), &mut patch);
+    patch
+}
+
+fn take_away_missing(old: Value, new: &mut Value) {
+    if let (Value::Object(old), Value::Object(new)) = (old, new) {
+        for (name, old) in old {
+            match new.get_mut(&name) {
+                Some(new) => take_away_missing(old, new),
+                None => _ = new.insert(name, Value::Null),
+            }
         }
     }
-    new
 }
 
 /// The field manager.
@@ -34,7 +41,7 @@ pub(crate) fn version_of(object: &impl Resource) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use vpce_core::api::VPCEndpointStatus;
+    use vpce_core::api::{NetworkStatus, VPCEndpointStatus};
 
     use super::*;
 
@@ -43,14 +50,23 @@ mod tests {
         let old = VPCEndpointStatus {
             state: Some("available".to_owned()),
             incarnation: Some(0),
+            network: Some(NetworkStatus {
+                name: Some("main".to_owned()),
+                ..NetworkStatus::default()
+            }),
             ..VPCEndpointStatus::default()
         };
         let new = VPCEndpointStatus {
             incarnation: Some(1),
             region: Some("us-west-2".to_owned()),
+            network: Some(NetworkStatus::default()),
             ..VPCEndpointStatus::default()
         };
         let patch = replacing(&old, &new);
-        assert_eq!(patch, json!({"state": null, "incarnation": 1, "region": "us-west-2"}));
+        let network = json!({"name": null, "vpc_id": "", "subnet_ids": []});
+        assert_eq!(
+            patch,
+            json!({"state": null, "incarnation": 1, "region": "us-west-2", "network": network})
+        );
     }
 }

@@ -313,9 +313,48 @@ impl Simulator {
             cidr: cidr.transpose()?,
             ipv6: ipv6.transpose()?,
             zone: az.to_owned(),
+            full: false,
             tags: ec2::tags::Tags::new(),
         };
         state.subnets.insert(subnet.id.clone(), subnet);
+        Ok(())
+    }
+
+    /// Gives zones other ids than their letters suggest: each account has names of its own for
+    /// them.
+    pub fn set_zone_ids(&self, account: &str, region: &str, ids: &[(&str, &str)]) {
+        let mut world = self.world();
+        let ids = ids.iter().map(|(name, id)| ((*name).to_owned(), (*id).to_owned()));
+        world.region(account, region).zone_ids = ids.collect();
+    }
+
+    /// Adds an IPv4 block to a VPC.
+    pub fn add_cidr_block(&self, account: &str, region: &str, vpc_id: &str, cidr: &str) -> anyhow::Result<()> {
+        let block = cidr.parse().with_context(|| format!("{cidr} is no CIDR block"))?;
+        let mut world = self.world();
+        let vpc = world.region(account, region).vpcs.get_mut(vpc_id);
+        vpc.with_context(|| format!("no VPC {vpc_id}"))?.more.push(block);
+        Ok(())
+    }
+
+    /// Has others take all addresses of a subnet, or give them back.
+    pub fn set_full(&self, account: &str, region: &str, subnet_id: &str, full: bool) -> anyhow::Result<()> {
+        let mut world = self.world();
+        let subnet = world.region(account, region).subnets.get_mut(subnet_id);
+        subnet.with_context(|| format!("no subnet {subnet_id}"))?.full = full;
+        Ok(())
+    }
+
+    /// Deletes a subnet, as somebody does who takes endpoints out of it first.
+    pub fn delete_subnet(&self, account: &str, region: &str, subnet_id: &str) -> anyhow::Result<()> {
+        let mut world = self.world();
+        let state = world.region(account, region);
+        let subnet = state.subnets.remove(subnet_id);
+        subnet.with_context(|| format!("no subnet {subnet_id}"))?;
+        state.interfaces.retain(|_, interface| interface.subnet_id != subnet_id);
+        for endpoint in state.endpoints.values_mut() {
+            endpoint.subnet_ids.remove(subnet_id);
+        }
         Ok(())
     }
 

@@ -100,6 +100,7 @@ pub fn seed(aws: &Simulator) -> Result<()> {
             None => aws.add_vpc(account, region, vpc, cidr)?,
             Some(ipv6) => aws.add_vpc_with_ipv6(account, region, vpc, cidr, ipv6)?,
         }
+        aws.set_tag(account, region, vpc, "Name", "main")?;
         for (subnet, zone) in subnets.iter().zip('a'..) {
             aws.add_subnet(account, region, subnet, vpc, &format!("{region}{zone}"))?;
         }

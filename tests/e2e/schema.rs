@@ -118,7 +118,7 @@ fn an_id_of_the_wrong_form_is_refused_in_words() {
         "must be a security group id such as sg-0d1e2f3a4b5c60718",
         "must be a region such as eu-central-1",
     );
-    let service = "must be the full name of an endpoint service, such as com.amazonaws.eu-central-1.ecr.api";
+    let service = "must be the short name of a service of AWS, such as ecr.api, the full name of an endpoint service";
     for (changes, field, says) in [
         (json!({"vpc_id": "vpc-main"}), "spec.vpc_id", vec![vpc]),
         (
@@ -148,7 +148,7 @@ fn an_id_of_the_wrong_form_is_refused_in_words() {
             vec![region, "; us-west-2b is a zone"],
         ),
         (
-            json!({"vpc_endpoint_service_id": "s3"}),
+            json!({"vpc_endpoint_service_id": "S3"}),
             "spec.vpc_endpoint_service_id",
             vec![service],
         ),
@@ -241,13 +241,15 @@ fn an_unknown_field_is_refused_under_strict_validation() {
 
 #[test]
 fn what_an_endpoint_cannot_be_made_without_is_required() {
-    for field in ["vpc_endpoint_service_id", "vpc_id", "subnet_ids"] {
+    for field in ["vpc_endpoint_service_id", "subnet_ids"] {
         refused(
             &spec(json!({field: null})),
             &[&format!("spec.{field}"), "Required value"],
         );
     }
-    refused(&json!({}), &["spec.vpc_id", "spec.subnet_ids"]);
+    refused(&json!({}), &["spec.vpc_endpoint_service_id"]);
+    // The AWSAccount may have a network.
+    accepted(&json!({"vpc_endpoint_service_id": "ecr.api"}));
     accepted(&spec(json!({"security_group_type": null})));
     let rule =
         spec(json!({"security_group_type": "custom", "security_group_ingress": [{"cidr_blocks": ["10.0.0.0/8"]}]}));

@@ -40,7 +40,7 @@ fn store_invalid(tenant: &Tenant<'_>) -> Vec<&'static str> {
     let world = tenant.world;
     let created = [
         ("type", tenant.spec(json!({"subnet_ids": 7}))),
-        ("nothing", json!({})),
+        ("nothing", json!({"security_group_ingress": [{}]})),
         ("enum", tenant.spec(json!({"security_group_type": "open"}))),
         ("subnetless", tenant.spec(json!({"subnet_ids": null}))),
     ];
@@ -48,7 +48,9 @@ fn store_invalid(tenant: &Tenant<'_>) -> Vec<&'static str> {
         ("bound", tenant.spec(json!({"subnet_ids": {"a": 1}}))),
         (
             "doomed",
-            tenant.spec(json!({"vpc_id": null, "security_group_type": null})),
+            tenant.spec(
+                json!({"security_group_type": "custom", "security_group_ingress": [{"cidr_blocks": ["10.0.0.0/8"]}]}),
+            ),
         ),
     ];
     without_schema(world, || {

@@ -8,6 +8,8 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use super::forms;
+use super::network::{AccountNetworkStatus, Network};
+use super::rule::CustomRule;
 use super::watched::lenient;
 use super::{DeletionPolicy, EndpointType, PolicyDocument};
 
@@ -62,7 +64,10 @@ use super::{DeletionPolicy, EndpointType, PolicyDocument};
         .field_path(".role_arn"),
     validation = Rule::new("!has(self.default_deletion_policy) || self.default_deletion_policy != 'Retain' || (has(self.allow_retain) && self.allow_retain)")
         .message("default_deletion_policy Retain needs allow_retain: true")
-        .field_path(".default_deletion_policy")
+        .field_path(".default_deletion_policy"),
+    validation = Rule::new("!has(self.default_network) || (has(self.networks) && self.networks.exists(n, has(n.name) && n.name == self.default_network))")
+        .message("default_network is the name of one of networks")
+        .field_path(".default_network")
 )]
 pub struct AWSAccountSpec {
     /// The IAM role that the operator assumes in the account: `arn:<partition>:iam::<account
@@ -101,6 +106,26 @@ pub struct AWSAccountSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<forms::Region>")]
     pub default_region: Option<String>,
+
+    /// Networks that endpoints can be put into by name, without naming VPC and subnets. An edit is
+    /// carried out for the endpoints that are there, within AWS's rate limits; a tag that changes
+    /// in AWS moves none. Default: none, so that endpoints name VPC and subnets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub networks: Vec<Network>,
+
+    /// The network of endpoints that name neither `network` nor `vpc_id`. Absent: the only one,
+    /// where there is only one. An edit does not move existing endpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<forms::NetworkName>")]
+    pub default_network: Option<String>,
+
+    /// Who may connect to endpoints with `security_group_type: generated`: the ingress rules of
+    /// their security groups. Absent: everything from private networks (`10.0.0.0/8`,
+    /// `172.16.0.0/12`, `192.168.0.0/16`); an empty list: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 60))]
+    pub generated_ingress: Option<Vec<CustomRule>>,
 
     /// Tags for every endpoint and security group created in the account; an endpoint's own `tags`
     /// win. Default: none.
@@ -287,6 +312,11 @@ pub struct AWSAccountStatus {
     /// Number of VPCEndpoints that are bound to this AWSAccount.
     #[serde(default, deserialize_with = "lenient")]
     pub endpoints: Option<i64>,
+
+    /// What each of `spec.networks` consists of, as it was last read; or what is wrong with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub networks: Vec<AccountNetworkStatus>,
 
     /// What carries this cluster's tag in the AWS account and belongs to no object.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]

@@ -51,10 +51,11 @@ const FIELDS: [Bound; 7] = [
         field: "vpc_endpoint_service_id",
         is_known: "has(self.status.vpc_endpoint_service_id)",
         value: "self.status.vpc_endpoint_service_id",
-        // An endpoint service's id alone is completed with the region.
+        // An endpoint service's id alone is completed with the region, as a short name is.
         is_same: "(self.spec.vpc_endpoint_service_id == self.status.vpc_endpoint_service_id || \
-                  (self.spec.vpc_endpoint_service_id.startsWith('vpce-svc-') && \
-                  self.status.vpc_endpoint_service_id.endsWith('.' + self.spec.vpc_endpoint_service_id)))",
+                  (has(self.status.region) && self.status.vpc_endpoint_service_id.endsWith('.' + \
+                  (has(self.status.service_region) ? self.status.service_region : self.status.region) + '.' + \
+                  self.spec.vpc_endpoint_service_id)))",
         status_field: "status.vpc_endpoint_service_id",
         optional: false,
     },

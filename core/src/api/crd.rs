@@ -21,11 +21,11 @@ pub fn crds() -> [CustomResourceDefinition; 2] {
     for schema in schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut()) {
         let rules = schema.x_kubernetes_validations.get_or_insert_default();
         rules.extend(bound::rules());
-        // Of every new object but a gateway; those that were stored without are read, and say what
-        // they lack.
+        // Of every new object that names a VPC, but a gateway; those that were stored without are
+        // read, and say what they lack.
         let spec = schema.properties.as_mut().and_then(|parts| parts.get_mut("spec"));
         if let Some(spec) = spec {
-            spec.any_of = Some(vec![has_subnets(), is_gateway(), exists()]);
+            spec.any_of = Some(vec![has_subnets(), is_gateway(), exists(), is_in_network()]);
         }
     }
     [AWSAccount::crd(), endpoint].map(|mut crd| {
@@ -53,6 +53,18 @@ fn is_gateway() -> JSONSchemaProps {
 fn exists() -> JSONSchemaProps {
     JSONSchemaProps {
         required: Some(vec!["vpc_endpoint_id".to_owned()]),
+        ..JSONSchemaProps::default()
+    }
+}
+
+/// The AWSAccount's network has VPC and subnets.
+fn is_in_network() -> JSONSchemaProps {
+    let names_vpc = JSONSchemaProps {
+        required: Some(vec!["vpc_id".to_owned()]),
+        ..JSONSchemaProps::default()
+    };
+    JSONSchemaProps {
+        not: Some(Box::new(names_vpc)),
         ..JSONSchemaProps::default()
     }
 }

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::forms;
+use super::network::NetworkStatus;
+use super::rule::CustomRule;
 use super::watched::lenient;
 use crate::ids::{EndpointId, GroupId};
 
@@ -54,6 +55,7 @@ use crate::ids::{EndpointId, GroupId};
     validation = Rule::new("!has(self.security_group_type) || self.security_group_type != 'provided' || size(self.security_group_ids) > 0").message("security_group_type provided needs security_group_ids").field_path(".security_group_ids"),
     validation = Rule::new("!has(self.security_group_type) || self.security_group_type != 'custom' || size(self.security_group_ids) == 0").message("security_group_ids go with security_group_type provided, not with custom").field_path(".security_group_ids"),
     validation = Rule::new("!has(self.security_group_type) || self.security_group_type == 'custom' || (!has(self.security_group_ingress) && !has(self.security_group_egress))").message("security_group_ingress and security_group_egress go with security_group_type custom only"),
+    validation = Rule::new("!has(self.network) || !has(self.vpc_id)").message("network stands in place of vpc_id and subnet_ids: give one or the other").field_path(".network").reason(Reason::FieldValueForbidden),
     validation = Rule::new("has(self.vpc_endpoint_service_id) || (has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Resource', 'ServiceNetwork'])").message("the service to connect to").field_path(".vpc_endpoint_service_id").reason(Reason::FieldValueRequired),
     validation = Rule::new("!has(self.vpc_endpoint_service_id) || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Resource', 'ServiceNetwork'])").message("endpoints of type Resource and ServiceNetwork have resource_configuration_arn and service_network_arn instead").field_path(".vpc_endpoint_service_id").reason(Reason::FieldValueForbidden),
     validation = Rule::new("has(self.resource_configuration_arn) || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type == 'Resource')").message("the resource configuration that an endpoint of type Resource connects to").field_path(".resource_configuration_arn").reason(Reason::FieldValueRequired),
@@ -83,10 +85,21 @@ pub struct VPCEndpointSpec {
     #[schemars(with = "Option<forms::Region>")]
     pub region: Option<String>,
 
-    /// The VPC that the endpoint is in, to connect from: `vpc-...`. Until there is an
-    /// endpoint (`status.vpc_endpoint_id`) it can be edited; after that it is immutable.
-    #[schemars(with = "forms::VpcId")]
-    pub vpc_id: String,
+    /// The network of the AWSAccount that the endpoint is in, to connect from: its VPC, and of its
+    /// subnets one in each availability zone that the service is in. `status.network` says which.
+    /// In its place, `vpc_id` and `subnet_ids` can name them. Default: the AWSAccount's
+    /// `default_network`. Until there is an endpoint (`status.vpc_endpoint_id`) it can be edited;
+    /// after that it is immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<forms::NetworkName>")]
+    pub network: Option<String>,
+
+    /// The VPC that the endpoint is in, to connect from: `vpc-...`; in place of `network`. Until
+    /// there is an endpoint (`status.vpc_endpoint_id`) it can be edited; after that it is
+    /// immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<forms::VpcId>")]
+    pub vpc_id: Option<String>,
 
     /// The type of the endpoint, as EC2 spells it. `Interface` (the default): network interfaces
     /// for a service (AWS PrivateLink); `Gateway`: routes for S3 or DynamoDB in `route_table_ids`,
@@ -98,17 +111,19 @@ pub struct VPCEndpointSpec {
     #[serde(default, skip_serializing_if = "EndpointType::is_default")]
     pub vpc_endpoint_type: EndpointType,
 
-    /// Subnets of the VPC, at least one and at most one in an availability zone: the endpoint gets
-    /// a network interface in each, which is what clients reach. The type `GatewayLoadBalancer` has
-    /// exactly one, which is immutable once there is an endpoint; the type `Gateway` has none.
+    /// With `vpc_id`: subnets of the VPC, at least one and at most one in an availability zone: the
+    /// endpoint gets a network interface in each, which is what clients reach. The type
+    /// `GatewayLoadBalancer` has exactly one, which is immutable once there is an endpoint; the
+    /// type `Gateway` has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<forms::SubnetId>", length(min = 1, max = 16))]
     pub subnet_ids: Vec<String>,
 
-    /// The service to connect to: its full name (`com.amazonaws.vpce.<region>.vpce-svc-...`,
-    /// `com.amazonaws.<region>.<service>`), or for an endpoint service its id alone
-    /// (`vpce-svc-...`). Until there is an endpoint (`status.vpc_endpoint_id`) it can be edited;
-    /// after that it is immutable.
+    /// The service to connect to: of AWS's own services the short name (`ecr.api`, `s3`), which is
+    /// completed with the region; of endpoint services the id (`vpce-svc-...`); or the full name
+    /// (`com.amazonaws.<region>.<service>`, `com.amazonaws.vpce.<region>.vpce-svc-...`). Until
+    /// there is an endpoint (`status.vpc_endpoint_id`) it can be edited; after that it is
+    /// immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<forms::EndpointService>")]
     pub vpc_endpoint_service_id: Option<String>,
@@ -580,61 +595,6 @@ pub enum DeletionPolicy {
     Retain,
 }
 
-/// One rule of a custom security group. Each of its sources (or destinations) becomes a rule in
-/// EC2.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[x_kube(
-    validation = Rule::new("has(self.from_port) == has(self.to_port)").message("from_port and to_port go together; both absent: all ports"),
-    validation = Rule::new("!has(self.from_port) || !has(self.to_port) || self.from_port <= self.to_port || !has(self.protocol) || (type(self.protocol) == int ? self.protocol in [1, 58] : self.protocol in ['icmp', 'icmpv6', '1', '58'])").message("from_port must not be greater than to_port"),
-    validation = Rule::new("!has(self.protocol) || (type(self.protocol) == int ? (self.protocol >= -1 && self.protocol <= 255) : self.protocol.matches('^(tcp|udp|icmp|icmpv6|-1|[0-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-5])$'))").message("protocol is tcp, udp, icmp, icmpv6, a protocol number from 0 to 255, or -1 for all").field_path(".protocol"),
-    validation = Rule::new("self.cidr_blocks.all(c, isCIDR(c) && cidr(c).ip().family() == 4)").message("each of cidr_blocks is an IPv4 CIDR block such as 10.0.0.0/16").field_path(".cidr_blocks"),
-    validation = Rule::new("self.ipv6_cidr_blocks.all(c, isCIDR(c) && cidr(c).ip().family() == 6)").message("each of ipv6_cidr_blocks is an IPv6 CIDR block such as 2001:db8::/32").field_path(".ipv6_cidr_blocks"),
-    validation = Rule::new("size(self.cidr_blocks) + size(self.ipv6_cidr_blocks) + size(self.prefix_list_ids) + size(self.security_group_ids) > 0").message("a rule names at least one of cidr_blocks, ipv6_cidr_blocks, prefix_list_ids, security_group_ids")
-)]
-pub struct CustomRule {
-    /// `tcp`, `udp`, `icmp`, `icmpv6`, a protocol number from 0 to 255, or `-1` for all; as a
-    /// string or as a number.
-    #[schemars(extend("maxLength" = 8))]
-    pub protocol: IntOrString,
-
-    /// The first port (for ICMP the type; -1 is any). `from_port` and `to_port` go together; both
-    /// absent: all ports.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = -1, max = 65535))]
-    pub from_port: Option<i32>,
-
-    /// The last port (for ICMP the code; -1 is any). `from_port` and `to_port` go together; both
-    /// absent: all ports.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = -1, max = 65535))]
-    pub to_port: Option<i32>,
-
-    /// Sources (or destinations) as IPv4 CIDR blocks, such as `10.0.0.0/16`.
-    #[serde(default)]
-    #[schemars(length(max = 60), inner(length(max = 18)))]
-    pub cidr_blocks: Vec<String>,
-
-    /// Sources (or destinations) as IPv6 CIDR blocks, such as `2001:db8::/32`.
-    #[serde(default)]
-    #[schemars(length(max = 60), inner(length(max = 43)))]
-    pub ipv6_cidr_blocks: Vec<String>,
-
-    /// Sources (or destinations) as prefix lists of EC2, `pl-...`.
-    #[serde(default)]
-    #[schemars(with = "Vec<forms::PrefixListId>", length(max = 60))]
-    pub prefix_list_ids: Vec<String>,
-
-    /// Sources (or destinations) as security groups, `sg-...`.
-    #[serde(default)]
-    #[schemars(with = "Vec<forms::GroupId>", length(max = 60))]
-    pub security_group_ids: Vec<String>,
-
-    /// Shown in EC2 beside the rule. Default: none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<forms::RuleDescription>")]
-    pub description: Option<String>,
-}
-
 /// The Kubernetes Service that points to the endpoint. Default: an `ExternalName` Service with the
 /// object's name, where the endpoint has one DNS name: endpoints of type `Gateway`,
 /// `GatewayLoadBalancer` and `ServiceNetwork` have none.
@@ -910,16 +870,6 @@ pub struct AccountBinding {
     pub name: String,
     /// The AWS account's id.
     pub account_id: String,
-}
-
-/// The network that an object is bound to.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-pub struct NetworkStatus {
-    /// The VPC.
-    pub vpc_id: String,
-    /// The subnets: as the spec says, they may change.
-    #[serde(default)]
-    pub subnet_ids: Vec<String>,
 }
 
 /// The Service as it was published.

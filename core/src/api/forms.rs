@@ -27,6 +27,8 @@ struct Form {
     max: u32,
     /// What it matches, as RE2 spells it.
     pattern: Cow<'static, str>,
+    /// CEL for what it may be otherwise.
+    or: Option<String>,
     /// What is right, for whoever wrote something else.
     message: String,
     /// CEL for what comes after the message, depending on what was written. Only what a pattern has
@@ -40,11 +42,13 @@ impl Form {
             min,
             max,
             pattern,
+            or,
             message,
             hint,
         } = self;
+        let or = or.map(|or| format!(" || ({or})")).unwrap_or_default();
         let mut rule = serde_json::json!({
-            "rule": format!("self.matches({})", quoted(&pattern)),
+            "rule": format!("self.matches({}){or}", quoted(&pattern)),
             "message": message,
         });
         if let Some(hint) = hint {
@@ -89,6 +93,7 @@ fn ec2_id(prefix: &str, what: &str) -> Form {
         min: 0,
         max: 32,
         pattern: format!("^{prefix}-[0-9a-f]{{8,17}}$").into(),
+        or: None,
         message: format!("must be {what} id such as {prefix}-0d1e2f3a4b5c60718"),
         hint: Some(is_something_else([zone()].into_iter().chain(others))),
     }
@@ -99,8 +104,29 @@ fn region() -> Form {
         min: 0,
         max: 32,
         pattern: "^[a-z]{2,4}(-[a-z]+)+-[0-9]+$".into(),
+        or: None,
         message: "must be a region such as eu-central-1".to_owned(),
         hint: Some(is_something_else([zone()])),
+    }
+}
+
+fn zone_id() -> Form {
+    let name = (
+        "; '",
+        "' is a zone's name, which means another zone in each AWS account",
+    );
+    Form {
+        min: 0,
+        max: 40,
+        pattern: "^[a-z0-9]+(-[a-z0-9]+)*-[a-z]+[0-9]+$".into(),
+        or: None,
+        message: "must be the id of an availability zone such as use1-az1".to_owned(),
+        hint: Some(format!(
+            "self.matches({}) ? {} + self + {} : ''",
+            quoted(ZONE),
+            serde_json::json!(name.0),
+            serde_json::json!(name.1)
+        )),
     }
 }
 
@@ -111,11 +137,15 @@ fn endpoint_service() -> Form {
         r"^(vpce-svc-[0-9a-f]{8,17}",
         r"|((cn\.)?com\.amazonaws|eu\.amazonaws|aws|gov\.ic|gov\.sgov|uk\.adc-e)(\.[A-Za-z0-9_-]+)+)$"
     );
+    // The name that AWS has for a service in every region; not what only looks like one.
+    let short = r"self.matches(r'^[a-z][a-z0-9]*(-[a-z0-9]+)*(\.[a-z0-9]+(-[a-z0-9]+)*){0,2}$') && !self.matches(r'^(com|cn|eu|aws|gov|uk)\.|^(vpc|vpce|vpce-svc|subnet|sg|rtb|eni|pl)-|(^|\.)[a-z]{2,4}(-[a-z]+)+-[0-9]+[a-z]?(\.|$)|\.(com|net|org|io|cloud|local|internal)$')";
     Form {
         min: 1,
         max: 255,
         pattern: pattern.into(),
-        message: "must be the full name of an endpoint service, such as com.amazonaws.eu-central-1.ecr.api or \
+        or: Some(short.to_owned()),
+        message: "must be the short name of a service of AWS, such as ecr.api, the full name of an endpoint service, \
+                  such as com.amazonaws.eu-central-1.ecr.api or \
                   com.amazonaws.vpce.eu-central-1.vpce-svc-0d1e2f3a4b5c60718, or vpce-svc-0d1e2f3a4b5c60718 alone"
             .to_owned(),
         hint: Some(
@@ -131,6 +161,7 @@ fn role_arn() -> Form {
         min: 0,
         max: 600,
         pattern: format!(r"^{arn}:iam::[0-9]{{12}}:role/([\w+=,.@-]+/)*[\w+=,.@-]+$").into(),
+        or: None,
         message: "must be the ARN of an IAM role such as arn:aws:iam::111122223333:role/vpce-operator".to_owned(),
         hint: Some(
             [
@@ -152,6 +183,7 @@ fn lattice_arn(resource: &str, prefix: &str, what: &str) -> Form {
         max: 200,
         pattern: format!("^arn:aws[a-z-]*:vpc-lattice:[a-z0-9-]+:[0-9]{{12}}:{resource}/{prefix}-[0-9a-z]{{17}}$")
             .into(),
+        or: None,
         message: format!(
             "must be the ARN of {what} such as arn:aws:vpc-lattice:eu-central-1:111122223333:{resource}/{prefix}-0d1e2f3a4b5c60718"
         ),
@@ -169,6 +201,7 @@ fn address(family: u8, max: u32, example: &str) -> Form {
         min: 0,
         max,
         pattern: pattern.into(),
+        or: None,
         message: format!("must be an IPv{family} address such as {example}"),
         hint: None,
     }
@@ -180,6 +213,7 @@ fn plain((min, max): (u32, u32), pattern: &'static str, message: &str) -> Form {
         min,
         max,
         pattern: pattern.into(),
+        or: None,
         message: message.to_owned(),
         hint: None,
     }
@@ -227,11 +261,19 @@ forms! {
     PrefixListId => ec2_id("pl", "a prefix list");
     /// `eu-central-1`
     Region => region();
+    /// `use1-az1`
+    ZoneId => zone_id();
+    /// The name of a network.
+    NetworkName => plain(
+        (1, 63),
+        "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        "must be the name of a network: at most 63 lower-case letters, digits and '-'",
+    );
     /// `10.0.0.9`
     Ipv4 => address(4, 15, "10.0.0.9");
     /// `2001:db8::9`
     Ipv6 => address(6, 39, "2001:db8::9");
-    /// `com.amazonaws.eu-central-1.ecr.api`, `vpce-svc-...`
+    /// `ecr.api`, `com.amazonaws.eu-central-1.ecr.api`, `vpce-svc-...`
     EndpointService => endpoint_service();
     /// `com.amazonaws.*.ecr.*`
     ServicePattern => plain(

@@ -8,6 +8,7 @@ use super::{Error, IdentityArn, Policies, check, within_permissions, within_trus
 use crate::allow_list::matches;
 use crate::api::{AWSAccountSpec, EndpointType};
 use crate::ids::RoleArn;
+use crate::network::reads_networks;
 use crate::tags::{self, Clusters};
 use crate::user_tags;
 
@@ -51,6 +52,8 @@ pub struct Scope {
     pub types: Vec<EndpointType>,
     /// Route tables, by id.
     pub route_tables: Option<Vec<String>>,
+    /// Whether networks are read: VPCs, subnets, and the zones of services.
+    pub networks: bool,
     /// Whether endpoints may turn on private DNS.
     pub private_dns: bool,
     /// Whether endpoints that exist already may be adopted.
@@ -119,6 +122,7 @@ impl Scope {
             // What needs more is printed where it is asked for by name.
             types: spec.allowed_vpc_endpoint_types.clone().unwrap_or_default(),
             route_tables: spec.allowed_route_table_ids.clone(),
+            networks: reads_networks(spec),
             private_dns: spec.allow_private_dns,
             // No guardrail asks for it: a tag on each endpoint does.
             adoption: false,
@@ -180,6 +184,7 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
         services,
         types,
         route_tables,
+        networks,
         private_dns,
         adoption,
         legacy,
@@ -210,7 +215,7 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
         attached_to.extend(listed("route-table", route_tables));
     }
     let mut statements = vec![
-        Statement::on("Read", &read_actions(types), ["*"]),
+        Statement::on("Read", &read_actions(types, *networks), ["*"]),
         create,
         Statement::on(
             "CreateSecurityGroupWithClusterTag",
@@ -321,8 +326,8 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
     within_permissions(Policy::new(statements), || narrow(scope))
 }
 
-/// What is read: for any endpoint, and for those of these types.
-fn read_actions(types: &[EndpointType]) -> Vec<&'static str> {
+/// What is read: for any endpoint, for those of these types, and for networks.
+fn read_actions(types: &[EndpointType], networks: bool) -> Vec<&'static str> {
     let mut actions = vec![
         "ec2:DescribeNetworkInterfaces",
         "ec2:DescribeSecurityGroups",
@@ -333,6 +338,13 @@ fn read_actions(types: &[EndpointType]) -> Vec<&'static str> {
     }
     if types.contains(&EndpointType::Gateway) {
         actions.push("ec2:DescribePrefixLists");
+    }
+    if networks {
+        actions.extend([
+            "ec2:DescribeSubnets",
+            "ec2:DescribeVpcEndpointServices",
+            "ec2:DescribeVpcs",
+        ]);
     }
     actions
 }
@@ -448,6 +460,7 @@ fn check_scope(role: &RoleArn, scope: &Scope) -> Result<(), Error> {
         services,
         types: _,
         route_tables,
+        networks: _,
         private_dns: _,
         adoption: _,
         legacy: _,
@@ -497,6 +510,7 @@ fn narrow(scope: &Scope) -> String {
         services,
         types: _,
         route_tables,
+        networks: _,
         private_dns: _,
         adoption: _,
         legacy: _,

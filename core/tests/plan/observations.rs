@@ -98,6 +98,7 @@ pub(crate) fn desired(groups: Groups) -> Desired {
     Desired {
         account_id: "222222222222".parse().expect("an id"),
         vpc: VPC.into(),
+        network: None,
         target: service(SERVICE),
         attachment: Attachment::Interface(Interface {
             subnets: ["subnet-a1".into(), "subnet-b1".into()].into(),

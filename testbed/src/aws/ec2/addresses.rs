@@ -13,6 +13,8 @@ use crate::aws::query::Form;
 
 /// AWS keeps the first four addresses of a subnet for itself, and the last one.
 const RESERVED: u32 = 4;
+/// And the last.
+pub(super) const RESERVED_IN_ALL: u32 = RESERVED + 1;
 
 /// Gives the interface the addresses of the type that it lacks, and takes away those of the other.
 pub(super) fn fill(region: &Region, subnet: &Subnet, ip: IpAddressType, interface: &mut Interface) {

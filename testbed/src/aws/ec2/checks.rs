@@ -34,11 +34,17 @@ pub(super) fn check_subnets(
             )));
         }
         if let Some((service_name, service)) = zones_of
-            && !service.supports_zone(&subnet.zone)
+            && !service.supports_zone(&region.zone_id(&subnet.zone))
         {
             return Err(ApiError::invalid(format!(
                 "The VPC endpoint service {service_name} does not support the availability zone of the subnet: {id}."
             )));
+        }
+        if subnet.full {
+            return Err(ApiError::new(
+                "InsufficientFreeAddressesInSubnet",
+                format!("The specified subnet does not have enough free addresses to satisfy the request: {id}."),
+            ));
         }
         if !zones.insert(&subnet.zone) {
             return Err(ApiError::new(

@@ -28,7 +28,13 @@ const VPCS: Shape = Shape {
 const SUBNETS: Shape = Shape {
     action: "ec2:DescribeSubnets",
     ids: "SubnetId",
-    filters: &["availability-zone", "state", "subnet-id", "vpc-id"],
+    filters: &[
+        "availability-zone",
+        "availability-zone-id",
+        "state",
+        "subnet-id",
+        "vpc-id",
+    ],
     least: 5,
     ids_or_pages: true,
     missing: "InvalidSubnetID.NotFound",
@@ -77,6 +83,7 @@ pub(crate) fn add_vpc(region: &mut Region, id: &str, cidr: Ipv4Net, ipv6: Option
     let vpc = Vpc {
         id: id.to_owned(),
         cidr: cidr.trunc(),
+        more: Vec::new(),
         ipv6: ipv6.map(|block| block.trunc()),
         tags,
         dns_support: true,
@@ -223,6 +230,7 @@ pub(super) fn create_subnet(form: &mut Form, context: &mut Context<'_>) -> Resul
         cidr: Some(cidr),
         ipv6,
         zone,
+        full: false,
         tags,
     };
     context.produced.push(subnet.id.clone());
@@ -287,6 +295,7 @@ pub(super) fn describe_subnets(form: &mut Form, context: &mut Context<'_>) -> Re
         |subnet, filter| {
             vec![match filter {
                 "availability-zone" => subnet.zone.clone(),
+                "availability-zone-id" => context.region.zone_id(&subnet.zone),
                 "state" => "available".to_owned(),
                 "subnet-id" => subnet.id.clone(),
                 _ => subnet.vpc_id.clone(),
@@ -511,6 +520,14 @@ fn write_vpc(xml: &mut Xml, vpc: &Vpc, account: &str) {
     xml.text("ownerId", account);
     xml.text("state", "available");
     xml.text("cidrBlock", vpc.cidr);
+    xml.items(
+        "cidrBlockAssociationSet",
+        [vpc.cidr].iter().chain(&vpc.more),
+        |xml, block| {
+            xml.text("cidrBlock", block);
+            xml.element("cidrBlockState", |xml| xml.text("state", "associated"));
+        },
+    );
     xml.items("ipv6CidrBlockAssociationSet", vpc.ipv6, |xml, block| {
         xml.text("associationId", vpc.id.replacen("vpc", "vpc-cidr-assoc", 1));
         xml.text("ipv6CidrBlock", block);
@@ -534,6 +551,8 @@ fn write_subnet(xml: &mut Xml, subnet: &Subnet, region: &Region) {
     });
     xml.text("ipv6Native", subnet.cidr.is_none());
     xml.text("availabilityZone", &subnet.zone);
+    xml.text("availabilityZoneId", region.zone_id(&subnet.zone));
+    xml.text("availableIpAddressCount", region.free_addresses(subnet));
     xml.text("defaultForAz", false);
     tags::write(xml, &subnet.tags);
 }

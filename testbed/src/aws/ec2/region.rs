@@ -17,6 +17,8 @@ use crate::aws::error::ApiError;
 pub(crate) struct Vpc {
     pub(crate) id: String,
     pub(crate) cidr: Ipv4Net,
+    /// IPv4 blocks that were associated with it later.
+    pub(crate) more: Vec<Ipv4Net>,
     /// Its IPv6 block, if it has one.
     pub(crate) ipv6: Option<Ipv6Net>,
     pub(crate) tags: Tags,
@@ -35,6 +37,8 @@ pub(crate) struct Subnet {
     /// Its IPv6 block, if it has one.
     pub(crate) ipv6: Option<Ipv6Net>,
     pub(crate) zone: String,
+    /// Whether others have taken all of its addresses.
+    pub(crate) full: bool,
     pub(crate) tags: Tags,
 }
 
@@ -219,6 +223,9 @@ pub(crate) struct TokenUse {
 pub(crate) struct Region {
     pub(crate) account: String,
     pub(crate) name: String,
+    /// The ids of zones by their names, where they are other than the letters suggest: each account
+    /// has its own.
+    pub(crate) zone_ids: BTreeMap<String, String>,
     pub(crate) vpcs: BTreeMap<String, Vpc>,
     pub(crate) subnets: BTreeMap<String, Subnet>,
     pub(crate) route_tables: BTreeMap<String, RouteTable>,
@@ -235,6 +242,7 @@ impl Region {
         Self {
             account: account.to_owned(),
             name: name.to_owned(),
+            zone_ids: BTreeMap::new(),
             vpcs: BTreeMap::new(),
             subnets: BTreeMap::new(),
             route_tables: BTreeMap::new(),
@@ -244,6 +252,23 @@ impl Region {
             interfaces: BTreeMap::new(),
             tokens: BTreeMap::new(),
         }
+    }
+
+    /// The id of a zone that the account knows by this name.
+    pub(crate) fn zone_id(&self, zone: &str) -> String {
+        let own = self.zone_ids.get(zone).cloned();
+        own.unwrap_or_else(|| zone_id(zone))
+    }
+
+    /// How many addresses of a subnet are free.
+    pub(crate) fn free_addresses(&self, subnet: &Subnet) -> u32 {
+        let Some(block) = subnet.cidr.filter(|_| !subnet.full) else {
+            return 0;
+        };
+        let interfaces = self.interfaces.values().filter(|i| i.subnet_id == subnet.id);
+        let taken: u32 = interfaces.map(|i| if i.prefix.is_some() { 17 } else { 1 }).sum();
+        let all = 1_u32 << (32 - block.prefix_len());
+        all.saturating_sub(addresses::RESERVED_IN_ALL + taken)
     }
 
     /// What an earlier call with this ClientToken has made; it must have had the same parameters.
@@ -440,6 +465,24 @@ impl Region {
             .values()
             .find(|group| group.vpc_id == vpc_id && group.name == "default")
     }
+}
+
+/// The id of a zone where accounts have no names of their own: `usw2-az1` of `us-west-2a`.
+pub(crate) fn zone_id(zone: &str) -> String {
+    let (region, letter) = zone.split_at(zone.len().saturating_sub(1));
+    let number = letter.bytes().next().map_or(0, |letter| letter.wrapping_sub(b'a') + 1);
+    let mut short = String::new();
+    for (place, part) in region.split('-').enumerate() {
+        match part {
+            part if place == 0 => short.push_str(part),
+            "northeast" => short.push_str("ne"),
+            "northwest" => short.push_str("nw"),
+            "southeast" => short.push_str("se"),
+            "southwest" => short.push_str("sw"),
+            part => short.extend(part.chars().next()),
+        }
+    }
+    format!("{short}-az{number}")
 }
 
 /// A new id as EC2 makes them: 17 hexadecimal digits, the first a zero.

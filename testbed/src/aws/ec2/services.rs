@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Context;
 use super::options::IpAddressType;
 use super::permission::Need;
-use super::region::{Endpoint, EndpointType, Region};
+use super::region::{Endpoint, EndpointType, Region, zone_id};
 use crate::aws::error::ApiError;
 use crate::aws::filter::{Filters, Paging};
 use crate::aws::partition;
@@ -17,7 +17,7 @@ use crate::aws::xml::Xml;
 pub struct ServiceSpec {
     /// Whether its owner must accept endpoints.
     pub acceptance_required: bool,
-    /// The zones that it is in (`us-west-2a`); empty: all.
+    /// The zones that it is in (`us-west-2a`), as its owner names them; empty: all.
     pub azs: Vec<String>,
     /// The types of its endpoints; empty: Interface.
     pub types: Vec<EndpointType>,
@@ -49,8 +49,9 @@ impl ServiceSpec {
         has(EndpointType::Gateway) && has(EndpointType::Interface)
     }
 
-    pub(super) fn supports_zone(&self, zone: &str) -> bool {
-        self.azs.is_empty() || self.azs.iter().any(|az| az == zone)
+    /// Whether it is in a zone, by the zone's id.
+    pub(super) fn supports_zone(&self, id: &str) -> bool {
+        self.azs.is_empty() || self.azs.iter().any(|az| zone_id(az) == id)
     }
 
     pub(super) fn ip_address_types(&self) -> Vec<&str> {
@@ -291,12 +292,12 @@ pub(super) fn describe(form: &mut Form, context: &mut Context<'_>) -> Result<Xml
     found.dedup();
     let mut xml = Xml::new();
     xml.values("serviceNameSet", found);
-    xml.items("serviceDetailSet", page, write);
+    xml.items("serviceDetailSet", page, |xml, offer| write(xml, offer, context.region));
     xml.optional("nextToken", token);
     Ok(xml)
 }
 
-fn write(xml: &mut Xml, offer: &Offer<'_>) {
+fn write(xml: &mut Xml, offer: &Offer<'_>, here: &Region) {
     let Offer { region, name, spec, .. } = offer;
     xml.text("serviceName", name);
     xml.text("serviceId", name.rsplit('.').next().unwrap_or_default());
@@ -306,7 +307,16 @@ fn write(xml: &mut Xml, offer: &Offer<'_>) {
     xml.text("serviceRegion", region);
     let zones = ["a", "b", "c"].map(|letter| format!("{region}{letter}"));
     let azs = if spec.azs.is_empty() { &zones[..] } else { &spec.azs[..] };
-    xml.values("availabilityZoneSet", azs);
+    let ids: Vec<String> = azs.iter().map(|az| zone_id(az)).collect();
+    // By the names that the caller's account has for them.
+    let own = zones.iter().filter(|zone| ids.contains(&here.zone_id(zone)));
+    let own: Vec<&String> = if *region == here.name {
+        own.collect()
+    } else {
+        azs.iter().collect()
+    };
+    xml.values("availabilityZoneIdSet", &ids);
+    xml.values("availabilityZoneSet", own);
     xml.text("owner", owner(name));
     if offer.kind == EndpointType::Interface {
         xml.values("baseEndpointDnsNameSet", [dns_suffix(name, region)]);
