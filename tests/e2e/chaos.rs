@@ -22,7 +22,7 @@ use vpce_testbed::operator::Operator;
 
 use crate::targets::{Targets, has_groups, has_name};
 use crate::tenant::Tenant;
-use crate::world::{Setup, WITHIN, World, condition, text};
+use crate::world::{Setup, WITHIN, World, condition, merged, text};
 
 /// After an answer the operator's next writes to the API server follow within this time.
 const A_MOMENT: Duration = Duration::from_millis(60);
@@ -159,7 +159,8 @@ fn of_two_leaders_either_may_be_killed_anywhere() {
 impl<'w> Chaos<'w> {
     fn new(world: &'w World, operators: Vec<&'w Operator>) -> Self {
         let tenant = world.unregistered_tenant("chaos");
-        tenant.register_for_all_types(json!({"allow_retain": true}));
+        let network = json!({"name": "main", "region": tenant.region, "vpc_id": tenant.vpc});
+        tenant.register_for_all_types(json!({"allow_retain": true, "networks": [network]}));
         let targets = Targets::new(&tenant);
         // Of others there are: an endpoint and its group that another cluster owns, whose object
         // has a name that occurs here too; two that carry no tags at all; and those of an object
@@ -399,10 +400,16 @@ impl<'a, 'w> Story<'a, 'w> {
             }
         }
         let tables = random.usize(0..=2);
+        // Its place is the network's, then.
+        let is_in_network = random.usize(..3) == 0;
+        let placed = |spec: Value| match is_in_network {
+            true => merged(spec, json!({"vpc_id": null, "subnet_ids": null})),
+            false => spec,
+        };
         match type_ {
             "Gateway" => {
                 let tables = &targets.tables[..tables];
-                return targets.spec(tenant, type_, json!({"tags": tags, "route_table_ids": tables}));
+                return placed(targets.spec(tenant, type_, json!({"tags": tags, "route_table_ids": tables})));
             }
             "GatewayLoadBalancer" => return targets.spec(tenant, type_, json!({"tags": tags})),
             _ => {}
@@ -420,7 +427,7 @@ impl<'a, 'w> Story<'a, 'w> {
         if fields["security_group_type"] == "provided" {
             fields["security_group_ids"] = json!([tenant.group]);
         }
-        targets.spec(tenant, type_, fields)
+        placed(targets.spec(tenant, type_, fields))
     }
 
     fn kill(&mut self, victims: &BTreeSet<usize>) {
@@ -512,11 +519,15 @@ impl<'a, 'w> Story<'a, 'w> {
             let has_service = has_name(type_);
             let leads_to = service.as_ref().map(|service| text(&service["spec"]["externalName"]));
             let status = &object["status"];
+            let subnets = match spec["vpc_id"].is_null() && has_groups(type_) {
+                true => tenant.subnets.iter().cloned().collect(),
+                false => strings(&spec["subnet_ids"]),
+            };
             let is_right = endpoint.state == "available"
                 && endpoint.vpc_endpoint_type == type_
                 && endpoint.tags == tags
                 && endpoint.group_ids == group_ids
-                && endpoint.subnet_ids.iter().cloned().collect::<BTreeSet<_>>() == strings(&spec["subnet_ids"])
+                && endpoint.subnet_ids.iter().cloned().collect::<BTreeSet<_>>() == subnets
                 && endpoint.route_table_ids.iter().cloned().collect::<BTreeSet<_>>()
                     == strings(&spec["route_table_ids"])
                 && status["vpc_endpoint_id"] == *endpoint.id
