@@ -12,6 +12,7 @@ mod python_operator;
 mod rebuild;
 mod resume_creation;
 mod runbooks;
+mod tls_names;
 
 use std::fs;
 use std::os::unix::fs::symlink;
