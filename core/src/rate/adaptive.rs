@@ -70,6 +70,11 @@ impl AdaptiveRate {
         self.share
     }
 
+    /// Whether no other client is known.
+    pub(super) fn is_full(&self) -> bool {
+        self.phase == Phase::Full
+    }
+
     /// When the share changes next.
     pub(super) fn next(&self) -> Duration {
         self.next

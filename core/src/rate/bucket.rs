@@ -60,6 +60,11 @@ impl TokenBucket {
         self.tokens >= self.limit.burst
     }
 
+    /// Whether it is full, and refills at the full rate.
+    pub(super) fn is_unused(&self) -> bool {
+        self.is_full() && self.adaptive.is_full()
+    }
+
     /// Whether so many tokens are in the bucket.
     pub(super) fn has(&self, tokens: usize) -> bool {
         self.tokens >= tokens as f64

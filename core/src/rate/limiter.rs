@@ -122,6 +122,13 @@ impl FairRateLimiter {
         bucket.is_full()
     }
 
+    /// Whether it is as one that was made at the same time and never used: nothing waits, and the
+    /// bucket is full and refills at the full rate.
+    pub fn is_unused(&mut self, now: Duration) -> bool {
+        self.advance(now);
+        self.queue.is_empty() && self.bucket.is_unused()
+    }
+
     /// How many wait, those included who were expected and did not come.
     pub fn len(&self) -> usize {
         self.queue.iter().count()

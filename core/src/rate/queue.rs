@@ -133,6 +133,10 @@ impl FairQueue {
 
     fn drop_empty(&mut self) {
         self.namespaces.retain(|queue| !queue.reservations.is_empty());
+        if self.namespaces.is_empty() {
+            // There is a queue for each action in each account and region, and most are empty.
+            self.namespaces = Vec::new();
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

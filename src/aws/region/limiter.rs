@@ -52,8 +52,12 @@ struct Inner {
     requeue: Enqueue,
     waited: Waited,
     epoch: Instant,
-    queues: Mutex<HashMap<&'static str, Queue>>,
+    /// Of the actions that were called lately. Boxed, or the table would take several times what is
+    /// in it.
+    queues: Mutex<Queues>,
 }
+
+type Queues = HashMap<&'static str, Box<Queue>>;
 
 /// All rate limiters of one region.
 #[derive(Clone)]
@@ -71,7 +75,7 @@ impl RateLimiters {
         }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<&'static str, Queue>> {
+    fn lock(&self) -> MutexGuard<'_, Queues> {
         self.0.queues.lock()
     }
 
@@ -83,6 +87,7 @@ impl RateLimiters {
         let limit = self.0.limits.of(action);
         let (decision, waited) = {
             let mut queues = self.lock();
+            drop_unused(&mut queues, self.now());
             let queue = queues.entry(action).or_default();
             let limiter = queue
                 .limiter
@@ -172,7 +177,7 @@ impl RateLimiters {
                 limiter: Some(limiter),
                 waiters,
                 watched,
-            }) = queues.get_mut(action)
+            }) = queues.get_mut(action).map(|queue| &mut **queue)
             else {
                 return;
             };
@@ -204,5 +209,18 @@ impl RateLimiters {
                 limiters.requeue_next(action);
             });
         }
+    }
+}
+
+/// Drops the limiters that are as a new one would be: an account and region at rest calls two of
+/// the twenty actions that it once called. None is dropped whose caller waits, or a task for it.
+fn drop_unused(queues: &mut Queues, now: Duration) {
+    let before = queues.len();
+    queues.retain(|_, queue| {
+        let limiter = queue.limiter.as_mut();
+        queue.watched.is_some() || limiter.is_some_and(|limiter| !limiter.is_unused(now))
+    });
+    if queues.len() < before {
+        queues.shrink_to_fit();
     }
 }

@@ -307,6 +307,27 @@ fn after_a_while_the_bucket_is_full_and_nothing_waits() {
 }
 
 #[test]
+fn one_that_is_full_again_is_as_one_that_was_never_used() {
+    let mut limiter = FairRateLimiter::new(QUICK, Duration::ZERO);
+    assert!(!limiter.is_unused(seconds(0.1)), "it has one token after a start");
+    assert!(limiter.is_unused(seconds(1.0)));
+    assert_eq!(limiter.acquire("a", "team", seconds(1.0)), Decision::Go);
+    assert!(!limiter.is_unused(seconds(1.0)));
+    assert!(limiter.is_unused(seconds(2.0)));
+    limiter.throttled(seconds(2.0));
+    assert!(limiter.is_full(seconds(10.0)));
+    assert!(
+        !limiter.is_unused(seconds(10.0)),
+        "another client takes from the bucket"
+    );
+    assert!(limiter.is_unused(seconds(3600.0)));
+    for id in 0..6 {
+        limiter.acquire(&id.to_string(), "team", seconds(3600.0));
+    }
+    assert!(!limiter.is_unused(seconds(3605.0)), "two wait");
+}
+
+#[test]
 fn time_that_goes_backwards_makes_no_tokens() {
     let mut limiter = FairRateLimiter::new(QUICK, seconds(10.0));
     assert_eq!(limiter.acquire("a", "a", seconds(10.0)), Decision::Go);
