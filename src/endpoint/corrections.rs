@@ -98,14 +98,14 @@ impl<R: Correctable> Changed<R> {
 /// How the corrections of one of them went.
 #[derive(Debug, Clone)]
 pub(crate) struct Corrections<R: Correctable> {
-    /// Of what it does not hold.
-    written: Option<R::Content>,
+    /// Of what it does not hold. Boxed, as below: of most there is nothing to remember.
+    written: Option<Box<R::Content>>,
     /// Writes after which it did not hold that, in a row.
     failures: u32,
     /// When it was corrected lately.
     lately: Vec<Instant>,
     /// What is left as it is for now.
-    pub changed: Option<Changed<R>>,
+    pub changed: Option<Box<Changed<R>>>,
 }
 
 impl<R: Correctable> Default for Corrections<R> {
@@ -121,9 +121,9 @@ impl<R: Correctable> Default for Corrections<R> {
 
 impl<R: Correctable> Corrections<R> {
     fn start(&mut self, written: &R::Content) {
-        if self.written.as_ref() != Some(written) {
+        if self.written.as_deref() != Some(written) {
             *self = Self {
-                written: Some(written.clone()),
+                written: Some(Box::new(written.clone())),
                 ..Self::default()
             };
         }
@@ -153,6 +153,10 @@ impl<R: Correctable> Corrections<R> {
         if found.holds(written) {
             self.failures = 0;
             self.changed = None;
+            self.lately.retain(|at| at.elapsed() < WINDOW);
+            if self.lately.is_empty() {
+                *self = Self::default();
+            }
             return;
         }
         self.failures = self.failures.saturating_add(1);
@@ -179,8 +183,8 @@ impl<R: Correctable> Corrections<R> {
 
     fn leave_unchanged(&mut self, found: R, until: Instant) {
         if let Some(written) = self.written.clone() {
-            let found = found.written_as(None);
-            self.changed = Some(Changed { found, written, until });
+            let (found, written) = (found.written_as(None), *written);
+            self.changed = Some(Box::new(Changed { found, written, until }));
         }
     }
 }

@@ -15,7 +15,7 @@ use vpce_core::plan::{Fallbacks, UnfinishedReason};
 use crate::aws::region::AccountRegionKey;
 use crate::endpoint::corrections::Corrections;
 use crate::endpoint::slices::SliceWrites;
-use crate::k8s::caches::Endpoint;
+use crate::k8s::caches::{Caches, Endpoint};
 use crate::k8s::patch::version_of;
 
 mod absence;
@@ -75,6 +75,21 @@ pub(crate) struct OwnWrites {
     pub slices: SliceWrites,
     /// Whether the API server refused the status that this reconcile wrote.
     pub status_refused: bool,
+}
+
+impl OwnWrites {
+    /// What the cache has by now is not remembered.
+    pub(crate) fn forget_cached_services(&mut self, caches: &Caches, object: &Endpoint) {
+        if self.services.is_empty() {
+            return;
+        }
+        let namespace = object.namespace().unwrap_or_default();
+        self.services.retain(|name, (version, _)| {
+            let cached = caches.service(&namespace, name);
+            cached.is_none_or(|cached| version_of(&*cached) < *version)
+        });
+        self.services.shrink_to_fit();
+    }
 }
 
 /// Whether the groups of others that the spec names may be used: asked once for a generation.
@@ -205,7 +220,7 @@ impl Memories {
     pub(crate) fn requeue(&self, key: &ObjectKey) {
         self.known(key, |memory| {
             memory.waits.requeue();
-            memory.writes.services.clear();
+            memory.writes.services = HashMap::new();
         });
     }
 
@@ -213,7 +228,7 @@ impl Memories {
     pub(crate) fn retry(&self, key: &ObjectKey) {
         self.known(key, |memory| {
             memory.waits.retry();
-            memory.writes.services.clear();
+            memory.writes.services = HashMap::new();
             memory.writes.slices.believe_cache();
         });
     }

@@ -176,12 +176,14 @@ pub(crate) fn services(
         status.service.as_ref().map(|service| service.name.as_str()),
         object.metadata.name.as_deref(),
     ];
+    let caches = &ctx.shared.caches;
     let (written, changed) = ctx.memories.with(object, |memory| {
+        memory.writes.forget_cached_services(caches, object);
         (
             memory.writes.services.clone(),
             memory.writes.corrections.changed.clone(),
         )
     });
     let names = names.into_iter().flatten();
-    service::observe(&ctx.shared.caches, object, &written, changed.as_ref(), names)
+    service::observe(caches, object, &written, changed.as_deref(), names)
 }

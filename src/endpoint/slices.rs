@@ -109,7 +109,7 @@ impl SliceWrites {
         let changed = self
             .corrections
             .get(name)
-            .and_then(|corrections| corrections.changed.as_ref());
+            .and_then(|corrections| corrections.changed.as_deref());
         match changed {
             Some(changed) => changed.observed(found),
             None => found,

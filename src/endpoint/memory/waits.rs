@@ -121,7 +121,7 @@ impl Waits {
         self.ended = true;
         self.not_before = None;
         self.failures = 0;
-        self.refusals.clear();
+        self.refusals = HashMap::new();
         self.requeued = true;
     }
 
@@ -239,7 +239,7 @@ impl Waits {
 
     /// All is as desired: what was refused on the way is old news.
     pub(crate) fn converged(&mut self) {
-        self.refusals.clear();
+        self.refusals = HashMap::new();
     }
 
     /// Counts a failure; how long to wait after it, `most` at the most, with jitter.
