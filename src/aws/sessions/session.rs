@@ -231,7 +231,8 @@ async fn renew(
             let Ok(_permit) = renewals.acquire().await else {
                 return;
             };
-            sts.open(&role).await
+            // Boxed, or each session would keep room for the calls while it waits.
+            Box::pin(sts.open(&role)).await
         };
         match answer {
             Ok(opened) => {
