@@ -12,6 +12,7 @@ pub(crate) mod lease;
 pub(crate) mod owned;
 pub(crate) mod pages;
 pub(crate) mod patch;
+mod queue;
 pub(crate) mod requeue;
 pub(crate) mod watch;
 pub(crate) mod writes;

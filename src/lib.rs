@@ -43,9 +43,9 @@
 //!   the VPCs and subnets of `networks`, the rate limiters (`limiter`) for what AWS allows, deletes
 //!   that are sent together (`delete_batch`) and `mass_deletion` protection; `ec2`, the calls;
 //!   `error`, what a failed one means.
-//! - [`k8s`]: what all controllers use of Kubernetes: caches of what is watched, lists in pages,
-//!   writes that the API server refuses or changes, finalizers, events, and which replica works
-//!   (`lease`).
+//! - [`k8s`]: what all controllers use of Kubernetes: caches of what is watched, the work queue,
+//!   lists in pages, writes that the API server refuses or changes, finalizers, events, and which
+//!   replica works (`lease`).
 //! - [`telemetry`]: metrics, logs, traces, the HTTP servers. [`backoff`]: how long to wait before
 //!   another try.
 //! - `vpce_core`: the custom resources, the pure stages (`ownership` tells what is an object's own

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::TryStreamExt;
+use futures::StreamExt;
 use kube::ResourceExt;
-use kube::runtime::controller::{Action, Config};
-use kube::runtime::reflector::ObjectRef;
 use tracing::Span;
+use vpce_core::object_key::ObjectKey;
 
 use super::context::Context;
 use super::reconcile::reconcile;
 use crate::k8s::caches::{Account, CacheWriter};
-use crate::k8s::controller::{self, Failure, Next, Reconciler};
+use crate::k8s::controller::{self, Config, Failure, Next, Reconciler};
 use crate::k8s::requeue::Request;
 use crate::shared::Shared;
 use crate::telemetry::{Metrics, Outcome};
@@ -34,9 +33,13 @@ pub(crate) async fn run(
     let requests = shared.requeuer.queue::<Account>();
     let requeuer = shared.requeuer.clone();
     let objects = controller::watched(&shared.client, &shared.metrics, writer, |_| {})
-        .inspect_ok(move |account| requeuer.account_changed(&account.name_any()));
-    let config = Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE);
-    controller::run(ctx, config, shared.caches.account_store(), objects, requests, stop).await;
+        .inspect(move |account| requeuer.account_changed(&account.name));
+    let config = Config {
+        concurrency: CONCURRENCY,
+        debounce: DEBOUNCE,
+    };
+    // Who uses an account is not known before the caches are filled.
+    controller::run(ctx, config, shared.caches.filled(), objects, requests, stop).await;
 }
 
 impl Reconciler for Context {
@@ -50,16 +53,18 @@ impl Reconciler for Context {
         &self.shared.metrics
     }
 
-    fn requested(&self, request: Request) -> Vec<ObjectRef<Account>> {
+    fn requested(&self, request: Request) -> Vec<ObjectKey> {
         match request {
-            Request::Requeue(key) | Request::Enqueue(key) => vec![ObjectRef::new(&key.name)],
+            Request::Requeue(key) | Request::Enqueue(key) => vec![key],
             Request::AccountChanged(_) | Request::NamespaceChanged(_) => Vec::new(),
         }
     }
 
-    async fn begin(&self, account: Arc<Account>) -> Result<Arc<Account>, Duration> {
-        // Who uses an account is not known before.
-        self.shared.caches.filled().await;
+    fn cached(&self, key: &ObjectKey) -> Option<Arc<Account>> {
+        self.shared.caches.account(&key.name)
+    }
+
+    fn begin(&self, account: Arc<Account>) -> Result<Arc<Account>, Duration> {
         Ok(account)
     }
 
@@ -95,10 +100,10 @@ impl Reconciler for Context {
         Next::After(AFTER_ERROR)
     }
 
-    fn ended(&self, _: &Account, next: Next) -> Action {
+    fn ended(&self, _: &Account, next: Next) -> Option<Duration> {
         match next {
-            Next::After(time) | Next::NotBefore(time) => Action::requeue(time),
-            Next::WhenRoom | Next::Gone => Action::await_change(),
+            Next::After(time) | Next::NotBefore(time) => Some(time),
+            Next::WhenRoom | Next::Gone => None,
         }
     }
 }

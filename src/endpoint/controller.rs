@@ -7,8 +7,6 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
-use kube::runtime::controller::{Action, Config};
-use kube::runtime::reflector::ObjectRef;
 use tracing::Span;
 use vpce_core::conditions::{Finding, Reason};
 use vpce_core::object_key::ObjectKey;
@@ -19,7 +17,7 @@ use super::reconcile::reconcile;
 use super::status::{self, Findings, Standing};
 use super::{queues, watches};
 use crate::k8s::caches::{CacheWriter, Endpoint};
-use crate::k8s::controller::{self, Failure, Next, Reconciler};
+use crate::k8s::controller::{self, Config, Failure, Next, Reconciler};
 use crate::k8s::patch::version_of;
 use crate::k8s::requeue::Request;
 use crate::k8s::writes::Refused;
@@ -48,8 +46,11 @@ pub(crate) async fn run(
         () = shared.caches.others_filled::<Endpoint>() => {}
         () = stop.clone() => {}
     };
-    let config = Config::default().concurrency(shared.settings.worker_concurrency);
-    controller::run(ctx, config, shared.caches.endpoint_store(), objects, requests, stop).await;
+    let config = Config {
+        concurrency: shared.settings.worker_concurrency,
+        debounce: Duration::ZERO,
+    };
+    controller::run(ctx, config, shared.caches.filled(), objects, requests, stop).await;
 }
 
 impl Reconciler for Context {
@@ -63,11 +64,15 @@ impl Reconciler for Context {
         &self.shared.metrics
     }
 
-    fn requested(&self, request: Request) -> Vec<ObjectRef<Endpoint>> {
+    fn requested(&self, request: Request) -> Vec<ObjectKey> {
         queues::requested(self, request)
     }
 
-    async fn begin(&self, object: Arc<Endpoint>) -> Result<Arc<Endpoint>, Duration> {
+    fn cached(&self, key: &ObjectKey) -> Option<Arc<Endpoint>> {
+        self.shared.caches.endpoint(&key.namespace, &key.name)
+    }
+
+    fn begin(&self, object: Arc<Endpoint>) -> Result<Arc<Endpoint>, Duration> {
         let object = newest(self, object);
         if let Some(left) = self.memories.wait(&object, self.shared.settings.poll_interval) {
             // Who waits for something else waits for no room.
@@ -124,7 +129,7 @@ impl Reconciler for Context {
         Next::NotBefore(self.memories.failed(&object, self.shared.settings.resync_interval))
     }
 
-    fn ended(&self, object: &Endpoint, next: Next) -> Action {
+    fn ended(&self, object: &Endpoint, next: Next) -> Option<Duration> {
         let depth = self.shared.semaphore.waiting::<Endpoint>();
         self.shared.metrics.queue_depth(Self::CONTROLLER, depth);
         if next != Next::WhenRoom {
@@ -132,16 +137,16 @@ impl Reconciler for Context {
         }
         let resync = self.memories.until_resync(object).unwrap_or(Duration::MAX);
         match next {
-            Next::After(time) => Action::requeue(time.min(resync)),
+            Next::After(time) => Some(time.min(resync)),
             Next::NotBefore(time) => {
                 self.memories.not_before(object, time);
-                Action::requeue(time.min(resync))
+                Some(time.min(resync))
             }
-            Next::WhenRoom => Action::requeue(ASK_FOR_ROOM),
+            Next::WhenRoom => Some(ASK_FOR_ROOM),
             Next::Gone => {
                 queues::leave(self, object);
                 self.memories.forget(&ObjectKey::of(object));
-                Action::await_change()
+                None
             }
         }
     }

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use kube::runtime::reflector::ObjectRef;
 use vpce_core::object_key::ObjectKey;
 
 use super::context::Context;
@@ -13,11 +12,11 @@ use crate::k8s::caches::Endpoint;
 use crate::k8s::requeue::Request;
 
 /// The objects that a request is for; their waits end.
-pub(crate) fn requested(ctx: &Context, request: Request) -> Vec<ObjectRef<Endpoint>> {
+pub(crate) fn requested(ctx: &Context, request: Request) -> Vec<ObjectKey> {
     let keys = match request {
         Request::Requeue(key) => {
             ctx.memories.requeue(&key);
-            return vec![object_ref(&key)];
+            return vec![key];
         }
         Request::Enqueue(key) => BTreeSet::from([key]),
         Request::AccountChanged(account) => affected(ctx, &account),
@@ -26,11 +25,7 @@ pub(crate) fn requested(ctx: &Context, request: Request) -> Vec<ObjectRef<Endpoi
     for key in &keys {
         ctx.memories.retry(key);
     }
-    keys.iter().map(object_ref).collect()
-}
-
-fn object_ref(key: &ObjectKey) -> ObjectRef<Endpoint> {
-    ObjectRef::new(&key.name).within(&key.namespace)
+    keys.into_iter().collect()
 }
 
 /// The objects that an AWSAccount matters to: those bound to it, and of those that are bound to

@@ -2,6 +2,7 @@
 //! about them: each is answered from an index, never by going through all objects.
 
 mod indexed;
+mod kept;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,6 @@ use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt};
 use vpce_core::api::{AWSAccount, LegacyStatus, VPCEndpoint, Watched};
 use vpce_core::conditions::Reason;
@@ -50,6 +50,7 @@ pub(crate) enum EndpointTerm {
 
 impl Indexed for Endpoint {
     type Term = EndpointTerm;
+    type Kept = Arc<Self>;
 
     fn terms(&self) -> Vec<EndpointTerm> {
         let namespace = self.namespace().unwrap_or_default();
@@ -86,6 +87,7 @@ pub(crate) enum AccountTerm {
 
 impl Indexed for Account {
     type Term = AccountTerm;
+    type Kept = Arc<Self>;
 
     fn terms(&self) -> Vec<AccountTerm> {
         let Ok(spec) = &self.spec else {
@@ -111,6 +113,7 @@ impl Indexed for Account {
 /// What Namespaces are found by: a label and its value.
 impl Indexed for NamespaceMeta {
     type Term = (String, String);
+    type Kept = Arc<Self>;
 
     fn terms(&self) -> Vec<(String, String)> {
         let labels = self.labels().iter();
@@ -121,6 +124,7 @@ impl Indexed for NamespaceMeta {
 /// What Services are found by: the UID of the object that controls them.
 impl Indexed for Service {
     type Term = String;
+    type Kept = Arc<Self>;
 
     fn terms(&self) -> Vec<String> {
         controllers(self)
@@ -130,6 +134,7 @@ impl Indexed for Service {
 /// What EndpointSlices are found by: the UID of the object that controls them.
 impl Indexed for EndpointSlice {
     type Term = String;
+    type Kept = Arc<Self>;
 
     fn terms(&self) -> Vec<String> {
         controllers(self)
@@ -202,16 +207,6 @@ impl Caches {
     /// Waits until every other kind has been listed once.
     pub(crate) async fn others_filled<K: Resource<DynamicType = ()>>(&self) {
         self.sync.wait(|kind| *kind != K::kind(&())).await;
-    }
-
-    /// VPCEndpoints, for their controller.
-    pub(crate) fn endpoint_store(&self) -> Store<Endpoint> {
-        self.endpoints.store()
-    }
-
-    /// AWSAccounts, for their controller.
-    pub(crate) fn account_store(&self) -> Store<Account> {
-        self.accounts.store()
     }
 
     /// A VPCEndpoint.

@@ -1,25 +1,26 @@
 //! Feeds objects of one kind to their reconcile, whatever happens in it: deadlines, panics,
 //! conflicts, and what each counts as.
 
-use std::convert::Infallible;
 use std::fmt::Debug;
+use std::future::ready;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, Stream, StreamExt};
 use kube::api::Api;
-use kube::runtime::controller::{self, Action, Controller};
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::watcher::{Error, Event};
-use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates};
+use kube::runtime::watcher::Event;
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep_until};
 use tracing::{Instrument, Span};
+use vpce_core::object_key::ObjectKey;
 
 use super::caches::{CacheWriter, Indexed};
 use super::error::{is_conflict, is_not_found};
 use super::pages;
+use super::queue::WorkQueue;
 use super::requeue::Request;
 use super::watch::watch_kind;
 use crate::telemetry::{Metrics, Outcome, traces};
@@ -64,7 +65,7 @@ pub(crate) enum Failure {
 /// What reconciles the objects of a kind.
 pub(crate) trait Reconciler: Send + Sync + 'static {
     /// The kind, as it is watched.
-    type Object: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static;
+    type Object: Resource<DynamicType = ()> + Send + Sync + 'static;
 
     /// The name of the controller in metrics: the kind in lower case.
     const CONTROLLER: &'static str;
@@ -75,10 +76,13 @@ pub(crate) trait Reconciler: Send + Sync + 'static {
     fn metrics(&self) -> &Metrics;
 
     /// The objects that a request is for; their waits end.
-    fn requested(&self, request: Request) -> Vec<ObjectRef<Self::Object>>;
+    fn requested(&self, request: Request) -> Vec<ObjectKey>;
+
+    /// The object as the cache has it; none where it is gone.
+    fn cached(&self, key: &ObjectKey) -> Option<Arc<Self::Object>>;
 
     /// The object as it is now known, or how long it still has to wait, whatever woke it.
-    fn begin(&self, object: Arc<Self::Object>) -> impl Future<Output = Result<Arc<Self::Object>, Duration>> + Send;
+    fn begin(&self, object: Arc<Self::Object>) -> Result<Arc<Self::Object>, Duration>;
 
     /// The AWSAccount that a reconcile counts for; empty for none.
     fn account(&self, object: &Self::Object) -> String;
@@ -93,8 +97,9 @@ pub(crate) trait Reconciler: Send + Sync + 'static {
     /// A reconcile failed: says so where it can, and when to try again.
     fn failed(&self, object: Arc<Self::Object>, failure: Failure) -> impl Future<Output = Next> + Send;
 
-    /// A reconcile ended, however it did: what that means for the queue.
-    fn ended(&self, object: &Self::Object, next: Next) -> Action;
+    /// A reconcile ended, however it did: after which time the next is due; none while nothing
+    /// changes.
+    fn ended(&self, object: &Self::Object, next: Next) -> Option<Duration>;
 }
 
 /// The objects of a kind whose spec, annotations or finalizers change, as their watch sends them;
@@ -104,55 +109,102 @@ pub(crate) fn watched<K, F>(
     metrics: &Metrics,
     mut writer: CacheWriter<K>,
     mut observe: F,
-) -> impl Stream<Item = Result<K, Error>> + Send + 'static + use<K, F>
+) -> impl Stream<Item = ObjectKey> + Send + 'static + use<K, F>
 where
     K: Indexed + DeserializeOwned + Debug + Send + Sync,
     K::Term: Send + Sync,
     F: FnMut(&Event<K>) + Send + 'static,
 {
-    watch_kind(metrics, Api::all(client.clone()), pages::of_watches())
-        .inspect_ok(move |event| writer.apply(event))
-        .inspect_ok(move |event| observe(event))
-        .touched_objects()
-        .predicate_filter(
-            predicates::generation
-                .combine(predicates::annotations)
-                .combine(predicates::finalizers),
-            PredicateConfig::default(),
-        )
+    watch_kind(metrics, Api::all(client.clone()), pages::of_watches()).filter_map(move |event| {
+        let changed = event.ok().and_then(|event| {
+            let changed = changed(&writer, &event);
+            writer.apply(&event);
+            observe(&event);
+            changed
+        });
+        ready(changed)
+    })
 }
 
-/// Runs until the streams end or `stop` does.
+/// The object of an event, if it has another spec, annotations or finalizers than the cache knows.
+fn changed<K: Indexed>(writer: &CacheWriter<K>, event: &Event<K>) -> Option<ObjectKey> {
+    let (Event::Apply(object) | Event::InitApply(object) | Event::Delete(object)) = event else {
+        return None;
+    };
+    let key = ObjectKey::of(object);
+    let known = writer.known(&key);
+    let is_same = known.is_some_and(|known| {
+        let (known, now) = (known.meta(), object.meta());
+        (&known.uid, known.generation, &known.annotations, &known.finalizers)
+            == (&now.uid, now.generation, &now.annotations, &now.finalizers)
+    });
+    (!is_same).then_some(key)
+}
+
+/// How many objects are reconciled at once, and how their reconciles are debounced.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Config {
+    /// So many are reconciled at once.
+    pub(crate) concurrency: u16,
+    /// An object is reconciled so much later than it is asked for, to be reconciled once for all
+    /// that is asked for meanwhile.
+    pub(crate) debounce: Duration,
+}
+
+/// Reconciles from when the caches are `filled`, until `stop` ends and what is running has ended.
 pub(crate) async fn run<R: Reconciler>(
     reconciler: Arc<R>,
-    config: controller::Config,
-    store: Store<R::Object>,
-    objects: impl Stream<Item = Result<R::Object, Error>> + Send + 'static,
-    requests: impl Stream<Item = Request> + Send + 'static,
-    stop: impl Future<Output = ()> + Send + Sync + 'static,
+    config: Config,
+    filled: impl Future<Output = ()> + Send,
+    objects: impl Stream<Item = ObjectKey> + Send,
+    requests: impl Stream<Item = Request> + Send,
+    stop: impl Future<Output = ()> + Send,
 ) {
-    let requested = {
-        let reconciler = reconciler.clone();
-        requests.flat_map(move |request| stream::iter(reconciler.requested(request)))
-    };
-    Controller::for_stream(objects, store)
-        .with_config(config)
-        .reconcile_on(requested)
-        .graceful_shutdown_on(stop)
-        .run(
-            guarded,
-            |_: Arc<R::Object>, error: &Infallible, _| match *error {},
-            reconciler,
-        )
-        .for_each(|_| async {})
-        .await;
+    let mut queue = WorkQueue::new(config.debounce);
+    let mut running = FuturesUnordered::new();
+    let mut is_filled = false;
+    tokio::pin!(filled, objects, requests, stop);
+    loop {
+        while is_filled
+            && running.len() < usize::from(config.concurrency)
+            && let Some(key) = queue.next(Instant::now())
+        {
+            let reconciler = reconciler.clone();
+            // Boxed: what waits for a connection may hold on to the task of one that has ended.
+            running.push(Box::pin(async move {
+                let next = guarded(&*reconciler, &key).await;
+                (key, next)
+            }));
+        }
+        // At the limit, one has to end first.
+        let has_room = is_filled && running.len() < usize::from(config.concurrency);
+        let due = queue.next_due().filter(|_| has_room);
+        tokio::select! {
+            () = &mut stop => break,
+            () = &mut filled, if !is_filled => is_filled = true,
+            Some((key, next)) = running.next() => {
+                queue.ended(&key);
+                if let Some(after) = next {
+                    queue.schedule((*key).clone(), Instant::now(), after);
+                }
+            }
+            Some(key) = objects.next() => queue.schedule(key, Instant::now(), Duration::ZERO),
+            Some(request) = requests.next() => {
+                for key in reconciler.requested(request) {
+                    queue.schedule(key, Instant::now(), Duration::ZERO);
+                }
+            }
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+        }
+    }
+    while running.next().await.is_some() {}
 }
 
-/// One reconcile, whatever happens in it.
-async fn guarded<R: Reconciler>(object: Arc<R::Object>, reconciler: Arc<R>) -> Result<Action, Infallible> {
-    let object = match reconciler.begin(object).await {
+/// One reconcile, whatever happens in it: after which time the next is due, if any.
+async fn guarded<R: Reconciler>(reconciler: &R, key: &ObjectKey) -> Option<Duration> {
+    let object = match reconciler.begin(reconciler.cached(key)?) {
         Ok(object) => object,
-        Err(left) => return Ok(Action::requeue(left)),
+        Err(left) => return Some(left),
     };
     let metrics = reconciler.metrics();
     let account = reconciler.account(&object);
@@ -183,5 +235,5 @@ async fn guarded<R: Reconciler>(object: Arc<R::Object>, reconciler: Arc<R>) -> R
     };
     traces::ended(&span, R::CONTROLLER, outcome);
     metrics.reconcile(R::CONTROLLER, &account, outcome, started.elapsed().as_secs_f64());
-    Ok(reconciler.ended(&object, next))
+    reconciler.ended(&object, next)
 }
