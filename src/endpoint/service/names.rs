@@ -33,6 +33,10 @@ impl Waiting {
                 self.by_service.remove(&service);
             }
         }
+        if self.by_object.is_empty() {
+            // While very many are created at once, very many wait.
+            *self = Self::default();
+        }
     }
 }
 
