@@ -22,6 +22,7 @@ use vpce_core::tenancy;
 
 use self::indexed::Cache;
 pub(crate) use self::indexed::{CacheWriter, Indexed};
+use self::kept::Packed;
 use self::sync::CacheSync;
 
 /// A VPCEndpoint as it is watched.
@@ -124,7 +125,7 @@ impl Indexed for NamespaceMeta {
 /// What Services are found by: the UID of the object that controls them.
 impl Indexed for Service {
     type Term = String;
-    type Kept = Arc<Self>;
+    type Kept = Packed<Self>;
 
     fn terms(&self) -> Vec<String> {
         controllers(self)
@@ -134,7 +135,7 @@ impl Indexed for Service {
 /// What EndpointSlices are found by: the UID of the object that controls them.
 impl Indexed for EndpointSlice {
     type Term = String;
-    type Kept = Arc<Self>;
+    type Kept = Packed<Self>;
 
     fn terms(&self) -> Vec<String> {
         controllers(self)
