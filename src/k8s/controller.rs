@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
-use futures::{FutureExt, Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt, stream};
 use kube::api::Api;
 use kube::runtime::watcher::Event;
 use kube::{Client, Resource};
@@ -102,27 +102,52 @@ pub(crate) trait Reconciler: Send + Sync + 'static {
     fn ended(&self, object: &Self::Object, next: Next) -> Option<Duration>;
 }
 
-/// The objects of a kind whose spec, annotations or finalizers change, as their watch sends them;
-/// `observe` is called with each event once the cache has taken it in.
+/// The objects of a kind whose spec, annotations or finalizers change, as their watch sends them,
+/// once the cache has them; `observe` is called with each event then.
 pub(crate) fn watched<K, F>(
     client: &Client,
     metrics: &Metrics,
-    mut writer: CacheWriter<K>,
-    mut observe: F,
+    writer: CacheWriter<K>,
+    observe: F,
 ) -> impl Stream<Item = ObjectKey> + Send + 'static + use<K, F>
 where
     K: Indexed + DeserializeOwned + Debug + Send + Sync,
     K::Term: Send + Sync,
     F: FnMut(&Event<K>) + Send + 'static,
 {
-    watch_kind(metrics, Api::all(client.clone()), pages::of_watches()).filter_map(move |event| {
-        let changed = event.ok().and_then(|event| {
-            let changed = changed(&writer, &event);
-            writer.apply(&event);
-            observe(&event);
-            changed
-        });
-        ready(changed)
+    let events = watch_kind(metrics, Api::all(client.clone()), pages::of_watches());
+    changes(events.filter_map(|event| ready(event.ok())), writer, observe)
+}
+
+fn changes<K, S, F>(
+    events: S,
+    mut writer: CacheWriter<K>,
+    mut observe: F,
+) -> impl Stream<Item = ObjectKey> + use<K, S, F>
+where
+    K: Indexed,
+    S: Stream<Item = Event<K>>,
+    F: FnMut(&Event<K>),
+{
+    // Of a list that is not complete, which the cache does not have yet.
+    let mut listed = Vec::new();
+    events.flat_map(move |event| {
+        let changed = changed(&writer, &event);
+        writer.apply(&event);
+        observe(&event);
+        let changed = match event {
+            Event::Init => {
+                listed = Vec::new();
+                Vec::new()
+            }
+            Event::InitApply(_) => {
+                listed.extend(changed);
+                Vec::new()
+            }
+            Event::InitDone => std::mem::take(&mut listed),
+            Event::Apply(_) | Event::Delete(_) => changed.into_iter().collect(),
+        };
+        stream::iter(changed)
     })
 }
 
@@ -163,6 +188,7 @@ pub(crate) async fn run<R: Reconciler>(
     let mut queue = WorkQueue::new(config.debounce);
     let mut running = FuturesUnordered::new();
     let mut is_filled = false;
+    let (objects, requests) = (objects.fuse(), requests.fuse());
     tokio::pin!(filled, objects, requests, stop);
     loop {
         while is_filled
@@ -236,4 +262,71 @@ async fn guarded<R: Reconciler>(reconciler: &R, key: &ObjectKey) -> Option<Durat
     traces::ended(&span, R::CONTROLLER, outcome);
     metrics.reconcile(R::CONTROLLER, &account, outcome, started.elapsed().as_secs_f64());
     reconciler.ended(&object, next)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::k8s::caches::{Caches, Endpoint};
+
+    /// What is reconciled for these events; each time, the cache has the last of what it says.
+    fn reconciled(events: Vec<Event<Endpoint>>) -> Vec<String> {
+        let (caches, writers) = Caches::new();
+        let changes = changes(stream::iter(events), writers.endpoints, |_| {});
+        let said = changes.map(|key| match caches.endpoint(&key.namespace, &key.name) {
+            Some(object) => format!("{}:{:?}", key.name, object.metadata.generation.unwrap_or_default()),
+            None => key.name,
+        });
+        said.collect::<Vec<_>>().now_or_never().expect("nothing is waited for")
+    }
+
+    fn object(name: &str, generation: i64, more: Value) -> Endpoint {
+        let mut object = json!({
+            "metadata": {"namespace": "blue", "name": name, "uid": "u", "generation": generation},
+        });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            object["metadata"][key] = value.clone();
+        }
+        serde_json::from_value(object).expect("watched objects always parse")
+    }
+
+    #[test]
+    fn an_object_is_reconciled_for_another_spec_annotations_finalizers_or_uid_and_not_for_its_status() {
+        let plain = |generation| Event::Apply(object("a", generation, json!({"resourceVersion": "7"})));
+        let with = |more| Event::Apply(object("a", 2, more));
+        let events = vec![
+            plain(1),
+            plain(1),
+            plain(2),
+            with(json!({"resourceVersion": "8"})),
+            with(json!({"annotations": {vpce_core::api::RECONCILE_AT: "now"}})),
+            with(json!({"finalizers": [vpce_core::api::ENDPOINT_FINALIZER]})),
+            with(json!({"uid": "v"})),
+            Event::Delete(object("a", 2, json!({"uid": "v"}))),
+            plain(2),
+        ];
+        assert_eq!(reconciled(events), ["a:1", "a:2", "a:2", "a:2", "a:2", "a:2"]);
+    }
+
+    #[test]
+    fn what_a_list_has_is_reconciled_once_the_list_is_complete() {
+        let listed = |name: &str, generation| Event::InitApply(object(name, generation, json!({})));
+        let events = vec![
+            Event::Init,
+            listed("a", 1),
+            listed("b", 1),
+            Event::InitDone,
+            Event::Init,
+            listed("b", 2),
+            // It was cut off, and begins once more.
+            Event::Init,
+            listed("a", 1),
+            listed("b", 3),
+            listed("c", 1),
+            Event::InitDone,
+        ];
+        assert_eq!(reconciled(events), ["a:1", "b:1", "b:3", "c:1"]);
+    }
 }
