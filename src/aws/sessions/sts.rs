@@ -45,8 +45,8 @@ const BESIDES: Duration = Duration::from_secs(4);
 /// So many EC2 clients are kept: users can name any number of regions that do not exist.
 const MOST_CLIENTS: u64 = 1000;
 
-/// One that was not used for this long is dropped.
-const CLIENT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// One that was not used for this long is dropped: after a few polls in which nothing was pending.
+const CLIENT_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A session as STS gave it, known to be in the right account.
 pub(super) struct Opened {
