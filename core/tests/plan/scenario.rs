@@ -560,6 +560,11 @@ fn arrange(
             spare.target = Some(desired.target.clone());
             if resource.interface().is_none() {
                 spare.attachment = endpoint_fact(&desired).attachment;
+            } else if let ObservedAttachment::Known(Attachment::Interface(interface)) = &mut spare.attachment
+                && fixes_private_dns(&desired)
+            {
+                // It was made for the object, too.
+                interface.private_dns = asked(&desired).private_dns;
             }
             spare.dns_names = dns_names(&spare);
             spare.tags.insert("theirs".into(), "1".into());
