@@ -473,16 +473,24 @@ impl Choice<'_> {
         if self.subnets == SubnetCount::None {
             return Some(chosen);
         }
-        let Ok((_, subnets)) = self.seen else {
-            // That they cannot be read does not say that they are gone.
+        let Some(subnets) = self.subnets_in(&chosen.vpc) else {
+            // That they were not read does not say that they are gone.
             return Some(chosen).filter(|_| self.exists);
         };
         let is_there = |id: &SubnetId| {
-            let found = subnets.iter().find(|subnet| subnet.id == *id);
+            let found = subnets
+                .iter()
+                .find(|subnet| subnet.id == *id && subnet.vpc == chosen.vpc);
             found.is_some_and(|subnet| self.exists || (self.is_usable(subnet) && self.is_in_zone(subnet)))
         };
         let is_whole = !chosen.subnets.is_empty() && chosen.subnets.keys().all(is_there);
         is_whole.then_some(chosen)
+    }
+
+    /// The subnets that were read, if some of the VPC were.
+    fn subnets_in(&self, vpc: &VpcId) -> Option<&[Subnet]> {
+        let (_, subnets) = self.seen.ok()?;
+        subnets.iter().any(|subnet| subnet.vpc == *vpc).then_some(subnets)
     }
 
     /// What an endpoint has, with others in place of the subnets that are gone.

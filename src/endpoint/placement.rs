@@ -113,7 +113,7 @@ impl Reconciliation<'_> {
                 };
                 let zones = region.as_ref().zip(service);
                 let zones = zones.and_then(|(region, service)| region.service_zones(service));
-                let known = known(&seen, subnets);
+                let known = known(&seen, subnets, exists);
                 let choice = Choice {
                     account: &binding.account,
                     network,
@@ -154,9 +154,11 @@ impl Reconciliation<'_> {
 
 type Known<'a> = (&'a [network::Vpc], &'a [network::Subnet]);
 
-/// What was read; subnets only where some are needed.
-fn known(seen: &Seen, subnets: SubnetCount) -> Result<Known<'_>, String> {
+/// What was read; subnets only where some are needed. For a new endpoint nothing is chosen from
+/// what may be out of date.
+fn known(seen: &Seen, subnets: SubnetCount, exists: bool) -> Result<Known<'_>, String> {
     let found = match (&seen.vpcs, &seen.subnets) {
+        _ if seen.failed.is_some() && !exists => None,
         (Some(vpcs), Some(subnets)) => Some((&vpcs[..], &subnets[..])),
         (Some(vpcs), None) if subnets == SubnetCount::None || seen.failed.is_none() => Some((&vpcs[..], &[][..])),
         _ => None,

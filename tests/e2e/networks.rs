@@ -5,7 +5,7 @@ use vpce_testbed::aws::{EndpointView, RuleView, ServiceSpec};
 
 use crate::cluster::Refusal;
 use crate::tenant::Tenant;
-use crate::world::{World, id, merged, text};
+use crate::world::{Setup, World, id, merged, text};
 
 /// The tag that a network has its VPC by.
 const TAG: (&str, &str) = ("use", "endpoints");
@@ -442,6 +442,44 @@ fn what_is_read_does_not_grow_with_the_number_of_endpoints() {
         assert!(count <= most, "{action}: {count} times in {seconds} s");
     }
     assert_eq!(tenant.count("DescribeVpcEndpointServices"), 1);
+}
+
+#[test]
+fn a_restart_over_several_networks_moves_nothing() {
+    let world = World::own(Setup::fast());
+    let tenant = world.unregistered_tenant("networks");
+    let aws = &world.aws;
+    let mut networks = vec![tenant.network(json!({"vpc_tags": null, "vpc_id": tenant.vpc}))];
+    for number in 1..4 {
+        let vpc = id("vpc");
+        aws.add_vpc(&tenant.account_id, &tenant.region, &vpc, "10.1.0.0/16")
+            .expect("a VPC");
+        for zone in ["a", "b"] {
+            let zone = format!("{}{zone}", tenant.region);
+            aws.add_subnet(&tenant.account_id, &tenant.region, &id("subnet"), &vpc, &zone)
+                .expect("a subnet");
+        }
+        networks.push(json!({"name": format!("net-{number}"), "region": tenant.region, "vpc_id": vpc}));
+    }
+    tenant.register_with_its_role(json!({"networks": networks, "default_network": "main"}));
+    let names: Vec<String> = networks.iter().map(|network| text(&network["name"])).collect();
+    for name in &names {
+        tenant.apply(name, json!({"vpc_endpoint_service_id": "ecr.api", "network": name}));
+    }
+    let places = || -> Vec<Value> {
+        let place = |name: &String| tenant.ready(name)["status"]["network"].take();
+        names.iter().map(place).collect()
+    };
+    let before = places();
+    let writes = tenant.writes().len();
+    let reads = tenant.count("DescribeSubnets");
+    world.operator.kill().expect("it was running");
+    world.operator.start().expect("it starts again");
+    world.eventually("subnets were read three times", || {
+        (tenant.count("DescribeSubnets") >= reads + 3).then_some(())
+    });
+    assert_eq!(places(), before);
+    assert_eq!(tenant.writes().len(), writes, "{:#?}", tenant.writes());
 }
 
 #[test]

@@ -262,6 +262,11 @@ fn what_cannot_be_read_is_not_gone() {
     given.bind();
     let (chosen, left) = given.choosing(Err("access denied")).expect("it is there");
     assert_eq!((Some(chosen.to_status()), left), (given.bound.clone(), None));
+    // Subnets of another VPC were.
+    let mut other = subnet("subnet-o", 1, 10);
+    other.vpc = "vpc-2".into();
+    let (chosen, left) = given.choosing(Ok((&given.vpcs, &[other]))).expect("it is there");
+    assert_eq!((Some(chosen.to_status()), left), (given.bound.clone(), None));
     given.exists = false;
     let found = given.choosing(Err("access denied")).expect_err("it is not there");
     assert!(found.message.contains("access denied"), "{}", found.message);

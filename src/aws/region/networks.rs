@@ -85,17 +85,43 @@ impl<T> Known<T> {
 #[derive(Default)]
 struct Subnets {
     known: Known<Subnet>,
-    /// The VPCs whose subnets are asked for, and when they last were.
-    asked: BTreeMap<VpcId, Instant>,
-    /// Whether those of one that is asked for were never read.
-    lacks: bool,
+    /// The VPCs whose subnets are asked for.
+    asked: BTreeMap<VpcId, Asked>,
+}
+
+struct Asked {
+    /// When a reconcile last asked.
+    at: Instant,
+    /// Whether what is known has its subnets.
+    is_read: bool,
 }
 
 impl Subnets {
     fn are_due(&mut self, vpc: &VpcId, max_age: Duration) -> bool {
-        let is_new = self.asked.insert(vpc.clone(), Instant::now()).is_none();
-        self.lacks |= is_new;
-        self.known.is_due(if self.lacks { Duration::ZERO } else { max_age })
+        let now = Instant::now();
+        let asked = self.asked.entry(vpc.clone()).or_insert(Asked {
+            at: now,
+            is_read: false,
+        });
+        asked.at = now;
+        let max_age = if asked.is_read { max_age } else { Duration::ZERO };
+        self.known.is_due(max_age)
+    }
+
+    /// The VPCs whose subnets are to be read.
+    fn unforgotten(&mut self) -> Vec<VpcId> {
+        self.asked.retain(|_, asked| asked.at.elapsed() < FORGOTTEN_AFTER);
+        self.asked.keys().cloned().collect()
+    }
+
+    /// Takes in the subnets of these VPCs; others may have been asked for meanwhile.
+    fn take(&mut self, of: &[VpcId], found: Result<Vec<Subnet>, CallError>) {
+        if found.is_ok() {
+            for (vpc, asked) in &mut self.asked {
+                asked.is_read = of.contains(vpc);
+            }
+        }
+        self.known.take(found);
     }
 }
 
@@ -229,13 +255,9 @@ impl AccountRegion {
         if !is_due() {
             return Ok(());
         }
-        let asked: Vec<VpcId> = {
-            let mut subnets = self.networks.subnets.lock();
-            subnets.asked.retain(|_, at| at.elapsed() < FORGOTTEN_AFTER);
-            subnets.asked.keys().cloned().collect()
-        };
+        let of = self.networks.subnets.lock().unforgotten();
         let mut found = Ok(Vec::new());
-        for asked in asked.chunks(FILTER_VALUES) {
+        for asked in of.chunks(FILTER_VALUES) {
             let part = told(self.pages(SUBNETS, |page| subnets(ec2, asked, page)).await)?;
             found = match (found, part) {
                 (Ok(mut all), Ok(part)) => {
@@ -246,9 +268,7 @@ impl AccountRegion {
             };
         }
         self.log_failure(&found);
-        let mut subnets = self.networks.subnets.lock();
-        subnets.lacks &= found.is_err();
-        subnets.known.take(found);
+        self.networks.subnets.lock().take(&of, found);
         Ok(())
     }
 
@@ -373,4 +393,34 @@ async fn service_zones(ec2: &Ec2, service: &str) -> Result<(Vec<ServiceZones>, O
         names: service.availability_zones.unwrap_or_default().into_iter().collect(),
     });
     Ok((found.collect(), None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vpc_that_is_asked_for_while_others_are_read_is_read_next() {
+        let minute = Duration::from_mins(1);
+        let (one, two): (VpcId, VpcId) = ("vpc-1".into(), "vpc-2".into());
+        let mut subnets = Subnets::default();
+        assert!(subnets.are_due(&one, minute));
+        let of = subnets.unforgotten();
+        assert!(subnets.are_due(&two, minute));
+        subnets.take(&of, Ok(Vec::new()));
+        assert!(!subnets.are_due(&one, minute));
+        assert!(subnets.are_due(&two, minute));
+        let of = subnets.unforgotten();
+        subnets.take(&of, Ok(Vec::new()));
+        assert!(!subnets.are_due(&one, minute) && !subnets.are_due(&two, minute));
+
+        // What EC2 does not tell is not asked at once again, and what was read stays.
+        let denied = CallError::of_item(SUBNETS, "UnauthorizedOperation", "no");
+        let three: VpcId = "vpc-3".into();
+        assert!(subnets.are_due(&three, minute));
+        let of = subnets.unforgotten();
+        subnets.take(&of, Err(denied));
+        assert!(!subnets.are_due(&three, minute));
+        assert!(subnets.known.found.is_some() && !subnets.asked[&three].is_read);
+    }
 }

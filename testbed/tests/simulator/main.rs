@@ -24,6 +24,7 @@ mod service_regions;
 mod sessions;
 mod source_identity;
 mod weather;
+mod zones;
 
 use std::process::Command;
 
