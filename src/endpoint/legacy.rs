@@ -8,7 +8,7 @@
 //! operator that is started again takes the object for one that it has created already.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::Service;
@@ -70,8 +70,11 @@ pub(crate) struct Migration {
 /// its own.
 pub(crate) async fn preview(ctx: &Context, object: Arc<Endpoint>) -> Result<Migration, (Finding, Vec<String>)> {
     let mut reconciliation = Reconciliation::new(ctx, object);
+    let begun = Instant::now();
     loop {
-        match reconciliation.migration().boxed_local().await {
+        // What was read since will do: reading everything again for each token that is waited for
+        // would spend it.
+        match reconciliation.migration(Age(begun.elapsed())).boxed_local().await {
             Ok(migration) => return Ok(migration),
             Err(Stop::Unread(unread)) if let RefreshError::Busy(time) = unread.error => {
                 tokio::time::sleep(time).await;
@@ -135,7 +138,7 @@ pub(super) fn unsettled(object: &Endpoint, account: &str, adopts: bool) -> Findi
 }
 
 impl Reconciliation<'_> {
-    async fn migration(&mut self) -> Result<Migration, Stop> {
+    async fn migration(&mut self, age: Age) -> Result<Migration, Stop> {
         let is_settled = !is_unsettled(&self.object);
         let prepared = self.prepare()?;
         let binding = prepared.resolved.binding.clone();
@@ -145,8 +148,7 @@ impl Reconciliation<'_> {
             return Err(Stop::bad_spec(&binding, leaving));
         };
         let (ctx, owner, status) = (self.ctx, &self.owner, &self.object.status);
-        let now = Age(Duration::ZERO);
-        let read = observe::observe(ctx, &access.region, &access.ec2, owner, status, Some(desired), now).await;
+        let read = observe::observe(ctx, &access.region, &access.ec2, owner, status, Some(desired), age).await;
         read.map_err(|error| access.unread(error))?;
         let seen = observe::found(ctx, &access.region, owner, &self.object, status, Some(desired));
         if let Some(finding) = plan::not_adoptable(owner, desired, &seen) {
