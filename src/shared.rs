@@ -71,11 +71,7 @@ impl Shared {
     /// by the session.
     pub(crate) fn in_region(&self, session: &Session, region: &ids::Region) -> (Arc<AccountRegion>, Ec2) {
         let role = &session.role().role_arn;
-        let key = AccountRegionKey {
-            partition: role.partition(),
-            account_id: role.account().clone(),
-            region: region.clone(),
-        };
+        let key = AccountRegionKey::of(role, region);
         let ec2 = Ec2 {
             client: session.ec2(region.as_str()),
             account_id: role.account().clone(),

@@ -446,9 +446,13 @@ impl Choice<'_> {
     /// # Errors
     /// What has to change before there can be an endpoint.
     pub fn choose(&self) -> Choosing {
-        let chosen = match self.kept() {
-            Some(kept) => return Ok((kept, None)),
-            None if self.exists && is_kept(self.network, self.bound) => self.replaced(),
+        let unedited = self.bound.filter(|_| is_kept(self.network, self.bound));
+        let chosen = match unedited {
+            Some(bound) => match self.kept(bound) {
+                Some(kept) => Ok(kept),
+                None if self.exists => self.replaced(bound),
+                None => self.anew(),
+            },
             None => self.anew(),
         };
         match (chosen, self.bound) {
@@ -467,8 +471,7 @@ impl Choice<'_> {
     }
 
     /// What the object is bound to, where nothing of it is gone.
-    fn kept(&self) -> Option<Chosen> {
-        let bound = self.bound.filter(|_| is_kept(self.network, self.bound))?;
+    fn kept(&self, bound: &NetworkStatus) -> Option<Chosen> {
         let chosen = self.of_status(bound);
         if self.subnets == SubnetCount::None {
             return Some(chosen);
@@ -494,9 +497,8 @@ impl Choice<'_> {
     }
 
     /// What an endpoint has, with others in place of the subnets that are gone.
-    fn replaced(&self) -> Result<Chosen, Finding> {
-        let bound = self.bound.map(|bound| self.of_status(bound));
-        let mut chosen = bound.ok_or_else(|| self.not_ready("nothing is known of it"))?;
+    fn replaced(&self, bound: &NetworkStatus) -> Result<Chosen, Finding> {
+        let mut chosen = self.of_status(bound);
         let (_, subnets) = self.seen.map_err(|why| self.not_ready(why))?;
         let candidates = subnets_of(self.network, &chosen.vpc, subnets).unwrap_or_default();
         let (kept, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut chosen.subnets)

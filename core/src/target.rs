@@ -92,6 +92,14 @@ impl Target {
         }
     }
 
+    /// The name of a service in the endpoint's own region.
+    pub fn service_here(&self) -> Option<&str> {
+        match self {
+            Self::Service { name, region: None } => Some(name),
+            Self::Service { .. } | Self::ResourceConfiguration { .. } | Self::ServiceNetwork { .. } => None,
+        }
+    }
+
     /// The service's region, where it is another than the endpoint's.
     pub fn service_region(&self) -> Option<&Region> {
         match self {

@@ -6,12 +6,9 @@ use std::time::Duration;
 use vpce_core::api::{AWSAccountSpec, AccountNetworkStatus, Network};
 use vpce_core::network;
 
-use crate::aws::region::{RefreshError, Wanted};
+use crate::aws::region::{LOOK_AGAIN, RefreshError, Wanted};
 use crate::aws::sessions::{Session, SessionKey};
 use crate::shared::Shared;
-
-/// A network that something is wrong with is looked at again after this time.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// What the networks consist of, and when there is more to look at.
 pub(super) struct Looked {

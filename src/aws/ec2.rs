@@ -16,8 +16,8 @@ use vpce_core::plan::ResourceId;
 use vpce_core::rules::{Direction, RuleSet};
 use vpce_core::target::Target;
 
-pub(super) use self::convert::tag_specification;
 use self::convert::{dns_options, observed_endpoint, observed_group, permissions, sdk_tags, subnet_configurations};
+pub(super) use self::convert::{tag_map, tag_specification};
 use super::error::CallError;
 use super::observer::{Call, Observer, observed};
 

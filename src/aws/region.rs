@@ -20,8 +20,8 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
-use tokio::sync::Mutex as AsyncMutex;
-use vpce_core::ids::{self, AccountId, EndpointId, GroupId, Partition};
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
+use vpce_core::ids::{self, AccountId, EndpointId, GroupId, Partition, RoleArn};
 use vpce_core::observed::{ObservedEndpoint, ObservedGroup};
 use vpce_core::ownership::Candidates;
 use vpce_core::plan::Effect;
@@ -34,7 +34,7 @@ use self::delete_batch::{DeleteBatcher, Requester};
 use self::limiter::{Caller, RateLimiters};
 use self::names::Names;
 use self::networks::Networks;
-pub(crate) use self::networks::{Seen, Wanted};
+pub(crate) use self::networks::{LOOK_AGAIN, Seen, Wanted};
 use self::orphans::{Counts, Present, Retained};
 pub(crate) use self::refresh::RefreshError;
 use self::snapshot::Snapshot;
@@ -55,6 +55,17 @@ pub(crate) struct AccountRegionKey {
     /// The AWS account.
     pub(crate) account_id: AccountId,
     pub(crate) region: ids::Region,
+}
+
+impl AccountRegionKey {
+    /// A region of the account that a role is in.
+    pub(crate) fn of(role: &RoleArn, region: &ids::Region) -> Self {
+        Self {
+            partition: role.partition(),
+            account_id: role.account().clone(),
+            region: region.clone(),
+        }
+    }
 }
 
 /// The endpoints that bound objects have in a region, by their status.
@@ -284,6 +295,16 @@ impl AccountRegion {
             limiters,
         })
     }
+}
+
+/// Waits until nobody else reads, where something is due; none where it is not, or was read
+/// meanwhile.
+async fn turn_to_read(reading: &AsyncMutex<()>, is_due: impl Fn() -> bool) -> Option<AsyncMutexGuard<'_, ()>> {
+    if !is_due() {
+        return None;
+    }
+    let reading = reading.lock().await;
+    is_due().then_some(reading)
 }
 
 /// All regions that were read or are to be read.

@@ -1,8 +1,6 @@
 //! Where an endpoint is that names no VPC: reads what the AWSAccount's network consists of, and
 //! chooses from it.
 
-use std::time::Duration;
-
 use vpce_core::api::{CustomRule, SecurityGroupType, VPCEndpointSpec};
 use vpce_core::conditions::{Finding, READY, Reason};
 use vpce_core::error::Class;
@@ -14,11 +12,8 @@ use vpce_core::target::Target;
 use super::reconcile::Reconciliation;
 use super::status;
 use super::stop::Stop;
-use crate::aws::region::{AccountRegionKey, Seen, Wanted};
+use crate::aws::region::{AccountRegionKey, LOOK_AGAIN, Seen, Wanted};
 use crate::k8s::conditions;
-
-/// What was found wrong may be right again after this time.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Where an object is; and why an endpoint that is there is left as it is, where it is.
 pub(super) type Placed = Result<(Placement, Option<Finding>), Finding>;
@@ -54,10 +49,7 @@ impl Reconciliation<'_> {
         }
         let fixed: Option<VpcId> = bound.filter(|_| is_kept).map(|network| network.vpc_id.as_str().into());
         let target = Target::of_spec(spec, resolved.role.partition(), resolved.binding.region.as_str());
-        let service = match target {
-            Ok(Target::Service { name, region: None }) if !is_kept => Some(name),
-            _ => None,
-        };
+        let service = target.as_ref().ok().and_then(Target::service_here);
         let has_subnets = SubnetCount::of(spec.vpc_endpoint_type) != SubnetCount::None && !is_adopted;
         let network = network.filter(|_| has_subnets);
         let was_wrong = conditions::find(&status.conditions, READY)
@@ -66,7 +58,7 @@ impl Reconciliation<'_> {
         let wanted = Wanted {
             network,
             vpc: fixed.as_ref(),
-            service: service.as_deref().filter(|_| network.is_some()),
+            service: service.filter(|_| network.is_some() && !is_kept),
             max_age: if was_wrong { LOOK_AGAIN.min(resync) } else { resync },
         };
         let known = self.ctx.shared.regions.find(&key(&resolved));
@@ -107,10 +99,7 @@ impl Reconciliation<'_> {
             Ok(None) => (None, None),
             Ok(Some(network)) => {
                 let target = Target::of_spec(spec, resolved.role.partition(), binding.region.as_str());
-                let service = match &target {
-                    Ok(Target::Service { name, region: None }) => Some(name),
-                    _ => None,
-                };
+                let service = target.as_ref().ok().and_then(Target::service_here);
                 let zones = region.as_ref().zip(service);
                 let zones = zones.and_then(|(region, service)| region.service_zones(service));
                 let known = known(&seen, subnets, exists);
@@ -179,11 +168,7 @@ fn known(seen: &Seen, subnets: SubnetCount, exists: bool) -> Result<Known<'_>, S
 }
 
 fn key(resolved: &Resolved) -> AccountRegionKey {
-    AccountRegionKey {
-        partition: resolved.role.partition(),
-        account_id: resolved.binding.account_id.clone(),
-        region: resolved.binding.region.clone(),
-    }
+    AccountRegionKey::of(&resolved.role, &resolved.binding.region)
 }
 
 /// Whether a rule names the VPC's own address blocks.

@@ -1,7 +1,7 @@
 //! Endpoints in networks that the platform team names: app teams know neither VPCs nor subnets.
 
 use serde_json::{Value, json};
-use vpce_testbed::aws::{EndpointView, RuleView, ServiceSpec};
+use vpce_testbed::aws::{RuleView, ServiceSpec};
 
 use crate::cluster::Refusal;
 use crate::tenant::Tenant;
@@ -42,17 +42,21 @@ impl Tenant<'_> {
         self.edit_account(json!({"networks": [self.network(changes)]}));
     }
 
+    /// Another VPC, with nothing in it.
+    fn add_vpc(&self) -> String {
+        let vpc = id("vpc");
+        let added = self
+            .world
+            .aws
+            .add_vpc(&self.account_id, &self.region, &vpc, "10.1.0.0/16");
+        added.expect("a VPC");
+        vpc
+    }
+
     /// The id of the zone of this letter.
     fn zone(&self, letter: char) -> String {
         let number = u32::from(letter) - u32::from('a') + 1;
         format!("usw2-az{number}")
-    }
-
-    fn in_aws(&self) -> EndpointView {
-        let [endpoint] = &self.endpoints()[..] else {
-            panic!("one endpoint: {:#?}", self.endpoints());
-        };
-        endpoint.clone()
     }
 
     /// Waits until the only endpoint is in these subnets.
@@ -102,7 +106,7 @@ fn one_line_is_enough() {
     let tenant = tenant(World::shared(), "network", json!({}), json!({}));
     tenant.apply("api", json!({"vpc_endpoint_service_id": "ecr.api"}));
     let object = tenant.ready("api");
-    let endpoint = tenant.in_aws();
+    let endpoint = tenant.only();
     let name = format!("com.amazonaws.{}.ecr.api", tenant.region);
     assert_eq!((&endpoint.vpc_id, &endpoint.service_name), (&tenant.vpc, &name));
     assert_eq!(endpoint.subnet_ids, tenant.subnets, "one in each zone");
@@ -194,12 +198,7 @@ fn what_is_wrong_with_a_network_is_told_and_found_when_it_is_right() {
     tenant.tag_vpc();
     tenant.ready("api");
 
-    let second = id("vpc");
-    tenant
-        .world
-        .aws
-        .add_vpc(&tenant.account_id, &tenant.region, &second, "10.1.0.0/16")
-        .expect("a VPC");
+    let second = tenant.add_vpc();
     tenant.tag(&second, TAG);
     tenant.network_says("several VPCs");
     tenant.apply("dkr", json!({"vpc_endpoint_service_id": "ecr.dkr"}));
@@ -259,12 +258,7 @@ fn a_network_that_is_taken_away_or_moved_leaves_its_endpoints_where_they_are() {
     tenant.ready("api");
     tenant.ready("dkr");
     let before = tenant.writes().len();
-    let other = id("vpc");
-    tenant
-        .world
-        .aws
-        .add_vpc(&tenant.account_id, &tenant.region, &other, "10.1.0.0/16")
-        .expect("a VPC");
+    let other = tenant.add_vpc();
 
     // Renamed: what names none goes with it, and what names it says so.
     tenant.set_network(json!({"name": "renamed"}));
@@ -331,7 +325,7 @@ fn a_role_that_may_not_read_networks_is_told_which_actions_it_lacks() {
         .aws
         .deny(&tenant.role_arn, "ec2:DescribeVpcEndpointServices");
     tenant.ready("api");
-    assert_eq!(tenant.in_aws().subnet_ids, tenant.subnets);
+    assert_eq!(tenant.only().subnet_ids, tenant.subnets);
 }
 
 #[test]
@@ -410,7 +404,7 @@ fn gateways_take_the_vpc_of_the_network() {
         json!({"vpc_endpoint_service_id": "s3", "vpc_endpoint_type": "Gateway"}),
     );
     tenant.ready("s3");
-    let endpoint = tenant.in_aws();
+    let endpoint = tenant.only();
     assert_eq!(endpoint.vpc_id, tenant.vpc);
     assert_eq!(endpoint.service_name, format!("com.amazonaws.{}.s3", tenant.region));
     // One subnet cannot be chosen of three zones.
@@ -451,9 +445,7 @@ fn a_restart_over_several_networks_moves_nothing() {
     let aws = &world.aws;
     let mut networks = vec![tenant.network(json!({"vpc_tags": null, "vpc_id": tenant.vpc}))];
     for number in 1..4 {
-        let vpc = id("vpc");
-        aws.add_vpc(&tenant.account_id, &tenant.region, &vpc, "10.1.0.0/16")
-            .expect("a VPC");
+        let vpc = tenant.add_vpc();
         for zone in ["a", "b"] {
             let zone = format!("{}{zone}", tenant.region);
             aws.add_subnet(&tenant.account_id, &tenant.region, &id("subnet"), &vpc, &zone)

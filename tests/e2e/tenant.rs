@@ -257,6 +257,15 @@ impl Tenant<'_> {
         self.world.aws.endpoints(&self.account_id, &self.region)
     }
 
+    /// Its only endpoint in AWS.
+    #[track_caller]
+    pub(crate) fn only(&self) -> EndpointView {
+        let [endpoint] = &self.endpoints()[..] else {
+            panic!("one endpoint: {:#?}", self.endpoints());
+        };
+        endpoint.clone()
+    }
+
     /// Its security groups in AWS but the one that was there before.
     pub(crate) fn groups(&self) -> Vec<GroupView> {
         let mut groups = self.world.aws.security_groups(&self.account_id, &self.region);

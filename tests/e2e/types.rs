@@ -1,7 +1,7 @@
 //! Endpoints of each type, from nothing to Ready and to nothing again, and what is set on them.
 
 use serde_json::{Value, json};
-use vpce_testbed::aws::{EndpointType, EndpointView, PausePoint, ResourceConfigurationSpec, ServiceSpec};
+use vpce_testbed::aws::{EndpointType, PausePoint, ResourceConfigurationSpec, ServiceSpec};
 
 use crate::cluster;
 use crate::tenant::Tenant;
@@ -36,13 +36,6 @@ impl Tenant<'_> {
     fn gateway(&self, changes: Value) -> Value {
         let spec = json!({"vpc_id": self.vpc, "vpc_endpoint_type": "Gateway", "vpc_endpoint_service_id": self.s3()});
         merged(spec, changes)
-    }
-
-    fn only(&self) -> EndpointView {
-        let [endpoint] = &self.endpoints()[..] else {
-            panic!("one endpoint: {:#?}", self.endpoints());
-        };
-        endpoint.clone()
     }
 
     /// Applies an edit, waits until it is carried out, and returns the writes that it took.

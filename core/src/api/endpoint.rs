@@ -88,8 +88,8 @@ pub struct VPCEndpointSpec {
     /// The network of the AWSAccount that the endpoint is in, to connect from: its VPC, and of its
     /// subnets one in each availability zone that the service is in. `status.network` says which.
     /// In its place, `vpc_id` and `subnet_ids` can name them. Default: the AWSAccount's
-    /// `default_network`. Until there is an endpoint (`status.vpc_endpoint_id`) it can be edited;
-    /// after that it is immutable.
+    /// `default_network`. Once there is an endpoint (`status.vpc_endpoint_id`), another network
+    /// must be in the same VPC, which AWS fixes at creation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<forms::NetworkName>")]
     pub network: Option<String>,

@@ -118,7 +118,7 @@ fn rule_set(permissions: &[IpPermission]) -> RuleSet {
     set
 }
 
-fn tag_map(tags: Option<Vec<Tag>>) -> BTreeMap<String, String> {
+pub(in crate::aws) fn tag_map(tags: Option<Vec<Tag>>) -> BTreeMap<String, String> {
     let pair = |tag: Tag| Some((tag.key?, tag.value.unwrap_or_default()));
     tags.unwrap_or_default().into_iter().filter_map(pair).collect()
 }

@@ -12,7 +12,7 @@ use vpce_core::observed::{ObservedEndpoint, State};
 use vpce_core::slices::{InterfaceAddress, KnownAddresses};
 
 use super::refresh::FILTER_VALUES;
-use super::{AccountRegion, RefreshError};
+use super::{AccountRegion, RefreshError, turn_to_read};
 use crate::aws::ec2::Ec2;
 use crate::aws::error::CallError;
 use crate::aws::observer::observed;
@@ -138,13 +138,10 @@ impl AccountRegion {
         endpoint: &ObservedEndpoint,
         max_age: Duration,
     ) -> Result<(), RefreshError> {
-        if self.addresses_are_fresh(endpoint, max_age) {
+        let are_due = || !self.addresses_are_fresh(endpoint, max_age);
+        let Some(_reading) = turn_to_read(&self.reading, are_due).await else {
             return Ok(());
-        }
-        let _reading = self.reading.lock().await;
-        if self.addresses_are_fresh(endpoint, max_age) {
-            return Ok(());
-        }
+        };
         let failed = self.with(|snapshot| snapshot.addresses.failed.clone());
         if let Some((at, error)) = failed
             && at.elapsed() < self.settings.poll

@@ -13,7 +13,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use vpce_core::ids::EndpointId;
 
 use super::refresh::FILTER_VALUES;
-use super::{AccountRegion, RefreshError};
+use super::{AccountRegion, RefreshError, turn_to_read};
 use crate::aws::ec2::Ec2;
 use crate::aws::error::CallError;
 use crate::aws::observer::observed;
@@ -83,13 +83,9 @@ impl AccountRegion {
             known.asked = now;
             known.read.is_none_or(|at| at.elapsed() >= max_age)
         };
-        if !is_old() {
+        let Some(_reading) = turn_to_read(&self.names.reading, is_old).await else {
             return Ok(());
-        }
-        let _reading = self.names.reading.lock().await;
-        if !is_old() {
-            return Ok(());
-        }
+        };
         let ids: Vec<EndpointId> = {
             let mut networks = self.names.networks.lock();
             networks.retain(|_, known| known.asked.elapsed() < max_age * FORGOTTEN_AFTER);
@@ -132,13 +128,9 @@ impl AccountRegion {
             let known = prefix_lists.get(service);
             known.is_none_or(|(id, read)| id.is_none() && read.elapsed() >= max_age)
         };
-        if !is_due() {
+        let Some(_reading) = turn_to_read(&self.names.reading, is_due).await else {
             return Ok(());
-        }
-        let _reading = self.names.reading.lock().await;
-        if !is_due() {
-            return Ok(());
-        }
+        };
         let found = self.pages(PREFIX_LISTS, |_| prefix_lists(ec2, service)).await;
         let found = self.unless_failed(found)?;
         let known = (found.into_iter().flatten().next(), Instant::now());

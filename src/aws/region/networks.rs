@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws_sdk_ec2::types::{Filter, Subnet as SdkSubnet, Tag, Vpc as SdkVpc};
+use aws_sdk_ec2::types::{Filter, Subnet as SdkSubnet, Vpc as SdkVpc};
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
 use vpce_core::api::Network;
@@ -15,8 +15,8 @@ use vpce_core::ids::VpcId;
 use vpce_core::network::{ServiceZones, Subnet, Vpc, vpc_of};
 
 use super::refresh::FILTER_VALUES;
-use super::{AccountRegion, RefreshError};
-use crate::aws::ec2::Ec2;
+use super::{AccountRegion, RefreshError, turn_to_read};
+use crate::aws::ec2::{Ec2, tag_map};
 use crate::aws::error::CallError;
 use crate::aws::observer::observed;
 
@@ -27,8 +27,8 @@ const SERVICES: &str = "DescribeVpcEndpointServices";
 const PAGE: i32 = 1000;
 /// The zones of a service are read this often.
 const ZONES_FOR: Duration = Duration::from_hours(1);
-/// What EC2 did not tell is asked again after this time.
-const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// What EC2 did not tell, or what was found wrong, is asked again after this time.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// What no reconcile has asked for in this time is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_hours(3);
 
@@ -63,7 +63,7 @@ impl<T> Default for Known<T> {
 
 impl<T> Known<T> {
     fn is_due(&self, max_age: Duration) -> bool {
-        let has_failed = self.failed.as_ref().is_some_and(|(at, _)| at.elapsed() < ASK_AGAIN);
+        let has_failed = self.failed.as_ref().is_some_and(|(at, _)| at.elapsed() < LOOK_AGAIN);
         !has_failed && self.read.is_none_or(|at| at.elapsed() >= max_age)
     }
 
@@ -129,7 +129,7 @@ impl Networks {
     fn zones_are_due(&self, service: &str) -> bool {
         let zones = self.zones.lock();
         zones.get(service).is_none_or(|known| {
-            let age = if known.found.is_some() { ZONES_FOR } else { ASK_AGAIN };
+            let age = if known.found.is_some() { ZONES_FOR } else { LOOK_AGAIN };
             known.read.elapsed() >= age
         })
     }
@@ -232,13 +232,9 @@ impl AccountRegion {
 
     async fn refresh_vpcs(&self, ec2: &Ec2, max_age: Duration) -> Result<(), RefreshError> {
         let is_due = || self.networks.vpcs.lock().is_due(max_age);
-        if !is_due() {
+        let Some(_reading) = turn_to_read(&self.networks.reading, is_due).await else {
             return Ok(());
-        }
-        let _reading = self.networks.reading.lock().await;
-        if !is_due() {
-            return Ok(());
-        }
+        };
         let found = told(self.pages(VPCS, |page| vpcs(ec2, page)).await)?;
         self.log_failure(&found);
         self.networks.vpcs.lock().take(found);
@@ -248,25 +244,18 @@ impl AccountRegion {
     /// Reads the subnets of a VPC together with those of the other VPCs that were asked for.
     async fn refresh_subnets(&self, ec2: &Ec2, vpc: &VpcId, max_age: Duration) -> Result<(), RefreshError> {
         let is_due = || self.networks.subnets.lock().are_due(vpc, max_age);
-        if !is_due() {
+        let Some(_reading) = turn_to_read(&self.networks.reading, is_due).await else {
             return Ok(());
-        }
-        let _reading = self.networks.reading.lock().await;
-        if !is_due() {
-            return Ok(());
-        }
+        };
         let of = self.networks.subnets.lock().unforgotten();
-        let mut found = Ok(Vec::new());
-        for asked in of.chunks(FILTER_VALUES) {
-            let part = told(self.pages(SUBNETS, |page| subnets(ec2, asked, page)).await)?;
-            found = match (found, part) {
-                (Ok(mut all), Ok(part)) => {
-                    all.extend(part);
-                    Ok(all)
-                }
-                (Err(error), _) | (_, Err(error)) => Err(error),
-            };
-        }
+        let read = async {
+            let mut all = Vec::new();
+            for of in of.chunks(FILTER_VALUES) {
+                all.extend(self.pages(SUBNETS, |page| subnets(ec2, of, page)).await?);
+            }
+            Ok(all)
+        };
+        let found = told(read.await)?;
         self.log_failure(&found);
         self.networks.subnets.lock().take(&of, found);
         Ok(())
@@ -274,13 +263,9 @@ impl AccountRegion {
 
     async fn refresh_service_zones(&self, ec2: &Ec2, service: &str) -> Result<(), RefreshError> {
         let is_due = || self.networks.zones_are_due(service);
-        if !is_due() {
+        let Some(_reading) = turn_to_read(&self.networks.reading, is_due).await else {
             return Ok(());
-        }
-        let _reading = self.networks.reading.lock().await;
-        if !is_due() {
-            return Ok(());
-        }
+        };
         let found = told(self.pages(SERVICES, |_| service_zones(ec2, service)).await)?;
         self.log_failure(&found);
         let found = found.unwrap_or_default().into_iter().next();
@@ -343,7 +328,7 @@ fn vpc(vpc: SdkVpc) -> Option<Vpc> {
     let blocks = first
         .chain(more.filter_map(|block| block.cidr_block))
         .chain(ipv6.filter_map(|block| block.ipv6_cidr_block));
-    Some(Vpc::new(vpc.vpc_id?.into(), blocks, tags(vpc.tags)))
+    Some(Vpc::new(vpc.vpc_id?.into(), blocks, tag_map(vpc.tags)))
 }
 
 /// The state of an address block that can be used.
@@ -371,14 +356,8 @@ fn subnet(subnet: SdkSubnet) -> Option<Subnet> {
         available_ip_address_count: subnet.available_ip_address_count.unwrap_or_default(),
         has_ipv4: subnet.cidr_block.is_some_and(|block| !block.is_empty()),
         has_ipv6: ipv6.iter().any(|block| block.ipv6_cidr_block.is_some()),
-        tags: tags(subnet.tags),
+        tags: tag_map(subnet.tags),
     })
-}
-
-fn tags(tags: Option<Vec<Tag>>) -> BTreeMap<String, String> {
-    let tags = tags.unwrap_or_default().into_iter();
-    tags.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default())))
-        .collect()
 }
 
 /// EC2 DescribeVpcEndpointServices for one service, which has one page; one that is not there, or

@@ -11,7 +11,7 @@ use vpce_core::observed::{ObservedEndpoint, State};
 use vpce_core::orphans::{Objects, Orphan, ResourceKind, orphans};
 use vpce_core::plan::ResourceId;
 
-use super::{AccountRegion, RefreshError};
+use super::{AccountRegion, RefreshError, turn_to_read};
 use crate::aws::ec2::{Ec2, Which};
 use crate::k8s::caches::{Caches, Endpoint};
 
@@ -167,13 +167,9 @@ impl AccountRegion {
     /// Reads what was retained, unless that was done not long ago.
     pub(crate) async fn read_retained(&self, ec2: &Ec2, max_age: Duration) -> Result<(), RefreshError> {
         let is_old = || self.with_retained(|retained| retained.is_older_than(max_age));
-        if !is_old() {
+        let Some(_reading) = turn_to_read(&self.reading_retained, is_old).await else {
             return Ok(());
-        }
-        let _reading = self.reading_retained.lock().await;
-        if !is_old() {
-            return Ok(());
-        }
+        };
         let at = Instant::now();
         let cluster = self.settings.clusters.own.as_str();
         let which = Which::Retained(cluster);

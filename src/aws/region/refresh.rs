@@ -10,11 +10,11 @@ use vpce_core::observed::{ObservedEndpoint, ObservedGroup};
 use vpce_core::rate::Decision;
 use vpce_core::tags::Owner;
 
-use super::AccountRegion;
 use super::cache::{self, MOST_UNCLAIMED, Ticks};
 use super::limiter::Caller;
 use super::orphans::Present;
 use super::snapshot::Snapshot;
+use super::{AccountRegion, turn_to_read};
 use crate::aws::ec2::{Ec2, Which};
 use crate::aws::error::CallError;
 
@@ -122,13 +122,9 @@ impl AccountRegion {
 
     /// Makes sure that the snapshot is no older than this.
     pub(crate) async fn refresh_all(&self, ec2: &Ec2, max_age: Duration) -> Result<(), RefreshError> {
-        if !self.is_old(max_age) {
-            return Ok(());
-        }
-        let _reading = self.reading.lock().await;
-        match self.is_old(max_age) {
-            true => self.read_all(ec2).await,
-            false => Ok(()),
+        match turn_to_read(&self.reading, || self.is_old(max_age)).await {
+            Some(_reading) => self.read_all(ec2).await,
+            None => Ok(()),
         }
     }
 
