@@ -22,7 +22,9 @@
 //! until nothing is left to do. What ends a reconcile early is one enum, `endpoint::stop`, that `?`
 //! carries.
 //!
-//! Deletion is the same path, with nothing as what is desired.
+//! Deletion is the same path, with nothing as what is desired. An object that shares the endpoint
+//! of another ([`endpoint::reference`]) takes it without AWS: what it observes is the other's
+//! status.
 //!
 //! # The map
 //!

@@ -21,7 +21,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use vpce_core::api::ServiceType;
 use vpce_core::ids::EndpointId;
 use vpce_core::rate::Limits;
 use vpce_core::tags::Clusters;
@@ -34,6 +33,7 @@ use crate::aws::semaphore::AccountSemaphore;
 use crate::aws::{self, sessions};
 use crate::endpoint;
 use crate::endpoint::memory::{Memories, PlannedChanges};
+use crate::endpoint::reference::publishes_addresses;
 use crate::endpoint::status::binding;
 use crate::k8s::caches::{Account, CacheWriter, CacheWriters, Caches, Endpoint, NamespaceMeta};
 use crate::k8s::events::Events;
@@ -482,13 +482,12 @@ fn known_endpoints(caches: &Caches, key: &AccountRegionKey) -> Vec<EndpointId> {
     bound.iter().filter_map(of_region).collect()
 }
 
-/// The endpoints in a region that have a headless Service, whose addresses are read together.
+/// The endpoints in a region that headless Services lead to, whose addresses are read together.
 fn headless_endpoints(caches: &Caches, key: &AccountRegionKey) -> Vec<EndpointId> {
     let of_region = |endpoint: &Arc<Endpoint>| {
-        let service = endpoint.spec.as_ref().ok()?.service.as_ref()?;
-        let is_headless = service.type_ == ServiceType::Headless && endpoint.metadata.deletion_timestamp.is_none();
         let here = endpoint.status.region.as_deref() == Some(key.region.as_str());
-        (is_headless && here).then_some(())?;
+        let stays = endpoint.metadata.deletion_timestamp.is_none();
+        (here && stays && publishes_addresses(caches, endpoint)).then_some(())?;
         endpoint.status.vpc_endpoint_id.as_deref().map(Into::into)
     };
     let bound = caches.bound_to_account_id(key.account_id.as_str());

@@ -8,19 +8,23 @@ mod forms;
 mod lean;
 mod network;
 mod rule;
+mod service;
+mod share;
+mod status;
 mod watched;
 
 pub use account::{AWSAccount, AWSAccountSpec, AWSAccountStatus, OrphansStatus};
 pub use crd::{bound_kinds, crds};
 pub use endpoint::{
-    AcceptedAddresses, AccountBinding, DeletionPolicy, DnsOptions, DnsRecordIpType, EndpointType, IpAddressType,
-    LegacyStatus, ManagementPolicy, PolicyDocument, PrivateDnsPreference, PublishedService, SecurityGroupType,
-    ServicePort, ServiceProtocol, ServiceSpec, ServiceType, SubnetConfiguration, VPCEndpoint, VPCEndpointSpec,
-    VPCEndpointStatus,
+    DeletionPolicy, DnsOptions, DnsRecordIpType, EndpointType, IpAddressType, ManagementPolicy, PolicyDocument,
+    PrivateDnsPreference, SecurityGroupType, SubnetConfiguration, VPCEndpoint, VPCEndpointSpec,
 };
 pub use lean::MOST_FINALIZERS;
 pub use network::{AccountNetworkStatus, Network, NetworkStatus, NetworkSubnet};
 pub use rule::CustomRule;
+pub use service::{PublishedService, ServicePort, ServiceProtocol, ServiceSpec, ServiceType};
+pub use share::{EndpointRef, OnDelete, Share};
+pub use status::{AcceptedAddresses, AccountBinding, EndpointAddress, LegacyStatus, VPCEndpointStatus};
 pub use watched::{Kind, Unparsed, Watched};
 
 /// The API group of both kinds, and the prefix of every key that is ours.

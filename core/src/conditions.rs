@@ -153,7 +153,8 @@ reasons! {
     Partial                     => false, Poll,    Warning;
     /// The endpoint and its group are being deleted.
     Deleting                    => false, Poll,    None;
-    /// A security group cannot be deleted while something uses it.
+    /// A security group cannot be deleted while something uses it; nor an endpoint while other
+    /// objects share it.
     InUse                       => false, Backoff, Warning;
     /// The endpoint was deleted out of band, and is being confirmed gone or made again.
     DeletedInAWS                => false, Poll,    Warning;
@@ -187,6 +188,14 @@ reasons! {
     AWSRefused                  => false, Backoff, Warning;
     /// Many endpoints vanished at once; creation is paused until a person resumes it.
     CreationPaused               => false, Resync,  Warning;
+
+    /// The VPCEndpoint that `vpc_endpoint_ref` names does not exist, or does not share its endpoint
+    /// with this namespace.
+    NotShared                   => false, Resync,  Warning;
+    /// The endpoint of the VPCEndpoint that `vpc_endpoint_ref` names is not available.
+    SharedEndpointNotReady      => false, Resync,  None;
+    /// The VPCEndpoint that `vpc_endpoint_ref` names is being deleted.
+    SharedEndpointDeleting      => false, Resync,  Warning;
 
     /// Waits for the endpoint.
     WaitingForEndpoint          => false, Resync,  None;
@@ -302,6 +311,7 @@ impl Reason {
             Self::ReadOnly => "the operator may write again",
             Self::BindingConflict => "the spec names again what the endpoint has",
             Self::InvalidSpec | Self::Invalid => "the spec is corrected",
+            Self::NotShared => "its owner shares the endpoint with this namespace again",
             Self::NotFound => "AWS finds what the spec names",
             Self::NotAdoptable => "the endpoint is the object's to adopt or to observe",
             Self::Denied => "the role is allowed to make them",

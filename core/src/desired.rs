@@ -207,6 +207,9 @@ pub fn desired(
         policy_document: _,
         account: _,
         tags,
+        // An object that shares another's has nothing that is desired in AWS.
+        vpc_endpoint_ref: _,
+        share: _,
         service,
         deletion_policy: _,
         vpc_endpoint_id,
@@ -455,7 +458,8 @@ fn all_tags(
 }
 
 /// By default a Service where the endpoint has one DNS name.
-fn desired_service(type_: EndpointType, service: Option<&ServiceSpec>, owner: &Owner) -> Option<DesiredService> {
+/// The Service that an object asks for, where endpoints of this type can have one.
+pub fn desired_service(type_: EndpointType, service: Option<&ServiceSpec>, owner: &Owner) -> Option<DesiredService> {
     let service = service.cloned().unwrap_or_default();
     let is_possible = match service.type_ {
         ServiceType::ExternalName => type_.has_dns_name(),

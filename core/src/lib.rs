@@ -9,8 +9,8 @@
 //! can be changed of it, [`policy`] reads and compares its policy; [`error`] sorts the errors of
 //! AWS; [`rate`] keeps within the limits of AWS; [`orphans`] finds what belongs to no object;
 //! [`tags`] says which object owns what is in AWS; [`metadata`] says what a user may put on a
-//! Service, [`slices`] are the addresses of a headless one; [`iam`] says what the operator has to
-//! be allowed there.
+//! Service, [`slices`] are the addresses of a headless one; [`sharing`] says who may publish the
+//! endpoint of another object; [`iam`] says what the operator has to be allowed there.
 
 pub mod addresses;
 pub(crate) mod allow_list;
@@ -36,6 +36,7 @@ pub mod policy;
 pub mod rate;
 pub mod resolve;
 pub mod rules;
+pub mod sharing;
 pub mod slices;
 pub mod tags;
 pub mod target;

@@ -16,6 +16,7 @@ mod endpoint;
 mod group;
 mod headless;
 mod progress;
+mod reference;
 mod service;
 mod simulate;
 mod step;
@@ -23,13 +24,14 @@ mod step;
 use adoption::plan_adoption;
 use endpoint::plan_endpoint;
 use group::plan_group;
-use service::plan_service;
+use service::{Destination, plan_service};
 
 pub use adoption::not_adoptable;
 pub use deletion::plan_deletion;
 pub use effect::{Change, Effect, Outcome};
 pub use headless::slice_conflict;
 pub use progress::{Fallbacks, Part, Progress, UnfinishedReason, UnfinishedStep};
+pub use reference::plan_reference;
 pub use service::service_conflict;
 pub use simulate::{Simulation, simulate};
 pub use step::{ResourceId, Step};
@@ -69,18 +71,31 @@ pub fn plan(owner: &Owner, desired: &Desired, observed: &Observed, context: Plan
     if desired.observes() {
         steps.clear();
     }
-    let mut service = plan_service(owner, desired, observed, &mut steps);
+    let destination = Destination::of(desired, observed);
+    let service = plan_service(
+        owner,
+        desired.service.as_ref(),
+        destination.as_ref(),
+        observed,
+        &mut steps,
+    );
     if endpoint.ok && steps.iter().any(Step::is_in_aws) {
         endpoint = Finding::bad(Reason::Updating, "the endpoint is being changed to what the spec says");
     }
-    if service.ok && steps.iter().any(|step| step.part() == Part::Service) {
-        service = Finding::bad(Reason::Updating, "the Service is being changed to what the spec says");
-    }
+    let service = unless_changing(service, &steps);
     Plan {
         steps,
         endpoint,
         service,
     }
+}
+
+/// How the Service stands while these steps are planned.
+fn unless_changing(service: Finding, steps: &[Step]) -> Finding {
+    if service.ok && steps.iter().any(|step| step.part() == Part::Service) {
+        return Finding::bad(Reason::Updating, "the Service is being changed to what the spec says");
+    }
+    service
 }
 
 /// Plans the group and the endpoint.

@@ -1,26 +1,37 @@
 //! Which accounts a namespace may use: what an AWSAccount names, by name or by label, and nothing
-//! else.
+//! else. Which endpoints of others it may share, likewise.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
-use crate::api::AWSAccountSpec;
+use crate::api::{AWSAccountSpec, Share};
 
 /// Whether the account's spec maps the namespace: its list names it, or its selector selects its
-/// labels.
-///
-/// `labels` are `None` where the operator does not know the Namespace. Such a one is mapped by
-/// nothing: `NotIn` and `DoesNotExist` would take it for one without labels.
+/// labels. `labels` as in [`includes`].
 pub fn maps(spec: &AWSAccountSpec, namespace: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
+    includes(&spec.namespaces, spec.namespace_selector.as_ref(), namespace, labels)
+}
+
+/// Whether an object of another namespace may share an endpoint. `labels` as in [`includes`].
+pub fn shares(share: &Share, namespace: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
+    includes(&share.namespaces, share.namespace_selector.as_ref(), namespace, labels)
+}
+
+/// Whether these names or this selector include the namespace.
+///
+/// `labels` are `None` where the operator does not know the Namespace. Such a one is included by
+/// nothing: `NotIn` and `DoesNotExist` would take it for one without labels.
+fn includes(
+    names: &[String],
+    selector: Option<&LabelSelector>,
+    namespace: &str,
+    labels: Option<&BTreeMap<String, String>>,
+) -> bool {
     let Some(labels) = labels else {
         return false;
     };
-    spec.namespaces.iter().any(|name| name == namespace)
-        || spec
-            .namespace_selector
-            .as_ref()
-            .is_some_and(|selector| selects(selector, labels))
+    names.iter().any(|name| name == namespace) || selector.is_some_and(|selector| selects(selector, labels))
 }
 
 /// Whether the account's spec can map no namespace, whatever namespaces there are.

@@ -173,12 +173,13 @@ fn as_json(key: &ObjectKey, planned: &Result<preview::Preview, Finding>) -> Valu
     match planned {
         Err(finding) => shown["error"] = said(finding),
         Ok(found) => {
-            let binding = &found.binding;
             let steps = found.steps.iter();
             let steps = steps.map(|step| json!({"action": step.action(), "description": step.to_string()}));
-            shown["account"] = json!(binding.account);
-            shown["account_id"] = json!(binding.account_id.as_str());
-            shown["region"] = json!(binding.region.to_string());
+            if let Some(binding) = &found.binding {
+                shown["account"] = json!(binding.account);
+                shown["account_id"] = json!(binding.account_id.as_str());
+                shown["region"] = json!(binding.region.to_string());
+            }
             shown["endpoint"] = said(&found.endpoint);
             shown["service"] = said(&found.service);
             shown["unconfirmed"] = json!(found.unconfirmed);
@@ -190,12 +191,14 @@ fn as_json(key: &ObjectKey, planned: &Result<preview::Preview, Finding>) -> Valu
 }
 
 fn write_text(of: &str, found: &preview::Preview, out: &mut impl Write) -> anyhow::Result<()> {
-    let binding = &found.binding;
-    writeln!(
-        out,
-        "{of}: AWSAccount {}, AWS account {} in {}",
-        binding.account, binding.account_id, binding.region
-    )?;
+    match &found.binding {
+        Some(binding) => writeln!(
+            out,
+            "{of}: AWSAccount {}, AWS account {} in {}",
+            binding.account, binding.account_id, binding.region
+        )?,
+        None => writeln!(out, "{of}")?,
+    }
     for (what, finding) in [("endpoint", &found.endpoint), ("Service", &found.service)] {
         writeln!(out, "{what}: {}: {}", finding.reason, finding.message)?;
     }

@@ -129,6 +129,13 @@ fn configuration(spec: &VPCEndpointSpec, status: &VPCEndpointStatus, lines: &mut
             &format!("{} ({}), {region}", account.name, account.account_id),
         );
     }
+    if let Some(reference) = &spec.vpc_endpoint_ref {
+        let name = &reference.name;
+        let namespace = reference.namespace.as_ref().map(|namespace| format!("{namespace}/"));
+        lines.add("Shares", &format!("{}{name}", namespace.unwrap_or_default()));
+        in_aws(spec, status, lines);
+        return;
+    }
     let network = status.network.as_ref();
     let name = network
         .and_then(|network| network.name.as_ref())
@@ -144,6 +151,12 @@ fn configuration(spec: &VPCEndpointSpec, status: &VPCEndpointStatus, lines: &mut
         "Route tables",
         spec.route_table_ids.iter().flatten().map(ToString::to_string),
     );
+    in_aws(spec, status, lines);
+    groups(spec, status, lines);
+}
+
+/// The endpoint and its names.
+fn in_aws(spec: &VPCEndpointSpec, status: &VPCEndpointStatus, lines: &mut Lines) {
     let type_ = status.vpc_endpoint_type.unwrap_or(spec.vpc_endpoint_type);
     let state = status.state.as_deref().unwrap_or("not created yet");
     let id = status.vpc_endpoint_id.as_deref().unwrap_or("none");
@@ -159,7 +172,6 @@ fn configuration(spec: &VPCEndpointSpec, status: &VPCEndpointStatus, lines: &mut
         to.or(asked.into_iter().flatten().next()).map_or("", String::as_str),
     );
     lines.all("DNS names", status.dns_entries.iter().cloned());
-    groups(spec, status, lines);
 }
 
 fn groups(spec: &VPCEndpointSpec, status: &VPCEndpointStatus, lines: &mut Lines) {

@@ -1,8 +1,9 @@
-//! The addresses of the endpoint's network interfaces, where a headless Service asks for them.
+//! The addresses of the endpoint's network interfaces, where headless Services publish them.
 
 use std::time::Duration;
 
 use vpce_core::conditions::Finding;
+use vpce_core::desired::Desired;
 use vpce_core::observed::{Observed, ObservedEndpoint};
 use vpce_core::slices::KnownAddresses;
 
@@ -10,11 +11,20 @@ use super::access::Access;
 use super::explain::explain;
 use super::prepare::Prepared;
 use super::reconcile::Reconciliation;
+use super::reference;
 use super::stop::Stop;
 use crate::aws::error::CallError;
 use crate::aws::region::RefreshError;
 
 impl Reconciliation<'_> {
+    /// Whether a Service publishes the addresses: the object's own, or one of an object that shares
+    /// its endpoint.
+    pub(super) fn publishes_addresses(&self, desired: Option<&Desired>) -> bool {
+        let service = desired.and_then(|desired| desired.service.as_ref());
+        service.is_some_and(|service| service.headless)
+            || (desired.is_some() && reference::publishes_addresses(&self.ctx.shared.caches, &self.object))
+    }
+
     /// Adds what the region knows of the addresses to what was seen, reading them where they are
     /// not known or too old. That they cannot be read is the Service's trouble alone.
     pub(super) async fn add_addresses(
@@ -24,9 +34,8 @@ impl Reconciliation<'_> {
         age: Duration,
         seen: &mut Observed,
     ) -> Result<(), Stop> {
-        let service = prepared.desired.as_ref().and_then(|desired| desired.service.as_ref());
-        let is_headless = service.is_some_and(|service| service.headless);
-        let Some(endpoint) = seen.endpoint.owned().filter(|_| is_headless) else {
+        let are_published = self.publishes_addresses(prepared.desired.as_ref());
+        let Some(endpoint) = seen.endpoint.owned().filter(|_| are_published) else {
             return Ok(());
         };
         seen.addresses = self.addresses(prepared, access, age, endpoint).await?;

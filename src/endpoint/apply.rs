@@ -8,17 +8,15 @@ use vpce_core::conditions::{Finding, Reason};
 use vpce_core::error::Class;
 use vpce_core::ids::{EndpointId, GroupId};
 use vpce_core::object_key::ObjectKey;
-use vpce_core::observed::{ServiceContent, State};
-use vpce_core::plan::{self, Outcome, Progress, Step, UnfinishedReason};
+use vpce_core::observed::State;
+use vpce_core::plan::{Outcome, Progress, Step, UnfinishedReason};
 use vpce_core::rate::Decision;
 use vpce_core::rules::RuleSet;
-use vpce_core::slices::SliceContent;
 use vpce_core::tags::{self, Owner};
 
 use super::context::Context;
 use super::explain::about;
 use super::memory::Tried;
-use super::observe;
 use super::refused::Failed;
 use crate::aws::Permitted;
 use crate::aws::ec2::{Done, Ec2, NewEndpoint};
@@ -26,10 +24,7 @@ use crate::aws::error::CallError;
 use crate::aws::region::AccountRegion;
 use crate::aws::region::delete_batch::Requester;
 use crate::aws::region::limiter::Caller;
-use crate::endpoint::service::{self, Publication, Published};
-use crate::endpoint::slices;
 use crate::k8s::caches::Endpoint;
-use crate::k8s::patch::version_of;
 
 /// A call that AWS throttled asks the rate limiter again after this, which then knows for how long
 /// to wait.
@@ -46,6 +41,13 @@ pub(crate) struct Applier<'a> {
     pub object: &'a Arc<Endpoint>,
     /// Who owns what is made.
     pub owner: &'a Owner,
+    /// The object's AWS account; none where it shares another's endpoint, and so has no steps in
+    /// AWS.
+    pub aws: Option<InAws<'a>>,
+}
+
+/// What the steps in AWS are carried out with.
+pub(crate) struct InAws<'a> {
     /// The AWSAccount's name.
     pub account: &'a str,
     /// The role that is assumed.
@@ -112,7 +114,7 @@ impl Unfinished {
 }
 
 /// How one step ended.
-enum StepEnd {
+pub(super) enum StepEnd {
     Done,
     /// It was so already, which nobody knew.
     Learned,
@@ -124,7 +126,7 @@ enum StepEnd {
 }
 
 /// Why one step did not end.
-enum StepError {
+pub(super) enum StepError {
     Aws(CallError),
     Kubernetes(kube::Error),
     Finding(Finding),
@@ -165,11 +167,11 @@ pub(crate) async fn apply<'p>(applier: &Applier<'_>, steps: &'p [Step]) -> Appli
             applied.leave(step, left);
             continue;
         }
-        if step.is_in_aws() && !(applier.permitted)() {
+        let Some(end) = applier.try_step(step).await else {
             applied.forbidden = true;
             break;
-        }
-        match applier.carry_out(step).await {
+        };
+        match end {
             Ok(StepEnd::Done) => {
                 applier.ctx.memories.accepted(applier.object, tried);
                 applied.done.push(step.to_string());
@@ -221,7 +223,9 @@ fn private_dns_stays_off(id: &EndpointId, role: &str) -> Finding {
     Finding::bad(
         Reason::Denied,
         format!(
-            "AWS accepts ModifyVpcEndpoint for private DNS of endpoint {id}, and it stays off. Ask your platform team              whether role {role} has route53:AssociateVPCWithHostedZone (docs/iam.md), without which AWS may give no              error; or whether something else turns it off"
+            "AWS accepts ModifyVpcEndpoint for private DNS of endpoint {id}, and it stays off. Ask your platform team \
+             whether role {role} has route53:AssociateVPCWithHostedZone (docs/iam.md), without which AWS may give no \
+             error; or whether something else turns it off"
         ),
     )
 }
@@ -234,9 +238,22 @@ pub(super) fn action(step: &Step) -> Option<&'static str> {
 }
 
 impl Applier<'_> {
+    /// Carries out a step; none where AWS may not be written for the object any more.
+    async fn try_step(&self, step: &Step) -> Option<Result<StepEnd, StepError>> {
+        match &self.aws {
+            Some(aws) if step.is_in_aws() => {
+                if !(aws.permitted)() {
+                    return None;
+                }
+                Some(self.carry_out(aws, step).await)
+            }
+            _ => Some(self.publish(step).await),
+        }
+    }
+
     #[expect(clippy::too_many_lines, reason = "one arm for each step")]
-    async fn carry_out(&self, step: &Step) -> Result<StepEnd, StepError> {
-        if let Some(waiting) = self.wait_for_token(step) {
+    async fn carry_out(&self, aws: &InAws<'_>, step: &Step) -> Result<StepEnd, StepError> {
+        if let Some(waiting) = self.wait_for_token(aws, step) {
             return Ok(waiting);
         }
         match step {
@@ -249,23 +266,23 @@ impl Applier<'_> {
                 self.ctx
                     .memories
                     .with(self.object, |memory| memory.absence.group_create_tried());
-                let made = self.ec2.create_group(name, description, vpc, tags).await?;
-                self.log_write(step, &made.request_id, made.value.id.as_str());
-                self.record(step, Outcome::Group(made.value));
+                let made = aws.ec2.create_group(name, description, vpc, tags).await?;
+                self.log_write(aws, step, &made.request_id, made.value.id.as_str());
+                self.record(aws, step, Outcome::Group(made.value));
                 Ok(StepEnd::Done)
             }
             Step::Authorize(id, direction, rules) => {
-                let answer = self.ec2.authorize(id, *direction, rules).await;
+                let answer = aws.ec2.authorize(id, *direction, rules).await;
                 let was_there = |error: &CallError| error.code == "InvalidPermission.Duplicate";
-                self.rules_changed(step, id, rules, answer, was_there)
+                self.rules_changed(aws, step, id, rules, answer, was_there)
             }
             Step::UpdateRuleDescriptions(id, direction, rules) => {
-                let made = self.ec2.update_rule_descriptions(id, *direction, rules).await?;
-                Ok(self.changed(step, &made.request_id, id.as_str()))
+                let made = aws.ec2.update_rule_descriptions(id, *direction, rules).await?;
+                Ok(self.changed(aws, step, &made.request_id, id.as_str()))
             }
             Step::Revoke(id, direction, rules) => {
-                let answer = self.ec2.revoke(id, *direction, rules).await;
-                self.rules_changed(step, id, rules, answer, is_no_rule)
+                let answer = aws.ec2.revoke(id, *direction, rules).await;
+                self.rules_changed(aws, step, id, rules, answer, is_no_rule)
             }
             Step::CreateEndpoint {
                 vpc,
@@ -280,72 +297,57 @@ impl Applier<'_> {
                     attachment,
                     options,
                     tags,
-                    client_token: self.client_token.unwrap_or_default(),
+                    client_token: aws.client_token.unwrap_or_default(),
                 };
-                self.create_endpoint(step, &new).await
+                self.create_endpoint(aws, step, &new).await
             }
             Step::ModifyEndpoint { id, change } => {
-                let made = self.ec2.modify_endpoint(id, change).await?;
+                let made = aws.ec2.modify_endpoint(id, change).await?;
                 if change.private_dns == Some(true) && self.private_dns_stays_off() {
-                    self.log_write(step, &made.request_id, id.as_str());
-                    self.region.invalidate();
-                    return Err(StepError::Finding(private_dns_stays_off(id, self.role)));
+                    self.log_write(aws, step, &made.request_id, id.as_str());
+                    aws.region.invalidate();
+                    return Err(StepError::Finding(private_dns_stays_off(id, aws.role)));
                 }
-                Ok(self.changed(step, &made.request_id, id.as_str()))
+                Ok(self.changed(aws, step, &made.request_id, id.as_str()))
             }
             Step::Tag(id, tags) => {
-                let made = self.ec2.create_tags(id, tags).await?;
-                Ok(self.changed(step, &made.request_id, &id.to_string()))
+                let made = aws.ec2.create_tags(id, tags).await?;
+                Ok(self.changed(aws, step, &made.request_id, &id.to_string()))
             }
             Step::Untag(id, keys) => {
-                let made = self.ec2.delete_tags(id, keys).await?;
+                let made = aws.ec2.delete_tags(id, keys).await?;
                 // Users' tags are no owner's: without the cluster's it was retained.
                 if keys.contains(tags::CLUSTER) {
-                    self.region.count_retained(id);
+                    aws.region.count_retained(id);
                 }
-                Ok(self.changed(step, &made.request_id, &id.to_string()))
+                Ok(self.changed(aws, step, &made.request_id, &id.to_string()))
             }
-            Step::DeleteEndpoint(id) => self.delete_endpoint(id),
+            Step::DeleteEndpoint(id) => self.delete_endpoint(aws, id),
             Step::DeleteGroup(id) => {
-                match self.ec2.delete_group(id).await {
-                    Ok(made) => self.log_write(step, &made.request_id, id.as_str()),
+                match aws.ec2.delete_group(id).await {
+                    Ok(made) => self.log_write(aws, step, &made.request_id, id.as_str()),
                     Err(error) if error.class == Class::NotFound => {}
                     Err(error) => return Err(error.into()),
                 }
-                self.record(step, Outcome::Done);
+                self.record(aws, step, Outcome::Done);
                 self.ctx.memories.with(self.object, |memory| memory.in_use_since = None);
                 Ok(StepEnd::Done)
             }
-            Step::PublishService {
-                name,
-                target,
-                ports,
-                metadata,
-                exists,
-            } => {
-                let wanted = Publication {
-                    name,
-                    target,
-                    ports,
-                    metadata,
-                };
-                self.publish(&wanted, *exists).await
+            // In Kubernetes.
+            Step::PublishService { .. } | Step::DeleteService(_) | Step::PublishSlice { .. } | Step::DeleteSlice(_) => {
+                Ok(StepEnd::LeftAlone)
             }
-            Step::DeleteService(name) => self.delete_service(name).await,
-            // Boxed, or the types of the futures above it grow too deep for the compiler.
-            Step::PublishSlice { content, exists } => Box::pin(self.publish_slice(content, *exists)).await,
-            Step::DeleteSlice(name) => Box::pin(self.delete_slice(name)).await,
         }
     }
 
     /// Takes a token for the step's call. While there is none: how long it waits, and what the
     /// condition says meanwhile.
-    fn wait_for_token(&self, step: &Step) -> Option<StepEnd> {
+    fn wait_for_token(&self, aws: &InAws<'_>, step: &Step) -> Option<StepEnd> {
         let action = action(step)?;
-        let Decision::Wait(time) = self.region.acquire(action, &self.caller()) else {
+        let Decision::Wait(time) = aws.region.acquire(action, &self.caller()) else {
             return None;
         };
-        let key = self.region.key.clone();
+        let key = aws.region.key.clone();
         self.ctx
             .memories
             .with(self.object, |memory| memory.reserved_in = Some(key));
@@ -354,7 +356,7 @@ impl Applier<'_> {
             format!(
                 "waits in the queue of the operator's rate limiter for {}: AWS limits the rate of {action} calls \
                  in an account and region",
-                about(self.region.expected_wait(action, &self.owner.uid).unwrap_or(time))
+                about(aws.region.expected_wait(action, &self.owner.uid).unwrap_or(time))
             ),
         );
         Some(StepEnd::Waiting(Some(time), Some(finding)))
@@ -372,15 +374,16 @@ impl Applier<'_> {
     }
 
     /// AWS has done what the step says.
-    fn changed(&self, step: &Step, request_id: &str, resource: &str) -> StepEnd {
-        self.log_write(step, request_id, resource);
-        self.record(step, Outcome::Done);
+    fn changed(&self, aws: &InAws<'_>, step: &Step, request_id: &str, resource: &str) -> StepEnd {
+        self.log_write(aws, step, request_id, resource);
+        self.record(aws, step, Outcome::Done);
         StepEnd::Done
     }
 
     /// AWS has changed rules, or refused because the only one `was_so` already.
     fn rules_changed<T>(
         &self,
+        aws: &InAws<'_>,
         step: &Step,
         id: &GroupId,
         rules: &RuleSet,
@@ -388,26 +391,26 @@ impl Applier<'_> {
         was_so: impl Fn(&CallError) -> bool,
     ) -> Result<StepEnd, StepError> {
         match answer {
-            Ok(made) => Ok(self.changed(step, &made.request_id, id.as_str())),
+            Ok(made) => Ok(self.changed(aws, step, &made.request_id, id.as_str())),
             Err(error) if rules.len() == 1 && was_so(&error) => {
-                self.record(step, Outcome::Done);
+                self.record(aws, step, Outcome::Done);
                 Ok(StepEnd::Learned)
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn create_endpoint(&self, step: &Step, new: &NewEndpoint<'_>) -> Result<StepEnd, StepError> {
+    async fn create_endpoint(&self, aws: &InAws<'_>, step: &Step, new: &NewEndpoint<'_>) -> Result<StepEnd, StepError> {
         self.ctx
             .memories
             .with(self.object, |memory| memory.absence.create_tried());
-        let made = self.ec2.create_endpoint(new).await?;
+        let made = aws.ec2.create_endpoint(new).await?;
         let endpoint = made.value;
-        self.log_write(step, &made.request_id, endpoint.id.as_str());
+        self.log_write(aws, step, &made.request_id, endpoint.id.as_str());
         if matches!(endpoint.state, State::Deleting | State::Deleted) {
             return Ok(StepEnd::Replayed);
         }
-        self.record(step, Outcome::Endpoint(endpoint));
+        self.record(aws, step, Outcome::Endpoint(endpoint));
         self.ctx
             .memories
             .with(self.object, |memory| memory.absence.endpoint_seen());
@@ -415,27 +418,17 @@ impl Applier<'_> {
     }
 
     /// Deletes in a batch with others; the object is requeued when AWS has answered.
-    fn delete_endpoint(&self, id: &EndpointId) -> Result<StepEnd, StepError> {
-        if let Some(refusal) = self.region.take_refusal(id) {
+    fn delete_endpoint(&self, aws: &InAws<'_>, id: &EndpointId) -> Result<StepEnd, StepError> {
+        if let Some(refusal) = aws.region.take_refusal(id) {
             return Err(refusal.into());
         }
         let requester = Requester {
             object: ObjectKey::of(&**self.object),
-            account: self.account.to_owned(),
+            account: aws.account.to_owned(),
         };
-        self.region
-            .delete_endpoint(self.ec2, self.role, id, requester, self.permitted.clone());
+        aws.region
+            .delete_endpoint(aws.ec2, aws.role, id, requester, aws.permitted.clone());
         Ok(StepEnd::Waiting(None, None))
-    }
-
-    async fn delete_service(&self, name: &str) -> Result<StepEnd, StepError> {
-        let shared = &self.ctx.shared;
-        let deleted = service::delete(&shared.client, &shared.caches, self.object, name).await;
-        let version = deleted.map_err(StepError::Kubernetes)?;
-        self.ctx.memories.with(self.object, |memory| {
-            memory.writes.services.insert(name.to_owned(), (version, None));
-        });
-        Ok(StepEnd::Done)
     }
 
     /// Who takes tokens.
@@ -446,101 +439,19 @@ impl Applier<'_> {
         }
     }
 
-    async fn publish(&self, wanted: &Publication<'_>, exists: bool) -> Result<StepEnd, StepError> {
-        let name = wanted.name;
-        let content = wanted.content();
-        if exists && !self.may_correct(name, &content) {
-            return Ok(StepEnd::LeftAlone);
-        }
-        // The cache has no Service that lost our label: that it was stored is remembered, so that
-        // no create is refused each time.
-        let exists = exists
-            || self
-                .ctx
-                .memories
-                .with(self.object, |memory| memory.writes.corrections.is_left(name));
-        let published = service::publish(&self.ctx.shared.client, self.object, wanted, exists).await;
-        match published {
-            Ok(Published::Done(service)) => {
-                let observed = service::observed(&service, &self.owner.uid);
-                let version = version_of(&*service);
-                let most = self.ctx.shared.settings.resync_interval;
-                self.ctx.memories.with(self.object, |memory| {
-                    memory.writes.corrections.stored(&content, observed.clone(), most);
-                    memory
-                        .writes
-                        .services
-                        .insert(name.to_owned(), (version, Some(observed)));
-                });
-                Ok(StepEnd::Done)
-            }
-            Ok(Published::Vanished) => Ok(StepEnd::Waiting(Some(ASK_AGAIN), None)),
-            // The caches do not have Services of others, so the plan cannot know of it.
-            Ok(Published::NotOwned) => Err(StepError::Finding(plan::service_conflict(self.owner, name))),
-            Err(error) => Err(StepError::Kubernetes(error)),
-        }
-    }
-
-    async fn publish_slice(&self, content: &SliceContent, exists: bool) -> Result<StepEnd, StepError> {
-        let name = content.name();
-        let found = observe::slices(self.ctx, self.object, None);
-        let found = found.into_iter().find(|slice| slice.name == name);
-        let (may_correct, is_left) = self.ctx.memories.with(self.object, |memory| {
-            let slices = &mut memory.writes.slices;
-            (!exists || slices.may_correct(content, found), slices.is_left(&name))
-        });
-        if !may_correct {
-            return Ok(StepEnd::LeftAlone);
-        }
-        let published = slices::publish(&self.ctx.shared.client, self.object, content, exists || is_left).await;
-        match published.map_err(StepError::Kubernetes)? {
-            slices::Published::Done(slice) => {
-                let most = self.ctx.shared.settings.resync_interval;
-                self.ctx.memories.with(self.object, |memory| {
-                    let slices = &mut memory.writes.slices;
-                    slices.published(content, &slice, &self.owner.uid, most);
-                });
-                Ok(StepEnd::Done)
-            }
-            slices::Published::Vanished => Ok(StepEnd::Waiting(Some(ASK_AGAIN), None)),
-            // The caches do not have those of others, so the plan cannot know of it.
-            slices::Published::NotOwned => Err(StepError::Finding(plan::slice_conflict(self.owner, &name))),
-        }
-    }
-
-    async fn delete_slice(&self, name: &str) -> Result<StepEnd, StepError> {
-        let shared = &self.ctx.shared;
-        let deleted = slices::delete(&shared.client, &shared.caches, self.object, name).await;
-        let version = deleted.map_err(StepError::Kubernetes)?;
-        self.ctx
-            .memories
-            .with(self.object, |memory| memory.writes.slices.deleted(name, version));
-        Ok(StepEnd::Done)
-    }
-
-    /// Whether a Service that exists may be corrected: not where another controller changes it back
-    /// each time.
-    fn may_correct(&self, name: &str, content: &ServiceContent) -> bool {
-        let mut services = observe::services(self.ctx, self.object, &self.object.status, None);
-        services.retain(|service| service.name == name);
-        self.ctx.memories.with(self.object, |memory| {
-            memory.writes.corrections.may_correct(content, services.pop())
-        })
-    }
-
     /// What AWS has answered is seen at once, before it is read.
-    fn record(&self, step: &Step, outcome: Outcome) {
-        self.region.record(step.effect(outcome));
+    fn record(&self, aws: &InAws<'_>, step: &Step, outcome: Outcome) {
+        aws.region.record(step.effect(outcome));
     }
 
     /// One line for every write to AWS: object, account, action, request id.
-    fn log_write(&self, step: &Step, request_id: &str, resource: &str) {
+    fn log_write(&self, aws: &InAws<'_>, step: &Step, request_id: &str, resource: &str) {
         tracing::info!(
             namespace = self.owner.namespace,
             name = self.owner.name,
-            account = self.account,
-            account_id = self.ec2.account_id.as_str(),
-            region = self.ec2.region.as_str(),
+            account = aws.account,
+            account_id = aws.ec2.account_id.as_str(),
+            region = aws.ec2.region.as_str(),
             action = step.action(),
             request_id,
             resource,

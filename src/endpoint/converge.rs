@@ -8,11 +8,11 @@ use vpce_core::conditions::{EventKind, Finding, Reason};
 use vpce_core::desired;
 use vpce_core::observed::{Lookup, Observed};
 use vpce_core::plan::{self, Plan, PlanContext, Step, simulate};
-use vpce_core::resolve::{Resolved, Writes};
+use vpce_core::resolve::Writes;
 use vpce_core::tags;
 
 use super::access::Access;
-use super::apply::{ASK_AGAIN, Applied, Applier, apply};
+use super::apply::{ASK_AGAIN, Applied, Applier, InAws, apply};
 use super::memory::{Absence, PlannedChanges};
 use super::observe::{self, Age, observe};
 use super::prepare::Prepared;
@@ -192,7 +192,8 @@ impl Reconciliation<'_> {
         let mut plan = self.steps_from(prepared, observation, &observation.seen);
         if let Writes::Frozen(why) = &prepared.resolved.writes {
             let steps = self.all_steps(prepared, observation);
-            self.report_planned_changes(&prepared.resolved, why, &steps, &mut plan);
+            let account = &prepared.resolved.binding.account;
+            self.report_planned_changes(account, why, &steps, &mut plan);
         }
         plan
     }
@@ -243,12 +244,14 @@ impl Reconciliation<'_> {
             ctx: self.ctx,
             object: &self.object,
             owner: &self.owner,
-            account: &resolved.binding.account,
-            role: resolved.role.as_str(),
-            region: &access.region,
-            ec2: &access.ec2,
-            client_token: token.as_deref(),
-            permitted: &rounds.permitted,
+            aws: Some(InAws {
+                account: &resolved.binding.account,
+                role: resolved.role.as_str(),
+                region: &access.region,
+                ec2: &access.ec2,
+                client_token: token.as_deref(),
+                permitted: &rounds.permitted,
+            }),
         };
         let applied = apply(&applier, &plan.steps).await;
         rounds.done.extend(applied.done.iter().cloned());
@@ -314,13 +317,13 @@ impl Reconciliation<'_> {
     }
 
     /// Reports the steps as planned changes instead of carrying them out.
-    fn report_planned_changes(&mut self, resolved: &Resolved, why: &Finding, steps: &[Step], plan: &mut Plan) {
+    pub(super) fn report_planned_changes(&mut self, account: &str, why: &Finding, steps: &[Step], plan: &mut Plan) {
         plan.steps.clear();
         if steps.is_empty() {
             return;
         }
         self.planned_changes = Some(PlannedChanges {
-            account: resolved.binding.account.clone(),
+            account: account.to_owned(),
             actions: steps.iter().map(Step::action).collect(),
         });
         let (in_aws, of_services): (Vec<&Step>, Vec<&Step>) = steps.iter().partition(|step| step.is_in_aws());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::ResourceExt;
 use vpce_core::addresses;
 use vpce_core::api::{EndpointType, ManagementPolicy, VPCEndpointStatus};
-use vpce_core::desired::Desired;
+use vpce_core::desired::{Desired, DesiredService};
 use vpce_core::ids::{EndpointId, GroupId};
 use vpce_core::observed::{Lookup, Observed, ObservedService, State};
 use vpce_core::ownership::{self, Adoption, Claimant, Consent, Expected};
@@ -97,6 +97,7 @@ pub(crate) fn found(
         object_since: object.creation_timestamp().map(|time| time.0.as_second()),
         cluster_since: ctx.shared.cluster_since,
     };
+    let wanted = desired.and_then(|desired| desired.service.as_ref());
     let mut own = ownership::classify(&claimant, found.endpoints, found.groups);
     if let Lookup::Owned(endpoint) = &mut own.endpoint {
         endpoint.options.addresses = addresses::of_status(&status.subnet_configurations);
@@ -105,16 +106,15 @@ pub(crate) fn found(
         endpoint: own.endpoint,
         spare_endpoints: own.spare_endpoints,
         group: own.group,
-        services: services(ctx, object, status, desired),
+        services: services(ctx, object, status, wanted),
         prefix_list_id: None,
-        slices: slices(ctx, object, desired),
+        slices: slices(ctx, object, wanted),
         addresses: KnownAddresses::Unknown,
     }
 }
 
 /// The EndpointSlices that may be the object's.
-pub(crate) fn slices(ctx: &Context, object: &Endpoint, desired: Option<&Desired>) -> Vec<ObservedSlice> {
-    let wanted = desired.and_then(|desired| desired.service.as_ref());
+pub(crate) fn slices(ctx: &Context, object: &Endpoint, wanted: Option<&DesiredService>) -> Vec<ObservedSlice> {
     let service = wanted
         .filter(|service| service.headless)
         .map(|service| service.name.as_str());
@@ -168,9 +168,8 @@ pub(crate) fn services(
     ctx: &Context,
     object: &Arc<Endpoint>,
     status: &VPCEndpointStatus,
-    desired: Option<&Desired>,
+    wanted: Option<&DesiredService>,
 ) -> Vec<ObservedService> {
-    let wanted = desired.and_then(|desired| desired.service.as_ref());
     let names = [
         wanted.map(|service| service.name.as_str()),
         status.service.as_ref().map(|service| service.name.as_str()),

@@ -84,7 +84,8 @@ impl Reconciliation<'_> {
             // It was never Ready, so nothing is retained.
             Ok(DeletionPolicy::Delete)
         } else {
-            authorize_deletion(policy, &resolved, &self.owner.namespace)
+            let is_free = if self.deleting { self.check_referrers() } else { Ok(()) };
+            is_free.and_then(|()| authorize_deletion(policy, &resolved, &self.owner.namespace))
         };
         Ok(Prepared {
             spec,

@@ -20,8 +20,8 @@ use crate::k8s::caches::Endpoint;
 /// What would be done, and how things stand before.
 #[derive(Debug)]
 pub(crate) struct Preview {
-    /// Where.
-    pub binding: Binding,
+    /// Where; none for an object that shares the endpoint of another.
+    pub binding: Option<Binding>,
     /// Why none of it is done for now, where that is so.
     pub frozen: Option<Finding>,
     /// In this order.
@@ -46,6 +46,18 @@ pub(crate) async fn preview(ctx: &Context, object: Arc<Endpoint>, age: Duration)
 }
 
 async fn planned(reconciliation: &mut Reconciliation<'_>, age: Duration) -> Result<Preview, Stop> {
+    if let Some(following) = reconciliation.following() {
+        let observed = reconciliation.published(&following);
+        let now = reconciliation.steps_of(&following, &observed);
+        return Ok(Preview {
+            binding: None,
+            frozen: None,
+            steps: reconciliation.all_steps_of(&following, &observed),
+            endpoint: now.endpoint,
+            service: now.service,
+            unconfirmed: Vec::new(),
+        });
+    }
     // Boxed, or its type grows too deep for the compiler.
     Box::pin(reconciliation.discover()).await?;
     let prepared = reconciliation.prepare()?;
@@ -91,6 +103,6 @@ async fn planned(reconciliation: &mut Reconciliation<'_>, age: Duration) -> Resu
             Writes::Allowed => None,
             Writes::Frozen(finding) => Some(finding),
         },
-        binding: prepared.resolved.binding,
+        binding: Some(prepared.resolved.binding),
     })
 }

@@ -18,7 +18,7 @@ pub(crate) use crate::k8s::controller::Next;
 
 /// A reconciliation plans again after each change; one that still changes things after so many
 /// rounds goes on in the next.
-const MOST_ROUNDS: usize = 8;
+pub(super) const MOST_ROUNDS: usize = 8;
 
 /// The reconciliation of one object.
 pub(super) struct Reconciliation<'a> {
@@ -50,6 +50,10 @@ pub(crate) async fn reconcile(ctx: &Context, object: Arc<Endpoint>) -> Result<Ne
 
 impl<'a> Reconciliation<'a> {
     async fn run(&mut self) -> Result<Next, Stop> {
+        if let Some(following) = self.following() {
+            // Boxed, or the types of the futures above it grow too deep for the compiler.
+            return Box::pin(self.follow(&following)).await;
+        }
         self.discover().await?;
         let prepared = self.prepare()?;
         let _permit = self.enter(&prepared.resolved).await?;

@@ -8,7 +8,7 @@ use vpce_core::error::Class;
 use vpce_core::ids::GroupId;
 use vpce_core::plan::{Fallbacks, Step, UnfinishedReason};
 
-use super::apply::{ASK_AGAIN, Applier, Unfinished, action};
+use super::apply::{ASK_AGAIN, Applier, InAws, Unfinished, action};
 use super::context::Context;
 use super::explain::{explain, is_in_use};
 use super::memory::{Tried, Wait};
@@ -79,13 +79,13 @@ impl Applier<'_> {
 
     /// Whether what an earlier create made has been looked for so long, in whole reads of the
     /// region, that it must be gone.
-    fn was_deleted_unseen(&self) -> bool {
+    fn was_deleted_unseen(&self, aws: &InAws<'_>) -> bool {
         let since = self
             .ctx
             .memories
             .with(self.object, |memory| memory.absence.unseen_since());
         let patience = self.ctx.shared.settings.settle * UNSEEN_SETTLES;
-        let is_gone = self.region.read_at().is_some_and(|read| read >= since + patience);
+        let is_gone = aws.region.read_at().is_some_and(|read| read >= since + patience);
         if is_gone {
             self.ctx
                 .memories
@@ -102,29 +102,34 @@ impl Applier<'_> {
     }
 
     /// By whom a group is used that cannot be deleted.
-    async fn in_use(&self, error: &CallError, id: &GroupId) -> String {
-        let users = match self.region.users_of_group(self.ec2, id).await {
+    async fn in_use(&self, aws: &InAws<'_>, error: &CallError, id: &GroupId) -> String {
+        let users = match aws.region.users_of_group(aws.ec2, id).await {
             Ok(users) if users.is_empty() => "nothing uses it any more: the deletion is retried".to_owned(),
             Ok(users) => format!("still used by {}: detach it there", users.join(", ")),
             Err(RefreshError::Busy(_)) => "something still uses it: the deletion is retried".to_owned(),
             Err(RefreshError::Failed(unseen)) => {
-                let unseen = explain(&unseen, self.role, &self.ec2.account_id, &self.ec2.region);
+                let unseen = explain(&unseen, aws.role, &aws.ec2.account_id, &aws.ec2.region);
                 format!("something still uses it, which cannot be read: {}", unseen.message)
             }
         };
         format!("{error} ({users})")
     }
 
+    /// AWS refused a step.
     pub(super) async fn failed(&self, step: &Step, steps: &[Step], error: &CallError) -> Failed {
+        let Some(aws) = &self.aws else {
+            // Nothing was called.
+            return Failed::Left(Unfinished::waiting(None, None));
+        };
         if is_in_use(error) && self.has_patience() {
-            return Failed::Left(Unfinished::waiting(Some(self.region.next_tick()), None));
+            return Failed::Left(Unfinished::waiting(Some(aws.region.next_tick()), None));
         }
         tracing::warn!(
             namespace = self.owner.namespace,
             name = self.owner.name,
-            account = self.account,
-            account_id = self.ec2.account_id.as_str(),
-            region = self.ec2.region.as_str(),
+            account = aws.account,
+            account_id = aws.ec2.account_id.as_str(),
+            region = aws.ec2.region.as_str(),
             action = error.action,
             request_id = error.request_id,
             class = error.class.as_str(),
@@ -134,34 +139,34 @@ impl Applier<'_> {
         );
         if error.class == Class::Throttled {
             if let Some(action) = action(step) {
-                self.region.throttled(action);
+                aws.region.throttled(action);
             }
             return Failed::Left(Unfinished::waiting(Some(ASK_AGAIN), None));
         }
         if error.outcome_unknown() {
-            self.region.invalidate();
+            aws.region.invalidate();
         }
         if error.is_expired_session() {
-            forget_session(self.ctx, self.account, self.ec2).await;
+            forget_session(self.ctx, aws.account, aws.ec2).await;
         }
         if matches!(step, Step::CreateEndpoint { .. })
             && error.code == "IdempotentParameterMismatch"
-            && self.was_deleted_unseen()
+            && self.was_deleted_unseen(aws)
         {
             return Failed::Replayed;
         }
         if self.learn(|fallbacks| fallbacks.learn(steps, step, &error.code, error.class)) {
             return Failed::Learned;
         }
-        if let Some(left) = self.snapshot_is_behind(step, error) {
+        if let Some(left) = self.snapshot_is_behind(aws, step, error) {
             return Failed::Left(left);
         }
-        let mut finding = explain(error, self.role, &self.ec2.account_id, &self.ec2.region);
+        let mut finding = explain(error, aws.role, &aws.ec2.account_id, &aws.ec2.region);
         if let (Step::DeleteGroup(id), true) = (step, is_in_use(error)) {
-            finding.message = self.in_use(error, id).await;
+            finding.message = self.in_use(aws, error, id).await;
         }
-        let about = format!("{} {}", error.action, self.ec2.region);
-        crate::account::record_event(&self.ctx.shared, self.account, &finding, &about);
+        let about = format!("{} {}", error.action, aws.ec2.region);
+        crate::account::record_event(&self.ctx.shared, aws.account, &finding, &about);
         let reason = match error.class {
             Class::Throttled | Class::Transient | Class::Conflict => UnfinishedReason::Postponed,
             Class::Denied | Class::Invalid | Class::NotFound | Class::Quota | Class::Unknown => {
@@ -172,7 +177,7 @@ impl Applier<'_> {
     }
 
     /// Where AWS's answer says that what we want is there already, or gone already.
-    fn snapshot_is_behind(&self, step: &Step, error: &CallError) -> Option<Unfinished> {
+    fn snapshot_is_behind(&self, aws: &InAws<'_>, step: &Step, error: &CallError) -> Option<Unfinished> {
         let is_behind = matches!(
             (step, error.code.as_str()),
             (Step::Authorize(..), "InvalidPermission.Duplicate")
@@ -186,7 +191,7 @@ impl Applier<'_> {
         if !is_behind {
             return None;
         }
-        self.region.invalidate();
+        aws.region.invalidate();
         let finding = matches!(step, Step::CreateGroup { .. } | Step::CreateEndpoint { .. }).then(|| {
             Finding::bad(
                 Reason::Creating,
@@ -196,7 +201,7 @@ impl Applier<'_> {
         // What it made may be found at the next read; what is never found is not asked for at every
         // poll.
         let mut left = self.refused(step, UnfinishedReason::Postponed, finding);
-        left.retry = left.retry.max(Some(self.region.next_tick()));
+        left.retry = left.retry.max(Some(aws.region.next_tick()));
         left.failed = false;
         Some(left)
     }

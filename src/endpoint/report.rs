@@ -147,7 +147,7 @@ impl Reconciliation<'_> {
     }
 
     /// How long to wait for a part that stands badly without a step of its own, longer each time.
-    fn part_backoff(&self, part: Part, finding: &Finding) -> Duration {
+    pub(super) fn part_backoff(&self, part: Part, finding: &Finding) -> Duration {
         let (memories, tried) = (&self.ctx.memories, Tried::Part(part));
         let left = memories.refusal(&self.object, tried).map(|refusal| refusal.left());
         left.filter(|left| !left.is_zero()).unwrap_or_else(|| {
@@ -213,6 +213,9 @@ impl Reconciliation<'_> {
         if self.moving.is_some() {
             // It is to go, and was never the object's to keep.
             seen.endpoint = Lookup::Absent;
+        }
+        if !self.publishes_addresses(desired) {
+            status.addresses.clear();
         }
         status::take_over(
             &mut status,

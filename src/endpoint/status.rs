@@ -8,12 +8,13 @@ use kube::ResourceExt;
 use kube::api::{Api, Patch};
 use serde_json::json;
 use vpce_core::addresses::{self, SubnetAddresses};
-use vpce_core::api::{AccountBinding, NetworkStatus, PublishedService, VPCEndpointStatus};
+use vpce_core::api::{AccountBinding, EndpointAddress, NetworkStatus, PublishedService, VPCEndpointStatus};
 use vpce_core::conditions::{ConditionType, EventKind, Finding, READY, Reason, STALLED};
-use vpce_core::desired::{Desired, Existing, Groups};
+use vpce_core::desired::{Desired, DesiredService, Existing, Groups};
 use vpce_core::observed::{Lookup, Observed, State};
 use vpce_core::ownership::Consent;
 use vpce_core::resolve::Binding;
+use vpce_core::slices::{InterfaceAddress, KnownAddresses};
 use vpce_core::tags::{DISPLAY_NAME, RESERVED_PREFIX};
 use vpce_core::target::Target;
 
@@ -238,6 +239,7 @@ pub(crate) fn next_incarnation(status: &mut VPCEndpointStatus) {
     status.prefix_list_id = None;
     status.dns_entries.clear();
     status.network_interface_ids.clear();
+    status.addresses.clear();
 }
 
 /// Takes over what was observed; `was_ready` says whether the object was Ready, for this
@@ -263,6 +265,14 @@ pub(crate) fn take_over(
         status.dns_entries = names;
         status.prefix_list_id.clone_from(&observed.prefix_list_id);
         status.network_interface_ids = interfaces;
+        // An interface keeps its addresses for as long as it is there.
+        if let KnownAddresses::All(all) = &observed.addresses {
+            let address = |known: &InterfaceAddress| EndpointAddress {
+                address: known.address.clone(),
+                zone: known.zone.clone(),
+            };
+            status.addresses = all.iter().map(address).collect();
+        }
         // What AWS has fixed is what the schema holds the spec to from now on.
         let subnets_there = || {
             let attachment = resource.attachment.known().into_iter();
@@ -326,8 +336,19 @@ pub(crate) fn take_over(
         applied = applied.and(Applied::known(status));
     }
     applied.write(status);
+    take_over_service(status, observed, desired.service.as_ref(), namespace, findings);
+}
+
+/// Takes over the Service that was observed.
+pub(crate) fn take_over_service(
+    status: &mut VPCEndpointStatus,
+    observed: &Observed,
+    desired: Option<&DesiredService>,
+    namespace: &str,
+    findings: &Findings,
+) {
     let published = findings.service.as_ref().is_some_and(|finding| finding.ok);
-    status.service = match &desired.service {
+    status.service = match desired {
         Some(service) if published => Some(PublishedService {
             name: service.name.clone(),
             host: format!("{}.{namespace}.svc", service.name),
@@ -337,6 +358,25 @@ pub(crate) fn take_over(
         _ if observed.services.iter().any(|service| service.ours) => status.service.take(),
         _ => None,
     };
+}
+
+/// Takes over what another object's status says of the endpoint that the object shares; none:
+/// there is none.
+pub(crate) fn mirror(status: &mut VPCEndpointStatus, shared: Option<&VPCEndpointStatus>) {
+    let none = VPCEndpointStatus::default();
+    let shared = shared
+        .filter(|shared| shared.vpc_endpoint_id.is_some())
+        .unwrap_or(&none);
+    status.region.clone_from(&shared.region);
+    status.vpc_endpoint_type = shared.vpc_endpoint_type;
+    status
+        .vpc_endpoint_service_id
+        .clone_from(&shared.vpc_endpoint_service_id);
+    status.service_region.clone_from(&shared.service_region);
+    status.vpc_endpoint_id.clone_from(&shared.vpc_endpoint_id);
+    status.state.clone_from(&shared.state);
+    status.dns_name.clone_from(&shared.dns_name);
+    status.dns_entries.clone_from(&shared.dns_entries);
 }
 
 /// The keys of the tags that we set for the user.

@@ -15,6 +15,7 @@ use vpce_core::object_key::ObjectKey;
 
 use super::context::Context;
 use super::queues;
+use super::reference;
 use super::service::{self, MANAGED_BY, names};
 use super::slices;
 use crate::k8s::caches::{CacheWriter, Endpoint};
@@ -34,6 +35,9 @@ pub(crate) fn endpoint(ctx: &Context, event: &Event<Endpoint>) {
     }
     if let Some(account) = &endpoint.status.account {
         ctx.shared.requeuer.account(&account.name);
+    }
+    if !matches!(event, Event::InitApply(_)) {
+        reference::changed(ctx, endpoint);
     }
     if endpoint.metadata.deletion_timestamp.is_some() {
         queues::is_being_deleted(ctx, endpoint);

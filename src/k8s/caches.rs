@@ -15,9 +15,10 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::PartialObjectMeta;
 use kube::{Resource, ResourceExt};
-use vpce_core::api::{AWSAccount, LegacyStatus, VPCEndpoint, Watched};
+use vpce_core::api::{AWSAccount, EndpointRef, LegacyStatus, VPCEndpoint, Watched};
 use vpce_core::conditions::Reason;
 use vpce_core::ids::RoleArn;
+use vpce_core::object_key::ObjectKey;
 use vpce_core::tenancy;
 
 use self::indexed::Cache;
@@ -47,6 +48,8 @@ pub(crate) enum EndpointTerm {
     WaitsForRoom(String),
     /// The Python operator created this endpoint for it, by its id.
     CreatedByPython(String),
+    /// It shares the endpoint of the object of this namespace and name.
+    RefersTo(String, String),
 }
 
 impl Indexed for Endpoint {
@@ -56,12 +59,17 @@ impl Indexed for Endpoint {
     fn terms(&self) -> Vec<EndpointTerm> {
         let namespace = self.namespace().unwrap_or_default();
         let mut terms = vec![EndpointTerm::Namespace(namespace.clone())];
-        match &self.status.account {
-            Some(binding) => terms.extend([
+        let reference = self.spec.as_ref().ok().and_then(|spec| spec.vpc_endpoint_ref.as_ref());
+        match (&self.status.account, reference) {
+            (_, Some(EndpointRef { namespace: other, name })) => {
+                let other = other.clone().unwrap_or_else(|| namespace.clone());
+                terms.push(EndpointTerm::RefersTo(other, name.clone()));
+            }
+            (Some(binding), None) => terms.extend([
                 EndpointTerm::Account(binding.name.clone()),
                 EndpointTerm::AccountId(binding.account_id.clone()),
             ]),
-            None => terms.push(EndpointTerm::Unbound(namespace.clone())),
+            (None, None) => terms.push(EndpointTerm::Unbound(namespace.clone())),
         }
         let mut conditions = self.status.conditions.iter();
         if conditions.any(|condition| condition.reason == Reason::AccountFull.as_str()) {
@@ -277,6 +285,12 @@ impl Caches {
     /// The VPCEndpoints for which the Python operator created an endpoint, by its id.
     pub(crate) fn created_by_python(&self, id: &str) -> Vec<Arc<Endpoint>> {
         self.endpoints.by(&EndpointTerm::CreatedByPython(id.to_owned()))
+    }
+
+    /// The VPCEndpoints that share the endpoint of an object, or ask to.
+    pub(crate) fn referring_to(&self, key: &ObjectKey) -> Vec<Arc<Endpoint>> {
+        let term = EndpointTerm::RefersTo(key.namespace.clone(), key.name.clone());
+        self.endpoints.by(&term)
     }
 
     /// The Services that an object controls, by its UID.

@@ -140,12 +140,12 @@ fn push_escaped(text: &mut String, mut value: &str) {
 
 const ENDPOINTS: Series<4> = Series {
     name: "vpce_endpoints",
-    help: "Number of VPCEndpoints, by the state of the endpoint in AWS; none: not created yet.",
+    help: "Number of VPCEndpoints with an endpoint of their own, by its state in AWS; none: not created yet.",
     labels: ["account", "region", "type", "state"],
 };
 const NOT_READY: Series<3> = Series {
     name: "vpce_endpoints_not_ready",
-    help: "Number of VPCEndpoints that are not Ready, by the reason of their condition; absent where there are none.",
+    help: "Number of VPCEndpoints with an endpoint of their own that are not Ready, by the reason of their condition; absent where there are none.",
     labels: ["account", "region", "reason"],
 };
 const ENDPOINT_INFO: Series<5> = Series {
@@ -362,6 +362,12 @@ fn type_of(endpoint: &Watched<VPCEndpoint>) -> EndpointType {
     bound.unwrap_or_else(|| asked.unwrap_or_default())
 }
 
+/// Whether an object shares the endpoint of another, which is counted there.
+fn shares_another(endpoint: &Watched<VPCEndpoint>) -> bool {
+    let spec = endpoint.spec.as_ref();
+    spec.is_ok_and(|spec| spec.vpc_endpoint_ref.is_some())
+}
+
 /// What counts all endpoints together, and so stays small however many there are.
 fn totals(
     text: &mut String,
@@ -370,7 +376,7 @@ fn totals(
     names: &HashSet<&str>,
 ) {
     let (mut states, mut not_ready, mut interfaces) = (Samples::new(), Samples::new(), Samples::new());
-    for endpoint in endpoints {
+    for endpoint in endpoints.iter().filter(|endpoint| !shares_another(endpoint)) {
         let account = account_of(endpoint, names);
         let type_ = type_of(endpoint).as_str();
         *interfaces.entry([account, namespace_of(endpoint), type_]).or_default() +=

@@ -53,6 +53,7 @@ mod service_metadata;
 mod service_names;
 mod service_regions;
 mod shared_accounts;
+mod sharing;
 mod status;
 mod stories;
 mod subcommand;

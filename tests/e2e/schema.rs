@@ -229,7 +229,10 @@ fn an_unknown_field_is_refused_under_strict_validation() {
         (json!({"subnets": []}), "spec.subnets"),
         (json!({"service": {"headless": true}}), "spec.service.headless"),
         // Known one day, and until then not accepted and ignored.
-        (json!({"share": {"namespaces": ["other"]}}), "spec.share"),
+        (
+            json!({"vpc_endpoint_service_ref": {"name": "db"}}),
+            "spec.vpc_endpoint_service_ref",
+        ),
     ] {
         refused(&spec(changes), &[&format!(r#"unknown field "{field}""#)]);
     }
@@ -824,7 +827,7 @@ fn kubectl_applies_every_example_and_prints_what_is_wrong_with_a_manifest() {
     let plane = &World::shared().cluster.plane;
     let root = env!("CARGO_MANIFEST_DIR");
     // Those of the examples, and `default` is there.
-    for namespace in ["external", "blue", "green", "payments", "analytics"] {
+    for namespace in ["external", "blue", "green", "payments", "checkout", "analytics"] {
         namespace_for_examples(namespace);
     }
     for folder in ["examples", "examples/seed", "examples/demo"] {

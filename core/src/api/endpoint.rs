@@ -5,16 +5,15 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::forms;
-use super::network::NetworkStatus;
 use super::rule::CustomRule;
-use super::watched::lenient;
-use crate::ids::{EndpointId, GroupId};
+use super::service::ServiceSpec;
+use super::share::{EndpointRef, Share};
+use super::status::VPCEndpointStatus;
 
 /// Which service the endpoint connects to, where it is, who may connect, and under which name.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -56,7 +55,9 @@ use crate::ids::{EndpointId, GroupId};
     validation = Rule::new("!has(self.security_group_type) || self.security_group_type != 'custom' || size(self.security_group_ids) == 0").message("security_group_ids go with security_group_type provided, not with custom").field_path(".security_group_ids"),
     validation = Rule::new("!has(self.security_group_type) || self.security_group_type == 'custom' || (!has(self.security_group_ingress) && !has(self.security_group_egress))").message("security_group_ingress and security_group_egress go with security_group_type custom only"),
     validation = Rule::new("!has(self.network) || !has(self.vpc_id)").message("network stands in place of vpc_id and subnet_ids: give one or the other").field_path(".network").reason(Reason::FieldValueForbidden),
-    validation = Rule::new("has(self.vpc_endpoint_service_id) || (has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Resource', 'ServiceNetwork'])").message("the service to connect to").field_path(".vpc_endpoint_service_id").reason(Reason::FieldValueRequired),
+    validation = Rule::new("!has(self.vpc_endpoint_ref) || !(has(self.region) || has(self.network) || has(self.vpc_id) || has(self.vpc_endpoint_type) || has(self.subnet_ids) || has(self.vpc_endpoint_service_id) || has(self.service_region) || has(self.resource_configuration_arn) || has(self.service_network_arn) || has(self.route_table_ids) || has(self.subnet_configurations) || has(self.security_group_type) || size(self.security_group_ids) > 0 || has(self.security_group_ingress) || has(self.security_group_egress) || has(self.private_dns_enabled) || has(self.ip_address_type) || has(self.dns_options) || has(self.account) || has(self.tags) || has(self.deletion_policy) || has(self.vpc_endpoint_id) || has(self.management_policy) || has(self.share))").message("an object with vpc_endpoint_ref shares the endpoint of another, and has none of its own: beside vpc_endpoint_ref, give service only").field_path(".vpc_endpoint_ref").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("has(self.vpc_endpoint_ref) == has(oldSelf.vpc_endpoint_ref)").message("an object either shares another's endpoint (vpc_endpoint_ref) or has one of its own, which cannot change: delete it, and apply it again").field_path(".vpc_endpoint_ref"),
+    validation = Rule::new("has(self.vpc_endpoint_service_id) || has(self.vpc_endpoint_ref) || (has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Resource', 'ServiceNetwork'])").message("the service to connect to").field_path(".vpc_endpoint_service_id").reason(Reason::FieldValueRequired),
     validation = Rule::new("!has(self.vpc_endpoint_service_id) || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Resource', 'ServiceNetwork'])").message("endpoints of type Resource and ServiceNetwork have resource_configuration_arn and service_network_arn instead").field_path(".vpc_endpoint_service_id").reason(Reason::FieldValueForbidden),
     validation = Rule::new("has(self.resource_configuration_arn) || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type == 'Resource')").message("the resource configuration that an endpoint of type Resource connects to").field_path(".resource_configuration_arn").reason(Reason::FieldValueRequired),
     validation = Rule::new("!has(self.resource_configuration_arn) || (has(self.vpc_endpoint_type) && self.vpc_endpoint_type == 'Resource')").message("resource_configuration_arn goes with vpc_endpoint_type Resource only").field_path(".resource_configuration_arn").reason(Reason::FieldValueForbidden),
@@ -232,6 +233,17 @@ pub struct VPCEndpointSpec {
         validation = Rule::new("self.all(k, size(self[k]) <= 256)").message("tag values have at most 256 characters")
     )]
     pub tags: BTreeMap<String, String>,
+
+    /// The VPCEndpoint whose endpoint this object shares, in place of one of its own: it publishes
+    /// a Service for that endpoint in its own namespace, makes no calls to AWS and needs no
+    /// AWSAccount. The other object must allow it (`share`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vpc_endpoint_ref: Option<EndpointRef>,
+
+    /// Which other namespaces may share this object's endpoint, by a VPCEndpoint of their own with
+    /// `vpc_endpoint_ref`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<Share>,
 
     /// The Kubernetes Service that points to the endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -593,290 +605,4 @@ pub enum DeletionPolicy {
     Delete,
     /// They stay; their owner tags are replaced by `silvermullet.com/retained`.
     Retain,
-}
-
-/// The Kubernetes Service that points to the endpoint. Default: an `ExternalName` Service with the
-/// object's name, where the endpoint has one DNS name: endpoints of type `Gateway`,
-/// `GatewayLoadBalancer` and `ServiceNetwork` have none.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[x_kube(
-    validation = Rule::new("self.type != 'Headless' || (has(self.ports) && size(self.ports) > 0)").message("type Headless needs at least one port: that of the service that the endpoint connects to").field_path(".ports").reason(Reason::FieldValueRequired)
-)]
-pub struct ServiceSpec {
-    /// The Service's name, a DNS label. Without it, the object's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<forms::ServiceName>")]
-    pub name: Option<String>,
-
-    /// `ExternalName` (the default): a DNS alias (CNAME) of the endpoint's regional name.
-    /// `Headless`: a headless Service without a selector, whose EndpointSlices have the private
-    /// addresses of the endpoint's network interfaces; for the types `Interface` and `Resource`.
-    /// `None`: no Service. It can be changed in place.
-    #[serde(rename = "type", default)]
-    pub type_: ServiceType,
-
-    /// Ports of the Service. With `Headless` at least one is required, and SRV records and what
-    /// reads EndpointSlices go by them; with `ExternalName` they are for documentation only, since
-    /// a DNS alias passes every port. Default: none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
-    #[x_kube(
-        validation = Rule::new("size(self) < 2 || self.all(p, has(p.name))").message("with more than one port each needs a name"),
-        validation = Rule::new("self.all(p, self.exists_one(q, p.port == q.port && p.protocol == q.protocol))").message("each combination of port and protocol must be unique")
-    )]
-    pub ports: Vec<ServicePort>,
-
-    /// Labels of the Service. Only keys that the operator's settings allow
-    /// (`settings.serviceLabels` of the chart; by default none). Default: none.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
-    #[x_kube(
-        validation = Rule::new("!('app.kubernetes.io/managed-by' in self)").message("the label app.kubernetes.io/managed-by is the operator's"),
-        validation = Rule::new("self.all(k, size(k) >= 1 && size(k) <= 317 && size(self[k]) <= 63)").message("label keys have 1 to 317 characters, and values at most 63")
-    )]
-    pub labels: BTreeMap<String, String>,
-
-    /// Annotations of the Service. Only keys that the operator's settings allow
-    /// (`settings.serviceAnnotations` of the chart; by default none). Default: none.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
-    #[x_kube(
-        validation = Rule::new("self.all(k, !k.lowerAscii().startsWith('silvermullet.com/'))").message("annotations that start with \"silvermullet.com/\" are the operator's"),
-        validation = Rule::new("self.all(k, size(k) >= 1 && size(k) <= 317 && size(self[k]) <= 4096)").message("annotation keys have 1 to 317 characters, and values at most 4096")
-    )]
-    pub annotations: BTreeMap<String, String>,
-}
-
-/// The type of the Service that points to the endpoint.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ServiceType {
-    /// A DNS alias of the endpoint's regional name.
-    #[default]
-    ExternalName,
-    /// The addresses of the endpoint's network interfaces.
-    Headless,
-    /// No Service.
-    None,
-}
-
-/// A port of the Service.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ServicePort {
-    /// The port's name, a DNS label; required if there are several ports.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<forms::PortName>")]
-    pub name: Option<String>,
-
-    /// The port's number.
-    #[schemars(range(min = 1, max = 65535))]
-    pub port: i32,
-
-    /// The transport protocol, `TCP` (the default) or `UDP`.
-    #[serde(default)]
-    pub protocol: ServiceProtocol,
-}
-
-/// The transport protocol of a Service's port.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum ServiceProtocol {
-    /// TCP.
-    #[default]
-    #[serde(rename = "TCP")]
-    Tcp,
-    /// UDP.
-    #[serde(rename = "UDP")]
-    Udp,
-}
-
-/// The observed state.
-// Before the operator has looked, the API server shows a generation that is never reached: an
-// object without a status would pass for one that is as it should be, by the rules of kstatus.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[schemars(extend("default" = {"observedGeneration": -1}))]
-pub struct VPCEndpointStatus {
-    /// The account that the object is bound to. Written before anything is created in AWS, and
-    /// immutable once there is an endpoint.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
-    pub account: Option<AccountBinding>,
-
-    /// The region that the object is bound to.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
-    pub region: Option<String>,
-
-    /// The network that the object is bound to.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
-    pub network: Option<NetworkStatus>,
-
-    /// The type of the endpoint that the object is bound to.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
-    pub vpc_endpoint_type: Option<EndpointType>,
-
-    /// What the object is bound to: the full name of the service, or the ARN of the resource
-    /// configuration or of the service network.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
-    pub vpc_endpoint_service_id: Option<String>,
-
-    /// The region of the service, where it is another than `region`.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
-    pub service_region: Option<String>,
-
-    /// The generation of the spec that `account`, `region`, `network` and `vpc_endpoint_service_id`
-    /// were last found to agree with. Until there is an endpoint, a later one binds the object
-    /// again.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
-    pub bound_generation: Option<i64>,
-
-    /// Counter of the endpoints that this object has had, one after the other; it increases only
-    /// after the previous one is confirmed to be gone.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
-    pub incarnation: Option<i64>,
-
-    /// The endpoint's id, `vpce-...`.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
-    pub vpc_endpoint_id: Option<String>,
-
-    /// The endpoint's state as EC2 spells it: `pendingAcceptance`, `pending`, `available`,
-    /// `deleting`, `rejected`, `failed`, `expired`, `partial`.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
-    pub state: Option<String>,
-
-    /// The endpoint's regional DNS name, which the Service points to.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
-    pub dns_name: Option<String>,
-
-    /// All of the endpoint's DNS names: the regional one, those of single zones, and private ones.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
-    pub dns_entries: Vec<String>,
-
-    /// The endpoint's network interfaces, `eni-...`, one for each subnet.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
-    pub network_interface_ids: Vec<String>,
-
-    /// The generated or custom security group, `sg-...`.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
-    pub security_group_id: Option<String>,
-
-    /// Whether the endpoint has, or may have been created with, groups of `security_group_ids`.
-    /// Written before it is created, so that one whose creation was not acknowledged is recognized
-    /// after an edit.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "lenient")]
-    pub provided_security_groups: bool,
-
-    /// Whether the endpoint existed before and is adopted or observed: what the spec never said of
-    /// it is left as it is.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not", deserialize_with = "lenient")]
-    pub adopted: bool,
-
-    /// The route tables that the operator added, or is about to add; only these are removed again.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
-    pub route_table_ids: Vec<String>,
-
-    /// The addresses of network interfaces that AWS last accepted, or that the endpoint is about to
-    /// be created with. Only others are sent, since AWS replaces the network interface then.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
-    pub subnet_configurations: Vec<AcceptedAddresses>,
-
-    /// The id of the prefix list of the service, `pl-...`, which rules of security groups and
-    /// routes can name. Only of endpoints of type `Gateway`, where the role may read it.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
-    pub prefix_list_id: Option<String>,
-
-    /// The optional fields of the spec that were applied to the endpoint, or are about to be. One
-    /// that is taken away returns to its default; one that was never given is left as it is.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
-    pub applied_fields: Vec<String>,
-
-    /// The keys of the tags that the operator set for the user; only these are removed again.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
-    pub tag_keys: Vec<String>,
-
-    /// The Service that points to the endpoint, once it is published.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
-    pub service: Option<PublishedService>,
-
-    /// The generation of the spec that this status describes.
-    #[serde(
-        rename = "observedGeneration",
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "lenient"
-    )]
-    pub observed_generation: Option<i64>,
-
-    /// `Ready` sums up `AccountResolved`, `EndpointAvailable` and `ServicePublished`, and stays
-    /// true while changes are only paused; `Stalled` is true only while an edit is needed to make
-    /// progress. docs/troubleshooting.md has every reason.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
-    pub conditions: Vec<Condition>,
-
-    /// Written by the Python operator; read, never written.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
-    pub create_fn: Option<LegacyStatus>,
-}
-
-/// What the Python operator left in a status: an object of any shape.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(transparent)]
-pub struct LegacyStatus(pub serde_json::Value);
-
-impl LegacyStatus {
-    /// The endpoint that the Python operator created.
-    pub fn endpoint(&self) -> Option<EndpointId> {
-        self.id("vpce_aws_resource_id", "vpce-").map(Into::into)
-    }
-
-    /// The security group that the Python operator created.
-    pub fn group(&self) -> Option<GroupId> {
-        self.id("vpce_security_group", "sg-").map(Into::into)
-    }
-
-    fn id(&self, field: &str, prefix: &str) -> Option<&str> {
-        self.0.get(field)?.as_str().filter(|id| id.starts_with(prefix))
-    }
-}
-
-impl JsonSchema for LegacyStatus {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "LegacyStatus".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
-    }
-}
-
-/// The addresses of the network interface in a subnet, as AWS accepted them.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-pub struct AcceptedAddresses {
-    /// The subnet.
-    pub subnet_id: String,
-    /// The IPv4 address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ipv4: Option<String>,
-    /// The IPv6 address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ipv6: Option<String>,
-}
-
-/// The account that an object is bound to.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-pub struct AccountBinding {
-    /// The AWSAccount's name.
-    pub name: String,
-    /// The AWS account's id.
-    pub account_id: String,
-}
-
-/// The Service as it was published.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-pub struct PublishedService {
-    /// The Service's name.
-    pub name: String,
-    /// What clients in the cluster connect to: `<name>.<namespace>.svc`.
-    pub host: String,
 }

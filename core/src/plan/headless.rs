@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::Step;
-use super::endpoint::is_for;
-use super::service::{changed, service_conflict};
+use super::service::{Destination, changed, service_conflict, waits};
 use crate::conditions::{Finding, Reason};
-use crate::desired::{Desired, DesiredService};
+use crate::desired::DesiredService;
 use crate::observed::{Observed, ObservedService, ServiceContent, ServiceTarget, State};
 use crate::slices::{AddressFamily, InterfaceAddress, KnownAddresses, ObservedSlice, SliceContent};
 use crate::tags::Owner;
@@ -43,8 +42,8 @@ struct Wanted {
 /// get the addresses. `slices` are those of other owners and those whose Service is there.
 pub(super) fn plan_headless(
     owner: &Owner,
-    desired: &Desired,
     service: &DesiredService,
+    destination: Option<&Destination>,
     observed: &Observed,
     slices: &[&ObservedSlice],
     steps: &mut Vec<Step>,
@@ -53,11 +52,11 @@ pub(super) fn plan_headless(
     if there.is_some_and(|found| !found.ours) {
         return Headless::unchanged(service_conflict(owner, &service.name));
     }
-    let Some(endpoint) = observed.endpoint.owned().filter(|endpoint| is_for(endpoint, desired)) else {
+    let Some(destination) = destination else {
         return Headless::unchanged(waits());
     };
     let own: Vec<&ObservedSlice> = slices.iter().copied().filter(|slice| is_of(slice, service)).collect();
-    let wanted = match wanted(owner, service, &endpoint.state, &observed.addresses, &own) {
+    let wanted = match wanted(owner, service, &destination.state, &destination.addresses, &own) {
         Ok(wanted) => wanted,
         Err(finding) => return Headless::unchanged(finding),
     };
@@ -94,10 +93,6 @@ pub(super) fn plan_headless(
 
 fn is_of(slice: &ObservedSlice, service: &DesiredService) -> bool {
     slice.ours && slice.service.as_ref() == Some(&service.name)
-}
-
-fn waits() -> Finding {
-    Finding::bad(Reason::WaitingForEndpoint, "waits for the endpoint")
 }
 
 /// New addresses are published once the endpoint is available and all of them are known. Until

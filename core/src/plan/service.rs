@@ -7,12 +7,75 @@ use super::endpoint::is_for;
 use super::headless::plan_headless;
 use crate::conditions::{Finding, Reason};
 use crate::desired::{Desired, DesiredService};
-use crate::observed::{Observed, ObservedService, ServiceContent, ServiceTarget, State};
-use crate::slices::ObservedSlice;
+use crate::observed::{Observed, ObservedEndpoint, ObservedService, ServiceContent, ServiceTarget, State};
+use crate::slices::{KnownAddresses, ObservedSlice};
 use crate::tags::Owner;
 
-pub(super) fn plan_service(owner: &Owner, desired: &Desired, observed: &Observed, steps: &mut Vec<Step>) -> Finding {
-    let wanted = desired.service.as_ref();
+/// The endpoint that a Service leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Destination {
+    /// Its state.
+    pub(super) state: State,
+    /// The name that an ExternalName Service can lead to, or why there is none.
+    pub(super) dns_name: Result<String, Finding>,
+    /// The addresses of its network interfaces.
+    pub(super) addresses: KnownAddresses,
+}
+
+impl Destination {
+    /// The endpoint that is desired, once it is there.
+    pub(super) fn of(desired: &Desired, observed: &Observed) -> Option<Self> {
+        let endpoint = observed.endpoint.owned().filter(|endpoint| is_for(endpoint, desired))?;
+        Some(Self {
+            state: endpoint.state.clone(),
+            dns_name: dns_name(endpoint),
+            addresses: observed.addresses.clone(),
+        })
+    }
+}
+
+fn dns_name(endpoint: &ObservedEndpoint) -> Result<String, Finding> {
+    endpoint
+        .publishable_dns_name()
+        .ok_or_else(|| match (&endpoint.state, endpoint.regional_dns_name()) {
+            (_, Some(wildcard)) => Finding::bad(
+                Reason::NoUsableDNSName,
+                format!(
+                    "a Service cannot point to {wildcard}: set spec.service.type None and use the names in \
+                     status.dns_entries"
+                ),
+            ),
+            (State::Available, None) if endpoint.has_several_dns_names() => Finding::bad(
+                Reason::NoUsableDNSName,
+                "the endpoint has a DNS name for each resource of a group, and a Service cannot point to several: set \
+                 spec.service.type None and use the names in status.dns_entries",
+            ),
+            (State::Available, None) => waits_for_dns(),
+            _ => waits(),
+        })
+}
+
+/// What the condition says before there is an endpoint.
+pub(super) fn waits() -> Finding {
+    Finding::bad(Reason::WaitingForEndpoint, "waits for the endpoint")
+}
+
+/// What the condition says while an endpoint has no names.
+pub(super) fn waits_for_dns() -> Finding {
+    Finding::bad(
+        Reason::WaitingForDNS,
+        "AWS has not reported the endpoint's DNS name yet",
+    )
+}
+
+/// Plans the Service that is wanted, and that what is not wanted any more goes.
+pub(super) fn plan_service(
+    owner: &Owner,
+    wanted: Option<&DesiredService>,
+    destination: Option<&Destination>,
+    observed: &Observed,
+    steps: &mut Vec<Step>,
+) -> Finding {
     let is_served = |slice: &ObservedSlice| {
         let mut services = observed.services.iter();
         services.any(|service| service.ours && slice.service.as_ref() == Some(&service.name))
@@ -26,11 +89,11 @@ pub(super) fn plan_service(owner: &Owner, desired: &Desired, observed: &Observed
     let mut slices = BTreeSet::new();
     let (finding, replaces) = match wanted {
         Some(wanted) if wanted.headless => {
-            let headless = plan_headless(owner, desired, wanted, observed, &served, steps);
+            let headless = plan_headless(owner, wanted, destination, observed, &served, steps);
             slices = headless.slices;
             (headless.finding, headless.replaces)
         }
-        Some(wanted) => (plan_publication(owner, desired, wanted, observed, steps), true),
+        Some(wanted) => (plan_publication(owner, wanted, destination, observed, steps), true),
         None => (Finding::good(Reason::NotRequested, "spec.service.type is None"), true),
     };
     if !finding.ok || !replaces {
@@ -53,8 +116,8 @@ pub(super) fn plan_service(owner: &Owner, desired: &Desired, observed: &Observed
 
 fn plan_publication(
     owner: &Owner,
-    desired: &Desired,
     wanted: &DesiredService,
+    destination: Option<&Destination>,
     observed: &Observed,
     steps: &mut Vec<Step>,
 ) -> Finding {
@@ -62,32 +125,15 @@ fn plan_publication(
     if there.is_some_and(|service| !service.ours && !service.may_be_restored()) {
         return service_conflict(owner, &wanted.name);
     }
-    let Some(endpoint) = observed.endpoint.owned().filter(|endpoint| is_for(endpoint, desired)) else {
-        return Finding::bad(Reason::WaitingForEndpoint, "waits for the endpoint");
+    let Some(destination) = destination else {
+        return waits();
     };
-    let Some(external_name) = endpoint.publishable_dns_name() else {
-        return match (&endpoint.state, endpoint.regional_dns_name()) {
-            (_, Some(wildcard)) => Finding::bad(
-                Reason::NoUsableDNSName,
-                format!(
-                    "a Service cannot point to {wildcard}: set spec.service.type None and use the names in \
-                     status.dns_entries"
-                ),
-            ),
-            (State::Available, None) if endpoint.has_several_dns_names() => Finding::bad(
-                Reason::NoUsableDNSName,
-                "the endpoint has a DNS name for each resource of a group, and a Service cannot point to several: set \
-                 spec.service.type None and use the names in status.dns_entries",
-            ),
-            (State::Available, None) => Finding::bad(
-                Reason::WaitingForDNS,
-                "AWS has not reported the endpoint's DNS name yet",
-            ),
-            _ => Finding::bad(Reason::WaitingForEndpoint, "waits for the endpoint"),
-        };
+    let external_name = match &destination.dns_name {
+        Ok(name) => name.clone(),
+        Err(why) => return why.clone(),
     };
-    if endpoint.state != State::Available && there.is_none() {
-        return Finding::bad(Reason::WaitingForEndpoint, "waits for the endpoint");
+    if destination.state != State::Available && there.is_none() {
+        return waits();
     }
     let target = ServiceTarget::Name(external_name.clone());
     let content = ServiceContent {
