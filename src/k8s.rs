@@ -4,6 +4,7 @@
 pub(crate) mod caches;
 pub(crate) mod conditions;
 pub(crate) mod controller;
+pub(crate) mod dns_endpoint;
 pub(crate) mod error;
 pub(crate) mod events;
 pub(crate) mod finalizer;

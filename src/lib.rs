@@ -36,8 +36,9 @@
 //!   `orphans` shows and deletes what belongs to no object.
 //! - [`operator`]: what is started, and in which order it stops. [`settings`]: flags and
 //!   environment.
-//! - [`endpoint`]: the VPCEndpoint controller, with the Service of an endpoint
-//!   ([`endpoint::service`]) and the EndpointSlices of a headless one ([`endpoint::slices`]).
+//! - [`endpoint`]: the VPCEndpoint controller, with what is published of an endpoint: its Service
+//!   ([`endpoint::service`]), the EndpointSlices of a headless one ([`endpoint::slices`]), its DNS
+//!   names ([`endpoint::dns_endpoint`]) and a ConfigMap ([`endpoint::config_map`]).
 //!   [`account`]: the AWSAccount controller. [`shared`]: what all controllers share; each has a
 //!   context of its own for the rest.
 //! - [`aws`]: `sessions` of roles from STS; `region`, one for an account in a region, with the

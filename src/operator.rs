@@ -350,6 +350,7 @@ async fn start(
         namespaces,
         services,
         slices,
+        dns_endpoints,
     } = writers;
     let shared = Arc::new(shared(settings, client.clone(), clusters, caches, metrics).await);
     let endpoint_ctx = Arc::new(endpoint::context::Context::new(shared.clone()));
@@ -361,7 +362,7 @@ async fn start(
     controllers.spawn(endpoint::controller::run(
         endpoint_ctx,
         endpoints,
-        (services, slices),
+        (services, slices, dns_endpoints),
         stop,
     ));
     tokio::spawn(async move {

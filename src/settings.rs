@@ -145,6 +145,39 @@ pub struct Settings {
     )]
     pub service_annotations: Vec<KeyPattern>,
 
+    /// Whether `dns_names` of VPCEndpoints are published as DNSEndpoints for external-dns.
+    #[arg(long, env = "VPCE_DNS_ENDPOINTS", default_value = "false", action = clap::ArgAction::Set)]
+    pub dns_endpoints: bool,
+
+    /// A label of DNSEndpoints, by which external-dns may select them (`--label-filter`); may be
+    /// given several times.
+    #[arg(
+        long = "dns-endpoint-label",
+        env = "VPCE_DNS_ENDPOINT_LABELS",
+        value_delimiter = ',',
+        value_name = "KEY=VALUE",
+        value_parser = pair
+    )]
+    pub dns_endpoint_labels: Vec<(String, String)>,
+
+    /// The same for annotations (`--annotation-filter`).
+    #[arg(
+        long = "dns-endpoint-annotation",
+        env = "VPCE_DNS_ENDPOINT_ANNOTATIONS",
+        value_delimiter = ',',
+        value_name = "KEY=VALUE",
+        value_parser = pair
+    )]
+    pub dns_endpoint_annotations: Vec<(String, String)>,
+
+    /// Whether what an endpoint has is published as a ConfigMap where a VPCEndpoint asks for it.
+    #[arg(long, env = "VPCE_CONFIG_MAPS", default_value = "false", action = clap::ArgAction::Set)]
+    pub config_maps: bool,
+
+    /// The cluster's own DNS domain, in which no names are published.
+    #[arg(long, env = "VPCE_CLUSTER_DOMAIN", default_value = "cluster.local")]
+    pub cluster_domain: String,
+
     /// A rate limit that AWS raised, as ACTION=BURST/REFILL with REFILL in calls per second; may be
     /// given several times.
     #[arg(
@@ -166,6 +199,13 @@ pub struct Settings {
     /// Whether metrics of single VPCEndpoints are exported.
     #[arg(long, env = "VPCE_METRICS_PER_OBJECT", default_value = "true", action = clap::ArgAction::Set)]
     pub metrics_per_object: bool,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("KEY=VALUE, such as zone=private".to_owned()),
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -3,6 +3,7 @@
 mod account;
 mod bound;
 mod crd;
+mod dns_name;
 mod endpoint;
 mod forms;
 mod lean;
@@ -15,6 +16,7 @@ mod watched;
 
 pub use account::{AWSAccount, AWSAccountSpec, AWSAccountStatus, OrphansStatus};
 pub use crd::{bound_kinds, crds};
+pub use dns_name::DnsName;
 pub use endpoint::{
     DeletionPolicy, DnsOptions, DnsRecordIpType, EndpointType, IpAddressType, ManagementPolicy, PolicyDocument,
     PrivateDnsPreference, SecurityGroupType, SubnetConfiguration, VPCEndpoint, VPCEndpointSpec,

@@ -11,10 +11,18 @@ use crate::conditions::{Finding, Reason};
 use crate::desired::Desired;
 use crate::metadata::Allowed;
 use crate::resolve::Resolved;
-use crate::{guardrails, user_tags};
+use crate::{guardrails, names, user_tags};
 
-/// Checks what a spec asks for, and what became of it by completing it. On Services the operator's
-/// settings allow these keys of labels and annotations.
+/// What the operator's settings allow.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings<'a> {
+    /// Keys of labels and annotations of Services.
+    pub service_keys: Allowed<'a>,
+    /// The cluster's own DNS domain, in which no name is published.
+    pub cluster_domain: &'a str,
+}
+
+/// Checks what a spec asks for, and what became of it by completing it.
 ///
 /// # Errors
 /// What the condition says of the first that is not allowed.
@@ -22,17 +30,23 @@ pub fn authorize(
     spec: &VPCEndpointSpec,
     desired: &Desired,
     resolved: &Resolved,
-    service_keys: Allowed<'_>,
+    settings: Settings<'_>,
 ) -> Result<(), Finding> {
     let (name, account) = (&resolved.binding.account, &resolved.account);
     user_tags::check(name, account, &resolved.forced_tags, &spec.tags)?;
     guardrails::check(name, account, &resolved.binding.region, desired)?;
     let policy = DeletionPolicy::of(spec.deletion_policy, account);
     guardrails::check_deletion_policy(name, account, policy)?;
+    names::check(
+        &desired.names,
+        name,
+        &account.allowed_dns_names,
+        settings.cluster_domain,
+    )?;
     desired
         .service
         .as_ref()
-        .map_or(Ok(()), |service| service_keys.check(&service.metadata))
+        .map_or(Ok(()), |service| settings.service_keys.check(&service.metadata))
 }
 
 /// What becomes of the AWS resources of an object that is deleted. Retaining them has to be
@@ -97,11 +111,14 @@ mod tests {
         let spec: VPCEndpointSpec = serde_json::from_value(spec).expect("a spec");
         let desired =
             desired(&spec, &owner, &resolved, &Placement::default(), Origin::Created).expect("a spec that makes sense");
-        let service_keys = Allowed {
-            labels: &[],
-            annotations: &[],
+        let settings = Settings {
+            service_keys: Allowed {
+                labels: &[],
+                annotations: &[],
+            },
+            cluster_domain: "cluster.local",
         };
-        authorize(&spec, &desired, &resolved, service_keys).map_err(|finding| {
+        authorize(&spec, &desired, &resolved, settings).map_err(|finding| {
             assert_eq!(finding.reason, Reason::NotAllowed);
             finding.message
         })
@@ -119,6 +136,7 @@ mod tests {
             (json!({"vpc_id": "vpc-2"}), "allowed_vpc_ids"),
             (json!({"deletion_policy": "Retain"}), "allow_retain"),
             (json!({"service": {"labels": {"a": "b"}}}), "service.labels"),
+            (json!({"dns_names": [{"name": "db.example.com"}]}), "allowed_dns_names"),
         ] {
             let message = authorized(spec.clone()).expect_err(named);
             assert!(message.contains(named), "{spec}: {message}");

@@ -19,6 +19,10 @@ pub enum ConditionType {
     EndpointAvailable,
     /// The Kubernetes Service leads to it.
     ServicePublished,
+    /// The DNS names of the spec are published; not there where the spec has none.
+    NamesPublished,
+    /// The ConfigMap says what the endpoint has; not there where the spec asks for none.
+    ConfigMapPublished,
 }
 
 impl fmt::Display for ConditionType {
@@ -97,7 +101,8 @@ reasons! {
     Resolved                    => false, Resync,  None;
     /// The Service leads to the endpoint.
     Published                   => false, Resync,  None;
-    /// `spec.service.type` is None.
+    /// `spec.service.type` is None, `spec.dns_names` is empty, or `spec.publish_config_map` is
+    /// false.
     NotRequested                => false, Resync,  None;
 
     /// No AWSAccount maps the namespace.
@@ -211,6 +216,24 @@ reasons! {
     ServiceRefused              => false, Backoff, Warning;
     /// The API server stores the Service otherwise than it is written.
     ServiceChanged              => false, Backoff, Warning;
+    /// Another VPCEndpoint publishes a name of `spec.dns_names`.
+    DNSNameConflict             => false, Resync,  Warning;
+    /// No DNSEndpoint can be published: the operator may not, or there is no such kind.
+    DNSEndpointsUnavailable     => false, Resync,  Warning;
+    /// A DNSEndpoint of that name exists and is not ours.
+    DNSEndpointConflict         => false, Backoff, Warning;
+    /// The API server refused the DNSEndpoint.
+    DNSEndpointRefused          => false, Backoff, Warning;
+    /// The API server stores the DNSEndpoint otherwise than it is written.
+    DNSEndpointChanged          => false, Backoff, Warning;
+    /// No ConfigMap can be published: the operator may not.
+    ConfigMapsUnavailable       => false, Resync,  Warning;
+    /// A ConfigMap of that name exists and is not ours.
+    ConfigMapConflict           => false, Backoff, Warning;
+    /// The API server refused the ConfigMap.
+    ConfigMapRefused            => false, Backoff, Warning;
+    /// The API server stores the ConfigMap otherwise than it is written.
+    ConfigMapChanged            => false, Backoff, Warning;
     /// The API server refused our finalizer, or its removal.
     FinalizerRefused            => false, Backoff, Warning;
     /// The operator failed in a way that it should not have.

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::addresses;
 use crate::api::{
-    CustomRule, EndpointType, ManagementPolicy, PolicyDocument, SecurityGroupType, ServicePort, ServiceSpec,
+    CustomRule, DnsName, EndpointType, ManagementPolicy, PolicyDocument, SecurityGroupType, ServicePort, ServiceSpec,
     ServiceType, VPCEndpointSpec,
 };
 use crate::attachment::{Attachment, Interface, Kept};
@@ -31,6 +31,8 @@ pub(crate) const MAX_TAGS: usize = 50;
 pub struct Desired {
     /// The AWS account, which messages to the service's owner name.
     pub account_id: AccountId,
+    /// The region.
+    pub region: Region,
     /// The VPC.
     pub vpc: VpcId,
     /// The network that VPC and subnets were chosen from, where the spec does not name them.
@@ -49,6 +51,10 @@ pub struct Desired {
     pub tags: BTreeMap<String, String>,
     /// The Kubernetes Service, if one is asked for.
     pub service: Option<DesiredService>,
+    /// The DNS names that are published.
+    pub names: Vec<DnsName>,
+    /// Whether a ConfigMap says what the endpoint has.
+    pub config_map: bool,
     /// What is carried out but rarely meant.
     pub warnings: Vec<String>,
 }
@@ -211,6 +217,8 @@ pub fn desired(
         vpc_endpoint_ref: _,
         share: _,
         service,
+        dns_names,
+        publish_config_map,
         deletion_policy: _,
         vpc_endpoint_id,
         management_policy,
@@ -225,28 +233,35 @@ pub fn desired(
         Some(Groups::Own(group)) => warnings(group),
         Some(Groups::Provided(_) | Groups::Kept) | None => Vec::new(),
     };
-    let existing = vpc_endpoint_id.as_deref().map(|id| Existing {
-        id: id.into(),
-        consent: Consent::Tag,
-        observes: *management_policy == ManagementPolicy::Observe,
-    });
     let kept = Kept {
         subnets: spec.subnet_ids.is_empty(),
         private_dns: spec.private_dns_enabled.is_none() && origin.keeps(PRIVATE_DNS_ENABLED),
     };
     Ok(Desired {
         account_id: resolved.binding.account_id.clone(),
+        region: resolved.binding.region.clone(),
         vpc: vpc_id.into(),
         network: placement.chosen.clone(),
         options: options(spec, &target, &attachment, resolved, origin)?,
         target,
         attachment,
-        existing,
+        existing: vpc_endpoint_id.as_deref().map(|id| existing(id, *management_policy)),
         adopted: (origin != Origin::Created).then_some(kept),
         tags: all_tags(tags, owner, resolved, origin)?,
         service: desired_service(*vpc_endpoint_type, service.as_ref(), owner),
+        names: dns_names.clone(),
+        config_map: *publish_config_map,
         warnings,
     })
+}
+
+/// The endpoint that the spec names.
+fn existing(id: &str, policy: ManagementPolicy) -> Existing {
+    Existing {
+        id: id.into(),
+        consent: Consent::Tag,
+        observes: policy == ManagementPolicy::Observe,
+    }
 }
 
 /// Without what is not carried out of a spec that only observes: it says which endpoint it is.

@@ -9,8 +9,9 @@
 //! can be changed of it, [`policy`] reads and compares its policy; [`error`] sorts the errors of
 //! AWS; [`rate`] keeps within the limits of AWS; [`orphans`] finds what belongs to no object;
 //! [`tags`] says which object owns what is in AWS; [`metadata`] says what a user may put on a
-//! Service, [`slices`] are the addresses of a headless one; [`sharing`] says who may publish the
-//! endpoint of another object; [`iam`] says what the operator has to be allowed there.
+//! Service, [`slices`] are the addresses of a headless one; [`names`] are the DNS names that
+//! clients use; [`sharing`] says who may publish the endpoint of another object; [`iam`] says what
+//! the operator has to be allowed there.
 
 pub mod addresses;
 pub(crate) mod allow_list;
@@ -19,12 +20,14 @@ pub mod attachment;
 pub mod authorize;
 pub mod change;
 pub mod conditions;
+pub mod config_map;
 pub mod desired;
 pub mod error;
 pub mod guardrails;
 pub mod iam;
 pub mod ids;
 pub mod metadata;
+pub mod names;
 pub mod network;
 pub mod object_key;
 pub mod observed;

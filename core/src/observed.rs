@@ -8,8 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::api::EndpointType;
 use crate::api::ServicePort;
 use crate::attachment::{Attachment, Interface, ObservedAttachment};
+use crate::conditions::Finding;
+use crate::config_map::ObservedConfigMap;
 use crate::ids::{EndpointId, GroupId, VpcId};
 use crate::metadata::Metadata;
+use crate::names::ObservedNames;
 use crate::options::{ObservedOptions, Options};
 use crate::rules::{self, Direction, RuleSet};
 use crate::slices::{KnownAddresses, ObservedSlice};
@@ -490,6 +493,12 @@ pub struct Observed {
     pub slices: Vec<ObservedSlice>,
     /// The addresses of the endpoint's network interfaces, where a Service asks for them.
     pub addresses: KnownAddresses,
+    /// What was found for the names that the object publishes.
+    pub names: ObservedNames,
+    /// The ConfigMap of the object's name, where one is asked for, or was.
+    pub config_map: Option<ObservedConfigMap>,
+    /// Why no ConfigMap can be written, where that is so.
+    pub config_map_unavailable: Option<Finding>,
 }
 
 #[cfg(test)]

@@ -6,15 +6,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::conditions::{Finding, Reason};
 use crate::desired::{Desired, Groups};
 use crate::ids::RouteTableId;
+use crate::metadata::Metadata;
+use crate::names::DesiredNames;
 use crate::observed::{Lookup, Observed, UnprovenReason};
 use crate::tags::{self, Claim, Owner};
 
 mod adoption;
+mod config_map;
 mod deletion;
 mod effect;
 mod endpoint;
 mod group;
 mod headless;
+mod names;
 mod progress;
 mod reference;
 mod service;
@@ -22,14 +26,18 @@ mod simulate;
 mod step;
 
 use adoption::plan_adoption;
+use config_map::plan_config_map;
 use endpoint::plan_endpoint;
 use group::plan_group;
+use names::plan_names;
 use service::{Destination, plan_service};
 
 pub use adoption::not_adoptable;
+pub use config_map::config_map_conflict;
 pub use deletion::plan_deletion;
 pub use effect::{Change, Effect, Outcome};
 pub use headless::slice_conflict;
+pub use names::dns_endpoint_conflict;
 pub use progress::{Fallbacks, Part, Progress, UnfinishedReason, UnfinishedStep};
 pub use reference::plan_reference;
 pub use service::service_conflict;
@@ -47,6 +55,10 @@ pub struct Plan {
     pub endpoint: Finding,
     /// How the Service stands, likewise.
     pub service: Finding,
+    /// How the DNS names stand, likewise.
+    pub names: Finding,
+    /// How the ConfigMap stands, likewise.
+    pub config_map: Finding,
 }
 
 /// What planning needs beside what is desired and what is there.
@@ -62,6 +74,8 @@ pub struct PlanContext<'a> {
     pub paused: Option<&'a str>,
     /// What AWS refused in the usual way.
     pub fallbacks: Fallbacks,
+    /// Labels and annotations of the DNSEndpoint.
+    pub names_metadata: &'a Metadata,
 }
 
 /// Plans towards what is desired.
@@ -82,20 +96,49 @@ pub fn plan(owner: &Owner, desired: &Desired, observed: &Observed, context: Plan
     if endpoint.ok && steps.iter().any(Step::is_in_aws) {
         endpoint = Finding::bad(Reason::Updating, "the endpoint is being changed to what the spec says");
     }
-    let service = unless_changing(service, &steps);
+    let wanted = DesiredNames {
+        names: desired.names.clone(),
+        metadata: context.names_metadata.clone(),
+    };
+    let names = plan_names(owner, &wanted, destination.as_ref(), &observed.names, &mut steps);
+    let content = desired.config_map.then(|| {
+        let endpoint = observed.endpoint.owned();
+        endpoint.map(|endpoint| config_map::content(endpoint, desired, &observed.addresses))
+    });
+    let config_map = plan_config_map(
+        owner,
+        content,
+        observed.config_map.as_ref(),
+        observed.config_map_unavailable.as_ref(),
+        &mut steps,
+    );
+    let [service, names, config_map] = unless_changing([service, names, config_map], &steps);
     Plan {
         steps,
         endpoint,
         service,
+        names,
+        config_map,
     }
 }
 
-/// How the Service stands while these steps are planned.
-fn unless_changing(service: Finding, steps: &[Step]) -> Finding {
-    if service.ok && steps.iter().any(|step| step.part() == Part::Service) {
-        return Finding::bad(Reason::Updating, "the Service is being changed to what the spec says");
-    }
-    service
+/// How Service, names and ConfigMap stand while these steps are planned.
+fn unless_changing(findings: [Finding; 3], steps: &[Step]) -> [Finding; 3] {
+    let [service, names, config_map] = findings;
+    let changing = |finding: Finding, part: Part, what: &str| {
+        if !finding.ok || !steps.iter().any(|step| step.part() == part) {
+            return finding;
+        }
+        Finding::bad(
+            Reason::Updating,
+            format!("the {what} is being changed to what the spec says"),
+        )
+    };
+    [
+        changing(service, Part::Service, "Service"),
+        changing(names, Part::Names, "DNSEndpoint"),
+        changing(config_map, Part::ConfigMap, "ConfigMap"),
+    ]
 }
 
 /// Plans the group and the endpoint.

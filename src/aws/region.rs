@@ -242,12 +242,16 @@ impl AccountRegion {
             Effect::GroupCreated(group) => snapshot.groups.created(group, now),
             Effect::GroupChanged(id, change) => snapshot.groups.changed(id, now, change),
             Effect::GroupDeleted(id) => snapshot.groups.deleted(id, now),
-            // Services and EndpointSlices are not AWS's.
+            // What is in Kubernetes is not AWS's.
             Effect::Unknown
             | Effect::ServicePublished(_)
             | Effect::ServiceDeleted(_)
             | Effect::SlicePublished(_)
-            | Effect::SliceDeleted(_) => {}
+            | Effect::SliceDeleted(_)
+            | Effect::DnsEndpointPublished(_)
+            | Effect::DnsEndpointDeleted(_)
+            | Effect::ConfigMapPublished(_)
+            | Effect::ConfigMapDeleted => {}
         });
     }
 

@@ -11,16 +11,18 @@ use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::ResourceExt;
 use kube::api::Api;
+use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
-use vpce_core::conditions::Finding;
+use vpce_core::conditions::{Finding, Reason};
 use vpce_core::object_key::ObjectKey;
 
 use super::connection::{Connection, block_on, caches, listed, of_dry_run};
 use crate::endpoint::context::Context;
 use crate::endpoint::preview;
 use crate::k8s::caches::{Caches, Endpoint};
+use crate::k8s::dns_endpoint::DNSEndpoint;
+use crate::k8s::pages;
 use crate::settings::Settings;
 
 /// How the process ends where something would be changed.
@@ -106,7 +108,17 @@ async fn show(asked: Preview, out: &mut impl Write) -> anyhow::Result<bool> {
     writers.namespaces.fill(namespaces);
     writers.services.fill(services);
     writers.slices.fill(slices);
+    let client = connection.client.clone();
     let ctx = Context::new(Arc::new(connection.shared(caches).await));
+    if ctx.shared.settings.dns_endpoints {
+        match dns_endpoints(&client, &of).await {
+            Ok(found) => {
+                writers.dns_endpoints.fill(found);
+                ctx.dns_endpoints.listed();
+            }
+            Err(error) => ctx.dns_endpoints.unreadable(&error),
+        }
+    }
 
     let begun = Instant::now();
     let (mut would_change, mut unplanned, mut shown) = (false, Vec::new(), Vec::new());
@@ -137,6 +149,15 @@ async fn show(asked: Preview, out: &mut impl Write) -> anyhow::Result<bool> {
         bail!(unplanned.join("\n"));
     }
     Ok(would_change)
+}
+
+/// The DNSEndpoints in these namespaces, where the cluster has such a kind.
+async fn dns_endpoints(client: &Client, namespaces: &BTreeSet<String>) -> Result<Vec<DNSEndpoint>, kube::Error> {
+    let mut found = Vec::new();
+    for namespace in namespaces {
+        found.extend(pages::all(&Api::namespaced(client.clone(), namespace)).await?);
+    }
+    Ok(found)
 }
 
 /// The objects that are asked for, each once, in order of namespace and name.
@@ -182,6 +203,8 @@ fn as_json(key: &ObjectKey, planned: &Result<preview::Preview, Finding>) -> Valu
             }
             shown["endpoint"] = said(&found.endpoint);
             shown["service"] = said(&found.service);
+            shown["names"] = said(&found.names);
+            shown["config_map"] = said(&found.config_map);
             shown["unconfirmed"] = json!(found.unconfirmed);
             shown["not_carried_out"] = found.frozen.as_ref().map_or(Value::Null, said);
             shown["steps"] = steps.collect();
@@ -201,6 +224,11 @@ fn write_text(of: &str, found: &preview::Preview, out: &mut impl Write) -> anyho
     }
     for (what, finding) in [("endpoint", &found.endpoint), ("Service", &found.service)] {
         writeln!(out, "{what}: {}: {}", finding.reason, finding.message)?;
+    }
+    for (what, finding) in [("DNS names", &found.names), ("ConfigMap", &found.config_map)] {
+        if finding.reason != Reason::NotRequested {
+            writeln!(out, "{what}: {}: {}", finding.reason, finding.message)?;
+        }
     }
     for id in &found.unconfirmed {
         writeln!(

@@ -172,6 +172,7 @@ fn in_aws(spec: &VPCEndpointSpec, status: &VPCEndpointStatus, lines: &mut Lines)
         to.or(asked.into_iter().flatten().next()).map_or("", String::as_str),
     );
     lines.all("DNS names", status.dns_entries.iter().cloned());
+    lines.all("Published", status.dns_names.iter().cloned());
 }
 
 fn groups(spec: &VPCEndpointSpec, status: &VPCEndpointStatus, lines: &mut Lines) {

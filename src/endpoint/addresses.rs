@@ -17,11 +17,11 @@ use crate::aws::error::CallError;
 use crate::aws::region::RefreshError;
 
 impl Reconciliation<'_> {
-    /// Whether a Service publishes the addresses: the object's own, or one of an object that shares
-    /// its endpoint.
+    /// Whether the addresses are published: for the object, or for one that shares its endpoint.
     pub(super) fn publishes_addresses(&self, desired: Option<&Desired>) -> bool {
         let service = desired.and_then(|desired| desired.service.as_ref());
         service.is_some_and(|service| service.headless)
+            || desired.is_some_and(|desired| desired.config_map)
             || (desired.is_some() && reference::publishes_addresses(&self.ctx.shared.caches, &self.object))
     }
 

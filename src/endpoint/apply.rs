@@ -334,9 +334,14 @@ impl Applier<'_> {
                 Ok(StepEnd::Done)
             }
             // In Kubernetes.
-            Step::PublishService { .. } | Step::DeleteService(_) | Step::PublishSlice { .. } | Step::DeleteSlice(_) => {
-                Ok(StepEnd::LeftAlone)
-            }
+            Step::PublishService { .. }
+            | Step::DeleteService(_)
+            | Step::PublishSlice { .. }
+            | Step::DeleteSlice(_)
+            | Step::PublishDnsEndpoint { .. }
+            | Step::DeleteDnsEndpoint(_)
+            | Step::PublishConfigMap { .. }
+            | Step::DeleteConfigMap(_) => Ok(StepEnd::LeftAlone),
         }
     }
 

@@ -22,6 +22,7 @@ use super::acknowledged::add_finalizer;
 use super::prepare::As;
 use super::reconcile::{Next, Reconciliation};
 use super::status::{self, Applied, Findings, Standing};
+use super::stop::Stop;
 use crate::k8s::finalizer;
 use crate::k8s::writes::Write;
 use crate::settings::Mode;
@@ -85,6 +86,8 @@ impl Move {
             account: told(&findings.account),
             endpoint: told(&findings.endpoint),
             service: findings.service.clone(),
+            names: findings.names.clone(),
+            config_map: findings.config_map.clone(),
         }
     }
 }
@@ -93,7 +96,7 @@ impl Reconciliation<'_> {
     /// Compares the spec with what the object is bound to, and finds out whether it has to be bound
     /// again. Errors are what keeps the edit from being carried out, where what is bound cannot
     /// stay either.
-    pub(super) fn compare_binding(&mut self, spec: Option<&VPCEndpointSpec>) -> Result<(), Findings> {
+    pub(super) fn compare_binding(&mut self, spec: Option<&VPCEndpointSpec>) -> Result<(), Stop> {
         let status = &self.object.status;
         let (Some(spec), Some(former)) = (spec, status::binding(status)) else {
             return Ok(());
@@ -113,7 +116,7 @@ impl Reconciliation<'_> {
             Err(finding) => {
                 self.agrees = false;
                 return if contradicts {
-                    Err(Findings::account(finding))
+                    Err(Findings::account(finding).into())
                 } else {
                     Ok(())
                 };
@@ -128,7 +131,8 @@ impl Reconciliation<'_> {
                 return Err(Findings {
                     endpoint: Some(finding),
                     ..Findings::default()
-                });
+                }
+                .into());
             }
         };
         let differences = differences(&former, status, &anew, &desired);
@@ -142,7 +146,8 @@ impl Reconciliation<'_> {
             return Err(Findings {
                 endpoint: Some(Finding::bad(Reason::ReadOnly, message)),
                 ..Findings::default()
-            });
+            }
+            .into());
         }
         self.moving = Some(moving);
         Ok(())
@@ -230,7 +235,7 @@ impl Reconciliation<'_> {
         let findings = Findings {
             account: Some(status::account_resolved(&resolved.binding)),
             endpoint: Some(Finding::bad(Reason::Creating, "the endpoint is being created")),
-            service: None,
+            ..Findings::default()
         };
         status::set_conditions(
             &mut status,
@@ -303,7 +308,7 @@ impl Reconciliation<'_> {
         let findings = Findings {
             account: Some(moved.clone()),
             endpoint: Some(moved),
-            service: None,
+            ..Findings::default()
         };
         self.moving = None;
         self.write(status, &findings).await?;

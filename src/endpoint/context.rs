@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::capacity::CapacityReservations;
+use super::dns_endpoint::DnsEndpoints;
 use super::memory::Memories;
 use super::service::names::NameWaiters;
 use crate::shared::Shared;
@@ -17,6 +18,8 @@ pub(crate) struct Context {
     pub capacity: CapacityReservations,
     /// Who waits for the name of a Service.
     pub names: NameWaiters,
+    /// Whether DNS names can be published.
+    pub dns_endpoints: DnsEndpoints,
 }
 
 impl Context {
@@ -26,6 +29,7 @@ impl Context {
             memories: Memories::default(),
             capacity: CapacityReservations::default(),
             names: NameWaiters::default(),
+            dns_endpoints: DnsEndpoints::new(shared.settings.dns_endpoints),
             shared,
         }
     }

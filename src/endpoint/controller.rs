@@ -13,11 +13,13 @@ use vpce_core::object_key::ObjectKey;
 
 use super::acknowledged;
 use super::context::Context;
+use super::dns_endpoint;
 use super::reconcile::reconcile;
 use super::status::{self, Findings, Standing};
 use super::{queues, watches};
 use crate::k8s::caches::{CacheWriter, Endpoint};
 use crate::k8s::controller::{self, Config, Failure, Next, Reconciler};
+use crate::k8s::dns_endpoint::DNSEndpoint;
 use crate::k8s::patch::version_of;
 use crate::k8s::requeue::Request;
 use crate::k8s::writes::Refused;
@@ -30,12 +32,17 @@ const ASK_FOR_ROOM: Duration = Duration::from_secs(60);
 pub(crate) async fn run(
     ctx: Arc<Context>,
     writer: CacheWriter<Endpoint>,
-    (services, slices): (CacheWriter<Service>, CacheWriter<EndpointSlice>),
+    (services, slices, dns_endpoints): (
+        CacheWriter<Service>,
+        CacheWriter<EndpointSlice>,
+        CacheWriter<DNSEndpoint>,
+    ),
     stop: impl Future<Output = ()> + Clone + Send + Sync + 'static,
 ) {
     tokio::spawn(watches::services(ctx.clone(), services));
     tokio::spawn(watches::slices(ctx.clone(), slices));
     tokio::spawn(watches::names(ctx.clone()));
+    tokio::spawn(dns_endpoint::follow(ctx.clone(), dns_endpoints));
     let shared = ctx.shared.clone();
     let requests = shared.requeuer.queue::<Endpoint>();
     let observed = ctx.clone();
@@ -43,7 +50,7 @@ pub(crate) async fn run(
     let objects = controller::watched(&shared.client, &shared.metrics, writer, observe);
     // Nothing is decided before all that decisions are made from is known.
     tokio::select! {
-        () = shared.caches.others_filled::<Endpoint>() => {}
+        ((), ()) = futures::future::join(shared.caches.others_filled::<Endpoint>(), ctx.dns_endpoints.known()) => {}
         () = stop.clone() => {}
     };
     let config = Config {

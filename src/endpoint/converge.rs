@@ -7,12 +7,13 @@ use futures::FutureExt as _;
 use vpce_core::conditions::{EventKind, Finding, Reason};
 use vpce_core::desired;
 use vpce_core::observed::{Lookup, Observed};
-use vpce_core::plan::{self, Plan, PlanContext, Step, simulate};
+use vpce_core::plan::{self, Part, Plan, PlanContext, Step, simulate};
 use vpce_core::resolve::Writes;
 use vpce_core::tags;
 
 use super::access::Access;
 use super::apply::{ASK_AGAIN, Applied, Applier, InAws, apply};
+use super::dns_endpoint;
 use super::memory::{Absence, PlannedChanges};
 use super::observe::{self, Age, observe};
 use super::prepare::Prepared;
@@ -174,6 +175,12 @@ impl Reconciliation<'_> {
         self.add_addresses(prepared, access, age, &mut observation.seen)
             .boxed()
             .await?;
+        self.add_zonal_names(prepared, access, &mut observation.seen)
+            .boxed()
+            .await?;
+        let has_config_map = desired.as_ref().is_some_and(|desired| desired.config_map);
+        let adding = self.add_config_map(has_config_map, &mut observation.seen);
+        adding.boxed().await?;
         Ok(Some(observation))
     }
 
@@ -184,6 +191,8 @@ impl Reconciliation<'_> {
                 steps: Vec::new(),
                 endpoint: finding.clone(),
                 service: Finding::good(Reason::NotRequested, "it is published with the endpoint"),
+                names: Finding::good(Reason::NotRequested, "they are published with the endpoint"),
+                config_map: Finding::good(Reason::NotRequested, "it is published with the endpoint"),
             };
         }
         if observation.unconfirmed.is_some() {
@@ -212,11 +221,13 @@ impl Reconciliation<'_> {
         };
         let tables = self.object.status.route_table_ids.iter();
         let route_tables = tables.map(|id| id.as_str().into()).collect();
+        let names_metadata = dns_endpoint::metadata(self.ctx);
         let context = PlanContext {
             tag_keys: &self.object.status.tag_keys,
             route_tables: &route_tables,
             applied_fields: &self.object.status.applied_fields,
             paused: observation.paused.as_deref(),
+            names_metadata: &names_metadata,
             fallbacks: self.ctx.memories.with(&self.object, |memory| memory.fallbacks),
         };
         plan::plan(&self.owner, desired, seen, context)
@@ -326,8 +337,13 @@ impl Reconciliation<'_> {
             account: account.to_owned(),
             actions: steps.iter().map(Step::action).collect(),
         });
-        let (in_aws, of_services): (Vec<&Step>, Vec<&Step>) = steps.iter().partition(|step| step.is_in_aws());
-        for (steps, finding) in [(in_aws, &mut plan.endpoint), (of_services, &mut plan.service)] {
+        let of_part = |is: &dyn Fn(&Step) -> bool| steps.iter().filter(|step| is(step)).collect::<Vec<_>>();
+        for (steps, finding) in [
+            (of_part(&Step::is_in_aws), &mut plan.endpoint),
+            (of_part(&|step| step.part() == Part::Service), &mut plan.service),
+            (of_part(&|step| step.part() == Part::Names), &mut plan.names),
+            (of_part(&|step| step.part() == Part::ConfigMap), &mut plan.config_map),
+        ] {
             if !steps.is_empty() {
                 let steps: Vec<String> = steps.into_iter().map(ToString::to_string).collect();
                 let mut message = format!("{}; planned changes: {}", why.message, steps.join("; "));
@@ -469,5 +485,7 @@ fn absence_unconfirmed() -> Plan {
              eventually consistent",
         ),
         service: Finding::good(Reason::NotRequested, "the object is being deleted"),
+        names: Finding::good(Reason::NotRequested, "the object is being deleted"),
+        config_map: Finding::good(Reason::NotRequested, "the object is being deleted"),
     }
 }

@@ -1,9 +1,11 @@
-//! A Service or an EndpointSlice that does not hold what is written to it: an admission controller
-//! changes it on the way, or another controller right after.
+//! What the operator publishes in Kubernetes, where it does not hold what is written to it: an
+//! admission controller changes it on the way, or another controller right after.
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
+use vpce_core::config_map::{ConfigMapContent, ObservedConfigMap};
+use vpce_core::names::{DnsEndpointContent, ObservedDnsEndpoint};
 use vpce_core::observed::{ObservedService, ServiceContent};
 use vpce_core::slices::{ObservedSlice, SliceContent};
 
@@ -14,7 +16,7 @@ use crate::k8s::writes::wait;
 const MOST_CORRECTIONS: usize = 3;
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// A Service or an EndpointSlice as it is observed.
+/// Something that the operator publishes, as it is observed.
 pub(crate) trait Correctable: Clone + Debug + PartialEq {
     /// What it is to hold.
     type Content: Clone + Debug + PartialEq;
@@ -64,6 +66,47 @@ impl Correctable for ObservedSlice {
     }
 
     fn written_as(self, written_as: Option<SliceContent>) -> Self {
+        Self { written_as, ..self }
+    }
+}
+
+impl Correctable for ObservedDnsEndpoint {
+    type Content = DnsEndpointContent;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn is_labelled(&self) -> bool {
+        self.labelled
+    }
+
+    fn holds(&self, content: &DnsEndpointContent) -> bool {
+        self.differences(content).is_empty()
+    }
+
+    fn written_as(self, written_as: Option<DnsEndpointContent>) -> Self {
+        Self { written_as, ..self }
+    }
+}
+
+impl Correctable for ObservedConfigMap {
+    type Content = ConfigMapContent;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn is_labelled(&self) -> bool {
+        // None is found by its label.
+        true
+    }
+
+    fn holds(&self, content: &ConfigMapContent) -> bool {
+        self.differences(content).is_empty()
+    }
+
+    fn written_as(self, written_as: Option<ConfigMapContent>) -> Self {
         Self { written_as, ..self }
     }
 }

@@ -8,13 +8,16 @@ use std::time::{Duration, Instant};
 use kube::ResourceExt;
 use parking_lot::Mutex;
 use vpce_core::conditions::Finding;
+use vpce_core::config_map::ObservedConfigMap;
+use vpce_core::names::ObservedDnsEndpoint;
 use vpce_core::object_key::ObjectKey;
 use vpce_core::observed::ObservedService;
 use vpce_core::plan::{Fallbacks, UnfinishedReason};
+use vpce_core::slices::ObservedSlice;
 
 use crate::aws::region::AccountRegionKey;
 use crate::endpoint::corrections::Corrections;
-use crate::endpoint::slices::SliceWrites;
+use crate::endpoint::written::Written;
 use crate::k8s::caches::{Caches, Endpoint};
 use crate::k8s::patch::version_of;
 
@@ -74,7 +77,11 @@ pub(crate) struct OwnWrites {
     /// How the corrections of its Service went.
     pub corrections: Corrections<ObservedService>,
     /// Of EndpointSlices.
-    pub slices: SliceWrites,
+    pub slices: Written<ObservedSlice>,
+    /// Of DNSEndpoints; boxed, since most objects have none.
+    pub dns_endpoints: Option<Box<Written<ObservedDnsEndpoint>>>,
+    /// Of ConfigMaps, likewise.
+    pub config_maps: Option<Box<Written<ObservedConfigMap>>>,
     /// Whether the API server refused the status that this reconcile wrote.
     pub status_refused: bool,
 }
@@ -206,6 +213,15 @@ impl Memories {
         self.known(key, |memory| memory.writes.slices.cached(name, version));
     }
 
+    /// The cache has a DNSEndpoint of an object in this version, or knows that it is gone.
+    pub(crate) fn dns_endpoint_cached(&self, key: &ObjectKey, name: &str, version: u64) {
+        self.known(key, |memory| {
+            if let Some(written) = &mut memory.writes.dns_endpoints {
+                written.cached(name, version);
+            }
+        });
+    }
+
     /// The region in whose rate limiter an object has a reservation, to be cancelled: when that is
     /// asked for, or once its deletion is seen.
     pub(crate) fn take_reservation(&self, object: &Endpoint, deleted: bool) -> Option<AccountRegionKey> {
@@ -232,6 +248,9 @@ impl Memories {
             memory.waits.retry();
             memory.writes.services = HashMap::new();
             memory.writes.slices.believe_cache();
+            if let Some(written) = &mut memory.writes.dns_endpoints {
+                written.believe_cache();
+            }
         });
     }
 

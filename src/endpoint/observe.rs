@@ -14,6 +14,7 @@ use vpce_core::slices::{KnownAddresses, ObservedSlice};
 use vpce_core::tags::Owner;
 
 use super::context::Context;
+use super::dns_endpoint;
 use crate::aws::ec2::Ec2;
 use crate::aws::region::{AccountRegion, RefreshError};
 use crate::endpoint::{service, slices};
@@ -110,6 +111,9 @@ pub(crate) fn found(
         prefix_list_id: None,
         slices: slices(ctx, object, wanted),
         addresses: KnownAddresses::Unknown,
+        names: dns_endpoint::observe(ctx, object, desired.map_or(&[], |desired| &desired.names)),
+        config_map: None,
+        config_map_unavailable: None,
     }
 }
 

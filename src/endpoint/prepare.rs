@@ -3,7 +3,7 @@
 
 use kube::ResourceExt;
 use vpce_core::api::{DeletionPolicy, ENDPOINT_FINALIZER, VPCEndpointSpec};
-use vpce_core::authorize::{authorize, authorize_deletion};
+use vpce_core::authorize::{self, authorize, authorize_deletion};
 use vpce_core::conditions::{Finding, Reason};
 use vpce_core::desired::{self, Desired, Origin};
 use vpce_core::metadata::Allowed;
@@ -196,11 +196,14 @@ impl Reconciliation<'_> {
         let (placement, left) = self.placement(spec, resolved, is_adopted)?;
         let mut desired = desired::desired(spec, &self.owner, resolved, &placement, origin)?;
         desired.existing = desired.existing.or(legacy);
-        let keys = Allowed {
-            labels: &self.ctx.shared.settings.service_labels,
-            annotations: &self.ctx.shared.settings.service_annotations,
+        let settings = authorize::Settings {
+            service_keys: Allowed {
+                labels: &self.ctx.shared.settings.service_labels,
+                annotations: &self.ctx.shared.settings.service_annotations,
+            },
+            cluster_domain: &self.ctx.shared.settings.cluster_domain,
         };
-        let allowed = left.map_or_else(|| authorize(spec, &desired, resolved, keys), Err);
+        let allowed = left.map_or_else(|| authorize(spec, &desired, resolved, settings), Err);
         Ok((desired, allowed))
     }
 }

@@ -30,6 +30,10 @@ pub(crate) struct Preview {
     pub endpoint: Finding,
     /// How the Service stands.
     pub service: Finding,
+    /// How the DNS names stand.
+    pub names: Finding,
+    /// How the ConfigMap stands.
+    pub config_map: Finding,
     /// What AWS does not know at the moment, though the status names it: it is asked again before
     /// it is believed gone.
     pub unconfirmed: Vec<String>,
@@ -47,7 +51,9 @@ pub(crate) async fn preview(ctx: &Context, object: Arc<Endpoint>, age: Duration)
 
 async fn planned(reconciliation: &mut Reconciliation<'_>, age: Duration) -> Result<Preview, Stop> {
     if let Some(following) = reconciliation.following() {
-        let observed = reconciliation.published(&following);
+        let mut observed = reconciliation.published(&following);
+        let adding = reconciliation.add_config_map(following.config_map, &mut observed);
+        Box::pin(adding).await?;
         let now = reconciliation.steps_of(&following, &observed);
         return Ok(Preview {
             binding: None,
@@ -55,6 +61,8 @@ async fn planned(reconciliation: &mut Reconciliation<'_>, age: Duration) -> Resu
             steps: reconciliation.all_steps_of(&following, &observed),
             endpoint: now.endpoint,
             service: now.service,
+            names: now.names,
+            config_map: now.config_map,
             unconfirmed: Vec::new(),
         });
     }
@@ -84,6 +92,10 @@ async fn planned(reconciliation: &mut Reconciliation<'_>, age: Duration) -> Resu
     let adding = reconciliation.add_addresses(&prepared, &access, age, &mut seen);
     // Boxed, or its type grows too deep for the compiler.
     Box::pin(adding).await?;
+    let adding = reconciliation.add_zonal_names(&prepared, &access, &mut seen);
+    Box::pin(adding).await?;
+    let has_config_map = desired.is_some_and(|desired| desired.config_map);
+    Box::pin(reconciliation.add_config_map(has_config_map, &mut seen)).await?;
     let mut unconfirmed = Vec::new();
     if seen.endpoint == Lookup::Unconfirmed {
         unconfirmed.extend(known.vpc_endpoint_id.clone());
@@ -98,6 +110,8 @@ async fn planned(reconciliation: &mut Reconciliation<'_>, age: Duration) -> Resu
         steps,
         endpoint: now.endpoint,
         service: now.service,
+        names: now.names,
+        config_map: now.config_map,
         unconfirmed,
         frozen: match prepared.resolved.writes {
             Writes::Allowed => None,

@@ -1,13 +1,18 @@
 //! Carries out the steps in Kubernetes: what is published of an endpoint.
 
+use vpce_core::config_map::ConfigMapContent;
+use vpce_core::names::DnsEndpointContent;
 use vpce_core::observed::ServiceContent;
 use vpce_core::plan::{self, Step};
 use vpce_core::slices::SliceContent;
 
 use super::apply::{ASK_AGAIN, Applier, StepEnd, StepError};
+use super::config_map;
+use super::dns_endpoint;
 use super::observe;
-use super::service::{self, Publication, Published};
+use super::service::{self, Publication};
 use super::slices;
+use crate::k8s::owned::Published;
 use crate::k8s::patch::version_of;
 
 impl Applier<'_> {
@@ -33,6 +38,21 @@ impl Applier<'_> {
             // Boxed, or the types of the futures above it grow too deep for the compiler.
             Step::PublishSlice { content, exists } => Box::pin(self.publish_slice(content, *exists)).await,
             Step::DeleteSlice(name) => Box::pin(self.delete_slice(name)).await,
+            Step::PublishDnsEndpoint { name, content, exists } => {
+                Box::pin(self.publish_dns_endpoint(name, content, *exists)).await
+            }
+            Step::DeleteDnsEndpoint(name) => Box::pin(self.delete_dns_endpoint(name)).await,
+            Step::PublishConfigMap { name, content, exists } => {
+                Box::pin(self.publish_config_map(name, content, *exists)).await
+            }
+            Step::DeleteConfigMap(name) => {
+                let deleted = config_map::delete(self.ctx, self.object, name).await;
+                deleted.map_err(StepError::Kubernetes)?;
+                self.ctx
+                    .memories
+                    .with(self.object, |memory| memory.writes.config_maps = None);
+                Ok(StepEnd::Done)
+            }
             // In AWS.
             _ => Ok(StepEnd::LeftAlone),
         }
@@ -53,7 +73,7 @@ impl Applier<'_> {
                 .with(self.object, |memory| memory.writes.corrections.is_left(name));
         let published = service::publish(&self.ctx.shared.client, self.object, wanted, exists).await;
         match published {
-            Ok(Published::Done(service)) => {
+            Ok(service::Published::Done(service)) => {
                 let observed = service::observed(&service, &self.owner.uid);
                 let version = version_of(&*service);
                 let most = self.ctx.shared.settings.resync_interval;
@@ -66,9 +86,9 @@ impl Applier<'_> {
                 });
                 Ok(StepEnd::Done)
             }
-            Ok(Published::Vanished) => Ok(StepEnd::Waiting(Some(ASK_AGAIN), None)),
+            Ok(service::Published::Vanished) => Ok(StepEnd::Waiting(Some(ASK_AGAIN), None)),
             // The caches do not have Services of others, so the plan cannot know of it.
-            Ok(Published::NotOwned) => Err(StepError::Finding(plan::service_conflict(self.owner, name))),
+            Ok(service::Published::NotOwned) => Err(StepError::Finding(plan::service_conflict(self.owner, name))),
             Err(error) => Err(StepError::Kubernetes(error)),
         }
     }
@@ -79,24 +99,28 @@ impl Applier<'_> {
         let found = found.into_iter().find(|slice| slice.name == name);
         let (may_correct, is_left) = self.ctx.memories.with(self.object, |memory| {
             let slices = &mut memory.writes.slices;
-            (!exists || slices.may_correct(content, found), slices.is_left(&name))
+            (
+                !exists || slices.may_correct(&name, content, found),
+                slices.is_left(&name),
+            )
         });
         if !may_correct {
             return Ok(StepEnd::LeftAlone);
         }
         let published = slices::publish(&self.ctx.shared.client, self.object, content, exists || is_left).await;
         match published.map_err(StepError::Kubernetes)? {
-            slices::Published::Done(slice) => {
+            Published::Done(slice) => {
                 let most = self.ctx.shared.settings.resync_interval;
+                let found = slices::observed(&slice, &self.owner.uid);
                 self.ctx.memories.with(self.object, |memory| {
                     let slices = &mut memory.writes.slices;
-                    slices.published(content, &slice, &self.owner.uid, most);
+                    slices.published(content, found, version_of(&*slice), most);
                 });
                 Ok(StepEnd::Done)
             }
-            slices::Published::Vanished => Ok(StepEnd::Waiting(Some(ASK_AGAIN), None)),
+            Published::Vanished => Ok(StepEnd::Waiting(Some(ASK_AGAIN), None)),
             // The caches do not have those of others, so the plan cannot know of it.
-            slices::Published::NotOwned => Err(StepError::Finding(plan::slice_conflict(self.owner, &name))),
+            Published::NotOwned => Err(StepError::Finding(plan::slice_conflict(self.owner, &name))),
         }
     }
 
@@ -128,5 +152,74 @@ impl Applier<'_> {
             memory.writes.services.insert(name.to_owned(), (version, None));
         });
         Ok(StepEnd::Done)
+    }
+
+    async fn publish_dns_endpoint(
+        &self,
+        name: &str,
+        content: &DnsEndpointContent,
+        exists: bool,
+    ) -> Result<StepEnd, StepError> {
+        let found = dns_endpoint::observe(self.ctx, self.object, &[]).endpoints;
+        let found = found.into_iter().find(|found| found.name == name);
+        let (may_correct, is_left) = self.ctx.memories.with(self.object, |memory| {
+            let written = memory.writes.dns_endpoints.get_or_insert_default();
+            (
+                !exists || written.may_correct(name, content, found),
+                written.is_left(name),
+            )
+        });
+        if !may_correct {
+            return Ok(StepEnd::LeftAlone);
+        }
+        let client = &self.ctx.shared.client;
+        let published = dns_endpoint::publish(client, self.object, name, content, exists || is_left).await;
+        match published.map_err(StepError::Kubernetes)? {
+            Published::Done(stored) => {
+                let most = self.ctx.shared.settings.resync_interval;
+                let found = dns_endpoint::observed(&stored, &self.owner.uid);
+                self.ctx.memories.with(self.object, |memory| {
+                    let written = memory.writes.dns_endpoints.get_or_insert_default();
+                    written.published(content, found, version_of(&*stored), most);
+                });
+                Ok(StepEnd::Done)
+            }
+            Published::Vanished => Ok(StepEnd::Waiting(Some(ASK_AGAIN), None)),
+            // The cache does not have those of others, so the plan cannot know of it.
+            Published::NotOwned => Err(StepError::Finding(plan::dns_endpoint_conflict(self.owner))),
+        }
+    }
+
+    async fn delete_dns_endpoint(&self, name: &str) -> Result<StepEnd, StepError> {
+        let shared = &self.ctx.shared;
+        let deleted = dns_endpoint::delete(&shared.client, &shared.caches, self.object, name).await;
+        let version = deleted.map_err(StepError::Kubernetes)?;
+        self.ctx.memories.with(self.object, |memory| {
+            let written = memory.writes.dns_endpoints.get_or_insert_default();
+            written.deleted(name, version);
+        });
+        Ok(StepEnd::Done)
+    }
+
+    async fn publish_config_map(
+        &self,
+        name: &str,
+        content: &ConfigMapContent,
+        exists: bool,
+    ) -> Result<StepEnd, StepError> {
+        let written = config_map::publish(self.ctx, self.object, name, content, exists).await;
+        match written.map_err(StepError::Kubernetes)? {
+            Published::Done(stored) => {
+                let most = self.ctx.shared.settings.resync_interval;
+                let found = config_map::observed(&stored, &self.owner.uid);
+                self.ctx.memories.with(self.object, |memory| {
+                    let written = memory.writes.config_maps.get_or_insert_default();
+                    written.published(content, found, version_of(&*stored), most);
+                });
+                Ok(StepEnd::Done)
+            }
+            Published::Vanished => Ok(StepEnd::Waiting(Some(ASK_AGAIN), None)),
+            Published::NotOwned => Err(StepError::Finding(plan::config_map_conflict(self.owner))),
+        }
     }
 }

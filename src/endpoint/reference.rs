@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use vpce_core::api::{EndpointRef, ServiceType, VPCEndpointStatus};
+use vpce_core::api::{DnsName, EndpointRef, ServiceType, VPCEndpointSpec, VPCEndpointStatus};
 use vpce_core::conditions::{Finding, Reason, Retry};
 use vpce_core::desired::DesiredService;
 use vpce_core::metadata::Allowed;
+use vpce_core::names::{self, DesiredNames};
 use vpce_core::object_key::ObjectKey;
 use vpce_core::observed::{Lookup, Observed, State};
 use vpce_core::plan::{Part, Plan, Step, plan_reference, simulate};
@@ -16,6 +17,7 @@ use vpce_core::slices::KnownAddresses;
 
 use super::apply::{Applied, Applier, apply};
 use super::context::Context;
+use super::dns_endpoint;
 use super::observe;
 use super::reconcile::{MOST_ROUNDS, Next, Reconciliation};
 use super::status::{self, Findings};
@@ -31,6 +33,9 @@ pub(super) struct Following {
     shared: Option<Arc<Endpoint>>,
     reference: Reference,
     service: Result<Option<DesiredService>, Finding>,
+    names: Result<DesiredNames, Finding>,
+    /// Whether a ConfigMap is asked for.
+    pub(super) config_map: bool,
 }
 
 impl Following {
@@ -38,6 +43,10 @@ impl Following {
     fn endpoint(&self) -> Option<&VPCEndpointStatus> {
         let shared = self.shared.as_ref()?;
         (self.reference.publication == Publication::Follows).then_some(&shared.status)
+    }
+
+    fn names(&self) -> &[DnsName] {
+        self.names.as_ref().map_or(&[], |names| &names.names)
     }
 
     fn desired(&self) -> Option<&DesiredService> {
@@ -63,18 +72,25 @@ fn as_referent(object: &Endpoint) -> Referent<'_> {
     }
 }
 
-/// Whether the addresses of the endpoint's network interfaces are published: by a Service of its
-/// own, or of an object that shares the endpoint.
-pub(crate) fn publishes_addresses(caches: &Caches, object: &Endpoint) -> bool {
-    let is_headless = |object: &Endpoint| {
-        let service = object.spec.as_ref().ok().and_then(|spec| spec.service.as_ref());
-        service.is_some_and(|service| service.type_ == ServiceType::Headless)
-    };
-    let shares_it = |other: &Arc<Endpoint>| {
+/// The objects that share the endpoint of this one.
+fn sharing(caches: &Caches, object: &Endpoint) -> Vec<Arc<Endpoint>> {
+    let mut referrers = caches.referring_to(&ObjectKey::of(object));
+    referrers.retain(|other| {
         other.status.vpc_endpoint_id.is_some() && other.status.vpc_endpoint_id == object.status.vpc_endpoint_id
+    });
+    referrers
+}
+
+/// Whether the addresses of the endpoint's network interfaces are published: by a headless Service
+/// or a ConfigMap, of the object or of one that shares its endpoint.
+pub(crate) fn publishes_addresses(caches: &Caches, object: &Endpoint) -> bool {
+    let publishes = |object: &Endpoint| {
+        object.spec.as_ref().is_ok_and(|spec| {
+            let service = spec.service.as_ref();
+            spec.publish_config_map || service.is_some_and(|service| service.type_ == ServiceType::Headless)
+        })
     };
-    let mut referrers = caches.referring_to(&ObjectKey::of(object)).into_iter();
-    is_headless(object) || referrers.any(|other| shares_it(&other) && is_headless(&other))
+    publishes(object) || sharing(caches, object).iter().any(|other| publishes(other))
 }
 
 /// An object has changed, or is gone: those that share its endpoint are reconciled, and the one
@@ -97,6 +113,11 @@ fn requeue_if_deleting(ctx: &Context, key: ObjectKey) {
 }
 
 impl Reconciliation<'_> {
+    /// The objects that share its endpoint.
+    pub(super) fn sharing(&self) -> Vec<Arc<Endpoint>> {
+        sharing(&self.ctx.shared.caches, &self.object)
+    }
+
     /// Why the object's endpoint stays though it is being deleted: others share it.
     pub(super) fn check_referrers(&self) -> Result<(), Finding> {
         let caches = &self.ctx.shared.caches;
@@ -140,11 +161,37 @@ impl Reconciliation<'_> {
             let checked = service.as_ref().map_or(Ok(()), |service| keys.check(&service.metadata));
             checked.map(|()| service)
         });
+        let names = self.names_of_reference(spec, shared.as_deref());
         Some(Following {
             referent,
             shared,
             reference,
             service,
+            names,
+            config_map: spec.publish_config_map,
+        })
+    }
+
+    /// The names that an object asks for that shares an endpoint: within the guardrails of the
+    /// account that the endpoint is in.
+    fn names_of_reference(&self, spec: &VPCEndpointSpec, shared: Option<&Endpoint>) -> Result<DesiredNames, Finding> {
+        let binding = shared.and_then(|shared| shared.status.account.as_ref());
+        let account = binding.map(|binding| binding.name.as_str()).unwrap_or_default();
+        let found = self.ctx.shared.caches.account(account);
+        let allowed = found.as_deref().and_then(|account| account.spec.as_ref().ok());
+        let allowed = allowed.map_or(&[][..], |spec| &spec.allowed_dns_names);
+        // Before it is known in which account the endpoint is, there is nothing to publish.
+        if binding.is_some() {
+            names::check(
+                &spec.dns_names,
+                account,
+                allowed,
+                &self.ctx.shared.settings.cluster_domain,
+            )?;
+        }
+        Ok(DesiredNames {
+            names: spec.dns_names.clone(),
+            metadata: dns_endpoint::metadata(self.ctx),
         })
     }
 
@@ -165,7 +212,8 @@ impl Reconciliation<'_> {
         }
         let mut done = Vec::new();
         for _ in 0..MOST_ROUNDS {
-            let observed = self.published(following);
+            let mut observed = self.published(following);
+            self.add_config_map(following.config_map, &mut observed).await?;
             let plan = self.plan_following(following, &observed);
             let applier = Applier {
                 ctx: self.ctx,
@@ -195,6 +243,9 @@ impl Reconciliation<'_> {
             prefix_list_id: None,
             slices: observe::slices(self.ctx, &self.object, wanted),
             addresses: KnownAddresses::Unknown,
+            names: dns_endpoint::observe(self.ctx, &self.object, following.names()),
+            config_map: None,
+            config_map_unavailable: None,
         }
     }
 
@@ -219,6 +270,8 @@ impl Reconciliation<'_> {
             &self.owner,
             &following.reference,
             service,
+            following.names.as_ref(),
+            following.config_map,
             following.endpoint(),
             observed,
         )
@@ -235,10 +288,14 @@ impl Reconciliation<'_> {
         let next = self.next_following(following, plan, applied.retry);
         let mut told = plan.clone();
         applied.progress.report(&mut told);
+        // What stays says what it said before.
+        let is_planned = following.reference.publication != Publication::Stays;
         let findings = Findings {
             account: None,
             endpoint: Some(told.endpoint),
-            service: Some(told.service),
+            service: is_planned.then_some(told.service),
+            names: is_planned.then_some(told.names),
+            config_map: is_planned.then_some(told.config_map),
         };
         let is_published = |finding: &Finding| matches!(finding.reason, Reason::Published | Reason::NotRequested);
         if findings.service.as_ref().is_some_and(is_published) {
@@ -250,7 +307,7 @@ impl Reconciliation<'_> {
             Publication::Goes => status::mirror(&mut status, None),
             Publication::Stays => {}
         }
-        if following.reference.publication != Publication::Stays {
+        if is_planned {
             status::take_over_service(
                 &mut status,
                 observed,
@@ -258,6 +315,8 @@ impl Reconciliation<'_> {
                 &self.owner.namespace,
                 &findings,
             );
+            status::take_over_names(&mut status, observed);
+            status::take_over_config_map(&mut status, observed);
         }
         let is_available = status.state.as_deref().map(State::parse) == Some(State::Available);
         self.serves = is_available && status.service.is_some();
@@ -269,16 +328,26 @@ impl Reconciliation<'_> {
     fn next_following(&self, following: &Following, plan: &Plan, retry: Option<std::time::Duration>) -> Next {
         let resync = self.ctx.shared.resync_interval();
         let rest = Next::After(resync + resync.mul_f64(0.1 * fastrand::f64()));
-        if plan.service.reason == Reason::WaitingForAddresses {
+        let waits = [&plan.service, &plan.names].map(|finding| finding.reason);
+        let shared = following.endpoint();
+        let lacks_addresses = following.config_map && shared.is_some_and(|shared| shared.addresses.is_empty());
+        if lacks_addresses || waits.contains(&Reason::WaitingForAddresses) || waits.contains(&Reason::WaitingForDNS) {
             // It has them read once others publish them.
             self.ctx.shared.requeuer.requeue(following.referent.clone());
         }
-        let next = match plan.service.reason.policy().retry {
-            _ if plan.service.ok || !plan.steps.is_empty() => rest,
-            Retry::Backoff => Next::NotBefore(self.part_backoff(Part::Service, &plan.service)),
-            Retry::Poll => Next::After(self.ctx.shared.settings.poll_interval),
-            Retry::Resync | Retry::RateLimit => rest,
-        };
+        let mut next = rest;
+        for (part, finding) in [
+            (Part::Service, &plan.service),
+            (Part::Names, &plan.names),
+            (Part::ConfigMap, &plan.config_map),
+        ] {
+            next = match finding.reason.policy().retry {
+                _ if finding.ok || !plan.steps.is_empty() => next,
+                Retry::Backoff => Next::NotBefore(self.part_backoff(part, finding)),
+                Retry::Poll => next.not_after(self.ctx.shared.settings.poll_interval),
+                Retry::Resync | Retry::RateLimit => next,
+            };
+        }
         retry.map_or(next, |retry| next.not_after(retry))
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use vpce_core::conditions::{Finding, Reason};
 use vpce_core::error::Class;
 use vpce_core::ids::GroupId;
-use vpce_core::plan::{Fallbacks, Step, UnfinishedReason};
+use vpce_core::plan::{Fallbacks, Part, Step, UnfinishedReason};
 
 use super::apply::{ASK_AGAIN, Applier, InAws, Unfinished, action};
 use super::context::Context;
@@ -35,7 +35,7 @@ pub(super) enum Failed {
 }
 
 impl Applier<'_> {
-    /// The API server did not take a Service's change.
+    /// The API server did not take a change of what is published.
     pub(super) fn not_published(&self, step: &Step, error: &kube::Error) -> Unfinished {
         tracing::warn!(
             namespace = self.owner.namespace,
@@ -49,7 +49,12 @@ impl Applier<'_> {
             return Unfinished::waiting(Some(ASK_AGAIN), None);
         }
         let message = format!("{step}: the API server refused: {}", message(error));
-        let finding = Finding::bad(Reason::ServiceRefused, message);
+        let reason = match step.part() {
+            Part::Names => Reason::DNSEndpointRefused,
+            Part::ConfigMap => Reason::ConfigMapRefused,
+            Part::Service | Part::Endpoint | Part::Group => Reason::ServiceRefused,
+        };
+        let finding = Finding::bad(reason, message);
         self.refused_for(step, UnfinishedReason::Refused, Some(finding), Wait::Kubernetes)
     }
 

@@ -8,9 +8,10 @@ use vpce_core::conditions::{EventKind, Finding, Reason, Retry};
 use vpce_core::desired::Desired;
 use vpce_core::error::Class;
 use vpce_core::observed::{Lookup, Observed, State};
-use vpce_core::plan::{Part, Plan, UnfinishedReason};
+use vpce_core::plan::{Part, Plan, Step, UnfinishedReason};
 use vpce_core::resolve::{Resolved, Writes};
 
+use super::dns_endpoint;
 use super::explain::explain;
 use super::memory::{Tried, Wait};
 use super::queues;
@@ -82,7 +83,7 @@ impl Reconciliation<'_> {
                 Findings {
                     account: Some(status::account_resolved(&binding)),
                     endpoint: Some(finding),
-                    service: None,
+                    ..Findings::default()
                 }
             };
             self.report(findings).await?;
@@ -121,11 +122,18 @@ impl Reconciliation<'_> {
         let frozen = matches!(resolved.writes, Writes::Frozen(_));
         let mut wait = settles.map_or(rest, |settles| settles.min(rest));
         // Of a part that has steps left, those say when they are tried again.
-        let idle = [(Part::Endpoint, &plan.endpoint), (Part::Service, &plan.service)].map(|(part, finding)| {
-            let has_steps = plan
-                .steps
-                .iter()
-                .any(|step| (step.part() == Part::Service) == (part == Part::Service));
+        let parts = [
+            (Part::Endpoint, &plan.endpoint),
+            (Part::Service, &plan.service),
+            (Part::Names, &plan.names),
+            (Part::ConfigMap, &plan.config_map),
+        ];
+        let idle = parts.map(|(part, finding)| {
+            let is_of_part = |step: &Step| match part {
+                Part::Endpoint | Part::Group => step.is_in_aws(),
+                Part::Service | Part::Names | Part::ConfigMap => step.part() == part,
+            };
+            let has_steps = plan.steps.iter().any(is_of_part);
             (part, finding, finding.reason.policy().retry, finding.ok || has_steps)
         });
         let polls = idle.iter().any(|(_, _, retry, quiet)| !quiet && *retry == Retry::Poll);
@@ -198,6 +206,8 @@ impl Reconciliation<'_> {
             }),
             endpoint: Some(plan.endpoint),
             service: Some(plan.service),
+            names: Some(plan.names),
+            config_map: Some(plan.config_map),
         };
         if status::binding(&self.object.status).is_none() && !self.deleting {
             // Frozen before it was bound: what was found is not its own yet.
@@ -216,6 +226,9 @@ impl Reconciliation<'_> {
         }
         if !self.publishes_addresses(desired) {
             status.addresses.clear();
+        }
+        if !self.publishes_zonal_names(desired) {
+            status.zonal_dns_names.clear();
         }
         status::take_over(
             &mut status,
@@ -267,6 +280,11 @@ impl Reconciliation<'_> {
         };
         let changed = status::set_conditions(&mut status, findings, standing, self.object.metadata.generation);
         let version = self.object.resource_version();
+        let published = self.object.status.dns_names.iter();
+        let given_up: Vec<String> = published
+            .filter(|name| !status.dns_names.contains(name))
+            .cloned()
+            .collect();
         let changed_service = self.changed_service(findings);
         match status::write(self.ctx, &self.object, status).await {
             Ok(written) => self.object = written,
@@ -281,6 +299,9 @@ impl Reconciliation<'_> {
         }
         // What was not stored is not told either.
         let is_stored = self.object.resource_version() != version;
+        for name in given_up.iter().filter(|_| is_stored) {
+            dns_endpoint::enqueue_others(self.ctx, &self.object, name);
+        }
         if let Some(service) = changed_service.filter(|_| is_stored) {
             let reason = service.reason.as_str();
             self.ctx

@@ -189,29 +189,29 @@ impl Publication<'_> {
         let is_without_owner = found.unowned && adopted.is_some_and(|id| found.leads_to(&id.into()));
         (found.may_be_restored() && leads_here) || is_without_owner
     }
+}
 
-    /// Its labels and annotations, ours among them. Null removes what was set before and is no
-    /// longer wanted.
-    fn labels_and_annotations(&self, before: &Applied) -> (Value, Value) {
-        let Metadata { labels, annotations } = self.metadata;
-        let applied = Applied::from(self.metadata);
-        let with = |before: &BTreeSet<String>, wanted: &BTreeMap<String, String>, key: &str, own: Value| {
-            let gone = before.iter().map(|key| (key.clone(), Value::Null));
-            let wanted = wanted.iter().map(|(key, value)| (key.clone(), json!(value)));
-            let mut all: Map<String, Value> = gone.chain(wanted).collect();
-            all.insert(key.to_owned(), own);
-            Value::Object(all)
-        };
-        (
-            with(&before.labels, labels, MANAGED_BY.0, json!(MANAGED_BY.1)),
-            with(
-                &before.annotations,
-                annotations,
-                APPLIED_METADATA,
-                json!(applied.annotation()),
-            ),
-        )
-    }
+/// Labels and annotations of what the operator publishes, its own among them. Null removes what was
+/// set before and is no longer wanted.
+pub(crate) fn own_metadata(metadata: &Metadata, before: &Applied) -> (Value, Value) {
+    let Metadata { labels, annotations } = metadata;
+    let applied = Applied::from(metadata);
+    let with = |before: &BTreeSet<String>, wanted: &BTreeMap<String, String>, key: &str, own: Value| {
+        let gone = before.iter().map(|key| (key.clone(), Value::Null));
+        let wanted = wanted.iter().map(|(key, value)| (key.clone(), json!(value)));
+        let mut all: Map<String, Value> = gone.chain(wanted).collect();
+        all.insert(key.to_owned(), own);
+        Value::Object(all)
+    };
+    (
+        with(&before.labels, labels, MANAGED_BY.0, json!(MANAGED_BY.1)),
+        with(
+            &before.annotations,
+            annotations,
+            APPLIED_METADATA,
+            json!(applied.annotation()),
+        ),
+    )
 }
 
 /// Creates the Service by POST unless it `exists`; one that exists is corrected if the object
@@ -226,7 +226,7 @@ pub(crate) async fn publish(
     let api: Api<Service> = Api::namespaced(client.clone(), &namespace);
     let name = wanted.name;
     let spec = wanted.spec();
-    let (labels, annotations) = wanted.labels_and_annotations(&Applied::default());
+    let (labels, annotations) = own_metadata(wanted.metadata, &Applied::default());
     let new: Service = serde_json::from_value(json!({
         "metadata": {
             "name": name,
@@ -262,7 +262,7 @@ async fn correct(api: &Api<Service>, object: &Endpoint, wanted: &Publication<'_>
     if !found.ours {
         owners.extend(object.controller_owner_ref(&()));
     }
-    let (labels, annotations) = wanted.labels_and_annotations(&applied(&there));
+    let (labels, annotations) = own_metadata(wanted.metadata, &applied(&there));
     let patch = json!({
         "metadata": {
             "resourceVersion": there.resource_version(),
@@ -276,7 +276,8 @@ async fn correct(api: &Api<Service>, object: &Endpoint, wanted: &Publication<'_>
     Ok(Published::Done(Box::new(corrected)))
 }
 
-fn without_nulls(object: Value) -> Map<String, Value> {
+/// Without what is null.
+pub(crate) fn without_nulls(object: Value) -> Map<String, Value> {
     match object {
         Value::Object(fields) => fields.into_iter().filter(|(_, value)| !value.is_null()).collect(),
         _ => Map::new(),

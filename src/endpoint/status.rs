@@ -11,6 +11,7 @@ use vpce_core::addresses::{self, SubnetAddresses};
 use vpce_core::api::{AccountBinding, EndpointAddress, NetworkStatus, PublishedService, VPCEndpointStatus};
 use vpce_core::conditions::{ConditionType, EventKind, Finding, READY, Reason, STALLED};
 use vpce_core::desired::{Desired, DesiredService, Existing, Groups};
+use vpce_core::names::ZonalNames;
 use vpce_core::observed::{Lookup, Observed, State};
 use vpce_core::ownership::Consent;
 use vpce_core::resolve::Binding;
@@ -36,6 +37,10 @@ pub(crate) struct Findings {
     pub endpoint: Option<Finding>,
     /// The Service.
     pub service: Option<Finding>,
+    /// The DNS names. Where none are asked for, there is no condition.
+    pub names: Option<Finding>,
+    /// The ConfigMap, likewise.
+    pub config_map: Option<Finding>,
 }
 
 impl Findings {
@@ -51,7 +56,13 @@ impl Findings {
     /// pauses changes does not take away that the endpoint serves as the spec says: Ready stays
     /// true then, and says until when. docs/concepts.md has the rule.
     pub(crate) fn summary(&self, standing: Standing) -> Finding {
-        let parts = [&self.account, &self.endpoint, &self.service];
+        let parts = [
+            &self.account,
+            &self.endpoint,
+            &self.service,
+            &self.names,
+            &self.config_map,
+        ];
         let Some(bad) = parts.into_iter().flatten().find(|finding| !finding.ok) else {
             let good = self.endpoint.as_ref().or(self.account.as_ref()).cloned();
             return good.unwrap_or_else(|| Finding::bad(Reason::InternalError, "nothing was observed"));
@@ -70,9 +81,10 @@ impl Findings {
             return said.clone();
         };
         let is_of_account = self.account.as_ref().is_some_and(|account| !account.ok);
-        let is_carried_out = match (&self.endpoint, &self.service) {
-            (None, None) => standing.was_ready,
-            (endpoint, service) => [endpoint, service].into_iter().flatten().all(|finding| finding.ok),
+        let mut others = parts.into_iter().skip(1).flatten().peekable();
+        let is_carried_out = match others.peek() {
+            None => standing.was_ready,
+            Some(_) => others.all(|finding| finding.ok),
         };
         // Guardrails that were tightened pause changes; an edit that they do not allow is not
         // carried out, whatever it would change in AWS.
@@ -223,6 +235,8 @@ pub(crate) fn unbind(status: &mut VPCEndpointStatus) {
     status.bound_generation = None;
     status.security_group_id = None;
     Applied::default().write(status);
+    status.dns_names.clear();
+    status.config_map = None;
     status.subnet_configurations.clear();
     status.provided_security_groups = false;
     next_incarnation(status);
@@ -240,6 +254,7 @@ pub(crate) fn next_incarnation(status: &mut VPCEndpointStatus) {
     status.dns_entries.clear();
     status.network_interface_ids.clear();
     status.addresses.clear();
+    status.zonal_dns_names.clear();
 }
 
 /// Takes over what was observed; `was_ready` says whether the object was Ready, for this
@@ -337,6 +352,27 @@ pub(crate) fn take_over(
     }
     applied.write(status);
     take_over_service(status, observed, desired.service.as_ref(), namespace, findings);
+    take_over_names(status, observed);
+    take_over_config_map(status, observed);
+}
+
+/// Takes over the DNS names that are published.
+pub(crate) fn take_over_names(status: &mut VPCEndpointStatus, observed: &Observed) {
+    let own = observed.names.endpoints.iter().filter(|found| found.ours);
+    let records = own.filter_map(|found| found.records.as_ref()).flatten();
+    let names: BTreeSet<&String> = records.map(|record| &record.name).collect();
+    status.dns_names = names.into_iter().cloned().collect();
+    if let ZonalNames::Known(zonal) = &observed.names.zonal {
+        status.zonal_dns_names.clone_from(zonal);
+    }
+}
+
+/// Takes over the ConfigMap that is published.
+pub(crate) fn take_over_config_map(status: &mut VPCEndpointStatus, observed: &Observed) {
+    let own = observed.config_map.as_ref().filter(|found| found.ours);
+    if own.is_some() || observed.config_map_unavailable.is_none() {
+        status.config_map = own.map(|found| found.name.clone());
+    }
 }
 
 /// Takes over the Service that was observed.
@@ -405,10 +441,18 @@ pub(crate) fn set_conditions(
         status.conditions.push(condition);
     };
     put(READY, &summary, &summary.message, summary.ok);
+    let asked_for = |finding: &Option<Finding>| finding.clone().filter(|found| found.reason != Reason::NotRequested);
+    let (names, config_map) = (asked_for(&findings.names), asked_for(&findings.config_map));
+    let drops = [
+        (ConditionType::NamesPublished, findings.names.is_some()),
+        (ConditionType::ConfigMapPublished, findings.config_map.is_some()),
+    ];
     let parts = [
         (ConditionType::AccountResolved, &findings.account),
         (ConditionType::EndpointAvailable, &findings.endpoint),
         (ConditionType::ServicePublished, &findings.service),
+        (ConditionType::NamesPublished, &names),
+        (ConditionType::ConfigMapPublished, &config_map),
     ];
     for (aspect, finding) in &parts {
         if let Some(finding) = finding {
@@ -424,7 +468,8 @@ pub(crate) fn set_conditions(
     let ready = conditions::find(&before, READY);
     for (aspect, finding) in parts {
         let kept = conditions::find(&before, &aspect.to_string());
-        if let (None, Some(kept)) = (finding, kept) {
+        let is_dropped = drops.contains(&(aspect, true));
+        if let (None, Some(kept), false) = (finding, kept, is_dropped) {
             let mut kept = kept.clone();
             // Ready says something else now.
             if let Some(ready) = ready.filter(|ready| kept.message == SEE_READY && ready.message != summary.message) {

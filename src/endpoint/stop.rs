@@ -72,7 +72,7 @@ impl Stop {
         let findings = Findings {
             account: Some(status::account_resolved(binding)),
             endpoint: Some(finding),
-            service: None,
+            ..Findings::default()
         };
         findings.into()
     }

@@ -14,6 +14,7 @@ use kube::runtime::watcher::Event;
 use vpce_core::object_key::ObjectKey;
 
 use super::context::Context;
+use super::dns_endpoint;
 use super::queues;
 use super::reference;
 use super::service::{self, MANAGED_BY, names};
@@ -38,6 +39,9 @@ pub(crate) fn endpoint(ctx: &Context, event: &Event<Endpoint>) {
     }
     if !matches!(event, Event::InitApply(_)) {
         reference::changed(ctx, endpoint);
+        for name in &endpoint.status.dns_names {
+            dns_endpoint::enqueue_others(ctx, endpoint, name);
+        }
     }
     if endpoint.metadata.deletion_timestamp.is_some() {
         queues::is_being_deleted(ctx, endpoint);

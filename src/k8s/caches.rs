@@ -25,6 +25,7 @@ use self::indexed::Cache;
 pub(crate) use self::indexed::{CacheWriter, Indexed};
 use self::kept::Packed;
 use self::sync::CacheSync;
+use super::dns_endpoint::DNSEndpoint;
 
 /// A VPCEndpoint as it is watched.
 pub(crate) type Endpoint = Watched<VPCEndpoint>;
@@ -50,6 +51,10 @@ pub(crate) enum EndpointTerm {
     CreatedByPython(String),
     /// It shares the endpoint of the object of this namespace and name.
     RefersTo(String, String),
+    /// It publishes, or asks for, this DNS name.
+    DnsName(String),
+    /// It publishes, or asks for, any.
+    DnsNames,
 }
 
 impl Indexed for Endpoint {
@@ -75,6 +80,11 @@ impl Indexed for Endpoint {
         if conditions.any(|condition| condition.reason == Reason::AccountFull.as_str()) {
             terms.push(EndpointTerm::WaitsForRoom(namespace));
         }
+        let wanted = self.spec.as_ref().map_or(&[][..], |spec| &spec.dns_names);
+        let wanted = wanted.iter().map(|wanted| &wanted.name);
+        let names: BTreeSet<&String> = self.status.dns_names.iter().chain(wanted).collect();
+        terms.extend((!names.is_empty()).then_some(EndpointTerm::DnsNames));
+        terms.extend(names.into_iter().cloned().map(EndpointTerm::DnsName));
         let created = self.status.create_fn.as_ref().and_then(LegacyStatus::endpoint);
         terms.extend(created.map(|id| EndpointTerm::CreatedByPython(id.to_string())));
         terms
@@ -150,6 +160,16 @@ impl Indexed for EndpointSlice {
     }
 }
 
+/// What DNSEndpoints are found by: the UID of the object that controls them.
+impl Indexed for DNSEndpoint {
+    type Term = String;
+    type Kept = Packed<Self>;
+
+    fn terms(&self) -> Vec<String> {
+        controllers(self)
+    }
+}
+
 fn controllers(object: &impl ResourceExt) -> Vec<String> {
     let owners = object.owner_references().iter();
     let controllers = owners.filter(|owner| owner.controller == Some(true));
@@ -165,6 +185,7 @@ pub(crate) struct Caches {
     namespaces: Cache<NamespaceMeta>,
     services: Cache<Service>,
     slices: Cache<EndpointSlice>,
+    dns_endpoints: Cache<DNSEndpoint>,
 }
 
 /// What fills the caches.
@@ -179,6 +200,8 @@ pub(crate) struct CacheWriters {
     pub(crate) services: CacheWriter<Service>,
     /// EndpointSlices with our label.
     pub(crate) slices: CacheWriter<EndpointSlice>,
+    /// DNSEndpoints with our label.
+    pub(crate) dns_endpoints: CacheWriter<DNSEndpoint>,
 }
 
 impl Caches {
@@ -190,6 +213,8 @@ impl Caches {
         let (namespaces, namespace_writer) = Cache::new(&sync);
         let (services, service_writer) = Cache::new(&sync);
         let (slices, slice_writer) = Cache::new(&sync);
+        // Nothing waits for a kind that there may not be.
+        let (dns_endpoints, dns_endpoint_writer) = Cache::new(&CacheSync::default());
         let caches = Self {
             sync,
             endpoints,
@@ -197,6 +222,7 @@ impl Caches {
             namespaces,
             services,
             slices,
+            dns_endpoints,
         };
         let writers = CacheWriters {
             endpoints: endpoint_writer,
@@ -204,6 +230,7 @@ impl Caches {
             namespaces: namespace_writer,
             services: service_writer,
             slices: slice_writer,
+            dns_endpoints: dns_endpoint_writer,
         };
         (caches, writers)
     }
@@ -236,6 +263,26 @@ impl Caches {
     /// An EndpointSlice with our label.
     pub(crate) fn slice(&self, namespace: &str, name: &str) -> Option<Arc<EndpointSlice>> {
         self.slices.get(namespace, name)
+    }
+
+    /// A DNSEndpoint with our label.
+    pub(crate) fn dns_endpoint(&self, namespace: &str, name: &str) -> Option<Arc<DNSEndpoint>> {
+        self.dns_endpoints.get(namespace, name)
+    }
+
+    /// The DNSEndpoints that an object controls, by its UID.
+    pub(crate) fn dns_endpoints_owned_by(&self, uid: &str) -> Vec<Arc<DNSEndpoint>> {
+        self.dns_endpoints.by(&uid.to_owned())
+    }
+
+    /// The VPCEndpoints that publish a DNS name, or ask for it.
+    pub(crate) fn naming(&self, name: &str) -> Vec<Arc<Endpoint>> {
+        self.endpoints.by(&EndpointTerm::DnsName(name.to_owned()))
+    }
+
+    /// The VPCEndpoints that publish DNS names, or ask for some.
+    pub(crate) fn with_dns_names(&self) -> Vec<Arc<Endpoint>> {
+        self.endpoints.by(&EndpointTerm::DnsNames)
     }
 
     /// All VPCEndpoints, for what reports each.

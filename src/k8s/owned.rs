@@ -1,17 +1,19 @@
-//! The Services and EndpointSlices that our objects control: how they are created and deleted, and
-//! whose they are.
+//! What our objects control in Kubernetes: how it is created, corrected and deleted, and whose it
+//! is.
 
 use std::fmt::Debug;
 
 use kube::Resource;
-use kube::api::{Api, DeleteParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, Patch, PostParams, Preconditions};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use vpce_core::api::FIELD_MANAGER;
 use vpce_core::object_key::ObjectKey;
 
 use super::caches::Endpoint;
-use super::error::{is_conflict, is_not_found};
-use super::patch::version_of;
+use super::error::{is_already_exists, is_conflict, is_not_found};
+use super::patch::{params, version_of};
 
 /// The field manager.
 pub(crate) fn post() -> PostParams {
@@ -28,6 +30,46 @@ pub(crate) fn controllers(object: &impl Resource) -> impl Iterator<Item = Object
     owners
         .filter(|owner| owner.kind == Endpoint::kind(&()) && owner.controller == Some(true))
         .map(move |owner| ObjectKey::new::<Endpoint>(namespace, &owner.name))
+}
+
+/// The result of publishing an object.
+#[derive(Debug)]
+pub(crate) enum Published<K> {
+    /// It is there now, as this.
+    Done(Box<K>),
+    /// It was deleted while it was being corrected; it is created again after the next observation.
+    Vanished,
+    /// One of that name exists that is not ours; it was not changed.
+    NotOwned,
+}
+
+/// Creates an object by POST where there is one to create; one that exists is corrected by a merge
+/// patch, if it is ours, and else not changed. (A forced server-side apply would take it over.)
+pub(crate) async fn publish<K>(
+    api: &Api<K>,
+    new: Option<&K>,
+    name: &str,
+    is_ours: impl Fn(&K) -> bool,
+    patch: impl FnOnce(&K) -> Value,
+) -> Result<Published<K>, kube::Error>
+where
+    K: Resource + Clone + Serialize + DeserializeOwned + Debug,
+{
+    if let Some(new) = new {
+        match api.create(&post(), new).await {
+            Ok(made) => return Ok(Published::Done(Box::new(made))),
+            Err(error) if is_already_exists(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let Some(there) = api.get_opt(name).await? else {
+        return Ok(Published::Vanished);
+    };
+    if !is_ours(&there) {
+        return Ok(Published::NotOwned);
+    }
+    let corrected = api.patch(name, &params(), &Patch::Merge(patch(&there))).await?;
+    Ok(Published::Done(Box::new(corrected)))
 }
 
 /// Deletes the object of this name, if it is still the one that the cache knows; gives the version

@@ -71,6 +71,27 @@ const FOREIGN: [(Module, &[&str]); 2] = [
     ),
 ];
 
+/// external-dns' definition of DNSEndpoint.
+const EXTERNAL_DNS: Module = Module {
+    path: "sigs.k8s.io/external-dns",
+    version: "v0.22.0",
+    sum: "h1:+ASJ3KF7DLqHo2LsG8Qinuh2J389MS86I19i/r8ewUc=",
+};
+const DNS_ENDPOINT: &str = "config/crd/standard/dnsendpoints.externaldns.k8s.io.yaml";
+
+/// The file with external-dns' definition of DNSEndpoint.
+///
+/// # Errors
+/// When Go is missing, or the module cannot be had or is not the one that is pinned.
+pub fn dns_endpoint_crd() -> Result<PathBuf> {
+    let folder = cached(&[&EXTERNAL_DNS], |folder| {
+        let file = EXTERNAL_DNS.download()?.join(DNS_ENDPOINT);
+        fs::write(folder.join("dnsendpoint.yaml"), fs::read(&file)?)?;
+        Ok(())
+    })?;
+    Ok(folder.join("dnsendpoint.yaml"))
+}
+
 /// What kubeconform takes as `-schema-location` for the schemas in a folder.
 #[must_use]
 pub fn location(folder: &Path) -> PathBuf {
@@ -101,6 +122,7 @@ pub fn versions() -> impl Iterator<Item = (&'static str, &'static str)> {
     KUBERNETES
         .iter()
         .chain(foreign)
+        .chain([&EXTERNAL_DNS])
         .map(|module| (module.path, module.version))
 }
 

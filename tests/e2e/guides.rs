@@ -80,6 +80,12 @@ impl<'w> Guide<'w> {
         serde_saphyr::from_str(&block.text).expect("YAML")
     }
 
+    /// The files that the page shows.
+    fn files(&self) -> Vec<&str> {
+        let blocks = self.sections.iter().flat_map(|section| &section.blocks);
+        blocks.filter_map(Block::file).collect()
+    }
+
     /// Does what a section says, and returns what its commands print.
     #[track_caller]
     fn follow(&mut self, heading: &str) -> String {

@@ -31,6 +31,7 @@ mod lifecycle;
 mod logs;
 mod memory;
 mod moto;
+mod names;
 mod networks;
 mod orphans;
 mod pages;

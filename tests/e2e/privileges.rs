@@ -38,7 +38,7 @@ impl As<'_> {
     }
 
     #[track_caller]
-    fn may(&self, method: Method, path: &str, body: &Value) {
+    pub(crate) fn may(&self, method: Method, path: &str, body: &Value) {
         let result = self.request(method.clone(), path, body);
         result.unwrap_or_else(|refusal| panic!("{} may not {method} {path}: {}", self.user, refusal.message));
     }
@@ -56,7 +56,7 @@ impl As<'_> {
     }
 }
 
-fn operator(world: &World) -> As<'_> {
+pub(crate) fn operator(world: &World) -> As<'_> {
     As {
         cluster: &world.cluster,
         user: OPERATOR.to_owned(),

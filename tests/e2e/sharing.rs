@@ -271,19 +271,19 @@ fn what_refers_to_nothing_that_can_be_shared_says_so() {
     for (spec, words) in [
         (
             json!({"vpc_endpoint_ref": reference, "vpc_endpoint_service_id": "ecr.api"}),
-            "give service only",
+            "give service, dns_names and publish_config_map only",
         ),
         (
             json!({"vpc_endpoint_ref": reference, "tags": {"a": "b"}}),
-            "give service only",
+            "give service, dns_names and publish_config_map only",
         ),
         (
             json!({"vpc_endpoint_ref": reference, "share": {"namespaces": ["blue"]}}),
-            "give service only",
+            "give service, dns_names and publish_config_map only",
         ),
         (
             json!({"vpc_endpoint_ref": reference, "security_group_ids": ["sg-0d1e2f3a4b5c60718"]}),
-            "give service only",
+            "give service, dns_names and publish_config_map only",
         ),
         (json!({"vpc_endpoint_ref": {}}), "Required value"),
         (json!({"vpc_endpoint_ref": {"name": ""}}), "at least 1 chars long"),

@@ -174,6 +174,14 @@ metricRelabelings:
 {{- range $action, $limit := $settings.awsLimits -}}
 {{- $limits = append $limits (printf "%s=%s" $action $limit) -}}
 {{- end -}}
+{{- $dnsLabels := list -}}
+{{- range $key, $value := .Values.dnsEndpoints.labels -}}
+{{- $dnsLabels = append $dnsLabels (printf "%s=%s" $key $value) -}}
+{{- end -}}
+{{- $dnsAnnotations := list -}}
+{{- range $key, $value := .Values.dnsEndpoints.annotations -}}
+{{- $dnsAnnotations = append $dnsAnnotations (printf "%s=%s" $key $value) -}}
+{{- end -}}
 {{- $variables := list
   (list "AWS_REGION" $settings.awsRegion)
   (list "AWS_USE_FIPS_ENDPOINT" $settings.useFipsEndpoints)
@@ -201,6 +209,11 @@ metricRelabelings:
   (list "VPCE_SERVICE_LABELS" (join "," $settings.serviceLabels))
   (list "VPCE_SERVICE_ANNOTATIONS" (join "," $settings.serviceAnnotations))
   (list "VPCE_SOURCE_IDENTITY" $settings.sourceIdentity)
+  (list "VPCE_DNS_ENDPOINTS" (ternary "true" "" .Values.dnsEndpoints.enabled))
+  (list "VPCE_DNS_ENDPOINT_LABELS" (join "," $dnsLabels))
+  (list "VPCE_DNS_ENDPOINT_ANNOTATIONS" (join "," $dnsAnnotations))
+  (list "VPCE_CLUSTER_DOMAIN" $settings.clusterDomain)
+  (list "VPCE_CONFIG_MAPS" (ternary "true" "" .Values.configMaps.enabled))
 -}}
 {{- range $variable := $variables -}}
 {{- $value := index $variable 1 -}}

@@ -206,6 +206,13 @@ pub struct AWSAccountSpec {
     #[schemars(with = "Vec<forms::ArnPattern>", length(max = 1000))]
     pub allowed_resource_arns: Vec<String>,
 
+    /// DNS names that may be published for endpoints (`dns_names`), by patterns in which `*`
+    /// matches any number of characters and `?` matches one. Only a pattern that begins with `*`
+    /// allows wildcards. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<forms::DnsNamePattern>", length(max = 256))]
+    pub allowed_dns_names: Vec<String>,
+
     /// Security groups that endpoints may use: as `provided`, and as sources and destinations of
     /// rules. Absent: all; an empty list: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

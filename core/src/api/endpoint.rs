@@ -9,6 +9,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::dns_name::DnsName;
 use super::forms;
 use super::rule::CustomRule;
 use super::service::ServiceSpec;
@@ -55,7 +56,7 @@ use super::status::VPCEndpointStatus;
     validation = Rule::new("!has(self.security_group_type) || self.security_group_type != 'custom' || size(self.security_group_ids) == 0").message("security_group_ids go with security_group_type provided, not with custom").field_path(".security_group_ids"),
     validation = Rule::new("!has(self.security_group_type) || self.security_group_type == 'custom' || (!has(self.security_group_ingress) && !has(self.security_group_egress))").message("security_group_ingress and security_group_egress go with security_group_type custom only"),
     validation = Rule::new("!has(self.network) || !has(self.vpc_id)").message("network stands in place of vpc_id and subnet_ids: give one or the other").field_path(".network").reason(Reason::FieldValueForbidden),
-    validation = Rule::new("!has(self.vpc_endpoint_ref) || !(has(self.region) || has(self.network) || has(self.vpc_id) || has(self.vpc_endpoint_type) || has(self.subnet_ids) || has(self.vpc_endpoint_service_id) || has(self.service_region) || has(self.resource_configuration_arn) || has(self.service_network_arn) || has(self.route_table_ids) || has(self.subnet_configurations) || has(self.security_group_type) || size(self.security_group_ids) > 0 || has(self.security_group_ingress) || has(self.security_group_egress) || has(self.private_dns_enabled) || has(self.ip_address_type) || has(self.dns_options) || has(self.account) || has(self.tags) || has(self.deletion_policy) || has(self.vpc_endpoint_id) || has(self.management_policy) || has(self.share))").message("an object with vpc_endpoint_ref shares the endpoint of another, and has none of its own: beside vpc_endpoint_ref, give service only").field_path(".vpc_endpoint_ref").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(self.vpc_endpoint_ref) || !(has(self.region) || has(self.network) || has(self.vpc_id) || has(self.vpc_endpoint_type) || has(self.subnet_ids) || has(self.vpc_endpoint_service_id) || has(self.service_region) || has(self.resource_configuration_arn) || has(self.service_network_arn) || has(self.route_table_ids) || has(self.subnet_configurations) || has(self.security_group_type) || size(self.security_group_ids) > 0 || has(self.security_group_ingress) || has(self.security_group_egress) || has(self.private_dns_enabled) || has(self.ip_address_type) || has(self.dns_options) || has(self.account) || has(self.tags) || has(self.deletion_policy) || has(self.vpc_endpoint_id) || has(self.management_policy) || has(self.share))").message("an object with vpc_endpoint_ref shares the endpoint of another, and has none of its own: beside vpc_endpoint_ref, give service, dns_names and publish_config_map only").field_path(".vpc_endpoint_ref").reason(Reason::FieldValueForbidden),
     validation = Rule::new("has(self.vpc_endpoint_ref) == has(oldSelf.vpc_endpoint_ref)").message("an object either shares another's endpoint (vpc_endpoint_ref) or has one of its own, which cannot change: delete it, and apply it again").field_path(".vpc_endpoint_ref"),
     validation = Rule::new("has(self.vpc_endpoint_service_id) || has(self.vpc_endpoint_ref) || (has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Resource', 'ServiceNetwork'])").message("the service to connect to").field_path(".vpc_endpoint_service_id").reason(Reason::FieldValueRequired),
     validation = Rule::new("!has(self.vpc_endpoint_service_id) || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Resource', 'ServiceNetwork'])").message("endpoints of type Resource and ServiceNetwork have resource_configuration_arn and service_network_arn instead").field_path(".vpc_endpoint_service_id").reason(Reason::FieldValueForbidden),
@@ -72,6 +73,7 @@ use super::status::VPCEndpointStatus;
     validation = Rule::new("!(has(self.vpc_endpoint_type) && self.vpc_endpoint_type == 'GatewayLoadBalancer') || !has(self.subnet_ids) || size(self.subnet_ids) == 1").message("an endpoint of type GatewayLoadBalancer is in exactly one subnet: apply one object for each zone").field_path(".subnet_ids"),
     validation = Rule::new("!has(self.service) || self.service.type != 'Headless' || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Gateway', 'GatewayLoadBalancer', 'ServiceNetwork'])").message("service.type Headless needs network interfaces whose addresses clients connect to, which endpoints of type Gateway, GatewayLoadBalancer and ServiceNetwork do not have: leave out service").field_path(".service.type").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!has(self.service) || self.service.type in ['None', 'Headless'] || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Gateway', 'GatewayLoadBalancer', 'ServiceNetwork'])").message("endpoints of type Gateway, GatewayLoadBalancer and ServiceNetwork have no DNS name that a Service could point to: leave out service").field_path(".service").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(self.dns_names) || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Gateway', 'GatewayLoadBalancer', 'ServiceNetwork'])").message("endpoints of type Gateway, GatewayLoadBalancer and ServiceNetwork have no DNS name that dns_names could lead to").field_path(".dns_names").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!has(self.dns_options) || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type == 'GatewayLoadBalancer')").message("endpoints of type GatewayLoadBalancer have no DNS names").field_path(".dns_options").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!has(self.dns_options) || !has(self.dns_options.private_dns_only_for_inbound_resolver_endpoint) || ((!has(self.vpc_endpoint_type) || self.vpc_endpoint_type == 'Interface') && has(self.private_dns_enabled) && self.private_dns_enabled)").message("private_dns_only_for_inbound_resolver_endpoint goes with vpc_endpoint_type Interface and private_dns_enabled: true").field_path(".dns_options.private_dns_only_for_inbound_resolver_endpoint").reason(Reason::FieldValueForbidden),
     validation = Rule::new("!has(self.dns_options) || !has(self.dns_options.private_dns_preference) || ((has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Resource', 'ServiceNetwork']) && has(self.private_dns_enabled) && self.private_dns_enabled)").message("private_dns_preference goes with vpc_endpoint_type Resource or ServiceNetwork and private_dns_enabled: true").field_path(".dns_options.private_dns_preference").reason(Reason::FieldValueForbidden),
@@ -248,6 +250,22 @@ pub struct VPCEndpointSpec {
     /// The Kubernetes Service that points to the endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceSpec>,
+
+    /// DNS names that clients use for the endpoint, such as those in the service's certificate.
+    /// They are published as a DNSEndpoint of the object's name, from which external-dns makes
+    /// records. The AWSAccount must allow them (`allowed_dns_names`). Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[x_kube(
+        validation = Rule::new("self.all(d, !d.name.endsWith('.local') && !d.name.endsWith('.localhost') && !d.name.endsWith('.svc'))").message("names that end with .local, .localhost or .svc are resolved within a host or a cluster: external-dns publishes none")
+    )]
+    pub dns_names: Vec<DnsName>,
+
+    /// Whether what the endpoint has is published as a ConfigMap of the object's name: its id, AWS
+    /// account, region, service, DNS names and addresses. Controllers that register the
+    /// endpoint with a provider can read it there. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub publish_config_map: bool,
 
     /// Wins over the AWSAccount's `default_deletion_policy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -130,6 +130,36 @@ fn zone_id() -> Form {
     }
 }
 
+/// A DNS name with at least two labels, the first of which may be a wildcard; not one that only a
+/// host or a link knows.
+fn dns_name() -> Form {
+    let label = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?";
+    Form {
+        min: 1,
+        max: 253,
+        pattern: format!(r"^(\*\.)?({label}\.)+[a-z]([-a-z0-9]{{0,61}}[a-z0-9])?$").into(),
+        or: None,
+        message: "must be a DNS name in lower case such as db.example.com or *.example.com".to_owned(),
+        hint: Some(
+            r"self.matches(r'[A-Z]') ? '; use lower case' : self.endsWith('.') ? '; leave out the dot at the end' : self.matches(r'^[a-z]+://') ? '; leave out the scheme' : ''"
+                .to_owned(),
+        ),
+    }
+}
+
+/// A pattern for DNS names.
+fn dns_name_pattern() -> Form {
+    Form {
+        min: 1,
+        max: 253,
+        pattern: r"^[a-z0-9*?.-]+$".into(),
+        or: None,
+        message: "must be a DNS name in lower case, in which * and ? may stand for characters, such as *.example.com"
+            .to_owned(),
+        hint: None,
+    }
+}
+
 fn endpoint_service() -> Form {
     // The DNS suffix of each partition, from behind; and `aws`, under which AWS names some services
     // of its own.
@@ -243,6 +273,10 @@ macro_rules! forms {
 }
 
 forms! {
+    /// A DNS name, or a wildcard.
+    DnsName => dns_name();
+    /// A pattern for DNS names.
+    DnsNamePattern => dns_name_pattern();
     /// `vpc-...`
     VpcId => ec2_id("vpc", "a VPC");
     /// `subnet-...`

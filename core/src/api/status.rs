@@ -1,6 +1,7 @@
 //! What the operator says of a VPCEndpoint.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::KubeSchema;
@@ -82,6 +83,15 @@ pub struct VPCEndpointStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
     pub addresses: Vec<EndpointAddress>,
 
+    /// The endpoint's DNS names for single availability zones, by the zone's id, where `dns_names`
+    /// ask for them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "lenient")]
+    pub zonal_dns_names: BTreeMap<String, String>,
+
+    /// The names of `dns_names` that are published.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
+    pub dns_names: Vec<String>,
+
     /// The generated or custom security group, `sg-...`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub security_group_id: Option<String>,
@@ -124,6 +134,10 @@ pub struct VPCEndpointStatus {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub service: Option<PublishedService>,
 
+    /// The ConfigMap that says what the endpoint has, once it is published.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub config_map: Option<String>,
+
     /// The generation of the spec that this status describes.
     #[serde(
         rename = "observedGeneration",
@@ -133,9 +147,9 @@ pub struct VPCEndpointStatus {
     )]
     pub observed_generation: Option<i64>,
 
-    /// `Ready` sums up `AccountResolved`, `EndpointAvailable` and `ServicePublished`, and stays
-    /// true while changes are only paused; `Stalled` is true only while an edit is needed to make
-    /// progress. docs/troubleshooting.md has every reason.
+    /// `Ready` sums up `AccountResolved`, `EndpointAvailable`, `ServicePublished`, `NamesPublished`
+    /// and `ConfigMapPublished`, and stays true while changes are only paused; `Stalled` is true
+    /// only while an edit is needed to make progress. docs/troubleshooting.md has every reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

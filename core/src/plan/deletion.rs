@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{Plan, ResourceId, Step};
+use super::{Part, Plan, ResourceId, Step};
 use crate::api::DeletionPolicy;
 use crate::conditions::{Finding, Reason};
 use crate::desired::MAX_TAGS;
 use crate::observed::{Lookup, Observed, ObservedEndpoint, State};
 use crate::tags::{self, Claim, Owner};
 
-/// Plans towards nothing: the Service and its EndpointSlices, then the endpoint, then the group. No
+/// Plans towards nothing: what is published first, then the endpoint, then the group. No
 /// steps and a finding that is `ok` mean that nothing is left. While the deletion policy is not
 /// allowed, what there is stays as it is, and so does the object, which says why.
 pub fn plan_deletion(owner: &Owner, observed: &Observed, policy: Result<DeletionPolicy, &Finding>) -> Plan {
@@ -20,6 +20,8 @@ pub fn plan_deletion(owner: &Owner, observed: &Observed, policy: Result<Deletion
             steps: Vec::new(),
             endpoint: why.clone(),
             service: Finding::good(Reason::NotRequested, "the object is being deleted"),
+            names: Finding::good(Reason::NotRequested, "the object is being deleted"),
+            config_map: Finding::good(Reason::NotRequested, "the object is being deleted"),
         };
     }
     let mut steps: Vec<Step> = observed
@@ -30,11 +32,17 @@ pub fn plan_deletion(owner: &Owner, observed: &Observed, policy: Result<Deletion
         .collect();
     let slices = observed.slices.iter().filter(|slice| slice.ours);
     steps.extend(slices.map(|slice| Step::DeleteSlice(slice.name.clone())));
-    let service = if steps.is_empty() {
-        Finding::good(Reason::NotRequested, "the object is being deleted")
-    } else {
-        Finding::bad(Reason::Deleting, "the Service is being deleted")
+    let dns_endpoints = observed.names.endpoints.iter().filter(|found| found.ours);
+    steps.extend(dns_endpoints.map(|found| Step::DeleteDnsEndpoint(found.name.clone())));
+    let config_map = observed.config_map.iter().filter(|found| found.ours);
+    steps.extend(config_map.map(|found| Step::DeleteConfigMap(found.name.clone())));
+    let standing = |part, what: &str| match steps.iter().any(|step| step.part() == part) {
+        false => Finding::good(Reason::NotRequested, "the object is being deleted"),
+        true => Finding::bad(Reason::Deleting, format!("{what} is being deleted")),
     };
+    let service = standing(Part::Service, "the Service");
+    let names = standing(Part::Names, "the DNSEndpoint");
+    let config_map = standing(Part::ConfigMap, "the ConfigMap");
     let endpoint = match policy {
         Ok(DeletionPolicy::Retain) => plan_retain(owner, observed, &mut steps),
         Ok(DeletionPolicy::Delete) | Err(_) => plan_delete(owner, observed, &mut steps),
@@ -43,6 +51,8 @@ pub fn plan_deletion(owner: &Owner, observed: &Observed, policy: Result<Deletion
         steps,
         endpoint,
         service,
+        names,
+        config_map,
     }
 }
 

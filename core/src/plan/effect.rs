@@ -3,7 +3,9 @@
 //! again.
 
 use super::{ResourceId, Step};
+use crate::config_map::ObservedConfigMap;
 use crate::ids::{EndpointId, GroupId};
+use crate::names::ObservedDnsEndpoint;
 use crate::observed::{Lookup, Observed, ObservedEndpoint, ObservedGroup, ObservedService, State};
 use crate::slices::{KnownAddresses, ObservedSlice};
 use crate::tags;
@@ -21,6 +23,10 @@ pub enum Outcome {
     Service(ObservedService),
     /// The EndpointSlice as the API server stores it.
     Slice(ObservedSlice),
+    /// The DNSEndpoint as the API server stores it.
+    DnsEndpoint(ObservedDnsEndpoint),
+    /// The ConfigMap as the API server stores it.
+    ConfigMap(ObservedConfigMap),
 }
 
 /// What a step has changed.
@@ -45,6 +51,14 @@ pub enum Effect<'s> {
     SlicePublished(ObservedSlice),
     /// An EndpointSlice of this name is gone.
     SliceDeleted(&'s str),
+    /// There is a DNSEndpoint like this.
+    DnsEndpointPublished(ObservedDnsEndpoint),
+    /// A DNSEndpoint of this name is gone.
+    DnsEndpointDeleted(&'s str),
+    /// There is a ConfigMap like this.
+    ConfigMapPublished(ObservedConfigMap),
+    /// The ConfigMap is gone.
+    ConfigMapDeleted,
 }
 
 /// How a resource has changed.
@@ -58,12 +72,16 @@ impl Step {
             (Outcome::Group(group), _) => Effect::GroupCreated(group),
             (Outcome::Service(service), _) => Effect::ServicePublished(service),
             (Outcome::Slice(slice), _) => Effect::SlicePublished(slice),
+            (Outcome::DnsEndpoint(found), _) => Effect::DnsEndpointPublished(found),
+            (Outcome::ConfigMap(found), _) => Effect::ConfigMapPublished(found),
             (
                 Outcome::Done,
                 Step::CreateEndpoint { .. }
                 | Step::CreateGroup { .. }
                 | Step::PublishService { .. }
-                | Step::PublishSlice { .. },
+                | Step::PublishSlice { .. }
+                | Step::PublishDnsEndpoint { .. }
+                | Step::PublishConfigMap { .. },
             ) => Effect::Unknown,
             (Outcome::Done, Step::ModifyEndpoint { id, change }) => changed_endpoint(id, |endpoint| {
                 change.apply(endpoint);
@@ -96,6 +114,8 @@ impl Step {
             }
             (Outcome::Done, Step::DeleteService(name)) => Effect::ServiceDeleted(name),
             (Outcome::Done, Step::DeleteSlice(name)) => Effect::SliceDeleted(name),
+            (Outcome::Done, Step::DeleteDnsEndpoint(name)) => Effect::DnsEndpointDeleted(name),
+            (Outcome::Done, Step::DeleteConfigMap(_)) => Effect::ConfigMapDeleted,
         }
     }
 }
@@ -153,6 +173,13 @@ impl Observed {
                 self.slices.push(published);
             }
             Effect::SliceDeleted(name) => self.slices.retain(|slice| slice.name != name),
+            Effect::DnsEndpointPublished(published) => {
+                self.names.endpoints.retain(|found| found.name != published.name);
+                self.names.endpoints.push(published);
+            }
+            Effect::DnsEndpointDeleted(name) => self.names.endpoints.retain(|found| found.name != name),
+            Effect::ConfigMapPublished(published) => self.config_map = Some(published),
+            Effect::ConfigMapDeleted => self.config_map = None,
         }
     }
 

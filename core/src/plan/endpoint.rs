@@ -270,15 +270,20 @@ fn available(owner: &Owner, desired: &Desired, endpoint: &ObservedEndpoint) -> S
         .as_ref()
         .filter(|service| service.headless || dns.is_some());
     let service = service.map(|service| format!("{}.{}.svc", service.name, owner.namespace));
+    let published = desired.names.iter().map(|name| name.name.as_str());
     let names: Vec<&str> = endpoint
         .private_dns_names()
         .filter(|_| endpoint.interface().is_some_and(|interface| interface.private_dns))
+        .chain(published)
         .chain(service.as_deref().or(dns.as_deref()))
         .collect();
     if names.is_empty() {
         return format!("endpoint {} is available", endpoint.id);
     }
     let connect = format!("connect to {}", names.join(" or "));
+    if !desired.names.is_empty() {
+        return connect;
+    }
     match (service, dns) {
         // The certificates of AWS's own services have the names of their endpoints; those of others
         // seldom do.

@@ -18,6 +18,10 @@ pub enum Part {
     Group,
     /// The Service.
     Service,
+    /// The DNS names.
+    Names,
+    /// The ConfigMap.
+    ConfigMap,
 }
 
 /// Why a step of a plan is not done.
@@ -65,6 +69,8 @@ impl<'p> Progress<'p> {
         for (parts, finding) in [
             (&[Part::Endpoint, Part::Group][..], &mut plan.endpoint),
             (&[Part::Service][..], &mut plan.service),
+            (&[Part::Names][..], &mut plan.names),
+            (&[Part::ConfigMap][..], &mut plan.config_map),
         ] {
             let of_part = |unfinished: &&UnfinishedStep<'_>| parts.contains(&unfinished.step.part());
             let mut findings: Vec<(UnfinishedReason, &Finding)> = self
@@ -112,6 +118,8 @@ impl Step {
             Step::PublishService { .. } | Step::DeleteService(_) | Step::PublishSlice { .. } | Step::DeleteSlice(_) => {
                 Part::Service
             }
+            Step::PublishDnsEndpoint { .. } | Step::DeleteDnsEndpoint(_) => Part::Names,
+            Step::PublishConfigMap { .. } | Step::DeleteConfigMap(_) => Part::ConfigMap,
         }
     }
 

@@ -7,6 +7,7 @@ use super::endpoint::is_for;
 use super::headless::plan_headless;
 use crate::conditions::{Finding, Reason};
 use crate::desired::{Desired, DesiredService};
+use crate::names::ZonalNames;
 use crate::observed::{Observed, ObservedEndpoint, ObservedService, ServiceContent, ServiceTarget, State};
 use crate::slices::{KnownAddresses, ObservedSlice};
 use crate::tags::Owner;
@@ -20,6 +21,8 @@ pub(super) struct Destination {
     pub(super) dns_name: Result<String, Finding>,
     /// The addresses of its network interfaces.
     pub(super) addresses: KnownAddresses,
+    /// Its names for single zones.
+    pub(super) zonal: ZonalNames,
 }
 
 impl Destination {
@@ -30,6 +33,7 @@ impl Destination {
             state: endpoint.state.clone(),
             dns_name: dns_name(endpoint),
             addresses: observed.addresses.clone(),
+            zonal: observed.names.zonal.clone(),
         })
     }
 }

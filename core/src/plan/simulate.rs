@@ -3,7 +3,9 @@
 use super::effect::Outcome;
 use super::{Plan, Step};
 use crate::api::{EndpointType, IpAddressType};
+use crate::config_map::ObservedConfigMap;
 use crate::desired::Desired;
+use crate::names::ObservedDnsEndpoint;
 use crate::observed::{Lookup, Observed, ObservedEndpoint, ObservedGroup, ObservedService, ServiceContent, State};
 use crate::slices::{AddressFamily, InterfaceAddress, KnownAddresses, ObservedSlice};
 
@@ -82,6 +84,16 @@ fn expected_outcome(step: &Step) -> Outcome {
                 metadata: metadata.clone(),
             },
         )),
+        Step::PublishDnsEndpoint {
+            name,
+            content,
+            exists: _,
+        } => Outcome::DnsEndpoint(ObservedDnsEndpoint::published(name, content.clone())),
+        Step::PublishConfigMap {
+            name,
+            content,
+            exists: _,
+        } => Outcome::ConfigMap(ObservedConfigMap::published(name, content.clone())),
         Step::PublishSlice { content, exists: _ } => Outcome::Slice(ObservedSlice::published(content.clone())),
         Step::Authorize(..)
         | Step::Revoke(..)
@@ -92,7 +104,9 @@ fn expected_outcome(step: &Step) -> Outcome {
         | Step::DeleteEndpoint(_)
         | Step::DeleteGroup(_)
         | Step::DeleteService(_)
-        | Step::DeleteSlice(_) => Outcome::Done,
+        | Step::DeleteSlice(_)
+        | Step::DeleteDnsEndpoint(_)
+        | Step::DeleteConfigMap(_) => Outcome::Done,
     }
 }
 

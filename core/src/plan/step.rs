@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use super::Part;
 use crate::api::ServicePort;
 use crate::attachment::Attachment;
 use crate::change::{EndpointChange, list};
+use crate::config_map::ConfigMapContent;
 use crate::ids::{EndpointId, GroupId, VpcId};
 use crate::metadata::Metadata;
+use crate::names::DnsEndpointContent;
 use crate::observed::ServiceTarget;
 use crate::options::Options;
 use crate::rules::{Direction, RuleSet};
@@ -90,6 +93,28 @@ pub enum Step {
     },
     /// Deletes an EndpointSlice of ours.
     DeleteSlice(String),
+    /// Creates the DNSEndpoint or corrects it.
+    PublishDnsEndpoint {
+        /// Its name.
+        name: String,
+        /// What it is to hold.
+        content: DnsEndpointContent,
+        /// Whether it is there and ours.
+        exists: bool,
+    },
+    /// Deletes a DNSEndpoint of ours.
+    DeleteDnsEndpoint(String),
+    /// Creates the ConfigMap or corrects it.
+    PublishConfigMap {
+        /// Its name.
+        name: String,
+        /// What it is to hold.
+        content: ConfigMapContent,
+        /// Whether it is there and ours.
+        exists: bool,
+    },
+    /// Deletes a ConfigMap of ours.
+    DeleteConfigMap(String),
 }
 
 impl Step {
@@ -101,8 +126,8 @@ impl Step {
         hasher.finish()
     }
 
-    /// What it does, as metrics name it: the EC2 action, or what happens to the Service or an
-    /// EndpointSlice.
+    /// What it does, as metrics name it: the EC2 action, or what happens to what is published in
+    /// Kubernetes.
     pub fn action(&self) -> &'static str {
         match self {
             Step::CreateGroup { .. } => "CreateSecurityGroup",
@@ -122,6 +147,10 @@ impl Step {
             Step::DeleteService(_) => "DeleteService",
             Step::PublishSlice { .. } => "PublishEndpointSlice",
             Step::DeleteSlice(_) => "DeleteEndpointSlice",
+            Step::PublishDnsEndpoint { .. } => "PublishDNSEndpoint",
+            Step::DeleteDnsEndpoint(_) => "DeleteDNSEndpoint",
+            Step::PublishConfigMap { .. } => "PublishConfigMap",
+            Step::DeleteConfigMap(_) => "DeleteConfigMap",
         }
     }
 
@@ -132,10 +161,7 @@ impl Step {
 
     /// Whether it changes AWS, not Kubernetes.
     pub fn is_in_aws(&self) -> bool {
-        !matches!(
-            self,
-            Step::PublishService { .. } | Step::DeleteService(_) | Step::PublishSlice { .. } | Step::DeleteSlice(_)
-        )
+        !matches!(self.part(), Part::Service | Part::Names | Part::ConfigMap)
     }
 }
 
@@ -186,6 +212,13 @@ impl fmt::Display for Step {
                 write!(f, "publish EndpointSlice {} with {}", content.name(), list(addresses))
             }
             Step::DeleteSlice(name) => write!(f, "delete EndpointSlice {name}"),
+            Step::PublishDnsEndpoint { name, content, .. } => {
+                let records = content.records.iter().map(|record| &record.name);
+                write!(f, "publish DNSEndpoint {name} with {}", list(records))
+            }
+            Step::DeleteDnsEndpoint(name) => write!(f, "delete DNSEndpoint {name}"),
+            Step::PublishConfigMap { name, .. } => write!(f, "publish ConfigMap {name}"),
+            Step::DeleteConfigMap(name) => write!(f, "delete ConfigMap {name}"),
         }
     }
 }

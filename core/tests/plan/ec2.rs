@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use vpce_core::api::{DnsRecordIpType, EndpointType, IpAddressType};
 use vpce_core::attachment::{Attachment, Interface, ObservedAttachment};
 use vpce_core::change::EndpointChange;
+use vpce_core::config_map::ObservedConfigMap;
 use vpce_core::ids::{EndpointId, GroupId, SubnetId, VpcId};
+use vpce_core::names::{ObservedDnsEndpoint, ObservedNames};
 use vpce_core::observed::{
     Lookup, Observed, ObservedEndpoint, ObservedGroup, ObservedService, ServiceContent, ServiceTarget, State,
 };
@@ -43,6 +45,8 @@ pub(crate) struct World {
     pub(crate) groups: BTreeMap<GroupId, ObservedGroup>,
     pub(crate) services: BTreeMap<String, ObservedService>,
     pub(crate) slices: BTreeMap<String, ObservedSlice>,
+    pub(crate) dns_endpoint: Option<ObservedDnsEndpoint>,
+    pub(crate) config_map: Option<ObservedConfigMap>,
     pub(crate) known_endpoint: Option<EndpointId>,
     pub(crate) known_group: Option<GroupId>,
     /// A group has so many rules in a direction at most, where that counts.
@@ -96,6 +100,12 @@ impl World {
                 true => KnownAddresses::Unknown,
                 false => KnownAddresses::All(described),
             },
+            names: ObservedNames {
+                endpoints: self.dns_endpoint.clone().into_iter().collect(),
+                ..ObservedNames::default()
+            },
+            config_map: self.config_map.clone(),
+            config_map_unavailable: None,
         }
     }
 
@@ -118,6 +128,8 @@ impl World {
             }
             Step::PublishService { name, .. } => Outcome::Service(self.services[name].clone()),
             Step::PublishSlice { content, .. } => Outcome::Slice(self.slices[&content.name()].clone()),
+            Step::PublishDnsEndpoint { .. } => Outcome::DnsEndpoint(self.dns_endpoint.clone().expect("published")),
+            Step::PublishConfigMap { .. } => Outcome::ConfigMap(self.config_map.clone().expect("published")),
             _ => Outcome::Done,
         }
     }
@@ -214,6 +226,20 @@ impl World {
             Step::PublishSlice { content, exists } => self.publish_slice(content, *exists),
             Step::DeleteSlice(name) => {
                 self.slices.remove(name).expect("NotFound");
+            }
+            Step::PublishDnsEndpoint { name, content, exists } => {
+                assert_eq!(self.dns_endpoint.is_some(), *exists, "AlreadyExists, or NotFound");
+                self.dns_endpoint = Some(ObservedDnsEndpoint::published(name, content.clone()));
+            }
+            Step::DeleteDnsEndpoint(_) => {
+                self.dns_endpoint.take().expect("NotFound");
+            }
+            Step::PublishConfigMap { name, content, exists } => {
+                assert_eq!(self.config_map.is_some(), *exists, "AlreadyExists, or NotFound");
+                self.config_map = Some(ObservedConfigMap::published(name, content.clone()));
+            }
+            Step::DeleteConfigMap(_) => {
+                self.config_map.take().expect("NotFound");
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Laws of planning, held against a model of EC2: whatever is wanted, whatever is there, whatever
 //! crashes when.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use vpce_core::api::{DeletionPolicy, DnsRecordIpType};
@@ -9,6 +9,7 @@ use vpce_core::attachment::Attachment;
 use vpce_core::conditions::Reason;
 use vpce_core::desired::{Desired, DesiredService, Groups};
 use vpce_core::ids::GroupId;
+use vpce_core::names::Record;
 use vpce_core::observed::{Lookup, Observed, ObservedEndpoint, ObservedService, State};
 use vpce_core::options::ObservedOptions;
 use vpce_core::plan::{Fallbacks, Plan, PlanContext, ResourceId, Step, plan, plan_deletion, simulate};
@@ -128,14 +129,12 @@ pub(crate) fn check_steps(plan: &Plan, seen: &Observed, desired: &Desired, conte
                 assert!(own_group(id), "{step}");
                 assert!(matches!(&asked(desired).groups, Groups::Provided(ids) if !ids.contains(id)));
             }
-            Step::PublishService { .. } | Step::DeleteService(_) | Step::PublishSlice { .. } | Step::DeleteSlice(_) => {
-                check_published(step, seen, desired)
-            }
+            _ => check_published(step, seen, desired),
         }
     }
 }
 
-/// What a plan of Services and EndpointSlices keeps to.
+/// What a plan of what is published keeps to.
 fn check_published(step: &Step, seen: &Observed, desired: &Desired) {
     match step {
         Step::PublishService { name, exists, .. } => {
@@ -156,6 +155,27 @@ fn check_published(step: &Step, seen: &Observed, desired: &Desired) {
             assert!(there.is_none_or(|slice| slice.ours), "{step}");
             let wanted = desired.service.as_ref().expect("a Service");
             assert!(wanted.headless && wanted.name == content.service, "{step}");
+        }
+        Step::PublishDnsEndpoint { exists, .. } => {
+            let there = seen.names.endpoints.first();
+            assert!(
+                !desired.names.is_empty() && there.is_none_or(|found| found.ours),
+                "{step}"
+            );
+            assert_eq!(there.is_some(), *exists);
+        }
+        Step::DeleteDnsEndpoint(_) => {
+            let there = seen.names.endpoints.first().expect("there");
+            assert!(desired.names.is_empty() && there.ours, "{step}");
+        }
+        Step::PublishConfigMap { exists, .. } => {
+            let there = seen.config_map.as_ref();
+            assert!(desired.config_map && there.is_none_or(|found| found.ours), "{step}");
+            assert_eq!(there.is_some(), *exists);
+        }
+        Step::DeleteConfigMap(_) => {
+            let there = seen.config_map.as_ref().expect("there");
+            assert!(!desired.config_map && there.ours, "{step}");
         }
         Step::DeleteSlice(name) => {
             let there = seen.slices.iter().find(|slice| slice.name == *name);
@@ -511,6 +531,21 @@ fn without_names(observed: &Observed) -> Observed {
     if let KnownAddresses::All(addresses) = &mut observed.addresses {
         counted(addresses);
     }
+    for found in observed.names.endpoints.iter_mut().filter(|found| found.ours) {
+        let records = found.records.iter_mut();
+        records.for_each(|records| {
+            *records = records
+                .iter()
+                .map(|record| Record {
+                    target: String::new(),
+                    ..record.clone()
+                })
+                .collect()
+        });
+    }
+    if let Some(found) = observed.config_map.as_mut().filter(|found| found.ours) {
+        found.data = found.data.take().map(|_| BTreeMap::new());
+    }
     let slices = observed.slices.iter_mut().filter(|slice| slice.ours);
     slices.filter_map(|slice| slice.addresses.as_mut()).for_each(counted);
     // What is no longer ours is found only while status knows it.
@@ -555,8 +590,9 @@ proptest! {
         let seen = world.clone().look(&owner());
         let simulated = simulate(&seen, policy.is_none().then_some(desired), planned);
         if let Some((done, reached)) = carried_out(world, planned) {
-            // Whether an interface that AWS is at work on keeps its address is seen only then.
-            let foreseen = |action: &&str| *action != "PublishEndpointSlice";
+            // Whether an interface that AWS is at work on keeps its address is seen only then, and
+            // what it is says a ConfigMap, too.
+            let foreseen = |action: &&str| !["PublishEndpointSlice", "PublishConfigMap"].contains(action);
             let steps = simulated.steps.iter().map(Step::action);
             let done = done.into_iter().filter(foreseen);
             prop_assert_eq!(steps.filter(foreseen).collect::<Vec<_>>(), done.collect::<Vec<_>>());

@@ -7,6 +7,7 @@ use vpce_core::attachment::{Attachment, Interface, ObservedAttachment};
 use vpce_core::desired::{Desired, DesiredService, Groups, OwnGroup};
 use vpce_core::ids::{EndpointId, GroupId, RouteTableId};
 use vpce_core::metadata::Metadata;
+use vpce_core::names::ObservedNames;
 use vpce_core::observed::{Lookup, Observed, ObservedEndpoint, ObservedGroup, ObservedService, State};
 use vpce_core::options::{ObservedOptions, Options};
 use vpce_core::plan::{Fallbacks, Plan, PlanContext, plan};
@@ -38,6 +39,12 @@ pub(crate) const NOTHING: PlanContext<'_> = PlanContext {
     applied_fields: &[],
     paused: None,
     fallbacks: USUAL,
+    names_metadata: &NO_METADATA,
+};
+
+const NO_METADATA: Metadata = Metadata {
+    labels: BTreeMap::new(),
+    annotations: BTreeMap::new(),
 };
 
 pub(crate) fn owner() -> Owner {
@@ -97,6 +104,7 @@ pub(crate) fn desired(groups: Groups) -> Desired {
     tags.insert("cost".into(), "1".into());
     Desired {
         account_id: "222222222222".parse().expect("an id"),
+        region: "eu-west-1".into(),
         vpc: VPC.into(),
         network: None,
         target: service(SERVICE),
@@ -115,6 +123,8 @@ pub(crate) fn desired(groups: Groups) -> Desired {
             ports: Vec::new(),
             metadata: Metadata::default(),
         }),
+        names: Vec::new(),
+        config_map: false,
         warnings: Vec::new(),
     }
 }
@@ -262,6 +272,9 @@ pub(crate) fn settled(desired: &Desired) -> Observed {
         prefix_list_id: None,
         slices: Vec::new(),
         addresses: KnownAddresses::Unknown,
+        names: ObservedNames::default(),
+        config_map: None,
+        config_map_unavailable: None,
     }
 }
 
@@ -344,6 +357,9 @@ pub(crate) fn nothing() -> Observed {
         prefix_list_id: None,
         slices: Vec::new(),
         addresses: KnownAddresses::Unknown,
+        names: ObservedNames::default(),
+        config_map: None,
+        config_map_unavailable: None,
     }
 }
 

@@ -124,8 +124,13 @@ fn things(step: &Step) -> Vec<Thing> {
         Step::Tag(ResourceId::Group(_), _) => vec![Tag(Part::Group)],
         Step::Untag(ResourceId::Endpoint(_), _) => vec![Untag(Part::Endpoint)],
         Step::Untag(ResourceId::Group(_), _) => vec![Untag(Part::Group)],
-        Step::PublishService { .. } | Step::PublishSlice { .. } => vec![Publish],
-        Step::DeleteService(_) | Step::DeleteSlice(_) => vec![Unpublish],
+        Step::PublishService { .. }
+        | Step::PublishSlice { .. }
+        | Step::PublishDnsEndpoint { .. }
+        | Step::PublishConfigMap { .. } => vec![Publish],
+        Step::DeleteService(_) | Step::DeleteSlice(_) | Step::DeleteDnsEndpoint(_) | Step::DeleteConfigMap(_) => {
+            vec![Unpublish]
+        }
     }
 }
 

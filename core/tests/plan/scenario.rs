@@ -8,11 +8,13 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use vpce_core::addresses::{Addresses, SubnetAddresses};
-use vpce_core::api::{DnsRecordIpType, EndpointType, IpAddressType, ServicePort};
+use vpce_core::api::{DnsName, DnsRecordIpType, EndpointType, IpAddressType, ServicePort};
 use vpce_core::attachment::{Attachment, ObservedAttachment};
+use vpce_core::config_map::ObservedConfigMap;
 use vpce_core::desired::{Desired, DesiredService, Groups};
 use vpce_core::ids::{GroupId, RouteTableId, SubnetId};
 use vpce_core::metadata::Metadata;
+use vpce_core::names::ObservedDnsEndpoint;
 use vpce_core::observed::{ObservedEndpoint, ObservedGroup, ObservedService, State};
 use vpce_core::options::{self, ObservedOptions, Options, PolicyChoice};
 use vpce_core::plan::PlanContext;
@@ -210,6 +212,7 @@ fn of_type(mut desired: Desired, type_: EndpointType, tables: BTreeSet<RouteTabl
     }
     if !matches!(type_, EndpointType::Interface | EndpointType::Resource) {
         desired.service = None;
+        desired.names = Vec::new();
     }
     desired.options = options;
     if !type_.has_policy() {
@@ -245,14 +248,21 @@ fn wish() -> impl Strategy<Value = Desired> {
             }),
     );
     let private_dns = any::<bool>();
+    let named = (any::<bool>(), any::<bool>());
     let of = (endpoint_type(), tables(), options());
-    (groups(), subnets(), user_tags(), private_dns, service, of).prop_map(
-        |(groups, subnets, user_tags, private_dns, service, (type_, tables, options))| {
+    (groups(), subnets(), user_tags(), private_dns, (service, named), of).prop_map(
+        |(groups, subnets, user_tags, private_dns, (service, (named, config_map)), (type_, tables, options))| {
             let mut wish = desired(groups);
             asked_mut(&mut wish).private_dns = private_dns;
             wish.tags.extend(user_tags);
             asked_mut(&mut wish).subnets = subnets.into_iter().collect();
             wish.service = service;
+            let name = DnsName {
+                name: "db.example.com".to_owned(),
+                ..DnsName::default()
+            };
+            wish.names = named.then_some(name).into_iter().collect();
+            wish.config_map = config_map;
             of_type(wish, type_, tables, options)
         },
     )
@@ -449,6 +459,32 @@ fn slices() -> impl Strategy<Value = Vec<ObservedSlice>> {
     all.prop_map(|(a, b, c, d)| [a, b, c, d].into_iter().flatten().collect())
 }
 
+/// DNSEndpoint and ConfigMap.
+type Published = (Option<ObservedDnsEndpoint>, Option<ObservedConfigMap>);
+
+/// What there is of DNSEndpoint and ConfigMap: whether it is the object's, and as it was written.
+fn published() -> impl Strategy<Value = Published> {
+    let found = || option::of((prop::bool::weighted(0.8), any::<bool>()));
+    (found(), found()).prop_map(|(dns_endpoint, config_map)| {
+        let dns_endpoint = dns_endpoint.map(|(ours, whole)| ObservedDnsEndpoint {
+            name: owner().name,
+            ours,
+            labelled: whole,
+            records: whole.then(BTreeSet::new),
+            metadata: Metadata::default(),
+            written_as: None,
+        });
+        let config_map = config_map.map(|(ours, whole)| ObservedConfigMap {
+            name: owner().name,
+            ours,
+            labelled: whole,
+            data: whole.then(BTreeMap::new),
+            written_as: None,
+        });
+        (dns_endpoint, config_map)
+    })
+}
+
 fn foreign_endpoint(id: &str, owner: Option<&Owner>) -> ObservedEndpoint {
     let mut resource = endpoint_fact(&desired(provided(&["sg-p1"])));
     resource.id = id.into();
@@ -489,7 +525,7 @@ pub(crate) fn scenario() -> impl Strategy<Value = Scenario> {
         wish(),
         group,
         option::weighted(0.8, made()),
-        (services(), slices()),
+        (services(), slices(), published()),
         copied,
         status,
         subsequence(["k1", "k2", "k3", "old"].map(str::to_owned).to_vec(), 0..=4),
@@ -511,7 +547,7 @@ fn arrange(
     mut desired: Desired,
     group: Option<(Tagged, RuleSet, RuleSet)>,
     made: Option<Made>,
-    (services, slices): (Vec<ObservedService>, Vec<ObservedSlice>),
+    (services, slices, published): (Vec<ObservedService>, Vec<ObservedSlice>, Published),
     copied: bool,
     gone: (bool, bool),
     tag_keys: Vec<String>,
@@ -520,6 +556,7 @@ fn arrange(
     mut applied: Applied,
 ) -> Scenario {
     let mut world = World::default();
+    (world.dns_endpoint, world.config_map) = published;
     let neighbour = Owner {
         name: "neighbour".into(),
         ..owner()

@@ -184,6 +184,34 @@ impl AccountRegion {
         self.networks.zones.lock().get(service)?.found.clone()
     }
 
+    /// Makes sure that the subnets of a VPC were read, as far as EC2 tells: else why it does not.
+    ///
+    /// # Errors
+    /// Until when AWS allows no more reads, or that the session has expired.
+    pub(crate) async fn refresh_zones(
+        &self,
+        ec2: &Ec2,
+        vpc: &VpcId,
+        max_age: Duration,
+    ) -> Result<Option<CallError>, RefreshError> {
+        self.refresh_subnets(ec2, vpc, max_age).await?;
+        let subnets = self.networks.subnets.lock();
+        let failed = subnets.known.failed.as_ref().map(|(_, error)| error.clone());
+        // What was read before stays.
+        let is_read = subnets.asked.get(vpc).is_some_and(|asked| asked.is_read);
+        Ok(failed.filter(|_| !is_read))
+    }
+
+    /// The names of the zones that a VPC has subnets in, by their ids, as they were last read.
+    pub(crate) fn zone_names(&self, vpc: &VpcId) -> BTreeMap<String, String> {
+        let subnets = self.networks.subnets.lock();
+        let found = subnets.known.found.iter().flat_map(|found| found.iter());
+        let of_vpc = found.filter(|subnet| subnet.vpc == *vpc);
+        of_vpc
+            .map(|subnet| (subnet.zone_id.clone(), subnet.zone_name.clone()))
+            .collect()
+    }
+
     /// Whether something that is wanted has to be read.
     pub(crate) fn networks_are_due(&self, wanted: &Wanted<'_>) -> bool {
         let Wanted {
