@@ -1,5 +1,5 @@
-//! The AWS simulator: EC2's and STS's query protocol over HTTP, and the handle by which tests steer
-//! and read it.
+//! The AWS simulator: the query protocol of EC2, Elastic Load Balancing and STS over HTTP, and the
+//! handle by which tests steer and read it.
 //!
 //! It answers as AWS documents, or with an error: an action, parameter or filter it does not know
 //! is refused, never ignored. One listener stands for all services and regions, which a request
@@ -30,6 +30,8 @@ mod clock;
 mod config;
 mod drift;
 mod ec2;
+mod elb;
+mod envelope;
 mod error;
 mod fault;
 mod filter;
@@ -37,6 +39,7 @@ mod gate;
 mod iam;
 mod identity;
 mod lattice;
+mod load_balancers;
 mod partition;
 mod provider;
 mod query;
@@ -59,9 +62,11 @@ pub use ec2::lattice::{Accessibility, ResourceConfigurationSpec, ResourceConfigu
 pub use ec2::region::{EndpointState, EndpointType, LastError};
 pub use ec2::rules::Direction;
 pub use ec2::services::ServiceSpec;
+pub use elb::load_balancer::{LoadBalancerSpec, LoadBalancerState, LoadBalancerType};
 pub use fault::{Fault, FaultKind};
 pub use gate::{Gate, Hold, PausePoint};
 pub use identity::{BASE_ACCOUNT, RoleSpec};
+pub use load_balancers::LoadBalancerView;
 pub use view::{EndpointView, GroupView, RuleView};
 pub use weather::Weather;
 
@@ -95,7 +100,7 @@ impl Simulator {
         })
     }
 
-    /// The endpoint URL of EC2 and STS in every region.
+    /// The endpoint URL of EC2, Elastic Load Balancing and STS in every region.
     pub fn url(&self) -> String {
         format!("http://{}", self.server.address)
     }

@@ -1,5 +1,5 @@
-//! EC2's request throttling: a token bucket for each account, region and action, as documented in
-//! the EC2 Developer Guide.
+//! Request throttling: a token bucket for each account, region and action, as documented in the EC2
+//! Developer Guide.
 
 use super::clock::Seconds;
 
@@ -14,16 +14,26 @@ const fn limit(burst: f64, refill: f64) -> Limit {
     Limit { burst, refill }
 }
 
-/// The documented limit of an action. `narrowed`: the call names a filter, a page size or ids.
+/// EC2's documented limit of an action. `narrowed`: the call names a filter, a page size or ids.
 pub(crate) fn documented(action: &str, narrowed: bool) -> Limit {
     match action {
         "CreateVpcEndpoint" | "ModifyVpcEndpoint" | "DeleteVpcEndpoints" => limit(4.0, 0.3),
         "CreateTags" | "DeleteTags" => limit(100.0, 10.0),
+        "AcceptVpcEndpointConnections"
+        | "RejectVpcEndpointConnections"
+        | "CreateVpcEndpointServiceConfiguration"
+        | "ModifyVpcEndpointServiceConfiguration"
+        | "DeleteVpcEndpointServiceConfigurations" => limit(10.0, 1.0),
         _ if action.starts_with("Describe") && narrowed => limit(100.0, 20.0),
         _ if action.starts_with("Describe") => limit(50.0, 10.0),
         _ => limit(50.0, 5.0),
     }
 }
+
+/// Elastic Load Balancing's, which all describes of an account and region share (Elastic Load
+/// Balancing API reference, "Request throttling"). What other actions have is not simulated: they
+/// have as much.
+pub(crate) const LOAD_BALANCING: Limit = limit(40.0, 10.0);
 
 #[derive(Debug)]
 pub(crate) struct Bucket {

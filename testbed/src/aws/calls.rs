@@ -17,7 +17,7 @@ pub struct Call {
     pub account: String,
     /// The region of the signature's scope.
     pub region: String,
-    /// `ec2` or `sts`.
+    /// `ec2`, `elasticloadbalancing` or `sts`.
     pub service: String,
     /// The action's name.
     pub action: String,
@@ -54,9 +54,9 @@ impl Call {
         self.result == "ok"
     }
 
-    /// Whether it is of a kind that changes EC2, whatever came of it; a dry run is not.
+    /// Whether it is of a kind that changes resources, whatever came of it; a dry run is not.
     pub fn mutating(&self) -> bool {
-        self.service == "ec2" && !self.action.starts_with("Describe") && !self.is_dry_run()
+        self.service != "sts" && !self.action.starts_with("Describe") && !self.is_dry_run()
     }
 }
 

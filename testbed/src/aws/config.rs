@@ -19,6 +19,9 @@ pub struct Config {
     pub deleted_linger_seconds: f64,
     /// How long interfaces outlive their endpoint or subnet.
     pub eni_release_seconds: f64,
+    /// From a load balancer's creation until it is active, and from then on until a zone that it was
+    /// given later is ready.
+    pub load_balancer_seconds: f64,
     /// How long describes do not see what a call has changed; with `consistency_seed`: how long at
     /// most.
     pub consistency_seconds: f64,
@@ -89,6 +92,7 @@ impl Config {
             deleting_seconds: 1.0,
             deleted_linger_seconds: 60.0,
             eni_release_seconds: 1.0,
+            load_balancer_seconds: 2.0,
             consistency_seconds: 0.0,
             consistency_seed: None,
             quotas: Quotas::default(),

@@ -93,21 +93,18 @@ impl Paging {
             Some(n) => Some(usize::try_from(n).unwrap_or(usize::MAX).min(1000)),
             None => None,
         };
-        let after = form.take("NextToken").map(|token| read_token(&token));
-        let after = match after {
-            Some(None) => {
-                return Err(ApiError::new(
-                    "InvalidNextToken",
-                    "The token provided in the request is invalid",
-                ));
-            }
-            Some(after) => after,
+        let size = asked.into_iter().chain(cap).min();
+        Self::after(size, form.take("NextToken"))
+            .ok_or_else(|| ApiError::new("InvalidNextToken", "The token provided in the request is invalid"))
+    }
+
+    /// The page that a token asks for; `None` if it is none of ours.
+    pub(crate) fn after(size: Option<usize>, token: Option<String>) -> Option<Self> {
+        let after = match token {
+            Some(token) => Some(read_token(&token)?),
             None => None,
         };
-        Ok(Self {
-            size: asked.into_iter().chain(cap).min(),
-            after,
-        })
+        Some(Self { size, after })
     }
 
     /// Cuts the page out of all items, which are sorted by id, and makes the token for the next

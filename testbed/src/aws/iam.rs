@@ -4,6 +4,7 @@
 //! form of condition key, a policy variable) is refused, since a condition that is passed over
 //! would make a policy look safer than it is.
 
+mod authorize;
 mod condition;
 mod evaluate;
 mod pattern;
@@ -11,7 +12,7 @@ mod policy;
 mod request;
 mod trust;
 
-pub(crate) use evaluate::Verdict;
+pub(crate) use authorize::authorize;
 pub(crate) use policy::{Kind, Policy};
 pub(crate) use request::{Keys, Request};
 pub(crate) use trust::{Attempt, may_assume};

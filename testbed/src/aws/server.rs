@@ -97,8 +97,9 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Result<Request, &'static str> {
     let (key_id, _date, region, service) = (part()?, part()?, part()?, part()?);
     let service = match service {
         "ec2" => Service::Ec2,
+        "elasticloadbalancing" => Service::Elb,
         "sts" => Service::Sts,
-        _ => return Err("The simulator knows the services ec2 and sts."),
+        _ => return Err("The simulator knows the services ec2, elasticloadbalancing and sts."),
     };
     let mut form = Form::parse(body);
     let action = form.take("Action").ok_or("The form has no Action.")?;

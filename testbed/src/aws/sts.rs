@@ -230,30 +230,3 @@ fn check_text(field: &str, text: &str, least: usize, most: usize) -> Result<(), 
          Member must have length between {least} and {most} and satisfy regular expression pattern: [\\w+=,.@-]*"
     )))
 }
-
-/// STS's error envelope.
-pub(crate) fn error_document(error: &ApiError, request_id: &str) -> String {
-    let mut xml = Xml::new();
-    let namespace = format!("xmlns=\"{NAMESPACE}\"");
-    xml.element_with("ErrorResponse", &namespace, |xml| {
-        xml.element("Error", |xml| {
-            let sender = error.status < 500;
-            xml.text("Type", if sender { "Sender" } else { "Receiver" });
-            xml.text("Code", &error.code);
-            xml.text("Message", &error.message);
-        });
-        xml.text("RequestId", request_id);
-    });
-    xml.document()
-}
-
-/// STS's envelope of a result.
-pub(crate) fn result_document(action: &str, result: &Xml, request_id: &str) -> String {
-    let mut xml = Xml::new();
-    let namespace = format!("xmlns=\"{NAMESPACE}\"");
-    xml.element_with(&format!("{action}Response"), &namespace, |xml| {
-        xml.element(&format!("{action}Result"), |xml| xml.append(result));
-        xml.element("ResponseMetadata", |xml| xml.text("RequestId", request_id));
-    });
-    xml.document()
-}

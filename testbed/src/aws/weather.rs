@@ -31,7 +31,7 @@ pub struct Weather {
     /// Another seed is another order of the same odds.
     pub seed: u64,
     /// The actions that it strikes, with `*` for any characters: `CreateVpcEndpoint`, `Describe*`,
-    /// `AssumeRole`. None named: all of EC2's. Those of STS have to be named.
+    /// `AssumeRole`. None named: all of EC2's. Those of other services have to be named.
     pub actions: Vec<String>,
     /// Only this account's calls, which for AssumeRole is the caller's; `None`: all calls.
     pub account: Option<String>,
@@ -136,9 +136,10 @@ fn refusal(service: Service, which: usize) -> ApiError {
         (Service::Ec2, 0) => (503, "RequestLimitExceeded", throttled),
         (Service::Ec2, 1) => (500, "InternalError", failed),
         (Service::Ec2, _) => (503, "Unavailable", unavailable),
+        (Service::Elb, 0) => (400, "ThrottlingException", "Rate exceeded"),
         (Service::Sts, 0) => (400, "Throttling", "Rate exceeded"),
-        (Service::Sts, 1) => (500, "InternalFailure", failed),
-        (Service::Sts, _) => (503, "ServiceUnavailable", unavailable),
+        (Service::Elb | Service::Sts, 1) => (500, "InternalFailure", failed),
+        (Service::Elb | Service::Sts, _) => (503, "ServiceUnavailable", unavailable),
     };
     ApiError::new(code, message).with_status(status)
 }

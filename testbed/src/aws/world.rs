@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 
 use super::Config;
-use super::bucket::{Bucket, documented};
+use super::bucket::{Bucket, LOAD_BALANCING, documented};
 use super::calls::Call;
 use super::clock::{Clock, Seconds};
 use super::ec2::lattice::Lattice;
@@ -19,12 +19,13 @@ use super::fault::{Delivery, Faults, Trouble};
 use super::identity::{Identities, KeyProblem, Principal};
 use super::query::Form;
 use super::xml::Xml;
-use super::{ec2, partition, sts};
+use super::{ec2, elb, envelope, partition, sts};
 
 /// Which service a request is signed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Service {
     Ec2,
+    Elb,
     Sts,
 }
 
@@ -32,6 +33,7 @@ impl Service {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ec2 => "ec2",
+            Self::Elb => "elasticloadbalancing",
             Self::Sts => "sts",
         }
     }
@@ -207,52 +209,72 @@ impl World {
                 };
                 sts::handle(&request.action, &mut form, &mut context)
             }
-            Service::Ec2 => {
-                check_version(request, ec2::VERSION)?;
-                if !ec2::ACTIONS.contains(&request.action.as_str()) {
-                    return Err(ec2::unknown_action(&request.action));
-                }
+            Service::Ec2 | Service::Elb => {
+                check_action(request)?;
                 self.throttle(request, &caller, now)?;
-                self.region(&caller.account, &request.region);
-                let place = (caller.account.clone(), request.region.clone());
-                let Some(replicated) = self.regions.get_mut(&place) else {
-                    return Err(refused_key(Service::Ec2, KeyProblem::Unknown));
-                };
-                let mut unsuccessful = trouble.unsuccessful.clone();
-                let mut nothing = Region::new(&caller.account, &request.region);
-                let region = if !request.action.starts_with("Describe") {
-                    replicated.meet_strangers(request, now, &self.config, &mut unsuccessful)?;
-                    replicated.remember(now, &self.config);
-                    let region = replicated.current(now, &self.config);
-                    if trouble.without_effect {
-                        nothing = region.clone();
-                        &mut nothing
-                    } else {
-                        region
-                    }
-                } else if trouble.empty {
-                    &mut nothing
-                } else {
-                    replicated.seen(now, &self.config)
-                };
-                let mut context = ec2::Context {
-                    region,
-                    services: &self.services,
-                    lattice: &self.lattice,
-                    disabled: &self.disabled,
-                    identities: &self.identities,
-                    config: &self.config,
-                    clock: &self.clock,
-                    now,
-                    caller: &caller,
-                    produced: Vec::new(),
-                    unsuccessful,
-                };
-                let result = ec2::handle(&request.action, &mut form, &mut context);
-                produced.append(&mut context.produced);
-                result
+                self.act_in_region(request, &mut form, &caller, now, trouble, produced)
             }
         }
+    }
+
+    /// Carries out what is about one account's resources in one region.
+    fn act_in_region(
+        &mut self,
+        request: &Request,
+        form: &mut Form,
+        caller: &Principal,
+        now: Seconds,
+        trouble: &Trouble,
+        produced: &mut Vec<String>,
+    ) -> Result<Xml, ApiError> {
+        self.region(&caller.account, &request.region);
+        let place = (caller.account.clone(), request.region.clone());
+        let Some(replicated) = self.regions.get_mut(&place) else {
+            return Err(refused_key(request.service, KeyProblem::Unknown));
+        };
+        let mut unsuccessful = trouble.unsuccessful.clone();
+        let mut nothing = Region::new(&caller.account, &request.region);
+        let region = if !request.action.starts_with("Describe") {
+            replicated.meet_strangers(request, now, &self.config, &mut unsuccessful)?;
+            replicated.remember(now, &self.config);
+            let region = replicated.current(now, &self.config);
+            if trouble.without_effect {
+                nothing = region.clone();
+                &mut nothing
+            } else {
+                region
+            }
+        } else if trouble.empty {
+            &mut nothing
+        } else {
+            replicated.seen(now, &self.config)
+        };
+        if request.service == Service::Elb {
+            let mut context = elb::Context {
+                region,
+                identities: &self.identities,
+                config: &self.config,
+                clock: &self.clock,
+                caller,
+            };
+            return elb::handle(&request.action, form, &mut context);
+        }
+        let mut context = ec2::Context {
+            region,
+            services: &self.services,
+            lattice: &self.lattice,
+            disabled: &self.disabled,
+            identities: &self.identities,
+            config: &self.config,
+            clock: &self.clock,
+            now,
+            caller,
+            produced: Vec::new(),
+            unsuccessful,
+        };
+        let result = ec2::handle(&request.action, form, &mut context);
+        produced.append(&mut context.produced);
+        result
     }
 
     /// In a region that is not there (or not enabled), or of another partition, no key is good.
@@ -271,8 +293,8 @@ impl World {
     }
 
     /// AWS takes a signature for a quarter of an hour, by its own clock. EC2's code for one that is
-    /// too old or too new is in its list of error codes ("RequestExpired"); STS says that the
-    /// signature does not match.
+    /// too old or too new is in its list of error codes ("RequestExpired"); the others say that
+    /// the signature does not match.
     fn check_date(&self, request: &Request) -> Result<(), ApiError> {
         const LEEWAY: i64 = 15 * 60;
         let Some(signed_at) = request.signed_at else {
@@ -285,11 +307,11 @@ impl World {
         }
         Err(match (request.service, late > 0) {
             (Service::Ec2, _) => refused_key(Service::Ec2, KeyProblem::Expired),
-            (Service::Sts, true) => {
+            (Service::Elb | Service::Sts, true) => {
                 let message = format!("Signature expired: {signed_at} is more than 15 min. before {wall}");
                 ApiError::new("SignatureDoesNotMatch", message).with_status(403)
             }
-            (Service::Sts, false) => {
+            (Service::Elb | Service::Sts, false) => {
                 let message = format!("Signature not yet current: {signed_at} is more than 15 min. after {wall}");
                 ApiError::new("SignatureDoesNotMatch", message).with_status(403)
             }
@@ -301,25 +323,51 @@ impl World {
             return Ok(());
         }
         let narrowed = request.params.keys().any(|name| name != "DryRun");
+        let (service, action) = (request.service, request.action.as_str());
+        let (bucket, narrowed, limit) = match service {
+            Service::Elb if action.starts_with("Describe") => ("elasticloadbalancing:Describe*", true, LOAD_BALANCING),
+            Service::Elb => (action, true, LOAD_BALANCING),
+            _ => (action, narrowed, documented(action, narrowed)),
+        };
         let key = (
             caller.account.clone(),
             request.region.clone(),
-            request.action.clone(),
+            bucket.to_owned(),
             narrowed,
         );
-        let bucket = self
-            .buckets
-            .entry(key)
-            .or_insert_with(|| Bucket::full(documented(&request.action, narrowed), now));
+        let bucket = self.buckets.entry(key).or_insert_with(|| Bucket::full(limit, now));
         if bucket.take(now, self.config.others_share) {
             return Ok(());
         }
+        if service == Service::Elb {
+            return Err(ApiError::new("ThrottlingException", "Rate exceeded"));
+        }
         let message = format!(
-            "Request limit exceeded. Account {} has been throttled on ec2:{} because it exceeded its request rate limit.",
-            caller.account, request.action
+            "Request limit exceeded. Account {} has been throttled on ec2:{action} because it exceeded its request rate \
+             limit.",
+            caller.account
         );
         Err(ApiError::new("RequestLimitExceeded", message).with_status(503))
     }
+}
+
+/// Whether the service has the action, in the version that the request names.
+fn check_action(request: &Request) -> Result<(), ApiError> {
+    let action = request.action.as_str();
+    let (version, known, unknown) = match request.service {
+        Service::Elb => (
+            elb::VERSION,
+            elb::ACTIONS.contains(&action),
+            elb::unknown_action as fn(&str) -> ApiError,
+        ),
+        _ => (
+            ec2::VERSION,
+            ec2::ACTIONS.contains(&action),
+            ec2::unknown_action as fn(&str) -> ApiError,
+        ),
+    };
+    check_version(request, version)?;
+    if known { Ok(()) } else { Err(unknown(action)) }
 }
 
 fn check_version(request: &Request, version: &str) -> Result<(), ApiError> {
@@ -344,12 +392,12 @@ fn refused_key(service: Service, problem: KeyProblem) -> ApiError {
         )
         .with_status(401),
         (Service::Ec2, KeyProblem::Expired) => ApiError::new("RequestExpired", "Request has expired."),
-        (Service::Sts, KeyProblem::Unknown) => ApiError::new(
+        (Service::Elb | Service::Sts, KeyProblem::Unknown) => ApiError::new(
             "InvalidClientTokenId",
             "The security token included in the request is invalid.",
         )
         .with_status(403),
-        (Service::Sts, KeyProblem::Expired) => {
+        (Service::Elb | Service::Sts, KeyProblem::Expired) => {
             ApiError::new("ExpiredToken", "The security token included in the request is expired").with_status(403)
         }
     }
@@ -361,8 +409,10 @@ fn envelope(request: &Request, result: &Result<Xml, ApiError>, date: String) -> 
     let body = match (request.service, result) {
         (Service::Ec2, Ok(xml)) => ec2::result_document(action, xml, id),
         (Service::Ec2, Err(error)) => ec2::error_document(error, id),
-        (Service::Sts, Ok(xml)) => sts::result_document(action, xml, id),
-        (Service::Sts, Err(error)) => sts::error_document(error, id),
+        (Service::Elb, Ok(xml)) => envelope::result_document(elb::NAMESPACE, action, xml, id),
+        (Service::Elb, Err(error)) => envelope::error_document(elb::NAMESPACE, error, id),
+        (Service::Sts, Ok(xml)) => envelope::result_document(sts::NAMESPACE, action, xml, id),
+        (Service::Sts, Err(error)) => envelope::error_document(sts::NAMESPACE, error, id),
     };
     Answer {
         status: result.as_ref().map_or_else(|error| error.status, |_| 200),

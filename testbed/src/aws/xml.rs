@@ -52,6 +52,20 @@ impl Xml {
         });
     }
 
+    /// The list of other services: `<name><member>..</member>..</name>`
+    pub(crate) fn members<T>(
+        &mut self,
+        name: &str,
+        members: impl IntoIterator<Item = T>,
+        mut inside: impl FnMut(&mut Self, T),
+    ) {
+        self.element(name, |xml| {
+            for member in members {
+                xml.element("member", |xml| inside(xml, member));
+            }
+        });
+    }
+
     /// A list of plain values.
     pub(crate) fn values<T: AsRef<str>>(&mut self, name: &str, values: impl IntoIterator<Item = T>) {
         self.items(name, values, |xml, value| xml.escaped(value.as_ref()));
@@ -71,7 +85,8 @@ impl Xml {
         self.out.push_str(text);
     }
 
-    fn escaped(&mut self, text: &str) {
+    /// Text inside an element.
+    pub(crate) fn escaped(&mut self, text: &str) {
         for c in text.chars() {
             match c {
                 '&' => self.raw("&amp;"),

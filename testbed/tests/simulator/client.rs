@@ -74,6 +74,16 @@ impl Client {
         self.call("sts", "2011-06-15", action, params).expect("an answer")
     }
 
+    /// Calls Elastic Load Balancing.
+    pub(crate) fn elb(&self, action: &str, params: &[(&str, &str)]) -> Answer {
+        self.try_elb(action, params).expect("an answer")
+    }
+
+    /// Calls Elastic Load Balancing; `None` if the connection is closed without an answer.
+    pub(crate) fn try_elb(&self, action: &str, params: &[(&str, &str)]) -> Option<Answer> {
+        self.call("elasticloadbalancing", "2015-12-01", action, params)
+    }
+
     /// Calls EC2.
     pub(crate) fn ec2(&self, action: &str, params: &[(&str, &str)]) -> Answer {
         self.try_ec2(action, params).expect("an answer")

@@ -13,6 +13,7 @@ mod gateways;
 mod groups;
 mod ip_addresses;
 mod lattice;
+mod load_balancers;
 mod mishaps;
 mod partitions;
 mod policies;

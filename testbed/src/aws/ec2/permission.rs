@@ -7,7 +7,7 @@ use super::Context;
 use super::region::Region;
 use super::tags::Tags;
 use crate::aws::error::ApiError;
-use crate::aws::iam::{Keys, Request, Verdict};
+use crate::aws::iam::{Keys, Request, authorize};
 use crate::aws::partition;
 use crate::aws::query::Form;
 
@@ -166,10 +166,10 @@ impl Context<'_> {
         let dry_run = finish(form)?;
         let mut refused = BTreeMap::new();
         for (id, need) in ids.iter().zip(self.needs(action, ids)) {
-            if self.identities.is_denied(&self.caller.role, action) {
-                return Err(self.refusal(&need, Verdict::NotAllowed));
-            }
             if let Err(error) = self.check(&need) {
+                if self.identities.is_denied(&self.caller.role, action) {
+                    return Err(error);
+                }
                 refused.insert(id.clone(), error);
             }
         }
@@ -184,14 +184,6 @@ impl Context<'_> {
     }
 
     fn check(&self, need: &Need) -> Result<(), ApiError> {
-        if self.identities.is_denied(&self.caller.role, &need.action) {
-            return Err(self.refusal(need, Verdict::NotAllowed));
-        }
-        let policy = self.identities.policy_of(self.caller);
-        let scp = self.identities.scp_of(&self.caller.account);
-        if policy.is_none() && scp.is_none() {
-            return Ok(());
-        }
         let region = &self.region.name;
         let mut keys = Keys::of(self.caller, region);
         if need.action.starts_with("ec2:") {
@@ -203,23 +195,7 @@ impl Context<'_> {
             resource: &need.resource,
             keys: &keys,
         };
-        if scp.is_some_and(|scp| scp.judge(request) == Verdict::Denied) {
-            return Err(self.refused(need, "with an explicit deny in a service control policy"));
-        }
-        match policy.map_or(Verdict::Allowed, |policy| policy.judge(request)) {
-            Verdict::Allowed => Ok(()),
-            refused => Err(self.refusal(need, refused)),
-        }
-    }
-
-    fn refusal(&self, need: &Need, verdict: Verdict) -> ApiError {
-        match verdict {
-            Verdict::Denied => self.refused(need, "with an explicit deny in an identity-based policy"),
-            _ => {
-                let why = format!("because no identity-based policy allows the {} action", need.action);
-                self.refused(need, &why)
-            }
-        }
+        authorize(self.identities, self.caller, request).map_err(|why| self.refused(need, &why))
     }
 
     fn refused(&self, need: &Need, why: &str) -> ApiError {

@@ -11,6 +11,7 @@ use super::rules::Rule;
 use super::tags::Tags;
 use crate::aws::Config;
 use crate::aws::clock::Seconds;
+use crate::aws::elb::load_balancer::{LoadBalancer, LoadBalancerState};
 use crate::aws::error::ApiError;
 
 #[derive(Debug, Clone)]
@@ -234,6 +235,8 @@ pub(crate) struct Region {
     /// Deleted ones too: a ClientToken leads to them for ever.
     pub(crate) endpoints: BTreeMap<String, Endpoint>,
     pub(crate) interfaces: BTreeMap<String, Interface>,
+    /// By ARN.
+    pub(crate) load_balancers: BTreeMap<String, LoadBalancer>,
     pub(crate) tokens: BTreeMap<String, TokenUse>,
 }
 
@@ -250,6 +253,7 @@ impl Region {
             groups: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             interfaces: BTreeMap::new(),
+            load_balancers: BTreeMap::new(),
             tokens: BTreeMap::new(),
         }
     }
@@ -330,6 +334,16 @@ impl Region {
         }
         self.interfaces
             .retain(|_, interface| interface.released_at.is_none_or(|at| at > now));
+        self.settle_load_balancers(now);
+    }
+
+    pub(crate) fn settle_load_balancers(&mut self, now: Seconds) {
+        for load_balancer in self.load_balancers.values_mut() {
+            if load_balancer.due.is_some_and(|due| due <= now) {
+                load_balancer.due = None;
+                load_balancer.state = LoadBalancerState::Active;
+            }
+        }
     }
 
     /// The endpoints that a describe shows at `now`.

@@ -127,11 +127,12 @@ fn booleans(values: &[String]) -> anyhow::Result<Vec<bool>> {
 }
 
 /// Keys that are followed by the key of a tag.
-const TAG_KEYS: [&str; 4] = [
+const TAG_KEYS: [&str; 5] = [
     "aws:requesttag",
     "aws:resourcetag",
     "aws:principaltag",
     "ec2:resourcetag",
+    "elasticloadbalancing:resourcetag",
 ];
 
 /// Refuses a key that no request can ever carry by its form. One of a good form that this request

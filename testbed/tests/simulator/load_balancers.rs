@@ -1,0 +1,365 @@
+//! Elastic Load Balancing: what is described, who may ask, and how often.
+
+use std::collections::BTreeMap;
+
+use vpce_testbed::aws::{
+    Config, Fault, FaultKind, LoadBalancerSpec, LoadBalancerState, LoadBalancerType, RoleSpec, Simulator, Weather,
+};
+
+use crate::client::Client;
+use crate::{ACCOUNT, REGION, ROLE, simulator, unthrottled};
+
+/// How long it takes until a load balancer is active.
+const SETUP: f64 = 150.0;
+
+fn spec(subnets: &[&str]) -> LoadBalancerSpec {
+    LoadBalancerSpec {
+        subnet_ids: subnets.iter().map(|id| (*id).to_owned()).collect(),
+        ..LoadBalancerSpec::default()
+    }
+}
+
+fn add(simulator: &Simulator, name: &str) -> String {
+    let spec = spec(&["subnet-a", "subnet-b"]);
+    simulator.add_load_balancer(ACCOUNT, REGION, name, spec).unwrap()
+}
+
+fn slow() -> (Simulator, Client) {
+    simulator(Config {
+        load_balancer_seconds: SETUP,
+        ..unthrottled()
+    })
+}
+
+#[test]
+fn a_load_balancer_is_provisioning_and_then_active() {
+    // API reference, "LoadBalancerState": the initial state is provisioning, then active.
+    let (simulator, client) = slow();
+    let arn = add(&simulator, "k8s-team-web-0a1b2c3d4e");
+    let describe = || {
+        let name = [("Names.member.1", "k8s-team-web-0a1b2c3d4e")];
+        client.elb("DescribeLoadBalancers", &name).succeeded()
+    };
+    let found = describe();
+    assert_eq!(found.text("LoadBalancerArn"), arn);
+    assert_eq!(found.text("Type"), "network");
+    assert_eq!(
+        (found.text("Scheme"), found.text("VpcId")),
+        ("internal".into(), "vpc-1".into())
+    );
+    assert_eq!(found.texts("ZoneName"), ["us-west-2a", "us-west-2b"]);
+    assert_eq!(found.texts("SubnetId"), ["subnet-a", "subnet-b"]);
+    let id = arn.rsplit('/').next().unwrap();
+    assert_eq!(
+        found.text("DNSName"),
+        format!("k8s-team-web-0a1b2c3d4e-{id}.elb.us-west-2.amazonaws.com")
+    );
+    assert_eq!(found.text("Code"), "provisioning");
+    simulator.advance(SETUP - 1.0);
+    assert_eq!(describe().text("Code"), "provisioning");
+    simulator.advance(1.0);
+    assert_eq!(describe().text("Code"), "active");
+    for state in [LoadBalancerState::Failed, LoadBalancerState::ActiveImpaired] {
+        simulator.set_load_balancer_state(&arn, state).unwrap();
+        assert_eq!(describe().text("Code"), state.wire());
+    }
+}
+
+#[test]
+fn the_types_are_told_apart() {
+    let (simulator, client) = slow();
+    let kinds = [
+        (LoadBalancerType::Network, "network", "loadbalancer/net/"),
+        (LoadBalancerType::Gateway, "gateway", "loadbalancer/gwy/"),
+        (LoadBalancerType::Application, "application", "loadbalancer/app/"),
+    ];
+    for (kind, wire, path) in kinds {
+        let spec = LoadBalancerSpec {
+            kind,
+            ..spec(&["subnet-a"])
+        };
+        let arn = simulator.add_load_balancer(ACCOUNT, REGION, wire, spec).unwrap();
+        assert!(arn.contains(path), "{arn}");
+        let found = client.elb("DescribeLoadBalancers", &[("LoadBalancerArns.member.1", &arn)]);
+        assert_eq!(found.succeeded().text("Type"), wire);
+    }
+    let groups = LoadBalancerSpec {
+        security_group_ids: vec!["sg-1".to_owned()],
+        ..spec(&["subnet-a"])
+    };
+    let skips = LoadBalancerSpec {
+        private_link_skips_security_groups: true,
+        ..groups.clone()
+    };
+    for (name, spec, expected) in [("on", groups, "on"), ("off", skips, "off")] {
+        simulator.add_load_balancer(ACCOUNT, REGION, name, spec).unwrap();
+        let found = client
+            .elb("DescribeLoadBalancers", &[("Names.member.1", name)])
+            .succeeded();
+        let enforced = found.text("EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic");
+        assert_eq!(enforced, expected);
+    }
+}
+
+#[test]
+fn one_missing_name_fails_the_whole_call() {
+    let (simulator, client) = slow();
+    let arn = add(&simulator, "there");
+    let names = [("Names.member.1", "there"), ("Names.member.2", "elsewhere")];
+    client
+        .elb("DescribeLoadBalancers", &names)
+        .refused("LoadBalancerNotFound");
+    let gone = format!("{}0", &arn[..arn.len() - 1]);
+    let gone = if gone == arn {
+        format!("{}1", &arn[..arn.len() - 1])
+    } else {
+        gone
+    };
+    for action in ["DescribeLoadBalancers", "DescribeTags"] {
+        let list = if action == "DescribeTags" {
+            "ResourceArns"
+        } else {
+            "LoadBalancerArns"
+        };
+        let (first, second) = (format!("{list}.member.1"), format!("{list}.member.2"));
+        client
+            .elb(action, &[(&first, &arn), (&second, &gone)])
+            .refused("LoadBalancerNotFound");
+        client.elb(action, &[(&first, "there")]).refused("ValidationError");
+    }
+}
+
+#[test]
+fn twenty_are_named_in_a_call_and_no_more() {
+    // API reference, "DescribeLoadBalancers" and "DescribeTags": up to 20 in a single call.
+    let (simulator, client) = slow();
+    let arns: Vec<String> = (0..21).map(|n| add(&simulator, &format!("lb-{n}"))).collect();
+    for (action, list, element) in [
+        ("DescribeLoadBalancers", "LoadBalancerArns", "LoadBalancerArn"),
+        ("DescribeTags", "ResourceArns", "ResourceArn"),
+    ] {
+        let names: Vec<String> = (1..=21).map(|n| format!("{list}.member.{n}")).collect();
+        let all: Vec<(&str, &str)> = names
+            .iter()
+            .map(String::as_str)
+            .zip(arns.iter().map(String::as_str))
+            .collect();
+        client.elb(action, &all).refused("ValidationError");
+        assert_eq!(client.elb(action, &all[..20]).succeeded().texts(element).len(), 20);
+    }
+    client.elb("DescribeTags", &[]).refused("ValidationError");
+}
+
+#[test]
+fn pages_add_up() {
+    let (simulator, client) = slow();
+    let mut arns: Vec<String> = (0..5).map(|n| add(&simulator, &format!("lb-{n}"))).collect();
+    arns.sort();
+    let mut seen = Vec::new();
+    let mut marker = String::new();
+    loop {
+        let mut params = vec![("PageSize", "2")];
+        if !marker.is_empty() {
+            params.push(("Marker", &marker));
+        }
+        let page = client.elb("DescribeLoadBalancers", &params).succeeded();
+        assert!(page.texts("LoadBalancerArn").len() <= 2);
+        seen.extend(page.texts("LoadBalancerArn"));
+        marker = page.text("NextMarker");
+        if marker.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(seen, arns);
+    for size in ["0", "401", "many"] {
+        client
+            .elb("DescribeLoadBalancers", &[("PageSize", size)])
+            .refused("ValidationError");
+    }
+    client
+        .elb("DescribeLoadBalancers", &[("Marker", "zz")])
+        .refused("ValidationError");
+}
+
+#[test]
+fn tags_are_described() {
+    let (simulator, client) = slow();
+    let tags = BTreeMap::from([
+        ("elbv2.k8s.aws/cluster".to_owned(), "west".to_owned()),
+        ("service.k8s.aws/stack".to_owned(), "team/web".to_owned()),
+    ]);
+    let arn = add(&simulator, "web");
+    simulator.set_load_balancer_tags(&arn, tags).unwrap();
+    let found = client
+        .elb("DescribeTags", &[("ResourceArns.member.1", &arn)])
+        .succeeded();
+    assert_eq!(found.text("ResourceArn"), arn);
+    assert_eq!(found.texts("Key"), ["elbv2.k8s.aws/cluster", "service.k8s.aws/stack"]);
+    assert_eq!(found.texts("Value"), ["west", "team/web"]);
+}
+
+#[test]
+fn deleting_succeeds_even_if_there_is_nothing() {
+    // API reference, "DeleteLoadBalancer": if it does not exist, the call succeeds.
+    let (simulator, client) = slow();
+    let arn = add(&simulator, "web");
+    let other = client.in_region("eu-west-1");
+    let delete = [("LoadBalancerArn", arn.as_str())];
+    other.elb("DeleteLoadBalancer", &delete).succeeded();
+    assert_eq!(simulator.load_balancers(ACCOUNT, REGION).len(), 1);
+    client.elb("DeleteLoadBalancer", &delete).succeeded();
+    assert!(simulator.load_balancers(ACCOUNT, REGION).is_empty());
+    client.elb("DeleteLoadBalancer", &delete).succeeded();
+    client.elb("DeleteLoadBalancer", &[]).refused("ValidationError");
+}
+
+#[test]
+fn another_account_sees_nothing() {
+    let (simulator, client) = slow();
+    let arn = add(&simulator, "web");
+    let role = "arn:aws:iam::222222222222:role/other";
+    simulator.add_role(role, RoleSpec::default()).unwrap();
+    let other = Client::base(&simulator, REGION).assume(role);
+    assert_eq!(
+        other
+            .elb("DescribeLoadBalancers", &[])
+            .succeeded()
+            .text("LoadBalancerArn"),
+        ""
+    );
+    for (action, name) in [
+        ("DescribeLoadBalancers", "LoadBalancerArns.member.1"),
+        ("DescribeTags", "ResourceArns.member.1"),
+    ] {
+        other.elb(action, &[(name, &arn)]).refused("LoadBalancerNotFound");
+    }
+    other
+        .elb("DeleteLoadBalancer", &[("LoadBalancerArn", &arn)])
+        .succeeded();
+    client
+        .elb("DescribeLoadBalancers", &[("LoadBalancerArns.member.1", &arn)])
+        .succeeded();
+}
+
+#[test]
+fn permissions_are_asked_for() {
+    // Service Authorization Reference, "Elastic Load Balancing V2": describes know no resources.
+    let (simulator, client) = slow();
+    let arn = add(&simulator, "web");
+    let tags = BTreeMap::from([("team".to_owned(), "blue".to_owned())]);
+    simulator.set_load_balancer_tags(&arn, tags).unwrap();
+    let restrict = |statement: &str| {
+        let policy = format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#);
+        let spec = RoleSpec {
+            policy: Some(policy),
+            ..RoleSpec::default()
+        };
+        simulator.set_role(ROLE, spec).unwrap();
+    };
+    restrict(r#"{"Effect":"Allow","Action":"elasticloadbalancing:DescribeTags","Resource":"*"}"#);
+    let refused = client.elb("DescribeLoadBalancers", &[]);
+    refused.refused("AccessDenied");
+    assert_eq!(refused.status, 403);
+    assert!(
+        refused
+            .text("Message")
+            .contains("elasticloadbalancing:DescribeLoadBalancers")
+    );
+    client
+        .elb("DescribeTags", &[("ResourceArns.member.1", &arn)])
+        .succeeded();
+    for (team, allowed) in [("red", false), ("blue", true)] {
+        restrict(&format!(
+            r#"{{"Effect":"Allow","Action":"elasticloadbalancing:DeleteLoadBalancer",
+                "Resource":"arn:aws:elasticloadbalancing:*:*:loadbalancer/net/*",
+                "Condition":{{"StringEquals":{{"elasticloadbalancing:ResourceTag/team":"{team}"}}}}}}"#
+        ));
+        let answer = client.elb("DeleteLoadBalancer", &[("LoadBalancerArn", &arn)]);
+        if allowed {
+            answer.succeeded();
+        } else {
+            answer.refused("AccessDenied");
+        }
+    }
+    simulator.set_role(ROLE, RoleSpec::default()).unwrap();
+    simulator.deny(ROLE, "elasticloadbalancing:*");
+    client
+        .elb("DescribeTags", &[("ResourceArns.member.1", &arn)])
+        .refused("AccessDenied");
+}
+
+#[test]
+fn describes_share_one_rate() {
+    // Elastic Load Balancing API reference, "Request throttling": 40 at once, and 10 a second.
+    let (simulator, client) = simulator(Config::default());
+    let arn = add(&simulator, "web");
+    for _ in 0..20 {
+        client.elb("DescribeLoadBalancers", &[]).succeeded();
+        client
+            .elb("DescribeTags", &[("ResourceArns.member.1", &arn)])
+            .succeeded();
+    }
+    let mut throttled = 0;
+    for _ in 0..40 {
+        let answer = client.elb("DescribeLoadBalancers", &[]);
+        throttled += usize::from(answer.text("Code") == "ThrottlingException" && answer.status == 400);
+    }
+    assert!(throttled > 20, "{throttled}");
+    client
+        .in_region("eu-west-1")
+        .elb("DescribeLoadBalancers", &[])
+        .succeeded();
+    simulator.advance(1.0);
+    client.elb("DescribeLoadBalancers", &[]).succeeded();
+}
+
+#[test]
+fn it_goes_wrong_on_demand_as_ec2_does() {
+    let (simulator, client) = slow();
+    let arn = add(&simulator, "web");
+    let delete = [("LoadBalancerArn", arn.as_str())];
+    simulator.fault(Fault::once("DescribeLoadBalancers", FaultKind::Empty));
+    assert_eq!(
+        client
+            .elb("DescribeLoadBalancers", &[])
+            .succeeded()
+            .text("LoadBalancerArn"),
+        ""
+    );
+    simulator.fault(Fault::once("DeleteLoadBalancer", FaultKind::WithoutEffect));
+    client.elb("DeleteLoadBalancer", &delete).succeeded();
+    assert_eq!(client.elb("DescribeLoadBalancers", &[]).text("LoadBalancerArn"), arn);
+    simulator.fault(Fault::once("DeleteLoadBalancer", FaultKind::LoseAnswer));
+    assert!(client.try_elb("DeleteLoadBalancer", &delete).is_none());
+    assert!(simulator.load_balancers(ACCOUNT, REGION).is_empty());
+    simulator.set_weather([Weather {
+        refuse: 1.0,
+        actions: vec!["DescribeTags".to_owned()],
+        ..Weather::default()
+    }]);
+    let codes = ["ThrottlingException", "InternalFailure", "ServiceUnavailable"];
+    let code = client
+        .elb("DescribeTags", &[("ResourceArns.member.1", &arn)])
+        .text("Code");
+    assert!(codes.contains(&code.as_str()), "{code}");
+    client.elb("DescribeLoadBalancers", &[]).succeeded();
+}
+
+#[test]
+fn what_it_does_not_know_is_refused() {
+    let (simulator, client) = slow();
+    client.elb("DescribeListeners", &[]).refused("InvalidAction");
+    client
+        .elb("DescribeLoadBalancers", &[("Colour", "red")])
+        .refused("UnknownParameter");
+    simulator.expire_sessions();
+    client.elb("DescribeLoadBalancers", &[]).refused("ExpiredToken");
+    let nobody = client.with_key("ASIAXXXXXXXXXXXXXXXX", None);
+    nobody.elb("DescribeLoadBalancers", &[]).refused("InvalidClientTokenId");
+    let calls = simulator.calls();
+    let last = calls.last().unwrap();
+    assert_eq!(
+        (last.service.as_str(), last.action.as_str()),
+        ("elasticloadbalancing", "DescribeLoadBalancers")
+    );
+}
