@@ -59,8 +59,8 @@ use parking_lot::MutexGuard;
 
 pub use calls::Call;
 pub use config::{Config, Quotas};
+pub use ec2::endpoint::{EndpointState, EndpointType, LastError};
 pub use ec2::lattice::{Accessibility, ResourceConfigurationSpec, ResourceConfigurationType};
-pub use ec2::region::{EndpointState, EndpointType, LastError};
 pub use ec2::rules::Direction;
 pub use ec2::services::ServiceSpec;
 pub use elb::load_balancer::{LoadBalancerSpec, LoadBalancerState, LoadBalancerType};

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, bail};
 
 use super::Simulator;
+use super::ec2::endpoint::{Endpoint, EndpointState, EndpointType, LastError};
 use super::ec2::endpoints::new_endpoint;
-use super::ec2::region::{Addresses, Endpoint, EndpointState, EndpointType, LastError};
+use super::ec2::region::Addresses;
 use super::ec2::rules::{Direction, Peer, Rule, Traffic};
 use super::ec2::tags;
 use super::view::RuleView;

@@ -5,6 +5,7 @@ mod associations;
 mod checks;
 mod create;
 pub(crate) mod describe;
+pub(crate) mod endpoint;
 pub(crate) mod endpoints;
 mod fields;
 pub(crate) mod groups;

@@ -4,8 +4,8 @@
 use anyhow::{Context as _, bail};
 
 use super::Simulator;
+use super::ec2::endpoint::{Endpoint, EndpointState, EndpointType, LastError};
 use super::ec2::endpoints::new_endpoint;
-use super::ec2::region::{Endpoint, EndpointState, EndpointType, LastError};
 use super::ec2::tags::Tags;
 
 use EndpointState::{Available, Expired, Failed, Partial, Pending, PendingAcceptance, Rejected};

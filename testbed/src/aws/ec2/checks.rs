@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::Context;
+use super::endpoint::{EndpointState, EndpointType};
 use super::groups;
 use super::options::IpAddressType;
-use super::region::{EndpointState, EndpointType, Region, RouteTable};
+use super::region::{Region, RouteTable};
 use super::services::{ServiceSpec, prefix_list_id};
 use crate::aws::error::ApiError;
 

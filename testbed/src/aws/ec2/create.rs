@@ -8,12 +8,13 @@ use super::checks::{
     PrivateDns, check_dns_attributes, check_families, check_groups, check_inbound_only, check_ip_address_type,
     check_private_dns, check_route_tables, check_subnets, not_found,
 };
+use super::endpoint::{Endpoint, EndpointState, EndpointType};
 use super::endpoints::{new_endpoint, write};
 use super::fields::{self, Field};
 use super::options::{DnsOptions, DnsOptionsRequest, DnsRecordIpType, IpAddressType};
 use super::permission::Need;
 use super::policy::{self, FULL_ACCESS};
-use super::region::{Addresses, Endpoint, EndpointState, EndpointType};
+use super::region::Addresses;
 use super::services::{self, ServiceSpec};
 use super::tags::{self, Tags};
 use crate::aws::error::ApiError;

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use super::Context;
 use super::describe::{Question, Shape};
+use super::endpoint::{Endpoint, EndpointState, EndpointType};
 use super::lattice::{Association, Lattice};
 use super::options::{DnsOptions, IpAddressType};
 use super::permission::PRIVATE_DNS_ZONE;
 use super::policy::FULL_ACCESS;
-use super::region::{Endpoint, EndpointState, EndpointType, Region, new_id};
+use super::region::{Region, new_id};
 use super::services::{self, Services};
 use super::tags::{self, Tags};
 use crate::aws::clock::{Clock, Seconds};

@@ -1,6 +1,6 @@
 //! Which parameters endpoints of each type have.
 
-use super::region::EndpointType;
+use super::endpoint::EndpointType;
 use crate::aws::error::ApiError;
 
 /// A parameter that endpoints of some types do not have.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest as _, Sha256};
 
-use super::region::{Endpoint, EndpointType};
+use super::endpoint::{Endpoint, EndpointType};
 use crate::aws::error::ApiError;
 use crate::aws::filter::glob;
 

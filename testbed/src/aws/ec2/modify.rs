@@ -9,12 +9,13 @@ use super::checks::{
     PrivateDns, check_families, check_group_count, check_groups, check_inbound_only, check_ip_address_type,
     check_private_dns, check_route_tables, check_subnets, find_route_table, not_found,
 };
+use super::endpoint::{Endpoint, EndpointState, EndpointType};
 use super::endpoints::{MISSING, requester_managed};
 use super::fields::{self, Field};
 use super::options::{DnsOptions, DnsOptionsRequest, IpAddressType};
 use super::permission::Need;
 use super::policy::{self, FULL_ACCESS};
-use super::region::{Addresses, Endpoint, EndpointState, EndpointType, Region};
+use super::region::{Addresses, Region};
 use super::services::{self, ServiceSpec};
 use crate::aws::error::ApiError;
 use crate::aws::query::Form;

@@ -6,8 +6,9 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::Context;
 use super::describe::{Question, Shape};
+use super::endpoint::EndpointType;
 use super::groups::new_group;
-use super::region::{EndpointType, Interface, Region, RouteTable, Subnet, Vpc, new_id};
+use super::region::{Interface, Region, RouteTable, Subnet, Vpc, new_id};
 use super::rules::{Direction, Peer, Rule, Traffic};
 use super::services::prefix_list_id;
 use super::tags::{self, Tags};

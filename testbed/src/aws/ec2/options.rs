@@ -1,6 +1,6 @@
 //! How an endpoint is addressed: IP address types and DNS options, and which go together.
 
-use super::region::EndpointType;
+use super::endpoint::EndpointType;
 use crate::aws::error::ApiError;
 use crate::aws::query::Form;
 use crate::aws::xml::Xml;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::Context;
+use super::endpoint::{Endpoint, EndpointType};
 use super::options::IpAddressType;
 use super::permission::Need;
-use super::region::{Endpoint, EndpointType, Region, zone_id};
+use super::region::{Region, zone_id};
 use crate::aws::error::ApiError;
 use crate::aws::filter::{Filters, Paging};
 use crate::aws::partition;
