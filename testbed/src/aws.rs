@@ -18,6 +18,8 @@
 //! | sessions that end, permissions taken away | [`Simulator::expire_sessions`], [`Simulator::deny`], [`Simulator::set_role`] |
 //! | quotas, others who use the same rate, slow states | [`Simulator::configure`] |
 //! | a service's owner who rejects, lets expire or fails | [`Simulator::reject`], [`Simulator::expire`], [`Simulator::fail`] |
+//! | endpoint services that accounts host: their TXT records, states, permissions | [`Simulator::publish_txt_record`], [`Simulator::set_endpoint_service_state`], [`Simulator::set_allowed_principals`] |
+//! | load balancers and their states | [`Simulator::add_load_balancer`], [`Simulator::set_load_balancer_state`] |
 //! | resources that are shared no more, or do not answer | [`Simulator::unshare`], [`Simulator::set_accessibility`] |
 //! | out-of-band changes in AWS | [`Simulator::add_rule`], [`Simulator::set_tag`], [`Simulator::delete_endpoint_behind`] and their like |
 //!
@@ -31,6 +33,7 @@ mod config;
 mod drift;
 mod ec2;
 mod elb;
+mod endpoint_services;
 mod envelope;
 mod error;
 mod fault;
@@ -60,10 +63,12 @@ use parking_lot::MutexGuard;
 pub use calls::Call;
 pub use config::{Config, Quotas};
 pub use ec2::endpoint::{EndpointState, EndpointType, LastError};
+pub use ec2::endpoint_services::{NameState, ServiceState};
 pub use ec2::lattice::{Accessibility, ResourceConfigurationSpec, ResourceConfigurationType};
 pub use ec2::rules::Direction;
 pub use ec2::services::ServiceSpec;
 pub use elb::load_balancer::{LoadBalancerSpec, LoadBalancerState, LoadBalancerType};
+pub use endpoint_services::EndpointServiceView;
 pub use fault::{Fault, FaultKind};
 pub use gate::{Gate, Hold, PausePoint};
 pub use identity::{BASE_ACCOUNT, RoleSpec};

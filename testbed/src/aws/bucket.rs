@@ -1,11 +1,17 @@
 //! Request throttling: a token bucket for each account, region and action, as documented in the EC2
 //! Developer Guide.
 
+use std::collections::BTreeMap;
+
+use super::Config;
 use super::clock::Seconds;
+use super::error::ApiError;
+use super::identity::Principal;
+use super::world::{Request, Service};
 
 /// How many calls may come at once, and how many more each second.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Limit {
+struct Limit {
     burst: f64,
     refill: f64,
 }
@@ -15,7 +21,7 @@ const fn limit(burst: f64, refill: f64) -> Limit {
 }
 
 /// EC2's documented limit of an action. `narrowed`: the call names a filter, a page size or ids.
-pub(crate) fn documented(action: &str, narrowed: bool) -> Limit {
+fn documented(action: &str, narrowed: bool) -> Limit {
     match action {
         "CreateVpcEndpoint" | "ModifyVpcEndpoint" | "DeleteVpcEndpoints" => limit(4.0, 0.3),
         "CreateTags" | "DeleteTags" => limit(100.0, 10.0),
@@ -33,10 +39,10 @@ pub(crate) fn documented(action: &str, narrowed: bool) -> Limit {
 /// Elastic Load Balancing's, which all describes of an account and region share (Elastic Load
 /// Balancing API reference, "Request throttling"). What other actions have is not simulated: they
 /// have as much.
-pub(crate) const LOAD_BALANCING: Limit = limit(40.0, 10.0);
+const LOAD_BALANCING: Limit = limit(40.0, 10.0);
 
 #[derive(Debug)]
-pub(crate) struct Bucket {
+struct Bucket {
     limit: Limit,
     tokens: f64,
     filled_at: Seconds,
@@ -44,7 +50,7 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     /// A full bucket.
-    pub(crate) fn full(limit: Limit, now: Seconds) -> Self {
+    fn full(limit: Limit, now: Seconds) -> Self {
         Self {
             limit,
             tokens: limit.burst,
@@ -53,7 +59,7 @@ impl Bucket {
     }
 
     /// Takes a token, if there is one after others have had their share of what was refilled.
-    pub(crate) fn take(&mut self, now: Seconds, others_share: f64) -> bool {
+    fn take(&mut self, now: Seconds, others_share: f64) -> bool {
         let refill = self.limit.refill * (1.0 - others_share);
         let refilled = self.tokens + (now - self.filled_at) * refill;
         self.tokens = refilled.min(self.limit.burst);
@@ -63,6 +69,47 @@ impl Bucket {
             self.tokens -= 1.0;
         }
         taken
+    }
+}
+
+/// The buckets of all accounts: by account, region, action, and whether a describe is narrowed.
+#[derive(Debug, Default)]
+pub(crate) struct Buckets(BTreeMap<(String, String, String, bool), Bucket>);
+
+impl Buckets {
+    /// Takes a token for a call, or refuses it in the words of its service.
+    pub(crate) fn take(
+        &mut self,
+        request: &Request,
+        caller: &Principal,
+        now: Seconds,
+        config: &Config,
+    ) -> Result<(), ApiError> {
+        if !config.throttle {
+            return Ok(());
+        }
+        let narrowed = request.params.keys().any(|name| name != "DryRun");
+        let action = request.action.as_str();
+        let (bucket, narrowed, limit) = match request.service {
+            Service::Elb if action.starts_with("Describe") => ("elasticloadbalancing:Describe*", true, LOAD_BALANCING),
+            Service::Elb => (action, true, LOAD_BALANCING),
+            _ => (action, narrowed, documented(action, narrowed)),
+        };
+        let (account, region) = (caller.account.clone(), request.region.clone());
+        let key = (account, region, bucket.to_owned(), narrowed);
+        let bucket = self.0.entry(key).or_insert_with(|| Bucket::full(limit, now));
+        if bucket.take(now, config.others_share) {
+            return Ok(());
+        }
+        if request.service == Service::Elb {
+            return Err(ApiError::new("ThrottlingException", "Rate exceeded"));
+        }
+        let message = format!(
+            "Request limit exceeded. Account {} has been throttled on ec2:{action} because it exceeded its request rate \
+             limit.",
+            caller.account
+        );
+        Err(ApiError::new("RequestLimitExceeded", message).with_status(503))
     }
 }
 
@@ -92,5 +139,10 @@ mod tests {
         assert_eq!(documented("DescribeVpcEndpoints", true), limit(100.0, 20.0));
         assert_eq!(documented("DescribeVpcEndpoints", false), limit(50.0, 10.0));
         assert_eq!(documented("AuthorizeSecurityGroupIngress", true), limit(50.0, 5.0));
+        assert_eq!(documented("AcceptVpcEndpointConnections", true), limit(10.0, 1.0));
+        assert_eq!(
+            documented("ModifyVpcEndpointServicePermissions", true),
+            limit(50.0, 5.0)
+        );
     }
 }

@@ -19,8 +19,19 @@ pub struct Config {
     pub deleted_linger_seconds: f64,
     /// How long interfaces outlive their endpoint or subnet.
     pub eni_release_seconds: f64,
-    /// From a load balancer's creation until it is active, and from then on until a zone that it was
-    /// given later is ready.
+    /// From an endpoint service's creation until it is available, and from its getting another
+    /// region until it is available there.
+    pub service_pending_seconds: f64,
+    /// How long an endpoint service that says that it is available is not yet: the answer to who
+    /// makes an endpoint for it is a 503.
+    pub service_unavailable_seconds: f64,
+    /// From StartVpcEndpointServicePrivateDnsVerification until the TXT record is looked for.
+    pub verification_seconds: f64,
+    /// Whether load balancers can be removed from an endpoint service to which endpoints are
+    /// connected. AWS's pages disagree; the list of error codes says that they cannot.
+    pub connected_load_balancers_removable: bool,
+    /// From a load balancer's creation until it is active, and from its getting another zone until
+    /// that is ready.
     pub load_balancer_seconds: f64,
     /// How long describes do not see what a call has changed; with `consistency_seed`: how long at
     /// most.
@@ -92,6 +103,10 @@ impl Config {
             deleting_seconds: 1.0,
             deleted_linger_seconds: 60.0,
             eni_release_seconds: 1.0,
+            service_pending_seconds: 1.0,
+            service_unavailable_seconds: 0.0,
+            verification_seconds: 2.0,
+            connected_load_balancers_removable: false,
             load_balancer_seconds: 2.0,
             consistency_seconds: 0.0,
             consistency_seed: None,

@@ -157,6 +157,11 @@ fn delete(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
         .ok_or_else(|| validation("LoadBalancerArn is missing"))?;
     let tags = find(context.region, &arn)?.map(|load_balancer| &load_balancer.tags);
     context.permit(form, "elasticloadbalancing:DeleteLoadBalancer", Some((&arn, tags)))?;
+    if context.region.uses_load_balancer(&arn) {
+        let message =
+            format!("Load balancer '{arn}' cannot be deleted because it is currently associated with another service");
+        return Err(ApiError::new("ResourceInUse", message));
+    }
     context.region.load_balancers.remove(&arn);
     Ok(Xml::new())
 }

@@ -75,8 +75,9 @@ pub enum FaultKind {
     Empty,
     /// Answered as if it were carried out, which it is not.
     WithoutEffect,
-    /// DeleteVpcEndpoints leaves an id alone and names it in `Unsuccessful`: the fault's `id`, or
-    /// else the first one.
+    /// A batch leaves an id alone and names it in `Unsuccessful`: the fault's `id`, or else the
+    /// first one. Batches are DeleteVpcEndpoints, DeleteVpcEndpointServiceConfigurations,
+    /// AcceptVpcEndpointConnections and RejectVpcEndpointConnections.
     Unsuccessful {
         /// AWS error code.
         code: String,
@@ -180,11 +181,12 @@ impl Obstacles {
 
 /// The ids of a call that answers for each by itself.
 pub(crate) fn batch(request: &Request) -> impl Iterator<Item = &str> {
-    let batched = request.action == "DeleteVpcEndpoints";
-    let ids = request
-        .params
-        .iter()
-        .filter(move |(name, _)| batched && name.starts_with("VpcEndpointId."));
+    let list = match request.action.as_str() {
+        "AcceptVpcEndpointConnections" | "DeleteVpcEndpoints" | "RejectVpcEndpointConnections" => "VpcEndpointId.",
+        "DeleteVpcEndpointServiceConfigurations" => "ServiceId.",
+        _ => "no such parameter",
+    };
+    let ids = request.params.iter().filter(move |(name, _)| name.starts_with(list));
     ids.map(|(_, id)| id.as_str())
 }
 

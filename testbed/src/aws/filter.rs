@@ -20,12 +20,21 @@ pub(crate) struct Filters(Vec<Filter>);
 impl Filters {
     /// Takes `Filter.N`; a name that is neither in `known` nor about tags is refused.
     pub(crate) fn take(form: &mut Form, known: &[&str]) -> Result<Self, ApiError> {
+        Self::read(form, known, true)
+    }
+
+    /// The same for what cannot be filtered by tags.
+    pub(crate) fn take_untagged(form: &mut Form, known: &[&str]) -> Result<Self, ApiError> {
+        Self::read(form, known, false)
+    }
+
+    fn read(form: &mut Form, known: &[&str], tagged: bool) -> Result<Self, ApiError> {
         let mut filters = Vec::new();
         for mut filter in form.structures("Filter") {
             let name = filter.require("Name")?;
             let values = filter.list("Value");
             filter.finish()?;
-            let about_tags = name == "tag-key" || name.starts_with("tag:");
+            let about_tags = tagged && (name == "tag-key" || name.starts_with("tag:"));
             if !about_tags && !known.contains(&name.as_str()) {
                 return Err(ApiError::invalid_value(format!("The filter '{name}' is invalid")));
             }

@@ -8,35 +8,36 @@ use super::ec2::endpoint::{Endpoint, EndpointState, EndpointType, LastError};
 use super::ec2::endpoints::new_endpoint;
 use super::ec2::tags::Tags;
 
-use EndpointState::{Available, Expired, Failed, Partial, Pending, PendingAcceptance, Rejected};
+use EndpointState::{Available, Expired, Failed, Partial, Pending, PendingAcceptance};
 
 /// Each fails where there is no such endpoint, or where its state does not allow it.
 impl Simulator {
     /// The service's owner accepts the endpoint, which becomes available some time later.
     pub fn accept(&self, account: &str, region: &str, endpoint_id: &str) -> anyhow::Result<()> {
+        self.decide(account, region, endpoint_id, Endpoint::accept)
+    }
+
+    /// The service's owner rejects the endpoint, which may have been in use.
+    pub fn reject(&self, account: &str, region: &str, endpoint_id: &str) -> anyhow::Result<()> {
+        self.decide(account, region, endpoint_id, |endpoint, _| endpoint.reject())
+    }
+
+    fn decide(
+        &self,
+        account: &str,
+        region: &str,
+        endpoint_id: &str,
+        decision: fn(&mut Endpoint, f64) -> bool,
+    ) -> anyhow::Result<()> {
         let mut world = self.world();
         let due = world.clock.now() + world.config.pending_seconds;
         let endpoint = world.region(account, region).endpoints.get_mut(endpoint_id);
         let endpoint = endpoint.with_context(|| format!("no endpoint {endpoint_id}"))?;
         check_connection(endpoint)?;
-        check(endpoint, &[PendingAcceptance, Rejected])?;
-        endpoint.state = Pending;
-        endpoint.due = Some(due);
-        endpoint.last_error = None;
+        if !decision(endpoint, due) {
+            bail!("{endpoint_id} is {}", endpoint.state.wire());
+        }
         Ok(())
-    }
-
-    /// The service's owner rejects the endpoint, which may have been in use.
-    pub fn reject(&self, account: &str, region: &str, endpoint_id: &str) -> anyhow::Result<()> {
-        check_connection(self.world().endpoint(account, region, endpoint_id)?)?;
-        self.end_up(
-            account,
-            region,
-            endpoint_id,
-            &[PendingAcceptance, Pending, Available],
-            Rejected,
-            None,
-        )
     }
 
     /// The endpoint is not accepted in time.

@@ -137,6 +137,7 @@ impl Simulator {
     /// The account's endpoints in the region, deleted ones left out, sorted by id.
     pub fn endpoints(&self, account: &str, region: &str) -> Vec<EndpointView> {
         let mut world = self.world();
+        world.settle_services();
         let (services, lattice) = (world.services.clone(), world.lattice.clone());
         let now = world.clock.now();
         let state = world.region(account, region);

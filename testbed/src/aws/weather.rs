@@ -45,7 +45,8 @@ pub struct Weather {
     pub expire_credentials: f64,
     /// A describe finds nothing, as if the account's region were empty.
     pub empty_describe: f64,
-    /// Of each id in a DeleteVpcEndpoints: it stays, and comes back in `Unsuccessful`.
+    /// Of each id in a batch, such as a DeleteVpcEndpoints: it stays, and comes back in
+    /// `Unsuccessful`.
     pub unsuccessful: f64,
     /// Carried out late, by up to `slow_by`.
     pub slow: f64,

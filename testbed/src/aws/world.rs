@@ -7,14 +7,16 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 
 use super::Config;
-use super::bucket::{Bucket, LOAD_BALANCING, documented};
+use super::bucket::Buckets;
 use super::calls::Call;
 use super::clock::{Clock, Seconds};
+use super::ec2::elsewhere::{Access, Elsewhere};
 use super::ec2::endpoint::Endpoint;
+use super::ec2::endpoint_services::TxtRecords;
 use super::ec2::lattice::Lattice;
 use super::ec2::region::Region;
 use super::ec2::replica::Replicated;
-use super::ec2::services::{ServiceSpec, Services};
+use super::ec2::services::{Service as EndpointService, ServiceSpec, Services};
 use super::error::ApiError;
 use super::fault::{Delivery, Faults, Trouble};
 use super::identity::{Identities, KeyProblem, Principal};
@@ -96,7 +98,8 @@ pub(crate) struct World {
     regions: BTreeMap<(String, String), Replicated>,
     pub(crate) services: Arc<Services>,
     pub(crate) lattice: Arc<Lattice>,
-    buckets: BTreeMap<(String, String, String, bool), Bucket>,
+    pub(crate) txt_records: TxtRecords,
+    buckets: Buckets,
     /// Accounts and the regions that are not enabled in them.
     pub(crate) disabled: BTreeSet<(String, String)>,
 }
@@ -113,7 +116,8 @@ impl World {
             regions: BTreeMap::new(),
             services,
             lattice: Arc::new(Lattice::default()),
-            buckets: BTreeMap::new(),
+            txt_records: TxtRecords::new(),
+            buckets: Buckets::default(),
             disabled: BTreeSet::new(),
             config,
         }
@@ -132,6 +136,34 @@ impl World {
     pub(crate) fn endpoint(&mut self, account: &str, region: &str, id: &str) -> anyhow::Result<&Endpoint> {
         let endpoint = self.region(account, region).endpoints.get(id);
         endpoint.with_context(|| format!("no endpoint {id}"))
+    }
+
+    /// Brings the endpoint services that accounts host to what they are now, and shows them to
+    /// their consumers.
+    pub(crate) fn settle_services(&mut self) {
+        let now = self.clock.now();
+        let mut hosted: BTreeMap<String, BTreeMap<String, EndpointService>> = BTreeMap::new();
+        let regions = self.regions.values_mut().filter(|region| region.hosts_services());
+        for replicated in regions {
+            let region = replicated.current(now, &self.config);
+            let names = region.endpoint_services.values_mut();
+            for name in names.filter_map(|service| service.private_name.as_mut()) {
+                name.settle(now, &self.txt_records);
+            }
+            hosted.entry(region.name.clone()).or_default().extend(region.offers());
+        }
+        if !hosted.is_empty() || self.services.has_hosted() {
+            Arc::make_mut(&mut self.services).set_hosted(hosted);
+        }
+    }
+
+    /// Does something to every endpoint there is.
+    pub(crate) fn each_endpoint(&mut self, mut change: impl FnMut(&mut Endpoint)) {
+        let now = self.clock.now();
+        for replicated in self.regions.values_mut() {
+            let region = replicated.current(now, &self.config);
+            region.endpoints.values_mut().for_each(&mut change);
+        }
     }
 
     pub(crate) fn add_service(&mut self, region: &str, name: &str, spec: ServiceSpec) {
@@ -196,9 +228,9 @@ impl World {
             .authenticate(request, now)
             .map_err(|problem| refused_key(request.service, problem))?
             .clone();
-        let mut form = Form::new(request.params.clone());
         match request.service {
             Service::Sts => {
+                let mut form = Form::new(request.params.clone());
                 check_version(request, sts::VERSION)?;
                 let mut context = sts::Context {
                     identities: &mut self.identities,
@@ -212,8 +244,8 @@ impl World {
             }
             Service::Ec2 | Service::Elb => {
                 check_action(request)?;
-                self.throttle(request, &caller, now)?;
-                self.act_in_region(request, &mut form, &caller, now, trouble, produced)
+                self.buckets.take(request, &caller, now, &self.config)?;
+                self.act_in_region(request, &caller, now, trouble, produced)
             }
         }
     }
@@ -222,20 +254,48 @@ impl World {
     fn act_in_region(
         &mut self,
         request: &Request,
-        form: &mut Form,
         caller: &Principal,
         now: Seconds,
         trouble: &Trouble,
         produced: &mut Vec<String>,
     ) -> Result<Xml, ApiError> {
         self.region(&caller.account, &request.region);
+        self.settle_services();
+        // The call works in one region, and reaches into the others.
         let place = (caller.account.clone(), request.region.clone());
-        let Some(replicated) = self.regions.get_mut(&place) else {
+        let Some(mut replicated) = self.regions.remove(&place) else {
             return Err(refused_key(request.service, KeyProblem::Unknown));
         };
+        let result = self.act_on(&mut replicated, request, caller, now, trouble, produced);
+        self.regions.insert(place, replicated);
+        result
+    }
+
+    fn act_on(
+        &mut self,
+        replicated: &mut Replicated,
+        request: &Request,
+        caller: &Principal,
+        now: Seconds,
+        trouble: &Trouble,
+        produced: &mut Vec<String>,
+    ) -> Result<Xml, ApiError> {
         let mut unsuccessful = trouble.unsuccessful.clone();
         let mut nothing = Region::new(&caller.account, &request.region);
-        let region = if !request.action.starts_with("Describe") {
+        let mut form = Form::new(request.params.clone());
+        let describes = request.action.starts_with("Describe");
+        let access = match (describes, trouble) {
+            (true, Trouble { empty: true, .. }) => Access::Nothing,
+            (true, _) => Access::Seen,
+            (
+                false,
+                Trouble {
+                    without_effect: true, ..
+                },
+            ) => Access::WithoutEffect,
+            (false, _) => Access::Current,
+        };
+        let region = if !describes {
             replicated.meet_strangers(request, now, &self.config, &mut unsuccessful)?;
             replicated.remember(now, &self.config);
             let region = replicated.current(now, &self.config);
@@ -258,10 +318,14 @@ impl World {
                 clock: &self.clock,
                 caller,
             };
-            return elb::handle(&request.action, form, &mut context);
+            return elb::handle(&request.action, &mut form, &mut context);
         }
         let mut context = ec2::Context {
             region,
+            elsewhere: Elsewhere {
+                regions: &mut self.regions,
+                access,
+            },
             services: &self.services,
             lattice: &self.lattice,
             disabled: &self.disabled,
@@ -273,7 +337,7 @@ impl World {
             produced: Vec::new(),
             unsuccessful,
         };
-        let result = ec2::handle(&request.action, form, &mut context);
+        let result = ec2::handle(&request.action, &mut form, &mut context);
         produced.append(&mut context.produced);
         result
     }
@@ -317,38 +381,6 @@ impl World {
                 ApiError::new("SignatureDoesNotMatch", message).with_status(403)
             }
         })
-    }
-
-    fn throttle(&mut self, request: &Request, caller: &Principal, now: Seconds) -> Result<(), ApiError> {
-        if !self.config.throttle {
-            return Ok(());
-        }
-        let narrowed = request.params.keys().any(|name| name != "DryRun");
-        let (service, action) = (request.service, request.action.as_str());
-        let (bucket, narrowed, limit) = match service {
-            Service::Elb if action.starts_with("Describe") => ("elasticloadbalancing:Describe*", true, LOAD_BALANCING),
-            Service::Elb => (action, true, LOAD_BALANCING),
-            _ => (action, narrowed, documented(action, narrowed)),
-        };
-        let key = (
-            caller.account.clone(),
-            request.region.clone(),
-            bucket.to_owned(),
-            narrowed,
-        );
-        let bucket = self.buckets.entry(key).or_insert_with(|| Bucket::full(limit, now));
-        if bucket.take(now, self.config.others_share) {
-            return Ok(());
-        }
-        if service == Service::Elb {
-            return Err(ApiError::new("ThrottlingException", "Rate exceeded"));
-        }
-        let message = format!(
-            "Request limit exceeded. Account {} has been throttled on ec2:{action} because it exceeded its request rate \
-             limit.",
-            caller.account
-        );
-        Err(ApiError::new("RequestLimitExceeded", message).with_status(503))
     }
 }
 

@@ -4,17 +4,18 @@ use std::collections::BTreeSet;
 
 use super::Context;
 use super::endpoint::{EndpointState, EndpointType};
+use super::endpoint_services::NameState;
 use super::groups;
 use super::options::IpAddressType;
 use super::region::{Region, RouteTable};
-use super::services::{ServiceSpec, prefix_list_id};
+use super::services::{Service, prefix_list_id};
 use crate::aws::error::ApiError;
 
 /// Checks the subnets to be added to those that an endpoint already has, and the service's zones
 /// where they have to be the same.
 pub(super) fn check_subnets(
     region: &Region,
-    zones_of: Option<(&str, &ServiceSpec)>,
+    zones_of: Option<(&str, &Service)>,
     vpc_id: &str,
     present: &BTreeSet<String>,
     added: &BTreeSet<String>,
@@ -97,7 +98,7 @@ pub(super) fn check_families(
 }
 
 /// Whether the service accepts what comes from addresses of the type.
-pub(super) fn check_ip_address_type(service: &ServiceSpec, ip: IpAddressType) -> Result<(), ApiError> {
+pub(super) fn check_ip_address_type(service: &Service, ip: IpAddressType) -> Result<(), ApiError> {
     if service.supports(ip) {
         return Ok(());
     }
@@ -149,26 +150,30 @@ pub(super) fn find_route_table<'a>(region: &'a Region, id: &str) -> Result<&'a R
 /// there already.
 ///
 /// The PrivateLink Guide has the conditions ("Access an AWS service using an interface VPC
-/// endpoint", "Manage DNS names for VPC endpoint services"); that a service's owner has proven that
-/// the name is theirs is taken for granted.
+/// endpoint", "Manage DNS names for VPC endpoint services").
 pub(super) fn check_private_dns(
     context: &Context<'_>,
-    service: &ServiceSpec,
+    service: &Service,
     service_name: &str,
     vpc_id: &str,
     endpoint_id: Option<&str>,
 ) -> Result<(), ApiError> {
-    let Some(name) = &service.private_dns_name else {
+    let Some(name) = &service.spec.private_dns_name else {
         return Err(ApiError::invalid(format!(
             "Private DNS can't be enabled because the service {service_name} does not provide a private DNS name."
         )));
     };
+    if service.name_state() != Some(NameState::Verified) {
+        return Err(ApiError::invalid(format!(
+            "Private DNS can't be enabled because the service {service_name} has not verified its private DNS name."
+        )));
+    }
     check_dns_attributes(context.region, vpc_id)?;
     let conflict = context.region.endpoints.values().any(|other| {
         let others_name = context
             .services
             .of(other)
-            .and_then(|spec| spec.private_dns_name.as_ref());
+            .and_then(|service| service.spec.private_dns_name.as_ref());
         !other.is_deleted()
             && other.private_dns
             && other.vpc_id == vpc_id
@@ -208,7 +213,7 @@ pub(super) struct PrivateDns {
 /// turned on.
 pub(super) fn check_inbound_only(
     region: &Region,
-    service: &ServiceSpec,
+    service: &Service,
     service_name: &str,
     vpc_id: &str,
     dns: &PrivateDns,
@@ -248,6 +253,17 @@ pub(super) fn check_inbound_only(
         )));
     }
     Ok(inbound_only)
+}
+
+/// Checks a ClientToken's form ("Ensuring idempotency in Amazon EC2 API requests").
+pub(super) fn check_client_token(token: Option<&String>) -> Result<(), ApiError> {
+    const MOST: usize = 64;
+    match token {
+        Some(token) if token.is_empty() || token.len() > MOST || !token.is_ascii() => Err(ApiError::invalid_value(
+            format!("Invalid ClientToken: it must be 1 to {MOST} ASCII characters"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Whether an interface may have so many groups.

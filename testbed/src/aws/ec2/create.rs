@@ -5,24 +5,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Context;
 use super::addresses;
 use super::checks::{
-    PrivateDns, check_dns_attributes, check_families, check_groups, check_inbound_only, check_ip_address_type,
-    check_private_dns, check_route_tables, check_subnets, not_found,
+    PrivateDns, check_client_token, check_dns_attributes, check_families, check_groups, check_inbound_only,
+    check_ip_address_type, check_private_dns, check_route_tables, check_subnets, not_found,
 };
 use super::endpoint::{Endpoint, EndpointState, EndpointType};
+use super::endpoint_services::NameState;
 use super::endpoints::{new_endpoint, write};
 use super::fields::{self, Field};
 use super::options::{DnsOptions, DnsOptionsRequest, DnsRecordIpType, IpAddressType};
 use super::permission::Need;
 use super::policy::{self, FULL_ACCESS};
 use super::region::Addresses;
-use super::services::{self, ServiceSpec};
+use super::services::{self, Service};
 use super::tags::{self, Tags};
 use crate::aws::error::ApiError;
 use crate::aws::query::Form;
 use crate::aws::xml::Xml;
 
 const ACTION: &str = "ec2:CreateVpcEndpoint";
-const MAX_CLIENT_TOKEN: usize = 64;
 
 /// A CreateVpcEndpoint, read.
 #[derive(Debug)]
@@ -95,7 +95,8 @@ impl Creation {
     fn default_private_dns(&mut self, context: &Context<'_>) {
         if self.kind == EndpointType::Interface && self.private_dns.is_none() {
             let service = context.services.get(self.service_region(context), &self.service_name);
-            self.private_dns = service.map(|spec| spec.private_dns_name.is_some() && !spec.acceptance_required);
+            self.private_dns = service
+                .map(|service| service.name_state() == Some(NameState::Verified) && !service.spec.acceptance_required);
         }
     }
 
@@ -112,7 +113,10 @@ impl Creation {
         } else {
             endpoint
                 .with("ec2:VpceServiceName", &self.service_name)
-                .with("ec2:VpceServiceOwner", services::owner(&self.service_name))
+                .with(
+                    "ec2:VpceServiceOwner",
+                    context.services.owner(service_region, &self.service_name),
+                )
                 .with("ec2:VpceServiceRegion", service_region)
                 .with("ec2:VpceMultiRegion", if multi_region { "true" } else { "false" })
         };
@@ -186,7 +190,7 @@ impl Creation {
             inbound_only,
             private: None,
         };
-        Ok(self.endpoint(context, service.acceptance_required, dns_options))
+        Ok(self.endpoint(context, service.spec.acceptance_required, dns_options))
     }
 
     fn record(&self) -> Result<DnsRecordIpType, ApiError> {
@@ -244,7 +248,7 @@ impl Creation {
     }
 
     /// The service, if it is there and endpoints of this type can be made for it now.
-    fn service<'a>(&self, context: &'a Context<'_>) -> Result<&'a ServiceSpec, ApiError> {
+    fn service<'a>(&self, context: &'a Context<'_>) -> Result<&'a Service, ApiError> {
         let (region, service_region) = (&context.region.name, self.service_region(context));
         let opted_in = (context.region.account.clone(), service_region.to_owned());
         if context.disabled.contains(&opted_in) {
@@ -255,7 +259,7 @@ impl Creation {
         }
         let service = context
             .services
-            .offered(service_region, &self.service_name, &context.region.account, region)
+            .offered(service_region, &self.service_name, context.caller, region)
             .ok_or_else(|| services::not_found(&self.service_name))?;
         if !service.types().contains(&self.kind) {
             let types: Vec<&str> = service.types().iter().map(|kind| kind.wire()).collect();
@@ -265,7 +269,16 @@ impl Creation {
                 types.join(", ")
             )));
         }
-        if service.unavailable_until > context.now {
+        if service.provider.as_ref().is_some_and(|provider| provider.lost_name) {
+            return Err(ApiError::new(
+                "InvalidState",
+                format!(
+                    "The private DNS name of the Vpc Endpoint Service '{}' is not verified any more.",
+                    self.service_name
+                ),
+            ));
+        }
+        if service.spec.unavailable_until > context.now {
             return Err(ApiError::new("Unavailable", "The service is unavailable.").with_status(503));
         }
         Ok(service)
@@ -273,7 +286,7 @@ impl Creation {
 
     /// Checks an interface endpoint. Gives whether its private DNS is for inbound resolver
     /// endpoints only.
-    fn check_interface(&mut self, context: &Context<'_>, service: &ServiceSpec) -> Result<Option<bool>, ApiError> {
+    fn check_interface(&mut self, context: &Context<'_>, service: &Service) -> Result<Option<bool>, ApiError> {
         let region = &*context.region;
         // Across regions it is the provider's network that finds a zone.
         let zones_of = (self.service_region(context) == region.name).then_some((self.service_name.as_str(), service));
@@ -284,7 +297,7 @@ impl Creation {
         let private_dns = self.private_dns == Some(true);
         if private_dns {
             // The guide names no such condition; the words are those in which EC2 refuses.
-            if service.acceptance_required {
+            if service.spec.acceptance_required {
                 return Err(ApiError::invalid(format!(
                     "Private DNS can only be enabled after the endpoint connection is accepted by the owner of {}.",
                     self.service_name
@@ -301,7 +314,7 @@ impl Creation {
         check_inbound_only(region, service, &self.service_name, &self.vpc_id, &dns)
     }
 
-    fn check_gateway_load_balancer(&self, context: &Context<'_>, service: &ServiceSpec) -> Result<(), ApiError> {
+    fn check_gateway_load_balancer(&self, context: &Context<'_>, service: &Service) -> Result<(), ApiError> {
         if self.subnet_ids.len() != 1 {
             return Err(ApiError::invalid(
                 "A GatewayLoadBalancer type VPC Endpoint must have exactly one subnet.",
@@ -397,16 +410,10 @@ pub(super) fn create(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
     let mut creation = Creation::take(form)?;
     creation.default_private_dns(context);
     context.permit(form, &creation.needs(context))?;
-    if let Some(token) = &client_token
-        && (token.is_empty() || token.len() > MAX_CLIENT_TOKEN || !token.is_ascii())
-    {
-        return Err(ApiError::invalid_value(format!(
-            "Invalid ClientToken: it must be 1 to {MAX_CLIENT_TOKEN} ASCII characters"
-        )));
-    }
+    check_client_token(client_token.as_ref())?;
 
     let parameters = format!("{creation:?}");
-    if let Some(id) = context.region.made_before(client_token.as_ref(), &parameters)? {
+    if let Some(id) = context.region.made_before(ACTION, client_token.as_ref(), &parameters)? {
         return Ok(created(context, &id, client_token.as_ref()));
     }
     let endpoint = creation.check(context)?;
@@ -417,7 +424,9 @@ pub(super) fn create(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
         let wanted = creation.configurations.get(subnet_id).copied().unwrap_or_default();
         context.region.attach_interface(&id, subnet_id, wanted);
     }
-    context.region.remember_token(client_token.as_ref(), parameters, &id);
+    context
+        .region
+        .remember_token(ACTION, client_token.as_ref(), parameters, &id);
     context.produced.push(id.clone());
     Ok(created(context, &id, client_token.as_ref()))
 }

@@ -130,4 +130,32 @@ impl Endpoint {
     pub(crate) fn is_deleted(&self) -> bool {
         self.state == EndpointState::Deleted
     }
+
+    /// The service's owner accepts the connection, which becomes available at `due`. Says whether
+    /// its state allows it: it waits, or was rejected.
+    pub(crate) fn accept(&mut self, due: Seconds) -> bool {
+        let allowed = matches!(self.state, EndpointState::PendingAcceptance | EndpointState::Rejected);
+        if allowed {
+            self.state = EndpointState::Pending;
+            self.due = Some(due);
+            self.last_error = None;
+        }
+        allowed
+    }
+
+    /// The service's owner rejects the connection, which may have been in use. Says whether its
+    /// state allows it.
+    pub(crate) fn reject(&mut self) -> bool {
+        let allowed = matches!(
+            self.state,
+            EndpointState::PendingAcceptance | EndpointState::Pending | EndpointState::Available
+        );
+        if allowed {
+            self.state = EndpointState::Rejected;
+            self.due = None;
+            self.modifying = false;
+            self.last_error = None;
+        }
+        allowed
+    }
 }

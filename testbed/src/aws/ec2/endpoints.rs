@@ -109,8 +109,7 @@ pub(super) fn delete(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
     let ids: BTreeSet<String> = form.require_list("VpcEndpointId")?.into_iter().collect();
     let ids: Vec<String> = ids.into_iter().collect();
     let mut unsuccessful = context.permit_each(form, "ec2:DeleteVpcEndpoints", &ids)?;
-    let failed = std::mem::take(&mut context.unsuccessful).into_iter();
-    unsuccessful.extend(failed.filter(|(id, _)| ids.contains(id)));
+    unsuccessful.extend(context.take_unsuccessful(&ids));
 
     let permitted: Vec<String> = ids.into_iter().filter(|id| !unsuccessful.contains_key(id)).collect();
     for id in permitted {
@@ -138,15 +137,7 @@ pub(super) fn delete(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, 
             }
         }
     }
-    let mut xml = Xml::new();
-    xml.items("unsuccessful", unsuccessful, |xml, (id, error)| {
-        xml.element("error", |xml| {
-            xml.text("code", error.code);
-            xml.text("message", error.message);
-        });
-        xml.text("resourceId", id);
-    });
-    Ok(xml)
+    Ok(super::unsuccessful(unsuccessful))
 }
 
 /// Whether it is a gateway endpoint to which an interface endpoint of its service leaves the VPC's
@@ -196,7 +187,7 @@ pub(crate) fn dns_entries(
     }
     let private = services
         .of(endpoint)
-        .and_then(|service| service.private_dns_name.clone());
+        .and_then(|service| service.spec.private_dns_name.clone());
     if let Some(private) = private.filter(|_| endpoint.private_dns) {
         entries.push((private, PRIVATE_DNS_ZONE));
     }

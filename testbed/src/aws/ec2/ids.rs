@@ -10,11 +10,21 @@ const KINDS: &[(&str, &str, &str)] = &[
     ("GroupId", "sg-", "InvalidGroupId.Malformed"),
     ("PrefixListId", "pl-", "InvalidPrefixListId.Malformed"),
     ("RouteTableId", "rtb-", "InvalidRouteTableId.Malformed"),
+    ("ServiceId", "vpce-svc-", "InvalidVpcEndpointServiceIdId.Malformed"),
     ("SecurityGroupId", "sg-", "InvalidGroupId.Malformed"),
     ("SubnetId", "subnet-", "InvalidSubnetID.Malformed"),
     ("VpcEndpointId", "vpce-", "InvalidVpcEndpointId.Malformed"),
     ("VpcId", "vpc-", "InvalidVpcID.Malformed"),
 ];
+
+/// What an id begins with: `sg`, `vpce-svc`.
+pub(super) fn prefix(id: &str) -> &str {
+    let mut parts = id.split('-');
+    match (parts.next(), parts.next()) {
+        (Some("vpce"), Some("svc")) => "vpce-svc",
+        (first, _) => first.unwrap_or_default(),
+    }
+}
 
 /// Refuses ids of the wrong form, as EC2 does before it looks for any.
 pub(super) fn check(params: &BTreeMap<String, String>) -> Result<(), ApiError> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Context;
 use super::addresses;
+use super::change::{Change, attributes};
 use super::checks::{
     PrivateDns, check_families, check_group_count, check_groups, check_inbound_only, check_ip_address_type,
     check_private_dns, check_route_tables, check_subnets, find_route_table, not_found,
@@ -16,46 +17,12 @@ use super::options::{DnsOptions, DnsOptionsRequest, IpAddressType};
 use super::permission::Need;
 use super::policy::{self, FULL_ACCESS};
 use super::region::{Addresses, Region};
-use super::services::{self, ServiceSpec};
+use super::services::{self, Service};
 use crate::aws::error::ApiError;
 use crate::aws::query::Form;
 use crate::aws::xml::Xml;
 
 const ACTION: &str = "ec2:ModifyVpcEndpoint";
-
-/// What a ModifyVpcEndpoint adds to and takes from one of an endpoint's sets.
-struct Change {
-    add: BTreeSet<String>,
-    remove: BTreeSet<String>,
-}
-
-impl Change {
-    fn take(form: &mut Form, what: &str) -> Result<Self, ApiError> {
-        let add: BTreeSet<String> = form.list(&format!("Add{what}")).into_iter().collect();
-        let remove: BTreeSet<String> = form.list(&format!("Remove{what}")).into_iter().collect();
-        if let Some(both) = add.intersection(&remove).next() {
-            return Err(ApiError::invalid(format!(
-                "{both} cannot be added and removed in one request"
-            )));
-        }
-        Ok(Self { add, remove })
-    }
-
-    fn is_empty(&self) -> bool {
-        self.add.is_empty() && self.remove.is_empty()
-    }
-
-    /// The set afterwards. Only what is there can be removed; adding what is there changes nothing.
-    fn apply(&self, present: &BTreeSet<String>) -> Result<BTreeSet<String>, ApiError> {
-        if let Some(stranger) = self.remove.difference(present).next() {
-            return Err(ApiError::invalid(format!(
-                "{stranger} is not associated with the VPC endpoint"
-            )));
-        }
-        let kept = present.difference(&self.remove);
-        Ok(kept.chain(&self.add).cloned().collect())
-    }
-}
 
 /// The parameters of a ModifyVpcEndpoint.
 struct Modification {
@@ -71,16 +38,6 @@ struct Modification {
     dns: DnsOptionsRequest,
     reset_policy: bool,
     policy: Option<String>,
-}
-
-/// The parameters of a request by their names, without the numbers of lists.
-fn attributes(form: &Form) -> BTreeMap<String, Vec<String>> {
-    let mut attributes: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (path, value) in form.fields().iter().filter(|(path, _)| *path != "DryRun") {
-        let name = path.split('.').next().unwrap_or_default();
-        attributes.entry(name.to_owned()).or_default().push(value.clone());
-    }
-    attributes
 }
 
 /// What an endpoint is after a modification.
@@ -211,9 +168,9 @@ impl Modification {
             find_route_table(region, id)?;
         }
         let mut modified = Modified {
-            subnets: self.subnets.apply(&endpoint.subnet_ids)?,
-            groups: self.groups.apply(&endpoint.group_ids)?,
-            route_tables: self.route_tables.apply(&endpoint.route_table_ids)?,
+            subnets: self.subnets.apply(&endpoint.subnet_ids, "VPC endpoint")?,
+            groups: self.groups.apply(&endpoint.group_ids, "VPC endpoint")?,
+            route_tables: self.route_tables.apply(&endpoint.route_table_ids, "VPC endpoint")?,
             ip: self.ip.unwrap_or(endpoint.ip_address_type),
             dns_options: endpoint.dns_options.clone(),
         };
@@ -260,7 +217,7 @@ impl Modification {
         &self,
         region: &Region,
         endpoint: &Endpoint,
-        service: Option<&ServiceSpec>,
+        service: Option<&Service>,
         modified: &Modified,
     ) -> Result<(), ApiError> {
         let (from, to) = (endpoint.ip_address_type, modified.ip);
@@ -284,7 +241,7 @@ impl Modification {
         &self,
         context: &Context<'_>,
         endpoint: &Endpoint,
-        service: Option<&ServiceSpec>,
+        service: Option<&Service>,
         modified: &mut Modified,
     ) -> Result<(), ApiError> {
         let options = &mut modified.dns_options;

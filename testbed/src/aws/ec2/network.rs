@@ -331,13 +331,13 @@ pub(super) fn create_route_table(form: &mut Form, context: &mut Context<'_>) -> 
         ));
     }
     let parameters = format!("route table of {vpc_id} with {tags:?}");
-    let earlier = region.made_before(client_token.as_ref(), &parameters)?;
+    let earlier = region.made_before(ACTION, client_token.as_ref(), &parameters)?;
     let id = match earlier {
         Some(id) => id,
         None => {
             let id = new_id("rtb");
             add_route_table(region, &id, &vpc_id, false, tags);
-            region.remember_token(client_token.as_ref(), parameters, &id);
+            region.remember_token(ACTION, client_token.as_ref(), parameters, &id);
             context.produced.push(id.clone());
             id
         }
@@ -406,7 +406,7 @@ struct PrefixList<'a> {
 pub(super) fn describe_prefix_lists(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
     let question = Question::take(form, context, &PREFIX_LISTS)?;
     let services = context.services.in_region(&context.region.name);
-    let gateways = services.filter(|(_, spec)| spec.types().contains(&EndpointType::Gateway));
+    let gateways = services.filter(|(_, service)| service.types().contains(&EndpointType::Gateway));
     let lists = gateways.map(|(name, _)| PrefixList {
         id: prefix_list_id(name),
         name,

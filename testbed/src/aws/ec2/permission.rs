@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Context;
+use super::ids::prefix;
 use super::region::Region;
 use super::tags::Tags;
 use crate::aws::error::ApiError;
@@ -90,6 +91,12 @@ impl Context<'_> {
         let endpoint = self.region.endpoints.get(id).filter(|e| !e.kind.is_lattice());
         if let Some(endpoint) = endpoint.filter(|_| action == "ec2:DeleteVpcEndpoints") {
             keys = keys.with("ec2:VpceServiceName", &endpoint.service_name);
+        }
+        if let Some(service) = self.region.endpoint_services.get(id) {
+            let multi_region = service.is_multi_region();
+            keys = keys
+                .with("ec2:VpceMultiRegion", if multi_region { "true" } else { "false" })
+                .with_all("ec2:VpceSupportedRegion", service.regions.keys());
         }
         Need {
             action: action.to_owned(),
@@ -238,8 +245,9 @@ fn dry_run_passed() -> ApiError {
 
 /// The resource type in the ARN of what has this id.
 fn resource_type(id: &str) -> &str {
-    match id.split('-').next().unwrap_or_default() {
+    match prefix(id) {
         "vpce" => "vpc-endpoint",
+        "vpce-svc" => "vpc-endpoint-service",
         "sg" => "security-group",
         "sgr" => "security-group-rule",
         "rtb" => "route-table",
@@ -255,6 +263,10 @@ fn attributes<'a>(region: &'a Region, id: &str, now: f64) -> Option<(&'a Tags, O
         "vpc-endpoint" => {
             let endpoint = region.described(now).find(|endpoint| endpoint.id == id)?;
             Some((&endpoint.tags, None))
+        }
+        "vpc-endpoint-service" => {
+            let service = region.described_services(now).find(|service| service.id == id)?;
+            Some((&service.tags, None))
         }
         "vpc" => Some((&region.vpcs.get(id)?.tags, None)),
         "subnet" => region

@@ -7,6 +7,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::addresses;
 use super::endpoint::{Endpoint, EndpointState, EndpointType, LastError};
+use super::endpoint_services::EndpointService;
 use super::options::IpAddressType;
 use super::rules::Rule;
 use super::tags::Tags;
@@ -110,9 +111,12 @@ pub(crate) struct Region {
     /// Deleted ones too: a ClientToken leads to them for ever.
     pub(crate) endpoints: BTreeMap<String, Endpoint>,
     pub(crate) interfaces: BTreeMap<String, Interface>,
+    /// Deleted ones too: a ClientToken leads to them for ever.
+    pub(crate) endpoint_services: BTreeMap<String, EndpointService>,
     /// By ARN.
     pub(crate) load_balancers: BTreeMap<String, LoadBalancer>,
-    pub(crate) tokens: BTreeMap<String, TokenUse>,
+    /// By action and token.
+    pub(crate) tokens: BTreeMap<(&'static str, String), TokenUse>,
 }
 
 impl Region {
@@ -128,6 +132,7 @@ impl Region {
             groups: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             interfaces: BTreeMap::new(),
+            endpoint_services: BTreeMap::new(),
             load_balancers: BTreeMap::new(),
             tokens: BTreeMap::new(),
         }
@@ -150,9 +155,18 @@ impl Region {
         all.saturating_sub(addresses::RESERVED_IN_ALL + taken)
     }
 
-    /// What an earlier call with this ClientToken has made; it must have had the same parameters.
-    pub(crate) fn made_before(&self, token: Option<&String>, parameters: &str) -> Result<Option<String>, ApiError> {
-        let Some((token, earlier)) = token.and_then(|token| self.tokens.get_key_value(token)) else {
+    /// What an earlier call of the action with this ClientToken has made; it must have had the same
+    /// parameters.
+    pub(crate) fn made_before(
+        &self,
+        action: &'static str,
+        token: Option<&String>,
+        parameters: &str,
+    ) -> Result<Option<String>, ApiError> {
+        let Some(token) = token else {
+            return Ok(None);
+        };
+        let Some(earlier) = self.tokens.get(&(action, token.clone())) else {
             return Ok(None);
         };
         if earlier.parameters == parameters {
@@ -164,12 +178,18 @@ impl Region {
         ))
     }
 
-    /// Remembers what a call with this ClientToken has made.
-    pub(crate) fn remember_token(&mut self, token: Option<&String>, parameters: String, resource_id: &str) {
+    /// Remembers what a call of the action with this ClientToken has made.
+    pub(crate) fn remember_token(
+        &mut self,
+        action: &'static str,
+        token: Option<&String>,
+        parameters: String,
+        resource_id: &str,
+    ) {
         if let Some(token) = token {
             let resource_id = resource_id.to_owned();
             self.tokens.insert(
-                token.clone(),
+                (action, token.clone()),
                 TokenUse {
                     parameters,
                     resource_id,
@@ -210,6 +230,9 @@ impl Region {
         self.interfaces
             .retain(|_, interface| interface.released_at.is_none_or(|at| at > now));
         self.settle_load_balancers(now);
+        for service in self.endpoint_services.values_mut() {
+            service.settle(now, config);
+        }
     }
 
     pub(crate) fn settle_load_balancers(&mut self, now: Seconds) {

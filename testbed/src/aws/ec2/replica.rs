@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::ids::prefix;
 use super::region::Region;
 use super::tags;
 use crate::aws::Config;
@@ -32,6 +33,11 @@ impl Replicated {
             looks: 0,
             numbers: BTreeMap::new(),
         }
+    }
+
+    /// Whether there are endpoint services.
+    pub(crate) fn hosts_services(&self) -> bool {
+        !self.current.endpoint_services.is_empty()
     }
 
     /// The region as it is at `now`.
@@ -86,20 +92,25 @@ impl Replicated {
         self.looks += 1;
         self.number();
         for id in request.params.values() {
-            let known: fn(&Region, &str) -> bool = match id.split('-').next() {
-                Some("vpce") => |region, id| region.endpoints.contains_key(id),
-                Some("sg") => |region, id| region.groups.contains_key(id),
+            let known: fn(&Region, &str) -> bool = match prefix(id) {
+                "vpce-svc" => |region, id| region.endpoint_services.contains_key(id),
+                "vpce" => |region, id| region.endpoints.contains_key(id),
+                "sg" => |region, id| region.groups.contains_key(id),
                 _ => continue,
             };
             let replica = self.as_of(id, now, config.consistency_seconds, seed);
             if !known(&self.current, id) || known(replica, id) {
                 continue;
             }
-            if request.action != "DeleteVpcEndpoints" {
-                return Err(tags::missing(id));
-            }
-            let message = format!("The VPC endpoint {id} does not exist");
-            unsuccessful.insert(id.clone(), ApiError::new("InvalidVpcEndpoint.NotFound", message));
+            let (code, what) = match request.action.as_str() {
+                "DeleteVpcEndpoints" => ("InvalidVpcEndpoint.NotFound", "VPC endpoint"),
+                "DeleteVpcEndpointServiceConfigurations" => {
+                    ("InvalidVpcEndpointService.NotFound", "VpcEndpointService Id")
+                }
+                _ => return Err(tags::missing(id)),
+            };
+            let message = format!("The {what} {id} does not exist");
+            unsuccessful.insert(id.clone(), ApiError::new(code, message));
         }
         Ok(())
     }
@@ -108,11 +119,13 @@ impl Replicated {
     fn number(&mut self) {
         let Region {
             endpoints,
+            endpoint_services,
             groups,
             interfaces,
             ..
         } = &self.current;
-        for id in endpoints.keys().chain(groups.keys()).chain(interfaces.keys()) {
+        let ids = endpoints.keys().chain(endpoint_services.keys());
+        for id in ids.chain(groups.keys()).chain(interfaces.keys()) {
             if !self.numbers.contains_key(id) {
                 self.numbers.insert(id.clone(), self.numbers.len());
             }
@@ -134,11 +147,13 @@ impl Replicated {
         later.next().map_or(&self.current, |(_, before)| before)
     }
 
-    /// Endpoints, groups and interfaces as this look sees them; the rest as it is.
+    /// Endpoints, endpoint services, groups and interfaces as this look sees them; the rest as it
+    /// is.
     fn mix(&self, now: Seconds, seconds: Seconds, seed: u64) -> Region {
         let as_of = |id: &str| self.as_of(id, now, seconds, seed);
         Region {
             endpoints: self.pick(|region| &region.endpoints, as_of),
+            endpoint_services: self.pick(|region| &region.endpoint_services, as_of),
             groups: self.pick(|region| &region.groups, as_of),
             interfaces: self.pick(|region| &region.interfaces, as_of),
             ..self.current.clone()

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Context;
+use super::ids::prefix;
 use super::permission::Need;
 use super::region::Region;
 use crate::aws::error::ApiError;
@@ -131,8 +132,9 @@ pub(super) fn write(xml: &mut Xml, tags: &Tags) {
 
 /// What EC2 says of an id that is not there.
 pub(super) fn missing(id: &str) -> ApiError {
-    let (code, what) = match id.split('-').next().unwrap_or_default() {
+    let (code, what) = match prefix(id) {
         "vpce" => ("InvalidVpcEndpointId.NotFound", "Vpc Endpoint Id"),
+        "vpce-svc" => ("InvalidVpcEndpointServiceId.NotFound", "VpcEndpointService Id"),
         "vpc" => ("InvalidVpcID.NotFound", "vpc ID"),
         "subnet" => ("InvalidSubnetID.NotFound", "subnet ID"),
         "rtb" => ("InvalidRouteTableID.NotFound", "routeTable ID"),
@@ -146,12 +148,17 @@ pub(super) fn missing(id: &str) -> ApiError {
 
 /// The tags of whatever has this id.
 pub(crate) fn find<'a>(region: &'a mut Region, id: &str) -> Result<&'a mut Tags, ApiError> {
-    let tags = match id.split('-').next().unwrap_or_default() {
+    let tags = match prefix(id) {
         "vpce" => region
             .endpoints
             .get_mut(id)
             .filter(|endpoint| !endpoint.is_deleted())
             .map(|endpoint| &mut endpoint.tags),
+        "vpce-svc" => region
+            .endpoint_services
+            .get_mut(id)
+            .filter(|service| !service.is_deleted())
+            .map(|service| &mut service.tags),
         "vpc" => region.vpcs.get_mut(id).map(|vpc| &mut vpc.tags),
         "subnet" => region.subnets.get_mut(id).map(|subnet| &mut subnet.tags),
         "rtb" => region.route_tables.get_mut(id).map(|table| &mut table.tags),

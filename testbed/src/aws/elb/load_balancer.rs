@@ -147,6 +147,12 @@ impl LoadBalancer {
         }
     }
 
+    /// Whether it is set up.
+    pub(crate) fn is_active(&self) -> bool {
+        use LoadBalancerState::{Active, ActiveImpaired};
+        matches!(self.state, Active | ActiveImpaired)
+    }
+
     /// Its subnets whose zones were ready at `at`; all of them, if no time is given.
     pub(crate) fn subnets<'a>(&'a self, region: &'a Region, at: Option<Seconds>) -> impl Iterator<Item = &'a Subnet> {
         let ready = self

@@ -1,0 +1,62 @@
+//! What a provider reaches beyond its own account and region: the endpoints of its consumers.
+
+use std::collections::BTreeMap;
+
+use super::endpoint::Endpoint;
+use super::region::Region;
+use super::replica::Replicated;
+use crate::aws::Config;
+use crate::aws::clock::Seconds;
+
+/// All accounts' regions but the one that a call works in.
+pub(crate) struct Elsewhere<'a> {
+    pub(crate) regions: &'a mut BTreeMap<(String, String), Replicated>,
+    pub(crate) access: Access,
+}
+
+/// How a call sees what is elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Not at all, since a fault keeps it from seeing anything.
+    Nothing,
+    /// As a describe does, which may lag.
+    Seen,
+    /// As it is, and may change it.
+    Current,
+    /// As it is, and nothing that it changes takes effect.
+    WithoutEffect,
+}
+
+impl Elsewhere<'_> {
+    pub(super) fn regions(&mut self, now: Seconds, config: &Config) -> Vec<&Region> {
+        let access = self.access;
+        let all = self.regions.values_mut().filter(|_| access != Access::Nothing);
+        let seen = all.map(|replicated| match access {
+            Access::Seen => &*replicated.seen(now, config),
+            _ => &*replicated.current(now, config),
+        });
+        seen.collect()
+    }
+
+    /// Changes an endpoint.
+    pub(super) fn change(
+        &mut self,
+        account: &str,
+        region: &str,
+        endpoint_id: &str,
+        now: Seconds,
+        config: &Config,
+        change: impl FnOnce(&mut Endpoint),
+    ) {
+        let place = (account.to_owned(), region.to_owned());
+        let Some(replicated) = self.regions.get_mut(&place).filter(|_| self.access == Access::Current) else {
+            return;
+        };
+        replicated.remember(now, config);
+        let region = replicated.current(now, config);
+        if let Some(endpoint) = region.endpoints.get_mut(endpoint_id) {
+            change(endpoint);
+        }
+        region.settle(now, config);
+    }
+}

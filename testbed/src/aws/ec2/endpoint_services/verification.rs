@@ -1,0 +1,134 @@
+//! Private DNS names of endpoint services, and the TXT record by which their owner proves that the
+//! domain is theirs.
+//!
+//! The PrivateLink Guide ("Manage DNS names for VPC endpoint services") says that AWS finds the
+//! record by itself for a while. Users report that it does not, so here only
+//! StartVpcEndpointServicePrivateDnsVerification has it looked for.
+
+use std::collections::BTreeSet;
+
+use super::MISSING;
+use crate::aws::clock::Seconds;
+use crate::aws::ec2::{Context, returned};
+use crate::aws::error::ApiError;
+use crate::aws::query::Form;
+use crate::aws::xml::Xml;
+
+/// `PrivateDnsNameConfiguration.State`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameState {
+    /// The record has not been looked for yet.
+    PendingVerification,
+    /// It was there.
+    Verified,
+    /// It was not.
+    Failed,
+}
+
+impl NameState {
+    /// As it stands on the wire.
+    pub fn wire(self) -> &'static str {
+        match self {
+            Self::PendingVerification => "pendingVerification",
+            Self::Verified => "verified",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// TXT records that anyone can resolve: names in lower case, and values.
+pub(crate) type TxtRecords = BTreeSet<(String, String)>;
+
+/// A service's private DNS name.
+#[derive(Debug, Clone)]
+pub(crate) struct PrivateName {
+    pub(crate) name: String,
+    pub(crate) state: NameState,
+    /// The record's name, to be completed with the domain.
+    pub(crate) record_name: String,
+    pub(crate) record_value: String,
+    /// When the record is looked for.
+    due: Option<Seconds>,
+    was_verified: bool,
+}
+
+impl PrivateName {
+    /// One whose record is not looked for yet.
+    pub(super) fn new(name: String) -> Self {
+        let random = || -> String {
+            let letters = (0..20).map(|_| fastrand::alphanumeric());
+            letters.collect()
+        };
+        Self {
+            name,
+            state: NameState::PendingVerification,
+            record_name: format!("_{}", random().to_lowercase()),
+            record_value: format!("vpce:{}", random()),
+            due: None,
+            was_verified: false,
+        }
+    }
+
+    /// Whether it was verified once and is no longer.
+    pub(super) fn is_lost(&self) -> bool {
+        self.was_verified && self.state != NameState::Verified
+    }
+
+    /// Whether the record is there: at the domain or one above it, under its own name or, for
+    /// providers that allow no underscores, without it.
+    fn is_proven(&self, records: &TxtRecords) -> bool {
+        let mut domain = self.name.strip_prefix("*.").unwrap_or(&self.name);
+        loop {
+            let names = [format!("{}.{domain}", self.record_name), domain.to_owned()];
+            if names
+                .into_iter()
+                .any(|name| records.contains(&(name, self.record_value.clone())))
+            {
+                return true;
+            }
+            match domain.split_once('.') {
+                Some((_, parent)) if parent.contains('.') => domain = parent,
+                _ => return false,
+            }
+        }
+    }
+
+    /// Looks for the record if it is time.
+    pub(crate) fn settle(&mut self, now: Seconds, records: &TxtRecords) {
+        if self.due.is_some_and(|due| due <= now) {
+            self.look(records);
+        }
+    }
+
+    /// Looks for the record.
+    pub(crate) fn look(&mut self, records: &TxtRecords) {
+        self.due = None;
+        let proven = self.is_proven(records);
+        self.was_verified |= proven;
+        self.state = if proven { NameState::Verified } else { NameState::Failed };
+    }
+}
+
+pub(in crate::aws::ec2) fn start(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
+    const ACTION: &str = "ec2:StartVpcEndpointServicePrivateDnsVerification";
+    let id = form.require("ServiceId")?;
+    context.permit(form, &[context.need(ACTION, &id)])?;
+    context.region.endpoint_service(&id)?;
+
+    let due = context.now + context.config.verification_seconds;
+    let service = context.region.endpoint_services.get_mut(&id);
+    let name = service
+        .ok_or_else(|| ApiError::new(MISSING, id.clone()))?
+        .private_name
+        .as_mut();
+    let Some(name) = name else {
+        return Err(ApiError::invalid(format!(
+            "The VPC endpoint service {id} has no private DNS name."
+        )));
+    };
+    if name.state == NameState::Failed {
+        name.state = NameState::PendingVerification;
+    }
+    name.due.get_or_insert(due);
+    Ok(returned())
+}
