@@ -24,6 +24,7 @@ mod mishaps;
 mod partitions;
 mod policies;
 mod private_dns;
+mod private_names;
 mod providers;
 mod quotas;
 mod scp;
