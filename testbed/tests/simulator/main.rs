@@ -25,6 +25,8 @@ mod partitions;
 mod policies;
 mod private_dns;
 mod private_names;
+mod provider_mishaps;
+mod provider_permissions;
 mod providers;
 mod quotas;
 mod scp;
