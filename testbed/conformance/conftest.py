@@ -21,6 +21,7 @@ def pytest_addoption(parser):
     group.addoption("--service", help="an interface service; default: SQS's of the region")
     group.addoption("--acceptance-service", help="an interface service whose owner accepts endpoints by hand")
     group.addoption("--gateway-load-balancer-service", help="a service behind a Gateway Load Balancer")
+    group.addoption("--network-load-balancer", help="the ARN of one that no endpoint service has; moto gets one")
     group.addoption("--resource-configuration", help="the ARN of a resource configuration")
     group.addoption("--service-network", help="the ARN of a service network")
     group.addoption("--sweep", action="store_true", help="run no test: delete what earlier runs left behind")
@@ -76,6 +77,27 @@ def target(request):
 @pytest.fixture(scope="session")
 def ec2(target):
     return target.ec2
+
+
+@pytest.fixture(scope="session")
+def elb(target):
+    return target.elb
+
+
+@pytest.fixture(scope="session")
+def hosting(target):
+    """What CreateVpcEndpointServiceConfiguration answered when the shared endpoint service was made."""
+    if not target.prepare_load_balancer():
+        pytest.skip("no --network-load-balancer")
+    return target.ask_for_service(**target.service_token)
+
+
+@pytest.fixture(scope="session")
+def hosted(target, hosting):
+    """The shared endpoint service's id, once it is available."""
+    service_id = hosting["ServiceConfiguration"]["ServiceId"]
+    target.service_in_state(service_id, "Available")
+    return service_id
 
 
 @pytest.fixture

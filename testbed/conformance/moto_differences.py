@@ -301,6 +301,82 @@ DIFFERENCES = [
         ("test_a_service_says_what_it_takes",),
     ),
     Difference(
+        "An endpoint service is available from the start",
+        "It begins as Pending and becomes Available",
+        STATES,
+        ("test_a_new_service_is_pending",),
+    ),
+    Difference(
+        "SupportedIpAddressTypes and ClientToken of an endpoint service are ignored, and a load balancer may have any"
+        " number of services",
+        "A service says which types of addresses it takes; a retry with the same token makes nothing new; a load"
+        " balancer is associated with one service",
+        f"{API('ServiceConfiguration')}; Ensuring idempotency in Amazon EC2 API requests; Create an endpoint service",
+        (
+            "test_a_service_says_which_addresses_it_takes",
+            "test_a_token_of_a_service_that_comes_again_makes_nothing_new",
+            "test_a_load_balancer_is_of_one_service",
+        ),
+    ),
+    Difference(
+        "Filters of endpoint services are ignored",
+        "They leave out the services that do not have the value",
+        API("DescribeVpcEndpointServiceConfigurations (Filter.N)"),
+        ("test_services_are_found_by_tag",),
+    ),
+    Difference(
+        "A permission has no type, may be for anything, and is not needed",
+        "An allowed principal has a type and is an ARN of IAM (InvalidPrincipal); without one, no account finds the"
+        " service",
+        f"{API('AllowedPrincipal')}; Configure an endpoint service",
+        (
+            "test_a_principal_says_its_type",
+            "test_a_principal_is_an_arn_of_iam",
+            "test_a_service_without_principals_is_not_found",
+        ),
+    ),
+    Difference(
+        "Endpoint services of accounts take endpoint policies, and do not say whether their private names are verified",
+        "They support the full-access policy only; a ServiceDetail has privateDnsNameVerificationState",
+        API("ServiceDetail"),
+        ("test_an_allowed_principal_finds_the_service",),
+    ),
+    Difference(
+        "A private DNS name is verified from the start, cannot be taken away, and its verification not be started",
+        "It begins as pendingVerification, until the TXT record that it says is found",
+        "Manage DNS names for VPC endpoint services; API reference, StartVpcEndpointServicePrivateDnsVerification",
+        (
+            "test_a_private_name_waits_for_its_record",
+            "test_a_verification_is_started",
+            "test_a_private_name_is_taken_away",
+        ),
+    ),
+    Difference(
+        "No connection is described, accepted or rejected, or keeps its service from being deleted",
+        "DescribeVpcEndpointConnections shows the endpoints that wait for their acceptance and those that have it; they"
+        " keep the service (ExistingVpcEndpointConnections)",
+        "Configure an endpoint service; Delete an endpoint service",
+        ("test_a_connection_is_accepted_keeps_the_service_and_is_rejected",),
+    ),
+    Difference(
+        "A Network Load Balancer's name has the form of an Application Load Balancer's",
+        "It is NAME-ID.elb.REGION.amazonaws.com",
+        "Network Load Balancers (User Guide), DNS name",
+        ("test_the_name_of_a_load_balancer_says_its_region",),
+    ),
+    Difference(
+        "Load balancers that are not there are left out where one is, and any number is taken",
+        "LoadBalancerNotFound; up to 20 in a call",
+        "Elastic Load Balancing API reference, DescribeLoadBalancers, DescribeTags",
+        ("test_one_missing_name_fails_the_whole_call", "test_the_tags_of_twenty_are_described_and_no_more"),
+    ),
+    Difference(
+        "A load balancer that an endpoint service has can be deleted",
+        "It is refused with ResourceInUse",
+        "Elastic Load Balancing API reference, DeleteLoadBalancer",
+        ("test_a_load_balancer_that_a_service_has_is_kept",),
+    ),
+    Difference(
         "Keys may begin with aws:",
         "The prefix is reserved",
         TAGGING,

@@ -17,6 +17,7 @@ SESSION = "conformance"
 # Well formed, and of nobody.
 MISSING_ENDPOINT = "vpce-0123456789abcdef0"
 MISSING_GROUP = "sg-0123456789abcdef0"
+MISSING_SERVICE = "vpce-svc-0123456789abcdef0"
 MISSING_SUBNET = "subnet-0123456789abcdef0"
 MISSING_VPC = "vpc-0123456789abcdef0"
 
@@ -85,6 +86,7 @@ class Target:
         self.denied_role_arn = options.denied_role_arn
         self.acceptance_service = options.acceptance_service
         self.gateway_load_balancer_service = options.gateway_load_balancer_service
+        self.network_load_balancer = options.network_load_balancer
         self.resource_configuration = options.resource_configuration
         self.service_network = options.service_network
         self.endpoint_url = options.endpoint_url
@@ -94,8 +96,10 @@ class Target:
         self.run = uuid.uuid4().hex[:12]
         self.credentials = self.assume() if self.role_arn else {}
         self.ec2 = self.client("ec2", **self.credentials)
+        self.elb = self.client("elbv2", **self.credentials)
         self.vpc_id = options.vpc
-        self.endpoints, self.groups, self.tables = [], [], []
+        self.endpoints, self.groups, self.tables, self.services = [], [], [], []
+        self.service_token = {"ClientToken": f"service-{self.run}", "PrivateDnsName": "conformance.example.com"}
 
     # Whom we speak to.
 
@@ -118,6 +122,10 @@ class Target:
             "aws_secret_access_key": answer["SecretAccessKey"],
             "aws_session_token": answer["SessionToken"],
         }
+
+    def account(self):
+        """The account that the suite works in."""
+        return self.client("sts", **self.credentials).get_caller_identity()["Account"]
 
     def on_the_wire(self, call, **arguments):
         """What a call is answered with before boto3 reads it: XML, its namespace taken off."""
@@ -166,6 +174,17 @@ class Target:
             return endpoint is None or endpoint["State"].lower() == "deleted"
 
         self.eventually(f"{endpoint_id} is deleted", probe)
+
+    def service_in_state(self, service_id, state):
+        """Waits until the endpoint service is in the state, or for Deleted is not described any more."""
+
+        def probe():
+            pages = self.ec2.get_paginator("describe_vpc_endpoint_service_configurations").paginate()
+            services = [each for page in pages for each in page["ServiceConfigurations"]]
+            states = {each["ServiceId"]: each["ServiceState"] for each in services}
+            return states.get(service_id, "Deleted") == state
+
+        self.eventually(f"{service_id} is {state}", probe)
 
     # Making things.
 
@@ -270,6 +289,28 @@ class Target:
         }
         return self.remembered(self.ec2.create_vpc_endpoint(**arguments))
 
+    def prepare_load_balancer(self):
+        """Whether there is a Network Load Balancer for an endpoint service; moto gets one."""
+        if self.name == "moto" and not self.network_load_balancer:
+            made = self.elb.create_load_balancer(Name="conformance", Subnets=self.subnets, Type="network")
+            self.network_load_balancer = made["LoadBalancers"][0]["LoadBalancerArn"]
+        return self.network_load_balancer is not None
+
+    def ask_for_service(self, **more):
+        """CreateVpcEndpointServiceConfiguration behind the load balancer; the whole answer."""
+        arguments = {
+            "NetworkLoadBalancerArns": [self.network_load_balancer],
+            "AcceptanceRequired": True,
+            "TagSpecifications": self.specification("vpc-endpoint-service"),
+            **more,
+        }
+        answer = self.ec2.create_vpc_endpoint_service_configuration(**arguments)
+        self.services.append(answer["ServiceConfiguration"]["ServiceId"])
+        return answer
+
+    def hosted_name(self, service_id):
+        return f"com.amazonaws.vpce.{self.region}.{service_id}"
+
     def remembered(self, answer):
         self.endpoints.append(answer["VpcEndpoint"]["VpcEndpointId"])
         return answer
@@ -277,7 +318,8 @@ class Target:
     # Cleaning up.
 
     def sweep(self, run=None):
-        """Deletes what this run made, or any run left behind: endpoints, then the groups and tables that they used."""
+        """Deletes what this run made, or any run left behind: endpoints, then the services, groups and tables that they
+        used."""
         if self.name == "moto":
             # It cannot delete a gateway whose route is not there, and forgets all when it ends.
             return
@@ -290,6 +332,13 @@ class Target:
             self.ec2.delete_vpc_endpoints(VpcEndpointIds=endpoints[at : at + 25])
         for endpoint_id in endpoints:
             self.is_gone(endpoint_id)
+        pages = self.ec2.get_paginator("describe_vpc_endpoint_service_configurations").paginate(Filters=by_tag)
+        found = {each["ServiceId"] for page in pages for each in page["ServiceConfigurations"]}
+        services = sorted(found | set(self.services))
+        if services:
+            self.ec2.delete_vpc_endpoint_service_configurations(ServiceIds=services)
+        for service_id in services:
+            self.service_in_state(service_id, "Deleted")
         pages = self.ec2.get_paginator("describe_route_tables").paginate(Filters=by_tag)
         found = {each["RouteTableId"] for page in pages for each in page["RouteTables"]}
         for table in found | set(self.tables):

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use vpce_testbed::aws::{Config, EndpointType, ResourceConfigurationSpec, RoleSpec, ServiceSpec, Simulator};
+use vpce_testbed::aws::{
+    Config, EndpointType, LoadBalancerSpec, ResourceConfigurationSpec, RoleSpec, ServiceSpec, Simulator,
+};
 use vpce_testbed::python::{self, Moto};
 
 const REGION: &str = "us-west-2";
@@ -40,7 +42,7 @@ fn python(arguments: &[&str], (key_id, secret): (&str, &str)) -> Command {
 
 /// Runs the whole suite; pytest says what failed.
 #[track_caller]
-fn passes(target: &str, url: &str, keys: (&str, &str)) {
+fn passes(target: &str, url: &str, keys: (&str, &str), more: &[&str]) {
     let options = [
         "-m",
         "pytest",
@@ -68,7 +70,7 @@ fn passes(target: &str, url: &str, keys: (&str, &str)) {
         "--service-network",
         SERVICE_NETWORK,
     ];
-    let output = python(&options, keys).output().expect("pytest runs");
+    let output = python(&[&options, more].concat(), keys).output().expect("pytest runs");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success(),
@@ -80,6 +82,28 @@ fn passes(target: &str, url: &str, keys: (&str, &str)) {
         "a target of ours has all that the suite asks for:\n{said}"
     );
     println!("{said}");
+}
+
+/// A load balancer in two zones, in a VPC of its own.
+fn load_balancer(simulator: &Simulator) -> String {
+    let vpc = "vpc-0hosting";
+    simulator
+        .add_vpc(ACCOUNT, REGION, vpc, "10.9.0.0/16")
+        .expect("a CIDR block");
+    let subnets = ["a", "b"].map(|letter| {
+        let (subnet, zone) = (format!("subnet-0hosting{letter}"), format!("{REGION}{letter}"));
+        simulator
+            .add_subnet(ACCOUNT, REGION, &subnet, vpc, &zone)
+            .expect("there is room");
+        subnet
+    });
+    let spec = LoadBalancerSpec {
+        subnet_ids: subnets.to_vec(),
+        ..LoadBalancerSpec::default()
+    };
+    simulator
+        .add_load_balancer(ACCOUNT, REGION, "conformance", spec)
+        .expect("a free name")
 }
 
 #[test]
@@ -119,13 +143,15 @@ fn the_simulator_conforms() {
         .set_service_network_resources(&network, &[&resource])
         .expect("both are there");
     let (key_id, secret) = simulator.base_credentials();
-    passes("simulator", &simulator.url(), (&key_id, &secret));
+    let load_balancer = load_balancer(&simulator);
+    let more = ["--network-load-balancer", &load_balancer];
+    passes("simulator", &simulator.url(), (&key_id, &secret), &more);
 }
 
 #[test]
 fn moto_conforms_but_for_the_differences_that_are_listed() {
     let moto = Moto::start().expect("it starts");
-    passes("moto", moto.url(), ("base", "base"));
+    passes("moto", moto.url(), ("base", "base"), &[]);
 }
 
 #[test]
