@@ -19,19 +19,18 @@ pub struct Config {
     pub deleted_linger_seconds: f64,
     /// How long interfaces outlive their endpoint or subnet.
     pub eni_release_seconds: f64,
-    /// From an endpoint service's creation until it is available, and from its getting another
-    /// region until it is available there.
+    /// From the creation of an endpoint service until it is available; also from adding a
+    /// supported region until it is available there.
     pub service_pending_seconds: f64,
-    /// How long an endpoint service that says that it is available is not yet: the answer to who
-    /// makes an endpoint for it is a 503.
+    /// How long creating an endpoint is answered with a 503 after the service became available.
     pub service_unavailable_seconds: f64,
-    /// From StartVpcEndpointServicePrivateDnsVerification until the TXT record is looked for.
+    /// From StartVpcEndpointServicePrivateDnsVerification until the TXT record is checked.
     pub verification_seconds: f64,
-    /// Whether load balancers can be removed from an endpoint service to which endpoints are
-    /// connected. AWS's pages disagree; the list of error codes says that they cannot.
+    /// Whether load balancers can be removed from an endpoint service with connected endpoints.
+    /// AWS's pages disagree; the list of error codes says no.
     pub connected_load_balancers_removable: bool,
-    /// From a load balancer's creation until it is active, and from its getting another zone until
-    /// that is ready.
+    /// From the creation of a load balancer until it is active; also from adding a subnet until its
+    /// zone is ready.
     pub load_balancer_seconds: f64,
     /// How long describes do not see what a call has changed; with `consistency_seed`: how long at
     /// most.

@@ -20,7 +20,8 @@ pub(crate) const NAMESPACE: &str = "http://elasticloadbalancing.amazonaws.com/do
 /// The actions that the simulator knows.
 pub(crate) const ACTIONS: [&str; 3] = ["DeleteLoadBalancer", "DescribeLoadBalancers", "DescribeTags"];
 
-/// What one describe may name (API reference, "DescribeLoadBalancers", "DescribeTags").
+/// The maximum number of resources in one describe call (API reference, "DescribeLoadBalancers" and
+/// "DescribeTags").
 const MOST_NAMED: usize = 20;
 const MAX_PAGE: i64 = 400;
 
@@ -50,7 +51,7 @@ pub(crate) fn unknown_action(action: &str) -> ApiError {
 }
 
 impl Context<'_> {
-    /// Nothing of the form may be left, and the caller must be allowed.
+    /// Refuses unknown parameters, then checks IAM.
     fn permit(&self, form: &Form, action: &str, resource: Option<(&str, Option<&Tags>)>) -> Result<(), ApiError> {
         form.finish()?;
         let mut keys = Keys::of(self.caller, &self.region.name);
@@ -122,7 +123,7 @@ fn describe(form: &mut Form, context: &Context<'_>) -> Result<Xml, ApiError> {
     Ok(xml)
 }
 
-/// Of load balancers only: listeners, rules and target groups are not simulated.
+/// Only load balancers have tags here: listeners, rules and target groups are not simulated.
 fn describe_tags(form: &mut Form, context: &Context<'_>) -> Result<Xml, ApiError> {
     let arns = form.list("ResourceArns.member");
     context.permit(form, "elasticloadbalancing:DescribeTags", None)?;
@@ -150,7 +151,7 @@ fn describe_tags(form: &mut Form, context: &Context<'_>) -> Result<Xml, ApiError
     Ok(xml)
 }
 
-/// One that is not there is as good as deleted (API reference, "DeleteLoadBalancer").
+/// Succeeds if there is no such load balancer (API reference, "DeleteLoadBalancer").
 fn delete(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
     let arn = form
         .take("LoadBalancerArn")

@@ -1,5 +1,4 @@
-//! What tests see of the endpoint services that accounts host, and what happens to them without a
-//! call of the operator's.
+//! Reads and changes endpoint services without API calls.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +11,7 @@ use super::ec2::region::new_id;
 use super::ec2::services::service_name;
 use super::world::World;
 
-/// An endpoint service that an account hosts.
+/// An endpoint service hosted by an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EndpointServiceView {
     /// `vpce-svc-...`
@@ -21,25 +20,25 @@ pub struct EndpointServiceView {
     pub name: String,
     /// As on the wire: `Available`.
     pub state: String,
-    /// Whether its owner must accept endpoints.
+    /// Whether connection requests must be accepted.
     pub acceptance_required: bool,
     /// The ARNs of its load balancers, sorted.
     pub load_balancer_arns: Vec<String>,
-    /// The zones that it is in, sorted.
+    /// Its Availability Zones, sorted.
     pub zones: Vec<String>,
-    /// The address types that it supports, sorted.
+    /// Supported IP address types, sorted.
     pub ip_address_types: Vec<String>,
-    /// The regions besides its own in which it is offered, sorted.
+    /// Supported regions other than its own, sorted.
     pub regions: Vec<String>,
-    /// Whom it lets in, sorted.
+    /// Allowed principals, sorted.
     pub principals: Vec<String>,
-    /// Its private DNS name, and the state of its verification as on the wire.
+    /// Its private DNS name and verification state, as on the wire.
     pub private_dns_name: Option<(String, String)>,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
 }
 
-/// Those that name a service fail where there is none of this id.
+/// Methods that take a service id fail if there is no such service.
 impl Simulator {
     /// The endpoint services of the account in the region, deleted ones left out, sorted by id.
     pub fn endpoint_services(&self, account: &str, region: &str) -> Vec<EndpointServiceView> {
@@ -79,7 +78,7 @@ impl Simulator {
         Ok(())
     }
 
-    /// AWS looks again for the TXT record of a service's private DNS name, as it does now and then.
+    /// Checks the TXT record of a private DNS name again, as AWS does periodically.
     pub fn recheck_private_dns_name(&self, account: &str, region: &str, id: &str) -> anyhow::Result<()> {
         let mut world = self.world();
         let records = world.txt_records.clone();
@@ -89,7 +88,7 @@ impl Simulator {
         Ok(())
     }
 
-    /// Puts a service into a state, in which it stays.
+    /// Sets the state of a service; it stays in this state.
     pub fn set_endpoint_service_state(
         &self,
         account: &str,
@@ -104,7 +103,7 @@ impl Simulator {
         Ok(())
     }
 
-    /// Lets exactly these principals in, as another client would.
+    /// Replaces the allowed principals, as another client would.
     pub fn set_allowed_principals(
         &self,
         account: &str,
@@ -119,13 +118,13 @@ impl Simulator {
         Ok(())
     }
 
-    /// Sets whether the service's owner must accept endpoints, as another client would.
+    /// Sets `AcceptanceRequired`, as another client would.
     pub fn set_acceptance_required(&self, account: &str, region: &str, id: &str, required: bool) -> anyhow::Result<()> {
         service(&mut self.world(), account, region, id)?.acceptance_required = required;
         Ok(())
     }
 
-    /// Deletes a service, as another client does who rejects its connections first.
+    /// Rejects all connections of a service and deletes it, as another client would.
     pub fn delete_endpoint_service_behind(&self, account: &str, region: &str, id: &str) -> anyhow::Result<()> {
         let mut world = self.world();
         let (now, config) = (world.clock.now(), world.config.clone());

@@ -1,4 +1,4 @@
-//! What the owner of load balancers does about them, such as a controller in a cluster.
+//! Creates and changes load balancers without API calls, as the AWS Load Balancer Controller would.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,10 +29,10 @@ pub struct LoadBalancerView {
     pub tags: BTreeMap<String, String>,
 }
 
-/// Those that name an ARN fail where there is no load balancer of this ARN.
+/// Methods that take an ARN fail if there is no such load balancer.
 impl Simulator {
-    /// Adds a load balancer, which is provisioning for [`Config::load_balancer_seconds`] and then
-    /// active. Gives its ARN.
+    /// Adds a load balancer and returns its ARN. It is provisioning for
+    /// [`Config::load_balancer_seconds`], then active.
     ///
     /// [`Config::load_balancer_seconds`]: super::Config::load_balancer_seconds
     pub fn add_load_balancer(
@@ -54,7 +54,7 @@ impl Simulator {
         Ok(arn)
     }
 
-    /// Puts a load balancer into a state, in which it stays.
+    /// Sets the state of a load balancer; it stays in this state.
     pub fn set_load_balancer_state(&self, arn: &str, state: LoadBalancerState) -> anyhow::Result<()> {
         self.change_load_balancer(arn, |load_balancer| {
             load_balancer.state = state;
@@ -67,12 +67,12 @@ impl Simulator {
         self.change_load_balancer(arn, |load_balancer| load_balancer.tags = tags)
     }
 
-    /// Sets whether a load balancer has IPv6 addresses too.
+    /// Sets the IP address type of a load balancer to `dualstack` or `ipv4`.
     pub fn set_load_balancer_dualstack(&self, arn: &str, dualstack: bool) -> anyhow::Result<()> {
         self.change_load_balancer(arn, |load_balancer| load_balancer.dualstack = dualstack)
     }
 
-    /// Gives a load balancer another subnet, whose zone is ready after
+    /// Adds a subnet to a load balancer. Its zone is ready after
     /// [`Config::load_balancer_seconds`].
     ///
     /// [`Config::load_balancer_seconds`]: super::Config::load_balancer_seconds
@@ -126,7 +126,7 @@ fn home<'a>(world: &'a mut World, arn: &str) -> anyhow::Result<&'a mut Region> {
     Ok(world.region(account, region))
 }
 
-/// Checks what is to be made. Gives its VPC.
+/// Validates the spec and returns the VPC id.
 fn check(region: &Region, name: &str, spec: &LoadBalancerSpec) -> anyhow::Result<String> {
     let good = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     ensure!(good && (1..=32).contains(&name.len()), "{name:?} is no name");

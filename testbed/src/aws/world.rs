@@ -138,8 +138,7 @@ impl World {
         endpoint.with_context(|| format!("no endpoint {id}"))
     }
 
-    /// Brings the endpoint services that accounts host to what they are now, and shows them to
-    /// their consumers.
+    /// Applies the state transitions of hosted endpoint services and publishes them to consumers.
     pub(crate) fn settle_services(&mut self) {
         let now = self.clock.now();
         let mut hosted: BTreeMap<String, BTreeMap<String, EndpointService>> = BTreeMap::new();
@@ -157,7 +156,7 @@ impl World {
         }
     }
 
-    /// Does something to every endpoint there is.
+    /// Applies a change to every endpoint.
     pub(crate) fn each_endpoint(&mut self, mut change: impl FnMut(&mut Endpoint)) {
         let now = self.clock.now();
         for replicated in self.regions.values_mut() {

@@ -76,7 +76,11 @@ impl Stage {
             "Metrics:       curl --insecure --header \"Authorization: Bearer $(kubectl create token prometheus --namespace {NAMESPACE})\" https://{}/metrics",
             self.operator.metrics_address()?
         )?;
-        writeln!(text, "AWS simulator: {} (EC2 and STS)", self.aws.url())?;
+        writeln!(
+            text,
+            "AWS simulator: {} (EC2, Elastic Load Balancing and STS)",
+            self.aws.url()
+        )?;
         Ok(text)
     }
 }

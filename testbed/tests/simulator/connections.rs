@@ -1,4 +1,4 @@
-//! Both sides of a connection: a consumer's endpoint, and what its provider sees and decides.
+//! Connections: the consumer's endpoint and the provider's view of it.
 
 use vpce_testbed::aws::{LoadBalancerType, RoleSpec};
 
@@ -54,7 +54,7 @@ fn an_endpoint_waits_is_accepted_and_becomes_available() {
 }
 
 #[test]
-fn a_connection_says_whose_it_is() {
+fn a_connection_names_owner_region_and_load_balancers() {
     let hosting = hosting();
     let id = hosting.service(&[("AcceptanceRequired", "false")]);
     let endpoint = hosting.connected(&id);
@@ -76,7 +76,7 @@ fn a_connection_says_whose_it_is() {
 }
 
 #[test]
-fn without_acceptance_it_is_pending_from_the_start() {
+fn without_acceptance_an_endpoint_starts_as_pending() {
     let hosting = hosting();
     let id = hosting.service(&[("AcceptanceRequired", "false")]);
     let endpoint = hosting.connected(&id);
@@ -105,7 +105,7 @@ fn a_connection_can_be_rejected_in_use_and_accepted_again() {
 }
 
 #[test]
-fn what_cannot_be_decided_comes_back_with_its_reason() {
+fn failed_items_are_returned_with_a_reason() {
     // API reference, "AcceptVpcEndpointConnections" (Unsuccessful).
     let hosting = hosting();
     let id = hosting.service(&[]);
@@ -161,7 +161,7 @@ fn what_cannot_be_decided_comes_back_with_its_reason() {
 }
 
 #[test]
-fn only_the_provider_decides() {
+fn only_the_provider_can_accept_or_reject() {
     let hosting = hosting();
     let id = hosting.service(&[]);
     let endpoint = hosting.connected(&id);
@@ -232,7 +232,7 @@ fn filters_and_pages() {
 }
 
 #[test]
-fn an_account_connects_to_its_own_service_when_it_is_let_in() {
+fn an_account_needs_permission_for_its_own_service_too() {
     let hosting = hosting();
     let id = hosting.service(&[]);
     let create = || hosting.provider.create_endpoint(&name(&id), &[]);
@@ -246,7 +246,7 @@ fn an_account_connects_to_its_own_service_when_it_is_let_in() {
 }
 
 #[test]
-fn a_deleted_endpoint_is_no_connection_any_more() {
+fn a_deleted_endpoint_can_no_longer_be_accepted() {
     let hosting = hosting();
     let id = hosting.service(&[]);
     let endpoint = hosting.connected(&id);
@@ -266,7 +266,7 @@ fn a_deleted_endpoint_is_no_connection_any_more() {
 }
 
 #[test]
-fn endpoints_of_other_regions_connect_where_the_service_is_offered() {
+fn endpoints_connect_from_supported_regions() {
     // PrivateLink Guide, "Share your services through AWS PrivateLink", "Cross-Region access".
     let hosting = hosting();
     add_network(&hosting.simulator, "eu-west-1");
@@ -304,7 +304,7 @@ fn endpoints_of_other_regions_connect_where_the_service_is_offered() {
 }
 
 #[test]
-fn gateway_load_balancer_endpoints_are_connections_too() {
+fn gateway_load_balancer_endpoints_are_connections() {
     let hosting = hosting();
     let arn = add_load_balancer(&hosting.simulator, "inspection", LoadBalancerType::Gateway);
     let create = [("GatewayLoadBalancerArn.1", arn.as_str())];

@@ -1,4 +1,4 @@
-//! What can be changed of an endpoint service, and what cannot.
+//! ModifyVpcEndpointServiceConfiguration.
 
 use vpce_testbed::aws::{Config, LoadBalancerSpec, LoadBalancerState, LoadBalancerType};
 
@@ -25,7 +25,7 @@ fn acceptance_is_turned_off_and_on() {
 }
 
 #[test]
-fn load_balancers_are_added_and_removed_and_one_remains() {
+fn load_balancers_are_added_and_removed_but_one_must_remain() {
     // PrivateLink Guide, "Configure an endpoint service", "Manage load balancers".
     let hosting = hosting();
     let id = hosting.service(&[]);
@@ -63,7 +63,7 @@ fn load_balancers_are_added_and_removed_and_one_remains() {
 }
 
 #[test]
-fn an_added_load_balancer_meets_the_same_conditions() {
+fn added_load_balancers_are_validated() {
     let hosting = hosting();
     let id = hosting.service(&[]);
     let simulator = &hosting.simulator;
@@ -98,7 +98,7 @@ fn an_added_load_balancer_meets_the_same_conditions() {
 }
 
 #[test]
-fn load_balancers_stay_while_endpoints_are_connected() {
+fn load_balancers_cannot_be_removed_while_endpoints_are_connected() {
     // "Error codes for the Amazon EC2 API", ExistingVpcEndpointConnections; AWS's blog has it
     // otherwise, which is a setting.
     let hosting = hosting();
@@ -127,7 +127,7 @@ fn load_balancers_stay_while_endpoints_are_connected() {
 }
 
 #[test]
-fn zones_that_the_load_balancer_gains_come_with_a_modify() {
+fn a_modify_adds_new_zones_of_the_load_balancer() {
     // PrivateLink Guide, "Configure an endpoint service": a request with nothing but the id.
     const READY: f64 = 120.0;
     let hosting = hosting();
@@ -154,7 +154,7 @@ fn zones_that_the_load_balancer_gains_come_with_a_modify() {
 }
 
 #[test]
-fn a_load_balancer_brings_its_zones() {
+fn added_load_balancers_add_their_zones() {
     let hosting = hosting();
     let id = hosting.service(&[]);
     let spec = LoadBalancerSpec {
@@ -207,7 +207,7 @@ fn address_types_are_added_and_removed() {
 }
 
 #[test]
-fn regions_are_added_and_removed_but_for_its_own() {
+fn regions_are_added_and_removed_except_the_host_region() {
     // PrivateLink Guide, "Share your services through AWS PrivateLink", "Cross-Region access".
     let hosting = hosting();
     let id = hosting.service(&[]);
@@ -258,7 +258,7 @@ fn regions_are_added_and_removed_but_for_its_own() {
 }
 
 #[test]
-fn a_region_that_is_taken_away_leaves_its_endpoints() {
+fn removing_a_region_keeps_its_endpoints() {
     // PrivateLink Guide, "Share your services through AWS PrivateLink", "Cross-Region access".
     let hosting = hosting();
     crate::hosting::add_network(&hosting.simulator, "eu-west-1");
@@ -279,7 +279,7 @@ fn a_region_that_is_taken_away_leaves_its_endpoints() {
 }
 
 #[test]
-fn nothing_of_a_refused_modification_is_done() {
+fn a_refused_modification_changes_nothing() {
     let hosting = hosting();
     let id = hosting.service(&[]);
     let before = hosting.view();
@@ -294,7 +294,7 @@ fn nothing_of_a_refused_modification_is_done() {
 }
 
 #[test]
-fn a_service_that_says_that_it_is_available_may_not_be_yet() {
+fn an_available_service_may_answer_503_for_a_while() {
     // aws-sdk#805: a 503 for a while.
     let hosting = hosting_with(Config {
         service_unavailable_seconds: 45.0,

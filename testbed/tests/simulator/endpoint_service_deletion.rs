@@ -1,4 +1,4 @@
-//! The end of endpoint services, and of their load balancers.
+//! Deleting endpoint services and their load balancers.
 
 use vpce_testbed::aws::{Fault, FaultKind};
 
@@ -32,7 +32,7 @@ fn a_service_is_deleting_then_deleted_then_gone() {
 }
 
 #[test]
-fn waiting_and_available_connections_keep_it() {
+fn pending_acceptance_and_available_connections_block_deletion() {
     // PrivateLink Guide, "Delete an endpoint service"; the words are EC2's (hypershift).
     let hosting = hosting();
     let id = hosting.service(&[]);
@@ -62,7 +62,7 @@ fn waiting_and_available_connections_keep_it() {
 }
 
 #[test]
-fn a_rejected_endpoint_stays_as_it_is_and_is_still_described() {
+fn rejected_connections_remain_after_deletion() {
     // aws-nuke#1258: the connection is described, and the service is not there.
     let hosting = hosting();
     let id = hosting.service(&[]);
@@ -82,7 +82,7 @@ fn a_rejected_endpoint_stays_as_it_is_and_is_still_described() {
 }
 
 #[test]
-fn an_endpoint_that_is_not_available_yet_fails() {
+fn pending_endpoints_fail() {
     // PrivateLink Guide, "Delete an endpoint service", names the states that keep a service:
     // pending is none of them.
     let hosting = hosting();
@@ -97,7 +97,7 @@ fn an_endpoint_that_is_not_available_yet_fails() {
 }
 
 #[test]
-fn one_of_a_batch_does_not_keep_the_others() {
+fn one_failed_item_does_not_stop_the_batch() {
     let hosting = hosting();
     let id = hosting.service(&[]);
     let ids = [
@@ -120,7 +120,7 @@ fn a_dry_run_deletes_nothing() {
 }
 
 #[test]
-fn a_load_balancer_is_kept_while_a_service_has_it() {
+fn a_load_balancer_in_use_cannot_be_deleted() {
     // The words are those of Elastic Load Balancing (terraform-provider-aws#5701).
     let hosting = hosting();
     let id = hosting.service(&[]);
@@ -140,7 +140,7 @@ fn a_load_balancer_is_kept_while_a_service_has_it() {
 }
 
 #[test]
-fn batches_go_wrong_for_one_id_on_demand() {
+fn faults_can_fail_single_items() {
     let hosting = hosting();
     let id = hosting.service(&[]);
     let (first, second) = (hosting.connected(&id), hosting.connected(&id));
@@ -167,7 +167,11 @@ fn batches_go_wrong_for_one_id_on_demand() {
         ("pendingAcceptance".into(), "rejected".into())
     );
     hosting.reject(&id, &[&first]).succeeded();
-    hosting.simulator.fault(unsuccessful(DELETE, &id));
+    // Without an id, the first of the batch.
+    hosting.simulator.fault(Fault {
+        id: None,
+        ..unsuccessful(DELETE, &id)
+    });
     assert_eq!(hosting.delete(&id).succeeded().text("code"), "InternalError");
     assert_eq!(hosting.view().state, "Available");
     hosting.delete(&id).succeeded();

@@ -1,4 +1,4 @@
-//! Endpoint services that an account hosts: how they are made and described.
+//! Endpoint services: create and describe.
 
 use vpce_testbed::aws::{LoadBalancerState, LoadBalancerType};
 
@@ -44,7 +44,7 @@ fn a_service_is_pending_and_then_available() {
 }
 
 #[test]
-fn zones_are_those_that_the_owner_names() {
+fn zone_ids_are_those_of_the_owners_account() {
     let hosting = hosting();
     let ids = [("us-west-2a", "usw2-az3"), ("us-west-2b", "usw2-az1")];
     hosting.simulator.set_zone_ids(ACCOUNT, REGION, &ids);
@@ -56,7 +56,7 @@ fn zones_are_those_that_the_owner_names() {
 }
 
 #[test]
-fn acceptance_is_required_unless_it_is_said() {
+fn acceptance_is_required_by_default() {
     let hosting = hosting();
     assert_eq!(hosting.create(&[]).succeeded().text("acceptanceRequired"), "true");
 }
@@ -121,7 +121,7 @@ fn exactly_one_kind_of_load_balancer_is_given() {
 }
 
 #[test]
-fn a_load_balancer_has_to_be_there_active_and_free() {
+fn a_load_balancer_must_exist_be_active_and_unused() {
     // "Error codes for the Amazon EC2 API"; PrivateLink Guide, "Create an endpoint service".
     let hosting = hosting();
     let simulator = &hosting.simulator;
@@ -154,7 +154,7 @@ fn a_load_balancer_has_to_be_there_active_and_free() {
 }
 
 #[test]
-fn ipv6_takes_dualstack_load_balancers() {
+fn ipv6_requires_dualstack_load_balancers() {
     // PrivateLink Guide, "Create an endpoint service".
     let hosting = hosting();
     let both = [
@@ -226,7 +226,7 @@ fn filters_ids_and_pages() {
 }
 
 #[test]
-fn services_are_of_their_account_and_region() {
+fn other_accounts_and_regions_see_no_services() {
     let hosting = hosting();
     let id = hosting.service(&[]);
     for other in [&hosting.consumer, &hosting.provider.in_region("eu-west-1")] {
@@ -245,7 +245,7 @@ fn services_are_of_their_account_and_region() {
 }
 
 #[test]
-fn tags_are_set_and_taken_away() {
+fn tags_are_added_and_removed() {
     let hosting = hosting();
     let id = hosting.service(&[]);
     let tag = [

@@ -1,4 +1,4 @@
-//! Two accounts: one hosts endpoint services, the other makes endpoints for them.
+//! A provider's and a consumer's account.
 
 use vpce_testbed::aws::{Config, EndpointServiceView, LoadBalancerSpec, LoadBalancerType, RoleSpec, Simulator};
 
@@ -7,7 +7,7 @@ use crate::{ACCOUNT, REGION, simulator, unthrottled};
 
 pub(crate) const CONSUMER: &str = "222222222222";
 pub(crate) const CONSUMER_ROLE: &str = "arn:aws:iam::222222222222:role/consumer";
-/// Lets everyone of the consumer's account in.
+/// The principal for the consumer's account.
 pub(crate) const CONSUMER_ROOT: &str = "arn:aws:iam::222222222222:root";
 
 /// From a service's creation until it is available.
@@ -74,7 +74,7 @@ impl Hosting {
             .ec2("CreateVpcEndpointServiceConfiguration", &[&base, more].concat())
     }
 
-    /// The id of a service that is available, and open to the consumer's account.
+    /// Creates a service, allows the consumer's account, and waits until it is available.
     pub(crate) fn service(&self, more: &[(&str, &str)]) -> String {
         let id = self.create(more).succeeded().text("serviceId");
         self.allow(&id, CONSUMER_ROOT);

@@ -1,4 +1,4 @@
-//! What IAM, rates and faults do to calls of Elastic Load Balancing.
+//! Elastic Load Balancing: IAM, throttling and faults.
 
 use std::collections::BTreeMap;
 
@@ -80,7 +80,7 @@ fn describes_share_one_rate() {
 }
 
 #[test]
-fn it_goes_wrong_on_demand_as_ec2_does() {
+fn faults_and_weather_apply() {
     let (simulator, client) = slow();
     let arn = add(&simulator, "web");
     let delete = [("LoadBalancerArn", arn.as_str())];

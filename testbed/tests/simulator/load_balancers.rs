@@ -1,4 +1,4 @@
-//! Load balancers: what is described of them, and how they are deleted.
+//! Elastic Load Balancing: describe and delete.
 
 use std::collections::BTreeMap;
 
@@ -128,7 +128,7 @@ fn one_missing_name_fails_the_whole_call() {
 }
 
 #[test]
-fn twenty_are_named_in_a_call_and_no_more() {
+fn a_call_names_at_most_twenty() {
     // API reference, "DescribeLoadBalancers" and "DescribeTags": up to 20 in a single call.
     let (simulator, client) = slow();
     let arns: Vec<String> = (0..21).map(|n| add(&simulator, &format!("lb-{n}"))).collect();
@@ -197,7 +197,7 @@ fn tags_are_described() {
 }
 
 #[test]
-fn deleting_succeeds_even_if_there_is_nothing() {
+fn deleting_a_missing_load_balancer_succeeds() {
     // API reference, "DeleteLoadBalancer": if it does not exist, the call succeeds.
     let (simulator, client) = slow();
     let arn = add(&simulator, "web");

@@ -1,7 +1,7 @@
 //! China and GovCloud are worlds of their own.
 
 use serde_json::json;
-use vpce_testbed::aws::{BASE_ACCOUNT, Config, RoleSpec, Simulator};
+use vpce_testbed::aws::{BASE_ACCOUNT, Config, LoadBalancerSpec, RoleSpec, Simulator};
 
 use crate::ACCOUNT;
 use crate::client::Client;
@@ -139,4 +139,58 @@ fn names_in_china_are_chinas() {
             .any(|name| name.ends_with(".kms.cn-north-1.vpce.amazonaws.com.cn")),
         "{names:?}"
     );
+}
+
+#[test]
+fn hosted_services_and_load_balancers_are_named_by_their_partition() {
+    // In China, names of services begin with `cn.`, as their providers publish them.
+    for ((partition, region), (prefix, domain)) in WORLDS.iter().zip([
+        ("", "amazonaws.com"),
+        ("cn.", "amazonaws.com.cn"),
+        ("", "amazonaws.com"),
+    ]) {
+        let simulator = Simulator::start(Config {
+            load_balancer_seconds: 0.0,
+            ..Config::of_partition(partition)
+        })
+        .unwrap();
+        simulator.add_role(&role(partition), RoleSpec::default()).unwrap();
+        simulator.add_vpc(ACCOUNT, region, "vpc-1", "10.0.0.0/16").unwrap();
+        let zone = format!("{region}a");
+        simulator
+            .add_subnet(ACCOUNT, region, "subnet-a", "vpc-1", &zone)
+            .unwrap();
+        let spec = LoadBalancerSpec {
+            subnet_ids: vec!["subnet-a".to_owned()],
+            ..LoadBalancerSpec::default()
+        };
+        let arn = simulator.add_load_balancer(ACCOUNT, region, "web", spec).unwrap();
+        assert!(arn.starts_with(&format!("arn:{partition}:elasticloadbalancing:{region}:{ACCOUNT}:")));
+        let name = simulator.load_balancers(ACCOUNT, region)[0].dns_name.clone();
+        assert!(name.unwrap().ends_with(&format!(".elb.{region}.{domain}")));
+
+        let client = Client::base(&simulator, region).assume(&role(partition));
+        let create = [("NetworkLoadBalancerArn.1", arn.as_str())];
+        let made = client.ec2("CreateVpcEndpointServiceConfiguration", &create).succeeded();
+        let id = made.text("serviceId");
+        assert_eq!(
+            made.text("serviceName"),
+            format!("{prefix}com.amazonaws.vpce.{region}.{id}")
+        );
+        assert!(
+            made.body.contains(&format!("{id}.{region}.vpce.{domain}")),
+            "{}",
+            made.body
+        );
+        let root = |partition: &str| format!("arn:{partition}:iam::{ACCOUNT}:root");
+        for other in ["aws", "aws-cn", "aws-us-gov"] {
+            let allow = [("ServiceId", id.as_str()), ("AddAllowedPrincipals.1", &root(other))];
+            let answer = client.ec2("ModifyVpcEndpointServicePermissions", &allow);
+            if other == *partition {
+                answer.succeeded();
+            } else {
+                answer.refused("InvalidPrincipal");
+            }
+        }
+    }
 }

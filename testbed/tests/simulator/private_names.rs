@@ -1,4 +1,4 @@
-//! Private DNS names of endpoint services: how they are verified, and who may use them.
+//! Private DNS names of endpoint services: verification and use.
 
 use vpce_testbed::aws::{Config, LoadBalancerType};
 
@@ -51,7 +51,7 @@ fn verified(hosting: &Hosting) -> String {
 }
 
 #[test]
-fn a_name_is_verified_by_its_record() {
+fn a_name_is_verified_by_its_txt_record() {
     // PrivateLink Guide, "Manage DNS names for VPC endpoint services", "Domain ownership
     // verification".
     let hosting = slow();
@@ -81,7 +81,7 @@ fn a_name_is_verified_by_its_record() {
 }
 
 #[test]
-fn without_the_record_it_fails_and_can_be_started_again() {
+fn a_failed_verification_can_be_started_again() {
     let hosting = slow();
     let id = hosting.service(&[NAME]);
     let (name, value, _) = record(&hosting, &id);
@@ -105,7 +105,7 @@ fn without_the_record_it_fails_and_can_be_started_again() {
 }
 
 #[test]
-fn the_record_may_be_at_a_domain_above() {
+fn the_record_may_be_at_a_parent_domain() {
     // "Manage DNS names": the domain of a subdomain can be verified; without underscores, the
     // record is at the domain itself.
     for (private, at, expected) in [
@@ -127,7 +127,7 @@ fn the_record_may_be_at_a_domain_above() {
 }
 
 #[test]
-fn consumers_use_the_name_once_it_is_verified() {
+fn consumers_can_use_only_verified_names() {
     // API reference, "PrivateDnsNameConfiguration" (State).
     let hosting = slow();
     let id = hosting.service(&[NAME, ("AcceptanceRequired", "false")]);
@@ -165,7 +165,7 @@ fn consumers_use_the_name_once_it_is_verified() {
 }
 
 #[test]
-fn a_name_that_is_lost_denies_new_connections_and_leaves_the_others() {
+fn losing_verification_denies_new_connections_only() {
     // "Private DNS names for endpoint services", "Domain name verification considerations".
     let hosting = slow();
     let id = verified(&hosting);
@@ -196,7 +196,7 @@ fn a_name_that_is_lost_denies_new_connections_and_leaves_the_others() {
 }
 
 #[test]
-fn a_name_is_set_changed_and_taken_away() {
+fn a_name_is_changed_and_removed() {
     let hosting = slow();
     let id = verified(&hosting);
     let first = record(&hosting, &id);
@@ -217,7 +217,7 @@ fn a_name_is_set_changed_and_taken_away() {
 }
 
 #[test]
-fn each_service_has_a_record_of_its_own() {
+fn each_service_has_its_own_record() {
     // "Domain name verification considerations": a separate check for each service.
     let hosting = slow();
     let first = verified(&hosting);
@@ -232,7 +232,7 @@ fn each_service_has_a_record_of_its_own() {
 }
 
 #[test]
-fn names_are_lower_case_and_of_interface_services() {
+fn invalid_names_are_refused() {
     // "Manage DNS names": 63 characters a label, 255 in all; not for Gateway Load Balancers.
     let hosting = slow();
     let (label, name) = (
@@ -261,7 +261,7 @@ fn names_are_lower_case_and_of_interface_services() {
 }
 
 #[test]
-fn a_waiting_connection_gets_the_name_after_its_acceptance() {
+fn private_dns_is_enabled_after_acceptance() {
     let hosting = slow();
     let id = verified(&hosting);
     hosting.modify(&id, &[("AcceptanceRequired", "true")]).succeeded();

@@ -1,4 +1,4 @@
-//! What rates, faults and lagging replicas do to the calls of those who host endpoint services.
+//! Throttling, faults and eventual consistency of the provider's calls.
 
 use vpce_testbed::aws::{Config, Fault, FaultKind, LoadBalancerType};
 
@@ -33,7 +33,7 @@ fn configuration_calls_have_the_documented_rate() {
 }
 
 #[test]
-fn a_lost_answer_leaves_a_service_behind() {
+fn a_lost_answer_leaves_a_service() {
     let hosting = hosting();
     let fault = |kind| {
         hosting
@@ -75,7 +75,7 @@ fn a_lost_answer_leaves_a_service_behind() {
 }
 
 #[test]
-fn faults_reach_what_belongs_to_others() {
+fn faults_apply_to_endpoints_of_other_accounts() {
     let hosting = hosting();
     let id = hosting.service(&[]);
     let endpoint = hosting.connected(&id);
@@ -92,7 +92,7 @@ fn faults_reach_what_belongs_to_others() {
 }
 
 #[test]
-fn describes_lag_behind_on_both_sides() {
+fn describe_calls_lag_on_both_sides() {
     const LAG: f64 = 20.0;
     let hosting = hosting_with(Config {
         consistency_seconds: LAG,

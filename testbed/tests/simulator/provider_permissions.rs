@@ -1,4 +1,4 @@
-//! What IAM asks of those who host endpoint services, and of their consumers.
+//! IAM permissions for endpoint services.
 
 use vpce_testbed::aws::{RoleSpec, Simulator};
 
@@ -34,7 +34,7 @@ const TEAM: [(&str, &str); 3] = [
 ];
 
 #[test]
-fn creating_takes_tags_names_and_regions_and_no_load_balancer() {
+fn create_is_authorized_by_tags_names_and_regions() {
     // Service Authorization Reference, "Amazon EC2", CreateVpcEndpointServiceConfiguration.
     let hosting = hosting();
     let simulator = &hosting.simulator;
@@ -76,7 +76,7 @@ fn creating_takes_tags_names_and_regions_and_no_load_balancer() {
 }
 
 #[test]
-fn what_is_there_is_guarded_by_its_tags() {
+fn existing_services_are_authorized_by_their_tags() {
     // Service Authorization Reference, "Amazon EC2": these know vpc-endpoint-service.
     let hosting = hosting();
     let id = hosting.service(&TEAM);
@@ -120,7 +120,7 @@ fn what_is_there_is_guarded_by_its_tags() {
 }
 
 #[test]
-fn modifying_takes_attributes_and_the_regions_that_are_there() {
+fn modify_is_authorized_by_attributes_and_regions() {
     let hosting = hosting();
     let id = hosting.service(&[("SupportedRegion.1", "eu-west-1")]);
     let modify = "ec2:ModifyVpcEndpointServiceConfiguration";
@@ -159,7 +159,7 @@ fn modifying_takes_attributes_and_the_regions_that_are_there() {
 }
 
 #[test]
-fn describes_know_no_resources() {
+fn describe_calls_have_no_resources() {
     let hosting = hosting();
     let one = serde_json::json!({"Effect": "Allow", "Action": "ec2:Describe*", "Resource": SERVICES});
     for action in [DESCRIBE, "DescribeVpcEndpointConnections"] {
@@ -171,7 +171,7 @@ fn describes_know_no_resources() {
 }
 
 #[test]
-fn consumers_are_told_the_owner() {
+fn the_service_owner_is_the_providers_account() {
     // Service Authorization Reference: ec2:VpceServiceOwner is an account id.
     let hosting = hosting();
     let id = hosting.service(&[]);

@@ -1,4 +1,4 @@
-//! Whom an endpoint service lets in, and who finds it.
+//! Allowed principals of endpoint services, and who finds a service.
 
 use vpce_testbed::aws::RoleSpec;
 
@@ -20,7 +20,7 @@ fn described(hosting: &Hosting, id: &str, more: &[(&str, &str)]) -> Answer {
         .succeeded()
 }
 
-/// A service that is available and open to nobody.
+/// An available service without allowed principals.
 fn closed() -> (Hosting, String) {
     let hosting = hosting();
     let id = hosting.create(&[]).succeeded().text("serviceId");
@@ -29,7 +29,7 @@ fn closed() -> (Hosting, String) {
 }
 
 #[test]
-fn nobody_is_let_in_until_it_is_said() {
+fn a_new_service_has_no_allowed_principals() {
     // PrivateLink Guide, "Configure an endpoint service", "Manage permissions".
     let (hosting, id) = closed();
     let tag = [
@@ -69,7 +69,7 @@ fn nobody_is_let_in_until_it_is_said() {
 }
 
 #[test]
-fn a_consumer_finds_zones_by_the_names_of_its_own_account() {
+fn zones_have_the_names_of_the_consumers_account() {
     let (hosting, id) = closed();
     hosting.allow(&id, "*");
     let ids = [
@@ -95,7 +95,7 @@ fn a_consumer_finds_zones_by_the_names_of_its_own_account() {
 }
 
 #[test]
-fn principals_are_everyone_accounts_roles_and_users() {
+fn principals_are_all_accounts_roles_and_users() {
     // API reference, "AllowedPrincipal" (PrincipalType).
     let (hosting, id) = closed();
     let role = "arn:aws:iam::222222222222:role/consumer";
@@ -132,7 +132,7 @@ fn principals_are_everyone_accounts_roles_and_users() {
 }
 
 #[test]
-fn a_role_is_let_in_by_its_arn_without_its_path() {
+fn a_role_is_allowed_by_its_arn_without_the_path() {
     let (hosting, id) = closed();
     let role = "arn:aws:iam::333333333333:role/teams/blue/web";
     let other = "arn:aws:iam::333333333333:role/other";
@@ -157,7 +157,7 @@ fn a_role_is_let_in_by_its_arn_without_its_path() {
 }
 
 #[test]
-fn connections_outlast_the_permission() {
+fn removing_a_principal_keeps_its_connections() {
     // PrivateLink Guide, "Configure an endpoint service", "Manage permissions".
     let (hosting, id) = closed();
     change(&hosting, &id, &[("AddAllowedPrincipals.1", CONSUMER_ROLE)]).succeeded();
@@ -175,7 +175,7 @@ fn connections_outlast_the_permission() {
 }
 
 #[test]
-fn repeating_a_change_changes_nothing() {
+fn repeated_changes_have_no_effect() {
     let (hosting, id) = closed();
     let add = [("AddAllowedPrincipals.1", CONSUMER_ROOT)];
     let first = change(&hosting, &id, &add).succeeded();
@@ -206,7 +206,7 @@ fn permissions_come_in_pages() {
 }
 
 #[test]
-fn what_is_not_there_or_not_simulated_is_refused() {
+fn missing_services_and_unsupported_parameters_are_refused() {
     let (hosting, id) = closed();
     let missing = "vpce-svc-00000000000000000";
     let add = [("AddAllowedPrincipals.1", CONSUMER_ROOT)];

@@ -1,4 +1,4 @@
-//! What a provider reaches beyond its own account and region: the endpoints of its consumers.
+//! Access to the endpoints of other accounts and regions, for the provider's calls.
 
 use std::collections::BTreeMap;
 
@@ -8,22 +8,22 @@ use super::replica::Replicated;
 use crate::aws::Config;
 use crate::aws::clock::Seconds;
 
-/// All accounts' regions but the one that a call works in.
+/// The regions of all accounts, except the one that the call works in.
 pub(crate) struct Elsewhere<'a> {
     pub(crate) regions: &'a mut BTreeMap<(String, String), Replicated>,
     pub(crate) access: Access,
 }
 
-/// How a call sees what is elsewhere.
+/// How a call sees other regions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Not at all, since a fault keeps it from seeing anything.
+    /// Not at all: a fault empties the answer.
     Nothing,
-    /// As a describe does, which may lag.
+    /// As a describe does: possibly outdated.
     Seen,
-    /// As it is, and may change it.
+    /// Current, with write access.
     Current,
-    /// As it is, and nothing that it changes takes effect.
+    /// Current, but changes are dropped.
     WithoutEffect,
 }
 

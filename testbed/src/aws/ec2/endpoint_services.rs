@@ -1,4 +1,4 @@
-//! Endpoint services that accounts host: what they are, and how they change by themselves.
+//! Endpoint services hosted by accounts: the resource and its state transitions.
 
 pub(super) mod checks;
 pub(crate) mod connections;
@@ -29,15 +29,15 @@ pub(super) const MISSING: &str = "InvalidVpcEndpointServiceId.NotFound";
 /// `ServiceState`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServiceState {
-    /// Being made.
+    /// Being created.
     Pending,
-    /// Endpoints can be made for it.
+    /// Endpoints can be created for it.
     Available,
     /// Being deleted.
     Deleting,
-    /// Gone; still described for a while.
+    /// Deleted; described for a while longer.
     Deleted,
-    /// Could not be made.
+    /// Creation failed.
     Failed,
 }
 
@@ -54,7 +54,7 @@ impl ServiceState {
     }
 }
 
-/// A region besides its own in which a service is offered.
+/// A supported region other than the host region.
 #[derive(Debug, Clone)]
 pub(crate) struct SupportedRegion {
     pub(crate) state: ServiceState,
@@ -63,7 +63,7 @@ pub(crate) struct SupportedRegion {
 }
 
 impl SupportedRegion {
-    /// One that is being added.
+    /// A region that is being added.
     pub(super) fn pending(due: Seconds) -> Self {
         Self {
             state: ServiceState::Pending,
@@ -71,7 +71,7 @@ impl SupportedRegion {
         }
     }
 
-    /// One that is being taken away.
+    /// A region that is being removed.
     pub(super) fn deleting(due: Seconds) -> Self {
         Self {
             state: ServiceState::Deleting,
@@ -83,26 +83,26 @@ impl SupportedRegion {
 #[derive(Debug, Clone)]
 pub(crate) struct EndpointService {
     pub(crate) id: String,
-    /// The type of its endpoints: Interface, or GatewayLoadBalancer.
+    /// Its service type: Interface or GatewayLoadBalancer.
     pub(crate) kind: EndpointType,
     pub(crate) state: ServiceState,
     /// When `Pending` or `Deleting` is over.
     pub(crate) due: Option<Seconds>,
     /// Until when a deleted one is still described.
     pub(crate) described_until: Option<Seconds>,
-    /// Until then no endpoint can be made for it, though it is available.
+    /// Until then creating an endpoint is answered with a 503, although the service is available.
     unavailable_until: Seconds,
     pub(crate) acceptance_required: bool,
-    /// ARNs.
+    /// Load balancer ARNs.
     pub(crate) load_balancers: BTreeSet<String>,
-    /// The names of the zones that its load balancers had when it was made or last modified.
+    /// The zones of its load balancers at the time of the last create or modify.
     pub(crate) zones: BTreeSet<String>,
     pub(crate) private_name: Option<PrivateName>,
-    /// `ipv4`, `ipv6`
+    /// `ipv4` and `ipv6`.
     pub(crate) ip_address_types: BTreeSet<String>,
-    /// Its own is not among them.
+    /// Supported regions, without the host region.
     pub(crate) regions: BTreeMap<String, SupportedRegion>,
-    /// Whom it lets in (ARNs, or `*`), with the ids of the permissions.
+    /// Allowed principals (ARNs or `*`) and the ids of their permissions.
     pub(crate) principals: BTreeMap<String, String>,
     pub(crate) tags: Tags,
 }
@@ -112,12 +112,12 @@ impl EndpointService {
         self.state == ServiceState::Deleted
     }
 
-    /// Whether it has to do with other regions than its own.
+    /// Whether it supports other regions than its own.
     pub(super) fn is_multi_region(&self) -> bool {
         !self.regions.is_empty()
     }
 
-    /// Brings it to what it is at `now`, but for its private name.
+    /// Applies the state transitions that are due at `now`, except for the private DNS name.
     pub(super) fn settle(&mut self, now: Seconds, config: &Config) {
         if let Some(due) = self.due.filter(|due| *due <= now) {
             self.due = None;
@@ -151,7 +151,7 @@ impl EndpointService {
         }
     }
 
-    /// What consumers find of it, if it is available.
+    /// The service as consumers see it, if it is available.
     pub(crate) fn offer(&self, region: &Region) -> Option<Service> {
         let available = |(_, region): &(&String, &SupportedRegion)| region.state == ServiceState::Available;
         let name = self.private_name.as_ref();
@@ -191,13 +191,13 @@ impl Region {
         services.filter(move |service| service.described_until.is_none_or(|until| until > now))
     }
 
-    /// An endpoint service that is there.
+    /// Returns an endpoint service that is not deleted.
     pub(super) fn endpoint_service(&self, id: &str) -> Result<&EndpointService, ApiError> {
         let service = self.endpoint_services.get(id).filter(|service| !service.is_deleted());
         service.ok_or_else(|| not_found(id))
     }
 
-    /// The services that consumers find here, by their full names.
+    /// The services that consumers can find here, by full name.
     pub(crate) fn offers(&self) -> impl Iterator<Item = (String, Service)> {
         let services = self.endpoint_services.values();
         services.filter_map(|service| Some((service_name(&self.name, &service.id), service.offer(self)?)))

@@ -18,7 +18,7 @@ pub(super) use amazon::is_amazons_prefix_list;
 pub(crate) use amazon::prefix_list_id;
 pub(super) use offers::describe;
 
-/// An endpoint service that no account of the simulator hosts, by its full name in a region.
+/// An endpoint service without a simulated provider, by its full name in a region.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ServiceSpec {
     /// Whether its owner must accept endpoints.
@@ -41,31 +41,31 @@ pub struct ServiceSpec {
     pub unavailable_until: f64,
 }
 
-/// A service as its consumers find it.
+/// A service as consumers see it.
 #[derive(Debug, Clone)]
 pub(crate) struct Service {
     pub(super) spec: ServiceSpec,
-    /// The account that hosts it, if one of the simulator's does.
+    /// Its provider, if a simulated account hosts it.
     pub(super) provider: Option<Provider>,
 }
 
-/// Who hosts a service, and whom they let in.
+/// The provider of a service.
 #[derive(Debug, Clone)]
 pub(crate) struct Provider {
     pub(super) account: String,
     pub(super) zone_ids: BTreeSet<String>,
-    /// ARNs, or `*`.
+    /// Allowed principals: ARNs or `*`.
     pub(super) principals: BTreeSet<String>,
-    /// Whether the private DNS name is verified, if there is one.
+    /// The verification state of the private DNS name, if there is one.
     pub(super) name_state: Option<NameState>,
-    /// Whether it was verified once and is no longer.
+    /// Whether the private DNS name is no longer verified.
     pub(super) lost_name: bool,
     pub(super) tags: Tags,
 }
 
 impl Provider {
-    /// Whether the caller is permitted. A role's ARN in a permission has no path (API reference,
-    /// "ModifyVpcEndpointServicePermissions").
+    /// Whether the caller is an allowed principal. Role ARNs of allowed principals have no path
+    /// (API reference, "ModifyVpcEndpointServicePermissions").
     fn admits(&self, caller: &Principal) -> bool {
         let account = &caller.account;
         let root = format!("arn:{}:iam::{account}:root", partition::of_arn(&caller.role));
@@ -99,7 +99,7 @@ impl Service {
         has(EndpointType::Gateway) && has(EndpointType::Interface)
     }
 
-    /// The ids of its zones, of those that a region has here.
+    /// The ids of its zones.
     pub(super) fn zone_ids(&self, region: &str) -> BTreeSet<String> {
         if let Some(provider) = &self.provider {
             return provider.zone_ids.clone();
@@ -130,7 +130,7 @@ impl Service {
         (!ip.has_ipv4() || accepted.contains(&"ipv4")) && (!ip.has_ipv6() || accepted.contains(&"ipv6"))
     }
 
-    /// Whether its private DNS name is verified, if it has one.
+    /// The verification state of its private DNS name, if it has one.
     pub(super) fn name_state(&self) -> Option<NameState> {
         match &self.provider {
             Some(provider) => provider.name_state,
@@ -154,7 +154,7 @@ impl Service {
 #[derive(Debug, Clone)]
 pub(crate) struct Services {
     given: BTreeMap<String, BTreeMap<String, Service>>,
-    /// Those that accounts host, in each region.
+    /// Services hosted by accounts.
     hosted: BTreeMap<String, BTreeMap<String, Service>>,
 }
 
@@ -175,12 +175,12 @@ impl Services {
         services.insert(name.to_owned(), Service::from(spec));
     }
 
-    /// Whether accounts host any.
+    /// Whether any account hosts a service.
     pub(crate) fn has_hosted(&self) -> bool {
         !self.hosted.is_empty()
     }
 
-    /// Replaces all that accounts host.
+    /// Replaces the services hosted by accounts.
     pub(crate) fn set_hosted(&mut self, hosted: BTreeMap<String, BTreeMap<String, Service>>) {
         self.hosted = hosted;
     }
@@ -227,7 +227,7 @@ impl Services {
     }
 }
 
-/// The full name of a service that an account hosts.
+/// The full name of a service hosted by an account.
 pub(crate) fn service_name(region: &str, id: &str) -> String {
     let china = if partition::of_region(region) == "aws-cn" {
         amazon::CHINA

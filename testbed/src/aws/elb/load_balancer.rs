@@ -1,4 +1,4 @@
-//! Load balancers: what they are, and what a describe says of them.
+//! The load balancer resource and its XML.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use crate::aws::xml::Xml;
 /// `Type`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LoadBalancerType {
-    /// A Network Load Balancer, which an endpoint service for Interface endpoints has.
+    /// Network Load Balancer: backs services for Interface endpoints.
     #[default]
     Network,
-    /// A Gateway Load Balancer, which one for Gateway Load Balancer endpoints has.
+    /// Gateway Load Balancer: backs services for Gateway Load Balancer endpoints.
     Gateway,
-    /// An Application Load Balancer, which no endpoint service has.
+    /// Application Load Balancer: cannot back an endpoint service.
     Application,
 }
 
@@ -43,13 +43,13 @@ impl LoadBalancerType {
 /// `State.Code`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoadBalancerState {
-    /// Being set up.
+    /// Being created.
     Provisioning,
-    /// Set up.
+    /// Ready to route traffic.
     Active,
-    /// Set up, without what it needs to scale.
+    /// Routes traffic, but lacks resources to scale.
     ActiveImpaired,
-    /// Could not be set up.
+    /// Creation failed.
     Failed,
 }
 
@@ -65,20 +65,20 @@ impl LoadBalancerState {
     }
 }
 
-/// A load balancer that is to be made.
+/// The load balancer to add.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LoadBalancerSpec {
-    /// Which of the three it is.
+    /// Its type.
     pub kind: LoadBalancerType,
     /// Its subnets, one in each of its zones.
     pub subnet_ids: Vec<String>,
-    /// Whether its scheme is `internet-facing` and not `internal`.
+    /// `internet-facing` if true, `internal` otherwise.
     pub internet_facing: bool,
-    /// Whether its IP address type is `dualstack` and not `ipv4`.
+    /// `dualstack` if true, `ipv4` otherwise.
     pub dualstack: bool,
     /// Its security groups.
     pub security_group_ids: Vec<String>,
-    /// Whether what comes through PrivateLink passes by the groups' rules
+    /// Whether PrivateLink traffic skips the inbound rules of the security groups
     /// (`EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic: off`).
     pub private_link_skips_security_groups: bool,
     /// Its tags.
@@ -102,12 +102,12 @@ pub(crate) struct LoadBalancer {
     pub(crate) tags: Tags,
     pub(crate) created: Seconds,
     pub(crate) state: LoadBalancerState,
-    /// When it is no longer provisioning.
+    /// When provisioning ends.
     pub(crate) due: Option<Seconds>,
 }
 
 impl LoadBalancer {
-    /// One that is being provisioned until `due`.
+    /// A new load balancer, provisioning until `due`.
     pub(crate) fn new(
         region: &Region,
         name: &str,
@@ -147,13 +147,13 @@ impl LoadBalancer {
         }
     }
 
-    /// Whether it is set up.
+    /// Whether it is ready to route traffic.
     pub(crate) fn is_active(&self) -> bool {
         use LoadBalancerState::{Active, ActiveImpaired};
         matches!(self.state, Active | ActiveImpaired)
     }
 
-    /// Its subnets whose zones were ready at `at`; all of them, if no time is given.
+    /// Its subnets whose zones are ready at `at`, or all subnets without a time.
     pub(crate) fn subnets<'a>(&'a self, region: &'a Region, at: Option<Seconds>) -> impl Iterator<Item = &'a Subnet> {
         let ready = self
             .subnets

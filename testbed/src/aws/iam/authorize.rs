@@ -1,11 +1,10 @@
-//! Whether a caller may do something, by everything that has a say: what was taken from its role,
-//! the service control policies of its account, and its own policy.
+//! Authorizes a request: denials set by tests, service control policies, then the identity policy.
 
 use super::evaluate::Verdict;
 use super::request::Request;
 use crate::aws::identity::{Identities, Principal};
 
-/// Refuses with the reason, in the words that AWS ends its message with.
+/// The error is the reason, in the words of AWS.
 pub(crate) fn authorize(identities: &Identities, caller: &Principal, request: Request<'_>) -> Result<(), String> {
     let no_allow = || format!("because no identity-based policy allows the {} action", request.action);
     if identities.is_denied(&caller.role, request.action) {

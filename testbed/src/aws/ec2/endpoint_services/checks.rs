@@ -1,4 +1,4 @@
-//! What EC2 checks of an endpoint service's parts, alike when it is made and when it is modified.
+//! Validation shared by create and modify.
 
 use std::collections::BTreeSet;
 
@@ -8,11 +8,11 @@ use crate::aws::elb::load_balancer::{LoadBalancer, LoadBalancerType};
 use crate::aws::error::ApiError;
 use crate::aws::partition;
 
-/// The load balancers that a service for endpoints of this type is to get.
+/// Checks that the load balancers exist, have the right type, are active, and are not associated
+/// with another service.
 ///
-/// The PrivateLink Guide has the conditions ("Create an endpoint service", "Create a Gateway Load
-/// Balancer endpoint service"); the codes are those of "Error codes for the Amazon EC2 API" as far
-/// as it has any.
+/// Conditions: PrivateLink Guide, "Create an endpoint service" and "Create a Gateway Load Balancer
+/// endpoint service". Error codes: "Error codes for the Amazon EC2 API", where it lists any.
 pub(super) fn check_load_balancers(
     context: &Context<'_>,
     kind: EndpointType,
@@ -60,19 +60,19 @@ pub(super) fn check_load_balancers(
     Ok(())
 }
 
-/// The load balancers themselves.
+/// Looks the load balancers up.
 fn load_balancers<'a>(context: &'a Context<'_>, arns: &BTreeSet<String>) -> impl Iterator<Item = &'a LoadBalancer> {
     arns.iter().filter_map(|arn| context.region.load_balancers.get(arn))
 }
 
-/// The zones that are ready in these load balancers.
+/// The zones of these load balancers that are ready.
 pub(super) fn zones(context: &Context<'_>, arns: &BTreeSet<String>) -> BTreeSet<String> {
     let subnets = load_balancers(context, arns).flat_map(|one| one.subnets(context.region, Some(context.now)));
     subnets.map(|subnet| subnet.zone.clone()).collect()
 }
 
-/// What comes to the service, from addresses of which type: for IPv6, all of its load balancers
-/// have to be dualstack ("Create an endpoint service").
+/// Checks the supported IP address types: IPv6 requires that all load balancers are dualstack
+/// ("Create an endpoint service").
 pub(super) fn check_ip_address_types(
     context: &Context<'_>,
     types: &BTreeSet<String>,
@@ -93,7 +93,7 @@ pub(super) fn check_ip_address_types(
     }
 }
 
-/// The regions besides its own in which the service is to be offered.
+/// Checks the supported regions, which do not include the host region.
 pub(super) fn check_regions(
     context: &Context<'_>,
     kind: EndpointType,
@@ -120,8 +120,8 @@ pub(super) fn check_regions(
     Ok(())
 }
 
-/// Private DNS names are in lower case, may begin with a wildcard, and are for Interface endpoints
-/// ("Manage DNS names for VPC endpoint services").
+/// Private DNS names are lower case, may start with a wildcard, and exist for Interface endpoints
+/// only ("Manage DNS names for VPC endpoint services").
 pub(super) fn check_private_name(kind: EndpointType, name: &str) -> Result<(), ApiError> {
     if kind == EndpointType::GatewayLoadBalancer {
         return Err(ApiError::invalid(

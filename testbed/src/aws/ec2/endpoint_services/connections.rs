@@ -1,5 +1,5 @@
-//! The connections of an account's endpoint services: the endpoints of all accounts that were made
-//! for them. They are the consumers' own endpoints, seen from the other side.
+//! Connections of endpoint services. A connection is the consumer's endpoint as the provider sees
+//! it; there is no other copy of its state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::aws::filter::{Filters, Paging};
 use crate::aws::query::Form;
 use crate::aws::xml::Xml;
 
-/// `vpc-endpoint-id`, which the API reference lists too, is refused by EC2
+/// The API reference also lists `vpc-endpoint-id`, but EC2 refuses it
 /// (terraform-provider-aws#48442).
 const FILTERS: [&str; 5] = [
     "ip-address-type",
@@ -25,7 +25,7 @@ const FILTERS: [&str; 5] = [
     "vpc-endpoint-state",
 ];
 
-/// An endpoint, and the service that it was made for.
+/// An endpoint and the service that it connects to.
 pub(super) struct Connection {
     pub(super) service_id: String,
     pub(super) endpoint: Endpoint,
@@ -35,8 +35,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Whether it is one that stands in the way of the service's deletion: waiting, or available
-    /// ("Delete an endpoint service"), which it is while its endpoint is modified, too.
+    /// Whether it blocks the deletion of the service: it is pending acceptance or available
+    /// ("Delete an endpoint service"). An endpoint that is being modified counts as available.
     pub(super) fn exists(&self, service_id: &str) -> bool {
         let Endpoint { state, modifying, .. } = self.endpoint;
         let live = matches!(state, EndpointState::PendingAcceptance | EndpointState::Available);
@@ -44,13 +44,13 @@ impl Connection {
     }
 }
 
-/// Whether connections stand in the way of what is to be done to a service.
+/// Whether any connection blocks the deletion of the service.
 pub(super) fn has_existing(connections: &[Connection], service_id: &str) -> bool {
     connections.iter().any(|connection| connection.exists(service_id))
 }
 
-/// All connections of the account's services in the region. A rejected one is there after its
-/// service is gone, as long as its endpoint is (aws-nuke#1258).
+/// All connections of the services in the region. A rejected connection is listed as long as its
+/// endpoint exists, even after the service is deleted (rebuy-de/aws-nuke#1258).
 pub(super) fn connections(context: &mut Context<'_>) -> Vec<Connection> {
     let here = context.region.name.clone();
     let services = context.region.endpoint_services.keys();
@@ -80,7 +80,7 @@ pub(super) fn connections(context: &mut Context<'_>) -> Vec<Connection> {
 }
 
 impl Context<'_> {
-    /// Changes a connection's endpoint, whoever has it.
+    /// Changes the endpoint of a connection, in whatever account and region it is.
     pub(super) fn change_endpoint(&mut self, connection: &Connection, change: impl FnOnce(&mut Endpoint)) {
         let Connection { owner, region, .. } = connection;
         let id = &connection.endpoint.id;
@@ -160,7 +160,8 @@ pub(in crate::aws::ec2) fn reject(form: &mut Form, context: &mut Context<'_>) ->
     })
 }
 
-/// Accepts or rejects, each connection by itself; `decision` says whether its state allows it.
+/// Accepts or rejects connections one by one. `decision` returns false if the state does not allow
+/// it.
 fn decide(
     form: &mut Form,
     context: &mut Context<'_>,

@@ -18,16 +18,16 @@ use crate::aws::xml::Xml;
 const ACTION: &str = "ec2:CreateVpcEndpointServiceConfiguration";
 const KIND: &str = "vpc-endpoint-service";
 
-/// A CreateVpcEndpointServiceConfiguration, read.
+/// The parameters of the request.
 #[derive(Debug)]
 struct Creation {
-    /// The API reference gives no default; a service of the console begins with it.
+    /// The API reference documents no default; the console requires acceptance by default.
     acceptance_required: bool,
     private_name: Option<String>,
     network: BTreeSet<String>,
     gateway: BTreeSet<String>,
     ip_address_types: BTreeSet<String>,
-    /// Its own is not among them.
+    /// Without the host region.
     regions: BTreeSet<String>,
     tags: Tags,
 }
@@ -53,7 +53,7 @@ impl Creation {
         })
     }
 
-    /// The permissions that IAM asks of the caller: none is about the load balancers.
+    /// The permissions that IAM checks. None of them is about the load balancers.
     fn needs(&self, context: &Context<'_>) -> Vec<Need> {
         let multi_region = !self.regions.is_empty();
         let service = context
@@ -68,7 +68,7 @@ impl Creation {
         needs
     }
 
-    /// Checks it against the region. Gives the service that comes of it.
+    /// Validates the request and returns the new service.
     fn check(&self, context: &Context<'_>) -> Result<EndpointService, ApiError> {
         let (kind, load_balancers) = match (self.network.is_empty(), self.gateway.is_empty()) {
             (false, true) => (EndpointType::Interface, &self.network),

@@ -34,7 +34,7 @@ pub(in crate::aws::ec2) fn delete(form: &mut Form, context: &mut Context<'_>) ->
             continue;
         }
         service.start_deleting(now, config);
-        // "AWS PrivateLink concepts": one that cannot be made available fails.
+        // An endpoint that cannot become available fails ("AWS PrivateLink concepts").
         let gone = services::not_found(&service_name(&context.region.name, &id));
         for pending in connections
             .iter()

@@ -80,7 +80,7 @@ pub(super) fn write(xml: &mut Xml, service: &EndpointService, region: &Region) {
             xml.text("name", &private.record_name);
         });
     }
-    // Its own region is one of them, which cannot be taken away.
+    // The host region is always listed.
     xml.element("supportedRegionSet", |xml| {
         let own = [(&region.name, service.state)].into_iter();
         let others = service.regions.iter().map(|(name, region)| (name, region.state));

@@ -1,4 +1,4 @@
-//! ModifyVpcEndpointServiceConfiguration: everything of a service but whom it lets in.
+//! ModifyVpcEndpointServiceConfiguration.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,10 +16,10 @@ use crate::aws::xml::Xml;
 const ACTION: &str = "ec2:ModifyVpcEndpointServiceConfiguration";
 const RESOURCE: &str = "VPC endpoint service";
 
-/// A ModifyVpcEndpointServiceConfiguration, read.
+/// The parameters of the request.
 struct Modification {
     id: String,
-    /// The parameters with their values: what is to be changed.
+    /// The parameters by name, for `ec2:Attribute`.
     attributes: BTreeMap<String, Vec<String>>,
     acceptance_required: Option<bool>,
     private_name: Option<String>,
@@ -30,7 +30,7 @@ struct Modification {
     regions: Change,
 }
 
-/// What a service is after a modification.
+/// The sets of the service after the modification.
 struct Modified {
     load_balancers: BTreeSet<String>,
     ip_address_types: BTreeSet<String>,
@@ -58,8 +58,8 @@ impl Modification {
         Ok(modification)
     }
 
-    /// The permissions that IAM asks of the caller. A service that is offered in other regions
-    /// takes `vpce:AllowMultiRegion`, whatever is modified.
+    /// The permissions that IAM checks. A service with other supported regions needs
+    /// `vpce:AllowMultiRegion` for any modification (aws-cdk#36216).
     fn needs(&self, context: &Context<'_>) -> Vec<Need> {
         let mut service = context
             .need(ACTION, &self.id)
@@ -76,7 +76,7 @@ impl Modification {
         needs
     }
 
-    /// Checks the whole modification, and changes nothing.
+    /// Validates the whole modification without changing anything.
     fn check(&self, context: &Context<'_>, connections: &[Connection]) -> Result<Modified, ApiError> {
         let service = context.region.endpoint_service(&self.id)?;
         if !matches!(service.state, ServiceState::Available | ServiceState::Pending) {
@@ -94,8 +94,8 @@ impl Modification {
         check_load_balancers(context, service.kind, &added, Some(&self.id))?;
         let removes = !service.load_balancers.is_subset(&load_balancers);
         if removes && !context.config.connected_load_balancers_removable && has_existing(connections, &self.id) {
-            // "Error codes for the Amazon EC2 API"; the blog post "How to migrate your VPC endpoint
-            // service backend targets" has it otherwise.
+            // "Error codes for the Amazon EC2 API". The blog post "How to migrate your VPC endpoint
+            // service backend targets" says otherwise.
             return Err(ApiError::new(
                 "ExistingVpcEndpointConnections",
                 format!(
@@ -117,7 +117,8 @@ impl Modification {
         })
     }
 
-    /// The load balancers afterwards: one at least remains ("Configure an endpoint service").
+    /// The load balancers after the modification. At least one must remain ("Configure an endpoint
+    /// service").
     fn load_balancers(&self, service: &EndpointService) -> Result<BTreeSet<String>, ApiError> {
         let (own, other, what) = match service.kind {
             EndpointType::GatewayLoadBalancer => (&self.gateway, &self.network, "Network"),
@@ -156,7 +157,7 @@ impl Modification {
         Ok(())
     }
 
-    /// Its own region is always one of them ("Share your services through AWS PrivateLink").
+    /// The host region cannot be removed ("Share your services through AWS PrivateLink").
     fn check_regions(&self, context: &Context<'_>, service: &EndpointService) -> Result<(), ApiError> {
         let own = &context.region.name;
         if self.regions.remove.contains(own) {
@@ -198,8 +199,8 @@ impl Modification {
     }
 }
 
-/// A request with nothing but the id brings in the zones that the load balancers have gained
-/// ("Configure an endpoint service"), as any other does.
+/// Any request, even one with nothing but the id, adds the zones that the load balancers have
+/// gained ("Configure an endpoint service").
 pub(in crate::aws::ec2) fn modify(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
     let modification = Modification::take(form)?;
     context.permit(form, &modification.needs(context))?;

@@ -1,4 +1,4 @@
-//! Whom an endpoint service lets in.
+//! The allowed principals of an endpoint service.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,11 @@ use crate::aws::query::Form;
 use crate::aws::xml::Xml;
 
 const FILTERS: [&str; 3] = ["permission-type", "principal", "principal-type"];
-/// The only type of permission that is simulated.
+/// The only simulated permission type.
 const PERMISSION_TYPE: &str = "vpc-endpoint";
 
-/// `PrincipalType`, of the principals that are simulated: everyone, and whomever IAM has in an
-/// account. "ModifyVpcEndpointServicePermissions" refuses ARNs with a path; organizations and
-/// services are not simulated.
+/// `PrincipalType`. ARNs with a path are not supported (API reference,
+/// "ModifyVpcEndpointServicePermissions"); organizations and services are not simulated.
 fn principal_type(principal: &str, partition: &str) -> Option<&'static str> {
     if principal == "*" {
         return Some("All");
@@ -77,8 +76,8 @@ fn write(xml: &mut Xml, service: &EndpointService, principal: &str, permission_i
     xml.text("serviceId", &service.id);
 }
 
-/// Adding who is there already and removing who is not change nothing. Connections stay as they are
-/// ("Configure an endpoint service").
+/// Adding a present principal or removing an absent one changes nothing. Existing connections are
+/// not affected ("Configure an endpoint service").
 pub(in crate::aws::ec2) fn modify(form: &mut Form, context: &mut Context<'_>) -> Result<Xml, ApiError> {
     const ACTION: &str = "ec2:ModifyVpcEndpointServicePermissions";
     let id = form.require("ServiceId")?;

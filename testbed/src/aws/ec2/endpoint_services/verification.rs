@@ -1,9 +1,8 @@
-//! Private DNS names of endpoint services, and the TXT record by which their owner proves that the
-//! domain is theirs.
+//! Private DNS names of endpoint services and the TXT records that verify them.
 //!
-//! The PrivateLink Guide ("Manage DNS names for VPC endpoint services") says that AWS finds the
-//! record by itself for a while. Users report that it does not, so here only
-//! StartVpcEndpointServicePrivateDnsVerification has it looked for.
+//! The PrivateLink Guide ("Manage DNS names for VPC endpoint services") says that AWS also finds
+//! the record by itself. Users report that it does not, so the simulator only looks for it after
+//! StartVpcEndpointServicePrivateDnsVerification.
 
 use std::collections::BTreeSet;
 
@@ -17,11 +16,11 @@ use crate::aws::xml::Xml;
 /// `PrivateDnsNameConfiguration.State`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameState {
-    /// The record has not been looked for yet.
+    /// Not verified yet.
     PendingVerification,
-    /// It was there.
+    /// The record was found.
     Verified,
-    /// It was not.
+    /// The record was not found.
     Failed,
 }
 
@@ -36,7 +35,7 @@ impl NameState {
     }
 }
 
-/// TXT records that anyone can resolve: names in lower case, and values.
+/// Public TXT records: lower-case names and values.
 pub(crate) type TxtRecords = BTreeSet<(String, String)>;
 
 /// A service's private DNS name.
@@ -44,7 +43,7 @@ pub(crate) type TxtRecords = BTreeSet<(String, String)>;
 pub(crate) struct PrivateName {
     pub(crate) name: String,
     pub(crate) state: NameState,
-    /// The record's name, to be completed with the domain.
+    /// The name of the record, relative to the domain.
     pub(crate) record_name: String,
     pub(crate) record_value: String,
     /// When the record is looked for.
@@ -53,7 +52,7 @@ pub(crate) struct PrivateName {
 }
 
 impl PrivateName {
-    /// One whose record is not looked for yet.
+    /// A name that is not verified yet.
     pub(super) fn new(name: String) -> Self {
         let random = || -> String {
             let letters = (0..20).map(|_| fastrand::alphanumeric());
@@ -74,8 +73,8 @@ impl PrivateName {
         self.was_verified && self.state != NameState::Verified
     }
 
-    /// Whether the record is there: at the domain or one above it, under its own name or, for
-    /// providers that allow no underscores, without it.
+    /// Whether the record exists at the domain or a parent domain. DNS providers without
+    /// underscores may leave out the record name.
     fn is_proven(&self, records: &TxtRecords) -> bool {
         let mut domain = self.name.strip_prefix("*.").unwrap_or(&self.name);
         loop {
@@ -93,7 +92,7 @@ impl PrivateName {
         }
     }
 
-    /// Looks for the record if it is time.
+    /// Looks for the record if it is due.
     pub(crate) fn settle(&mut self, now: Seconds, records: &TxtRecords) {
         if self.due.is_some_and(|due| due <= now) {
             self.look(records);
