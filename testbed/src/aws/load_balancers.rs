@@ -93,6 +93,15 @@ impl Simulator {
         Ok(())
     }
 
+    /// Deletes a load balancer. Fails while an endpoint service uses it.
+    pub fn delete_load_balancer(&self, arn: &str) -> anyhow::Result<()> {
+        let mut world = self.world();
+        let region = home(&mut world, arn)?;
+        ensure!(!region.uses_load_balancer(arn), "{arn} is in use");
+        region.load_balancers.remove(arn).with_context(|| format!("no {arn}"))?;
+        Ok(())
+    }
+
     /// The account's load balancers in the region, sorted by ARN.
     pub fn load_balancers(&self, account: &str, region: &str) -> Vec<LoadBalancerView> {
         let mut world = self.world();

@@ -237,6 +237,14 @@ fn regions_are_added_and_removed_except_the_host_region() {
         .succeeded();
     assert_eq!(states("eu-west-1").as_deref(), Some("Deleting"));
     find().refused("InvalidServiceName");
+    let (add, remove) = (
+        [("AddSupportedRegion.1", "eu-west-1")],
+        [("RemoveSupportedRegion.1", "eu-west-1")],
+    );
+    hosting.modify(&id, &remove).refused("InvalidParameter");
+    hosting.modify(&id, &add).succeeded();
+    assert_eq!(states("eu-west-1").as_deref(), Some("Pending"));
+    hosting.modify(&id, &remove).succeeded();
     hosting.simulator.advance(61.0);
     assert_eq!(states("eu-west-1"), None);
 

@@ -10,6 +10,7 @@ mod documented_policies;
 mod endpoint_policies;
 mod endpoint_service_changes;
 mod endpoint_service_deletion;
+mod endpoint_service_drift;
 mod endpoint_services;
 mod endpoints;
 mod gateway_load_balancers;

@@ -30,10 +30,11 @@ struct Modification {
     regions: Change,
 }
 
-/// The sets of the service after the modification.
+/// What the service consists of after the modification.
 struct Modified {
     load_balancers: BTreeSet<String>,
     ip_address_types: BTreeSet<String>,
+    regions: BTreeMap<String, SupportedRegion>,
 }
 
 impl Modification {
@@ -107,13 +108,14 @@ impl Modification {
         let ip_address_types = self.ip_address_types.apply(&service.ip_address_types, RESOURCE)?;
         self.check_ip_address_types(connections, &ip_address_types)?;
         check_ip_address_types(context, &ip_address_types, &load_balancers)?;
-        self.check_regions(context, service)?;
+        let regions = self.regions(context, service)?;
         if let Some(name) = &self.private_name {
             check_private_name(service.kind, name)?;
         }
         Ok(Modified {
             load_balancers,
             ip_address_types,
+            regions,
         })
     }
 
@@ -157,45 +159,36 @@ impl Modification {
         Ok(())
     }
 
-    /// The host region cannot be removed ("Share your services through AWS PrivateLink").
-    fn check_regions(&self, context: &Context<'_>, service: &EndpointService) -> Result<(), ApiError> {
+    /// The supported regions after the modification. The host region cannot be removed ("Share your
+    /// services through AWS PrivateLink").
+    fn regions(
+        &self,
+        context: &Context<'_>,
+        service: &EndpointService,
+    ) -> Result<BTreeMap<String, SupportedRegion>, ApiError> {
         let own = &context.region.name;
         if self.regions.remove.contains(own) {
             return Err(ApiError::invalid(format!(
                 "The Region {own}, which hosts the service, cannot be removed."
             )));
         }
-        let present: BTreeSet<String> = service.regions.keys().cloned().collect();
+        let mut regions = service.regions.clone();
+        let present = regions
+            .iter()
+            .filter(|(_, region)| region.state != ServiceState::Deleting);
+        let present: BTreeSet<String> = present.map(|(name, _)| name.clone()).collect();
         let mut after = self.regions.apply(&present, RESOURCE)?;
         after.remove(own);
-        check_regions(context, service.kind, &(&after - &present))
-    }
-
-    fn carry_out(self, service: &mut EndpointService, context_due: (f64, f64), own_region: &str) {
-        let (pending_until, deleting_until) = context_due;
-        service.acceptance_required = self.acceptance_required.unwrap_or(service.acceptance_required);
-        if self.remove_private_name {
-            service.private_name = None;
+        let added = &after - &present;
+        check_regions(context, service.kind, &added)?;
+        let (now, config) = (context.now, context.config);
+        for name in &present - &after {
+            regions.insert(name, SupportedRegion::deleting(now + config.deleting_seconds));
         }
-        let present = service.private_name.as_ref().map(|private| &private.name);
-        if let Some(name) = self.private_name.filter(|name| Some(name) != present) {
-            service.private_name = Some(PrivateName::new(name));
+        for name in added {
+            regions.insert(name, SupportedRegion::pending(now + config.service_pending_seconds));
         }
-        for name in self.regions.add.into_iter().filter(|name| name != own_region) {
-            let region = service.regions.entry(name);
-            region
-                .and_modify(|region| {
-                    if region.state == ServiceState::Deleting {
-                        *region = SupportedRegion::pending(pending_until);
-                    }
-                })
-                .or_insert_with(|| SupportedRegion::pending(pending_until));
-        }
-        for name in &self.regions.remove {
-            if let Some(region) = service.regions.get_mut(name) {
-                *region = SupportedRegion::deleting(deleting_until);
-            }
-        }
+        Ok(regions)
     }
 }
 
@@ -208,15 +201,20 @@ pub(in crate::aws::ec2) fn modify(form: &mut Form, context: &mut Context<'_>) ->
     let modified = modification.check(context, &connections)?;
 
     let zones = zones(context, &modified.load_balancers);
-    let (now, config) = (context.now, context.config);
-    let due = (now + config.service_pending_seconds, now + config.deleting_seconds);
-    let own_region = context.region.name.clone();
     if let Some(service) = context.region.endpoint_services.get_mut(&modification.id) {
+        service.acceptance_required = modification.acceptance_required.unwrap_or(service.acceptance_required);
         service.load_balancers = modified.load_balancers;
-        service.ip_address_types = modified.ip_address_types;
         service.zones = zones;
-        modification.carry_out(service, due, &own_region);
+        service.ip_address_types = modified.ip_address_types;
+        service.regions = modified.regions;
+        if modification.remove_private_name {
+            service.private_name = None;
+        }
+        let present = service.private_name.as_ref().map(|private| &private.name);
+        if let Some(name) = modification.private_name.filter(|name| Some(name) != present) {
+            service.private_name = Some(PrivateName::new(name));
+        }
     }
-    context.region.settle(now, config);
+    context.region.settle(context.now, context.config);
     Ok(returned())
 }

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 
-use super::MISSING;
 use crate::aws::clock::Seconds;
 use crate::aws::ec2::{Context, returned};
 use crate::aws::error::ApiError;
@@ -116,11 +115,7 @@ pub(in crate::aws::ec2) fn start(form: &mut Form, context: &mut Context<'_>) -> 
 
     let due = context.now + context.config.verification_seconds;
     let service = context.region.endpoint_services.get_mut(&id);
-    let name = service
-        .ok_or_else(|| ApiError::new(MISSING, id.clone()))?
-        .private_name
-        .as_mut();
-    let Some(name) = name else {
+    let Some(name) = service.and_then(|service| service.private_name.as_mut()) else {
         return Err(ApiError::invalid(format!(
             "The VPC endpoint service {id} has no private DNS name."
         )));
