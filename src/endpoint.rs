@@ -13,6 +13,7 @@ mod converge;
 mod corrections;
 mod deletion_event;
 pub(crate) mod dns_endpoint;
+mod duplicates;
 mod explain;
 pub(crate) mod legacy;
 pub(crate) mod memory;

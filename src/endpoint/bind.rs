@@ -257,6 +257,7 @@ impl Reconciliation<'_> {
             region = resolved.binding.region.as_str(),
             "bound"
         );
+        self.tell_of_duplicates(desired);
         Ok(true)
     }
 

@@ -62,7 +62,7 @@ fn referent(object: &Endpoint) -> Option<ObjectKey> {
 }
 
 /// What an object is to those that refer to it.
-fn as_referent(object: &Endpoint) -> Referent<'_> {
+pub(super) fn as_referent(object: &Endpoint) -> Referent<'_> {
     Referent {
         namespace: object.metadata.namespace.as_deref().unwrap_or_default(),
         name: object.metadata.name.as_deref().unwrap_or_default(),

@@ -8,6 +8,7 @@ mod sync;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Service};
@@ -55,6 +56,24 @@ pub(crate) enum EndpointTerm {
     DnsName(String),
     /// It publishes, or asks for, any.
     DnsNames,
+    /// What it connects to, from which VPC: [`hash_of`] these.
+    Connection(u64),
+}
+
+/// Stands for an AWS account, a VPC and a service in an index, where text would take more memory
+/// than the answer is worth.
+fn hash_of(account_id: &str, vpc: &str, service: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (account_id, vpc, service).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The AWS account, VPC and service of an endpoint of the object's own.
+fn connection(object: &Endpoint) -> Option<(&str, &str, &str)> {
+    let status = &object.status;
+    let account = status.account.as_ref()?;
+    let vpc = &status.network.as_ref()?.vpc_id;
+    Some((&account.account_id, vpc, status.vpc_endpoint_service_id.as_deref()?))
 }
 
 impl Indexed for Endpoint {
@@ -80,6 +99,8 @@ impl Indexed for Endpoint {
         if conditions.any(|condition| condition.reason == Reason::AccountFull.as_str()) {
             terms.push(EndpointTerm::WaitsForRoom(namespace));
         }
+        let connection = connection(self).map(|(account_id, vpc, service)| hash_of(account_id, vpc, service));
+        terms.extend(connection.map(EndpointTerm::Connection));
         let wanted = self.spec.as_ref().map_or(&[][..], |spec| &spec.dns_names);
         let wanted = wanted.iter().map(|wanted| &wanted.name);
         let names: BTreeSet<&String> = self.status.dns_names.iter().chain(wanted).collect();
@@ -263,6 +284,14 @@ impl Caches {
     /// An EndpointSlice with our label.
     pub(crate) fn slice(&self, namespace: &str, name: &str) -> Option<Arc<EndpointSlice>> {
         self.slices.get(namespace, name)
+    }
+
+    /// The VPCEndpoints that are bound to an AWS account, a VPC and a service.
+    pub(crate) fn with_endpoint_for(&self, account_id: &str, vpc: &str, service: &str) -> Vec<Arc<Endpoint>> {
+        let term = EndpointTerm::Connection(hash_of(account_id, vpc, service));
+        let mut found = self.endpoints.by(&term);
+        found.retain(|object| connection(object) == Some((account_id, vpc, service)));
+        found
     }
 
     /// A DNSEndpoint with our label.

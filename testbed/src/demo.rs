@@ -13,6 +13,7 @@ use crate::child::{KEEP, last_lines};
 use crate::control_plane::ControlPlane;
 use crate::operator::{self, Aws, Operator, Options, project};
 use crate::scenario;
+use crate::schemas;
 use crate::tools::Tool;
 
 mod calls;
@@ -28,8 +29,15 @@ const MANIFESTS: [&str; 4] = [
     "examples/demo/namespaces.yaml",
     "examples/demo/awsaccounts.yaml",
     "examples/seed",
-    "examples/demo/endpoints.yaml",
+    ENDPOINTS,
 ];
+const ENDPOINTS: &str = "examples/demo/endpoints.yaml";
+
+/// Replicas: as many as there are processes.
+const VALUES: [(&str, &str); 2] = [("replicas", "1"), ("dnsEndpoints.enabled", "true")];
+
+/// Of these endpoints it is shown what their teams wrote.
+const SHOWN: [(&str, &str); 3] = [("green", "ecr-api"), ("blue", "ecr-api"), ("green", "warehouse")];
 
 /// Everything that runs. The operator is first: it ends while what it talks to is still there.
 struct Stage {
@@ -95,11 +103,14 @@ impl Stage {
         progress.say("starting an AWS simulator with three accounts");
         let aws = Simulator::start(Config::default())?;
         scenario::seed(&aws)?;
+        progress.say("installing external-dns' CRD, for DNS names");
+        plane
+            .apply(&std::fs::read_to_string(schemas::dns_endpoint_crd()?)?)?
+            .success()?;
         progress.say("helm install charts/vpce-operator, and starting the operator as its Deployment says");
         let options = Options {
             binary,
-            // As many as there are processes.
-            values: vec![("replicas".to_owned(), "1".to_owned())],
+            values: VALUES.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             ..Options::default()
         };
         let operator = Operator::install(&plane, &Aws::from(&aws), options)?;
@@ -150,7 +161,11 @@ impl Stage {
     }
 
     fn show(&self) -> Result<()> {
-        let commands: [&[&str]; 3] = [
+        println!("\nWhat each team wrote, beside the name:");
+        for (namespace, name) in SHOWN {
+            println!("  {namespace}/{name}  spec: {}", written(namespace, name)?);
+        }
+        let commands: [&[&str]; 4] = [
             &["get", "awsaccounts"],
             &["get", "vpce", "--all-namespaces", "--output", "wide"],
             &[
@@ -159,6 +174,13 @@ impl Stage {
                 "--all-namespaces",
                 "--selector",
                 "app.kubernetes.io/managed-by=vpce-operator",
+            ],
+            &[
+                "get",
+                "dnsendpoints",
+                "--all-namespaces",
+                "--output",
+                "custom-columns=NAMESPACE:.metadata.namespace,NAME:.spec.endpoints[*].dnsName,TARGET:.spec.endpoints[*].targets[*]",
             ],
         ];
         for command in commands {
@@ -240,6 +262,19 @@ fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a Value> {
 
 fn is_true(object: &Value, type_: &str) -> bool {
     condition(object, type_).is_some_and(|condition| condition["status"] == "True")
+}
+
+/// The spec of a VPCEndpoint of the demo, as it stands in the manifest.
+fn written(namespace: &str, name: &str) -> Result<Value> {
+    let manifests = std::fs::read_to_string(project(ENDPOINTS))?;
+    for manifest in manifests.split("\n---\n") {
+        let mut object: Value = serde_saphyr::from_str(manifest)?;
+        let metadata = &object["metadata"];
+        if metadata["namespace"] == namespace && metadata["name"] == name {
+            return Ok(object["spec"].take());
+        }
+    }
+    bail!("{ENDPOINTS} has no VPCEndpoint {namespace}/{name}")
 }
 
 /// Which object it is, and what its condition Ready says.

@@ -70,7 +70,7 @@ pub(crate) const NETWORKS: &[Network] = &[
         ipv6: None,
         subnets: &["subnet-09ee5c0de00000011", "subnet-09ee5c0de00000012"],
         group: None,
-        services: &["vpce-svc-09ee5c0de00000021"],
+        services: &["vpce-svc-09ee5c0de00000021", "vpce-svc-09ee5c0de00000022"],
     },
 ];
 

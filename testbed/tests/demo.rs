@@ -236,6 +236,28 @@ fn the_demo_prints_nothing_that_is_gone_by_then() {
     let temporary = std::env::temp_dir();
     assert!(!said.contains(&format!("{}/vpce-", temporary.display())), "{said}");
 
+    // What the teams wrote, and what they got: one endpoint for two of them, and a name.
+    for wanted in [
+        r#"blue/ecr-api  spec: {"vpc_endpoint_ref":{"name":"ecr-api","namespace":"green"}}"#,
+        r#""dns_names":[{"name":"xy12345.privatelink.example.com"}]"#,
+    ] {
+        assert!(said.contains(wanted), "{wanted}:\n{said}");
+    }
+    let of = |start: &str| said.lines().find(|line| line.starts_with(start)).unwrap_or_default();
+    let service = |namespace: &str| {
+        let mut lines = said.lines().filter(|line| line.starts_with(namespace));
+        let line = lines.find(|line| line.contains("ecr-api") && line.contains("ExternalName"));
+        line.and_then(|line| line.split_whitespace().nth(4)).map(str::to_owned)
+    };
+    assert!(
+        service("blue ").is_some() && service("blue ") == service("green "),
+        "{said}"
+    );
+    assert!(
+        of("green       xy12345.privatelink.example.com").contains("vpce-"),
+        "{said}"
+    );
+
     let (_, table) = said
         .split_once("AWS calls, as the simulator counted them:\n")
         .expect("a table");

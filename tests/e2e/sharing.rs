@@ -393,3 +393,50 @@ fn at_rest_nothing_is_written_and_an_endpoint_is_counted_once() {
     assert_eq!(versions(), before);
     assert_eq!(api_writes(&world), writes);
 }
+
+#[test]
+fn a_second_endpoint_in_one_vpc_draws_an_event_with_what_it_costs() {
+    let world = World::shared();
+    let other = world.unregistered_tenant("sharing-second");
+    let tenant = world.unregistered_tenant("sharing-first");
+    tenant.register(json!({"namespaces": [tenant.namespace, other.namespace]}));
+    tenant.apply("db", tenant.spec(json!({})));
+    tenant.ready("db");
+    let ask = |name: &str| {
+        other.apply(name, tenant.spec(json!({})));
+        let event = other.event(name, "DuplicateEndpoint");
+        assert!(
+            event.starts_with("Normal") && event.contains("each of its 2 network interfaces"),
+            "{event}"
+        );
+        event
+    };
+    let event = ask("one");
+    assert!(
+        event.contains("there is another endpoint for") && event.contains(&tenant.vpc),
+        "{event}"
+    );
+    // One that is not shared with this namespace is not named.
+    assert!(
+        event.contains("platform team") && !event.contains(&tenant.namespace),
+        "{event}"
+    );
+    tenant.merge("db", json!({"spec": {"share": {"namespaces": [other.namespace]}}}));
+    other.ready("one");
+    let event = ask("two");
+    assert!(event.contains("there are 2 other endpoints"), "{event}");
+    assert!(
+        event.contains(&format!("VPCEndpoint {}/db shares its endpoint", tenant.namespace)),
+        "{event}"
+    );
+    // To the same service, from another VPC or for another service, there is none.
+    let service = tenant.add_service(vpce_testbed::aws::ServiceSpec::default());
+    tenant.apply("first", tenant.spec(json!({"vpc_endpoint_service_id": service})));
+    tenant.ready("first");
+    assert!(
+        !tenant
+            .events("first")
+            .iter()
+            .any(|event| event.contains("DuplicateEndpoint"))
+    );
+}
