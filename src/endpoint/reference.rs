@@ -315,7 +315,7 @@ impl Reconciliation<'_> {
                 &self.owner.namespace,
                 &findings,
             );
-            status::take_over_names(&mut status, observed);
+            status::take_over_names(&mut status, observed, following.names());
             status::take_over_config_map(&mut status, observed);
         }
         let is_available = status.state.as_deref().map(State::parse) == Some(State::Available);

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use kube::api::{Api, Patch};
 use serde_json::json;
 use vpce_core::addresses::{self, SubnetAddresses};
-use vpce_core::api::{AccountBinding, EndpointAddress, NetworkStatus, PublishedService, VPCEndpointStatus};
+use vpce_core::api::{AccountBinding, DnsName, EndpointAddress, NetworkStatus, PublishedService, VPCEndpointStatus};
 use vpce_core::conditions::{ConditionType, EventKind, Finding, READY, Reason, STALLED};
 use vpce_core::desired::{Desired, DesiredService, Existing, Groups};
 use vpce_core::names::ZonalNames;
@@ -352,19 +352,25 @@ pub(crate) fn take_over(
     }
     applied.write(status);
     take_over_service(status, observed, desired.service.as_ref(), namespace, findings);
-    take_over_names(status, observed);
+    take_over_names(status, observed, &desired.names);
     take_over_config_map(status, observed);
 }
 
-/// Takes over the DNS names that are published.
-pub(crate) fn take_over_names(status: &mut VPCEndpointStatus, observed: &Observed) {
+/// Takes over the DNS names that are published. Where that cannot be seen, those stay that are
+/// still wanted: they are not given up.
+pub(crate) fn take_over_names(status: &mut VPCEndpointStatus, observed: &Observed, wanted: &[DnsName]) {
+    if let ZonalNames::Known(zonal) = &observed.names.zonal {
+        status.zonal_dns_names.clone_from(zonal);
+    }
+    if observed.names.unavailable.is_some() {
+        let is_wanted = |name: &String| wanted.iter().any(|wanted| wanted.name == *name);
+        status.dns_names.retain(is_wanted);
+        return;
+    }
     let own = observed.names.endpoints.iter().filter(|found| found.ours);
     let records = own.filter_map(|found| found.records.as_ref()).flatten();
     let names: BTreeSet<&String> = records.map(|record| &record.name).collect();
     status.dns_names = names.into_iter().cloned().collect();
-    if let ZonalNames::Known(zonal) = &observed.names.zonal {
-        status.zonal_dns_names.clone_from(zonal);
-    }
 }
 
 /// Takes over the ConfigMap that is published.
