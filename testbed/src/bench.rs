@@ -16,6 +16,7 @@ mod report;
 mod scale;
 mod sessions;
 mod shared;
+mod sharing;
 mod weather;
 
 use std::path::Path;
@@ -34,7 +35,7 @@ struct Scenario {
     is_long: bool,
 }
 
-const SCENARIOS: [Scenario; 11] = [
+const SCENARIOS: [Scenario; 12] = [
     Scenario {
         name: "limits",
         about: "100 endpoints of one AWS account and region, made and deleted together; times in simulated seconds",
@@ -88,6 +89,12 @@ const SCENARIOS: [Scenario; 11] = [
         about: "200 endpoints, while others use half of what AWS allows the account: twenty minutes and more",
         run: shared::run,
         is_long: true,
+    },
+    Scenario {
+        name: "sharing",
+        about: "one endpoint that 100 namespaces share: when the last of them is Ready after its owner",
+        run: sharing::run,
+        is_long: false,
     },
     Scenario {
         name: "weather",
