@@ -12,10 +12,11 @@ use vpce_core::ids::GroupId;
 use vpce_core::object_key::ObjectKey;
 use vpce_core::resolve::{Binding, Resolved, Writes};
 
+use super::findings::Findings;
 use super::observe::{Age, observe};
 use super::prepare::Prepared;
 use super::reconcile::{Next, Reconciliation};
-use super::status::{self, Findings};
+use super::status;
 use super::stop::{Stop, Unread};
 use crate::aws::ec2::Ec2;
 use crate::aws::region::{AccountRegion, RefreshError};

@@ -10,8 +10,9 @@ use vpce_core::api::{ENDPOINT_FINALIZER, KOPF_ANNOTATION_PREFIX, KOPF_FINALIZER}
 use vpce_core::conditions::{Finding, Reason};
 
 use super::context::Context;
+use super::findings::Findings;
 use super::reconcile::{Next, Reconciliation};
-use super::status::{self, Findings};
+use super::status;
 use crate::k8s::caches::Endpoint;
 use crate::k8s::error::is_conflict;
 use crate::k8s::finalizer;

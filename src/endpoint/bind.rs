@@ -19,10 +19,12 @@ use vpce_core::ids::Region;
 use vpce_core::resolve::{Binding, Resolved, Writes};
 
 use super::acknowledged::add_finalizer;
+use super::findings::{self, Findings, Standing};
 use super::prepare::As;
 use super::reconcile::{Next, Reconciliation};
-use super::status::{self, Applied, Findings, Standing};
+use super::status::{self, Applied};
 use super::stop::Stop;
+use super::take_over;
 use crate::k8s::finalizer;
 use crate::k8s::writes::Write;
 use crate::settings::Mode;
@@ -189,7 +191,7 @@ impl Reconciliation<'_> {
         }
         let mut status = self.object.status.clone();
         let mut keys: BTreeSet<String> = status.tag_keys.iter().cloned().collect();
-        keys.extend(status::tag_keys(desired));
+        keys.extend(take_over::tag_keys(desired));
         let is_whole = status.network.is_some() && status.vpc_endpoint_service_id.is_some();
         let known = Applied::known(&status);
         let applied = Applied::of(desired).and(known.clone());
@@ -233,7 +235,7 @@ impl Reconciliation<'_> {
         status.bound_generation = self.object.metadata.generation;
         status.tag_keys = keys.into_iter().collect();
         let findings = Findings {
-            account: Some(status::account_resolved(&resolved.binding)),
+            account: Some(findings::account_resolved(&resolved.binding)),
             endpoint: Some(Finding::bad(Reason::Creating, "the endpoint is being created")),
             ..Findings::default()
         };

@@ -10,9 +10,10 @@ use vpce_core::metadata::Allowed;
 use vpce_core::network::Place;
 use vpce_core::resolve::{self, Resolved, Subject, Writes};
 
+use super::findings::{self, Findings};
 use super::legacy;
 use super::reconcile::{Next, Reconciliation};
-use super::status::{self, Findings};
+use super::status;
 use super::stop::Stop;
 use crate::k8s::finalizer;
 use crate::settings::Mode;
@@ -102,7 +103,7 @@ impl Reconciliation<'_> {
                 Ok((Some(spec), policy))
             }
             Err(unparsed) if self.deleting => Ok((None, unparsed.deletion_policy())),
-            Err(unparsed) => Err(Findings::account(status::does_not_parse(&unparsed.error)).into()),
+            Err(unparsed) => Err(Findings::account(findings::does_not_parse(&unparsed.error)).into()),
         }
     }
 

@@ -11,9 +11,9 @@ use vpce_core::resolve::{Binding, Writes};
 
 use super::context::Context;
 use super::converge::Observation;
+use super::findings::Findings;
 use super::observe::{self, Age, observe};
 use super::reconcile::Reconciliation;
-use super::status::Findings;
 use super::stop::Stop;
 use crate::k8s::caches::Endpoint;
 

@@ -18,10 +18,11 @@ use vpce_core::slices::KnownAddresses;
 use super::apply::{Applied, Applier, apply};
 use super::context::Context;
 use super::dns_endpoint;
+use super::findings::Findings;
 use super::observe;
 use super::reconcile::{MOST_ROUNDS, Next, Reconciliation};
-use super::status::{self, Findings};
 use super::stop::Stop;
+use super::take_over;
 use crate::k8s::caches::{Caches, Endpoint};
 use crate::settings::Mode;
 
@@ -303,20 +304,20 @@ impl Reconciliation<'_> {
         }
         let mut status = self.object.status.clone();
         match following.reference.publication {
-            Publication::Follows => status::mirror(&mut status, following.endpoint()),
-            Publication::Goes => status::mirror(&mut status, None),
+            Publication::Follows => take_over::shared_endpoint(&mut status, following.endpoint()),
+            Publication::Goes => take_over::shared_endpoint(&mut status, None),
             Publication::Stays => {}
         }
         if is_planned {
-            status::take_over_service(
+            take_over::service(
                 &mut status,
                 observed,
                 following.desired(),
                 &self.owner.namespace,
                 &findings,
             );
-            status::take_over_names(&mut status, observed, following.names());
-            status::take_over_config_map(&mut status, observed);
+            take_over::names(&mut status, observed, following.names());
+            take_over::config_map(&mut status, observed);
         }
         let is_available = status.state.as_deref().map(State::parse) == Some(State::Available);
         self.serves = is_available && status.service.is_some();

@@ -13,12 +13,14 @@ use vpce_core::resolve::{Resolved, Writes};
 
 use super::dns_endpoint;
 use super::explain::explain;
+use super::findings::{self, Findings, Standing};
 use super::memory::{Tried, Wait};
 use super::queues;
 use super::reconcile::{Next, Reconciliation};
 use super::refused::forget_session;
-use super::status::{self, Findings, Standing};
+use super::status;
 use super::stop::{Unread, not_ready};
+use super::take_over;
 use crate::aws::region::{AccountRegion, RefreshError};
 use crate::aws::sessions::Refusal;
 use crate::backoff::jitter;
@@ -81,7 +83,7 @@ impl Reconciliation<'_> {
                 Findings::account(finding)
             } else {
                 Findings {
-                    account: Some(status::account_resolved(&binding)),
+                    account: Some(findings::account_resolved(&binding)),
                     endpoint: Some(finding),
                     ..Findings::default()
                 }
@@ -202,7 +204,7 @@ impl Reconciliation<'_> {
                 // That the operator is read-only is not the account's doing: what is as specified
                 // stays Ready.
                 Writes::Frozen(finding) if finding.reason != Reason::ReadOnly => finding.clone(),
-                Writes::Frozen(_) | Writes::Allowed => status::account_resolved(&resolved.binding),
+                Writes::Frozen(_) | Writes::Allowed => findings::account_resolved(&resolved.binding),
             }),
             endpoint: Some(plan.endpoint),
             service: Some(plan.service),
@@ -230,7 +232,7 @@ impl Reconciliation<'_> {
         if !self.publishes_zonal_names(desired) {
             status.zonal_dns_names.clear();
         }
-        status::take_over(
+        take_over::endpoint(
             &mut status,
             &seen,
             desired,

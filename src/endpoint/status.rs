@@ -8,18 +8,16 @@ use kube::ResourceExt;
 use kube::api::{Api, Patch};
 use serde_json::json;
 use vpce_core::addresses::{self, SubnetAddresses};
-use vpce_core::api::{AccountBinding, DnsName, EndpointAddress, NetworkStatus, PublishedService, VPCEndpointStatus};
+use vpce_core::api::{AccountBinding, NetworkStatus, VPCEndpointStatus};
 use vpce_core::conditions::{ConditionType, EventKind, Finding, READY, Reason, STALLED};
-use vpce_core::desired::{Desired, DesiredService, Existing, Groups};
-use vpce_core::names::ZonalNames;
-use vpce_core::observed::{Lookup, Observed, State};
+use vpce_core::desired::{Desired, Existing, Groups};
+use vpce_core::observed::State;
 use vpce_core::ownership::Consent;
 use vpce_core::resolve::Binding;
-use vpce_core::slices::{InterfaceAddress, KnownAddresses};
-use vpce_core::tags::{DISPLAY_NAME, RESERVED_PREFIX};
 use vpce_core::target::Target;
 
 use super::context::Context;
+use super::findings::{Findings, Standing};
 use crate::k8s::caches::Endpoint;
 use crate::k8s::conditions::{self, Conditions};
 use crate::k8s::patch::{replacing, version_of};
@@ -27,89 +25,6 @@ use crate::k8s::writes::{Refused, Write};
 
 /// What a part says whose words are in Ready, so that they are read once.
 const SEE_READY: &str = "see Ready";
-
-/// How the parts of an object stand. A part that was not observed keeps what it said before.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Findings {
-    /// The account.
-    pub account: Option<Finding>,
-    /// The endpoint.
-    pub endpoint: Option<Finding>,
-    /// The Service.
-    pub service: Option<Finding>,
-    /// The DNS names. Where none are asked for, there is no condition.
-    pub names: Option<Finding>,
-    /// The ConfigMap, likewise.
-    pub config_map: Option<Finding>,
-}
-
-impl Findings {
-    /// Only this about the account.
-    pub(crate) fn account(finding: Finding) -> Self {
-        Self {
-            account: Some(finding),
-            ..Self::default()
-        }
-    }
-
-    /// What Ready says: the first part that is not as it should be; else how to connect. What only
-    /// pauses changes does not take away that the endpoint serves as the spec says: Ready stays
-    /// true then, and says until when. docs/concepts.md has the rule.
-    pub(crate) fn summary(&self, standing: Standing) -> Finding {
-        let parts = [
-            &self.account,
-            &self.endpoint,
-            &self.service,
-            &self.names,
-            &self.config_map,
-        ];
-        let Some(bad) = parts.into_iter().flatten().find(|finding| !finding.ok) else {
-            let good = self.endpoint.as_ref().or(self.account.as_ref()).cloned();
-            return good.unwrap_or_else(|| Finding::bad(Reason::InternalError, "nothing was observed"));
-        };
-        // Planned changes are in the message of the part that they are for.
-        let planned_changes = self
-            .endpoint
-            .as_ref()
-            .filter(|finding| !finding.ok && finding.reason == bad.reason);
-        let said = planned_changes.unwrap_or(bad);
-        let Some(until) = bad
-            .reason
-            .paused_until()
-            .filter(|_| standing.serves && !standing.deleting)
-        else {
-            return said.clone();
-        };
-        let is_of_account = self.account.as_ref().is_some_and(|account| !account.ok);
-        let mut others = parts.into_iter().skip(1).flatten().peekable();
-        let is_carried_out = match others.peek() {
-            None => standing.was_ready,
-            Some(_) => others.all(|finding| finding.ok),
-        };
-        // Guardrails that were tightened pause changes; an edit that they do not allow is not
-        // carried out, whatever it would change in AWS.
-        let is_edit = bad.reason == Reason::NotAllowed && !standing.was_ready;
-        Finding {
-            ok: is_of_account && bad.reason.only_pauses() && is_carried_out && !is_edit,
-            reason: bad.reason,
-            message: format!(
-                "the endpoint keeps serving; changes are paused until {until}: {}",
-                said.message
-            ),
-        }
-    }
-}
-
-/// How an object stood before its parts were observed.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Standing {
-    /// Whether it was Ready, for this generation.
-    pub was_ready: bool,
-    /// Whether its endpoint is available, as far as was seen.
-    pub serves: bool,
-    /// Whether it is being deleted.
-    pub deleting: bool,
-}
 
 /// What an object is bound to, if it is.
 pub(crate) fn binding(status: &VPCEndpointStatus) -> Option<Binding> {
@@ -257,177 +172,6 @@ pub(crate) fn next_incarnation(status: &mut VPCEndpointStatus) {
     status.zonal_dns_names.clear();
 }
 
-/// Takes over what was observed; `was_ready` says whether the object was Ready, for this
-/// generation, before.
-pub(crate) fn take_over(
-    status: &mut VPCEndpointStatus,
-    observed: &Observed,
-    desired: Option<&Desired>,
-    namespace: &str,
-    findings: &Findings,
-    was_ready: bool,
-) {
-    // The status has nothing of what is not the object's own: another may have written the id into
-    // it.
-    if let Lookup::Owned(resource) = &observed.endpoint {
-        let mut names = resource.dns_names.clone();
-        names.sort();
-        let mut interfaces = resource.interfaces.clone();
-        interfaces.sort();
-        status.vpc_endpoint_id = Some(resource.id.to_string());
-        status.state = Some(resource.state.to_string());
-        status.dns_name = resource.publishable_dns_name();
-        status.dns_entries = names;
-        status.prefix_list_id.clone_from(&observed.prefix_list_id);
-        status.network_interface_ids = interfaces;
-        // An interface keeps its addresses for as long as it is there.
-        if let KnownAddresses::All(all) = &observed.addresses {
-            let address = |known: &InterfaceAddress| EndpointAddress {
-                address: known.address.clone(),
-                zone: known.zone.clone(),
-            };
-            status.addresses = all.iter().map(address).collect();
-        }
-        // What AWS has fixed is what the schema holds the spec to from now on.
-        let subnets_there = || {
-            let attachment = resource.attachment.known().into_iter();
-            let subnets = attachment.flat_map(|attachment| attachment.subnets());
-            subnets.map(ToString::to_string).collect()
-        };
-        let network = match desired {
-            Some(desired) if !desired.adopted.is_some_and(|kept| kept.subnets) => network(desired),
-            _ => NetworkStatus {
-                subnet_ids: subnets_there(),
-                ..desired
-                    .map(network)
-                    .or_else(|| status.network.take())
-                    .unwrap_or_default()
-            },
-        };
-        status.network = Some(NetworkStatus {
-            vpc_id: resource.vpc.to_string(),
-            ..network
-        });
-        if let Some(target) = &resource.target {
-            set_target(status, target);
-        }
-        status.vpc_endpoint_type = resource.endpoint_type().or(status.vpc_endpoint_type);
-    }
-    match &observed.group {
-        Lookup::Owned(resource) => status.security_group_id = Some(resource.id.to_string()),
-        Lookup::Absent | Lookup::Deleted => status.security_group_id = None,
-        Lookup::Unowned(_) | Lookup::Unproven(..) | Lookup::Unconfirmed => {}
-    }
-    let Some(desired) = desired else {
-        return;
-    };
-    // What is not desired any more is forgotten: should it be desired again, it is sent again.
-    let mut accepted = addresses::of_status(&status.subnet_configurations);
-    accepted.retain(|subnet, addresses| desired.options.addresses.get(subnet) == Some(addresses));
-    status.subnet_configurations = addresses::to_status(&accepted);
-    if observed.endpoint.owned().is_some() {
-        // From here on its id is the proof.
-        status.provided_security_groups = has_provided_groups(desired);
-    }
-    // A key that is no longer wanted is forgotten when no tag has it any more: taking it away may
-    // have failed, or waits. What is not in sight may have it, and what was tagged just now may be
-    // shown without.
-    let own_group = matches!(desired.attachment.groups(), Some(Groups::Own(_)));
-    let in_sight = observed.endpoint.owned().is_some() && (observed.group.owned().is_some() || !own_group);
-    let mut keys = tag_keys(desired);
-    let is_left = |key: &&String| {
-        if !was_ready || !in_sight {
-            return true;
-        }
-        let endpoint = matches!(&observed.endpoint, Lookup::Owned(resource) if resource.tags.contains_key(*key));
-        endpoint || matches!(&observed.group, Lookup::Owned(resource) if resource.tags.contains_key(*key))
-    };
-    keys.extend(status.tag_keys.iter().filter(is_left).cloned());
-    status.tag_keys = keys.into_iter().collect();
-    let mut applied = Applied::of(desired);
-    let is_done = was_ready && findings.endpoint.as_ref().is_some_and(|finding| finding.ok);
-    if !is_done {
-        // What is not desired any more may not have been taken back yet.
-        applied = applied.and(Applied::known(status));
-    }
-    applied.write(status);
-    take_over_service(status, observed, desired.service.as_ref(), namespace, findings);
-    take_over_names(status, observed, &desired.names);
-    take_over_config_map(status, observed);
-}
-
-/// Takes over the DNS names that are published. Where that cannot be seen, those stay that are
-/// still wanted: they are not given up.
-pub(crate) fn take_over_names(status: &mut VPCEndpointStatus, observed: &Observed, wanted: &[DnsName]) {
-    if let ZonalNames::Known(zonal) = &observed.names.zonal {
-        status.zonal_dns_names.clone_from(zonal);
-    }
-    if observed.names.unavailable.is_some() {
-        let is_wanted = |name: &String| wanted.iter().any(|wanted| wanted.name == *name);
-        status.dns_names.retain(is_wanted);
-        return;
-    }
-    let own = observed.names.endpoints.iter().filter(|found| found.ours);
-    let records = own.filter_map(|found| found.records.as_ref()).flatten();
-    let names: BTreeSet<&String> = records.map(|record| &record.name).collect();
-    status.dns_names = names.into_iter().cloned().collect();
-}
-
-/// Takes over the ConfigMap that is published.
-pub(crate) fn take_over_config_map(status: &mut VPCEndpointStatus, observed: &Observed) {
-    let own = observed.config_map.as_ref().filter(|found| found.ours);
-    if own.is_some() || observed.config_map_unavailable.is_none() {
-        status.config_map = own.map(|found| found.name.clone());
-    }
-}
-
-/// Takes over the Service that was observed.
-pub(crate) fn take_over_service(
-    status: &mut VPCEndpointStatus,
-    observed: &Observed,
-    desired: Option<&DesiredService>,
-    namespace: &str,
-    findings: &Findings,
-) {
-    let published = findings.service.as_ref().is_some_and(|finding| finding.ok);
-    status.service = match desired {
-        Some(service) if published => Some(PublishedService {
-            name: service.name.clone(),
-            host: format!("{}.{namespace}.svc", service.name),
-        }),
-        // Kept until its Service is deleted: it may have another name than the one that is wanted
-        // now.
-        _ if observed.services.iter().any(|service| service.ours) => status.service.take(),
-        _ => None,
-    };
-}
-
-/// Takes over what another object's status says of the endpoint that the object shares; none:
-/// there is none.
-pub(crate) fn mirror(status: &mut VPCEndpointStatus, shared: Option<&VPCEndpointStatus>) {
-    let none = VPCEndpointStatus::default();
-    let shared = shared
-        .filter(|shared| shared.vpc_endpoint_id.is_some())
-        .unwrap_or(&none);
-    status.region.clone_from(&shared.region);
-    status.vpc_endpoint_type = shared.vpc_endpoint_type;
-    status
-        .vpc_endpoint_service_id
-        .clone_from(&shared.vpc_endpoint_service_id);
-    status.service_region.clone_from(&shared.service_region);
-    status.vpc_endpoint_id.clone_from(&shared.vpc_endpoint_id);
-    status.state.clone_from(&shared.state);
-    status.dns_name.clone_from(&shared.dns_name);
-    status.dns_entries.clone_from(&shared.dns_entries);
-}
-
-/// The keys of the tags that we set for the user.
-pub(crate) fn tag_keys(desired: &Desired) -> BTreeSet<String> {
-    let users = |key: &&String| !key.starts_with(RESERVED_PREFIX) && key.as_str() != DISPLAY_NAME;
-    let set = desired.tags.keys().filter(|_| !desired.observes());
-    set.filter(users).cloned().collect()
-}
-
 /// Puts the findings into the conditions; says whether Ready says something else than before:
 /// another reason, or of what a person should know other words.
 pub(crate) fn set_conditions(
@@ -491,25 +235,6 @@ pub(crate) fn set_conditions(
     status.observed_generation = generation;
     let is_told = summary.reason.policy().event != EventKind::None;
     ready.is_none_or(|ready| ready.reason != summary.reason.as_str() || (is_told && ready.message != summary.message))
-}
-
-/// What an object says whose spec does not parse.
-pub(crate) fn does_not_parse(error: &str) -> Finding {
-    Finding::bad(
-        Reason::InvalidSpec,
-        format!("the spec does not parse: {error}; correct it, or delete the object"),
-    )
-}
-
-/// What a bound object says of its account.
-pub(crate) fn account_resolved(binding: &Binding) -> Finding {
-    Finding::good(
-        Reason::Resolved,
-        format!(
-            "AWSAccount {}: AWS account {} in {}",
-            binding.account, binding.account_id, binding.region
-        ),
-    )
 }
 
 /// Whether the object was Ready for this generation.

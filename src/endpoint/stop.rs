@@ -5,8 +5,8 @@ use vpce_core::conditions::{EventKind, Finding, Reason};
 use vpce_core::resolve::Binding;
 
 use super::explain::explain;
+use super::findings::{self, Findings, Standing};
 use super::reconcile::{Next, Reconciliation};
-use super::status::{self, Findings, Standing};
 use crate::aws::ec2::Ec2;
 use crate::aws::region::RefreshError;
 use crate::aws::sessions::Refusal;
@@ -70,7 +70,7 @@ impl Stop {
     /// The spec asks for what cannot be, or is not allowed, in the account that it was resolved to.
     pub(super) fn bad_spec(binding: &Binding, finding: Finding) -> Self {
         let findings = Findings {
-            account: Some(status::account_resolved(binding)),
+            account: Some(findings::account_resolved(binding)),
             endpoint: Some(finding),
             ..Findings::default()
         };
