@@ -191,6 +191,27 @@ fn an_observed_endpoint_is_published_and_nothing_in_aws_is_changed() {
 }
 
 #[test]
+fn a_read_that_has_begun_waits_for_the_rate_limit_and_does_not_begin_anew() {
+    // It takes two calls to read an observed endpoint, and there is never a token for both.
+    let world = World::own(Setup::fast().value("settings.awsLimits.DescribeVpcEndpoints", "1/2"));
+    let tenant = tenant(&world, "observed-slowly", json!({}));
+    let endpoint = tenant.foreign_endpoint();
+    tenant.consent(&endpoint.id, "db");
+    let observes = tenant.adopts(&endpoint.id, json!({"management_policy": "Observe"}));
+    tenant.apply("db", observes);
+    tenant.ready("db");
+    let resyncs = || {
+        let calls = tenant.calls();
+        calls
+            .iter()
+            .filter(|call| call.action == "DescribeSecurityGroups")
+            .count()
+    };
+    let begun = resyncs();
+    tenant.eventually("db", "it is compared again", || (resyncs() >= begun + 2).then_some(()));
+}
+
+#[test]
 fn observed_endpoints_of_a_region_are_read_together() {
     let world = World::own(Setup::fast());
     let tenant = tenant(&world, "observed-many", json!({}));

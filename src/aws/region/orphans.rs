@@ -11,6 +11,7 @@ use vpce_core::observed::{ObservedEndpoint, State};
 use vpce_core::orphans::{Objects, Orphan, ResourceKind, orphans};
 use vpce_core::plan::ResourceId;
 
+use super::refresh::Part;
 use super::{AccountRegion, RefreshError, turn_to_read};
 use crate::aws::ec2::{Ec2, Which};
 use crate::k8s::caches::{Caches, Endpoint};
@@ -176,6 +177,7 @@ impl AccountRegion {
         let (mut endpoints, mut groups) = (0, 0);
         self.each_page(
             "DescribeVpcEndpoints",
+            Part::First,
             |page| ec2.describe_endpoints(&which, page),
             |page| {
                 // What was deleted is still described for a while, and costs nothing.
@@ -188,6 +190,7 @@ impl AccountRegion {
         let which = Which::Retained(cluster);
         self.each_page(
             "DescribeSecurityGroups",
+            Part::Later,
             |page| ec2.describe_groups(&which, page),
             |page| groups += page.len(),
         )

@@ -35,6 +35,15 @@ pub(crate) enum RefreshError {
     Failed(CallError),
 }
 
+/// Which call of a read this is the first page of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Its first: without a token, the read is put off.
+    First,
+    /// A later one, which waits for its token.
+    Later,
+}
+
 impl AccountRegion {
     /// The last multiple of an interval.
     fn tick(&self, now: Instant, every: Duration) -> Instant {
@@ -196,6 +205,7 @@ impl AccountRegion {
         let mut endpoints = cache::FullRead::default();
         self.each_page(
             "DescribeVpcEndpoints",
+            Part::First,
             |page| ec2.describe_endpoints(&which, page),
             |page| {
                 self.with(|snapshot| snapshot.endpoints.add_page(page, started, &objects, &mut endpoints));
@@ -210,6 +220,7 @@ impl AccountRegion {
         let mut groups = cache::FullRead::default();
         self.each_page(
             "DescribeSecurityGroups",
+            Part::Later,
             |page| ec2.describe_groups(&which, page),
             |page| {
                 self.with(|snapshot| snapshot.groups.add_page(page, started, &objects, &mut groups));
@@ -249,6 +260,7 @@ impl AccountRegion {
             let which = Which::Ids(ids);
             self.each_page(
                 "DescribeVpcEndpoints",
+                Part::Later,
                 |page| ec2.describe_endpoints(&which, page),
                 |page| {
                     self.with(|snapshot| snapshot.endpoints.add_page(page, started, objects, full_read));
@@ -280,7 +292,8 @@ impl AccountRegion {
         Response: Future<Output = Result<(Vec<Item>, Option<String>), CallError>>,
     {
         let mut all = Vec::new();
-        self.each_page(action, &mut read, |page| all.extend(page)).await?;
+        self.each_page(action, Part::First, &mut read, |page| all.extend(page))
+            .await?;
         Ok(all)
     }
 
@@ -288,6 +301,7 @@ impl AccountRegion {
     pub(super) async fn each_page<Item, Response>(
         &self,
         action: &'static str,
+        part: Part,
         mut read: impl FnMut(Option<String>) -> Response,
         mut take: impl FnMut(Vec<Item>),
     ) -> Result<(), RefreshError>
@@ -297,10 +311,10 @@ impl AccountRegion {
         let mut token = None;
         loop {
             while let Decision::Wait(time) = self.acquire(action, &Caller::of_the_operator(READER)) {
-                if token.is_none() {
+                if token.is_none() && part == Part::First {
                     return Err(RefreshError::Busy(time));
                 }
-                // To start again would cost the pages that were read already.
+                // To start again would cost what was read already, and wait for a token here again.
                 tokio::time::sleep(time).await;
             }
             // Boxed, or the types of the futures above it grow too deep for the compiler.
