@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use k8s_openapi::api::core::v1::{Event, Service};
 use k8s_openapi::jiff::Timestamp;
@@ -43,7 +43,13 @@ pub(super) fn run(asked: Status, mut out: impl Write) -> anyhow::Result<()> {
 
 async fn show(asked: Status, out: &mut impl Write) -> anyhow::Result<()> {
     let (client, _) = kubernetes().await?;
-    let (namespace, name) = match (asked.object.split_once('/'), asked.namespace) {
+    let (namespace, name) = match (asked.object.split_once('/'), asked.namespace.clone()) {
+        (Some((namespace, _)), Some(other)) if namespace != other => {
+            bail!(
+                "{} is in the namespace {namespace}, and --namespace says {other}",
+                asked.object
+            )
+        }
         (Some((namespace, name)), _) => (namespace.to_owned(), name.to_owned()),
         (None, Some(namespace)) => (namespace, asked.object),
         (None, None) => (client.default_namespace().to_owned(), asked.object),

@@ -111,6 +111,9 @@ fn what_is_not_ready_says_why_and_what_is_not_there_is_an_error() {
     }
     let (success, said) = status(&tenant, &kubeconfig, &[&format!("{}/none", tenant.namespace)]);
     assert!(!success && said.contains("there is no VPCEndpoint"), "{said}");
+    let away = format!("{}/away", tenant.namespace);
+    let (success, said) = status(&tenant, &kubeconfig, &[&away, "--namespace", "other"]);
+    assert!(!success && said.contains("--namespace says other"), "{said}");
     let (success, said) = status(&tenant, &kubeconfig, &["default/api"]);
     assert!(
         !success && said.contains("cannot read the VPCEndpoint default/api"),
