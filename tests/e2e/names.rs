@@ -1,8 +1,11 @@
 //! DNS names that clients use: published as DNSEndpoints for external-dns, and what an endpoint has
 //! as ConfigMaps.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+use fastrand::Rng;
 use http::Method;
 use serde_json::{Value, json};
 use vpce_core::iam::Scope;
@@ -456,7 +459,7 @@ fn a_config_map_says_what_the_endpoint_has() {
     let object = tenant.ready("db");
     let endpoint = tenant.only();
     let expected = |endpoint: &vpce_testbed::aws::EndpointView, status: &Value| {
-        let addresses: std::collections::BTreeSet<_> = endpoint.addresses.values().flatten().collect();
+        let addresses: BTreeSet<_> = endpoint.addresses.values().flatten().collect();
         let addresses: Vec<String> = addresses.into_iter().map(ToString::to_string).collect();
         let entries: Vec<String> = status["dns_entries"]
             .as_array()
@@ -567,4 +570,123 @@ fn the_operators_token_writes_aliases_of_endpoints_and_nothing_else() {
         "that a VPCEndpoint controls",
     );
     token.may_not(Method::GET, &maps, &Value::Null, "cannot list");
+}
+
+/// What two objects ask for: an owner with an endpoint, and one that shares it.
+#[derive(Debug)]
+struct Asked {
+    names: Vec<String>,
+    config_map: bool,
+    shares: bool,
+    names_of_other: Vec<String>,
+}
+
+impl Asked {
+    fn draw(random: &mut Rng, owner: &Tenant<'_>, other: &Tenant<'_>) -> Self {
+        let mut some = |tenant: &Tenant<'_>| -> Vec<String> {
+            // One of them both would like to have.
+            let names = [tenant.dns_name("a"), tenant.dns_name("*"), owner.dns_name("both")];
+            names.into_iter().filter(|_| random.bool()).collect()
+        };
+        let (names, names_of_other) = (some(owner), some(other));
+        Self {
+            names,
+            names_of_other,
+            config_map: random.bool(),
+            shares: random.bool(),
+        }
+    }
+}
+
+#[test]
+fn whenever_it_is_killed_what_is_published_becomes_what_the_specs_say() {
+    const ROUNDS: usize = 6;
+    const EDITS: usize = 4;
+    let world = World::own(setup());
+    install_crd(&world);
+    let (owner, other) = (
+        tenant(&world, "names-killed"),
+        world.unregistered_tenant("names-beside"),
+    );
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = Rng::with_seed(seed);
+    let named = |names: &[String]| names.iter().map(|name| json!({"name": name})).collect::<Vec<_>>();
+    let records = |tenant: &Tenant<'_>| -> BTreeSet<String> {
+        let found = tenant.dns_endpoint("db").unwrap_or_default();
+        let records = found["spec"]["endpoints"].as_array().cloned().unwrap_or_default();
+        records.iter().map(|record| text(&record["dnsName"])).collect()
+    };
+    for round in 0..ROUNDS {
+        let mut asked = None;
+        for _ in 0..EDITS {
+            let now = Asked::draw(&mut random, &owner, &other);
+            let share = if now.shares {
+                json!([other.namespace])
+            } else {
+                json!([])
+            };
+            owner.apply(
+                "db",
+                owner.spec(json!({
+                    "dns_names": named(&now.names), "publish_config_map": now.config_map, "share": {"namespaces": share},
+                })),
+            );
+            let to = json!({"namespace": owner.namespace, "name": "db"});
+            other.apply(
+                "db",
+                json!({"vpc_endpoint_ref": to, "dns_names": named(&now.names_of_other)}),
+            );
+            std::thread::sleep(Duration::from_millis(random.u64(0..900)));
+            world.operator.kill().expect("it ran");
+            world.operator.start().expect("it starts again");
+            asked = Some(now);
+        }
+        let asked = asked.expect("edits");
+        let what = format!("round {round}: all is as {asked:?}");
+        owner.eventually("db", &what, || {
+            let (own, others) = (records(&owner), records(&other));
+            let id = text(&owner.get("db")?["status"]["vpc_endpoint_id"]);
+            let ready = owner.condition("db", "EndpointAvailable")?.status;
+            let both = owner.dns_name("both");
+            let wanted: BTreeSet<String> = asked.names.iter().cloned().collect();
+            let mut wanted_by_other: BTreeSet<String> = asked.names_of_other.iter().cloned().collect();
+            // Who is not let in keeps what was published when it was, and gets nothing new.
+            let follows = asked.shares;
+            let conflict = wanted.contains(&both) && wanted_by_other.contains(&both);
+            let one_has_it = usize::from(own.contains(&both)) + usize::from(others.contains(&both)) == 1;
+            let (mut own_left, mut others_left) = (own.clone(), others.clone());
+            let mut wanted_left = wanted.clone();
+            if conflict && follows {
+                for names in [&mut own_left, &mut others_left, &mut wanted_left, &mut wanted_by_other] {
+                    names.remove(&both);
+                }
+            }
+            let has_map = owner
+                .config_map("db")
+                .is_some_and(|map| map["data"]["vpc_endpoint_id"] == json!(id));
+            let service = other.kubernetes_service("db");
+            let leads = service.is_some_and(|service| text(&service["spec"]["externalName"]).starts_with(&id));
+            let of_owner = if follows {
+                own_left == wanted_left
+            } else {
+                own.is_subset(&wanted)
+            };
+            let of_other = !follows || (others_left == wanted_by_other && leads && (!conflict || one_has_it));
+            let is_so = ready && of_owner && of_other && has_map == asked.config_map;
+            is_so.then_some(())
+        });
+    }
+    assert_eq!(owner.endpoints().len(), 1, "one endpoint, however often it was killed");
+    owner.apply("db", owner.spec(json!({})));
+    other.delete("db");
+    owner.eventually("db", "nothing is left of it", || {
+        let names = world.cluster.list(&dns_endpoints(&owner.namespace)).len();
+        (names == 0 && owner.config_map("db").is_none()).then_some(())
+    });
+    other.gone("db");
+    other.eventually("db", "what it published goes with it", || {
+        let (names, service) = (other.dns_endpoint("db"), other.kubernetes_service("db"));
+        (names.is_none() && service.is_none()).then_some(())
+    });
 }
