@@ -59,8 +59,8 @@ pub(crate) struct Memory {
     /// The AWSAccounts among which its own was chosen when it was last reconciled, while it is
     /// bound to none.
     candidates: Vec<String>,
-    /// The object whose endpoint it shares.
-    pub refers_to: Option<ObjectKey>,
+    /// The object whose endpoint it shares; boxed, since most share none.
+    pub refers_to: Option<Box<ObjectKey>>,
     /// The region in whose rate limiter it has a reservation.
     pub reserved_in: Option<AccountRegionKey>,
     /// Whether its deletion was taken note of.

@@ -57,7 +57,7 @@ impl Following {
 
 /// The object whose endpoint this one shares, where it does.
 fn referent(object: &Endpoint) -> Option<ObjectKey> {
-    let EndpointRef { namespace, name } = object.spec.as_ref().ok()?.vpc_endpoint_ref.as_ref()?;
+    let EndpointRef { namespace, name } = object.spec.as_ref().ok()?.vpc_endpoint_ref.as_deref()?;
     let own = object.metadata.namespace.as_deref().unwrap_or_default();
     Some(ObjectKey::new::<Endpoint>(namespace.as_deref().unwrap_or(own), name))
 }
@@ -203,10 +203,10 @@ impl Reconciliation<'_> {
             return Ok(Next::Gone);
         }
         let before = self.ctx.memories.with(&self.object, |memory| {
-            memory.refers_to.replace(following.referent.clone())
+            memory.refers_to.replace(Box::new(following.referent.clone()))
         });
-        if let Some(before) = before.filter(|before| *before != following.referent) {
-            requeue_if_deleting(self.ctx, before);
+        if let Some(before) = before.filter(|before| **before != following.referent) {
+            requeue_if_deleting(self.ctx, *before);
         }
         if let Some(service) = following.desired() {
             self.ctx.names.wait(self.owner.key(), &service.name);

@@ -16,7 +16,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::PartialObjectMeta;
 use kube::{Resource, ResourceExt};
-use vpce_core::api::{AWSAccount, EndpointRef, LegacyStatus, VPCEndpoint, Watched};
+use vpce_core::api::{AWSAccount, LegacyStatus, VPCEndpoint, Watched};
 use vpce_core::conditions::Reason;
 use vpce_core::ids::RoleArn;
 use vpce_core::object_key::ObjectKey;
@@ -51,7 +51,7 @@ pub(crate) enum EndpointTerm {
     /// The Python operator created this endpoint for it, by its id.
     CreatedByPython(String),
     /// It shares the endpoint of the object of this namespace and name.
-    RefersTo(String, String),
+    RefersTo(String),
     /// It publishes, or asks for, this DNS name.
     DnsName(String),
     /// It publishes, or asks for, any.
@@ -85,9 +85,9 @@ impl Indexed for Endpoint {
         let mut terms = vec![EndpointTerm::Namespace(namespace.clone())];
         let reference = self.spec.as_ref().ok().and_then(|spec| spec.vpc_endpoint_ref.as_ref());
         match (&self.status.account, reference) {
-            (_, Some(EndpointRef { namespace: other, name })) => {
-                let other = other.clone().unwrap_or_else(|| namespace.clone());
-                terms.push(EndpointTerm::RefersTo(other, name.clone()));
+            (_, Some(reference)) => {
+                let other = reference.namespace.as_ref().unwrap_or(&namespace);
+                terms.push(EndpointTerm::RefersTo(format!("{other}/{}", reference.name)));
             }
             (Some(binding), None) => terms.extend([
                 EndpointTerm::Account(binding.name.clone()),
@@ -365,7 +365,7 @@ impl Caches {
 
     /// The VPCEndpoints that share the endpoint of an object, or ask to.
     pub(crate) fn referring_to(&self, key: &ObjectKey) -> Vec<Arc<Endpoint>> {
-        let term = EndpointTerm::RefersTo(key.namespace.clone(), key.name.clone());
+        let term = EndpointTerm::RefersTo(format!("{}/{}", key.namespace, key.name));
         self.endpoints.by(&term)
     }
 

@@ -174,8 +174,10 @@ fn who_may_share_it_is_live_both_ways_and_nothing_that_serves_is_taken_away() {
     world.eventually("what leads nowhere is withdrawn", || {
         team.service("db").is_none().then_some(())
     });
-    let (object, _) = team.is("db", "False", "NotShared");
-    assert_eq!(object["status"]["vpc_endpoint_id"], Value::Null);
+    world.eventually("its status names no endpoint", || {
+        team.get("db")?["status"]["vpc_endpoint_id"].is_null().then_some(())
+    });
+    team.is("db", "False", "NotShared");
 }
 
 #[test]

@@ -240,12 +240,13 @@ pub struct VPCEndpointSpec {
     /// a Service for that endpoint in its own namespace, makes no calls to AWS and needs no
     /// AWSAccount. The other object must allow it (`share`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vpc_endpoint_ref: Option<EndpointRef>,
+    // Boxed, like `share`: most objects have none, and the operator keeps all.
+    pub vpc_endpoint_ref: Option<Box<EndpointRef>>,
 
     /// Which other namespaces may share this object's endpoint, by a VPCEndpoint of their own with
     /// `vpc_endpoint_ref`. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub share: Option<Share>,
+    pub share: Option<Box<Share>>,
 
     /// The Kubernetes Service that points to the endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
