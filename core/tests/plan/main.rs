@@ -7,6 +7,7 @@ mod deletion;
 mod ec2;
 mod headless;
 mod laws;
+mod names;
 mod observations;
 mod refusals;
 mod scenario;
