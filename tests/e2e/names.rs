@@ -605,6 +605,61 @@ impl Asked {
     }
 }
 
+/// The names that a DNSEndpoint has.
+fn names_of(tenant: &Tenant<'_>) -> BTreeSet<String> {
+    let found = tenant.dns_endpoint("db").unwrap_or_default();
+    let records = found["spec"]["endpoints"].as_array().cloned().unwrap_or_default();
+    records.iter().map(|record| text(&record["dnsName"])).collect()
+}
+
+impl Asked {
+    fn apply(&self, owner: &Tenant<'_>, other: &Tenant<'_>) {
+        let named = |names: &[String]| names.iter().map(|name| json!({"name": name})).collect::<Vec<_>>();
+        let share = if self.shares {
+            json!([other.namespace])
+        } else {
+            json!([])
+        };
+        let wanted = json!({
+            "dns_names": named(&self.names), "publish_config_map": self.config_map, "share": {"namespaces": share},
+        });
+        owner.apply("db", owner.spec(wanted));
+        let to = json!({"namespace": owner.namespace, "name": "db"});
+        other.apply(
+            "db",
+            json!({"vpc_endpoint_ref": to, "dns_names": named(&self.names_of_other)}),
+        );
+    }
+
+    /// Whether all is published as it is asked for. Who is not let in keeps what was published when
+    /// it was, and gets nothing new.
+    fn is_so(&self, owner: &Tenant<'_>, other: &Tenant<'_>) -> Option<bool> {
+        let id = text(&owner.get("db")?["status"]["vpc_endpoint_id"]);
+        let is_available = owner.condition("db", "EndpointAvailable")?.status;
+        let has_map = owner
+            .config_map("db")
+            .is_some_and(|map| map["data"]["vpc_endpoint_id"] == json!(id));
+        let (mut own, mut others) = (names_of(owner), names_of(other));
+        let mut wanted: BTreeSet<String> = self.names.iter().cloned().collect();
+        let mut wanted_by_other: BTreeSet<String> = self.names_of_other.iter().cloned().collect();
+        if !self.shares {
+            return Some(is_available && has_map == self.config_map && own.is_subset(&wanted));
+        }
+        let both = owner.dns_name("both");
+        let mut one_has_it = true;
+        if wanted.contains(&both) && wanted_by_other.contains(&both) {
+            one_has_it = own.contains(&both) != others.contains(&both);
+            for names in [&mut own, &mut others, &mut wanted, &mut wanted_by_other] {
+                names.remove(&both);
+            }
+        }
+        let service = other.kubernetes_service("db");
+        let leads = service.is_some_and(|service| text(&service["spec"]["externalName"]).starts_with(&id));
+        let is_published = own == wanted && others == wanted_by_other && one_has_it && leads;
+        Some(is_available && has_map == self.config_map && is_published)
+    }
+}
+
 #[test]
 fn whenever_it_is_killed_what_is_published_becomes_what_the_specs_say() {
     const ROUNDS: usize = 6;
@@ -618,32 +673,11 @@ fn whenever_it_is_killed_what_is_published_becomes_what_the_specs_say() {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = Rng::with_seed(seed);
-    let named = |names: &[String]| names.iter().map(|name| json!({"name": name})).collect::<Vec<_>>();
-    let records = |tenant: &Tenant<'_>| -> BTreeSet<String> {
-        let found = tenant.dns_endpoint("db").unwrap_or_default();
-        let records = found["spec"]["endpoints"].as_array().cloned().unwrap_or_default();
-        records.iter().map(|record| text(&record["dnsName"])).collect()
-    };
     for round in 0..ROUNDS {
         let mut asked = None;
         for _ in 0..EDITS {
             let now = Asked::draw(&mut random, &owner, &other);
-            let share = if now.shares {
-                json!([other.namespace])
-            } else {
-                json!([])
-            };
-            owner.apply(
-                "db",
-                owner.spec(json!({
-                    "dns_names": named(&now.names), "publish_config_map": now.config_map, "share": {"namespaces": share},
-                })),
-            );
-            let to = json!({"namespace": owner.namespace, "name": "db"});
-            other.apply(
-                "db",
-                json!({"vpc_endpoint_ref": to, "dns_names": named(&now.names_of_other)}),
-            );
+            now.apply(&owner, &other);
             std::thread::sleep(Duration::from_millis(random.u64(0..900)));
             world.operator.kill().expect("it ran");
             world.operator.start().expect("it starts again");
@@ -651,38 +685,7 @@ fn whenever_it_is_killed_what_is_published_becomes_what_the_specs_say() {
         }
         let asked = asked.expect("edits");
         let what = format!("round {round}: all is as {asked:?}");
-        owner.eventually("db", &what, || {
-            let (own, others) = (records(&owner), records(&other));
-            let id = text(&owner.get("db")?["status"]["vpc_endpoint_id"]);
-            let ready = owner.condition("db", "EndpointAvailable")?.status;
-            let both = owner.dns_name("both");
-            let wanted: BTreeSet<String> = asked.names.iter().cloned().collect();
-            let mut wanted_by_other: BTreeSet<String> = asked.names_of_other.iter().cloned().collect();
-            // Who is not let in keeps what was published when it was, and gets nothing new.
-            let follows = asked.shares;
-            let conflict = wanted.contains(&both) && wanted_by_other.contains(&both);
-            let one_has_it = usize::from(own.contains(&both)) + usize::from(others.contains(&both)) == 1;
-            let (mut own_left, mut others_left) = (own.clone(), others.clone());
-            let mut wanted_left = wanted.clone();
-            if conflict && follows {
-                for names in [&mut own_left, &mut others_left, &mut wanted_left, &mut wanted_by_other] {
-                    names.remove(&both);
-                }
-            }
-            let has_map = owner
-                .config_map("db")
-                .is_some_and(|map| map["data"]["vpc_endpoint_id"] == json!(id));
-            let service = other.kubernetes_service("db");
-            let leads = service.is_some_and(|service| text(&service["spec"]["externalName"]).starts_with(&id));
-            let of_owner = if follows {
-                own_left == wanted_left
-            } else {
-                own.is_subset(&wanted)
-            };
-            let of_other = !follows || (others_left == wanted_by_other && leads && (!conflict || one_has_it));
-            let is_so = ready && of_owner && of_other && has_map == asked.config_map;
-            is_so.then_some(())
-        });
+        owner.eventually("db", &what, || asked.is_so(&owner, &other)?.then_some(()));
     }
     assert_eq!(owner.endpoints().len(), 1, "one endpoint, however often it was killed");
     owner.apply("db", owner.spec(json!({})));
