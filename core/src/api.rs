@@ -2,9 +2,12 @@
 
 mod account;
 mod bound;
+mod bound_service;
 mod crd;
 mod dns_name;
 mod endpoint;
+mod endpoint_service;
+mod endpoint_service_status;
 mod forms;
 mod lean;
 mod network;
@@ -15,12 +18,17 @@ mod status;
 mod watched;
 
 pub use account::{AWSAccount, AWSAccountSpec, AWSAccountStatus, OrphansStatus};
-pub use crd::{bound_kinds, crds};
+pub use crd::{bound_kinds, crds, endpoint_service_crd};
 pub use dns_name::DnsName;
 pub use endpoint::{
     DeletionPolicy, DnsOptions, DnsRecordIpType, EndpointType, IpAddressType, ManagementPolicy, PolicyDocument,
     PrivateDnsPreference, SecurityGroupType, SubnetConfiguration, VPCEndpoint, VPCEndpointSpec,
 };
+pub use endpoint_service::{
+    AddressType, ConnectionsOnDelete, Consumers, LoadBalancer, LoadBalancerType, VPCEndpointService,
+    VPCEndpointServiceSpec,
+};
+pub use endpoint_service_status::{ConnectionStatus, ConnectionsStatus, VPCEndpointServiceStatus};
 pub use lean::MOST_FINALIZERS;
 pub use network::{AccountNetworkStatus, Network, NetworkStatus, NetworkSubnet};
 pub use rule::CustomRule;
@@ -33,6 +41,8 @@ pub use watched::{Kind, Unparsed, Watched};
 pub const GROUP: &str = "silvermullet.com";
 /// Holds a VPCEndpoint until what it made in AWS is gone.
 pub const ENDPOINT_FINALIZER: &str = "silvermullet.com/vpce";
+/// Holds a VPCEndpointService until what it made in AWS is gone.
+pub const ENDPOINT_SERVICE_FINALIZER: &str = "silvermullet.com/vpcesvc";
 /// Holds an AWSAccount while endpoints are bound to it.
 pub const ACCOUNT_FINALIZER: &str = "silvermullet.com/awsaccount";
 /// The finalizer of the Python operator (kopf), which an object carries until it is brought over.

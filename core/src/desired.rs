@@ -440,7 +440,7 @@ fn own_group(owner: &Owner, ingress: RuleSet, egress: Option<RuleSet>) -> Groups
 
 /// The owner's tags, the account's defaults, the user's, and those that the account requires: the
 /// later win.
-fn all_tags(
+pub(crate) fn all_tags(
     users: &BTreeMap<String, String>,
     owner: &Owner,
     resolved: &Resolved,

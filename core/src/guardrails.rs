@@ -88,7 +88,7 @@ pub(crate) fn check(account: &str, spec: &AWSAccountSpec, region: &Region, desir
     Ok(())
 }
 
-fn refused(account: &str, asked: &str, guardrail: &str, allowed: &[String]) -> Finding {
+pub(crate) fn refused(account: &str, asked: &str, guardrail: &str, allowed: &[String]) -> Finding {
     Finding::bad(
         Reason::NotAllowed,
         format!(

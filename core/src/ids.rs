@@ -246,6 +246,10 @@ ec2_id!(
     EndpointId
 );
 ec2_id!(
+    /// The id of an endpoint service: `vpce-svc-...`.
+    EndpointServiceId
+);
+ec2_id!(
     /// The id of a security group: `sg-...`.
     GroupId
 );

@@ -10,7 +10,7 @@
 //! AWS; [`rate`] keeps within the limits of AWS; [`orphans`] finds what belongs to no object;
 //! [`tags`] says which object owns what is in AWS; [`metadata`] says what a user may put on a
 //! Service, [`slices`] are the addresses of a headless one; [`names`] are the DNS names that
-//! clients use; [`sharing`] says who may publish the endpoint of another object; [`iam`] says what
+//! clients use; [`endpoint_service`] has the same stages for a VPCEndpointService; [`sharing`] says who may publish the endpoint of another object; [`iam`] says what
 //! the operator has to be allowed there.
 
 pub mod addresses;
@@ -22,6 +22,7 @@ pub mod change;
 pub mod conditions;
 pub mod config_map;
 pub mod desired;
+pub mod endpoint_service;
 pub mod error;
 pub mod guardrails;
 pub mod iam;

@@ -320,6 +320,8 @@ pub enum UnprovenReason {
     Age,
     /// Several endpoints fit the spec, and the operator makes one.
     Several,
+    /// An endpoint service with other load balancers than the claimant's.
+    LoadBalancers,
     /// It is to be adopted, and does not carry the tag that allows it.
     Consent,
 }
@@ -329,7 +331,13 @@ impl UnprovenReason {
     pub fn is_certain(self) -> bool {
         match self {
             Self::Tags | Self::RequesterManaged | Self::Type | Self::Name | Self::Consent => true,
-            Self::NoOwnGroup | Self::Vpc | Self::Service | Self::Groups | Self::Age | Self::Several => false,
+            Self::NoOwnGroup
+            | Self::Vpc
+            | Self::Service
+            | Self::Groups
+            | Self::Age
+            | Self::Several
+            | Self::LoadBalancers => false,
         }
     }
 }
@@ -347,6 +355,7 @@ impl fmt::Display for UnprovenReason {
             Self::Groups => "it has other security groups than the spec provides",
             Self::Age => "by its age the operator did not create it for the object",
             Self::Several => "several endpoints match the spec",
+            Self::LoadBalancers => "it has other load balancers than the object's",
             Self::Consent => "it does not carry the tag silvermullet.com/adopt for the object",
         })
     }

@@ -188,19 +188,7 @@ fn plan_tags(
     context: PlanContext<'_>,
     steps: &mut Vec<Step>,
 ) {
-    let missing: BTreeMap<String, String> = desired
-        .tags
-        .iter()
-        .filter(|(key, value)| there.get(*key) != Some(value))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    let surplus: BTreeSet<String> = context
-        .tag_keys
-        .iter()
-        .filter(|key| there.contains_key(*key) && !desired.tags.contains_key(*key))
-        .filter(|key| !key.starts_with(tags::RESERVED_PREFIX))
-        .cloned()
-        .collect();
+    let (missing, surplus) = tags::difference(&desired.tags, there, context.tag_keys);
     // Remove first: EC2 allows 50 tags in all.
     if !surplus.is_empty() {
         steps.push(Step::Untag(id.clone(), surplus));
@@ -211,7 +199,7 @@ fn plan_tags(
 }
 
 /// What the condition says while creation is paused.
-fn creation_paused(id: &str) -> Finding {
+pub(crate) fn creation_paused(id: &str) -> Finding {
     Finding::bad(
         Reason::CreationPaused,
         format!(

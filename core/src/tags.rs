@@ -224,6 +224,31 @@ pub fn object(tags: &BTreeMap<String, String>) -> Option<ObjectKey> {
     })
 }
 
+/// How the tags of a resource differ from what is desired: those to set, and the keys to remove. Of
+/// what is there more, only what was set for the user (`set_keys`) is removed.
+pub(crate) fn difference(
+    desired: &BTreeMap<String, String>,
+    there: &BTreeMap<String, String>,
+    set_keys: &[String],
+) -> (BTreeMap<String, String>, BTreeSet<String>) {
+    let missing = desired.iter().filter(|(key, value)| there.get(*key) != Some(value));
+    let surplus = set_keys
+        .iter()
+        .filter(|key| there.contains_key(*key) && !desired.contains_key(*key))
+        .filter(|key| !key.starts_with(RESERVED_PREFIX));
+    (
+        missing.map(|(key, value)| (key.clone(), value.clone())).collect(),
+        surplus.cloned().collect(),
+    )
+}
+
+/// What the tag [`RETAINED`] says of a resource with these tags: whose it was.
+pub(crate) fn retained_mark(there: &BTreeMap<String, String>) -> String {
+    let value = |key: &str| there.get(key).map(String::as_str).unwrap_or_default();
+    let former = format!("{}/{}/{}", value(CLUSTER), value(NAMESPACE), value(NAME));
+    shorten(&former, TAG_VALUE_MAX)
+}
+
 fn kind(tags: &BTreeMap<String, String>) -> Cow<'static, str> {
     match tags.get(KIND) {
         Some(kind) => Cow::Owned(kind.clone()),

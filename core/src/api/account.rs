@@ -265,6 +265,26 @@ pub struct AWSAccountSpec {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_retain: bool,
 
+    /// Whether VPCEndpointServices may offer load balancers of the account to others. Default: false.
+    // Of these three the schema knows nothing as long as no controller carries that kind out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(skip)]
+    pub allow_endpoint_services: bool,
+
+    /// Load balancers that VPCEndpointServices may offer, by patterns for their ARNs, in which `*`
+    /// matches any number of characters and `?` matches one; case-sensitive. IAM cannot tell them
+    /// apart: a role that may create endpoint services may offer any load balancer of its account.
+    /// Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(skip)]
+    pub allowed_load_balancer_arns: Vec<String>,
+
+    /// Whether VPCEndpointServices may let everyone in (`*` of `allowed_principals`). Default:
+    /// false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(skip)]
+    pub allow_any_principal: bool,
+
     /// Maximum number of endpoints that are bound to this AWSAccount. Bound endpoints stay bound;
     /// of the others the oldest come first, and the rest wait with the reason `AccountFull`.
     /// Endpoints in the AWS account that were retained, or are orphans, count too. Absent: no

@@ -7,7 +7,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{CustomResourceExt, Resource};
 use serde_json::Value;
 
-use super::{AWSAccount, EndpointType, VPCEndpoint, bound};
+use super::{AWSAccount, EndpointType, VPCEndpoint, VPCEndpointService, bound, bound_service};
 
 /// Both definitions. `preserveUnknownFields` is set to false by name: a cluster that had the Python
 /// operator's definition has it true, and leaving it out would keep it so.
@@ -28,12 +28,28 @@ pub fn crds() -> [CustomResourceDefinition; 2] {
             spec.any_of = Some(vec![has_subnets(), is_gateway(), exists(), is_in_network()]);
         }
     }
-    [AWSAccount::crd(), endpoint].map(|mut crd| {
-        crd.spec.preserve_unknown_fields = Some(false);
-        let mut crd = serde_json::to_value(crd).expect("a definition is JSON");
-        join_lines(&mut crd);
-        serde_json::from_value(crd).expect("other white space is a definition, too")
-    })
+    [AWSAccount::crd(), endpoint].map(installed)
+}
+
+/// The definition of VPCEndpointService. It is not among [`crds`] as long as no controller carries
+/// the kind out.
+pub fn endpoint_service_crd() -> CustomResourceDefinition {
+    let mut service = VPCEndpointService::crd();
+    let schemas = service.spec.versions.iter_mut();
+    let schemas = schemas.filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut());
+    for schema in schemas {
+        let rules = schema.x_kubernetes_validations.get_or_insert_default();
+        rules.extend(bound_service::rules());
+    }
+    installed(service)
+}
+
+/// A definition with what the types do not say.
+fn installed(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    crd.spec.preserve_unknown_fields = Some(false);
+    let mut crd = serde_json::to_value(crd).expect("a definition is JSON");
+    join_lines(&mut crd);
+    serde_json::from_value(crd).expect("other white space is a definition, too")
 }
 
 /// Has `subnet_ids`. Of alternatives of which none fits, the API server tells what the one

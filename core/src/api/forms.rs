@@ -221,6 +221,55 @@ fn lattice_arn(resource: &str, prefix: &str, what: &str) -> Form {
     }
 }
 
+/// The ARN of a load balancer of one type.
+fn load_balancer_arn(type_: &str, other: &str, what: &str) -> Form {
+    let arn = "arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:[0-9]{12}:";
+    Form {
+        min: 0,
+        max: 255,
+        pattern: format!("^{arn}loadbalancer/{type_}/[A-Za-z0-9-]{{1,32}}/[0-9a-f]{{16}}$").into(),
+        or: None,
+        message: format!(
+            "must be the ARN of {what} such as arn:aws:elasticloadbalancing:eu-central-1:111122223333:loadbalancer/{type_}/web/50dc6c495c0c9188"
+        ),
+        hint: Some(is_something_else([
+            (
+                format!("^{arn}loadbalancer/{other}/[A-Za-z0-9-]+/[0-9a-f]+$"),
+                "a load balancer of another type".to_owned(),
+            ),
+            (
+                format!("^{arn}loadbalancer/app/[A-Za-z0-9-]+/[0-9a-f]+$"),
+                "an Application Load Balancer, which no endpoint service can have".to_owned(),
+            ),
+            (
+                format!("^{arn}(listener|targetgroup)/[A-Za-z0-9/-]+$"),
+                "no load balancer".to_owned(),
+            ),
+        ])),
+    }
+}
+
+/// Who may be let in. EC2 takes no ARN with a path.
+fn principal() -> Form {
+    Form {
+        min: 1,
+        max: 200,
+        pattern: r"^(\*|arn:aws[a-z-]*:iam::[0-9]{12}:(root|(role|user)/[\w+=,.@-]+))$".into(),
+        or: None,
+        message: "must be * or the ARN of the root of an AWS account, of a role or of a user without a path, such as \
+                  arn:aws:iam::111122223333:root"
+            .to_owned(),
+        hint: Some(
+            [
+                "self.matches(r'^[0-9]{12}$') ? '; for all of an AWS account use consumers.account_ids, or arn:aws:iam::' + self + ':root'",
+                "self.matches(r'^arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/.*/') ? '; EC2 takes no path: leave out all but the name'",
+                "''",
+            ]
+            .join(" : "),
+        ),
+    }
+}
+
 /// An address of a family; whether its numbers are, `addresses` says.
 fn address(family: u8, max: u32, example: &str) -> Form {
     let pattern = match family {
@@ -323,6 +372,14 @@ forms! {
     );
     /// `arn:aws:iam::111122223333:role/vpce-operator`
     RoleArn => role_arn();
+    /// `arn:aws:elasticloadbalancing:...:loadbalancer/net/...`
+    NetworkLoadBalancerArn => load_balancer_arn("net", "gwy", "a Network Load Balancer");
+    /// `arn:aws:elasticloadbalancing:...:loadbalancer/gwy/...`
+    GatewayLoadBalancerArn => load_balancer_arn("gwy", "net", "a Gateway Load Balancer");
+    /// `arn:aws:iam::111122223333:root`
+    Principal => principal();
+    /// `111122223333`
+    AccountId => plain((12, 12), "^[0-9]{12}$", "must be the id of an AWS account: 12 digits, as a string in quotes");
     /// What STS takes as an external id.
     ExternalId => plain((2, 1224), r"^[\w+=,.@:/-]+$", "must be an external id as STS takes it: letters, digits and any of _+=,.@:/-");
     /// The name of a Namespace.

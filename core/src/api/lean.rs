@@ -11,13 +11,19 @@ use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 
 use super::{
-    ACCOUNT_FINALIZER, ENDPOINT_FINALIZER, KOPF_ANNOTATION_PREFIX, KOPF_FINALIZER, RECONCILE_AT, RESUME_CREATION,
+    ACCOUNT_FINALIZER, ENDPOINT_FINALIZER, ENDPOINT_SERVICE_FINALIZER, KOPF_ANNOTATION_PREFIX, KOPF_FINALIZER,
+    RECONCILE_AT, RESUME_CREATION,
 };
 
 /// The annotations that are read.
 const ANNOTATIONS: [&str; 2] = [RECONCILE_AT, RESUME_CREATION];
 /// The finalizers that are read.
-const FINALIZERS: [&str; 3] = [ENDPOINT_FINALIZER, ACCOUNT_FINALIZER, KOPF_FINALIZER];
+const FINALIZERS: [&str; 4] = [
+    ENDPOINT_FINALIZER,
+    ENDPOINT_SERVICE_FINALIZER,
+    ACCOUNT_FINALIZER,
+    KOPF_FINALIZER,
+];
 /// A longer value of an annotation is kept as its hash: whether it is another one still shows.
 const LONGEST_VALUE: usize = 128;
 /// So many finalizers are kept, and behind them only those that are read. Of an object that has as

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::lean::Lean;
 use super::{
-    AWSAccount, AWSAccountSpec, AWSAccountStatus, DeletionPolicy, ManagementPolicy, VPCEndpoint, VPCEndpointSpec,
-    VPCEndpointStatus,
+    AWSAccount, AWSAccountSpec, AWSAccountStatus, DeletionPolicy, ManagementPolicy, VPCEndpoint, VPCEndpointService,
+    VPCEndpointServiceSpec, VPCEndpointServiceStatus, VPCEndpointSpec, VPCEndpointStatus,
 };
 
 /// The two halves of one of our custom resources.
@@ -30,6 +30,12 @@ pub trait Kind: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'stat
 impl Kind for VPCEndpoint {
     type Spec = VPCEndpointSpec;
     type Status = VPCEndpointStatus;
+    type Scope = NamespaceResourceScope;
+}
+
+impl Kind for VPCEndpointService {
+    type Spec = VPCEndpointServiceSpec;
+    type Status = VPCEndpointServiceStatus;
     type Scope = NamespaceResourceScope;
 }
 

@@ -80,19 +80,12 @@ fn plan_retain(owner: &Owner, observed: &Observed, steps: &mut Vec<Step>) -> Fin
                 .map(|group| (ResourceId::Group(group.id.clone()), &group.tags)),
         );
     for (id, there) in resources {
-        let value = |key: &str| there.get(key).map(String::as_str).unwrap_or_default();
-        let former = format!(
-            "{}/{}/{}",
-            value(tags::CLUSTER),
-            value(tags::NAMESPACE),
-            value(tags::NAME)
-        );
         if there.len() >= MAX_TAGS && !there.contains_key(tags::RETAINED) {
             // Room for the mark; the UID does not decide whose it is.
             steps.push(Step::Untag(id.clone(), [tags::UID.to_owned()].into()));
         }
         // The mark first: a crash in between leaves what is still ours.
-        let mark = tags::shorten(&former, 256);
+        let mark = tags::retained_mark(there);
         if there.get(tags::RETAINED) != Some(&mark) {
             steps.push(Step::Tag(
                 id.clone(),

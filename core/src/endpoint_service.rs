@@ -1,0 +1,35 @@
+//! The pure stages of a VPCEndpointService: what is [`desired`], whether it is [allowed](authorize),
+//! which endpoint service is the object's own ([`classify`]), and the difference as steps
+//! ([`plan`], [`plan_deletion`]).
+//!
+//! Of an endpoint service AWS fixes the type of its load balancers. Everything else is changed in
+//! place: load balancers and address types are added first and then removed, since at least one
+//! must remain and AWS may refuse a removal while endpoints are connected. A connection is accepted
+//! only where an account id of the spec vouches for it, and rejected only where one did so once and
+//! no longer does, or the object is deleted with `on_delete: Reject`.
+
+mod authorize;
+mod connections;
+mod deletion;
+mod desired;
+mod effect;
+mod load_balancer;
+mod observed;
+mod ownership;
+mod plan;
+mod progress;
+mod simulate;
+mod step;
+
+pub use authorize::authorize;
+pub use connections::remembered_consumers;
+pub use deletion::plan_deletion;
+pub use desired::{Desired, client_token, desired};
+pub use effect::{Effect, Outcome};
+pub use load_balancer::LoadBalancerArn;
+pub use observed::{Connection, Observed, ObservedEndpointService};
+pub use ownership::{Claimant, classify, prove};
+pub use plan::{Plan, PlanContext, plan};
+pub use progress::{Part, UnfinishedStep};
+pub use simulate::{Simulation, simulate};
+pub use step::{ServiceChange, Step};

@@ -1,0 +1,163 @@
+//! What AWS should hold for a VPCEndpointService: its spec, completed by its account.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sha2::{Digest, Sha256};
+
+use super::load_balancer::LoadBalancerArn;
+use crate::api::{AddressType, LoadBalancer, LoadBalancerType, VPCEndpointServiceSpec};
+use crate::conditions::{Finding, Reason};
+use crate::desired::{Origin, all_tags};
+use crate::ids::AccountId;
+use crate::resolve::Resolved;
+use crate::tags::{Owner, hex};
+
+/// The principal that stands for everyone.
+pub(super) const EVERYONE: &str = "*";
+
+/// Everything that an object asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    /// The type of the load balancers, which AWS fixes at creation.
+    pub load_balancer_type: LoadBalancerType,
+    /// The ARNs of the load balancers, at least one.
+    pub load_balancers: BTreeSet<String>,
+    /// Whether connections wait until they are accepted.
+    pub acceptance_required: bool,
+    /// Who may connect: the spec's principals, and the roots of the consumers' accounts.
+    pub principals: BTreeSet<String>,
+    /// The AWS accounts whose connections are accepted.
+    pub consumers: BTreeSet<AccountId>,
+    /// The families of addresses that endpoints may have, at least one.
+    pub address_types: BTreeSet<AddressType>,
+    /// All tags: the account's, the user's, the owner's.
+    pub tags: BTreeMap<String, String>,
+    /// What is carried out but rarely meant.
+    pub warnings: Vec<String>,
+}
+
+impl Desired {
+    /// Whether a connection of this account may be accepted.
+    pub fn vouches_for(&self, account: &str) -> bool {
+        self.consumers.iter().any(|consumer| consumer.as_str() == account)
+    }
+
+    /// Whether AWS itself accepts connections of principals of this account.
+    pub(super) fn lets_in_unasked(&self, account: &str) -> bool {
+        let of_account = |principal: &String| principal.split(':').nth(4) == Some(account);
+        !self.acceptance_required && (self.principals.contains(EVERYONE) || self.principals.iter().any(of_account))
+    }
+}
+
+/// Completes a spec.
+///
+/// # Errors
+/// Values that no call to AWS could make right; whether they are allowed,
+/// [`authorize`](super::authorize) says.
+pub fn desired(spec: &VPCEndpointServiceSpec, owner: &Owner, resolved: &Resolved) -> Result<Desired, Finding> {
+    let VPCEndpointServiceSpec {
+        account: _,
+        region: _,
+        load_balancer,
+        acceptance_required,
+        allowed_principals,
+        consumers,
+        supported_ip_address_types,
+        tags,
+        deletion_policy: _,
+        on_delete: _,
+    } = spec;
+    let (load_balancer_type, arns) = load_balancers(load_balancer, resolved)?;
+    let ids = consumers.iter().flat_map(|consumers| &consumers.account_ids);
+    let consumers = ids.map(|id| id.parse());
+    let consumers: BTreeSet<AccountId> = consumers
+        .collect::<Result<_, _>>()
+        .map_err(|error| invalid(format!("consumers.account_ids: {error}")))?;
+    let partition = resolved.role.partition();
+    let roots = consumers.iter().map(|id| format!("arn:{partition}:iam::{id}:root"));
+    let principals: BTreeSet<String> = allowed_principals.iter().cloned().chain(roots).collect();
+    let address_types = match supported_ip_address_types {
+        Some(types) if types.is_empty() => return Err(invalid("supported_ip_address_types must name at least one")),
+        Some(types) => types.clone(),
+        None => [AddressType::Ipv4].into(),
+    };
+    let is_open = !acceptance_required && principals.contains(EVERYONE);
+    let warning = "acceptance_required is false and allowed_principals contains *: endpoints of any AWS account are \
+                   connected at once, so that the load balancers are public in effect";
+    Ok(Desired {
+        load_balancer_type,
+        load_balancers: arns,
+        acceptance_required: *acceptance_required,
+        principals,
+        consumers,
+        address_types,
+        tags: all_tags(tags, owner, resolved, Origin::Created)?,
+        warnings: is_open.then(|| warning.to_owned()).into_iter().collect(),
+    })
+}
+
+/// The load balancers, all of one type, in the account and region that the object is bound to.
+fn load_balancers(spec: &LoadBalancer, resolved: &Resolved) -> Result<(LoadBalancerType, BTreeSet<String>), Finding> {
+    let LoadBalancer {
+        network_load_balancer_arns: network,
+        gateway_load_balancer_arns: gateway,
+    } = spec;
+    let (type_, arns) = match (network.is_empty(), gateway.is_empty()) {
+        (false, true) => (LoadBalancerType::Network, network),
+        (true, false) => (LoadBalancerType::Gateway, gateway),
+        (true, true) | (false, false) => {
+            return Err(invalid(
+                "load_balancer must name exactly one of network_load_balancer_arns and gateway_load_balancer_arns",
+            ));
+        }
+    };
+    let (binding, partition) = (&resolved.binding, resolved.role.partition());
+    for given in arns {
+        let refused = |why: String| invalid(format!("{}: {why}", type_.field()));
+        let arn: LoadBalancerArn = given
+            .parse()
+            .map_err(|error: super::load_balancer::NotALoadBalancer| refused(error.to_string()))?;
+        if arn.load_balancer_type() != type_ {
+            return Err(refused(format!(
+                "{arn} is a {} Load Balancer: a service has load balancers of one type",
+                arn.load_balancer_type()
+            )));
+        }
+        let place = (arn.partition(), arn.account(), arn.region());
+        if place != (partition, &binding.account_id, &binding.region) {
+            return Err(refused(format!(
+                "{arn} is in account {} and region {}, and this object is bound to account {} and region {}: a service \
+                 offers load balancers of its own account and region",
+                arn.account(),
+                arn.region(),
+                binding.account_id,
+                binding.region
+            )));
+        }
+    }
+    Ok((type_, arns.clone()))
+}
+
+fn invalid(message: impl Into<String>) -> Finding {
+    Finding::bad(Reason::InvalidSpec, message)
+}
+
+/// The ClientToken of CreateVpcEndpointServiceConfiguration: the same for as long as the same
+/// endpoint service is meant, whatever crashes when. Nothing of the spec is in it: a create that
+/// follows an edit, while the answer to an earlier one is lost, is refused for its other parameters
+/// (`IdempotentParameterMismatch`), and makes no second service.
+pub fn client_token(owner: &Owner, resolved: &Resolved, incarnation: i64) -> String {
+    let mut hash = Sha256::new();
+    for part in [
+        owner.cluster.own.as_str(),
+        &owner.kind,
+        &owner.uid,
+        resolved.binding.account_id.as_str(),
+        resolved.binding.region.as_str(),
+        &incarnation.to_string(),
+    ] {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    hex(&hash.finalize())
+}

@@ -1,0 +1,90 @@
+//! What would be done from first to last, without doing it.
+
+use super::effect::Outcome;
+use super::observed::{Observed, ObservedEndpointService};
+use super::plan::Plan;
+use super::step::Step;
+use crate::observed::{Lookup, State};
+
+/// What stands for the id of an endpoint service that AWS has not made yet.
+const NEW_SERVICE: &str = "vpce-svc-new";
+/// So many rounds end every plan: made, waited for, changed, cleaned up, with room to spare.
+const ROUNDS: usize = 16;
+
+/// What a simulation has shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Simulation {
+    /// All steps, in this order.
+    pub steps: Vec<Step>,
+    /// What would be observed after them.
+    pub reached: Observed,
+}
+
+/// The steps from what is there to where planning has nothing left to do, if AWS carries out each
+/// and nothing else changes. What AWS has not made yet is called `vpce-svc-new`.
+pub fn simulate(observed: &Observed, deleting: bool, plan: impl Fn(&Observed) -> Plan) -> Simulation {
+    let mut seen = observed.clone();
+    let mut steps = Vec::new();
+    if !deleting && seen.service == Lookup::Deleted {
+        seen.service = Lookup::Absent;
+    }
+    for _ in 0..ROUNDS {
+        let next = plan(&seen).steps;
+        let waits = next.is_empty();
+        for step in &next {
+            seen.record(step.effect(expected_outcome(step)));
+        }
+        steps.extend(next);
+        if waits && !end_of_wait(&mut seen) {
+            break;
+        }
+    }
+    Simulation { steps, reached: seen }
+}
+
+/// What is answered to a step where all goes well.
+fn expected_outcome(step: &Step) -> Outcome {
+    match step {
+        Step::Create {
+            load_balancer_type,
+            load_balancers,
+            acceptance_required,
+            address_types,
+            tags,
+        } => Outcome::Created(ObservedEndpointService::created(
+            NEW_SERVICE.into(),
+            *load_balancer_type,
+            load_balancers,
+            *acceptance_required,
+            address_types,
+            tags,
+        )),
+        Step::Modify(..)
+        | Step::ModifyPermissions { .. }
+        | Step::Accept(..)
+        | Step::Reject(..)
+        | Step::Tag(..)
+        | Step::Untag(..)
+        | Step::Delete(_) => Outcome::Done,
+    }
+}
+
+/// AWS ends what it is at; says whether it was at anything.
+fn end_of_wait(seen: &mut Observed) -> bool {
+    let mut moved = false;
+    for connection in seen.connections.iter_mut().flatten() {
+        if connection.state == State::Pending {
+            connection.state = State::Available;
+            moved = true;
+        }
+    }
+    let Lookup::Owned(service) = &mut seen.service else {
+        return moved;
+    };
+    match service.state {
+        State::Pending => service.state = State::Available,
+        State::Deleting => seen.service = Lookup::Absent,
+        _ => return moved,
+    }
+    true
+}

@@ -1,0 +1,7 @@
+//! What is planned for a VPCEndpointService: cases, and laws held against a model of EC2.
+
+mod cases;
+mod laws;
+mod scenario;
+mod spec;
+mod world;
