@@ -2,8 +2,10 @@
 //! with a class.
 
 mod convert;
+mod endpoint_services;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use aws_sdk_ec2::types::{Filter, ResourceType, Tag, VpcEndpoint, VpcEndpointType};
 use aws_types::request_id::RequestId;
@@ -12,12 +14,12 @@ use vpce_core::change::EndpointChange;
 use vpce_core::ids::{AccountId, EndpointId, GroupId, Region, VpcId};
 use vpce_core::observed::{ObservedEndpoint, ObservedGroup};
 use vpce_core::options::{Options, PolicyChoice};
-use vpce_core::plan::ResourceId;
 use vpce_core::rules::{Direction, RuleSet};
 use vpce_core::target::Target;
 
 use self::convert::{dns_options, observed_endpoint, observed_group, permissions, sdk_tags, subnet_configurations};
 pub(super) use self::convert::{tag_map, tag_specification};
+use self::endpoint_services::refused;
 use super::error::CallError;
 use super::observer::{Call, Observer, observed};
 
@@ -53,6 +55,14 @@ impl<T> Done<T> {
         Self {
             value,
             request_id: answer.request_id().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// The same answer, read otherwise.
+    fn map<U>(self, read: impl FnOnce(T) -> U) -> Done<U> {
+        Done {
+            value: read(self.value),
+            request_id: self.request_id,
         }
     }
 }
@@ -381,22 +391,14 @@ impl Ec2 {
             .delete_vpc_endpoints()
             .set_vpc_endpoint_ids(Some(strings(ids)));
         let answer = observed(&self.observer, self.call(ACTION), request.send()).await?;
-        let refused = answer.unsuccessful().iter().filter_map(|item| {
-            let error = item.error();
-            let code = error.and_then(|error| error.code()).unwrap_or("Unknown");
-            let message = error.and_then(|error| error.message()).unwrap_or_default();
-            let mut refusal = CallError::of_item(ACTION, code, message);
-            refusal.request_id = answer.request_id().map(str::to_owned);
-            Some((item.resource_id()?.into(), refusal))
-        });
-        let refused = refused.collect();
+        let refused = refused(ACTION, answer.unsuccessful(), answer.request_id());
         Ok(Done::new(&answer, refused))
     }
 
-    /// EC2 CreateTags.
+    /// EC2 CreateTags, on a resource by its id.
     pub(crate) async fn create_tags(
         &self,
-        id: &ResourceId,
+        id: &impl fmt::Display,
         tags: &BTreeMap<String, String>,
     ) -> Result<Done<()>, CallError> {
         let request = self
@@ -409,7 +411,11 @@ impl Ec2 {
     }
 
     /// EC2 DeleteTags, whatever the values are.
-    pub(crate) async fn delete_tags(&self, id: &ResourceId, keys: &BTreeSet<String>) -> Result<Done<()>, CallError> {
+    pub(crate) async fn delete_tags(
+        &self,
+        id: &impl fmt::Display,
+        keys: &BTreeSet<String>,
+    ) -> Result<Done<()>, CallError> {
         let tags = keys.iter().map(|key| Tag::builder().key(key).build()).collect();
         let request = self.client.delete_tags().resources(id.to_string()).set_tags(Some(tags));
         let answer = observed(&self.observer, self.call("DeleteTags"), request.send()).await?;
