@@ -60,6 +60,8 @@ pub struct Scope {
     pub adoption: bool,
     /// Whether what the Python operator created may be claimed: `adopt_legacy`.
     pub legacy: bool,
+    /// Whether load balancers may be offered as endpoint services: `allow_endpoint_services`.
+    pub endpoint_services: bool,
     /// Keys of tags.
     pub tag_keys: TagKeys,
 }
@@ -127,6 +129,7 @@ impl Scope {
             // No guardrail asks for it: a tag on each endpoint does.
             adoption: false,
             legacy: spec.adopt_legacy,
+            endpoint_services: spec.allow_endpoint_services,
             tag_keys: TagKeys::of(spec),
         }
     }
@@ -188,6 +191,7 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
         private_dns,
         adoption,
         legacy,
+        endpoint_services,
         tag_keys,
     } = scope;
     // The region stays open in ARNs: the condition below holds for Describe actions too, which have
@@ -301,6 +305,9 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
             .when("StringEquals", &requested, [clusters.own.as_str()])
             .when("Null", &owned, ["true"])
     }));
+    if *endpoint_services {
+        statements.extend(host_endpoint_services(&all("vpc-endpoint-service"), clusters));
+    }
     if let Some(regions) = regions {
         statements = statements
             .into_iter()
@@ -324,6 +331,52 @@ pub fn tenant_permissions(role: &RoleArn, clusters: &Clusters, scope: &Scope) ->
         statements.push(associate(role, regions.as_deref(), vpcs.as_deref()));
     }
     within_permissions(Policy::new(statements), || narrow(scope))
+}
+
+/// What endpoint services need. No condition key has their load balancers, and no right to these is
+/// asked for: which of them may be offered, only the operator enforces.
+fn host_endpoint_services(services: &str, clusters: &Clusters) -> [Statement; 4] {
+    const CREATE: &str = "CreateVpcEndpointServiceConfiguration";
+    let create = format!("ec2:{CREATE}");
+    [
+        Statement::on(
+            "ReadEndpointServices",
+            &[
+                "ec2:DescribeVpcEndpointConnections",
+                "ec2:DescribeVpcEndpointServiceConfigurations",
+                "ec2:DescribeVpcEndpointServicePermissions",
+            ],
+            ["*"],
+        ),
+        Statement::on("CreateEndpointServiceWithClusterTag", &[create.as_str()], [services]).when(
+            "StringEquals",
+            format!("aws:RequestTag/{}", tags::CLUSTER),
+            [clusters.own.as_str()],
+        ),
+        Statement::on("TagCreatedEndpointServices", &["ec2:CreateTags"], [services]).when(
+            "StringEquals",
+            "ec2:CreateAction",
+            [CREATE],
+        ),
+        Statement::on(
+            "ChangeOwnEndpointServices",
+            &[
+                "ec2:AcceptVpcEndpointConnections",
+                "ec2:CreateTags",
+                "ec2:DeleteTags",
+                "ec2:DeleteVpcEndpointServiceConfigurations",
+                "ec2:ModifyVpcEndpointServiceConfiguration",
+                "ec2:ModifyVpcEndpointServicePermissions",
+                "ec2:RejectVpcEndpointConnections",
+            ],
+            [services],
+        )
+        .when(
+            "StringEquals",
+            format!("aws:ResourceTag/{}", tags::CLUSTER),
+            clusters.ids(),
+        ),
+    ]
 }
 
 /// What is read: for any endpoint, for those of these types, and for networks.
@@ -464,6 +517,7 @@ fn check_scope(role: &RoleArn, scope: &Scope) -> Result<(), Error> {
         private_dns: _,
         adoption: _,
         legacy: _,
+        endpoint_services: _,
         tag_keys,
     } = scope;
     let nothing = |name, list: &Option<Vec<String>>| match list {
@@ -514,6 +568,7 @@ fn narrow(scope: &Scope) -> String {
         private_dns: _,
         adoption: _,
         legacy: _,
+        endpoint_services: _,
         tag_keys: _,
     } = scope;
     let mut lists = [
@@ -621,6 +676,31 @@ mod tests {
                 let is_unowned = condition["Null"]["aws:ResourceTag/silvermullet.com/cluster"] == "true";
                 assert!(consents != is_unowned, "{statement}");
             }
+        }
+    }
+
+    #[test]
+    fn endpoint_services_are_a_block_of_their_own_that_is_there_only_where_they_are_allowed() {
+        let spec = |allowed| {
+            let spec = serde_json::json!({
+                "role_arn": "arn:aws:iam::111122223333:role/x", "allow_endpoint_services": allowed,
+            });
+            serde_json::from_value::<AWSAccountSpec>(spec).expect("an account")
+        };
+        let (without, with) = (of(Scope::of(&spec(false))), of(Scope::of(&spec(true))));
+        assert_eq!(without, of(Scope::default()));
+        let added: Vec<&Value> = with.iter().filter(|statement| !without.contains(statement)).collect();
+        assert_eq!(added.len(), 4);
+        assert_eq!(with.len(), without.len() + added.len());
+        for statement in added {
+            let equals = &statement["Condition"]["StringEquals"];
+            let is_tagged = equals["aws:RequestTag/silvermullet.com/cluster"] == "c"
+                || equals["aws:ResourceTag/silvermullet.com/cluster"] == "c"
+                || equals["ec2:CreateAction"] == "CreateVpcEndpointServiceConfiguration";
+            let is_read = statement["Sid"] == "ReadEndpointServices";
+            assert_eq!(is_tagged, !is_read, "{statement}");
+            let of_account = "arn:aws:ec2:*:111122223333:vpc-endpoint-service/*";
+            assert_eq!(statement["Resource"], if is_read { "*" } else { of_account });
         }
     }
 

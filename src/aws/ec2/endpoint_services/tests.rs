@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use aws_credential_types::Credentials;
+use aws_smithy_types::retry::RetryConfig;
 use serde_json::{Value, json};
 use vpce_core::api::{ConnectionsOnDelete, DeletionPolicy, LoadBalancerType, VPCEndpointServiceSpec};
 use vpce_core::conditions::Reason;
@@ -13,17 +15,19 @@ use vpce_core::endpoint_service::{
     plan_deletion,
 };
 use vpce_core::error::Class;
+use vpce_core::iam::{Scope, tenant_permissions};
 use vpce_core::ids::EndpointServiceId;
 use vpce_core::observed::{Lookup, State};
 use vpce_core::ownership::LookupById;
 use vpce_core::resolve::{Binding, Resolved, Writes};
 use vpce_core::tags::Owner;
-use vpce_testbed::aws::{Config, Fault, FaultKind, LoadBalancerSpec, LoadBalancerType as Type, Simulator};
+use vpce_testbed::aws::{Config, Fault, FaultKind, LoadBalancerSpec, LoadBalancerType as Type, RoleSpec, Simulator};
 
 use crate::aws::ec2::{Ec2, Which};
 
 const PROVIDER: &str = "111111111111";
 const CONSUMERS: [&str; 2] = ["222222222222", "333333333333"];
+const ROLE: &str = "arn:aws:iam::111111111111:role/vpce";
 const REGION: &str = "eu-west-1";
 
 /// A provider with load balancers, and what its object is bound to.
@@ -36,16 +40,21 @@ struct Provider {
     bound: BTreeSet<String>,
 }
 
+/// EC2 as an administrator of an account sees it.
 fn ec2(simulator: &Simulator, account: &str) -> Ec2 {
     let (key_id, secret) = simulator.add_administrator(account);
-    let credentials = aws_credential_types::Credentials::new(key_id, secret, None, None, "test");
+    let credentials = Credentials::new(key_id, secret, None, None, "test");
+    ec2_with(simulator, account, credentials)
+}
+
+fn ec2_with(simulator: &Simulator, account: &str, credentials: Credentials) -> Ec2 {
     let config = aws_sdk_ec2::Config::builder()
         .behavior_version(aws_sdk_ec2::config::BehaviorVersion::latest())
         .region(aws_sdk_ec2::config::Region::new(REGION))
         .endpoint_url(simulator.url())
         .credentials_provider(credentials)
         .http_client(crate::aws::http::client())
-        .retry_config(aws_smithy_types::retry::RetryConfig::disabled())
+        .retry_config(RetryConfig::disabled())
         .build();
     Ec2 {
         client: aws_sdk_ec2::Client::from_conf(config),
@@ -53,6 +62,24 @@ fn ec2(simulator: &Simulator, account: &str) -> Ec2 {
         region: REGION.into(),
         observer: Arc::new(|_| {}),
     }
+}
+
+/// The credentials of a session of a role.
+async fn assume(simulator: &Simulator, role: &str) -> Credentials {
+    let (key_id, secret) = simulator.base_credentials();
+    let config = aws_sdk_sts::Config::builder()
+        .behavior_version(aws_sdk_sts::config::BehaviorVersion::latest())
+        .region(aws_sdk_sts::config::Region::new(REGION))
+        .endpoint_url(simulator.url())
+        .credentials_provider(Credentials::new(key_id, secret, None, None, "test"))
+        .http_client(crate::aws::http::client())
+        .retry_config(RetryConfig::disabled())
+        .build();
+    let request = aws_sdk_sts::Client::from_conf(config).assume_role();
+    let answer = request.role_arn(role).role_session_name("test").send().await.unwrap();
+    let given = answer.credentials.unwrap();
+    let token = Some(given.session_token);
+    Credentials::new(given.access_key_id, given.secret_access_key, token, None, "test")
 }
 
 fn provider() -> Provider {
@@ -70,7 +97,6 @@ fn provider() -> Provider {
             .add_subnet(account, REGION, "subnet-a", "vpc-1", &zone)
             .unwrap();
     }
-    let role = "arn:aws:iam::111111111111:role/vpce";
     Provider {
         ec2: ec2(&simulator, PROVIDER),
         owner: Owner {
@@ -86,8 +112,8 @@ fn provider() -> Provider {
                 account_id: PROVIDER.parse().unwrap(),
                 region: REGION.into(),
             },
-            role: role.parse().unwrap(),
-            account: serde_json::from_value(json!({"role_arn": role})).unwrap(),
+            role: ROLE.parse().unwrap(),
+            account: serde_json::from_value(json!({"role_arn": ROLE, "allow_endpoint_services": true})).unwrap(),
             forced_tags: BTreeMap::new(),
             mapped: true,
             writes: Writes::Allowed,
@@ -195,7 +221,7 @@ impl Provider {
             };
             plan(&owner, desired, seen, context)
         };
-        if self.simulator.endpoint_services(PROVIDER, REGION).is_empty() {
+        if self.bound.is_empty() {
             self.bound = desired.load_balancers.clone();
         }
         let last = self.converge(planned).await;
@@ -206,6 +232,10 @@ impl Provider {
     /// An endpoint of a consumer for the only service.
     async fn connect(&self, account: &str) -> String {
         let name = &self.simulator.endpoint_services(PROVIDER, REGION)[0].name;
+        self.connect_to(name, account).await
+    }
+
+    async fn connect_to(&self, name: &str, account: &str) -> String {
         let ec2 = ec2(&self.simulator, account);
         let request = ec2.client.create_vpc_endpoint().vpc_endpoint_type("Interface".into());
         let request = request.vpc_id("vpc-1").subnet_ids("subnet-a").service_name(name);
@@ -371,5 +401,60 @@ fn what_aws_refuses_has_a_class_and_says_what_to_do() {
         let change = Step::Modify(gone, ServiceChange::AcceptanceRequired(false));
         let error = provider.ec2.carry_out(&change, &token).await.unwrap_err();
         assert_eq!(error.class, Class::NotFound, "{error}");
+    });
+}
+
+#[test]
+fn the_role_that_is_printed_is_allowed_all_of_it_and_nothing_of_others() {
+    with_provider(async |mut provider| {
+        let policy = tenant_permissions(
+            &provider.resolved.role,
+            &provider.owner.cluster,
+            &Scope::of(&provider.resolved.account),
+        );
+        let spec = RoleSpec {
+            policy: Some(policy.unwrap().to_string()),
+            ..RoleSpec::default()
+        };
+        provider.simulator.add_role(ROLE, spec).unwrap();
+        let [a, b] = ["a", "b"].map(|name| provider.load_balancer(name, Type::Network));
+        // Another's, of no cluster.
+        let administrator = provider.ec2.client.clone();
+        let create = administrator.create_vpc_endpoint_service_configuration();
+        let theirs = create.network_load_balancer_arns(&b).send().await.unwrap();
+        let theirs: EndpointServiceId = theirs.service_configuration.unwrap().service_id.unwrap().into();
+
+        let session = assume(&provider.simulator, ROLE).await;
+        provider.ec2 = ec2_with(&provider.simulator, PROVIDER, session);
+        let first = provider.desired(json!({
+            "load_balancer": of(&[&a]), "tags": {"cost": "1"}, "consumers": {"account_ids": [CONSUMERS[0]]},
+        }));
+        provider.converge_to(&first, &[]).await;
+        let services = provider.simulator.endpoint_services(PROVIDER, REGION);
+        let name = &services
+            .iter()
+            .find(|service| service.load_balancer_arns == [a.clone()])
+            .unwrap()
+            .name;
+        let endpoint = provider.connect_to(name, CONSUMERS[0]).await;
+        provider.converge_to(&first, &[]).await;
+        assert_eq!(provider.state(CONSUMERS[0], &endpoint), "available");
+        let second = provider.desired(json!({"load_balancer": of(&[&a]), "acceptance_required": false}));
+        provider.converge_to(&second, &[CONSUMERS[0].to_owned()]).await;
+        assert_eq!(provider.state(CONSUMERS[0], &endpoint), "rejected");
+        let owner = provider.owner.clone();
+        let delete =
+            |seen: &Observed| plan_deletion(&owner, seen, Ok(DeletionPolicy::Delete), ConnectionsOnDelete::Wait);
+        assert!(provider.converge(delete).await.service.ok);
+
+        let tags = BTreeMap::from([("cost".to_owned(), "1".to_owned())]);
+        for step in [
+            Step::Modify(theirs.clone(), ServiceChange::AcceptanceRequired(false)),
+            Step::Tag(theirs.clone(), tags),
+            Step::Delete(theirs),
+        ] {
+            let error = provider.ec2.carry_out(&step, "token").await.unwrap_err();
+            assert_eq!(error.class, Class::Denied, "{step}: {error}");
+        }
     });
 }
