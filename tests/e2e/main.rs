@@ -16,6 +16,7 @@ mod dashboards_hour;
 mod drift;
 mod edits;
 mod egress;
+mod endpoint_service_schema;
 mod escapes;
 mod estate;
 mod events;
