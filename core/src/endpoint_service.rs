@@ -25,7 +25,7 @@ pub use authorize::authorize;
 pub use connections::remembered_consumers;
 pub use deletion::plan_deletion;
 pub use desired::{Desired, client_token, desired};
-pub use effect::{Effect, Outcome};
+pub use effect::{Change, Effect, Outcome};
 pub use load_balancer::LoadBalancerArn;
 pub use observed::{Connection, Observed, ObservedEndpointService};
 pub use ownership::{Claimant, classify, prove};

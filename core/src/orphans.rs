@@ -8,6 +8,7 @@ use kube::Resource;
 
 use crate::api::VPCEndpoint;
 use crate::attachment::ObservedAttachment;
+use crate::endpoint_service::ObservedEndpointService;
 use crate::ids::GroupId;
 use crate::object_key::ObjectKey;
 use crate::observed::{ObservedEndpoint, ObservedGroup, State, UnprovenReason};
@@ -25,6 +26,8 @@ pub enum ResourceKind {
     Endpoint,
     /// A security group.
     Group,
+    /// An endpoint service.
+    EndpointService,
 }
 
 impl ResourceKind {
@@ -33,6 +36,7 @@ impl ResourceKind {
         match self {
             Self::Endpoint => "endpoint",
             Self::Group => "security_group",
+            Self::EndpointService => "endpoint_service",
         }
     }
 }
@@ -57,6 +61,11 @@ enum Evidence {
         groups: Vec<GroupId>,
         /// Whether the operator makes such endpoints at all.
         unproven: Option<UnprovenReason>,
+        /// Whether AWS is deleting it.
+        leaving: bool,
+    },
+    /// Only the load balancers that its object is bound to could prove it.
+    EndpointService {
         /// Whether AWS is deleting it.
         leaving: bool,
     },
@@ -93,6 +102,13 @@ impl Unclaimed {
         Some(Self::new(clusters, &endpoint.tags, evidence))
     }
 
+    /// Of an endpoint service; none of one that is gone.
+    pub fn endpoint_service(clusters: &Clusters, service: &ObservedEndpointService) -> Option<Self> {
+        let leaving = service.state == State::Deleting;
+        let evidence = Evidence::EndpointService { leaving };
+        (service.state != State::Deleted).then(|| Self::new(clusters, &service.tags, evidence))
+    }
+
     fn new(clusters: &Clusters, tags: &BTreeMap<String, String>, evidence: Evidence) -> Self {
         Self {
             own_cluster: tags.get(tags::CLUSTER) == Some(&clusters.own),
@@ -111,6 +127,7 @@ impl Unclaimed {
         match &self.evidence {
             Evidence::Group { named } => *named,
             Evidence::Endpoint { unproven, .. } => unproven.is_none(),
+            Evidence::EndpointService { .. } => true,
         }
     }
 
@@ -118,6 +135,7 @@ impl Unclaimed {
         match self.evidence {
             Evidence::Group { .. } => ResourceKind::Group,
             Evidence::Endpoint { .. } => ResourceKind::Endpoint,
+            Evidence::EndpointService { .. } => ResourceKind::EndpointService,
         }
     }
 }
@@ -194,7 +212,7 @@ pub fn orphans<'a>(objects: &impl Objects, found: impl Iterator<Item = (&'a str,
         .collect();
     let proof = |resource: &Unclaimed| match &resource.evidence {
         Evidence::Group { named } => named.then_some(Proof::GroupName),
-        Evidence::Endpoint { unproven: Some(_), .. } => None,
+        Evidence::Endpoint { unproven: Some(_), .. } | Evidence::EndpointService { .. } => None,
         Evidence::Endpoint { groups, .. } => groups
             .iter()
             .find(|id| own_groups.get(id.as_str()) == Some(&resource.object()))
@@ -204,7 +222,10 @@ pub fn orphans<'a>(objects: &impl Objects, found: impl Iterator<Item = (&'a str,
         let awaited = resource
             .object()
             .is_some_and(|object| resource.may_be_own() && objects.lacks(object, resource.kind()));
-        let leaves = matches!(resource.evidence, Evidence::Endpoint { leaving: true, .. });
+        let leaves = matches!(
+            resource.evidence,
+            Evidence::Endpoint { leaving: true, .. } | Evidence::EndpointService { leaving: true }
+        );
         resource.own_cluster && !leaves && !awaited && !objects.is_known(id)
     };
     let orphans: BTreeSet<Orphan> = found

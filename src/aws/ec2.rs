@@ -3,6 +3,8 @@
 
 mod convert;
 mod endpoint_services;
+#[cfg(test)]
+pub(in crate::aws) mod simulated;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -4,6 +4,7 @@
 mod addresses;
 pub(crate) mod cache;
 pub(crate) mod delete_batch;
+mod endpoint_services;
 mod group_users;
 pub(crate) mod limiter;
 mod mass_deletion;
@@ -31,6 +32,7 @@ use vpce_core::tags::{Clusters, Owner};
 
 use self::cache::ResourceCache;
 use self::delete_batch::{DeleteBatcher, Requester};
+use self::endpoint_services::EndpointServices;
 use self::limiter::{Caller, RateLimiters};
 use self::names::Names;
 use self::networks::Networks;
@@ -142,6 +144,8 @@ pub(crate) struct AccountRegion {
     /// What other actions than DescribeVpcEndpoints tell of endpoints.
     names: Names,
     networks: Networks,
+    /// The provider's side.
+    endpoint_services: EndpointServices,
     retained: Mutex<Retained>,
     reading_retained: AsyncMutex<()>,
     /// How many orphaned endpoints the last read found that are proven to be ours.
@@ -158,6 +162,7 @@ pub(crate) struct AccountRegion {
 impl AccountRegion {
     fn new(key: AccountRegionKey, settings: Settings, epoch: Instant) -> Self {
         let snapshot = Snapshot::new(&settings.clusters, settings.settle);
+        let endpoint_services = EndpointServices::new(&settings.clusters, settings.settle);
         Self {
             key,
             limiters: RateLimiters::new(&settings, epoch),
@@ -167,6 +172,7 @@ impl AccountRegion {
             deletes: DeleteBatcher::default(),
             names: Names::default(),
             networks: Networks::default(),
+            endpoint_services,
             retained: Mutex::default(),
             reading_retained: AsyncMutex::new(()),
             orphaned_endpoints: AtomicUsize::new(0),

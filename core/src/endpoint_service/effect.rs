@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::observed::{Observed, ObservedEndpointService};
+use super::observed::{Connection, Observed, ObservedEndpointService};
 use super::step::{ServiceChange, Step};
 use crate::ids::{EndpointId, EndpointServiceId};
 use crate::observed::{Lookup, State};
@@ -28,25 +28,19 @@ pub enum Effect<'s> {
     /// There is a new endpoint service.
     Created(ObservedEndpointService),
     /// An endpoint service has changed.
-    Changed(
-        &'s EndpointServiceId,
-        Box<dyn FnOnce(&mut ObservedEndpointService) + 's>,
-    ),
-    /// Other principals are allowed: these, and no longer those.
-    PrincipalsChanged(&'s BTreeSet<String>, &'s BTreeSet<String>),
-    /// The connections of these endpoints are in this state, but for those of the second set.
-    ConnectionsChanged(&'s BTreeSet<EndpointId>, BTreeSet<EndpointId>, State),
+    Changed(&'s EndpointServiceId, Change<'s, ObservedEndpointService>),
+    /// An endpoint service allows other principals.
+    PrincipalsChanged(&'s EndpointServiceId, Change<'s, BTreeSet<String>>),
+    /// Connections of an endpoint service are in another state.
+    ConnectionsChanged(&'s EndpointServiceId, Change<'s, Vec<Connection>>),
 }
+
+/// How something has changed.
+pub type Change<'s, R> = Box<dyn FnOnce(&mut R) + 's>;
 
 impl Step {
     /// What the step has changed when AWS has answered this to it.
     pub fn effect(&self, outcome: Outcome) -> Effect<'_> {
-        fn changed<'s>(
-            id: &'s EndpointServiceId,
-            change: impl FnOnce(&mut ObservedEndpointService) + 's,
-        ) -> Effect<'s> {
-            Effect::Changed(id, Box::new(change))
-        }
         let except = match outcome {
             Outcome::Created(service) => return Effect::Created(service),
             Outcome::Done => BTreeSet::new(),
@@ -55,14 +49,40 @@ impl Step {
         match self {
             Self::Create { .. } => Effect::Unknown,
             Self::Modify(id, change) => changed(id, |service| change.apply(service)),
-            Self::ModifyPermissions { id: _, add, remove } => Effect::PrincipalsChanged(add, remove),
-            Self::Accept(_, endpoints) => Effect::ConnectionsChanged(endpoints, except, State::Pending),
-            Self::Reject(_, endpoints) => Effect::ConnectionsChanged(endpoints, except, State::Rejected),
+            Self::ModifyPermissions { id, add, remove } => {
+                let change = |there: &mut BTreeSet<String>| {
+                    there.retain(|principal| !remove.contains(principal));
+                    there.extend(add.iter().cloned());
+                };
+                Effect::PrincipalsChanged(id, Box::new(change))
+            }
+            Self::Accept(id, endpoints) => decided(id, endpoints, except, State::Pending),
+            Self::Reject(id, endpoints) => decided(id, endpoints, except, State::Rejected),
             Self::Tag(id, tags) => changed(id, |service| service.tags.extend(tags.clone())),
             Self::Untag(id, keys) => changed(id, |service| service.tags.retain(|key, _| !keys.contains(key))),
             Self::Delete(id) => changed(id, |service| service.state = State::Deleting),
         }
     }
+}
+
+fn changed<'s>(id: &'s EndpointServiceId, change: impl FnOnce(&mut ObservedEndpointService) + 's) -> Effect<'s> {
+    Effect::Changed(id, Box::new(change))
+}
+
+/// The connections of these endpoints are in this state, but for the exceptions.
+fn decided<'s>(
+    id: &'s EndpointServiceId,
+    endpoints: &'s BTreeSet<EndpointId>,
+    except: BTreeSet<EndpointId>,
+    state: State,
+) -> Effect<'s> {
+    let change = move |all: &mut Vec<Connection>| {
+        let is_decided = |one: &&mut Connection| endpoints.contains(&one.endpoint) && !except.contains(&one.endpoint);
+        for connection in all.iter_mut().filter(is_decided) {
+            connection.state = state.clone();
+        }
+    };
+    Effect::ConnectionsChanged(id, Box::new(change))
 }
 
 impl ServiceChange {
@@ -100,19 +120,23 @@ impl Observed {
                     self.service = Lookup::Unowned(service.clone());
                 }
             }
-            Effect::PrincipalsChanged(add, remove) => {
-                if let Some(there) = &mut self.principals {
-                    there.retain(|principal| !remove.contains(principal));
-                    there.extend(add.iter().cloned());
+            Effect::PrincipalsChanged(id, change) => {
+                if let Some(there) = self.principals.as_mut().filter(|_| self.service.is(id)) {
+                    change(there);
                 }
             }
-            Effect::ConnectionsChanged(endpoints, except, state) => {
-                let all = self.connections.iter_mut().flatten();
-                let changed = all.filter(|one| endpoints.contains(&one.endpoint) && !except.contains(&one.endpoint));
-                for connection in changed {
-                    connection.state = state.clone();
+            Effect::ConnectionsChanged(id, change) => {
+                if let Some(there) = self.connections.as_mut().filter(|_| self.service.is(id)) {
+                    change(there);
                 }
             }
         }
+    }
+}
+
+impl Lookup<ObservedEndpointService> {
+    /// Whether it is this one, and ours.
+    fn is(&self, id: &EndpointServiceId) -> bool {
+        self.owned().is_some_and(|service| service.id == *id)
     }
 }

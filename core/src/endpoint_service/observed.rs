@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::api::{AddressType, LoadBalancerType};
 use crate::ids::{EndpointId, EndpointServiceId};
 use crate::observed::{Lookup, State};
 
 /// An endpoint service as EC2 describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedEndpointService {
     /// Its id.
     pub id: EndpointServiceId,

@@ -319,6 +319,11 @@ impl<R: Resource> ResourceCache<R> {
         );
     }
 
+    /// The ids of what is kept in full and is there to stay.
+    pub(crate) fn staying(&self) -> impl Iterator<Item = &R::Id> {
+        self.entries.keys().filter(|id| self.stays(id))
+    }
+
     /// Whether it exists, and is kept in full.
     pub(crate) fn contains(&self, id: &R::Id) -> bool {
         self.entries.contains_key(id)

@@ -34,6 +34,8 @@ impl Retained {
         let read = match kind {
             ResourceKind::Endpoint => self.endpoints,
             ResourceKind::Group => self.groups,
+            // None is retained: no controller makes any.
+            ResourceKind::EndpointService => 0,
         };
         read + self.since.iter().filter(|(_, since)| *since == kind).count()
     }
@@ -91,6 +93,7 @@ impl Objects for Present {
         object.is_some_and(|object| match kind {
             ResourceKind::Endpoint => object.status.vpc_endpoint_id.is_none(),
             ResourceKind::Group => object.status.security_group_id.is_none(),
+            ResourceKind::EndpointService => false,
         })
     }
 

@@ -53,7 +53,7 @@ impl AccountRegion {
         now - Duration::from_nanos(late)
     }
 
-    fn ticks(&self, now: Instant) -> Ticks {
+    pub(super) fn ticks(&self, now: Instant) -> Ticks {
         Ticks {
             poll: self.tick(now, self.settings.poll),
             check: self.tick(now, self.settings.poll * POLLS_A_CHECK),

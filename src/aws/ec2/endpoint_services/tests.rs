@@ -3,10 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use aws_credential_types::Credentials;
-use aws_smithy_types::retry::RetryConfig;
 use serde_json::{Value, json};
 use vpce_core::api::{ConnectionsOnDelete, DeletionPolicy, LoadBalancerType, VPCEndpointServiceSpec};
 use vpce_core::conditions::Reason;
@@ -23,12 +20,12 @@ use vpce_core::resolve::{Binding, Resolved, Writes};
 use vpce_core::tags::Owner;
 use vpce_testbed::aws::{Config, Fault, FaultKind, LoadBalancerSpec, LoadBalancerType as Type, RoleSpec, Simulator};
 
+use crate::aws::ec2::simulated::{self, REGION, assume, ec2, ec2_with};
 use crate::aws::ec2::{Ec2, Which};
 
 const PROVIDER: &str = "111111111111";
 const CONSUMERS: [&str; 2] = ["222222222222", "333333333333"];
 const ROLE: &str = "arn:aws:iam::111111111111:role/vpce";
-const REGION: &str = "eu-west-1";
 
 /// A provider with load balancers, and what its object is bound to.
 struct Provider {
@@ -38,48 +35,6 @@ struct Provider {
     resolved: Resolved,
     /// Those that the status names before anything is created.
     bound: BTreeSet<String>,
-}
-
-/// EC2 as an administrator of an account sees it.
-fn ec2(simulator: &Simulator, account: &str) -> Ec2 {
-    let (key_id, secret) = simulator.add_administrator(account);
-    let credentials = Credentials::new(key_id, secret, None, None, "test");
-    ec2_with(simulator, account, credentials)
-}
-
-fn ec2_with(simulator: &Simulator, account: &str, credentials: Credentials) -> Ec2 {
-    let config = aws_sdk_ec2::Config::builder()
-        .behavior_version(aws_sdk_ec2::config::BehaviorVersion::latest())
-        .region(aws_sdk_ec2::config::Region::new(REGION))
-        .endpoint_url(simulator.url())
-        .credentials_provider(credentials)
-        .http_client(crate::aws::http::client())
-        .retry_config(RetryConfig::disabled())
-        .build();
-    Ec2 {
-        client: aws_sdk_ec2::Client::from_conf(config),
-        account_id: account.parse().unwrap(),
-        region: REGION.into(),
-        observer: Arc::new(|_| {}),
-    }
-}
-
-/// The credentials of a session of a role.
-async fn assume(simulator: &Simulator, role: &str) -> Credentials {
-    let (key_id, secret) = simulator.base_credentials();
-    let config = aws_sdk_sts::Config::builder()
-        .behavior_version(aws_sdk_sts::config::BehaviorVersion::latest())
-        .region(aws_sdk_sts::config::Region::new(REGION))
-        .endpoint_url(simulator.url())
-        .credentials_provider(Credentials::new(key_id, secret, None, None, "test"))
-        .http_client(crate::aws::http::client())
-        .retry_config(RetryConfig::disabled())
-        .build();
-    let request = aws_sdk_sts::Client::from_conf(config).assume_role();
-    let answer = request.role_arn(role).role_session_name("test").send().await.unwrap();
-    let given = answer.credentials.unwrap();
-    let token = Some(given.session_token);
-    Credentials::new(given.access_key_id, given.secret_access_key, token, None, "test")
 }
 
 fn provider() -> Provider {
@@ -123,13 +78,10 @@ fn provider() -> Provider {
     }
 }
 
-/// Runs a test with a provider. The simulator, which has a runtime of its own, starts and ends
-/// outside of the test's.
+/// Runs a test with a provider.
 fn with_provider(test: impl AsyncFnOnce(Provider)) {
     let provider = provider();
-    let _simulator = provider.simulator.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.unwrap().block_on(test(provider));
+    simulated::run(provider.simulator.clone(), test(provider));
 }
 
 impl Provider {

@@ -1,11 +1,12 @@
-//! What a cache holds: endpoints and security groups, as EC2 describes them.
+//! What a cache holds: endpoints, security groups and endpoint services, as EC2 describes them.
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use vpce_core::ids::{EndpointId, GroupId};
+use vpce_core::endpoint_service::ObservedEndpointService;
+use vpce_core::ids::{EndpointId, EndpointServiceId, GroupId};
 use vpce_core::observed::{ObservedEndpoint, ObservedGroup, State};
 use vpce_core::orphans::{ResourceKind, Unclaimed};
 use vpce_core::tags::Clusters;
@@ -47,6 +48,12 @@ impl AsStr for EndpointId {
 impl AsStr for GroupId {
     fn as_str(&self) -> &str {
         GroupId::as_str(self)
+    }
+}
+
+impl AsStr for EndpointServiceId {
+    fn as_str(&self) -> &str {
+        EndpointServiceId::as_str(self)
     }
 }
 
@@ -121,4 +128,41 @@ impl Resource for ObservedGroup {
     }
 
     fn merge_inconsistent(&mut self, _: Self) {}
+}
+
+impl Resource for ObservedEndpointService {
+    type Id = EndpointServiceId;
+    const KIND: ResourceKind = ResourceKind::EndpointService;
+
+    fn summary(&self, clusters: &Clusters) -> Option<Unclaimed> {
+        Unclaimed::endpoint_service(clusters, self)
+    }
+
+    fn id(&self) -> EndpointServiceId {
+        self.id.clone()
+    }
+
+    fn tags(&self) -> &BTreeMap<String, String> {
+        &self.tags
+    }
+
+    fn is_gone(&self) -> bool {
+        self.state == State::Deleted
+    }
+
+    fn is_transitional(&self) -> bool {
+        self.state.is_transitional()
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.state == State::Deleting
+    }
+
+    fn merge_inconsistent(&mut self, read: Self) {
+        if self.state != State::Deleting || read.state == State::Deleted {
+            self.state = read.state;
+        }
+        self.zone_ids = read.zone_ids;
+        self.dns_names = read.dns_names;
+    }
 }
