@@ -1,6 +1,6 @@
-//! The pure stages of a VPCEndpointService: what is [`desired`], whether it is [allowed](authorize),
-//! which endpoint service is the object's own ([`classify`]), and the difference as steps
-//! ([`plan`], [`plan_deletion`]).
+//! The pure stages of a VPCEndpointService: what is [`desired`], whether it is
+//! [allowed](authorize), which endpoint service is the object's own ([`classify`]), the difference
+//! as steps ([`plan`], [`plan_deletion`]), and what the object's [`status`] remembers of it.
 //!
 //! Of an endpoint service AWS fixes the type of its load balancers. Everything else is changed in
 //! place: load balancers and address types are added first and then removed, since at least one
@@ -19,10 +19,10 @@ mod ownership;
 mod plan;
 mod progress;
 mod simulate;
+pub mod status;
 mod step;
 
 pub use authorize::authorize;
-pub use connections::remembered_consumers;
 pub use deletion::plan_deletion;
 pub use desired::{Desired, client_token, desired};
 pub use effect::{Change, Effect, Outcome};

@@ -10,8 +10,9 @@
 //! AWS; [`rate`] keeps within the limits of AWS; [`orphans`] finds what belongs to no object;
 //! [`tags`] says which object owns what is in AWS; [`metadata`] says what a user may put on a
 //! Service, [`slices`] are the addresses of a headless one; [`names`] are the DNS names that
-//! clients use; [`endpoint_service`] has the same stages for a VPCEndpointService; [`sharing`] says who may publish the endpoint of another object; [`iam`] says what
-//! the operator has to be allowed there.
+//! clients use; [`endpoint_service`] has the same stages for a VPCEndpointService; [`sharing`] says
+//! who may publish the endpoint of another object; [`iam`] says what the operator has to be allowed
+//! there.
 
 pub mod addresses;
 pub(crate) mod allow_list;

@@ -265,7 +265,8 @@ pub struct AWSAccountSpec {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_retain: bool,
 
-    /// Whether VPCEndpointServices may offer load balancers of the account to others. Default: false.
+    /// Whether VPCEndpointServices may offer load balancers of the account to others. Default:
+    /// false.
     // Of these three the schema knows nothing as long as no controller carries that kind out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[schemars(skip)]

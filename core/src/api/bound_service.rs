@@ -1,6 +1,6 @@
-//! What an endpoint service keeps from its creation on: its account, its region, and the type of its
-//! load balancers. As with endpoints ([`bound`](super::bound)), a value that has not changed passes
-//! whatever it is, and so does the one that the status has.
+//! What an endpoint service keeps from its creation on: its account, its region, and the type of
+//! its load balancers. As with endpoints ([`bound`](super::bound)), a value that has not changed
+//! passes whatever it is, and so does the one that the status has.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::ValidationRule;
 

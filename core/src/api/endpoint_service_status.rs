@@ -41,8 +41,8 @@ pub struct VPCEndpointServiceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub service_name: Option<String>,
 
-    /// The endpoint service's state as EC2 spells it: `Pending`, `Available`, `Deleting`, `Deleted`,
-    /// `Failed`.
+    /// The endpoint service's state as EC2 spells it: `Pending`, `Available`, `Deleting`,
+    /// `Deleted`, `Failed`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub state: Option<String>,
 
@@ -86,8 +86,8 @@ pub struct VPCEndpointServiceStatus {
     )]
     pub observed_generation: Option<i64>,
 
-    /// `Ready` sums up `AccountResolved`, `LoadBalancerReady` and `ServiceAvailable`, and stays true
-    /// while changes are only paused; `Stalled` is true only while an edit is needed to make
+    /// `Ready` sums up `AccountResolved`, `LoadBalancerReady` and `ServiceAvailable`, and stays
+    /// true while changes are only paused; `Stalled` is true only while an edit is needed to make
     /// progress. docs/troubleshooting.md has every reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]

@@ -46,7 +46,7 @@ pub(super) fn reject_all(id: &EndpointServiceId, connections: &[Connection], ste
 
 /// The accounts that the status remembers from now on: the consumers, and those that were and are
 /// still connected.
-pub fn remembered_consumers(
+pub(super) fn remembered_consumers(
     desired: &Desired,
     former: &[String],
     connections: Option<&[Connection]>,

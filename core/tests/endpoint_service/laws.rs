@@ -2,42 +2,60 @@
 //! connects, whatever crashes when.
 
 use proptest::prelude::*;
+use serde_json::json;
 use vpce_core::api::{ConnectionsOnDelete, DeletionPolicy};
 use vpce_core::conditions::Reason;
 use vpce_core::endpoint_service::{
-    Connection, Desired, Observed, Plan, PlanContext, Step, plan, plan_deletion, remembered_consumers, simulate,
+    Connection, Desired, Observed, Plan, PlanContext, Step, client_token, plan, plan_deletion, simulate, status,
 };
 use vpce_core::ids::EndpointId;
 use vpce_core::observed::{Lookup, State};
 
-use crate::scenario::{any_connections, any_desired, owner};
+use crate::scenario::{any_connections, any_desired, owner, resolved};
 use crate::world::{Refusal, World};
 
 /// So many rounds of planning and applying are few.
 const FEW: usize = 12;
-const TOKEN: &str = "of the first incarnation";
+
+/// The ClientToken of the endpoint service that is meant.
+fn token(world: &World) -> String {
+    let incarnation = world.status.incarnation.expect("it is bound");
+    client_token(&owner(), &resolved(json!({})), incarnation)
+}
 
 /// Plans and applies until there is nothing left to do and EC2 is at rest; gives the last plan.
 /// Each kill ends a round after so many steps, before the status says what they did.
-fn converge(world: &mut World, kills: &[usize], planned: impl Fn(&World, &Observed) -> Plan) -> Plan {
+fn converge(
+    world: &mut World,
+    desired: Option<&Desired>,
+    kills: &[usize],
+    planned: impl Fn(&World, &Observed) -> Plan,
+) -> Plan {
+    let mut was_ready = false;
     for round in 0..FEW + kills.len() {
         let seen = world.look();
-        world.remember(&seen);
+        world.remember(&seen, desired, was_ready);
+        if let Some(desired) = desired {
+            status::announce(&mut world.status, desired, seen.connections.as_deref());
+        }
         let plan = planned(world, &seen);
+        was_ready = plan.service.ok;
         let limit = kills.get(round).copied().unwrap_or(usize::MAX);
         let mut refused = Vec::new();
         for step in plan.steps.iter().take(limit) {
             if refused.iter().any(|earlier: &&Step| step.waits_for(earlier)) {
                 continue;
             }
-            if let Err(why) = world.apply(step, TOKEN) {
+            let token = token(world);
+            if let Err(why) = world.apply(step, &token) {
                 assert_eq!(why, Refusal::Connected, "{step}");
                 refused.push(step);
             }
         }
         let moved = world.tick();
         let is_refused = plan.steps.len() == refused.len() && !plan.steps.is_empty();
-        if (plan.steps.is_empty() || is_refused) && !moved {
+        let is_recreated = desired.is_some() && seen.service == Lookup::Deleted;
+        if (plan.steps.is_empty() || is_refused) && !moved && !is_recreated {
             return plan;
         }
     }
@@ -46,26 +64,27 @@ fn converge(world: &mut World, kills: &[usize], planned: impl Fn(&World, &Observ
 
 /// Converges towards what is desired, as the controller does: status first.
 fn converge_to(world: &mut World, desired: &Desired, kills: &[usize]) -> Plan {
-    if world.known.is_none() {
-        world.bound = Some((desired.load_balancer_type, desired.load_balancers.clone()));
-    }
-    let seen = world.look();
-    let connections = seen.connections.as_deref();
-    let former = world.consumers.clone();
-    world.consumers = remembered_consumers(desired, &former, connections)
-        .into_iter()
-        .collect();
-    converge(world, kills, |world, seen| {
-        let tag_keys = ["cost", "stage", "Name"].map(str::to_owned);
+    bind(world, desired);
+    converge(world, Some(desired), kills, |world, seen| {
         let context = PlanContext {
-            tag_keys: &tag_keys,
-            consumers: &world.consumers,
+            tag_keys: &world.status.tag_keys,
+            consumers: &world.status.consumer_account_ids,
             paused: None,
         };
         let plan = plan(&owner(), desired, seen, context);
         check_steps(&plan, seen, desired, context);
         plan
     })
+}
+
+/// Binds, unless that is done.
+fn bind(world: &mut World, desired: &Desired) {
+    let binding = resolved(json!({})).binding;
+    if status::binding(&world.status).is_none() {
+        status::bind(&mut world.status, &binding, desired, Some(1));
+        assert!(status::agrees(&world.status, &binding, desired));
+    }
+    assert_eq!(status::binding(&world.status), Some(binding));
 }
 
 /// What every single plan keeps to.
@@ -140,9 +159,7 @@ proptest! {
         let last = converge_to(&mut world, &first, &kills);
         prop_assert!(last.service.ok && last.load_balancers.ok && last.steps.is_empty(), "{last:?}");
         check_reached(&world, &first);
-        let id = world.known.clone().expect("it is acknowledged");
-        let service = world.services.get_mut(&id).expect("it is there");
-        service.connections.clone_from(&connections);
+        world.own().connections.clone_from(&connections);
 
         let last = converge_to(&mut world, &second, &kills);
         check_reached(&world, &second);
@@ -164,11 +181,10 @@ proptest! {
     ) {
         let mut world = World { removable: true, ..World::default() };
         converge_to(&mut world, &first, &[]);
-        let id = world.known.clone().expect("it is acknowledged");
-        world.services.get_mut(&id).expect("it is there").connections.clone_from(&connections);
+        world.own().connections.clone_from(&connections);
         converge_to(&mut world, &second, &[]);
         let account = |owner: &str, of: &Desired| of.consumers.iter().any(|id| id.as_str() == owner);
-        for (before, after) in connections.iter().zip(&world.services[&id].connections) {
+        for (before, after) in connections.iter().zip(&world.own().connections) {
             let (was, is) = (account(&before.owner, &first), account(&before.owner, &second));
             let root = format!("arn:aws:iam::{}:", before.owner);
             let is_let_in = second.principals.iter().any(|principal| principal == "*" || principal.starts_with(&root));
@@ -189,20 +205,38 @@ proptest! {
         second in any_desired(),
     ) {
         let mut world = World { removable: true, ..World::default() };
-        world.bound = Some((first.load_balancer_type, first.load_balancers.clone()));
+        bind(&mut world, &first);
         let step = plan(&owner(), &first, &world.look(), PlanContext::default()).steps.remove(0);
-        world.apply(&step, TOKEN).expect("created");
+        let token = token(&world);
+        world.apply(&step, &token).expect("created");
         // The answer is lost, EC2 does not list it yet, and the spec is edited.
         let again = plan(&owner(), &second, &Observed::nothing(), PlanContext::default()).steps.remove(0);
-        let _ = world.apply(&again, TOKEN);
+        let _ = world.apply(&again, &token);
         prop_assert_eq!(world.created, 1);
         // The status still says what it was bound to.
         let found = world.look();
         prop_assert!(found.service.owned().is_some(), "{:?}", found.service);
-        world.remember(&found);
+        world.remember(&found, Some(&second), false);
         converge_to(&mut world, &second, &[]);
         check_reached(&world, &second);
         prop_assert_eq!(world.created, 1);
+    }
+
+    #[test]
+    fn what_is_deleted_out_of_band_is_created_again_once_and_as_another(
+        first in any_desired(),
+        second in any_desired(),
+        kills in prop::collection::vec(0usize..3, 0..4),
+    ) {
+        let mut world = World { removable: true, ..World::default() };
+        converge_to(&mut world, &first, &[]);
+        let (before, former) = (token(&world), world.status.service_id.clone());
+        world.services.clear();
+        converge_to(&mut world, &second, &kills);
+        check_reached(&world, &second);
+        prop_assert_eq!(world.created, 2);
+        prop_assert_ne!(token(&world), before);
+        prop_assert_ne!(&world.status.service_id, &former);
     }
 
     #[test]
@@ -214,8 +248,7 @@ proptest! {
     ) {
         let mut world = World { removable: true, ..World::default() };
         converge_to(&mut world, &desired, &[]);
-        let id = world.known.clone().expect("it is acknowledged");
-        world.services.get_mut(&id).expect("it is there").connections.clone_from(&connections);
+        world.own().connections.clone_from(&connections);
         let on_delete = if rejects { ConnectionsOnDelete::Reject } else { ConnectionsOnDelete::Wait };
         let delete = |_: &World, seen: &Observed| {
             let plan = plan_deletion(&owner(), seen, Ok(DeletionPolicy::Delete), on_delete);
@@ -224,14 +257,14 @@ proptest! {
             assert!(!plan.steps.iter().any(|step| matches!(step, Step::Accept(..))));
             plan
         };
-        let last = converge(&mut world, &kills, delete);
+        let last = converge(&mut world, None, &kills, delete);
         let is_connected = connections.iter().any(Connection::blocks_deletion);
         if is_connected && !rejects {
             prop_assert_eq!(last.service.reason, Reason::InUse);
-            for connection in &mut world.services.get_mut(&id).expect("it waits").connections {
+            for connection in &mut world.own().connections {
                 connection.state = State::Deleting;
             }
-            let last = converge(&mut world, &[], delete);
+            let last = converge(&mut world, None, &[], delete);
             prop_assert!(last.service.ok);
         } else {
             prop_assert!(last.service.ok, "{:?}", last);
@@ -247,13 +280,13 @@ proptest! {
     ) {
         let mut world = World { removable: true, ..World::default() };
         converge_to(&mut world, &desired, &[]);
-        let id = world.known.clone().expect("it is acknowledged");
-        world.services.get_mut(&id).expect("it is there").connections.clone_from(&connections);
-        let last = converge(&mut world, &kills, |_, seen| {
+        world.own().connections.clone_from(&connections);
+        let last = converge(&mut world, None, &kills, |_, seen| {
             plan_deletion(&owner(), seen, Ok(DeletionPolicy::Retain), ConnectionsOnDelete::Reject)
         });
         prop_assert!(last.service.ok);
-        let service = &world.services[&id];
+        prop_assert_eq!(world.services.len(), 1);
+        let service = world.services.values().next().expect("it is there");
         prop_assert_eq!(&service.described.tags["silvermullet.com/retained"], "c/ns/web");
         prop_assert!(!service.described.tags.contains_key("silvermullet.com/cluster"));
         let ended = |connection: &Connection| connection.state == State::Rejected;
@@ -266,14 +299,13 @@ proptest! {
     #[test]
     fn a_simulation_shows_the_steps_that_are_then_made(desired in any_desired(), connections in any_connections()) {
         let mut world = World { removable: true, ..World::default() };
-        world.bound = Some((desired.load_balancer_type, desired.load_balancers.clone()));
+        bind(&mut world, &desired);
         let planned = |seen: &Observed| plan(&owner(), &desired, seen, PlanContext::default());
         let shown = simulate(&world.look(), false, planned);
         prop_assert_eq!(planned(&shown.reached).steps, []);
         let last = converge_to(&mut world, &desired, &[]);
         prop_assert_eq!(planned(&shown.reached).service.ok, last.service.ok);
-        let id = world.known.clone().expect("it is acknowledged");
-        world.services.get_mut(&id).expect("it is there").connections.clone_from(&connections);
+        world.own().connections.clone_from(&connections);
         let shown = simulate(&world.look(), false, planned);
         converge_to(&mut world, &desired, &[]);
         prop_assert_eq!(shown.reached, world.look());

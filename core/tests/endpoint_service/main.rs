@@ -2,6 +2,7 @@
 
 mod cases;
 mod laws;
+mod remembered;
 mod scenario;
 mod spec;
 mod world;

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vpce_core::api::{AddressType, LoadBalancerType};
+use vpce_core::api::{AddressType, VPCEndpointServiceStatus};
+use vpce_core::endpoint_service::status::{self, Acknowledged};
 use vpce_core::endpoint_service::{
-    Claimant, Connection, Observed, ObservedEndpointService, ServiceChange, Step, classify,
+    Claimant, Connection, Desired, Observed, ObservedEndpointService, ServiceChange, Step, classify,
 };
 use vpce_core::ids::EndpointServiceId;
 use vpce_core::observed::{Lookup, State};
@@ -42,12 +43,8 @@ pub struct World {
     pub tokens: BTreeMap<String, (EndpointServiceId, Step)>,
     /// Whether load balancers can be removed while endpoints are connected.
     pub removable: bool,
-    /// `status.service_id`.
-    pub known: Option<EndpointServiceId>,
-    /// `status.load_balancer_type` and `status.load_balancer_arns`.
-    pub bound: Option<(LoadBalancerType, BTreeSet<String>)>,
-    /// `status.consumer_account_ids`.
-    pub consumers: Vec<String>,
+    /// What the object says of itself.
+    pub status: VPCEndpointServiceStatus,
 }
 
 fn blocks(connection: &Connection) -> bool {
@@ -61,7 +58,8 @@ impl World {
     /// What the operator observes.
     pub fn look(&self) -> Observed {
         let owner = owner();
-        let by_id = match &self.known {
+        let acknowledged = Acknowledged::of(&self.status);
+        let by_id = match &acknowledged.service {
             None => LookupById::NoId,
             Some(id) => match self.services.get(id) {
                 Some(service) => LookupById::Found(service.described.clone()),
@@ -76,8 +74,8 @@ impl World {
         let by_tags = self.services.values().filter(is_tagged);
         let claimant = Claimant {
             owner: &owner,
-            service: self.known.as_ref(),
-            load_balancers: self.bound.as_ref().map(|(type_, arns)| (*type_, arns)),
+            service: acknowledged.service.as_ref(),
+            load_balancers: acknowledged.load_balancers.as_ref().map(|(type_, arns)| (*type_, arns)),
         };
         let service = classify(
             &claimant,
@@ -92,14 +90,18 @@ impl World {
         }
     }
 
-    /// What the controller writes into the status after each look.
-    pub fn remember(&mut self, seen: &Observed) {
-        match &seen.service {
-            Lookup::Owned(service) => self.known = Some(service.id.clone()),
-            // The incarnation grows: nothing is known of the next one.
-            Lookup::Deleted => self.known = None,
-            _ => {}
+    /// What the object says of itself after a look.
+    pub fn remember(&mut self, seen: &Observed, desired: Option<&Desired>, was_ready: bool) {
+        match (&seen.service, desired) {
+            (Lookup::Deleted, Some(desired)) => status::next_incarnation(&mut self.status, desired),
+            _ => status::take_over(&mut self.status, seen, desired, was_ready),
         }
+    }
+
+    /// The endpoint service that the status names.
+    pub fn own(&mut self) -> &mut Service {
+        let id = Acknowledged::of(&self.status).service.expect("it is acknowledged");
+        self.services.get_mut(&id).expect("it is there")
     }
 
     /// Carries out a step.
