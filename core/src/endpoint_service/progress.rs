@@ -3,7 +3,12 @@
 use super::plan::Plan;
 use super::step::{ServiceChange, Step};
 use crate::conditions::{Finding, Reason};
-use crate::error::Class;
+
+/// How EC2 refuses a load balancer that is not active yet, that another service has, or that does
+/// not have the address types: all can pass without an edit.
+const UNUSABLE: &str = "InvalidParameter";
+/// How EC2 refuses what it does not do while endpoints are connected.
+const CONNECTED: &str = "ExistingVpcEndpointConnections";
 
 /// What a step belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,7 +37,9 @@ impl UnfinishedStep<'_> {
     /// service that is not created for it.
     fn part(&self) -> Part {
         match (self.step, self.code) {
-            (Step::Create { .. }, Some(code)) if code.contains("LoadBalancer") => Part::LoadBalancers,
+            (Step::Create { .. }, Some(code)) if code == UNUSABLE || code.contains("LoadBalancer") => {
+                Part::LoadBalancers
+            }
             (step, _) => step.part(),
         }
     }
@@ -41,8 +48,7 @@ impl UnfinishedStep<'_> {
 impl Step {
     /// What the condition says where AWS refuses the step in a way that is usual for it; none where
     /// the class of the error says it all. `message` is AWS's.
-    pub fn refusal(&self, code: &str, class: Class, message: &str) -> Option<Finding> {
-        const CONNECTED: &str = "ExistingVpcEndpointConnections";
+    pub fn refusal(&self, code: &str, message: &str) -> Option<Finding> {
         let in_use = |message: String| Some(Finding::bad(Reason::InUse, message));
         match self {
             Self::Modify(id, ServiceChange::RemoveLoadBalancers(_, arns)) if code == CONNECTED => in_use(format!(
@@ -54,9 +60,7 @@ impl Step {
                 "endpoints are connected to {id}, so that AWS does not delete it: it is deleted once none is, or set \
                  on_delete to Reject"
             )),
-            // EC2 says so of a load balancer that is not active yet, and of one that another
-            // service has: both can pass without an edit.
-            Self::Create { .. } | Self::Modify(_, ServiceChange::AddLoadBalancers(..)) if class == Class::Invalid => {
+            Self::Create { .. } | Self::Modify(_, ServiceChange::AddLoadBalancers(..)) if code == UNUSABLE => {
                 Some(Finding::bad(
                     Reason::Conflict,
                     format!("AWS does not take the load balancers: {message}"),

@@ -9,7 +9,6 @@ use vpce_core::endpoint_service::{
     Claimant, Connection, Desired, Observed, ObservedEndpointService, PlanContext, ServiceChange, Step, UnfinishedStep,
     classify, client_token, plan, plan_deletion,
 };
-use vpce_core::error::Class;
 use vpce_core::ids::EndpointServiceId;
 use vpce_core::observed::{Lookup, State, UnprovenReason};
 use vpce_core::ownership::LookupById;
@@ -226,7 +225,7 @@ fn a_load_balancer_is_replaced_by_adding_first_and_both_stay_where_aws_refuses()
     );
     let step = plan.steps[0].clone();
     let code = "ExistingVpcEndpointConnections";
-    let finding = step.refusal(code, Class::Conflict, "").expect("it is usual");
+    let finding = step.refusal(code, "").expect("it is usual");
     plan.report(&[UnfinishedStep {
         step: &step,
         code: Some(code),
@@ -240,16 +239,31 @@ fn a_load_balancer_is_replaced_by_adding_first_and_both_stay_where_aws_refuses()
 #[test]
 fn that_a_load_balancer_cannot_be_had_is_said_of_it() {
     let desired = completed(json!({})).expect("valid");
-    let mut plan = plan(&owner(), &desired, &Observed::nothing(), PlanContext::default());
-    let step = plan.steps[0].clone();
-    let finding = Finding::bad(Reason::NotFound, "it does not exist");
-    plan.report(&[UnfinishedStep {
-        step: &step,
-        code: Some("InvalidNetworkLoadBalancerArn.NotFound"),
-        finding: finding.clone(),
-    }]);
-    assert_eq!(plan.load_balancers, finding);
-    assert_eq!(plan.service.reason, Reason::Creating);
+    let planned = || plan(&owner(), &desired, &Observed::nothing(), PlanContext::default());
+    let step = planned().steps.remove(0);
+    let unusable = step.refusal("InvalidParameter", "it must be active").expect("usual");
+    assert_eq!(unusable.reason, Reason::Conflict, "it may pass");
+    let absent = Finding::bad(Reason::NotFound, "it does not exist");
+    assert_eq!(step.refusal("TagPolicyViolation", ""), None, "that is not about them");
+    let denied = Finding::bad(Reason::Denied, "denied");
+    for (code, finding, is_of_load_balancers) in [
+        ("InvalidNetworkLoadBalancerArn.NotFound", absent, true),
+        ("InvalidParameter", unusable, true),
+        ("UnauthorizedOperation", denied, false),
+    ] {
+        let mut plan = planned();
+        let before = plan.clone();
+        plan.report(&[UnfinishedStep {
+            step: &step,
+            code: Some(code),
+            finding: finding.clone(),
+        }]);
+        let (told, other) = match is_of_load_balancers {
+            true => (plan.load_balancers, plan.service == before.service),
+            false => (plan.service, plan.load_balancers == before.load_balancers),
+        };
+        assert!(told == finding && other, "{code}");
+    }
 }
 
 #[test]

@@ -338,7 +338,7 @@ fn what_aws_refuses_has_a_class_and_says_what_to_do() {
             .await
             .unwrap_err();
         assert_eq!(taken.class, Class::Invalid);
-        let finding = create(&[&a]).refusal(&taken.code, taken.class, &taken.message).unwrap();
+        let finding = create(&[&a]).refusal(&taken.code, &taken.message).unwrap();
         assert_eq!(finding.reason, Reason::Conflict, "it may pass: {}", finding.message);
 
         let unknown = Step::Accept(service.id.clone(), ["vpce-0123456789abcdef0".into()].into());
