@@ -33,9 +33,10 @@ bench: build ## measure the release build and fail where a bound is missed (its 
 	[ -n "$${VPCE_OPERATOR_BIN:-}" ] || cargo build --locked --release --workspace --bin vpce-operator
 	@VPCE_OPERATOR_BIN="$${VPCE_OPERATOR_BIN:-$(CARGO_TARGET_DIR)/release/vpce-operator}" $(TESTBED) bench $(SCENARIOS)
 
-test: first ## formatting, clippy, generated files, the demo, all tests
+test: first ## formatting, clippy, rustdoc, generated files, the demo, all tests
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 	cargo build --locked --workspace
 	$(TESTBED) tools
 	$(TESTBED) generate --check

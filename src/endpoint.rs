@@ -6,7 +6,7 @@ mod addresses;
 pub(crate) mod apply;
 mod bind;
 pub(crate) mod capacity;
-mod config_map;
+pub(crate) mod config_map;
 pub(crate) mod context;
 pub(crate) mod controller;
 mod converge;

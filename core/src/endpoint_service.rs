@@ -1,6 +1,6 @@
-//! The pure stages of a VPCEndpointService: what is [`desired`], whether it is
-//! [allowed](authorize), which endpoint service is the object's own ([`classify`]), the difference
-//! as steps ([`plan`], [`plan_deletion`]), and what the object's [`status`] remembers of it.
+//! The pure stages of a VPCEndpointService: what is [`desired()`], whether it is
+//! [allowed](authorize()), which endpoint service is the object's own ([`classify`]), the
+//! difference as steps ([`plan()`], [`plan_deletion`]), and what the object's [`status`] remembers.
 //!
 //! Of an endpoint service AWS fixes the type of its load balancers. Everything else is changed in
 //! place: load balancers and address types are added first and then removed, since at least one

@@ -1,7 +1,7 @@
 //! The IAM policies that the operator needs, and no more: of its base identity and of a tenant's
 //! role.
 //!
-//! [`tenant`] and [`base()`] build them from a typed description. What IAM knows of each action
+//! [`tenant()`] and [`base()`] build them from a typed description. What IAM knows of each action
 //! (resources, condition keys) is that of AWS's Service Authorization Reference.
 
 mod arn;

@@ -10,7 +10,7 @@
 //! | an endpoint to `provided` groups, by the owner's tags | the spec has such groups, or had when the object was bound; VPC, service and groups are those of the spec, and its age fits the tags | no, but who may also apply the object can choose the spec |
 //!
 //! The last is all that there is to go by where the operator made no group: see
-//! [`UnprovenReason::Age`].
+//! [`UnprovenReason::Age`](crate::observed::UnprovenReason::Age).
 
 mod adoption;
 mod classify;

@@ -8,12 +8,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 use crate::api::{AWSAccountSpec, Share};
 
 /// Whether the account's spec maps the namespace: its list names it, or its selector selects its
-/// labels. `labels` as in [`includes`].
+/// labels. `labels` as in `includes`.
 pub fn maps(spec: &AWSAccountSpec, namespace: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
     includes(&spec.namespaces, spec.namespace_selector.as_ref(), namespace, labels)
 }
 
-/// Whether an object of another namespace may share an endpoint. `labels` as in [`includes`].
+/// Whether an object of another namespace may share an endpoint. `labels` as in `includes`.
 pub fn shares(share: &Share, namespace: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
     includes(&share.namespaces, share.namespace_selector.as_ref(), namespace, labels)
 }

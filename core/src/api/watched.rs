@@ -84,7 +84,7 @@ impl Unparsed {
 /// A custom resource whose spec may not parse and whose status always does.
 #[derive(Debug, Clone)]
 pub struct Watched<K: Kind> {
-    /// What the operator reads of it: [`Lean`].
+    /// What the operator reads of it: `Lean`.
     pub metadata: ObjectMeta,
     /// The spec, or what is known of one that does not parse.
     pub spec: Result<K::Spec, Unparsed>,

@@ -53,7 +53,7 @@ impl Desired {
 ///
 /// # Errors
 /// Values that no call to AWS could make right; whether they are allowed,
-/// [`authorize`](super::authorize) says.
+/// [`authorize`](super::authorize()) says.
 pub fn desired(spec: &VPCEndpointServiceSpec, owner: &Owner, resolved: &Resolved) -> Result<Desired, Finding> {
     let VPCEndpointServiceSpec {
         account: _,

@@ -45,8 +45,8 @@ pub fn plan(owner: &Owner, desired: &Desired, observed: &Observed, context: Plan
         }
         Lookup::Deleted => Finding::bad(
             Reason::DeletedInAWS,
-            "the endpoint service was deleted in AWS; it is recreated under another name, to which endpoints have to \
-             be connected anew",
+            "the endpoint service was deleted in AWS; it is recreated under another name, and \
+             consumers have to create their endpoints again",
         ),
         Lookup::Unconfirmed => Finding::bad(
             Reason::DeletedInAWS,
@@ -197,8 +197,8 @@ fn finding(desired: &Desired, service: &ObservedEndpointService, observed: &Obse
     let waiting = waiting(desired, observed.connections.as_deref().unwrap_or_default());
     let of_others = match waiting {
         0 => String::new(),
-        1 => "; one connection that no consumer account vouches for waits until somebody accepts it".to_owned(),
-        many => format!("; {many} connections that no consumer account vouches for wait until somebody accepts them"),
+        1 => "; one connection that no consumer account vouches for waits to be accepted by hand".to_owned(),
+        many => format!("; {many} connections that no consumer account vouches for wait to be accepted by hand"),
     };
     Finding::good(Reason::Available, format!("{} is available{of_others}", service.name))
 }

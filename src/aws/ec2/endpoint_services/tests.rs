@@ -262,7 +262,7 @@ fn consumers_are_accepted_by_account_and_nobody_else_and_rejected_once_they_are_
         let last = provider.converge_to(&desired, &[]).await;
         assert_eq!(provider.state(CONSUMERS[0], &vouched), "available");
         assert_eq!(provider.state(CONSUMERS[1], &stranger), "pendingAcceptance");
-        assert!(last.service.message.contains("waits until somebody accepts it"));
+        assert!(last.service.message.contains("waits to be accepted by hand"));
 
         let nobody = provider.desired(json!({"load_balancer": of(&[&a]), "allowed_principals": ["*"]}));
         provider.converge_to(&nobody, &[CONSUMERS[0].to_owned()]).await;
