@@ -372,6 +372,7 @@ fn the_support_matrix_has_the_versions_that_the_tests_use() {
             "k8s.io/kubernetes" => "Kubernetes, schemas",
             module if module.contains("prometheus-operator") => "Prometheus Operator",
             module if module.contains("grafana-operator") => "Grafana operator",
+            "sigs.k8s.io/external-dns" => "external-dns, CRD",
             module => panic!("docs/support.md says nothing of {module}"),
         };
         let version = version.trim_start_matches('v');
