@@ -246,7 +246,10 @@ fn a_release_is_made_in_a_clean_folder() {
         format!("vpce-operator-{VERSION}.tgz"),
         format!("vpce-operator_{VERSION}_sbom.cdx.json"),
     );
-    assert_eq!(files, BTreeSet::from(["crds.yaml", &chart, &sbom, &amd64, &arm64]));
+    assert_eq!(
+        files,
+        BTreeSet::from(["crds.yaml", "krew.yaml", &chart, &sbom, &amd64, &arm64])
+    );
 
     let unpacked = |name: &str| {
         succeed(
@@ -265,12 +268,36 @@ fn a_release_is_made_in_a_clean_folder() {
         assert!(crds.contains(&format!("---\n{crd}")));
     }
     packaged_chart_leads_to_the_release(&dist.join(chart));
+    krew_finds_the_archives(&dist);
 
     // The same again gives the same archives.
     let first = fs::read(dist.join(&amd64)).expect("readable");
     assert!(run(&folder, RUN[1], &environment).status.success());
     assert!(fs::read(dist.join(&amd64)).expect("readable") == first);
     fs::remove_dir_all(&folder).expect("removed");
+}
+
+/// Each platform of the kubectl plugin has its archive, with the checksum and the program in it.
+fn krew_finds_the_archives(dist: &Path) {
+    let manifest = fs::read_to_string(dist.join("krew.yaml")).expect("written");
+    let manifest: Value = serde_saphyr::from_str(&manifest).expect("YAML");
+    assert_eq!(manifest["spec"]["version"], format!("v{VERSION}"));
+    let platforms = manifest["spec"]["platforms"].as_array().expect("platforms");
+    let cpus: Vec<&Value> = platforms
+        .iter()
+        .map(|platform| &platform["selector"]["matchLabels"]["arch"])
+        .collect();
+    assert_eq!(cpus, ["amd64", "arm64"]);
+    let releases = format!("https://git.example.com/Team/vpce-operator/releases/download/v{VERSION}/");
+    for platform in platforms {
+        let text = |key: &str| platform[key].as_str().expect("text").to_owned();
+        let uri = text("uri");
+        let archive = uri.strip_prefix(&releases).expect("a file of the release");
+        let sum = succeed(Command::new("sha256sum").arg(archive).current_dir(dist));
+        assert_eq!(sum.split(' ').next(), Some(text("sha256").as_str()), "{archive}");
+        let files = succeed(Command::new("tar").args(["-tzf", archive]).current_dir(dist));
+        assert!(files.lines().any(|file| file == text("bin")), "{files}");
+    }
 }
 
 /// The chart knows its image, its repository and its runbooks, and is right in helm's view.
