@@ -67,8 +67,8 @@ pub struct VPCEndpointServiceSpec {
     #[schemars(with = "Vec<forms::Principal>", length(max = 500))]
     pub allowed_principals: BTreeSet<String>,
 
-    /// Who may connect, and is accepted without a person. Connections of others wait until somebody
-    /// accepts them. Default: nobody.
+    /// Who may connect, and is accepted automatically. Connections of others wait to be accepted by
+    /// hand. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumers: Option<Consumers>,
 
@@ -151,7 +151,7 @@ impl std::fmt::Display for LoadBalancerType {
     }
 }
 
-/// Who may connect, and is accepted without a person.
+/// Who may connect, and is accepted automatically.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Consumers {
     /// AWS accounts, by their ids: all principals of them may connect, and their connections are

@@ -100,7 +100,7 @@ pub struct ConnectionsStatus {
     /// Number of those that carry traffic.
     #[serde(default)]
     pub available: i64,
-    /// Number of those that wait until somebody accepts them.
+    /// Number of those that wait to be accepted.
     #[serde(default)]
     pub pending_acceptance: i64,
     /// Number of those that AWS is making.
