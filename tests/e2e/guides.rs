@@ -3,6 +3,7 @@
 
 mod accident;
 mod adoption;
+mod app_teams;
 mod availability;
 mod migration;
 mod organization;
