@@ -26,10 +26,7 @@ pub(crate) fn observed(found: &ConfigMap, uid: &str) -> ObservedConfigMap {
     let has_more = found.binary_data.is_some() || found.immutable == Some(true);
     ObservedConfigMap {
         name: found.name_any(),
-        ours: found
-            .owner_references()
-            .iter()
-            .any(|owner| owner.controller == Some(true) && owner.uid == uid),
+        ours: owned::is_controlled_by(found, uid),
         labelled: label.is_some_and(|value| value == MANAGED_BY.1),
         data: found.data.clone().filter(|_| !has_more),
         written_as: None,
@@ -105,7 +102,7 @@ pub(crate) async fn publish(
             "binaryData": null,
         })
     };
-    let is_ours = |there: &ConfigMap| observed(there, &uid).ours;
+    let is_ours = |there: &ConfigMap| owned::is_controlled_by(there, &uid);
     owned::publish(&api(ctx, object), (!exists).then_some(&new), name, is_ours, patch).await
 }
 
@@ -114,7 +111,7 @@ pub(crate) async fn delete(ctx: &Context, object: &Endpoint, name: &str) -> Resu
     let api = api(ctx, object);
     let uid = object.uid().unwrap_or_default();
     let known = api.get_opt(name).await?;
-    match known.filter(|known| observed(known, &uid).ours) {
+    match known.filter(|known| owned::is_controlled_by(known, &uid)) {
         Some(known) => owned::delete(&api, name, Some(&known)).await,
         None => Ok(0),
     }

@@ -222,10 +222,7 @@ pub(crate) fn observed(found: &DNSEndpoint, uid: &str) -> ObservedDnsEndpoint {
     let labels = found.labels();
     ObservedDnsEndpoint {
         name: found.name_any(),
-        ours: found
-            .owner_references()
-            .iter()
-            .any(|owner| owner.controller == Some(true) && owner.uid == uid),
+        ours: owned::is_controlled_by(found, uid),
         labelled: labels.get(MANAGED_BY.0).is_some_and(|value| value == MANAGED_BY.1),
         records: found.records(),
         metadata: applied(found).found(labels, found.annotations()),
@@ -326,7 +323,7 @@ pub(crate) async fn publish(
         Some(new(object, name, content)?)
     };
     let uid = object.uid().unwrap_or_default();
-    let is_ours = |there: &DNSEndpoint| observed(there, &uid).ours;
+    let is_ours = |there: &DNSEndpoint| owned::is_controlled_by(there, &uid);
     let patch = |there: &DNSEndpoint| {
         let (labels, annotations) = own_metadata(&content.metadata, &applied(there));
         // What others added to the spec goes.

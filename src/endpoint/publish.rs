@@ -73,7 +73,7 @@ impl Applier<'_> {
                 .with(self.object, |memory| memory.writes.corrections.is_left(name));
         let published = service::publish(&self.ctx.shared.client, self.object, wanted, exists).await;
         match published {
-            Ok(service::Published::Done(service)) => {
+            Ok(Published::Done(service)) => {
                 let observed = service::observed(&service, &self.owner.uid);
                 let version = version_of(&*service);
                 let most = self.ctx.shared.settings.resync_interval;
@@ -86,9 +86,9 @@ impl Applier<'_> {
                 });
                 Ok(StepEnd::Done)
             }
-            Ok(service::Published::Vanished) => Ok(StepEnd::Waiting(Some(ASK_AGAIN), None)),
+            Ok(Published::Vanished) => Ok(StepEnd::Waiting(Some(ASK_AGAIN), None)),
             // The caches do not have Services of others, so the plan cannot know of it.
-            Ok(service::Published::NotOwned) => Err(StepError::Finding(plan::service_conflict(self.owner, name))),
+            Ok(Published::NotOwned) => Err(StepError::Finding(plan::service_conflict(self.owner, name))),
             Err(error) => Err(StepError::Kubernetes(error)),
         }
     }

@@ -6,7 +6,7 @@ mod prune;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use k8s_openapi::api::core::v1::Service;
-use kube::api::{Api, Patch};
+use kube::api::Api;
 use kube::{Client, Resource, ResourceExt};
 use serde_json::{Map, Value, json};
 use vpce_core::api::{APPLIED_METADATA, ServicePort, ServiceProtocol};
@@ -15,9 +15,8 @@ use vpce_core::observed::{ObservedService, ServiceContent, ServiceTarget};
 
 use super::corrections::Changed;
 use crate::k8s::caches::{Caches, Endpoint};
-use crate::k8s::error::is_already_exists;
-use crate::k8s::owned;
-use crate::k8s::patch::{params, version_of};
+use crate::k8s::owned::{self, Published};
+use crate::k8s::patch::version_of;
 
 pub(crate) use self::prune::prune;
 
@@ -36,7 +35,7 @@ pub(crate) fn observed(service: &Service, uid: &str) -> ObservedService {
     let selects = spec.selector.is_some_and(|selector| !selector.is_empty());
     ObservedService {
         name: service.name_any(),
-        ours: is_controlled_by(service, uid),
+        ours: owned::is_controlled_by(service, uid),
         unowned: service
             .owner_references()
             .iter()
@@ -106,22 +105,6 @@ pub(crate) fn observe<'a>(
             None => look_up(name),
         })
         .collect()
-}
-
-fn is_controlled_by(service: &Service, uid: &str) -> bool {
-    let mut owners = service.owner_references().iter();
-    owners.any(|owner| owner.controller == Some(true) && owner.uid == uid)
-}
-
-/// The result of publishing a Service.
-#[derive(Debug)]
-pub(crate) enum Published {
-    /// It is there now, as this.
-    Done(Box<Service>),
-    /// It was deleted while it was being corrected; it is created again after the next observation.
-    Vanished,
-    /// A Service of that name exists that the object does not own; it was not changed.
-    NotOwned,
 }
 
 /// A Service that should exist.
@@ -215,65 +198,53 @@ pub(crate) fn own_metadata(metadata: &Metadata, before: &Applied) -> (Value, Val
 }
 
 /// Creates the Service by POST unless it `exists`; one that exists is corrected if the object
-/// controls it, and else not changed. (A forced server-side apply would take it over.)
+/// controls it or may take it over, and else not changed.
 pub(crate) async fn publish(
     client: &Client,
     object: &Endpoint,
     wanted: &Publication<'_>,
     exists: bool,
-) -> Result<Published, kube::Error> {
+) -> Result<Published<Service>, kube::Error> {
     let namespace = object.namespace().unwrap_or_default();
     let api: Api<Service> = Api::namespaced(client.clone(), &namespace);
-    let name = wanted.name;
-    let spec = wanted.spec();
+    let uid = object.uid().unwrap_or_default();
+    let new = if exists { None } else { Some(new(object, wanted)?) };
+    let may_correct = |there: &Service| {
+        let found = observed(there, &uid);
+        found.ours || wanted.may_take_over(object, &found)
+    };
+    let patch = |there: &Service| {
+        let mut owners = there.owner_references().to_vec();
+        if !owned::is_controlled_by(there, &uid) {
+            owners.extend(object.controller_owner_ref(&()));
+        }
+        let (labels, annotations) = own_metadata(wanted.metadata, &applied(there));
+        json!({
+            "metadata": {
+                "resourceVersion": there.resource_version(),
+                "ownerReferences": owners,
+                "labels": labels,
+                "annotations": annotations,
+            },
+            "spec": wanted.spec(),
+        })
+    };
+    owned::publish(&api, new.as_ref(), wanted.name, may_correct, patch).await
+}
+
+fn new(object: &Endpoint, wanted: &Publication<'_>) -> Result<Service, kube::Error> {
     let (labels, annotations) = own_metadata(wanted.metadata, &Applied::default());
-    let new: Service = serde_json::from_value(json!({
+    let service = json!({
         "metadata": {
-            "name": name,
-            "namespace": namespace,
+            "name": wanted.name,
+            "namespace": object.namespace(),
             "labels": labels,
             "annotations": Some(without_nulls(annotations)).filter(|annotations| !annotations.is_empty()),
             "ownerReferences": object.controller_owner_ref(&()).into_iter().collect::<Vec<_>>(),
         },
-        "spec": spec,
-    }))
-    .map_err(kube::Error::SerdeError)?;
-    if !exists {
-        match api.create(&owned::post(), &new).await {
-            Ok(made) => return Ok(Published::Done(Box::new(made))),
-            Err(error) if is_already_exists(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    correct(&api, object, wanted).await
-}
-
-/// Corrects the Service of this name, if it is the object's.
-async fn correct(api: &Api<Service>, object: &Endpoint, wanted: &Publication<'_>) -> Result<Published, kube::Error> {
-    let name = wanted.name;
-    let Some(there) = api.get_opt(name).await? else {
-        return Ok(Published::Vanished);
-    };
-    let found = observed(&there, &object.uid().unwrap_or_default());
-    if !found.ours && !wanted.may_take_over(object, &found) {
-        return Ok(Published::NotOwned);
-    }
-    let mut owners = there.owner_references().to_vec();
-    if !found.ours {
-        owners.extend(object.controller_owner_ref(&()));
-    }
-    let (labels, annotations) = own_metadata(wanted.metadata, &applied(&there));
-    let patch = json!({
-        "metadata": {
-            "resourceVersion": there.resource_version(),
-            "ownerReferences": owners,
-            "labels": labels,
-            "annotations": annotations,
-        },
         "spec": wanted.spec(),
     });
-    let corrected = api.patch(name, &params(), &Patch::Merge(patch)).await?;
-    Ok(Published::Done(Box::new(corrected)))
+    serde_json::from_value(service).map_err(kube::Error::SerdeError)
 }
 
 /// Without what is null.

@@ -59,10 +59,7 @@ pub(crate) fn observed(slice: &EndpointSlice, uid: &str) -> ObservedSlice {
     let addresses: Option<BTreeSet<InterfaceAddress>> = slice.endpoints.iter().map(address).collect();
     ObservedSlice {
         name: slice.name_any(),
-        ours: slice
-            .owner_references()
-            .iter()
-            .any(|owner| owner.controller == Some(true) && owner.uid == uid),
+        ours: owned::is_controlled_by(slice, uid),
         labelled: is_labelled(MANAGED_BY) && is_labelled(SLICE_MANAGED_BY),
         service: label(SERVICE_NAME).cloned(),
         family: AddressFamily::parse(&slice.address_type),
@@ -134,7 +131,7 @@ pub(crate) async fn publish(
     let api: Api<EndpointSlice> = Api::namespaced(client.clone(), &namespace);
     let new = if exists { None } else { Some(new(object, content)?) };
     let uid = object.uid().unwrap_or_default();
-    let is_ours = |there: &EndpointSlice| observed(there, &uid).ours;
+    let is_ours = |there: &EndpointSlice| owned::is_controlled_by(there, &uid);
     let patch = |there: &EndpointSlice| {
         let (endpoints, ports) = body(content);
         json!({

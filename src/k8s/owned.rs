@@ -16,7 +16,7 @@ use super::error::{is_already_exists, is_conflict, is_not_found};
 use super::patch::{params, version_of};
 
 /// The field manager.
-pub(crate) fn post() -> PostParams {
+fn post() -> PostParams {
     PostParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PostParams::default()
@@ -32,6 +32,12 @@ pub(crate) fn controllers(object: &impl Resource) -> impl Iterator<Item = Object
         .map(move |owner| ObjectKey::new::<Endpoint>(namespace, &owner.name))
 }
 
+/// Whether the object with this UID controls another.
+pub(crate) fn is_controlled_by(object: &impl Resource, uid: &str) -> bool {
+    let mut owners = object.meta().owner_references.iter().flatten();
+    owners.any(|owner| owner.controller == Some(true) && owner.uid == uid)
+}
+
 /// The result of publishing an object.
 #[derive(Debug)]
 pub(crate) enum Published<K> {
@@ -39,17 +45,17 @@ pub(crate) enum Published<K> {
     Done(Box<K>),
     /// It was deleted while it was being corrected; it is created again after the next observation.
     Vanished,
-    /// One of that name exists that is not ours; it was not changed.
+    /// One of that name exists that may not be corrected; it was not changed.
     NotOwned,
 }
 
 /// Creates an object by POST where there is one to create; one that exists is corrected by a merge
-/// patch, if it is ours, and else not changed. (A forced server-side apply would take it over.)
+/// patch, if it may be, and else not changed. (A forced server-side apply would take it over.)
 pub(crate) async fn publish<K>(
     api: &Api<K>,
     new: Option<&K>,
     name: &str,
-    is_ours: impl Fn(&K) -> bool,
+    may_correct: impl FnOnce(&K) -> bool,
     patch: impl FnOnce(&K) -> Value,
 ) -> Result<Published<K>, kube::Error>
 where
@@ -65,7 +71,7 @@ where
     let Some(there) = api.get_opt(name).await? else {
         return Ok(Published::Vanished);
     };
-    if !is_ours(&there) {
+    if !may_correct(&there) {
         return Ok(Published::NotOwned);
     }
     let corrected = api.patch(name, &params(), &Patch::Merge(patch(&there))).await?;
