@@ -366,6 +366,9 @@ fn a_service_that_is_refused_or_changed_is_reported_and_stops_nothing_else() {
     }
     for (case, tenant) in &changed {
         service_is_changed(case, tenant);
+        let services = writes(bed, tenant, "services");
+        let most = most_a_minute(&services, 2);
+        assert!(most <= MOST_A_MINUTE, "{}: {most}: {services:?}", case.name);
         tenant.apply("api", spec(tenant, "two"));
     }
     for (_, tenant) in both() {
