@@ -41,6 +41,7 @@ pub use names::dns_endpoint_conflict;
 pub use progress::{Fallbacks, Part, Progress, UnfinishedReason, UnfinishedStep};
 pub use reference::plan_reference;
 pub use service::service_conflict;
+pub(crate) use simulate::to_the_end;
 pub use simulate::{Simulation, simulate};
 pub use step::{ResourceId, Step};
 

@@ -5,11 +5,10 @@ use super::observed::{Observed, ObservedEndpointService};
 use super::plan::Plan;
 use super::step::Step;
 use crate::observed::{Lookup, State};
+use crate::plan::to_the_end;
 
 /// What stands for the id of an endpoint service that AWS has not made yet.
 const NEW_SERVICE: &str = "vpce-svc-new";
-/// So many rounds end every plan: made, waited for, changed, cleaned up, with room to spare.
-const ROUNDS: usize = 16;
 
 /// What a simulation has shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,21 +23,15 @@ pub struct Simulation {
 /// and nothing else changes. What AWS has not made yet is called `vpce-svc-new`.
 pub fn simulate(observed: &Observed, deleting: bool, plan: impl Fn(&Observed) -> Plan) -> Simulation {
     let mut seen = observed.clone();
-    let mut steps = Vec::new();
     if !deleting && seen.service == Lookup::Deleted {
         seen.service = Lookup::Absent;
     }
-    for _ in 0..ROUNDS {
-        let next = plan(&seen).steps;
-        let waits = next.is_empty();
-        for step in &next {
-            seen.record(step.effect(expected_outcome(step)));
-        }
-        steps.extend(next);
-        if waits && !end_of_wait(&mut seen) {
-            break;
-        }
-    }
+    let steps = to_the_end(
+        &mut seen,
+        |seen| plan(seen).steps,
+        |seen, step: &Step| seen.record(step.effect(expected_outcome(step))),
+        end_of_wait,
+    );
     Simulation { steps, reached: seen }
 }
 

@@ -29,22 +29,39 @@ pub struct Simulation {
 /// and nothing else changes. What AWS has not made yet is called `sg-new` and `vpce-new`.
 pub fn simulate(observed: &Observed, desired: Option<&Desired>, plan: impl Fn(&Observed) -> Plan) -> Simulation {
     let mut seen = observed.clone();
-    let mut steps = Vec::new();
     if desired.is_some() && seen.endpoint == Lookup::Deleted {
         seen.endpoint = Lookup::Absent;
     }
+    let steps = to_the_end(
+        &mut seen,
+        |seen| plan(seen).steps,
+        |seen, step: &Step| seen.record(step.effect(expected_outcome(step))),
+        end_of_wait,
+    );
+    Simulation { steps, reached: seen }
+}
+
+/// All steps until planning has nothing left to do and AWS is at nothing. What is seen changes with
+/// each step that is carried out, and where AWS ends what it is at.
+pub(crate) fn to_the_end<Seen, Step>(
+    seen: &mut Seen,
+    plan: impl Fn(&Seen) -> Vec<Step>,
+    carry_out: impl Fn(&mut Seen, &Step),
+    end_of_wait: impl Fn(&mut Seen) -> bool,
+) -> Vec<Step> {
+    let mut steps = Vec::new();
     for _ in 0..ROUNDS {
-        let next = plan(&seen).steps;
+        let next = plan(seen);
         let waits = next.is_empty();
         for step in &next {
-            seen.record(step.effect(expected_outcome(step)));
+            carry_out(seen, step);
         }
         steps.extend(next);
-        if waits && !end_of_wait(&mut seen) {
+        if waits && !end_of_wait(seen) {
             break;
         }
     }
-    Simulation { steps, reached: seen }
+    steps
 }
 
 /// What is answered to a step where all goes well.
