@@ -18,7 +18,7 @@ mod status;
 mod watched;
 
 pub use account::{AWSAccount, AWSAccountSpec, AWSAccountStatus, OrphansStatus};
-pub use crd::{bound_kinds, crds, endpoint_service_crd};
+pub use crd::{bound_kinds, crds};
 pub use dns_name::DnsName;
 pub use endpoint::{
     DeletionPolicy, DnsOptions, DnsRecordIpType, EndpointType, IpAddressType, ManagementPolicy, PolicyDocument,
@@ -37,13 +37,13 @@ pub use share::{EndpointRef, OnDelete, Share};
 pub use status::{AcceptedAddresses, AccountBinding, EndpointAddress, LegacyStatus, VPCEndpointStatus};
 pub use watched::{Kind, Unparsed, Watched};
 
-/// The API group of both kinds, and the prefix of every key that is ours.
+/// The API group of every kind, and the prefix of every key that is ours.
 pub const GROUP: &str = "silvermullet.com";
 /// Holds a VPCEndpoint until what it made in AWS is gone.
 pub const ENDPOINT_FINALIZER: &str = "silvermullet.com/vpce";
 /// Holds a VPCEndpointService until what it made in AWS is gone.
 pub const ENDPOINT_SERVICE_FINALIZER: &str = "silvermullet.com/vpcesvc";
-/// Holds an AWSAccount while endpoints are bound to it.
+/// Holds an AWSAccount while objects are bound to it.
 pub const ACCOUNT_FINALIZER: &str = "silvermullet.com/awsaccount";
 /// The finalizer of the Python operator (kopf), which an object carries until it is brought over.
 pub const KOPF_FINALIZER: &str = "kopf.zalando.org/KopfFinalizerMarker";

@@ -478,9 +478,11 @@ fn install_chart(plane: &ControlPlane, values: &[(String, String)]) -> Result<()
         plane.kubectl(&create)?.success()?;
     }
     // Its objects are not served before they are established.
-    let crds = ["crd/vpcendpoints.silvermullet.com", "crd/awsaccounts.silvermullet.com"];
+    let kinds = ["awsaccounts", "vpcendpoints", "vpcendpointservices"];
+    let crds = kinds.map(|kind| format!("crd/{kind}.silvermullet.com"));
+    let wait = ["wait", "--for=condition=Established", "--timeout=30s"];
     plane
-        .kubectl(&["wait", "--for=condition=Established", "--timeout=30s", crds[0], crds[1]])?
+        .kubectl(&[&wait[..], &crds.each_ref().map(String::as_str)].concat())?
         .success()?;
     Ok(())
 }

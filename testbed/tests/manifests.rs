@@ -119,8 +119,11 @@ fn openapi(plane: &ControlPlane) -> Value {
             .expect("ran")
             .success()
             .expect("schemas");
-        if text.contains("com.silvermullet.v1beta1.VPCEndpoint\"")
-            && text.contains("com.silvermullet.v1beta1.AWSAccount\"")
+        let kinds = ["AWSAccount", "VPCEndpoint", "VPCEndpointService"];
+        if kinds
+            .map(|kind| format!("com.silvermullet.v1beta1.{kind}\""))
+            .iter()
+            .all(|kind| text.contains(kind))
         {
             return serde_json::from_str(&text).expect("JSON");
         }

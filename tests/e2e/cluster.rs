@@ -16,6 +16,11 @@ pub(crate) fn endpoints(namespace: &str) -> String {
     format!("/apis/silvermullet.com/v1beta1/namespaces/{namespace}/vpcendpoints")
 }
 
+/// Where a namespace's VPCEndpointServices are.
+pub(crate) fn endpoint_services(namespace: &str) -> String {
+    format!("/apis/silvermullet.com/v1beta1/namespaces/{namespace}/vpcendpointservices")
+}
+
 /// Where a namespace's Services are.
 pub(crate) fn services(namespace: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/services")

@@ -2,41 +2,25 @@
 //! cost: bad input is refused with a message that says what is right.
 
 use std::sync::OnceLock;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use vpce_core::api::endpoint_service_crd;
 
-use crate::cluster::{Cluster, Refusal, Run};
+use crate::cluster::{Cluster, Refusal, Run, endpoint_services};
 use crate::world::{World, id, merged};
 
-const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const ARN: &str = "arn:aws:elasticloadbalancing:eu-west-1:111122223333:loadbalancer/net/web/50dc6c495c0c9188";
 const GATEWAY_ARN: &str = "arn:aws:elasticloadbalancing:eu-west-1:111122223333:loadbalancer/gwy/fw/50dc6c495c0c9188";
 
-/// A namespace where the kind is served.
+/// A namespace that no AWSAccount maps.
 fn namespace() -> (&'static Cluster, &'static str) {
     static NAMESPACE: OnceLock<String> = OnceLock::new();
     let cluster = &World::shared().cluster;
     let namespace = NAMESPACE.get_or_init(|| {
-        let crd = serde_json::to_value(endpoint_service_crd()).expect("JSON");
-        let created = cluster.create(CRDS, &crd, Run::Real);
-        created.unwrap_or_else(|refusal| panic!("the definition is refused: {}", refusal.message));
         let name = id("services");
         cluster.create_namespace(&name, json!({}));
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while cluster.get(&collection(&name)).is_none() {
-            assert!(Instant::now() < deadline, "the kind is not served");
-            sleep(Duration::from_millis(100));
-        }
         name
     });
     (cluster, namespace)
-}
-
-fn collection(namespace: &str) -> String {
-    format!("/apis/silvermullet.com/v1beta1/namespaces/{namespace}/vpcendpointservices")
 }
 
 /// A spec that is accepted, with more fields or others; null takes one away.
@@ -55,7 +39,7 @@ fn object(name: &str, spec: &Value) -> Value {
 
 fn check(spec: &Value) -> Result<Value, Refusal> {
     let (cluster, namespace) = namespace();
-    cluster.create(&collection(namespace), &object("web", spec), Run::Dry)
+    cluster.create(&endpoint_services(namespace), &object("web", spec), Run::Dry)
 }
 
 #[track_caller]
@@ -137,9 +121,9 @@ fn account_region_and_type_are_bound_once_there_is_a_service_and_what_is_bound_a
     let (cluster, namespace) = namespace();
     let name = id("bound");
     let first = spec(json!({"account": "one", "region": "eu-west-1"}));
-    let created = cluster.create(&collection(namespace), &object(&name, &first), Run::Real);
+    let created = cluster.create(&endpoint_services(namespace), &object(&name, &first), Run::Real);
     created.unwrap_or_else(|refusal| panic!("{}", refusal.message));
-    let path = format!("{}/{name}", collection(namespace));
+    let path = format!("{}/{name}", endpoint_services(namespace));
     let write_status = |status: Value| {
         let written = cluster.merge(&format!("{path}/status"), &json!({"status": status}));
         written.unwrap_or_else(|refusal| panic!("{}", refusal.message));

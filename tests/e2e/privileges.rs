@@ -15,6 +15,8 @@ const BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
 const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
 /// A name that a VPC endpoint may have.
 const NAME: &str = "vpce-0a1b2c3d4e5f60718-x1y2z3a4.vpce-svc-0a1b2c3d4e5f60718.eu-central-1.vpce.amazonaws.com";
+/// What the operator puts on a VPCEndpointService.
+const SERVICE_FINALIZER: &str = "silvermullet.com/vpcesvc";
 const LABEL: (&str, &str) = ("app.kubernetes.io/managed-by", "vpce-operator");
 
 /// A request as another user, which is only checked: authorization and admission say what
@@ -99,6 +101,26 @@ fn service(name: &str, changes: Value) -> Value {
     })
 }
 
+/// A VPCEndpointService's manifest.
+fn endpoint_service(name: &str) -> Value {
+    let arn = "arn:aws:elasticloadbalancing:eu-central-1:111122223333:loadbalancer/net/web/50dc6c495c0c9188";
+    json!({
+        "apiVersion": "silvermullet.com/v1beta1", "kind": "VPCEndpointService", "metadata": {"name": name},
+        "spec": {"load_balancer": {"network_load_balancer_arns": [arn]}},
+    })
+}
+
+/// Applies a VPCEndpointService, and says where it is.
+fn offer(tenant: &Tenant<'_>, name: &str) -> String {
+    let collection = cluster::endpoint_services(&tenant.namespace);
+    let created = tenant
+        .world
+        .cluster
+        .create(&collection, &endpoint_service(name), Run::Real);
+    created.unwrap_or_else(|refusal| panic!("{collection}: {}", refusal.message));
+    format!("{collection}/{name}")
+}
+
 fn owner(kind: &str, controller: bool) -> Value {
     json!([{"apiVersion": "silvermullet.com/v1beta1", "kind": kind, "name": "a", "uid": "u-1", "controller": controller}])
 }
@@ -150,12 +172,58 @@ fn the_operators_token_reaches_nothing_but_what_its_work_takes() {
     let endpoints = cluster::endpoints(namespace);
     let new = endpoint(namespace, "new", &tenant.spec(json!({})));
     operator.may_not(Method::POST, &endpoints, &new, "cannot create resource");
+    let offered = offer(&tenant, "offered");
+    operator.may(Method::GET, &cluster::endpoint_services(namespace), &Value::Null);
+    operator.may_not(
+        Method::POST,
+        &cluster::endpoint_services(namespace),
+        &endpoint_service("new"),
+        "cannot create resource",
+    );
     let account = format!("{ACCOUNTS}/{}", tenant.account);
-    operator.may_not(Method::DELETE, &account, &Value::Null, "cannot delete resource");
+    for path in [&account, &offered] {
+        operator.may_not(Method::DELETE, path, &Value::Null, "cannot delete resource");
+    }
     let role = format!("{ROLES}/vpce-operator");
     operator.may_not(Method::PATCH, &role, &json!({"rules": []}), "cannot patch resource");
     let token = "/api/v1/namespaces/vpce-system/serviceaccounts/vpce-operator/token";
     operator.may_not(Method::POST, token, &json!({}), "cannot create resource");
+}
+
+/// The operator's token changes nothing of an object, which has the finalizers of a stranger and of
+/// its own.
+fn writes_are_refused(world: &World, path: &str, spec: &Value, own: &str) {
+    let operator = operator(world);
+    world.eventually("the admission policy is in force", || {
+        let refused = operator.request(Method::PATCH, path, &json!({"spec": spec}));
+        refused.is_err().then_some(())
+    });
+    let refused = |change: Value, says: &str| operator.may_not(Method::PATCH, path, &change, says);
+    refused(json!({"spec": spec}), "may not change a spec");
+    for metadata in [
+        json!({"labels": {"team": "b"}}),
+        json!({"labels": {"team": null}}),
+        json!({"labels": {"new": "one"}}),
+        json!({"annotations": {"silvermullet.com/resume-creation": "any"}}),
+        json!({"annotations": {"team.example.com/owner": null}}),
+        json!({"annotations": {"kopf.zalando.org/new": "any"}}),
+        json!({"ownerReferences": owner("VPCEndpoint", false)}),
+    ] {
+        refused(
+            json!({"metadata": metadata}),
+            "labels, annotations and owner references",
+        );
+    }
+    for finalizers in [
+        json!([own]),
+        json!(["example.com/strangers", own, "example.com/new"]),
+        json!(["example.com/strangers", own, "silvermullet.com/new"]),
+        json!(["example.com/strangers", own, "kopf.zalando.org/KopfFinalizerMarker"]),
+    ] {
+        refused(json!({"metadata": {"finalizers": finalizers}}), "finalizers of others");
+    }
+    let without = json!({"metadata": {"finalizers": ["example.com/strangers"]}});
+    refused(without, "that is not being deleted");
 }
 
 #[test]
@@ -167,12 +235,24 @@ fn the_operators_token_changes_nothing_of_our_objects_but_its_finalizers_and_the
         "labels": {"team": "a"}, "annotations": {"team.example.com/owner": "a"}, "finalizers": ["example.com/strangers"],
     }});
     tenant.merge("mine", strangers.clone());
-    tenant.merge_account(strangers);
+    tenant.merge_account(strangers.clone());
     tenant.ready("mine");
     let operator = operator(world);
     let endpoint = format!("{}/mine", cluster::endpoints(&tenant.namespace));
+    let service = offer(&tenant, "mine");
+    let service_finalizers = json!({"finalizers": ["example.com/strangers", SERVICE_FINALIZER]});
+    for change in [strangers, json!({"metadata": service_finalizers})] {
+        let written = world.cluster.merge(&service, &change);
+        written.unwrap_or_else(|refusal| panic!("{}", refusal.message));
+    }
     let account = format!("{ACCOUNTS}/{}", tenant.account);
     for (path, spec, status, own) in [
+        (
+            &service,
+            json!({"tags": {"a": "b"}}),
+            json!({"region": "eu-west-1"}),
+            SERVICE_FINALIZER,
+        ),
         (
             &endpoint,
             json!({"tags": {"a": "b"}}),
@@ -186,36 +266,7 @@ fn the_operators_token_changes_nothing_of_our_objects_but_its_finalizers_and_the
             "silvermullet.com/awsaccount",
         ),
     ] {
-        world.eventually("the admission policy is in force", || {
-            let refused = operator.request(Method::PATCH, path, &json!({"spec": spec}));
-            refused.is_err().then_some(())
-        });
-        let refused = |change: Value, says: &str| operator.may_not(Method::PATCH, path, &change, says);
-        refused(json!({"spec": spec}), "may not change a spec");
-        for metadata in [
-            json!({"labels": {"team": "b"}}),
-            json!({"labels": {"team": null}}),
-            json!({"labels": {"new": "one"}}),
-            json!({"annotations": {"silvermullet.com/resume-creation": "any"}}),
-            json!({"annotations": {"team.example.com/owner": null}}),
-            json!({"annotations": {"kopf.zalando.org/new": "any"}}),
-            json!({"ownerReferences": owner("VPCEndpoint", false)}),
-        ] {
-            refused(
-                json!({"metadata": metadata}),
-                "labels, annotations and owner references",
-            );
-        }
-        for finalizers in [
-            json!([own]),
-            json!(["example.com/strangers", own, "example.com/new"]),
-            json!(["example.com/strangers", own, "silvermullet.com/new"]),
-            json!(["example.com/strangers", own, "kopf.zalando.org/KopfFinalizerMarker"]),
-        ] {
-            refused(json!({"metadata": {"finalizers": finalizers}}), "finalizers of others");
-        }
-        let without = json!({"metadata": {"finalizers": ["example.com/strangers"]}});
-        refused(without, "that is not being deleted");
+        writes_are_refused(world, path, &spec, own);
 
         // What its work takes; and what it sends beside that has no effect.
         let before = world.cluster.get(path).expect("it is there");
@@ -495,19 +546,25 @@ fn only_the_operator_or_a_user_with_the_verb_removes_its_finalizers() {
     tenant.ready("api");
     let endpoint = format!("{}/api", cluster::endpoints(&tenant.namespace));
     let account = format!("{ACCOUNTS}/{}", tenant.account);
-    let none = json!({"metadata": {"finalizers": null}});
+    let service = offer(&tenant, "web");
+    let finalizers = |finalizers: Value| json!({"metadata": {"finalizers": finalizers}});
+    let held = world.cluster.merge(&service, &finalizers(json!([SERVICE_FINALIZER])));
+    held.unwrap_or_else(|refusal| panic!("{}", refusal.message));
+    let none = finalizers(json!(null));
     let ours = "only the operator removes its finalizer";
     for role in ["edit", "admin"] {
         let team = somebody(&tenant, role);
-        world.eventually("the admission policy is in force", || {
-            team.request(Method::PATCH, &endpoint, &none).is_err().then_some(())
-        });
-        team.may_not(Method::PATCH, &endpoint, &none, ours);
-        let other = json!({"metadata": {"finalizers": ["example.com/other"]}});
-        team.may_not(Method::PATCH, &endpoint, &other, ours);
-        // What is not ours is theirs.
-        let more = json!({"metadata": {"finalizers": ["silvermullet.com/vpce", "example.com/other"]}});
-        team.may(Method::PATCH, &endpoint, &more);
+        for (path, own) in [(&endpoint, "silvermullet.com/vpce"), (&service, SERVICE_FINALIZER)] {
+            world.eventually("the admission policy is in force", || {
+                team.request(Method::PATCH, path, &none).is_err().then_some(())
+            });
+            team.may_not(Method::PATCH, path, &none, ours);
+            let other = finalizers(json!(["example.com/other"]));
+            team.may_not(Method::PATCH, path, &other, ours);
+            // What is not ours is theirs.
+            let more = finalizers(json!([own, "example.com/other"]));
+            team.may(Method::PATCH, path, &more);
+        }
     }
     let platform = bind(
         world,
@@ -520,10 +577,25 @@ fn only_the_operator_or_a_user_with_the_verb_removes_its_finalizers() {
     });
     platform.may_not(Method::PATCH, &account, &none, ours);
 
-    // In an emergency.
+    breaks_glass(&tenant, &[&endpoint, &service, &account]);
+
+    // Neither does the deletion of a whole namespace.
+    let removed = world.cluster.merge(&service, &none);
+    removed.unwrap_or_else(|refusal| panic!("{}", refusal.message));
+    world.cluster.delete(&service);
+    world.cluster.delete(&tenant.namespace_path());
+    tenant.namespace_gone();
+    assert!(tenant.groups().is_empty(), "what it had in AWS was deleted first");
+}
+
+/// In an emergency, who has the verb removes the finalizers of these objects.
+fn breaks_glass(tenant: &Tenant<'_>, paths: &[&String]) {
+    let world = tenant.world;
+    let none = json!({"metadata": {"finalizers": null}});
+    let resources = ["vpcendpoints", "vpcendpointservices", "awsaccounts"];
     let breaks = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": format!("break-glass-{}", tenant.namespace)},
-        "rules": [{"apiGroups": ["silvermullet.com"], "resources": ["vpcendpoints", "awsaccounts"], "verbs": ["patch", "remove-finalizer"]}],
+        "rules": [{"apiGroups": ["silvermullet.com"], "resources": resources, "verbs": ["patch", "remove-finalizer"]}],
     });
     let created = world.cluster.create(ROLES, &breaks, Run::Real);
     created.unwrap_or_else(|refusal| panic!("{}", refusal.message));
@@ -532,22 +604,17 @@ fn only_the_operator_or_a_user_with_the_verb_removes_its_finalizers() {
         &format!("breaks-{}", tenant.namespace),
         &format!("break-glass-{}", tenant.namespace),
     );
-    for path in [&endpoint, &account] {
+    for path in paths {
         world.eventually("the binding is known", || {
             breaks.request(Method::PATCH, path, &none).ok()
         });
     }
     let cluster_admin = bind(world, &format!("root-{}", tenant.namespace), "cluster-admin");
-    for path in [&endpoint, &account] {
+    for path in paths {
         world.eventually("the binding is known", || {
             cluster_admin.request(Method::PATCH, path, &none).ok()
         });
     }
-
-    // Neither does the deletion of a whole namespace.
-    world.cluster.delete(&tenant.namespace_path());
-    tenant.namespace_gone();
-    assert!(tenant.groups().is_empty(), "what it had in AWS was deleted first");
 }
 
 #[test]
@@ -626,38 +693,47 @@ fn app_teams_write_specs_and_neither_status_nor_accounts() {
     let tenant = World::shared().tenant("team");
     tenant.apply("there", tenant.spec(json!({})));
     tenant.ready("there");
-    let endpoints = cluster::endpoints(&tenant.namespace);
-    let there = format!("{endpoints}/there");
-    let status = format!("{there}/status");
-    let finalizers = format!("{there}/finalizers");
+    offer(&tenant, "there");
     let account = format!("{ACCOUNTS}/{}", tenant.account);
     let new = endpoint(&tenant.namespace, "new", &tenant.spec(json!({})));
+    let of_kind = |collection: fn(&str) -> String, new| (collection(&tenant.namespace), collection("default"), new);
+    let of_kinds = [
+        of_kind(cluster::endpoints, new),
+        of_kind(cluster::endpoint_services, endpoint_service("new")),
+    ];
     let tags = json!({"spec": {"tags": {"a": "b"}}});
     for role in ["edit", "admin"] {
         let team = somebody(&tenant, role);
-        team.may(Method::GET, &there, &Value::Null);
-        team.may(Method::POST, &endpoints, &new);
-        team.may(Method::PATCH, &there, &tags);
-        team.may(Method::DELETE, &there, &Value::Null);
-        let forged = json!({"status": {"vpce_id": "vpce-0"}});
-        team.may_not(Method::PATCH, &status, &forged, "cannot patch resource");
-        team.may_not(Method::PUT, &finalizers, &json!({}), "cannot update resource");
+        for (all, elsewhere, new) in &of_kinds {
+            let there = format!("{all}/there");
+            team.may(Method::GET, &there, &Value::Null);
+            team.may(Method::POST, all, new);
+            team.may(Method::PATCH, &there, &tags);
+            team.may(Method::DELETE, &there, &Value::Null);
+            let forged = json!({"status": {"region": "eu-west-1"}});
+            let status = format!("{there}/status");
+            team.may_not(Method::PATCH, &status, &forged, "cannot patch resource");
+            let finalizers = format!("{there}/finalizers");
+            team.may_not(Method::PUT, &finalizers, &json!({}), "cannot update resource");
+            team.may_not(Method::GET, elsewhere, &Value::Null, "cannot list resource");
+        }
         team.may_not(Method::GET, ACCOUNTS, &Value::Null, "cannot list resource");
         let suspended = json!({"spec": {"suspended": true}});
         team.may_not(Method::PATCH, &account, &suspended, "cannot patch resource");
-        let elsewhere = cluster::endpoints("default");
-        team.may_not(Method::GET, &elsewhere, &Value::Null, "cannot list resource");
     }
     let reader = somebody(&tenant, "view");
-    reader.may(Method::GET, &there, &Value::Null);
-    reader.may_not(Method::POST, &endpoints, &new, "cannot create resource");
-    reader.may_not(Method::PATCH, &there, &tags, "cannot patch resource");
-    reader.may_not(Method::DELETE, &there, &Value::Null, "cannot delete resource");
+    for (all, _, new) in &of_kinds {
+        let there = format!("{all}/there");
+        reader.may(Method::GET, &there, &Value::Null);
+        reader.may_not(Method::POST, all, new, "cannot create resource");
+        reader.may_not(Method::PATCH, &there, &tags, "cannot patch resource");
+        reader.may_not(Method::DELETE, &there, &Value::Null, "cannot delete resource");
+    }
     reader.may_not(Method::GET, ACCOUNTS, &Value::Null, "cannot list resource");
 }
 
 #[test]
-fn the_platform_team_writes_accounts_and_reads_endpoints() {
+fn the_platform_team_writes_accounts_and_reads_endpoints_and_services() {
     let world = World::shared();
     let tenant = world.tenant("platform");
     let bound = world.cluster.list(BINDINGS);
@@ -686,10 +762,14 @@ fn the_platform_team_writes_accounts_and_reads_endpoints() {
     let status = format!("{account}/status");
     let forged = json!({"status": {"account_id": "123456789012"}});
     platform.may_not(Method::PATCH, &status, &forged, "cannot patch resource");
-    let endpoints = cluster::endpoints(&tenant.namespace);
-    platform.may(Method::GET, &endpoints, &Value::Null);
     let new = endpoint(&tenant.namespace, "new", &tenant.spec(json!({})));
-    platform.may_not(Method::POST, &endpoints, &new, "cannot create resource");
+    for (collection, new) in [
+        (cluster::endpoints(&tenant.namespace), new),
+        (cluster::endpoint_services(&tenant.namespace), endpoint_service("new")),
+    ] {
+        platform.may(Method::GET, &collection, &Value::Null);
+        platform.may_not(Method::POST, &collection, &new, "cannot create resource");
+    }
 }
 
 #[test]
@@ -786,7 +866,7 @@ fn services_are_written_in_named_namespaces_only_and_what_is_protected_stays() {
 
     let account = format!("{ACCOUNTS}/{}", tenant.account);
     let refused = format!("{}/refused", cluster::endpoints(&tenant.namespace));
-    for path in &[refused, account] {
+    for path in &[refused, offer(&tenant, "protected"), account] {
         let protect = |value: Value| json!({"metadata": {"annotations": {"silvermullet.com/protect": value}}});
         let set = |value: Value| {
             let merged = world.cluster.merge(path, &protect(value));

@@ -676,6 +676,10 @@ fn an_account_may_have_all_that_iam_and_sts_allow() {
         json!({"external_id": "a:b/c-d=e,f@g.h+i_j", "session_duration_seconds": 900}),
         json!({"session_duration_seconds": 43200, "namespaces": ["a", "b"], "namespace_selector": {"matchLabels": {"team": "blue"}}}),
         json!({"default_region": "us-gov-west-1", "default_tags": {"team": "blue"}, "namespace_selector": {}}),
+        json!({
+            "allow_endpoint_services": true, "allow_any_principal": true,
+            "allowed_load_balancer_arns": ["arn:aws:elasticloadbalancing:*:111122223333:loadbalancer/net/*"],
+        }),
     ] {
         let (result, _) = create_account(changes);
         result.unwrap_or_else(|refusal| panic!("{}", refusal.message));
@@ -784,6 +788,14 @@ fn an_account_with_invalid_namespaces_guardrails_or_tags_is_refused() {
             ["spec.allowed_services[0]", "must be a pattern over full service names"],
         ),
         (
+            json!({"allowed_load_balancer_arns": [""]}),
+            ["spec.allowed_load_balancer_arns[0]", "at least 1 chars long"],
+        ),
+        (
+            json!({"allow_endpoint_services": "yes"}),
+            ["spec.allow_endpoint_services", "must be of type boolean"],
+        ),
+        (
             json!({"default_tags": {"silvermullet.com/uid": "x"}}),
             ["spec.default_tags", "which are reserved"],
         ),
@@ -876,7 +888,7 @@ fn namespace_for_examples(name: &str) {
 #[test]
 fn the_crds_are_established_and_structural() {
     let cluster = &World::shared().cluster;
-    for plural in ["vpcendpoints", "awsaccounts"] {
+    for plural in ["vpcendpoints", "vpcendpointservices", "awsaccounts"] {
         let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{plural}.silvermullet.com");
         let crd = cluster.get(&path).expect("installed");
         let conditions = crd["status"]["conditions"].as_array().expect("conditions");

@@ -101,8 +101,8 @@ pub struct AWSAccountSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<LabelSelector>,
 
-    /// The region of endpoints without `region`, such as `eu-west-1`. Without it, they must set
-    /// `region`. An edit does not move existing endpoints.
+    /// The region of objects without `region`, such as `eu-west-1`. Without it, they must set
+    /// `region`. An edit does not move what exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<forms::Region>")]
     pub default_region: Option<String>,
@@ -127,8 +127,8 @@ pub struct AWSAccountSpec {
     #[schemars(length(max = 60))]
     pub generated_ingress: Option<Vec<CustomRule>>,
 
-    /// Tags for every endpoint and security group created in the account; an endpoint's own `tags`
-    /// win. Default: none.
+    /// Tags for everything that is created in the account: endpoints, security groups, endpoint
+    /// services. An object's own `tags` win. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 40))]
     #[x_kube(
@@ -138,8 +138,8 @@ pub struct AWSAccountSpec {
     )]
     pub default_tags: BTreeMap<String, String>,
 
-    /// Tags for every endpoint and security group created in the account, which win over an
-    /// endpoint's own `tags`. Default: none.
+    /// Tags for everything that is created in the account, which win over an object's own `tags`.
+    /// Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 40))]
     #[x_kube(
@@ -149,7 +149,7 @@ pub struct AWSAccountSpec {
     )]
     pub required_tags: BTreeMap<String, String>,
 
-    /// Keys of labels of the namespace that become tags; they win over an endpoint's own `tags`,
+    /// Keys of labels of the namespace that become tags; they win over an object's own `tags`,
     /// and `required_tags` win over them. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), inner(length(min = 1, max = 128)))]
@@ -171,7 +171,7 @@ pub struct AWSAccountSpec {
     )]
     pub session_tags: BTreeMap<String, String>,
 
-    /// Regions that endpoints may be in. Absent: all; an empty list: none.
+    /// Regions that endpoints and endpoint services may be in. Absent: all; an empty list: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Vec<forms::Region>>", length(max = 64))]
     pub allowed_regions: Option<Vec<String>>,
@@ -245,7 +245,7 @@ pub struct AWSAccountSpec {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub require_policy: bool,
 
-    /// Keys of tags that endpoints may set with `tags`, by patterns in which `*` matches any number
+    /// Keys of tags that objects may set with `tags`, by patterns in which `*` matches any number
     /// of characters and `?` matches one; case-sensitive. Keys on which other controllers act (with
     /// `kubernetes.io/`, `k8s.io/`, `k8s.aws/` or `karpenter.sh/`, and `eks:`) need a pattern that
     /// begins with such a prefix. Absent: all but these; an empty list: none. Keys that start with
@@ -260,16 +260,14 @@ pub struct AWSAccountSpec {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_private_dns: bool,
 
-    /// Whether a VPCEndpoint that is deleted may retain its endpoint in AWS (`deletion_policy:
-    /// Retain`), where it keeps serving and costing. Default: false.
+    /// Whether an object that is deleted may retain its endpoint or endpoint service in AWS
+    /// (`deletion_policy: Retain`), where it keeps serving and costing. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_retain: bool,
 
     /// Whether VPCEndpointServices may offer load balancers of the account to others. Default:
     /// false.
-    // Of these three the schema knows nothing as long as no controller carries that kind out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    #[schemars(skip)]
     pub allow_endpoint_services: bool,
 
     /// Load balancers that VPCEndpointServices may offer, by patterns for their ARNs, in which `*`
@@ -277,13 +275,12 @@ pub struct AWSAccountSpec {
     /// apart: a role that may create endpoint services may offer any load balancer of its account.
     /// Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(skip)]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 256)))]
     pub allowed_load_balancer_arns: Vec<String>,
 
     /// Whether VPCEndpointServices may let everyone in (`*` of `allowed_principals`). Default:
     /// false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    #[schemars(skip)]
     pub allow_any_principal: bool,
 
     /// Maximum number of endpoints that are bound to this AWSAccount. Bound endpoints stay bound;
@@ -294,7 +291,7 @@ pub struct AWSAccountSpec {
     #[schemars(range(min = 0, max = 100_000))]
     pub max_endpoints: Option<i32>,
 
-    /// Deletion policy of endpoints without `deletion_policy`.
+    /// Deletion policy of objects without `deletion_policy`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_deletion_policy: Option<DeletionPolicy>,
 
@@ -310,7 +307,7 @@ pub struct AWSAccountSpec {
     pub suspended: bool,
 
     /// The AWS account is closed: no calls are made there any more. The finalizers of deleted
-    /// endpoints are removed without calling AWS, with an event that names what is abandoned.
+    /// objects are removed without calling AWS, with an event that names what is abandoned.
     /// Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub decommissioned: bool,

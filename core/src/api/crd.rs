@@ -9,16 +9,15 @@ use serde_json::Value;
 
 use super::{AWSAccount, EndpointType, VPCEndpoint, VPCEndpointService, bound, bound_service};
 
-/// Both definitions. `preserveUnknownFields` is set to false by name: a cluster that had the Python
-/// operator's definition has it true, and leaving it out would keep it so.
-pub fn crds() -> [CustomResourceDefinition; 2] {
+/// The definition of every kind. `preserveUnknownFields` is set to false by name: a cluster that
+/// had the Python operator's definition has it true, and leaving it out would keep it so.
+pub fn crds() -> [CustomResourceDefinition; 3] {
+    [AWSAccount::crd(), endpoint(), endpoint_service()].map(installed)
+}
+
+fn endpoint() -> CustomResourceDefinition {
     let mut endpoint = VPCEndpoint::crd();
-    let schemas = endpoint
-        .spec
-        .versions
-        .iter_mut()
-        .filter_map(|version| version.schema.as_mut());
-    for schema in schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut()) {
+    for schema in schemas(&mut endpoint) {
         let rules = schema.x_kubernetes_validations.get_or_insert_default();
         rules.extend(bound::rules());
         // Of every new object that names a VPC, but a gateway; those that were stored without are
@@ -28,20 +27,22 @@ pub fn crds() -> [CustomResourceDefinition; 2] {
             spec.any_of = Some(vec![has_subnets(), is_gateway(), exists(), is_in_network()]);
         }
     }
-    [AWSAccount::crd(), endpoint].map(installed)
+    endpoint
 }
 
-/// The definition of VPCEndpointService. It is not among [`crds`] as long as no controller carries
-/// the kind out.
-pub fn endpoint_service_crd() -> CustomResourceDefinition {
+fn endpoint_service() -> CustomResourceDefinition {
     let mut service = VPCEndpointService::crd();
-    let schemas = service.spec.versions.iter_mut();
-    let schemas = schemas.filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut());
-    for schema in schemas {
+    for schema in schemas(&mut service) {
         let rules = schema.x_kubernetes_validations.get_or_insert_default();
         rules.extend(bound_service::rules());
     }
-    installed(service)
+    service
+}
+
+/// The schema of each version.
+fn schemas(crd: &mut CustomResourceDefinition) -> impl Iterator<Item = &mut JSONSchemaProps> {
+    let versions = crd.spec.versions.iter_mut();
+    versions.filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut())
 }
 
 /// A definition with what the types do not say.

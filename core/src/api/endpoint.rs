@@ -614,9 +614,10 @@ pub enum SecurityGroupType {
     Custom,
 }
 
-/// What happens in AWS when a VPCEndpoint is deleted. `Delete`: its endpoint and its generated or
-/// custom group are deleted; `Retain`: they stay, and their owner tags are replaced by
-/// `silvermullet.com/retained`. Default: the AWSAccount's `default_deletion_policy`, or `Delete`.
+/// What happens in AWS when an object is deleted. `Delete`: its endpoint with a generated or custom
+/// group, or its endpoint service, is deleted; `Retain`: it stays, and its owner tags are replaced
+/// by `silvermullet.com/retained`. Default: the AWSAccount's `default_deletion_policy`, or
+/// `Delete`.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeletionPolicy {
     /// The endpoint and its generated or custom group are deleted.

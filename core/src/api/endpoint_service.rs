@@ -54,8 +54,8 @@ pub struct VPCEndpointServiceSpec {
     /// The load balancers that are offered.
     pub load_balancer: LoadBalancer,
 
-    /// Whether a connection waits until it is accepted. With false every endpoint whose principal
-    /// is allowed is connected at once. Default: true.
+    /// Whether a connection waits until it is accepted (default: true). With false every endpoint
+    /// whose principal is allowed is connected at once.
     #[serde(default = "yes")]
     pub acceptance_required: bool,
 
@@ -93,7 +93,9 @@ pub struct VPCEndpointServiceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 
-    /// What happens when this object is deleted while endpoints are connected.
+    /// What happens when this object is deleted while endpoints are connected. `Wait` (the
+    /// default): the endpoint service stays until none is, and the condition counts them.
+    /// `Reject`: their connections are rejected, and it is deleted.
     #[serde(default, skip_serializing_if = "ConnectionsOnDelete::is_default")]
     pub on_delete: ConnectionsOnDelete,
 }
@@ -118,7 +120,9 @@ pub struct LoadBalancer {
     pub gateway_load_balancer_arns: BTreeSet<String>,
 }
 
-/// The type of the load balancers of an endpoint service.
+/// The type of the load balancers of an endpoint service, which AWS fixes when it creates one:
+/// `Network`, for endpoints of type `Interface`, or `Gateway`, for endpoints of type
+/// `GatewayLoadBalancer`.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LoadBalancerType {
     /// Network Load Balancers, for endpoints of type `Interface`.
@@ -196,9 +200,7 @@ impl std::fmt::Display for AddressType {
     }
 }
 
-/// What happens when a VPCEndpointService is deleted while endpoints are connected. `Wait` (the
-/// default): the endpoint service stays until none is, and the condition counts them. `Reject`:
-/// their connections are rejected, and it is deleted.
+/// What happens when a VPCEndpointService is deleted while endpoints are connected.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ConnectionsOnDelete {
     /// It stays until no endpoint is connected.

@@ -98,19 +98,14 @@ pub struct VPCEndpointServiceStatus {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionsStatus {
     /// Number of those that carry traffic.
-    #[serde(default)]
     pub available: i64,
     /// Number of those that wait to be accepted.
-    #[serde(default)]
     pub pending_acceptance: i64,
     /// Number of those that AWS is making.
-    #[serde(default)]
     pub pending: i64,
     /// Number of those that were rejected.
-    #[serde(default)]
     pub rejected: i64,
     /// Number of those in another state.
-    #[serde(default)]
     pub other: i64,
     /// The first 20: those that wait for acceptance first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

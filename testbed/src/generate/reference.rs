@@ -9,7 +9,7 @@ use serde_json::Value;
 const HEAD: &str = "\
 # API reference
 
-Every field of both kinds, as `kubectl explain --recursive` knows them. `make generate` writes this page from [the CRDs](../crds); a test
+Every field of all kinds, as `kubectl explain --recursive` knows them. `make generate` writes this page from [the CRDs](../crds); a test
 fails when it is stale. [concepts.md](concepts.md) explains what the kinds are for, and [examples](../examples) has manifests to start from.
 ";
 

@@ -11,7 +11,11 @@ use vpce_testbed::schemas;
 
 use crate::{NAMESPACE, RELEASE, chart, project, succeed, template, text, values};
 
-const CRDS: [&str; 2] = ["awsaccounts.silvermullet.com", "vpcendpoints.silvermullet.com"];
+const CRDS: [&str; 3] = [
+    "awsaccounts.silvermullet.com",
+    "vpcendpoints.silvermullet.com",
+    "vpcendpointservices.silvermullet.com",
+];
 const ROLE: &str = "arn:aws:iam::111122223333:role/vpce-operator";
 
 #[track_caller]
@@ -53,16 +57,9 @@ fn get(plane: &ControlPlane, kind: &str, name: &str, namespace: &str) -> Option<
 }
 
 fn wait_for_crds(plane: &ControlPlane) {
-    let crds = CRDS.map(|crd| format!("crd/{crd}"));
     kubectl(
         plane,
-        &[
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            &crds[0],
-            &crds[1],
-        ],
+        &["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"],
     );
 }
 
@@ -127,7 +124,13 @@ fn it_is_upgraded_from_the_previous_commits_rolled_back_and_uninstalled_and_crds
     wait_for_crds(&plane);
     let made = make_objects(&plane);
     let first = helm(&plane, &["get", "manifest", RELEASE]);
-    let crds_before = CRDS.map(|crd| versions_in(&plane, crd));
+    // Of those that it has.
+    let crds_of_previous = CRDS.map(|crd| get(&plane, "crd", crd, "default").map(|_| crd));
+    let versions = || -> Vec<Value> {
+        let crds = crds_of_previous.iter().flatten();
+        crds.map(|crd| versions_in(&plane, crd)).collect()
+    };
+    let versions_before = versions();
 
     helm(
         &plane,
@@ -161,7 +164,7 @@ fn it_is_upgraded_from_the_previous_commits_rolled_back_and_uninstalled_and_crds
     assert!(mode(&deployment()).is_none(), "{}", deployment());
     assert!(get(&plane, "role", RELEASE, "payments").is_none());
     assert!(get(&plane, "networkpolicy", RELEASE, NAMESPACE).is_none());
-    assert_eq!(CRDS.map(|crd| versions_in(&plane, crd)), crds_before);
+    assert_eq!(versions(), versions_before);
 
     helm(&plane, &["upgrade", RELEASE, text(&chart), "--reset-then-reuse-values"]);
     let history: Value = serde_json::from_str(&helm(&plane, &["history", RELEASE, "--output", "json"])).expect("JSON");
@@ -243,15 +246,11 @@ fn install_everything(plane: &ControlPlane) {
     for crd in schemas::foreign_crds().expect("CRDs of other operators") {
         kubectl(plane, &["apply", "--server-side", "--filename", text(&crd)]);
     }
-    for crd in ["awsaccounts", "vpcendpoints"] {
+    for crd in ["awsaccounts", "vpcendpoints", "vpcendpointservices"] {
         let crd = project(&format!("crds/{crd}.yaml"));
         kubectl(plane, &["apply", "--server-side", "--filename", text(&crd)]);
     }
     wait_for_crds(plane);
-    kubectl(
-        plane,
-        &["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"],
-    );
     for namespace in [NAMESPACE, "monitoring"] {
         kubectl(plane, &["create", "namespace", namespace]);
     }

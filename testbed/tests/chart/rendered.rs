@@ -266,7 +266,7 @@ fn every_manifest_conforms_to_three_versions_of_kubernetes() {
     fs::create_dir_all(&folder).expect("a folder");
     let ours = folder.join("schemas");
     fs::create_dir_all(&ours).expect("a folder");
-    for crd in ["awsaccounts", "vpcendpoints"] {
+    for crd in ["awsaccounts", "vpcendpoints", "vpcendpointservices"] {
         schemas::write_crd(&project(&format!("crds/{crd}.yaml")), &ours).expect("our schemas");
     }
     let foreign = schemas::of_foreign_kinds().expect("schemas of other operators");
