@@ -10,7 +10,7 @@ use vpce_core::conditions::{EventKind, Reason};
 use vpce_testbed::aws::{EndpointState, ServiceSpec};
 use vpce_testbed::tools::Tool;
 
-use crate::cluster::ACCOUNTS;
+use crate::cluster::{ACCOUNTS, Run, endpoint_services};
 use crate::tenant::Tenant;
 use crate::world::{Setup, World, condition, text};
 
@@ -261,12 +261,39 @@ fn record_unreconciled(tenant: &Tenant<'_>, unmapped: &Tenant<'_>, record: &mut 
     record.add("edited", Some(edited), IN_PROGRESS);
     tenant.delete("pending");
     record.add("deleted", tenant.get("pending"), TERMINATING);
+    record_unreconciled_service(tenant, record);
     unmapped.register(json!({}));
     let account = world.aws_account(&unmapped.account);
     record.add("an AWSAccount is applied", account, IN_PROGRESS);
     tenant.edit_account(json!({"default_tags": {"edited": "yes"}}));
     let account = world.aws_account(&tenant.account);
     record.add("an AWSAccount is edited", account, IN_PROGRESS);
+}
+
+/// Applies a VPCEndpointService that is held by its finalizer: as the API server answers.
+fn create_service(tenant: &Tenant<'_>) -> Value {
+    let arn = format!(
+        "arn:aws:elasticloadbalancing:{}:{}:loadbalancer/net/web/50dc6c495c0c9188",
+        tenant.region, tenant.account_id
+    );
+    let service = json!({
+        "apiVersion": "silvermullet.com/v1beta1", "kind": "VPCEndpointService",
+        "metadata": {"name": "web", "finalizers": ["silvermullet.com/vpcesvc"]},
+        "spec": {"load_balancer": {"network_load_balancer_arns": [arn]}},
+    });
+    let collection = endpoint_services(&tenant.namespace);
+    let applied = tenant.world.cluster.create(&collection, &service, Run::Real);
+    applied.unwrap_or_else(|refusal| panic!("{collection}: {}", refusal.message))
+}
+
+/// A VPCEndpointService that the operator has not reconciled either.
+fn record_unreconciled_service(tenant: &Tenant<'_>, record: &mut Record) {
+    let applied = create_service(tenant);
+    record.add("a VPCEndpointService is applied", Some(applied), IN_PROGRESS);
+    let cluster = &tenant.world.cluster;
+    let path = format!("{}/web", endpoint_services(&tenant.namespace));
+    cluster.delete(&path);
+    record.add("a VPCEndpointService is deleted", cluster.get(&path), TERMINATING);
 }
 
 #[test]
@@ -285,8 +312,8 @@ fn kstatus_argo_cd_and_flux_see_in_each_state_what_a_person_would() {
     record.check();
 }
 
-/// A VPCEndpoint that says this in its `Ready`.
-fn says(reason: Reason, ready: bool) -> Value {
+/// An object that says this in its `Ready`.
+fn says(kind: &str, reason: Reason, ready: bool) -> Value {
     let condition = |type_: &str, truth: bool| {
         let status = if truth { "True" } else { "False" };
         json!({"type": type_, "status": status, "reason": reason.as_str(), "message": "words", "observedGeneration": 2})
@@ -296,7 +323,7 @@ fn says(reason: Reason, ready: bool) -> Value {
         conditions.push(condition("Stalled", true));
     }
     json!({
-        "apiVersion": "silvermullet.com/v1beta1", "kind": "VPCEndpoint",
+        "apiVersion": "silvermullet.com/v1beta1", "kind": kind,
         "metadata": {"name": "api", "namespace": "payments", "generation": 2},
         "spec": {}, "status": {"observedGeneration": 2, "conditions": conditions},
     })
@@ -339,10 +366,16 @@ fn every_reason_is_either_on_the_way_or_waits_for_others_or_needs_a_person() {
         )
         .collect();
     let mut record = Record::default();
-    for (reason, ready, verdicts) in cases {
-        record.add(reason.as_str(), Some(says(reason, ready)), verdicts);
+    for kind in ["VPCEndpoint", "VPCEndpointService"] {
+        for (reason, ready, verdicts) in &cases {
+            record.add(
+                &format!("{kind}: {reason:?}"),
+                Some(says(kind, *reason, *ready)),
+                *verdicts,
+            );
+        }
     }
-    assert!(record.0.len() > 40);
+    assert!(record.0.len() > 80);
     record.check();
 }
 
@@ -421,6 +454,20 @@ fn kubectl_prints_the_columns() {
         (&row[..5], &row[6]),
         (&expected.map(str::to_owned)[..], &tenant.role_arn)
     );
+}
+
+#[test]
+fn kubectl_prints_the_columns_of_endpoint_services() {
+    let world = World::shared();
+    let tenant = world.tenant("offers");
+    create_service(&tenant);
+    let of = |output: &[&str]| {
+        let arguments = ["vpcesvc", "web", "--namespace", &tenant.namespace];
+        table(world, &[&arguments, output].concat()).0.join(" ")
+    };
+    let columns = "NAME STATE READY REASON SERVICE WAITING ACCOUNT AGE";
+    assert_eq!(of(&[]), columns);
+    assert_eq!(of(&["--output", "wide"]), format!("{columns} REGION MESSAGE"));
 }
 
 #[test]
@@ -507,6 +554,10 @@ fn kubectl_explains_each_kind_down_to_its_last_field() {
     let world = World::shared();
     for (kind, fields) in [
         ("vpcendpoint", ["security_group_ingress", "from_port", "dns_name"]),
+        (
+            "vpcesvc",
+            ["network_load_balancer_arns", "account_ids", "pending_acceptance"],
+        ),
         ("awsaccount", ["allowed_services", "matchLabels", "orphans"]),
     ] {
         let all = world.kubectl(&["explain", kind, "--recursive"]);
