@@ -12,6 +12,7 @@ mod trust;
 use vpce_core::conditions::{Finding, READY};
 use vpce_core::ids::RoleArn;
 
+use crate::aws::ec2::Ec2;
 use crate::aws::sessions::SessionKey;
 use crate::k8s::caches::Account;
 use crate::k8s::conditions;
@@ -45,6 +46,18 @@ pub(crate) fn record_event(shared: &Shared, name: &str, finding: &Finding, about
         shared
             .events
             .publish_of_many(&account, finding.reason.as_str(), about, &note);
+    }
+}
+
+/// Has the next reconcile open a new session.
+pub(crate) async fn forget_session(shared: &Shared, account: &str, ec2: &Ec2) {
+    tracing::warn!(
+        account,
+        account_id = ec2.account_id.as_str(),
+        "the session is no longer valid; opening another"
+    );
+    if let Some(role) = role_of(shared, account) {
+        shared.sessions.forget(&role).await;
     }
 }
 

@@ -14,7 +14,9 @@ const LAYERS: &[&str] = &[
     "aws",
     "shared",
     "account",
+    "bound",
     "endpoint",
+    "endpoint_service",
     "operator",
     "cli",
 ];

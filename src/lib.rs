@@ -61,8 +61,10 @@
 mod account;
 mod aws;
 mod backoff;
+mod bound;
 pub mod cli;
 mod endpoint;
+mod endpoint_service;
 mod k8s;
 #[cfg(test)]
 mod layers;

@@ -31,11 +31,13 @@ use crate::aws::region::orphans::Present;
 use crate::aws::region::{AccountRegionKey, AccountRegions};
 use crate::aws::semaphore::AccountSemaphore;
 use crate::aws::{self, sessions};
+use crate::bound::announced::PlannedChanges;
+use crate::bound::memories::Memories;
 use crate::endpoint;
-use crate::endpoint::memory::{Memories, PlannedChanges};
 use crate::endpoint::reference::publishes_addresses;
 use crate::endpoint::status::binding;
-use crate::k8s::caches::{Account, CacheWriter, CacheWriters, Caches, Endpoint, NamespaceMeta};
+use crate::endpoint_service;
+use crate::k8s::caches::{Account, CacheWriter, CacheWriters, Caches, Endpoint, EndpointService, NamespaceMeta};
 use crate::k8s::events::Events;
 use crate::k8s::in_use::Protection;
 use crate::k8s::lease::{self, Leadership, LeaseConfig, Lost};
@@ -346,6 +348,7 @@ async fn start(
     let (caches, writers) = Caches::new();
     let CacheWriters {
         endpoints,
+        endpoint_services,
         accounts,
         namespaces,
         services,
@@ -354,7 +357,9 @@ async fn start(
     } = writers;
     let shared = Arc::new(shared(settings, client.clone(), clusters, caches, metrics).await);
     let endpoint_ctx = Arc::new(endpoint::context::Context::new(shared.clone()));
-    metrics.attach(sources(&shared, endpoint_ctx.memories.clone()));
+    let service_ctx = Arc::new(endpoint_service::context::Context::new(shared.clone()));
+    let planned = (endpoint_ctx.memories.clone(), service_ctx.memories.clone());
+    metrics.attach(sources(&shared, planned));
     tokio::spawn(watch_namespaces(shared.clone(), namespaces));
     let stop = until(stopped).shared();
     let mut controllers = JoinSet::new();
@@ -363,8 +368,9 @@ async fn start(
         endpoint_ctx,
         endpoints,
         (services, slices, dns_endpoints),
-        stop,
+        stop.clone(),
     ));
+    controllers.spawn(endpoint_service::controller::run(service_ctx, endpoint_services, stop));
     tokio::spawn(async move {
         shared.caches.filled().await;
         tracing::info!("caches are filled");
@@ -495,7 +501,7 @@ fn headless_endpoints(caches: &Caches, key: &AccountRegionKey) -> Vec<EndpointId
     bound.iter().filter_map(of_region).collect()
 }
 
-fn sources(shared: &Arc<Shared>, memories: Memories) -> Sources {
+fn sources(shared: &Arc<Shared>, (endpoints, services): (Memories<Endpoint>, Memories<EndpointService>)) -> Sources {
     let regions = shared.clone();
     let (sessions, resyncs) = (shared.clone(), shared.clone());
     Sources {
@@ -507,7 +513,11 @@ fn sources(shared: &Arc<Shared>, memories: Memories) -> Sources {
                     .into_iter()
                     .map(move |action| (planned.account.clone(), action))
             };
-            memories.planned_changes().into_iter().flat_map(steps).collect()
+            let planned = endpoints
+                .planned_changes()
+                .into_iter()
+                .chain(services.planned_changes());
+            planned.flat_map(steps).collect()
         }),
         endpoints: {
             let caches = shared.caches.clone();

@@ -10,7 +10,7 @@ pub const STALLED: &str = "Stalled";
 /// Of an AWSAccount: there, and true, only while creation is paused after a mass deletion.
 pub const CREATION_PAUSED: &str = "CreationPaused";
 
-/// The condition types of a VPCEndpoint beside them.
+/// The condition types of the kinds that are bound to AWSAccounts, beside them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ConditionType {
     /// The namespace may use an account, and the account is ready.
@@ -23,6 +23,10 @@ pub enum ConditionType {
     NamesPublished,
     /// The ConfigMap says what the endpoint has; not there where the spec asks for none.
     ConfigMapPublished,
+    /// Of a VPCEndpointService: the endpoint service has the load balancers that the spec names.
+    LoadBalancerReady,
+    /// Of a VPCEndpointService: the endpoint service is available in AWS, as specified.
+    ServiceAvailable,
 }
 
 impl fmt::Display for ConditionType {

@@ -56,7 +56,7 @@ impl Reconciler for Context {
     fn requested(&self, request: Request) -> Vec<ObjectKey> {
         match request {
             Request::Requeue(key) | Request::Enqueue(key) => vec![key],
-            Request::AccountChanged(_) | Request::NamespaceChanged(_) => Vec::new(),
+            Request::AccountChanged(_) | Request::NamespaceChanged(_) | Request::AcceptanceAwaited(_) => Vec::new(),
         }
     }
 

@@ -41,6 +41,9 @@ pub(crate) async fn look(
         let age = shared.settings.account_probe_interval;
         let read = async {
             region.refresh_all(&ec2, age).await?;
+            if spec.allow_endpoint_services {
+                region.refresh_all_endpoint_services(&ec2, age).await?;
+            }
             let wait = shared.resync_interval().saturating_sub(region.age());
             if wait.is_zero() {
                 return region.read_retained(&ec2, age).await;
@@ -78,11 +81,13 @@ pub(crate) async fn look(
 pub(crate) fn regions_of(shared: &Shared, account: &str, spec: &AWSAccountSpec) -> BTreeSet<String> {
     let users = shared.caches.bound_to(account);
     let used = users.iter().filter_map(|endpoint| endpoint.status.region.clone());
+    let services = shared.caches.endpoint_services_bound_to(account);
+    let offered = services.iter().filter_map(|service| service.status.region.clone());
     let named = spec
         .default_region
         .iter()
         .chain(spec.allowed_regions.iter().flatten())
         .chain(spec.networks.iter().map(|network| &network.region))
         .cloned();
-    used.chain(named).collect()
+    used.chain(offered).chain(named).collect()
 }

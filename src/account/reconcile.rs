@@ -1,11 +1,12 @@
 //! Reconciles an AWSAccount: assumes its role, counts its endpoints, and removes its finalizer when
 //! it is deleted and not in use.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::ResourceExt;
 use kube::api::{Api, Patch};
+use kube::{Resource, ResourceExt};
 use serde_json::json;
 use vpce_core::api::{AWSAccountStatus, AccountNetworkStatus, OrphansStatus, RESUME_CREATION};
 use vpce_core::conditions::{AccountReason as Reason, CREATION_PAUSED, EventKind, READY, STALLED};
@@ -16,7 +17,7 @@ use super::permissions::{self, Outcome, Verification};
 use super::{networks, orphans, role, trust};
 use crate::aws::sessions::{Cause, Refusal, SessionKey};
 use crate::backoff::jitter;
-use crate::k8s::caches::{Account, Endpoint};
+use crate::k8s::caches::Account;
 use crate::k8s::conditions::{self, Conditions};
 use crate::k8s::patch::replacing;
 use crate::k8s::writes::{Refused, Write};
@@ -34,11 +35,11 @@ struct Verdict {
 pub(crate) async fn reconcile(ctx: &Context, account: Arc<Account>) -> Result<Option<Duration>, kube::Error> {
     let name = account.name_any();
     let api: Api<Account> = Api::all(ctx.shared.client.clone());
-    let users = ctx.shared.caches.count_bound_to(&name);
+    let users = Users::count(ctx, &name);
     let mut account = account;
     let mut refused = None;
     if account.metadata.deletion_timestamp.is_some() {
-        if users == 0 {
+        if users.endpoints + users.endpoint_services == 0 {
             match remove_finalizer(ctx, &account).await {
                 Ok(true) => return Ok(None),
                 Ok(false) => {}
@@ -82,7 +83,7 @@ pub(crate) async fn reconcile(ctx: &Context, account: Arc<Account>) -> Result<Op
         let reason = verdict.reason.to_string();
         // Events of an AWSAccount name no objects of tenants.
         let note = match verdict.reason {
-            Reason::InUse => format!("it is being deleted, and waits for {users} VPCEndpoints that use it"),
+            Reason::InUse => format!("it is being deleted, and waits for {users} that use it"),
             _ => verdict.message.clone(),
         };
         ctx.shared.events.publish(&*account, kind, &reason, "Verify", &note);
@@ -212,7 +213,7 @@ async fn probe(ctx: &Context, account: &Account) -> Verdict {
         } else {
             String::new()
         };
-        let message = format!("it is being deleted, and waits for the VPCEndpoints that use it: {named}{more}");
+        let message = format!("it is being deleted, and waits for the objects that use it: {named}{more}");
         return verdict(Reason::InUse, message, probe);
     }
     let spec = match &account.spec {
@@ -296,16 +297,52 @@ async fn retain_former(ctx: &Context, account: &Account, role: &SessionKey) {
     }
 }
 
-/// The VPCEndpoints that are bound to an AWSAccount, as `namespace/name`.
+/// How many objects are bound to an AWSAccount.
+#[derive(Debug, Clone, Copy)]
+struct Users {
+    endpoints: usize,
+    endpoint_services: usize,
+}
+
+impl Users {
+    fn count(ctx: &Context, account: &str) -> Self {
+        let caches = &ctx.shared.caches;
+        Self {
+            endpoints: caches.count_bound_to(account),
+            endpoint_services: caches.count_endpoint_services_bound_to(account),
+        }
+    }
+}
+
+impl fmt::Display for Users {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            endpoints,
+            endpoint_services,
+        } = self;
+        match endpoint_services {
+            0 => write!(f, "{endpoints} VPCEndpoints"),
+            services => write!(f, "{endpoints} VPCEndpoints and {services} VPCEndpointServices"),
+        }
+    }
+}
+
+/// The objects that are bound to an AWSAccount, as `VPCEndpoint namespace/name`.
 fn users(ctx: &Context, account: &str) -> Vec<String> {
-    let users = ctx.shared.caches.bound_to(account);
-    let name = |user: &Arc<Endpoint>| format!("{}/{}", user.namespace().unwrap_or_default(), user.name_any());
-    let mut names: Vec<String> = users.iter().map(name).collect();
+    fn name<K: Resource<DynamicType = ()>>(user: &Arc<K>) -> String {
+        let (namespace, name) = (user.namespace().unwrap_or_default(), user.name_any());
+        format!("{} {namespace}/{name}", K::kind(&()))
+    }
+    let caches = &ctx.shared.caches;
+    let mut names: Vec<String> = caches.bound_to(account).iter().map(name).collect();
     names.sort();
+    let mut services: Vec<String> = caches.endpoint_services_bound_to(account).iter().map(name).collect();
+    services.sort();
+    names.extend(services);
     names
 }
 
-fn status(ctx: &Context, account: &Account, verdict: &Verdict, insight: &Insight, users: usize) -> AWSAccountStatus {
+fn status(ctx: &Context, account: &Account, verdict: &Verdict, insight: &Insight, users: Users) -> AWSAccountStatus {
     let role = role(&ctx.shared, account);
     let generation = account.metadata.generation;
     let before = &account.status;
@@ -357,7 +394,8 @@ fn status(ctx: &Context, account: &Account, verdict: &Verdict, insight: &Insight
             // What AWS confirmed before stays true.
             before.account_id.clone()
         },
-        endpoints: i64::try_from(users).ok(),
+        endpoints: i64::try_from(users.endpoints).ok(),
+        endpoint_services: i64::try_from(users.endpoint_services).ok(),
         networks: insight.networks.clone(),
         orphans: insight.orphans.clone(),
         observed_generation: generation,

@@ -33,6 +33,7 @@ use vpce_core::tags::{Clusters, Owner};
 use self::cache::ResourceCache;
 use self::delete_batch::{DeleteBatcher, Requester};
 use self::endpoint_services::EndpointServices;
+pub(crate) use self::endpoint_services::MaxAge;
 use self::limiter::{Caller, RateLimiters};
 use self::names::Names;
 use self::networks::Networks;
@@ -265,6 +266,11 @@ impl AccountRegion {
     /// everything.
     pub(crate) fn invalidate(&self) {
         self.with(|snapshot| snapshot.stale = true);
+    }
+
+    /// The objects that may claim what is found here.
+    pub(crate) fn objects(&self) -> Present {
+        (self.settings.claims)(&self.key)
     }
 
     /// When the last read of the whole began.

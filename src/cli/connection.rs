@@ -82,6 +82,8 @@ pub(super) async fn caches(client: &Client) -> anyhow::Result<(Caches, CacheWrit
     let (caches, mut writers) = Caches::new();
     let endpoints = listed(Api::all(client.clone()), "VPCEndpoints").await?;
     writers.endpoints.fill(endpoints);
+    let services = listed(Api::all(client.clone()), "VPCEndpointServices").await?;
+    writers.endpoint_services.fill(services);
     let accounts = listed(Api::all(client.clone()), "AWSAccounts").await?;
     writers.accounts.fill(accounts);
     Ok((caches, writers))

@@ -163,7 +163,7 @@ async fn find_of(
         if !seen.insert(region.key.clone()) {
             continue;
         }
-        if let Err(error) = look(&region, &ec2).await {
+        if let Err(error) = look(&region, &ec2, spec.allow_endpoint_services).await {
             unread.push(format!("{name} in {name_of_region}: {error}"));
             continue;
         }
@@ -181,10 +181,17 @@ async fn find_of(
     Ok(())
 }
 
-/// Reads everything now, and waits for a token.
-async fn look(region: &AccountRegion, ec2: &Ec2) -> Result<(), crate::aws::error::CallError> {
+/// Reads everything now, and waits for tokens; endpoint services only where the role may.
+async fn look(region: &AccountRegion, ec2: &Ec2, services: bool) -> Result<(), crate::aws::error::CallError> {
     loop {
-        match region.refresh_all(ec2, Duration::ZERO).await {
+        let read = async {
+            region.refresh_all(ec2, Duration::ZERO).await?;
+            match services {
+                true => region.refresh_all_endpoint_services(ec2, Duration::ZERO).await,
+                false => Ok(()),
+            }
+        };
+        match read.await {
             Ok(()) => return Ok(()),
             Err(RefreshError::Busy(time)) => tokio::time::sleep(time).await,
             Err(RefreshError::Failed(error)) => return Err(error),
@@ -250,7 +257,7 @@ async fn delete(
         // What was applied meanwhile has taken over its own.
         let (now, _) = caches(&shared.client).await?;
         let present = Present::of(&now, &of_region.ec2.account_id);
-        look(&of_region.region, &of_region.ec2).await?;
+        look(&of_region.region, &of_region.ec2, false).await?;
         let (still, _) = of_region.region.orphans(&present);
         let found: Vec<Orphan> = still
             .into_iter()

@@ -1,7 +1,5 @@
-//! The way into an AWS account: a session, a permit, the region; and for an object that is not
-//! bound yet, whether there is room.
+//! The way into an AWS account; and for an object that is not bound yet, whether there is room.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
@@ -10,80 +8,28 @@ use vpce_core::desired::Desired;
 use vpce_core::guardrails;
 use vpce_core::ids::GroupId;
 use vpce_core::object_key::ObjectKey;
-use vpce_core::resolve::{Binding, Resolved, Writes};
+use vpce_core::resolve::{Resolved, Writes};
 
 use super::findings::Findings;
 use super::observe::{Age, observe};
 use super::prepare::Prepared;
 use super::reconcile::{Next, Reconciliation};
 use super::status;
-use super::stop::{Stop, Unread};
-use crate::aws::ec2::Ec2;
-use crate::aws::region::{AccountRegion, RefreshError};
+use super::stop::Stop;
+use crate::aws::region::RefreshError;
 use crate::aws::semaphore::Permit;
-use crate::aws::sessions::SessionKey;
-
-/// An AWS account in a region, opened with the session of the account's role.
-pub(super) struct Access {
-    pub(super) region: Arc<AccountRegion>,
-    pub(super) ec2: Ec2,
-    binding: Binding,
-    role: String,
-}
-
-impl Access {
-    /// AWS could not be read.
-    pub(super) fn unread(&self, error: RefreshError) -> Stop {
-        Stop::Unread(Box::new(Unread {
-            error,
-            binding: self.binding.clone(),
-            role: self.role.clone(),
-            ec2: self.ec2.clone(),
-        }))
-    }
-}
+use crate::bound::access::{self, Access};
+use crate::bound::findings::Parts as _;
 
 impl Reconciliation<'_> {
-    /// One of the few permits to work in this AWS account at once. Who is refused a session takes
-    /// none from the others.
+    /// One of the few permits to work in this AWS account at once.
     pub(super) async fn enter(&self, resolved: &Resolved) -> Result<Permit, Stop> {
-        let binding = &resolved.binding;
-        let role = self.session_key(resolved);
-        if let Some(refusal) = self.ctx.shared.sessions.refusal(&role).await {
-            return Err(Stop::no_session(&binding.account, refusal));
-        }
-        let account_id = binding.account_id.as_str();
-        self.ctx
-            .shared
-            .semaphore
-            .acquire(account_id, &ObjectKey::of(&*self.object))
-            .ok_or(Stop::Requeue(Next::WhenRoom))
-    }
-
-    fn session_key(&self, resolved: &Resolved) -> SessionKey {
-        self.ctx
-            .shared
-            .session_key(&resolved.binding.account, &resolved.role, &resolved.account)
+        Ok(access::enter(&self.ctx.shared, &ObjectKey::of(&*self.object), resolved).await?)
     }
 
     /// The session of the account's role, and the region.
     pub(super) async fn open(&self, resolved: &Resolved) -> Result<Access, Stop> {
-        let binding = &resolved.binding;
-        let role = self.session_key(resolved);
-        let session = self
-            .ctx
-            .shared
-            .sessions
-            .get(&role)
-            .await
-            .map_err(|refusal| Stop::no_session(&binding.account, refusal))?;
-        let (region, ec2) = self.ctx.shared.in_region(&session, &binding.region);
-        Ok(Access {
-            region,
-            ec2,
-            binding: binding.clone(),
-            role: resolved.role.as_str().to_owned(),
-        })
+        Ok(access::open(&self.ctx.shared, resolved).await?)
     }
 
     /// Admits what is desired: its account has room, its groups may be used, its region can be
@@ -102,7 +48,7 @@ impl Reconciliation<'_> {
         }
         self.check_capacity(resolved, false).map_err(|full| {
             crate::account::record_event(&self.ctx.shared, &resolved.binding.account, &full, "");
-            Findings::account(full)
+            Findings::of_account(full)
         })?;
         if !self.was_ready && may_write {
             self.check_groups(access, Some(desired)).await?;
@@ -126,7 +72,7 @@ impl Reconciliation<'_> {
             self.check_claim(resolved, access, desired).boxed().await?;
         }
         // Capacity is reserved last: what cannot be bound takes none.
-        self.check_capacity(resolved, may_write).map_err(Findings::account)?;
+        self.check_capacity(resolved, may_write).map_err(Findings::of_account)?;
         if is_bound || may_write {
             let bound = self.bind(prepared.spec.as_ref(), resolved, desired).await?;
             if !bound {
@@ -166,22 +112,22 @@ impl Reconciliation<'_> {
             .unwrap_or_default();
         let generation = self.object.metadata.generation;
         let memories = &self.ctx.memories;
-        let checked = memories.with(&self.object, |memory| memory.groups.checked);
+        let checked = memories.with(&self.object, |memory| memory.own.groups.checked);
         if ids.is_empty() || checked == generation {
             return Ok(());
         }
         // However often a spec is edited, AWS is asked once a poll interval for it.
         let now = Instant::now();
         let poll = self.ctx.shared.settings.poll_interval;
-        let asked = memories.with(&self.object, |memory| memory.groups.asked);
+        let asked = memories.with(&self.object, |memory| memory.own.groups.asked);
         if let Some(left) = asked.and_then(|asked| (asked + poll).checked_duration_since(now)) {
-            return Err(access.unread(RefreshError::Busy(left)));
+            return Err(access.unread(RefreshError::Busy(left)).into());
         }
-        memories.with(&self.object, |memory| memory.groups.asked = Some(now));
+        memories.with(&self.object, |memory| memory.own.groups.asked = Some(now));
         let groups = access.region.read_groups(&access.ec2, &ids).await;
         let groups = groups.map_err(|error| access.unread(error))?;
-        guardrails::check_groups(&self.owner, &groups).map_err(|finding| Stop::bad_spec(&access.binding, finding))?;
-        memories.with(&self.object, |memory| memory.groups.checked = generation);
+        guardrails::check_groups(&self.owner, &groups).map_err(|finding| Stop::bad_spec(access.binding(), finding))?;
+        memories.with(&self.object, |memory| memory.own.groups.checked = generation);
         Ok(())
     }
 }

@@ -4,18 +4,15 @@
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use kube::api::{Api, Patch};
+use kube::api::Patch;
 use serde_json::{Map, Value, json};
 use vpce_core::api::{ENDPOINT_FINALIZER, KOPF_ANNOTATION_PREFIX, KOPF_FINALIZER};
-use vpce_core::conditions::{Finding, Reason};
 
 use super::context::Context;
-use super::findings::Findings;
 use super::reconcile::{Next, Reconciliation};
-use super::status;
+use crate::bound::findings::finalizer_refused;
 use crate::k8s::caches::Endpoint;
 use crate::k8s::error::is_conflict;
-use crate::k8s::finalizer;
 use crate::k8s::pages;
 use crate::k8s::patch;
 use crate::k8s::writes::{Refused, Write};
@@ -38,82 +35,16 @@ pub(super) async fn tell(ctx: &Context, object: Arc<Endpoint>, refused: &Refused
     Next::NotBefore(refused.left)
 }
 
-fn finalizer_refused(deleting: bool, refused: &Refused) -> Findings {
-    let message = &refused.message;
-    let finding = |what: String| {
-        let advice =
-            "Ask your platform team: an admission controller rejects the operator's writes (docs/troubleshooting.md)";
-        Some(Finding::bad(
-            Reason::FinalizerRefused,
-            format!("{what}: {message}. {advice}"),
-        ))
-    };
-    match &refused.account {
-        Some(account) => Findings {
-            account: finding(format!(
-                "nothing is created before AWSAccount {account} has the operator's finalizer, which cannot be added"
-            )),
-            ..Findings::default()
-        },
-        None if deleting => Findings {
-            endpoint: finding("nothing of it is left in AWS, but its finalizer cannot be removed".to_owned()),
-            ..Findings::default()
-        },
-        None => Findings {
-            endpoint: finding(
-                "nothing is created before it has the operator's finalizer, which cannot be added".to_owned(),
-            ),
-            ..Findings::default()
-        },
-    }
-}
-
-/// Adds our finalizer; gives the object with it.
-pub(super) async fn add_finalizer(ctx: &Context, object: &Arc<Endpoint>) -> Result<Arc<Endpoint>, kube::Error> {
-    let api = api(ctx, object);
-    let add = finalizer::add(&api, &**object, ENDPOINT_FINALIZER);
-    let mismatch = |stored: &Endpoint| {
-        (!finalizer::has(stored, ENDPOINT_FINALIZER)).then(|| {
-            status::remember(ctx, stored.clone());
-            "without it".to_owned()
-        })
-    };
-    let most = ctx.shared.settings.resync_interval;
-    let written = ctx
-        .shared
-        .writes
-        .acknowledged(&**object, Write::Finalizer, most, add, mismatch)
-        .await?;
-    Ok(status::remember(ctx, written))
-}
-
 /// Removes our finalizer; and that of the Python operator, of an object that was migrated.
 pub(super) async fn remove_finalizer(ctx: &Context, object: &Arc<Endpoint>) -> Result<(), kube::Error> {
-    remove(ctx, object, &[ENDPOINT_FINALIZER, KOPF_FINALIZER])
-        .await
-        .map(drop)
+    let both = [ENDPOINT_FINALIZER, KOPF_FINALIZER];
+    ctx.writer().remove_finalizers(object, &both).await.map(drop)
 }
 
 /// Removes the finalizer of the Python operator; gives the object without it.
 pub(super) async fn remove_kopf_finalizer(ctx: &Context, object: &Arc<Endpoint>) -> Result<Arc<Endpoint>, kube::Error> {
-    let removed = remove(ctx, object, &[KOPF_FINALIZER]).await?;
-    Ok(status::remember(ctx, removed))
-}
-
-async fn remove(ctx: &Context, object: &Arc<Endpoint>, names: &[&str]) -> Result<Endpoint, kube::Error> {
-    let api = api(ctx, object);
-    let remove = finalizer::remove(&api, &**object, names);
-    let mismatch = |stored: &Endpoint| {
-        names.iter().any(|name| finalizer::has(stored, name)).then(|| {
-            status::remember(ctx, stored.clone());
-            "with it".to_owned()
-        })
-    };
-    let most = ctx.shared.settings.resync_interval;
-    let writes = &ctx.shared.writes;
-    writes
-        .acknowledged(&**object, Write::Finalizer, most, remove, mismatch)
-        .await
+    let removed = ctx.writer().remove_finalizers(object, &[KOPF_FINALIZER]).await?;
+    Ok(ctx.writer().remember(removed))
 }
 
 /// Removes the annotations of the Python operator; gives the object without them.
@@ -121,7 +52,7 @@ pub(super) async fn remove_kopf_annotations(
     ctx: &Context,
     object: &Arc<Endpoint>,
 ) -> Result<Arc<Endpoint>, kube::Error> {
-    let api = api(ctx, object);
+    let api = ctx.writer().api(object);
     // Only that there are some is in memory.
     let found = pages::metadata(&api, &object.name_any()).await?;
     let keys = found
@@ -134,9 +65,5 @@ pub(super) async fn remove_kopf_annotations(
     let patched = api
         .patch(&object.name_any(), &patch::params(), &Patch::Merge(patch))
         .await?;
-    Ok(status::remember(ctx, patched))
-}
-
-fn api(ctx: &Context, object: &Endpoint) -> Api<Endpoint> {
-    Api::namespaced(ctx.shared.client.clone(), &object.namespace().unwrap_or_default())
+    Ok(ctx.writer().remember(patched))
 }

@@ -7,14 +7,14 @@ use vpce_core::desired::Desired;
 use vpce_core::observed::{Observed, ObservedEndpoint};
 use vpce_core::slices::KnownAddresses;
 
-use super::access::Access;
-use super::explain::explain;
 use super::prepare::Prepared;
 use super::reconcile::Reconciliation;
 use super::reference;
 use super::stop::Stop;
 use crate::aws::error::CallError;
 use crate::aws::region::RefreshError;
+use crate::bound::access::Access;
+use crate::bound::explain::explain;
 
 impl Reconciliation<'_> {
     /// Whether the addresses are published: for the object, or for one that shares its endpoint.
@@ -54,7 +54,7 @@ impl Reconciliation<'_> {
         let known = access.region.addresses(endpoint);
         match read {
             Err(RefreshError::Failed(error)) if error.is_expired_session() => {
-                Err(access.unread(RefreshError::Failed(error)))
+                Err(access.unread(RefreshError::Failed(error)).into())
             }
             // An interface keeps its addresses for as long as it is there.
             Err(RefreshError::Failed(error)) if !matches!(known, KnownAddresses::All(_)) => {

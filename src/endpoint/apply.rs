@@ -15,8 +15,6 @@ use vpce_core::rules::RuleSet;
 use vpce_core::tags::{self, Owner};
 
 use super::context::Context;
-use super::explain::about;
-use super::memory::Tried;
 use super::refused::Failed;
 use crate::aws::Permitted;
 use crate::aws::ec2::{Done, Ec2, NewEndpoint};
@@ -24,6 +22,8 @@ use crate::aws::error::CallError;
 use crate::aws::region::AccountRegion;
 use crate::aws::region::delete_batch::Requester;
 use crate::aws::region::limiter::Caller;
+use crate::bound::explain::about;
+use crate::bound::waits::Tried;
 use crate::k8s::caches::Endpoint;
 
 /// A call that AWS throttled asks the rate limiter again after this, which then knows for how long
@@ -263,9 +263,10 @@ impl Applier<'_> {
                 vpc,
                 tags,
             } => {
-                self.ctx
-                    .memories
-                    .with(self.object, |memory| memory.absence.group_create_tried());
+                self.ctx.memories.with(self.object, |memory| {
+                    memory.absence.create_tried();
+                    memory.own.group_found = false;
+                });
                 let made = aws.ec2.create_group(name, description, vpc, tags).await?;
                 self.log_write(aws, step, &made.request_id, made.value.id.as_str());
                 self.record(aws, step, Outcome::Group(made.value));
@@ -330,7 +331,9 @@ impl Applier<'_> {
                     Err(error) => return Err(error.into()),
                 }
                 self.record(aws, step, Outcome::Done);
-                self.ctx.memories.with(self.object, |memory| memory.in_use_since = None);
+                self.ctx
+                    .memories
+                    .with(self.object, |memory| memory.own.in_use_since = None);
                 Ok(StepEnd::Done)
             }
             // In Kubernetes.
@@ -371,9 +374,9 @@ impl Applier<'_> {
     fn private_dns_stays_off(&self) -> bool {
         let soon = self.ctx.shared.resync_interval() * 3;
         self.ctx.memories.with(self.object, |memory| {
-            let before = memory.private_dns_accepted.filter(|(_, at)| at.elapsed() < soon);
+            let before = memory.own.private_dns_accepted.filter(|(_, at)| at.elapsed() < soon);
             let times = before.map_or(0, |(times, _)| times) + 1;
-            memory.private_dns_accepted = Some((times, Instant::now()));
+            memory.own.private_dns_accepted = Some((times, Instant::now()));
             times >= ENOUGH_ACCEPTED
         })
     }
@@ -416,9 +419,7 @@ impl Applier<'_> {
             return Ok(StepEnd::Replayed);
         }
         self.record(aws, step, Outcome::Endpoint(endpoint));
-        self.ctx
-            .memories
-            .with(self.object, |memory| memory.absence.endpoint_seen());
+        self.ctx.memories.with(self.object, |memory| memory.absence.made_seen());
         Ok(StepEnd::Done)
     }
 

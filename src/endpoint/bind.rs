@@ -18,13 +18,13 @@ use vpce_core::desired::Desired;
 use vpce_core::ids::Region;
 use vpce_core::resolve::{Binding, Resolved, Writes};
 
-use super::acknowledged::add_finalizer;
-use super::findings::{self, Findings, Standing};
+use super::findings::Findings;
 use super::prepare::As;
 use super::reconcile::{Next, Reconciliation};
 use super::status::{self, Applied};
 use super::stop::Stop;
 use super::take_over;
+use crate::bound::findings::{self, Parts as _, Standing};
 use crate::k8s::finalizer;
 use crate::k8s::writes::Write;
 use crate::settings::Mode;
@@ -118,7 +118,7 @@ impl Reconciliation<'_> {
             Err(finding) => {
                 self.agrees = false;
                 return if contradicts {
-                    Err(Findings::account(finding).into())
+                    Err(Findings::of_account(finding).into())
                 } else {
                     Ok(())
                 };
@@ -187,7 +187,7 @@ impl Reconciliation<'_> {
         desired: &Desired,
     ) -> Result<bool, kube::Error> {
         if !finalizer::has(&*self.object, ENDPOINT_FINALIZER) {
-            self.object = add_finalizer(self.ctx, &self.object).await?;
+            self.object = self.ctx.writer().add_finalizer(&self.object).await?;
         }
         let mut status = self.object.status.clone();
         let mut keys: BTreeSet<String> = status.tag_keys.iter().cloned().collect();
@@ -218,7 +218,7 @@ impl Reconciliation<'_> {
                 if status.vpc_endpoint_service_id.is_none() {
                     status::set_target(&mut status, &desired.target);
                 }
-                self.object = status::write(self.ctx, &self.object, status).await?;
+                self.object = self.ctx.writer().status(&self.object, status).await?;
             }
             return Ok(true);
         }
@@ -245,7 +245,7 @@ impl Reconciliation<'_> {
             Standing::default(),
             self.object.metadata.generation,
         );
-        self.object = status::write(self.ctx, &self.object, status).await?;
+        self.object = self.ctx.writer().status(&self.object, status).await?;
         self.ctx.memories.with(&self.object, |memory| {
             memory.absence.bound();
             memory.announced.bound();

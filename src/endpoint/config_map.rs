@@ -41,7 +41,7 @@ impl Reconciliation<'_> {
             || self
                 .ctx
                 .memories
-                .with(&self.object, |memory| memory.writes.config_maps.is_some());
+                .with(&self.object, |memory| memory.own.writes.config_maps.is_some());
         if !wanted && !is_known {
             return Ok(());
         }
@@ -60,7 +60,7 @@ impl Reconciliation<'_> {
         seen.config_map = self
             .ctx
             .memories
-            .with(&self.object, |memory| match &memory.writes.config_maps {
+            .with(&self.object, |memory| match &memory.own.writes.config_maps {
                 Some(written) => written.as_found(name, found),
                 None => found,
             });

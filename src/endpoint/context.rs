@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use super::capacity::CapacityReservations;
 use super::dns_endpoint::DnsEndpoints;
-use super::memory::Memories;
 use super::service::names::NameWaiters;
+use crate::bound::memories::Memories;
+use crate::bound::write::Writer;
+use crate::k8s::caches::Endpoint;
 use crate::shared::Shared;
 
 /// What the VPCEndpoint controller works with.
@@ -13,7 +15,7 @@ pub(crate) struct Context {
     /// What all controllers share.
     pub shared: Arc<Shared>,
     /// What is remembered of each object between reconciles.
-    pub memories: Memories,
+    pub memories: Memories<Endpoint>,
     /// Who may be bound to an account that allows only so many.
     pub capacity: CapacityReservations,
     /// Who waits for the name of a Service.
@@ -23,6 +25,14 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// Writes VPCEndpoints.
+    pub(crate) fn writer(&self) -> Writer<'_, Endpoint> {
+        Writer {
+            shared: &self.shared,
+            memories: &self.memories,
+        }
+    }
+
     /// With nothing remembered.
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {

@@ -14,14 +14,14 @@ use vpce_core::object_key::ObjectKey;
 use super::acknowledged;
 use super::context::Context;
 use super::dns_endpoint;
-use super::findings::{Findings, Standing};
+use super::findings::Findings;
 use super::reconcile::reconcile;
 use super::status;
 use super::{queues, watches};
+use crate::bound::findings::{Parts as _, Standing};
 use crate::k8s::caches::{CacheWriter, Endpoint};
 use crate::k8s::controller::{self, Config, Failure, Next, Reconciler};
 use crate::k8s::dns_endpoint::DNSEndpoint;
-use crate::k8s::patch::version_of;
 use crate::k8s::requeue::Request;
 use crate::k8s::writes::Refused;
 use crate::telemetry::{Metrics, Outcome};
@@ -81,7 +81,7 @@ impl Reconciler for Context {
     }
 
     fn begin(&self, object: Arc<Endpoint>) -> Result<Arc<Endpoint>, Duration> {
-        let object = newest(self, object);
+        let object = self.memories.newest(object);
         if let Some(left) = self.memories.wait(&object, self.shared.settings.poll_interval) {
             // Who waits for something else waits for no room.
             self.cancel_permit(&object);
@@ -110,7 +110,7 @@ impl Reconciler for Context {
         self.memories.agreed(&object);
         let refused = self
             .memories
-            .with(&object, |memory| std::mem::take(&mut memory.writes.status_refused));
+            .with(&object, |memory| std::mem::take(&mut memory.status_refused));
         Ok((if refused { Outcome::Error } else { Outcome::Ok }, next))
     }
 
@@ -119,7 +119,7 @@ impl Reconciler for Context {
         match failure {
             Failure::Conflict => return Next::NotBefore(self.memories.conflicted(&object)),
             Failure::Refused(error) if let Some(refused) = Refused::of(&error).cloned() => {
-                return acknowledged::tell(self, newest(self, object), &refused).await;
+                return acknowledged::tell(self, self.memories.newest(object), &refused).await;
             }
             Failure::Refused(error) => {
                 tracing::warn!(namespace, name, %error, "a request to the API server failed");
@@ -166,17 +166,6 @@ impl Context {
     }
 }
 
-/// The object as the cache has it, or as our last write left it if that is newer.
-fn newest(ctx: &Context, cached: Arc<Endpoint>) -> Arc<Endpoint> {
-    ctx.memories.with(&cached, |memory| match memory.writes.latest.take() {
-        Some(latest) if version_of(&*latest) > version_of(&*cached) => {
-            memory.writes.latest = Some(latest.clone());
-            latest
-        }
-        _ => cached.clone(),
-    })
-}
-
 async fn say_internal_error(ctx: &Context, object: &Arc<Endpoint>) {
     let finding = Finding::bad(
         Reason::InternalError,
@@ -185,11 +174,11 @@ async fn say_internal_error(ctx: &Context, object: &Arc<Endpoint>) {
     let mut status = object.status.clone();
     status::set_conditions(
         &mut status,
-        &Findings::account(finding),
+        &Findings::of_account(finding),
         Standing::default(),
         object.metadata.generation,
     );
-    if let Err(error) = status::write(ctx, object, status).await {
+    if let Err(error) = ctx.writer().status(object, status).await {
         tracing::warn!(%error, "the status was not written");
     }
 }

@@ -11,10 +11,8 @@ use vpce_core::plan::{self, Part, Plan, PlanContext, Step, simulate};
 use vpce_core::resolve::Writes;
 use vpce_core::tags;
 
-use super::access::Access;
 use super::apply::{ASK_AGAIN, Applied, Applier, InAws, apply};
 use super::dns_endpoint;
-use super::memory::{Absence, PlannedChanges};
 use super::observe::{self, Age, observe};
 use super::prepare::Prepared;
 use super::reconcile::{Next, Reconciliation};
@@ -22,6 +20,10 @@ use super::status;
 use super::stop::Stop;
 use crate::aws::Permitted;
 use crate::aws::region::AccountRegion;
+use crate::bound::access::Access;
+use crate::bound::announced::PlannedChanges;
+use crate::bound::memories::Memory;
+use crate::k8s::caches::Endpoint;
 
 /// A message that lists steps ends after so many characters: rules may be many.
 const LONGEST_LIST: usize = 2000;
@@ -228,7 +230,7 @@ impl Reconciliation<'_> {
             applied_fields: &self.object.status.applied_fields,
             paused: observation.paused.as_deref(),
             names_metadata: &names_metadata,
-            fallbacks: self.ctx.memories.with(&self.object, |memory| memory.fallbacks),
+            fallbacks: self.ctx.memories.with(&self.object, |memory| memory.own.fallbacks),
         };
         plan::plan(&self.owner, desired, seen, context)
     }
@@ -269,7 +271,7 @@ impl Reconciliation<'_> {
         if !applied.addresses.is_empty() {
             let mut status = self.object.status.clone();
             status::accept_addresses(&mut status, applied.addresses.clone());
-            self.object = status::write(self.ctx, &self.object, status).await?;
+            self.object = self.ctx.writer().status(&self.object, status).await?;
         }
         if applied.replayed {
             self.count_deletion().await?;
@@ -393,7 +395,7 @@ impl Reconciliation<'_> {
         if let Some(resource) = seen.group.owned() {
             status.security_group_id = Some(resource.id.to_string());
         }
-        self.object = status::write(self.ctx, &self.object, status).await?;
+        self.object = self.ctx.writer().status(&self.object, status).await?;
         Ok(())
     }
 
@@ -403,7 +405,7 @@ impl Reconciliation<'_> {
         let mut status = self.object.status.clone();
         let gone = status.vpc_endpoint_id.clone();
         status::next_incarnation(&mut status);
-        self.object = status::write(self.ctx, &self.object, status).await?;
+        self.object = self.ctx.writer().status(&self.object, status).await?;
         if let Some(id) = gone {
             let note =
                 format!("endpoint {id} was deleted in AWS, not by the operator; it is recreated with another DNS name");
@@ -422,11 +424,10 @@ impl Reconciliation<'_> {
     /// the endpoint goes first, and takes its time.
     fn note_group(&self, seen: &Observed) {
         self.ctx.memories.with(&self.object, |memory| {
-            let absence = &mut memory.absence;
             if seen.group.owned().is_some() {
-                absence.group_found();
-            } else if endpoint_is_there(seen) && lacks_group(seen, absence) {
-                absence.absent_since();
+                memory.own.group_found = true;
+            } else if endpoint_is_there(seen) && lacks_group(seen, memory) {
+                memory.absence.absent_since();
             }
         });
     }
@@ -439,7 +440,7 @@ impl Reconciliation<'_> {
         self.ctx.memories.with(&self.object, |memory| {
             // Of an object that is only bound again, another leader may have made something.
             let endpoint_may_be = endpoint_is_unknown && (self.moving.is_some() || !memory.absence.nothing_made());
-            endpoint_may_be || (!endpoint_is_there(seen) && lacks_group(seen, &memory.absence))
+            endpoint_may_be || (!endpoint_is_there(seen) && lacks_group(seen, memory))
         })
     }
 
@@ -472,8 +473,8 @@ fn endpoint_is_there(seen: &Observed) -> bool {
 
 /// Whether there may be a group that was not found: an edit may have asked for one beside an
 /// endpoint that is long known.
-fn lacks_group(seen: &Observed, absence: &Absence) -> bool {
-    seen.group == Lookup::Absent && absence.may_lack_group()
+fn lacks_group(seen: &Observed, memory: &Memory<Endpoint>) -> bool {
+    seen.group == Lookup::Absent && !memory.absence.nothing_made() && !memory.own.group_found
 }
 
 fn absence_unconfirmed() -> Plan {

@@ -248,7 +248,7 @@ pub(crate) fn observe(ctx: &Context, object: &Endpoint, wanted: &[DnsName]) -> O
         names.insert(object.name_any());
     }
     let endpoints = ctx.memories.with(object, |memory| {
-        let written = memory.writes.dns_endpoints.get_or_insert_default();
+        let written = memory.own.writes.dns_endpoints.get_or_insert_default();
         names.extend(written.names());
         let look_up = |name: &String| {
             let cached = caches.dns_endpoint(&namespace, name);
@@ -260,7 +260,7 @@ pub(crate) fn observe(ctx: &Context, object: &Endpoint, wanted: &[DnsName]) -> O
         };
         let found = names.iter().filter_map(look_up).collect();
         if written.is_empty() {
-            memory.writes.dns_endpoints = None;
+            memory.own.writes.dns_endpoints = None;
         }
         found
     });

@@ -24,7 +24,6 @@ use vpce_core::plan;
 use vpce_core::resolve::{Binding, Resolved};
 use vpce_core::tags::DISPLAY_NAME;
 
-use super::access::Access;
 use super::acknowledged::{remove_kopf_annotations, remove_kopf_finalizer};
 use super::context::Context;
 use super::observe::{self, Age};
@@ -33,6 +32,7 @@ use super::service;
 use super::status;
 use super::stop::Stop;
 use crate::aws::region::RefreshError;
+use crate::bound::access::Access;
 use crate::k8s::caches::Endpoint;
 use crate::k8s::finalizer;
 use crate::k8s::pages;
@@ -301,9 +301,11 @@ impl Reconciliation<'_> {
         if finalizer::has(&*self.object, KOPF_FINALIZER) {
             let was_removed = |removed: &mut bool| std::mem::replace(removed, true);
             let memories = &self.ctx.memories;
-            if !memories.with(&self.object, |memory| was_removed(&mut memory.kopf_finalizer_removed)) {
+            if !memories.with(&self.object, |memory| {
+                was_removed(&mut memory.own.kopf_finalizer_removed)
+            }) {
                 self.object = remove_kopf_finalizer(self.ctx, &self.object).await?;
-            } else if !memories.with(&self.object, |memory| was_removed(&mut memory.kopf_is_alive)) {
+            } else if !memories.with(&self.object, |memory| was_removed(&mut memory.own.kopf_is_alive)) {
                 let note = "the finalizer of the Python operator was removed and is back: a Python operator is running; scale it \
                             to zero, since it deletes what it created when the object is deleted";
                 let events = &self.ctx.shared.events;

@@ -122,7 +122,7 @@ pub(crate) fn slices(ctx: &Context, object: &Endpoint, wanted: Option<&DesiredSe
     let service = wanted
         .filter(|service| service.headless)
         .map(|service| service.name.as_str());
-    let written = ctx.memories.with(object, |memory| memory.writes.slices.clone());
+    let written = ctx.memories.with(object, |memory| memory.own.writes.slices.clone());
     slices::observe(&ctx.shared.caches, object, &written, service)
 }
 
@@ -181,10 +181,10 @@ pub(crate) fn services(
     ];
     let caches = &ctx.shared.caches;
     let (written, changed) = ctx.memories.with(object, |memory| {
-        memory.writes.forget_cached_services(caches, object);
+        memory.own.writes.forget_cached_services(caches, object);
         (
-            memory.writes.services.clone(),
-            memory.writes.corrections.changed.clone(),
+            memory.own.writes.services.clone(),
+            memory.own.writes.corrections.changed.clone(),
         )
     });
     let names = names.into_iter().flatten();

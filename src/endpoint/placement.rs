@@ -68,7 +68,7 @@ impl Reconciliation<'_> {
         let _permit = self.enter(&resolved).await?;
         let access = self.open(&resolved).await?;
         let read = access.region.refresh_networks(&access.ec2, &wanted).await;
-        read.map_err(|error| access.unread(error))
+        read.map_err(|error| access.unread(error).into())
     }
 
     /// Whether the VPC, or its address blocks, are left to the AWSAccount. An object that is not

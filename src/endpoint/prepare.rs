@@ -8,15 +8,18 @@ use vpce_core::conditions::{Finding, Reason};
 use vpce_core::desired::{self, Desired, Origin};
 use vpce_core::metadata::Allowed;
 use vpce_core::network::Place;
-use vpce_core::resolve::{self, Resolved, Subject, Writes};
+use vpce_core::resolve::{Resolved, Writes};
 
-use super::findings::{self, Findings};
+use super::findings::Findings;
 use super::legacy;
 use super::reconcile::{Next, Reconciliation};
 use super::status;
 use super::stop::Stop;
+use crate::aws::Permitted;
+use crate::bound;
+use crate::bound::findings::{self, Parts as _};
+use crate::bound::resolve::Asks;
 use crate::k8s::finalizer;
-use crate::settings::Mode;
 
 /// As what an object is resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +58,7 @@ impl Reconciliation<'_> {
     pub(super) fn prepare(&mut self) -> Result<Prepared, Stop> {
         let is_unsettled = legacy::is_unsettled(&self.object);
         if is_unsettled && self.deleting {
-            return Err(Findings::account(legacy::unsettled(&self.object, "", false)).into());
+            return Err(Findings::of_account(legacy::unsettled(&self.object, "", false)).into());
         }
         if self.deleting && !finalizer::has(&*self.object, ENDPOINT_FINALIZER) {
             return Err(Stop::Requeue(Next::Gone));
@@ -67,14 +70,14 @@ impl Reconciliation<'_> {
             // Nothing is made before it is bound.
             _ if self.deleting && status::binding(&self.object.status).is_none() => Stop::NeverBound(finding),
             Reason::AccountDecommissioned if self.leaves() => Stop::Decommissioned(finding),
-            _ => Findings::account(finding).into(),
+            _ => Findings::of_account(finding).into(),
         })?;
         if let Some(spec) = spec.as_ref().filter(|_| is_unsettled) {
             let account = &resolved.account;
             if spec.vpc_endpoint_id.is_none() && legacy::existing(&self.object, spec, account).is_none() {
                 let name = &resolved.binding.account;
                 let finding = legacy::unsettled(&self.object, name, account.adopt_legacy);
-                return Err(Findings::account(finding).into());
+                return Err(Findings::of_account(finding).into());
             }
         }
         let desired = match spec.as_ref().filter(|_| !self.leaves()) {
@@ -103,7 +106,7 @@ impl Reconciliation<'_> {
                 Ok((Some(spec), policy))
             }
             Err(unparsed) if self.deleting => Ok((None, unparsed.deletion_policy())),
-            Err(unparsed) => Err(Findings::account(findings::does_not_parse(&unparsed.error)).into()),
+            Err(unparsed) => Err(Findings::of_account(findings::does_not_parse(&unparsed.error)).into()),
         }
     }
 
@@ -129,38 +132,26 @@ impl Reconciliation<'_> {
     }
 
     pub(super) fn resolve_as(&self, spec: Option<&VPCEndpointSpec>, how: As) -> Result<Resolved, Finding> {
-        let caches = &self.ctx.shared.caches;
-        let namespace = caches.namespace(&self.owner.namespace);
         let binding = status::binding(&self.object.status).filter(|_| how != As::New);
-        let subject = Subject {
+        let asks = Asks {
             namespace: &self.owner.namespace,
-            labels: namespace.as_deref().map(ResourceExt::labels),
             binding: binding.as_ref(),
             account: spec.and_then(|spec| spec.account.as_deref()),
             region: spec.and_then(|spec| spec.region.as_deref()),
             place: spec.map_or(Place::Vpc, Place::of),
-            deleting: self.deleting || how == As::Leaving,
-            read_only: self.ctx.shared.settings.mode == Mode::ReadOnly,
+            leaves: self.deleting || how == As::Leaving,
         };
-        let accounts = match &binding {
-            Some(binding) => caches.account(&binding.account).into_iter().collect(),
-            None => {
-                let mut mapping = caches.accounts_mapping(&self.owner.namespace);
-                // One that is being deleted takes nobody new.
-                mapping.retain(|account| account.metadata.deletion_timestamp.is_none());
-                mapping
-            }
-        };
-        let names: Vec<String> = accounts.iter().map(|account| account.name_any()).collect();
-        let views: Vec<resolve::Account<'_>> = accounts
-            .iter()
-            .zip(&names)
-            .map(|(account, name)| resolve::Account {
-                name,
-                spec: account.spec.as_ref().map_err(|unparsed| unparsed.error.as_str()),
-            })
-            .collect();
-        resolve::resolve(subject, &views)
+        bound::resolve::resolve(&self.ctx.shared, asks)
+    }
+
+    /// Whether AWS may still be written for the object.
+    pub(super) fn permission(&self, spec: Option<&VPCEndpointSpec>, resolved: &Resolved) -> Permitted {
+        // What the spec says is not asked of where the object leaves.
+        let spec = spec.filter(|_| self.moving.is_none());
+        let account = spec.and_then(|spec| spec.account.clone());
+        let region = spec.and_then(|spec| spec.region.clone());
+        let (shared, object) = (&self.ctx.shared, &*self.object);
+        bound::resolve::permission(shared, object, (account, region), self.leaves(), resolved)
     }
 
     /// What the spec asks for. Where it may not ask for that any more, an endpoint that exists is

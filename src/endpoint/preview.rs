@@ -15,6 +15,7 @@ use super::findings::Findings;
 use super::observe::{self, Age, observe};
 use super::reconcile::Reconciliation;
 use super::stop::Stop;
+use crate::bound::findings::Parts as _;
 use crate::k8s::caches::Endpoint;
 
 /// What would be done, and how things stand before.
@@ -81,7 +82,7 @@ async fn planned(reconciliation: &mut Reconciliation<'_>, age: Duration) -> Resu
     if desired.is_some() {
         reconciliation
             .check_capacity(&prepared.resolved, false)
-            .map_err(Findings::account)?;
+            .map_err(Findings::of_account)?;
         reconciliation.check_groups(&access, desired).await?;
     }
     let Reconciliation { ctx, object, owner, .. } = &*reconciliation;

@@ -50,7 +50,7 @@ impl Applier<'_> {
                 deleted.map_err(StepError::Kubernetes)?;
                 self.ctx
                     .memories
-                    .with(self.object, |memory| memory.writes.config_maps = None);
+                    .with(self.object, |memory| memory.own.writes.config_maps = None);
                 Ok(StepEnd::Done)
             }
             // In AWS.
@@ -70,7 +70,7 @@ impl Applier<'_> {
             || self
                 .ctx
                 .memories
-                .with(self.object, |memory| memory.writes.corrections.is_left(name));
+                .with(self.object, |memory| memory.own.writes.corrections.is_left(name));
         let published = service::publish(&self.ctx.shared.client, self.object, wanted, exists).await;
         match published {
             Ok(Published::Done(service)) => {
@@ -78,8 +78,9 @@ impl Applier<'_> {
                 let version = version_of(&*service);
                 let most = self.ctx.shared.settings.resync_interval;
                 self.ctx.memories.with(self.object, |memory| {
-                    memory.writes.corrections.stored(&content, observed.clone(), most);
+                    memory.own.writes.corrections.stored(&content, observed.clone(), most);
                     memory
+                        .own
                         .writes
                         .services
                         .insert(name.to_owned(), (version, Some(observed)));
@@ -98,7 +99,7 @@ impl Applier<'_> {
         let found = observe::slices(self.ctx, self.object, None);
         let found = found.into_iter().find(|slice| slice.name == name);
         let (may_correct, is_left) = self.ctx.memories.with(self.object, |memory| {
-            let slices = &mut memory.writes.slices;
+            let slices = &mut memory.own.writes.slices;
             (
                 !exists || slices.may_correct(&name, content, found),
                 slices.is_left(&name),
@@ -113,7 +114,7 @@ impl Applier<'_> {
                 let most = self.ctx.shared.settings.resync_interval;
                 let found = slices::observed(&slice, &self.owner.uid);
                 self.ctx.memories.with(self.object, |memory| {
-                    let slices = &mut memory.writes.slices;
+                    let slices = &mut memory.own.writes.slices;
                     slices.published(content, found, version_of(&*slice), most);
                 });
                 Ok(StepEnd::Done)
@@ -130,7 +131,7 @@ impl Applier<'_> {
         let version = deleted.map_err(StepError::Kubernetes)?;
         self.ctx
             .memories
-            .with(self.object, |memory| memory.writes.slices.deleted(name, version));
+            .with(self.object, |memory| memory.own.writes.slices.deleted(name, version));
         Ok(StepEnd::Done)
     }
 
@@ -140,7 +141,7 @@ impl Applier<'_> {
         let mut services = observe::services(self.ctx, self.object, &self.object.status, None);
         services.retain(|service| service.name == name);
         self.ctx.memories.with(self.object, |memory| {
-            memory.writes.corrections.may_correct(content, services.pop())
+            memory.own.writes.corrections.may_correct(content, services.pop())
         })
     }
 
@@ -149,7 +150,7 @@ impl Applier<'_> {
         let deleted = service::delete(&shared.client, &shared.caches, self.object, name).await;
         let version = deleted.map_err(StepError::Kubernetes)?;
         self.ctx.memories.with(self.object, |memory| {
-            memory.writes.services.insert(name.to_owned(), (version, None));
+            memory.own.writes.services.insert(name.to_owned(), (version, None));
         });
         Ok(StepEnd::Done)
     }
@@ -163,7 +164,7 @@ impl Applier<'_> {
         let found = dns_endpoint::observe(self.ctx, self.object, &[]).endpoints;
         let found = found.into_iter().find(|found| found.name == name);
         let (may_correct, is_left) = self.ctx.memories.with(self.object, |memory| {
-            let written = memory.writes.dns_endpoints.get_or_insert_default();
+            let written = memory.own.writes.dns_endpoints.get_or_insert_default();
             (
                 !exists || written.may_correct(name, content, found),
                 written.is_left(name),
@@ -179,7 +180,7 @@ impl Applier<'_> {
                 let most = self.ctx.shared.settings.resync_interval;
                 let found = dns_endpoint::observed(&stored, &self.owner.uid);
                 self.ctx.memories.with(self.object, |memory| {
-                    let written = memory.writes.dns_endpoints.get_or_insert_default();
+                    let written = memory.own.writes.dns_endpoints.get_or_insert_default();
                     written.published(content, found, version_of(&*stored), most);
                 });
                 Ok(StepEnd::Done)
@@ -195,7 +196,7 @@ impl Applier<'_> {
         let deleted = dns_endpoint::delete(&shared.client, &shared.caches, self.object, name).await;
         let version = deleted.map_err(StepError::Kubernetes)?;
         self.ctx.memories.with(self.object, |memory| {
-            let written = memory.writes.dns_endpoints.get_or_insert_default();
+            let written = memory.own.writes.dns_endpoints.get_or_insert_default();
             written.deleted(name, version);
         });
         Ok(StepEnd::Done)
@@ -213,7 +214,7 @@ impl Applier<'_> {
                 let most = self.ctx.shared.settings.resync_interval;
                 let found = config_map::observed(&stored, &self.owner.uid);
                 self.ctx.memories.with(self.object, |memory| {
-                    let written = memory.writes.config_maps.get_or_insert_default();
+                    let written = memory.own.writes.config_maps.get_or_insert_default();
                     written.published(content, found, version_of(&*stored), most);
                 });
                 Ok(StepEnd::Done)

@@ -1,5 +1,4 @@
-//! What is put into the queue of VPCEndpoints. What is gone, or has nothing to do in AWS any more,
-//! leaves every queue at once: its reservations go to others.
+//! What is put into the queue of VPCEndpoints.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,6 +7,7 @@ use kube::ResourceExt;
 use vpce_core::object_key::ObjectKey;
 
 use super::context::Context;
+use crate::bound;
 use crate::k8s::caches::Endpoint;
 use crate::k8s::requeue::Request;
 
@@ -21,6 +21,7 @@ pub(crate) fn requested(ctx: &Context, request: Request) -> Vec<ObjectKey> {
         Request::Enqueue(key) => BTreeSet::from([key]),
         Request::AccountChanged(account) => affected(ctx, &account),
         Request::NamespaceChanged(namespace) => keys(&ctx.shared.caches.in_namespace(&namespace)).collect(),
+        Request::AcceptanceAwaited(_) => BTreeSet::new(),
     };
     for key in &keys {
         ctx.memories.retry(key);
@@ -62,25 +63,6 @@ pub(crate) fn enqueue_waiting_for_room(ctx: &Context, object: &Endpoint) {
 
 /// The object is gone: it leaves the semaphore of its AWS account and the rate limiter's queues.
 pub(crate) fn leave(ctx: &Context, object: &Endpoint) {
-    ctx.shared.semaphore.cancel(&ObjectKey::of(object));
     ctx.capacity.release(&object.uid().unwrap_or_default());
-    cancel_reservation(ctx, object, false);
-}
-
-/// It wants nothing in AWS that it had a reservation for.
-pub(crate) fn has_settled(ctx: &Context, object: &Endpoint) {
-    cancel_reservation(ctx, object, false);
-}
-
-/// Its deletion was asked for: what it waited to create it does not want any more. (What is deleted
-/// of it then has its own reservations.)
-pub(crate) fn is_being_deleted(ctx: &Context, object: &Endpoint) {
-    cancel_reservation(ctx, object, true);
-}
-
-fn cancel_reservation(ctx: &Context, object: &Endpoint, deleted: bool) {
-    let key = ctx.memories.take_reservation(object, deleted);
-    if let Some(region) = key.and_then(|key| ctx.shared.regions.find(&key)) {
-        region.cancel(&object.uid().unwrap_or_default());
-    }
+    bound::queues::leave(&ctx.shared, &ctx.memories, object);
 }

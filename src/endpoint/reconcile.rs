@@ -9,10 +9,10 @@ use super::acknowledged::remove_finalizer;
 use super::bind::Move;
 use super::context::Context;
 use super::converge::Rounds;
-use super::memory::PlannedChanges;
 use super::queues;
 use super::status;
 use super::stop::Stop;
+use crate::bound::announced::PlannedChanges;
 use crate::k8s::caches::Endpoint;
 pub(crate) use crate::k8s::controller::Next;
 

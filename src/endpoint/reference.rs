@@ -203,7 +203,7 @@ impl Reconciliation<'_> {
             return Ok(Next::Gone);
         }
         let before = self.ctx.memories.with(&self.object, |memory| {
-            memory.refers_to.replace(Box::new(following.referent.clone()))
+            memory.own.refers_to.replace(Box::new(following.referent.clone()))
         });
         if let Some(before) = before.filter(|before| **before != following.referent) {
             requeue_if_deleting(self.ctx, *before);

@@ -9,12 +9,10 @@ use vpce_core::ids::GroupId;
 use vpce_core::plan::{Fallbacks, Part, Step, UnfinishedReason};
 
 use super::apply::{ASK_AGAIN, Applier, InAws, Unfinished, action};
-use super::context::Context;
-use super::explain::{explain, is_in_use};
-use super::memory::{Tried, Wait};
-use crate::aws::ec2::Ec2;
 use crate::aws::error::CallError;
 use crate::aws::region::RefreshError;
+use crate::bound::explain::{explain, is_in_use};
+use crate::bound::waits::{Tried, Wait};
 use crate::k8s::error::{is_conflict, message};
 
 /// What an earlier create made and was not found in this many times the time that a change takes to
@@ -79,7 +77,7 @@ impl Applier<'_> {
     pub(super) fn learn(&self, learn: impl FnOnce(&mut Fallbacks) -> bool) -> bool {
         self.ctx
             .memories
-            .with(self.object, |memory| learn(&mut memory.fallbacks))
+            .with(self.object, |memory| learn(&mut memory.own.fallbacks))
     }
 
     /// Whether what an earlier create made has been looked for so long, in whole reads of the
@@ -92,9 +90,7 @@ impl Applier<'_> {
         let patience = self.ctx.shared.settings.settle * UNSEEN_SETTLES;
         let is_gone = aws.region.read_at().is_some_and(|read| read >= since + patience);
         if is_gone {
-            self.ctx
-                .memories
-                .with(self.object, |memory| memory.absence.endpoint_seen());
+            self.ctx.memories.with(self.object, |memory| memory.absence.made_seen());
         }
         is_gone
     }
@@ -102,7 +98,7 @@ impl Applier<'_> {
     /// Whether a group has been in use for so short a time that it need not worry anybody.
     fn has_patience(&self) -> bool {
         self.ctx.memories.with(self.object, |memory| {
-            memory.in_use_since.get_or_insert_with(Instant::now).elapsed() < INTERFACES_LINGER
+            memory.own.in_use_since.get_or_insert_with(Instant::now).elapsed() < INTERFACES_LINGER
         })
     }
 
@@ -152,7 +148,7 @@ impl Applier<'_> {
             aws.region.invalidate();
         }
         if error.is_expired_session() {
-            forget_session(self.ctx, aws.account, aws.ec2).await;
+            crate::account::forget_session(&self.ctx.shared, aws.account, aws.ec2).await;
         }
         if matches!(step, Step::CreateEndpoint { .. })
             && error.code == "IdempotentParameterMismatch"
@@ -209,17 +205,5 @@ impl Applier<'_> {
         left.retry = left.retry.max(Some(aws.region.next_tick()));
         left.failed = false;
         Some(left)
-    }
-}
-
-/// Has the next reconcile open a new session.
-pub(super) async fn forget_session(ctx: &Context, account: &str, ec2: &Ec2) {
-    tracing::warn!(
-        account,
-        account_id = ec2.account_id.as_str(),
-        "the session is no longer valid; opening another"
-    );
-    if let Some(role) = crate::account::role_of(&ctx.shared, account) {
-        ctx.shared.sessions.forget(&role).await;
     }
 }

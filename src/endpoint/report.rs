@@ -12,18 +12,18 @@ use vpce_core::plan::{Part, Plan, Step, UnfinishedReason};
 use vpce_core::resolve::{Resolved, Writes};
 
 use super::dns_endpoint;
-use super::explain::explain;
-use super::findings::{self, Findings, Standing};
-use super::memory::{Tried, Wait};
-use super::queues;
+use super::findings::Findings;
 use super::reconcile::{Next, Reconciliation};
-use super::refused::forget_session;
 use super::status;
-use super::stop::{Unread, not_ready};
 use super::take_over;
 use crate::aws::region::{AccountRegion, RefreshError};
 use crate::aws::sessions::Refusal;
 use crate::backoff::jitter;
+use crate::bound::access::{NoSession, Unread};
+use crate::bound::explain::explain;
+use crate::bound::findings::{self, Parts as _, Standing};
+use crate::bound::queues::cancel_reservation;
+use crate::bound::waits::{Tried, Wait};
 use crate::k8s::writes::Refused;
 
 /// A passing failure to read does not make a Ready object unready before it has lasted so many
@@ -38,7 +38,8 @@ const POLL_SELDOM: u32 = 12;
 impl Reconciliation<'_> {
     /// The role cannot be assumed: what exists stays as it was last seen, and what was Ready says
     /// that changes are paused.
-    pub(super) async fn refused(&mut self, account: &str, refusal: &Refusal) -> Result<Next, kube::Error> {
+    pub(super) async fn refused(&mut self, no: &NoSession) -> Result<Next, kube::Error> {
+        let NoSession { account, refusal } = no;
         // The AWSAccount asks STS again, and requeues all who wait once it is let in.
         if crate::account::is_ready(&self.ctx.shared, account) {
             self.ctx.shared.requeuer.account(account);
@@ -53,7 +54,7 @@ impl Reconciliation<'_> {
             self.ctx.memories.failed(&self.object, longest);
         }
         if !passes || self.ctx.memories.failures(&self.object) >= PATIENCE {
-            self.report(Findings::account(not_ready(account, refusal))).await?;
+            self.report(Findings::of_account(no.finding())).await?;
         }
         Ok(Next::NotBefore(wait))
     }
@@ -71,7 +72,7 @@ impl Reconciliation<'_> {
             RefreshError::Failed(error) => error,
         };
         if error.is_expired_session() {
-            forget_session(self.ctx, &binding.account, &ec2).await;
+            crate::account::forget_session(&self.ctx.shared, &binding.account, &ec2).await;
         }
         let passing = matches!(error.class, Class::Throttled | Class::Transient);
         let finding = explain(&error, &role, &ec2.account_id, &ec2.region);
@@ -80,7 +81,7 @@ impl Reconciliation<'_> {
         if !(passing && self.was_ready && self.ctx.memories.failures(&self.object) < PATIENCE) {
             // Nothing is known that speaks against what was Ready.
             let findings = if self.was_ready && !self.deleting && finding.reason.only_pauses() {
-                Findings::account(finding)
+                Findings::of_account(finding)
             } else {
                 Findings {
                     account: Some(findings::account_resolved(&binding)),
@@ -118,8 +119,8 @@ impl Reconciliation<'_> {
             Lookup::Absent | Lookup::Unowned(_) | Lookup::Unproven(..) => false,
         };
         let pending_since = self.ctx.memories.with(&self.object, |memory| {
-            memory.pending_since = at_work.then(|| memory.pending_since.unwrap_or(now));
-            memory.pending_since
+            memory.own.pending_since = at_work.then(|| memory.own.pending_since.unwrap_or(now));
+            memory.own.pending_since
         });
         let frozen = matches!(resolved.writes, Writes::Frozen(_));
         let mut wait = settles.map_or(rest, |settles| settles.min(rest));
@@ -158,7 +159,7 @@ impl Reconciliation<'_> {
 
     /// How long to wait for a part that stands badly without a step of its own, longer each time.
     pub(super) fn part_backoff(&self, part: Part, finding: &Finding) -> Duration {
-        let (memories, tried) = (&self.ctx.memories, Tried::Part(part));
+        let (memories, tried) = (&self.ctx.memories, Tried::part(&part));
         let left = memories.refusal(&self.object, tried).map(|refusal| refusal.left());
         left.filter(|left| !left.is_zero()).unwrap_or_else(|| {
             let longest = self.ctx.shared.settings.resync_interval;
@@ -241,6 +242,11 @@ impl Reconciliation<'_> {
             self.was_ready,
         );
         self.warn(desired);
+        if let Lookup::Owned(endpoint) = &seen.endpoint
+            && let (State::PendingAcceptance, Some(target)) = (&endpoint.state, &endpoint.target)
+        {
+            self.ctx.shared.requeuer.acceptance_awaited(&target.to_string());
+        }
         self.serves = matches!(&seen.endpoint, Lookup::Owned(resource) if resource.state == State::Available);
         self.write(status, &findings).await?;
         self.ctx.memories.succeeded(&self.object);
@@ -288,13 +294,13 @@ impl Reconciliation<'_> {
             .cloned()
             .collect();
         let changed_service = self.changed_service(findings);
-        match status::write(self.ctx, &self.object, status).await {
+        match self.ctx.writer().status(&self.object, status).await {
             Ok(written) => self.object = written,
             // It is told; what is in AWS goes on without.
             Err(error) if let Some(is_tried) = Refused::of(&error).map(|refused| refused.is_tried) => {
                 self.ctx
                     .memories
-                    .with(&self.object, |memory| memory.writes.status_refused |= is_tried);
+                    .with(&self.object, |memory| memory.status_refused |= is_tried);
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -314,7 +320,7 @@ impl Reconciliation<'_> {
         let changed = changed && is_stored;
         let summary = findings.summary(standing);
         if matches!(summary.reason.policy().retry, Retry::Resync | Retry::Poll) {
-            queues::has_settled(self.ctx, &self.object);
+            cancel_reservation(&self.ctx.shared, &self.ctx.memories, &*self.object, false);
         }
         let account = self.object.status.account.as_ref();
         let account = account.map(|account| account.name.clone()).unwrap_or_default();

@@ -4,27 +4,23 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use kube::ResourceExt;
-use kube::api::{Api, Patch};
-use serde_json::json;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use vpce_core::addresses::{self, SubnetAddresses};
-use vpce_core::api::{AccountBinding, NetworkStatus, VPCEndpointStatus};
-use vpce_core::conditions::{ConditionType, EventKind, Finding, READY, Reason, STALLED};
+use vpce_core::api::{AccountBinding, ENDPOINT_FINALIZER, NetworkStatus, VPCEndpointStatus};
+use vpce_core::conditions::{ConditionType, Finding, READY, Reason};
 use vpce_core::desired::{Desired, Existing, Groups};
 use vpce_core::observed::State;
 use vpce_core::ownership::Consent;
 use vpce_core::resolve::Binding;
 use vpce_core::target::Target;
 
-use super::context::Context;
-use super::findings::{Findings, Standing};
-use crate::k8s::caches::Endpoint;
-use crate::k8s::conditions::{self, Conditions};
-use crate::k8s::patch::{replacing, version_of};
-use crate::k8s::writes::{Refused, Write};
-
-/// What a part says whose words are in Ready, so that they are read once.
-const SEE_READY: &str = "see Ready";
+use super::findings::Findings;
+use super::memory::Own;
+use crate::bound::conditions::Part;
+use crate::bound::findings::{Parts as _, Standing};
+use crate::bound::{self, Bound};
+use crate::k8s::caches::{Caches, Endpoint};
+use crate::k8s::conditions;
 
 /// What an object is bound to, if it is.
 pub(crate) fn binding(status: &VPCEndpointStatus) -> Option<Binding> {
@@ -180,61 +176,22 @@ pub(crate) fn set_conditions(
     standing: Standing,
     generation: Option<i64>,
 ) -> bool {
-    let before = std::mem::take(&mut status.conditions);
-    let summary = findings.summary(standing);
-    let conditions = Conditions {
-        before: &before,
-        generation,
+    let asked_for = |finding: &Option<Finding>| match finding {
+        Some(finding) if finding.reason == Reason::NotRequested => Part::Dropped,
+        finding => finding.clone().into(),
     };
-    let mut put = |type_: &str, finding: &Finding, message: &str, is_so: bool| {
-        let condition = conditions.condition(type_, conditions::status(is_so), finding.reason.as_str(), message);
-        status.conditions.push(condition);
-    };
-    put(READY, &summary, &summary.message, summary.ok);
-    let asked_for = |finding: &Option<Finding>| finding.clone().filter(|found| found.reason != Reason::NotRequested);
-    let (names, config_map) = (asked_for(&findings.names), asked_for(&findings.config_map));
-    let drops = [
-        (ConditionType::NamesPublished, findings.names.is_some()),
-        (ConditionType::ConfigMapPublished, findings.config_map.is_some()),
-    ];
     let parts = [
-        (ConditionType::AccountResolved, &findings.account),
-        (ConditionType::EndpointAvailable, &findings.endpoint),
-        (ConditionType::ServicePublished, &findings.service),
-        (ConditionType::NamesPublished, &names),
-        (ConditionType::ConfigMapPublished, &config_map),
+        (ConditionType::AccountResolved, findings.account.clone().into()),
+        (ConditionType::EndpointAvailable, findings.endpoint.clone().into()),
+        (ConditionType::ServicePublished, findings.service.clone().into()),
+        (ConditionType::NamesPublished, asked_for(&findings.names)),
+        (ConditionType::ConfigMapPublished, asked_for(&findings.config_map)),
     ];
-    for (aspect, finding) in &parts {
-        if let Some(finding) = finding {
-            let is_in_ready = finding.reason == summary.reason && summary.message.contains(&finding.message);
-            let message = if is_in_ready { SEE_READY } else { &finding.message };
-            put(&aspect.to_string(), finding, message, finding.ok);
-        }
-    }
-    if !summary.ok && summary.reason.policy().stalled {
-        // kstatus, and so Flux, show the words of this one.
-        put(STALLED, &summary, &summary.message, true);
-    }
-    let ready = conditions::find(&before, READY);
-    for (aspect, finding) in parts {
-        let kept = conditions::find(&before, &aspect.to_string());
-        let is_dropped = drops.contains(&(aspect, true));
-        if let (None, Some(kept), false) = (finding, kept, is_dropped) {
-            let mut kept = kept.clone();
-            // Ready says something else now.
-            if let Some(ready) = ready.filter(|ready| kept.message == SEE_READY && ready.message != summary.message) {
-                kept.message.clone_from(&ready.message);
-            }
-            status.conditions.push(kept);
-        }
-    }
-    // Ready first: for people, and for the column that shows what stands in the way.
-    status
-        .conditions
-        .sort_by(|a, b| (a.type_ != READY, &a.type_).cmp(&(b.type_ != READY, &b.type_)));
+    let summary = findings.summary(standing);
+    let (all, is_news) = bound::conditions::of_parts(&status.conditions, &summary, &parts, generation);
+    status.conditions = all;
     status.observed_generation = generation;
-    let is_told = summary.reason.policy().event != EventKind::None;
-    ready.is_none_or(|ready| ready.reason != summary.reason.as_str() || (is_told && ready.message != summary.message))
+    is_news
 }
 
 /// Whether the object was Ready for this generation.
@@ -249,129 +206,42 @@ pub(crate) fn was_serving(status: &VPCEndpointStatus) -> bool {
     status.vpc_endpoint_id.is_some() && state == Some(State::Available)
 }
 
-/// Writes a status if it differs. Only if the object is still as we know it: a status that was made
-/// from an older one must not undo a newer one. Where the API server refuses it, or would only
-/// change it again, an event tells: the status cannot.
-pub(crate) async fn write(
-    ctx: &Context,
-    object: &Arc<Endpoint>,
-    status: VPCEndpointStatus,
-) -> Result<Arc<Endpoint>, kube::Error> {
-    if status == object.status
-        || ctx
-            .shared
-            .writes
-            .would_be_changed_again(&**object, &object.status, &status)
-    {
-        return Ok(object.clone());
+impl Bound for Endpoint {
+    type Status = VPCEndpointStatus;
+    type Own = Own;
+
+    const FINALIZER: &'static str = ENDPOINT_FINALIZER;
+
+    fn status(&self) -> &VPCEndpointStatus {
+        &self.status
     }
-    let namespace = object.namespace().unwrap_or_default();
-    let name = object.name_any();
-    let api: Api<Endpoint> = Api::namespaced(ctx.shared.client.clone(), &namespace);
-    let ours = |status: &VPCEndpointStatus| VPCEndpointStatus {
-        create_fn: None,
-        ..status.clone()
-    };
-    let patch = json!({
-        "metadata": {"uid": object.uid(), "resourceVersion": object.resource_version()},
-        "status": replacing(&ours(&object.status), &ours(&status)),
-    });
-    let (params, patch) = (crate::k8s::patch::params(), Patch::Merge(patch));
-    let write = api.patch_status(&name, &params, &patch);
-    // What an object is bound to has to be stored before anything is done on the strength of it.
-    let mismatch = |stored: &Endpoint| {
+
+    fn cached(caches: &Caches, namespace: &str, name: &str) -> Option<Arc<Self>> {
+        caches.endpoint(namespace, name)
+    }
+
+    fn conditions(status: &VPCEndpointStatus) -> &[Condition] {
+        &status.conditions
+    }
+
+    fn written(status: &VPCEndpointStatus) -> VPCEndpointStatus {
+        VPCEndpointStatus {
+            create_fn: None,
+            ..status.clone()
+        }
+    }
+
+    fn differing(wanted: &VPCEndpointStatus, stored: &VPCEndpointStatus) -> Vec<&'static str> {
+        let service = wanted.vpc_endpoint_service_id != stored.vpc_endpoint_service_id;
         let differing = [
-            ("account", stored.status.account != status.account),
-            ("region", stored.status.region != status.region),
-            ("network", stored.status.network != status.network),
-            (
-                "vpc_endpoint_service_id",
-                stored.status.vpc_endpoint_service_id != status.vpc_endpoint_service_id,
-            ),
-            ("service_region", stored.status.service_region != status.service_region),
-            ("incarnation", stored.status.incarnation != status.incarnation),
+            ("account", wanted.account != stored.account),
+            ("region", wanted.region != stored.region),
+            ("network", wanted.network != stored.network),
+            ("vpc_endpoint_service_id", service),
+            ("service_region", wanted.service_region != stored.service_region),
+            ("incarnation", wanted.incarnation != stored.incarnation),
         ];
-        let fields: Vec<&str> = differing
-            .iter()
-            .filter_map(|(field, differs)| differs.then_some(*field))
-            .collect();
-        (!fields.is_empty()).then(|| {
-            remember(ctx, stored.clone());
-            format!("with another {}", fields.join(", "))
-        })
-    };
-    let most = ctx.shared.settings.resync_interval;
-    match ctx
-        .shared
-        .writes
-        .acknowledged(&**object, Write::Status, most, write, mismatch)
-        .await
-    {
-        Ok(stored) => {
-            if let Some(fields) = ctx.shared.writes.compare(&**object, &status, &stored.status, most) {
-                tell_of_change(ctx, object, &fields);
-            }
-            Ok(remember(ctx, stored))
-        }
-        Err(error) => {
-            if let Some(refused) = Refused::of(&error).filter(|refused| refused.is_tried) {
-                tell_of_refusal(ctx, object, &status, refused);
-            }
-            Err(error)
-        }
+        let differing = differing.into_iter().filter(|(_, differs)| *differs);
+        differing.map(|(field, _)| field).collect()
     }
-}
-
-fn tell_of_change(ctx: &Context, object: &Endpoint, fields: &[String]) {
-    let fields = fields.join(", ");
-    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    tracing::warn!(
-        namespace,
-        name,
-        fields,
-        "the status was stored differently from what was written"
-    );
-    let note = format!(
-        "the API server stored a different status than the operator wrote, so it may be wrong ({fields}): an admission \
-         controller \
-         changes it"
-    );
-    ctx.shared
-        .events
-        .publish(object, EventKind::Warning, "StatusChanged", "Reconcile", &note);
-}
-
-fn tell_of_refusal(ctx: &Context, object: &Endpoint, status: &VPCEndpointStatus, refused: &Refused) {
-    let ready = conditions::find(&status.conditions, READY);
-    let (reason, message) = ready.map_or(("", ""), |ready| (ready.reason.as_str(), ready.message.as_str()));
-    tracing::warn!(
-        namespace = object.namespace().unwrap_or_default(),
-        name = object.name_any(),
-        error = refused.message,
-        reason,
-        condition_message = message,
-        "the status was not written"
-    );
-    if refused.is_news {
-        let note = format!(
-            "the status cannot be written ({}), so it is out of date: {reason}: {message}",
-            refused.message
-        );
-        ctx.shared
-            .events
-            .publish(object, EventKind::Warning, "StatusRefused", "Reconcile", &note);
-    }
-}
-
-/// Remembers an object as our write left it, until the cache has it too.
-pub(crate) fn remember(ctx: &Context, object: Endpoint) -> Arc<Endpoint> {
-    let object = Arc::new(object);
-    let namespace = object.namespace().unwrap_or_default();
-    ctx.memories.with(&object, |memory| {
-        let cached = ctx.shared.caches.endpoint(&namespace, &object.name_any());
-        // The watch may be faster than the answer.
-        let is_newer = cached.is_none_or(|cached| version_of(&*cached) < version_of(&*object));
-        memory.writes.latest = is_newer.then(|| object.clone());
-    });
-    object
 }

@@ -19,6 +19,7 @@ use super::queues;
 use super::reference;
 use super::service::{self, MANAGED_BY, names};
 use super::slices;
+use crate::bound::queues::cancel_reservation;
 use crate::k8s::caches::{CacheWriter, Endpoint};
 use crate::k8s::owned;
 use crate::k8s::pages;
@@ -44,7 +45,7 @@ pub(crate) fn endpoint(ctx: &Context, event: &Event<Endpoint>) {
         }
     }
     if endpoint.metadata.deletion_timestamp.is_some() {
-        queues::is_being_deleted(ctx, endpoint);
+        cancel_reservation(&ctx.shared, &ctx.memories, endpoint, true);
     }
     if let Event::Delete(_) = event {
         let key = ObjectKey::of(endpoint);

@@ -9,11 +9,11 @@ use vpce_core::desired::Desired;
 use vpce_core::names::{self, ZonalNames};
 use vpce_core::observed::{Observed, ObservedEndpoint};
 
-use super::access::Access;
-use super::explain::explain;
 use super::prepare::Prepared;
 use super::reconcile::Reconciliation;
 use super::stop::Stop;
+use crate::bound::access::Access;
+use crate::bound::explain::explain;
 use crate::k8s::caches::Endpoint;
 
 /// The zones of subnets do not change: those of new ones are known after this time.
@@ -57,7 +57,7 @@ impl Reconciliation<'_> {
     ) -> Result<ZonalNames, Stop> {
         let Access { region, ec2, .. } = access;
         match region.refresh_zones(ec2, &endpoint.vpc, READ_EVERY).await {
-            Err(error) => return Err(access.unread(error)),
+            Err(error) => return Err(access.unread(error).into()),
             Ok(Some(error)) => {
                 let resolved = &prepared.resolved;
                 let finding = explain(&error, resolved.role.as_str(), &ec2.account_id, &ec2.region);

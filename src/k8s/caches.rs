@@ -16,7 +16,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::PartialObjectMeta;
 use kube::{Resource, ResourceExt};
-use vpce_core::api::{AWSAccount, LegacyStatus, VPCEndpoint, Watched};
+use vpce_core::api::{AWSAccount, LegacyStatus, VPCEndpoint, VPCEndpointService, Watched};
 use vpce_core::conditions::Reason;
 use vpce_core::ids::RoleArn;
 use vpce_core::object_key::ObjectKey;
@@ -30,6 +30,8 @@ use super::dns_endpoint::DNSEndpoint;
 
 /// A VPCEndpoint as it is watched.
 pub(crate) type Endpoint = Watched<VPCEndpoint>;
+/// A VPCEndpointService as it is watched.
+pub(crate) type EndpointService = Watched<VPCEndpointService>;
 /// An AWSAccount as it is watched.
 pub(crate) type Account = Watched<AWSAccount>;
 
@@ -108,6 +110,40 @@ impl Indexed for Endpoint {
         terms.extend(names.into_iter().cloned().map(EndpointTerm::DnsName));
         let created = self.status.create_fn.as_ref().and_then(LegacyStatus::endpoint);
         terms.extend(created.map(|id| EndpointTerm::CreatedByPython(id.to_string())));
+        terms
+    }
+}
+
+/// What VPCEndpointServices are found by.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) enum EndpointServiceTerm {
+    Namespace(String),
+    /// The AWSAccount that it is bound to.
+    Account(String),
+    /// The AWS account that it is bound to.
+    AccountId(String),
+    /// It is bound to no AWSAccount, and in this namespace.
+    Unbound(String),
+    /// The name by which endpoints connect to it.
+    ServiceName(String),
+}
+
+impl Indexed for EndpointService {
+    type Term = EndpointServiceTerm;
+    type Kept = Arc<Self>;
+
+    fn terms(&self) -> Vec<EndpointServiceTerm> {
+        let namespace = self.namespace().unwrap_or_default();
+        let mut terms = vec![EndpointServiceTerm::Namespace(namespace.clone())];
+        match &self.status.account {
+            Some(binding) => terms.extend([
+                EndpointServiceTerm::Account(binding.name.clone()),
+                EndpointServiceTerm::AccountId(binding.account_id.clone()),
+            ]),
+            None => terms.push(EndpointServiceTerm::Unbound(namespace)),
+        }
+        let name = self.status.service_name.clone();
+        terms.extend(name.map(EndpointServiceTerm::ServiceName));
         terms
     }
 }
@@ -202,6 +238,7 @@ fn controllers(object: &impl ResourceExt) -> Vec<String> {
 pub(crate) struct Caches {
     sync: CacheSync,
     endpoints: Cache<Endpoint>,
+    endpoint_services: Cache<EndpointService>,
     accounts: Cache<Account>,
     namespaces: Cache<NamespaceMeta>,
     services: Cache<Service>,
@@ -213,6 +250,8 @@ pub(crate) struct Caches {
 pub(crate) struct CacheWriters {
     /// VPCEndpoints.
     pub(crate) endpoints: CacheWriter<Endpoint>,
+    /// VPCEndpointServices.
+    pub(crate) endpoint_services: CacheWriter<EndpointService>,
     /// AWSAccounts.
     pub(crate) accounts: CacheWriter<Account>,
     /// Namespaces, as metadata.
@@ -230,6 +269,7 @@ impl Caches {
     pub(crate) fn new() -> (Self, CacheWriters) {
         let sync = CacheSync::default();
         let (endpoints, endpoint_writer) = Cache::new(&sync);
+        let (endpoint_services, endpoint_service_writer) = Cache::new(&sync);
         let (accounts, account_writer) = Cache::new(&sync);
         let (namespaces, namespace_writer) = Cache::new(&sync);
         let (services, service_writer) = Cache::new(&sync);
@@ -239,6 +279,7 @@ impl Caches {
         let caches = Self {
             sync,
             endpoints,
+            endpoint_services,
             accounts,
             namespaces,
             services,
@@ -247,6 +288,7 @@ impl Caches {
         };
         let writers = CacheWriters {
             endpoints: endpoint_writer,
+            endpoint_services: endpoint_service_writer,
             accounts: account_writer,
             namespaces: namespace_writer,
             services: service_writer,
@@ -269,6 +311,11 @@ impl Caches {
     /// A VPCEndpoint.
     pub(crate) fn endpoint(&self, namespace: &str, name: &str) -> Option<Arc<Endpoint>> {
         self.endpoints.get(namespace, name)
+    }
+
+    /// A VPCEndpointService.
+    pub(crate) fn endpoint_service(&self, namespace: &str, name: &str) -> Option<Arc<EndpointService>> {
+        self.endpoint_services.get(namespace, name)
     }
 
     /// An AWSAccount.
@@ -332,6 +379,45 @@ impl Caches {
     /// The VPCEndpoints that are bound to an AWSAccount, in order of namespace and name.
     pub(crate) fn bound_to(&self, account: &str) -> Vec<Arc<Endpoint>> {
         self.endpoints.by(&EndpointTerm::Account(account.to_owned()))
+    }
+
+    /// The VPCEndpointServices in a namespace.
+    pub(crate) fn endpoint_services_in_namespace(&self, namespace: &str) -> Vec<Arc<EndpointService>> {
+        let term = EndpointServiceTerm::Namespace(namespace.to_owned());
+        self.endpoint_services.by(&term)
+    }
+
+    /// The VPCEndpointServices that are bound to an AWSAccount.
+    pub(crate) fn endpoint_services_bound_to(&self, account: &str) -> Vec<Arc<EndpointService>> {
+        let term = EndpointServiceTerm::Account(account.to_owned());
+        self.endpoint_services.by(&term)
+    }
+
+    /// The VPCEndpointServices that are bound to an AWS account, by whichever AWSAccount.
+    pub(crate) fn endpoint_services_bound_to_account_id(&self, account_id: &str) -> Vec<Arc<EndpointService>> {
+        let term = EndpointServiceTerm::AccountId(account_id.to_owned());
+        self.endpoint_services.by(&term)
+    }
+
+    /// The VPCEndpointServices that are bound to no AWSAccount, in the namespaces that this one
+    /// maps.
+    pub(crate) fn endpoint_services_unbound_in(&self, account: &str) -> Vec<Arc<EndpointService>> {
+        let namespaces = self.namespaces_of(account).into_iter();
+        let unbound = namespaces.map(EndpointServiceTerm::Unbound);
+        unbound.flat_map(|term| self.endpoint_services.by(&term)).collect()
+    }
+
+    /// The VPCEndpointServices to which endpoints connect by this name: one, unless a status was
+    /// written by others than the operator.
+    pub(crate) fn offering(&self, service_name: &str) -> Vec<Arc<EndpointService>> {
+        let term = EndpointServiceTerm::ServiceName(service_name.to_owned());
+        self.endpoint_services.by(&term)
+    }
+
+    /// How many VPCEndpointServices are bound to an AWSAccount.
+    pub(crate) fn count_endpoint_services_bound_to(&self, account: &str) -> usize {
+        let term = EndpointServiceTerm::Account(account.to_owned());
+        self.endpoint_services.count(&term)
     }
 
     /// How many VPCEndpoints are bound to an AWSAccount.

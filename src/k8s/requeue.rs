@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use vpce_core::object_key::ObjectKey;
 
-use super::caches::Account;
+use super::caches::{Account, EndpointService};
 
 /// Puts an object into its queue.
 pub(crate) type Enqueue = Arc<dyn Fn(ObjectKey) + Send + Sync>;
@@ -29,6 +29,9 @@ pub(crate) enum Request {
     /// The labels of a Namespace have changed, by which AWSAccounts select it: reconcile the
     /// objects in it, as [`Request::Enqueue`] does.
     NamespaceChanged(String),
+    /// An endpoint waits for the owner of the endpoint service of this name to accept it: reconcile
+    /// the objects that offer it, as [`Request::Requeue`] does.
+    AcceptanceAwaited(String),
 }
 
 /// Puts objects into the queues of their controllers. What is asked for of a kind without a queue
@@ -67,6 +70,12 @@ impl Requeuer {
     /// Reconciles the objects in a namespace.
     pub(crate) fn namespace_changed(&self, name: &str) {
         self.broadcast(&Request::NamespaceChanged(name.to_owned()));
+    }
+
+    /// Reconciles the VPCEndpointServices that offer an endpoint service.
+    pub(crate) fn acceptance_awaited(&self, service_name: &str) {
+        let request = Request::AcceptanceAwaited(service_name.to_owned());
+        self.send(&EndpointService::kind(&()), request);
     }
 
     /// Tells the controllers of all kinds that are bound to AWSAccounts.

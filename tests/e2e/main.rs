@@ -17,6 +17,7 @@ mod drift;
 mod edits;
 mod egress;
 mod endpoint_service_schema;
+mod endpoint_services;
 mod escapes;
 mod estate;
 mod events;

@@ -338,6 +338,10 @@ pub struct AWSAccountStatus {
     #[serde(default, deserialize_with = "lenient")]
     pub endpoints: Option<i64>,
 
+    /// Number of VPCEndpointServices that are bound to this AWSAccount.
+    #[serde(default, deserialize_with = "lenient")]
+    pub endpoint_services: Option<i64>,
+
     /// What each of `spec.networks` consists of, as it was last read; or what is wrong with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]

@@ -26,22 +26,17 @@ pub enum Part {
 pub struct UnfinishedStep<'p> {
     /// Which.
     pub step: &'p Step,
-    /// The code that AWS refused it with; none where it waits for something.
-    pub code: Option<&'p str>,
     /// What its condition says meanwhile.
     pub finding: Finding,
 }
 
 impl UnfinishedStep<'_> {
-    /// The condition that tells of it. That a load balancer cannot be had is said of it, not of the
-    /// service that is not created for it.
-    fn part(&self) -> Part {
-        match (self.step, self.code) {
-            (Step::Create { .. }, Some(code)) if code == UNUSABLE || code.contains("LoadBalancer") => {
-                Part::LoadBalancers
-            }
-            (step, _) => step.part(),
-        }
+    /// Whether the condition of a part tells of it. That a load balancer cannot be had is said of
+    /// it, and of the service that is not created for it.
+    fn is_of(&self, part: Part) -> bool {
+        let lacks_load_balancers = matches!(self.step, Step::Create { .. })
+            && matches!(self.finding.reason, Reason::Conflict | Reason::NotFound);
+        self.step.part() == part || (part == Part::LoadBalancers && lacks_load_balancers)
     }
 }
 
@@ -79,7 +74,9 @@ impl Plan {
             (&[Part::Service, Part::Connections][..], &mut self.service),
             (&[Part::LoadBalancers][..], &mut self.load_balancers),
         ] {
-            let of_part = unfinished.iter().filter(|step| parts.contains(&step.part()));
+            let of_part = unfinished
+                .iter()
+                .filter(|step| parts.iter().any(|part| step.is_of(*part)));
             let mut findings: Vec<&Finding> = of_part.map(|step| &step.finding).collect();
             findings.sort_by_key(|finding| (!finding.reason.policy().stalled, finding.reason == Reason::RateLimited));
             let Some(first) = findings.first() else {

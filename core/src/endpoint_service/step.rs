@@ -9,7 +9,7 @@ use crate::change::list;
 use crate::ids::{EndpointId, EndpointServiceId};
 
 /// One change in AWS.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Step {
     /// EC2 CreateVpcEndpointServiceConfiguration.
     Create {
@@ -49,7 +49,7 @@ pub enum Step {
 
 /// One change of an endpoint service. Each is a call of its own, so that one that AWS refuses does
 /// not hold the others.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ServiceChange {
     /// Load balancers that it is to have.
     AddLoadBalancers(LoadBalancerType, BTreeSet<String>),
@@ -75,6 +75,20 @@ impl Step {
             Self::Tag(..) => "CreateTags",
             Self::Untag(..) => "DeleteTags",
             Self::Delete(_) => "DeleteVpcEndpointServiceConfigurations",
+        }
+    }
+
+    /// The endpoint service that it changes; none of one that is to be created.
+    pub fn id(&self) -> Option<&EndpointServiceId> {
+        match self {
+            Self::Create { .. } => None,
+            Self::Modify(id, _)
+            | Self::ModifyPermissions { id, .. }
+            | Self::Accept(id, _)
+            | Self::Reject(id, _)
+            | Self::Tag(id, _)
+            | Self::Untag(id, _)
+            | Self::Delete(id) => Some(id),
         }
     }
 

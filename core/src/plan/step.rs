@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::Part;
 use crate::api::ServicePort;
@@ -118,14 +117,6 @@ pub enum Step {
 }
 
 impl Step {
-    /// Stands for the step where only whether it is the same counts; it means nothing to another
-    /// process.
-    pub fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.hash(&mut hasher);
-        hasher.finish()
-    }
-
     /// What it does, as metrics name it: the EC2 action, or what happens to what is published in
     /// Kubernetes.
     pub fn action(&self) -> &'static str {

@@ -226,11 +226,7 @@ fn a_load_balancer_is_replaced_by_adding_first_and_both_stay_where_aws_refuses()
     let step = plan.steps[0].clone();
     let code = "ExistingVpcEndpointConnections";
     let finding = step.refusal(code, "").expect("it is usual");
-    plan.report(&[UnfinishedStep {
-        step: &step,
-        code: Some(code),
-        finding,
-    }]);
+    plan.report(&[UnfinishedStep { step: &step, finding }]);
     assert!(plan.service.ok, "the service itself is as it should be: {plan:?}");
     assert_eq!(plan.load_balancers.reason, Reason::InUse);
     assert!(plan.load_balancers.message.contains("no connection is rejected"));
@@ -255,7 +251,6 @@ fn that_a_load_balancer_cannot_be_had_is_said_of_it() {
         let before = plan.clone();
         plan.report(&[UnfinishedStep {
             step: &step,
-            code: Some(code),
             finding: finding.clone(),
         }]);
         let (told, other) = match is_of_load_balancers {

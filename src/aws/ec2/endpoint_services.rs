@@ -1,6 +1,4 @@
 //! The calls for endpoint services: the provider's side of a connection.
-// The controller of VPCEndpointService makes them.
-#![cfg_attr(not(test), expect(dead_code, reason = "no controller carries the kind out yet"))]
 
 mod step;
 #[cfg(test)]

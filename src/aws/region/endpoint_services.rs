@@ -3,7 +3,6 @@
 //!
 //! In a resync interval a region at rest costs one describe of all services, one of the connections
 //! of all of them, and for each service one of its principals: EC2 has no such call for several.
-#![cfg_attr(not(test), expect(dead_code, reason = "no controller carries the kind out yet"))]
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -13,13 +12,13 @@ use tokio::sync::Mutex as AsyncMutex;
 use vpce_core::endpoint_service::{Connection, Effect, ObservedEndpointService};
 use vpce_core::ids::EndpointServiceId;
 use vpce_core::observed::State;
-use vpce_core::orphans::Objects;
+use vpce_core::orphans::{Objects, Unclaimed};
 use vpce_core::ownership::Candidates;
 use vpce_core::tags::{Clusters, Owner};
 
 use super::cache::{FullRead, ResourceCache};
 use super::refresh::{FILTER_VALUES, Part};
-use super::{AccountRegion, RefreshError};
+use super::{AccountRegion, RefreshError, turn_to_read};
 use crate::aws::ec2::{Ec2, Which};
 use crate::aws::error::CallError;
 
@@ -80,11 +79,17 @@ struct Known {
 
 impl Known {
     /// Whether the connections of a service are to be read: AWS is at work on some, or all are old.
-    fn connections_are_due(&self, id: &EndpointServiceId, now: Instant, poll: Instant, max_age: Duration) -> bool {
+    /// Or an endpoint has come to wait for acceptance since.
+    fn connections_are_due(&self, id: &EndpointServiceId, now: Instant, poll: Instant, max_age: MaxAge) -> bool {
         self.connections.get(id).is_none_or(|known| {
-            let at_work = known.value.iter().any(|one| one.state == State::Pending) && known.read < poll;
-            at_work || known.is_due(now, max_age)
+            let at_work = known.value.iter().any(|one| one.state == State::Pending);
+            let awaited = max_age.awaited.is_some_and(|awaited| known.read <= awaited);
+            ((at_work || awaited) && known.read < poll) || known.is_due(now, max_age.all)
         })
+    }
+
+    fn is_old(&self, max_age: Duration) -> bool {
+        self.stale || self.read.is_none_or(|at| at.elapsed() >= max_age)
     }
 
     fn record(&mut self, effect: Effect<'_>, now: Instant) {
@@ -167,7 +172,25 @@ pub(crate) struct FoundService {
 }
 
 /// Who may connect to a service, and who is connected; none of what was not read.
-pub(crate) type Consumers = (Option<BTreeSet<String>>, Option<Vec<Connection>>);
+#[derive(Debug, Default)]
+pub(crate) struct Consumers {
+    /// The principals that are allowed.
+    pub(crate) principals: Option<BTreeSet<String>>,
+    /// The connections.
+    pub(crate) connections: Option<Vec<Connection>>,
+    /// When the read of the connections began.
+    pub(crate) connections_read: Option<Instant>,
+}
+
+/// How old what is known may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MaxAge {
+    /// Of everything.
+    pub(crate) all: Duration,
+    /// Since when an endpoint is known to wait for acceptance: connections that were read before
+    /// are read again, at most once a poll.
+    pub(crate) awaited: Option<Instant>,
+}
 
 impl AccountRegion {
     fn services<T>(&self, work: impl FnOnce(&mut Known) -> T) -> T {
@@ -185,9 +208,12 @@ impl AccountRegion {
     /// Who may connect to a service, and who is connected.
     pub(crate) fn consumers_of(&self, id: &EndpointServiceId) -> Consumers {
         self.services(|all| {
-            let principals = all.principals.get(id).map(|known| known.value.clone());
-            let connections = all.connections.get(id).map(|known| known.value.clone());
-            (principals, connections)
+            let connections = all.connections.get(id);
+            Consumers {
+                principals: all.principals.get(id).map(|known| known.value.clone()),
+                connections: connections.map(|known| known.value.clone()),
+                connections_read: connections.map(|known| known.read),
+            }
         })
     }
 
@@ -201,16 +227,35 @@ impl AccountRegion {
         self.services(|all| all.stale = true);
     }
 
+    /// What no object claims of the last read, of what is kept; and how many there were beside.
+    pub(super) fn unclaimed_endpoint_services(&self, objects: &impl Objects) -> (Vec<(String, Unclaimed)>, usize) {
+        self.services(|all| (all.services.unclaimed(objects), all.services.omitted()))
+    }
+
+    /// Makes sure that all endpoint services were read no longer ago than this.
+    pub(crate) async fn refresh_all_endpoint_services(&self, ec2: &Ec2, max_age: Duration) -> Result<(), RefreshError> {
+        let is_old = || self.services(|all| all.is_old(max_age));
+        match turn_to_read(&self.endpoint_services.reading, is_old).await {
+            Some(_reading) => self.read_all_services(ec2, &self.objects()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// When the last read of all services began.
+    pub(crate) fn endpoint_services_read_at(&self) -> Option<Instant> {
+        self.services(|all| all.read)
+    }
+
     /// Makes sure that what is known of the endpoint services is no older than `max_age`, and that
     /// what the owner has at work has been read since the last tick. Reads are shared, as those of
     /// endpoints are.
-    pub(crate) async fn refresh_endpoint_services(
+    pub(crate) async fn refresh_endpoint_services<O: Objects>(
         &self,
         ec2: &Ec2,
-        objects: &impl Objects,
+        objects: impl Fn() -> O,
         owner: &Owner,
         known: Option<&EndpointServiceId>,
-        max_age: Duration,
+        max_age: MaxAge,
     ) -> Result<(), RefreshError> {
         let _reading = self.endpoint_services.reading.lock().await;
         let failed = self.services(|all| all.failed.clone());
@@ -229,17 +274,16 @@ impl AccountRegion {
         result
     }
 
-    async fn read_services(
+    async fn read_services<O: Objects>(
         &self,
         ec2: &Ec2,
-        objects: &impl Objects,
+        objects: impl Fn() -> O,
         owner: &Owner,
         known: Option<&EndpointServiceId>,
-        max_age: Duration,
+        max_age: MaxAge,
     ) -> Result<(), RefreshError> {
-        let is_old = self.services(|all| all.stale || all.read.is_none_or(|at| at.elapsed() >= max_age));
-        if is_old {
-            self.read_all_services(ec2, objects).await?;
+        if self.services(|all| all.is_old(max_age.all)) {
+            self.read_all_services(ec2, &objects()).await?;
         }
         let ticks = self.ticks(Instant::now());
         let due = self.services(|all| all.services.to_read(owner, known, ticks));
@@ -257,7 +301,7 @@ impl AccountRegion {
         let own: BTreeSet<EndpointServiceId> = own.cloned().collect();
         self.read_connections(ec2, &own, max_age).await?;
         for id in &own {
-            self.read_principals(ec2, id, max_age).await?;
+            self.read_principals(ec2, id, max_age.all).await?;
         }
         Ok(())
     }
@@ -288,7 +332,7 @@ impl AccountRegion {
         &self,
         ec2: &Ec2,
         own: &BTreeSet<EndpointServiceId>,
-        max_age: Duration,
+        max_age: MaxAge,
     ) -> Result<(), RefreshError> {
         let now = Instant::now();
         let poll = self.last_poll(now);

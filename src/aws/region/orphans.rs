@@ -14,7 +14,7 @@ use vpce_core::plan::ResourceId;
 use super::refresh::Part;
 use super::{AccountRegion, RefreshError, turn_to_read};
 use crate::aws::ec2::{Ec2, Which};
-use crate::k8s::caches::{Caches, Endpoint};
+use crate::k8s::caches::{Caches, Endpoint, EndpointService};
 
 /// How many endpoints and groups were retained.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ impl Retained {
         let read = match kind {
             ResourceKind::Endpoint => self.endpoints,
             ResourceKind::Group => self.groups,
-            // None is retained: no controller makes any.
+            // They cost nothing by themselves, so that what was retained of them is not counted.
             ResourceKind::EndpointService => 0,
         };
         read + self.since.iter().filter(|(_, since)| *since == kind).count()
@@ -45,13 +45,15 @@ impl Retained {
     }
 }
 
-/// How many endpoints and groups there are of something.
+/// How many there are of each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
     /// Endpoints.
     pub(crate) endpoints: usize,
     /// Security groups.
     pub(crate) groups: usize,
+    /// Endpoint services; none where they have not been read.
+    pub(crate) endpoint_services: Option<usize>,
 }
 
 /// The objects of the cluster, and the ids that the statuses of those know that are bound to one
@@ -65,6 +67,8 @@ impl Present {
     /// Those of the caches, which must have been filled, for an AWS account.
     pub(crate) fn of(caches: &Caches, account_id: &AccountId) -> Self {
         let here = caches.bound_to_account_id(account_id.as_str());
+        let services = caches.endpoint_services_bound_to_account_id(account_id.as_str());
+        let services = services.iter().filter_map(|service| service.status.service_id.clone());
         let ids = here.iter().flat_map(|endpoint| {
             let status = &endpoint.status;
             let named = endpoint
@@ -79,22 +83,28 @@ impl Present {
         });
         Self {
             caches: caches.clone(),
-            ids: ids.flatten().collect(),
+            ids: ids.flatten().chain(services).collect(),
         }
     }
 }
 
 impl Objects for Present {
     fn lacks(&self, object: &ObjectKey, kind: ResourceKind) -> bool {
-        if object.kind != Endpoint::kind(&()) {
-            return false;
-        }
-        let object = self.caches.endpoint(&object.namespace, &object.name);
-        object.is_some_and(|object| match kind {
-            ResourceKind::Endpoint => object.status.vpc_endpoint_id.is_none(),
-            ResourceKind::Group => object.status.security_group_id.is_none(),
-            ResourceKind::EndpointService => false,
-        })
+        let ObjectKey {
+            kind: of,
+            namespace,
+            name,
+        } = object;
+        let (endpoint, service) = match kind {
+            ResourceKind::Endpoint | ResourceKind::Group => (self.caches.endpoint(namespace, name), None),
+            ResourceKind::EndpointService => (None, self.caches.endpoint_service(namespace, name)),
+        };
+        let endpoint = endpoint.filter(|_| *of == Endpoint::kind(&()));
+        let service = service.filter(|_| *of == EndpointService::kind(&()));
+        endpoint.is_some_and(|endpoint| match kind {
+            ResourceKind::Group => endpoint.status.security_group_id.is_none(),
+            ResourceKind::Endpoint | ResourceKind::EndpointService => endpoint.status.vpc_endpoint_id.is_none(),
+        }) || service.is_some_and(|service| service.status.service_id.is_none())
     }
 
     fn is_known(&self, id: &str) -> bool {
@@ -127,15 +137,20 @@ impl AccountRegion {
     pub(crate) fn orphans(&self, present: &Present) -> (Vec<Orphan>, usize) {
         let (endpoints, further_endpoints) = self.endpoints(|cache| (cache.unclaimed(present), cache.omitted()));
         let (groups, further_groups) = self.groups(|cache| (cache.unclaimed(present), cache.omitted()));
+        let (services, further_services) = self.unclaimed_endpoint_services(present);
         let found = endpoints
             .iter()
             .chain(&groups)
             .map(|(id, summary)| (id.as_str(), summary));
-        let orphans = orphans(present, found);
+        let services = services.iter().map(|(id, summary)| (id.as_str(), summary));
+        let orphans = orphans(present, found.chain(services));
         let of = |kind: ResourceKind| orphans.iter().filter(|orphan| orphan.kind == kind).count();
         let counts = Counts {
             endpoints: of(ResourceKind::Endpoint) + further_endpoints,
             groups: of(ResourceKind::Group) + further_groups,
+            endpoint_services: self
+                .endpoint_services_read_at()
+                .map(|_| of(ResourceKind::EndpointService) + further_services),
         };
         // What is not proven could use up an AWSAccount's limit: any identity that may tag could
         // add it.
@@ -145,7 +160,7 @@ impl AccountRegion {
         if self.read_at().is_some() {
             *self.orphaned.lock() = Some(counts);
         }
-        let count = counts.endpoints + counts.groups;
+        let count = counts.endpoints + counts.groups + counts.endpoint_services.unwrap_or_default();
         (orphans, count)
     }
 
@@ -153,9 +168,16 @@ impl AccountRegion {
     pub(crate) fn orphan_counts(&self) -> Vec<(&'static str, bool, usize)> {
         let orphaned = *self.orphaned.lock();
         let mut found = Vec::new();
-        if let Some(Counts { endpoints, groups }) = orphaned {
+        if let Some(Counts {
+            endpoints,
+            groups,
+            endpoint_services,
+        }) = orphaned
+        {
             found.push((ResourceKind::Endpoint.as_str(), false, endpoints));
             found.push((ResourceKind::Group.as_str(), false, groups));
+            let services = endpoint_services.map(|count| (ResourceKind::EndpointService.as_str(), false, count));
+            found.extend(services);
         }
         self.with_retained(|retained| {
             if retained.at.is_some() {

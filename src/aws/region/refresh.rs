@@ -200,7 +200,7 @@ impl AccountRegion {
         let clusters: Vec<&str> = self.settings.clusters.ids().collect();
         let started = Instant::now();
         let wall = SystemTime::now();
-        let objects = (self.settings.claims)(&self.key);
+        let objects = self.objects();
         let which = Which::Clusters(&clusters);
         let mut endpoints = cache::FullRead::default();
         self.each_page(

@@ -23,6 +23,10 @@ const ACCOUNT: &str = "111111111111";
 const SETTLE: Duration = Duration::from_millis(300);
 const POLL: Duration = Duration::from_millis(100);
 const LONG: Duration = Duration::from_mins(5);
+const RARELY: MaxAge = MaxAge {
+    all: LONG,
+    awaited: None,
+};
 
 /// All that carries the cluster's tag belongs to an object that is waiting for it, but for what is
 /// of this name.
@@ -123,12 +127,12 @@ impl Hosting {
         }
     }
 
-    async fn refresh(&self, name: &str, known: Option<&EndpointServiceId>, max_age: Duration) {
-        let (owner, objects) = (owner(name), AllBut("nobody"));
+    async fn refresh(&self, name: &str, known: Option<&EndpointServiceId>, all: Duration) {
+        let (owner, objects) = (owner(name), || AllBut("nobody"));
         loop {
-            let refresh = self
-                .region
-                .refresh_endpoint_services(&self.ec2, &objects, &owner, known, max_age);
+            let refresh =
+                self.region
+                    .refresh_endpoint_services(&self.ec2, objects, &owner, known, MaxAge { all, awaited: None });
             match refresh.await {
                 Ok(()) => return,
                 Err(RefreshError::Busy(time)) => tokio::time::sleep(time).await,
@@ -191,8 +195,9 @@ fn what_was_created_is_known_before_it_is_read_and_read_once_it_is_consistent() 
         let found = hosting.region.find_endpoint_service(&owner, None);
         let id = found.candidates.by_tags[0].id.clone();
         assert!(found.settles_at.is_some());
+        let consumers = hosting.region.consumers_of(&id);
         assert_eq!(
-            hosting.region.consumers_of(&id),
+            (consumers.principals, consumers.connections),
             (Some(BTreeSet::new()), Some(Vec::new()))
         );
         hosting.calls();
@@ -222,12 +227,12 @@ fn a_read_that_is_not_consistent_undoes_no_write_of_ours_and_a_later_one_does() 
         // It is as if EC2 did not show it yet.
         hosting.region.record_endpoint_service(step.effect(Outcome::Done));
         hosting.refresh("a", Some(&id), Duration::ZERO).await;
-        assert_eq!(hosting.region.consumers_of(&id).0, Some(added));
+        assert_eq!(hosting.region.consumers_of(&id).principals, Some(added));
         tokio::time::sleep(SETTLE).await;
         hosting.calls();
         hosting.refresh("a", Some(&id), LONG).await;
         assert_eq!(hosting.calls(), counted(0, 0, 1));
-        assert_eq!(hosting.region.consumers_of(&id).0, Some(BTreeSet::new()));
+        assert_eq!(hosting.region.consumers_of(&id).principals, Some(BTreeSet::new()));
     });
 }
 
@@ -260,7 +265,7 @@ fn of_what_no_object_claims_no_more_is_kept_than_that_it_is_there() {
         hosting.created_behind("theirs").await;
         let objects = AllBut("theirs");
         let (owner, region) = (owner("mine"), &hosting.region);
-        let refresh = region.refresh_endpoint_services(&hosting.ec2, &objects, &owner, None, LONG);
+        let refresh = region.refresh_endpoint_services(&hosting.ec2, || AllBut("theirs"), &owner, None, RARELY);
         refresh.await.unwrap();
         assert_eq!(region.find_endpoint_service(&owner, None).candidates.by_tags, []);
         region.services(|all| {
@@ -276,10 +281,10 @@ fn a_read_that_fails_is_not_repeated_at_once_for_others() {
         let refused = FaultKind::refuse(403, "UnauthorizedOperation", "You are not authorized");
         hosting.simulator.fault(Fault::once(SERVICES, refused));
         for name in ["a", "b"] {
-            let (owner, objects) = (owner(name), AllBut("nobody"));
+            let (owner, objects) = (owner(name), || AllBut("nobody"));
             let refresh = hosting
                 .region
-                .refresh_endpoint_services(&hosting.ec2, &objects, &owner, None, LONG);
+                .refresh_endpoint_services(&hosting.ec2, objects, &owner, None, RARELY);
             let Err(RefreshError::Failed(error)) = refresh.await else {
                 panic!("it is refused");
             };

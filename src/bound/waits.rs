@@ -1,15 +1,15 @@
 //! When an object is reconciled again: its wait, its backoffs, and what a person asks for.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use vpce_core::api::RECONCILE_AT;
 use vpce_core::conditions::Finding;
-use vpce_core::plan::{Part, Step, UnfinishedReason};
+use vpce_core::plan::UnfinishedReason;
 
 use crate::backoff::{doubled, jitter};
-use crate::k8s::caches::Endpoint;
 use crate::k8s::writes;
 
 /// The first wait after a failure; it doubles with each further one.
@@ -46,19 +46,31 @@ pub(crate) struct Waits {
     ended: bool,
 }
 
-/// What can be refused.
+/// What can be refused, by its fingerprint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Tried {
-    /// This very step, by its fingerprint: after an edit it is another.
+    /// This very step: after an edit it is another.
     Step(u64),
     /// What a part needs before it has a step.
-    Part(Part),
+    Part(u64),
 }
 
 impl Tried {
-    pub(crate) fn step(step: &Step) -> Self {
-        Self::Step(step.fingerprint())
+    pub(crate) fn step(step: &impl Hash) -> Self {
+        Self::Step(fingerprint(step))
     }
+
+    pub(crate) fn part(part: &impl Hash) -> Self {
+        Self::Part(fingerprint(part))
+    }
+}
+
+/// Stands for a value where only whether it is the same counts; it means nothing to another
+/// process.
+fn fingerprint(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// How something was refused.
@@ -149,7 +161,7 @@ impl Waits {
 impl Waits {
     /// How long the object still has to wait, unless a person asks for a resync now: that ends the
     /// wait, once a `poll`.
-    pub(crate) fn left(&mut self, object: &Endpoint, poll: Duration) -> Option<Duration> {
+    pub(crate) fn left(&mut self, object: &impl Resource, poll: Duration) -> Option<Duration> {
         let asked = Asked::of(object);
         if self.asked.as_ref() != Some(&asked) {
             self.note(asked, poll);
@@ -271,10 +283,10 @@ impl Waits {
 }
 
 impl Asked {
-    fn of(object: &Endpoint) -> Self {
+    fn of(object: &impl Resource) -> Self {
         Self {
-            generation: object.metadata.generation,
-            deleting: object.metadata.deletion_timestamp.is_some(),
+            generation: object.meta().generation,
+            deleting: object.meta().deletion_timestamp.is_some(),
             reconcile_at: object.annotations().get(RECONCILE_AT).cloned(),
         }
     }

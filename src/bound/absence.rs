@@ -9,12 +9,9 @@ pub(crate) struct Absence {
     /// Whether the object was bound by this process and no create was tried since: then nothing can
     /// have been made unseen.
     nothing_made: bool,
-    /// Whether its group was found since the last create of one was tried: no other can have been
-    /// made unseen.
-    group_found: bool,
     /// Since when something that may be in AWS was not found for an object that is deleted.
     absent_since: Option<Instant>,
-    /// Since when AWS has said that the endpoint was made by an earlier try, which is not found.
+    /// Since when AWS has said that it was made by an earlier try, which is not found.
     made_unseen_since: Option<Instant>,
 }
 
@@ -40,24 +37,8 @@ impl Absence {
         self.nothing_made = false;
     }
 
-    /// The create of a group is tried, whose answer may be lost.
-    pub(crate) fn group_create_tried(&mut self) {
-        self.create_tried();
-        self.group_found = false;
-    }
-
-    /// Its group was found.
-    pub(crate) fn group_found(&mut self) {
-        self.group_found = true;
-    }
-
-    /// Whether a group may have been made unseen.
-    pub(crate) fn may_lack_group(&self) -> bool {
-        !self.nothing_made && !self.group_found
-    }
-
-    /// AWS answered a create with the endpoint.
-    pub(crate) fn endpoint_seen(&mut self) {
+    /// AWS answered a create with what it made.
+    pub(crate) fn made_seen(&mut self) {
         self.made_unseen_since = None;
     }
 

@@ -12,12 +12,12 @@ use crate::aws::error::CallError;
 const DENIED_ACTION: &str = "not authorized to perform: ";
 
 /// Whether a group cannot be deleted yet because something uses it.
-pub(super) fn is_in_use(error: &CallError) -> bool {
+pub(crate) fn is_in_use(error: &CallError) -> bool {
     error.action == "DeleteSecurityGroup" && error.code == "DependencyViolation"
 }
 
 /// What an error means for the object, and what a person can do.
-pub(super) fn explain(error: &CallError, role: &str, account_id: &AccountId, region: &Region) -> Finding {
+pub(crate) fn explain(error: &CallError, role: &str, account_id: &AccountId, region: &Region) -> Finding {
     let is_needed = error.action == "DeleteVpcEndpoints" && error.class == Class::Invalid;
     let reason = if is_in_use(error) || is_needed {
         Reason::InUse
@@ -72,7 +72,7 @@ pub(super) fn explain(error: &CallError, role: &str, account_id: &AccountId, reg
 }
 
 /// A time in words that stay the same for a while, since each change of them is a write.
-pub(super) fn about(time: Duration) -> String {
+pub(crate) fn about(time: Duration) -> String {
     const MINUTES: [u64; 11] = [1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 120];
     let minutes = time.as_secs().div_ceil(60);
     match MINUTES.into_iter().find(|most| minutes <= *most) {

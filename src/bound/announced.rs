@@ -5,7 +5,7 @@
 pub(crate) struct PlannedChanges {
     /// The AWSAccount's name.
     pub account: String,
-    /// What each step does: [`vpce_core::plan::Step::action`].
+    /// What each step does: as metrics name it.
     pub actions: Vec<&'static str>,
 }
 

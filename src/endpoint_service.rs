@@ -1,0 +1,14 @@
+//! The VPCEndpointService controller: the same data path as for VPCEndpoints.
+
+mod access;
+mod apply;
+mod bind;
+pub(crate) mod context;
+pub(crate) mod controller;
+mod converge;
+mod findings;
+mod prepare;
+mod queues;
+mod reconcile;
+mod report;
+mod status;
