@@ -238,6 +238,15 @@ reasons! {
     ConfigMapRefused            => false, Backoff, Warning;
     /// The API server stores the ConfigMap otherwise than it is written.
     ConfigMapChanged            => false, Backoff, Warning;
+    /// There is no Service of type LoadBalancer, or no load balancer of it, that
+    /// `spec.load_balancer.service` leads to.
+    LoadBalancerNotFound        => false, Backoff, Warning;
+    /// The Service that `spec.load_balancer.service` names has no load balancer yet, or AWS is
+    /// creating it.
+    LoadBalancerNotReady        => false, Poll,    None;
+    /// The load balancer of the Service that `spec.load_balancer.service` names cannot be offered,
+    /// or is not proven to be the Service's.
+    LoadBalancerRefused         => true,  Resync,  Warning;
     /// The API server refused our finalizer, or its removal.
     FinalizerRefused            => false, Backoff, Warning;
     /// The operator failed in a way that it should not have.

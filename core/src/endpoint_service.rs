@@ -18,6 +18,7 @@ mod observed;
 mod ownership;
 mod plan;
 mod progress;
+mod service_load_balancer;
 mod simulate;
 pub mod status;
 mod step;
@@ -31,5 +32,8 @@ pub use observed::{Connection, Observed, ObservedEndpointService};
 pub use ownership::{Claimant, classify, prove};
 pub use plan::{Plan, PlanContext, plan};
 pub use progress::{Part, UnfinishedStep};
+pub use service_load_balancer::{
+    LoadBalancerService, LoadBalancerState, NETWORK, ObservedLoadBalancer, ServiceLoadBalancers, is_proof,
+};
 pub use simulate::{Simulation, simulate};
 pub use step::{ServiceChange, Step};
