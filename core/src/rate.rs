@@ -7,4 +7,4 @@ mod limits;
 mod queue;
 
 pub use limiter::{Decision, FairRateLimiter};
-pub use limits::{Limit, Limits, NotALimit, Override, documented};
+pub use limits::{LOAD_BALANCING_READS, Limit, Limits, NotALimit, Override, documented};

@@ -1,5 +1,5 @@
-//! How many calls of each EC2 action an account may make: what AWS documents, and what a person
-//! says instead.
+//! How many calls of each action an account may make: what AWS documents, and what a person says
+//! instead.
 
 use std::str::FromStr;
 
@@ -44,8 +44,19 @@ const READ: Limit = Limit::new(100.0, 20.0);
 /// Actions that change something and have no bucket by name.
 const WRITE: Limit = Limit::new(50.0, 5.0);
 
-/// The limit that AWS documents for this EC2 action.
+/// The reads of Elastic Load Balancing, which count together: AWS has one bucket for all its
+/// Describe actions, in each account and region, from which the AWS Load Balancer Controller takes,
+/// too.
+///
+/// Source: "Throttling for the Elastic Load Balancing API".
+pub const LOAD_BALANCING_READS: &str = "DescribeLoadBalancers";
+const LOAD_BALANCING_READ: Limit = Limit::new(40.0, 10.0);
+
+/// The limit that AWS documents for this action.
 pub fn documented(action: &str) -> Limit {
+    if action == LOAD_BALANCING_READS {
+        return LOAD_BALANCING_READ;
+    }
     if let Some((_, limit)) = BY_NAME.iter().find(|(name, _)| *name == action) {
         return *limit;
     }
@@ -61,7 +72,8 @@ pub fn documented(action: &str) -> Limit {
 
 /// One `ACTION=BURST/REFILL`: the limit that AWS granted this account on request.
 ///
-/// `ACTION` may end in `*` and then stands for all actions that begin so.
+/// `ACTION` may end in `*` and then stands for all EC2 actions that begin so. Those of another
+/// service are named in full.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Override {
     action: String,
@@ -90,7 +102,7 @@ impl FromStr for Override {
         let well_formed =
             name.starts_with(|c: char| c.is_ascii_uppercase()) && name.bytes().all(|b| b.is_ascii_alphanumeric());
         if !well_formed && action != "*" {
-            return Err(refuse("ACTION is not the name of an EC2 action"));
+            return Err(refuse("ACTION is not the name of an AWS action"));
         }
         let (burst, refill) = limit
             .split_once('/')
@@ -132,7 +144,7 @@ impl Limits {
         self.overrides
             .iter()
             .filter(|given| match given.action.strip_suffix('*') {
-                Some(begin) => action.starts_with(begin),
+                Some(begin) => action.starts_with(begin) && action != LOAD_BALANCING_READS,
                 None => action == given.action,
             })
             .max_by_key(|given| (!given.action.ends_with('*'), given.action.len()))
@@ -145,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn documented_limits_are_those_of_the_ec2_guide() {
+    fn documented_limits_are_those_of_the_guides() {
         for (action, burst, refill) in [
             ("CreateVpcEndpoint", 4.0, 0.3),
             ("ModifyVpcEndpoint", 4.0, 0.3),
@@ -159,6 +171,7 @@ mod tests {
             ("DescribeVpcEndpoints", 100.0, 20.0),
             ("DescribeSecurityGroupRules", 100.0, 20.0),
             ("AcceptVpcEndpointConnections", 10.0, 1.0),
+            (LOAD_BALANCING_READS, 40.0, 10.0),
         ] {
             assert_eq!(documented(action), Limit::new(burst, refill), "{action}");
         }
@@ -173,6 +186,15 @@ mod tests {
         assert_eq!(limits.of("DescribeVpcEndpoints"), Limit::new(500.0, 100.0));
         assert_eq!(limits.of("ModifyVpcEndpoint"), Limit::new(7.0, 7.0));
         assert_eq!(Limits::default().of("CreateVpcEndpoint"), Limit::new(4.0, 0.3));
+    }
+
+    #[test]
+    fn what_begins_so_is_of_ec2_and_load_balancing_is_named_in_full() {
+        let limits = |texts: &[&str]| Limits::new(texts.iter().map(|text| text.parse().expect("well formed")));
+        let of_ec2 = limits(&["*=7/7", "Describe*=500/100"]);
+        assert_eq!(of_ec2.of(LOAD_BALANCING_READS), Limit::new(40.0, 10.0));
+        let of_both = limits(&["Describe*=500/100", "DescribeLoadBalancers=80/20"]);
+        assert_eq!(of_both.of(LOAD_BALANCING_READS), Limit::new(80.0, 20.0));
     }
 
     #[test]
