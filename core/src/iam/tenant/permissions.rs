@@ -275,8 +275,9 @@ impl Role<'_> {
         })
     }
 
-    /// What endpoint services need. No condition key has their load balancers, and no right to
-    /// these is asked for: which of them may be offered, only the operator enforces.
+    /// What endpoint services need. No condition key has their load balancers, and AWS asks for no
+    /// right to these: which of them may be offered, only the operator enforces, for which it reads
+    /// those of Services.
     fn host_endpoint_services(&self) -> Vec<Statement> {
         const CREATE: &str = "CreateVpcEndpointServiceConfiguration";
         if !self.scope.endpoint_services {
@@ -290,6 +291,8 @@ impl Role<'_> {
                     "ec2:DescribeVpcEndpointConnections",
                     "ec2:DescribeVpcEndpointServiceConfigurations",
                     "ec2:DescribeVpcEndpointServicePermissions",
+                    "elasticloadbalancing:DescribeLoadBalancers",
+                    "elasticloadbalancing:DescribeTags",
                 ],
                 ["*"],
             ),

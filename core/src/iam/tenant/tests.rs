@@ -107,6 +107,8 @@ fn endpoint_services_are_a_block_of_their_own_that_is_there_only_where_they_are_
             || equals["aws:ResourceTag/silvermullet.com/cluster"] == "c"
             || equals["ec2:CreateAction"] == "CreateVpcEndpointServiceConfiguration";
         let is_read = statement["Sid"] == "ReadEndpointServices";
+        let of_load_balancers = statement.to_string().matches("elasticloadbalancing:Describe").count();
+        assert_eq!(of_load_balancers, if is_read { 2 } else { 0 });
         assert_eq!(is_tagged, !is_read, "{statement}");
         let of_account = "arn:aws:ec2:*:111122223333:vpc-endpoint-service/*";
         assert_eq!(statement["Resource"], if is_read { "*" } else { of_account });
