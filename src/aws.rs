@@ -2,6 +2,7 @@
 
 pub(crate) mod dry_run;
 pub(crate) mod ec2;
+pub(crate) mod elb;
 pub(crate) mod error;
 pub(crate) mod http;
 pub(crate) mod observer;

@@ -20,7 +20,7 @@ pub(crate) struct CallRecord<'a> {
     pub(crate) account_id: &'a str,
     /// The region that was called.
     pub(crate) region: &'a str,
-    /// `ec2` or `sts`.
+    /// `ec2`, `elasticloadbalancing` or `sts`.
     pub(crate) service: &'static str,
     /// The API action, as in `CreateVpcEndpoint`.
     pub(crate) action: &'static str,
@@ -51,6 +51,7 @@ impl Call<'_> {
     fn span(&self) -> Span {
         let service = match self.service {
             "ec2" => "EC2",
+            "elasticloadbalancing" => "Elastic Load Balancing v2",
             "sts" => "STS",
             other => other,
         };

@@ -87,7 +87,7 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
                 Reason::ALL.len()
             )),
         ),
-        (_, "service") => ("the AWS service", closed(&["ec2", "sts"])),
+        (_, "service") => ("the AWS service", closed(&["ec2", "elasticloadbalancing", "sts"])),
         ("vpce_planned_changes", "action") => (
             "the planned EC2 action, or `PublishService`, `DeleteService`, `PublishEndpointSlice` or `DeleteEndpointSlice`",
             each("those that change something, of which 17 are fixed in the code"),

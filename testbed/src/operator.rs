@@ -142,6 +142,7 @@ impl Operator {
                 ("HOME", path_text(scratch.path())?),
                 ("KUBECONFIG", path_text(&kubeconfig)?),
                 ("AWS_ENDPOINT_URL_EC2", aws.url.as_str()),
+                ("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", aws.url.as_str()),
                 ("AWS_ENDPOINT_URL_STS", aws.url.as_str()),
                 ("AWS_REGION", aws.region.as_str()),
                 ("AWS_ACCESS_KEY_ID", aws.access_key_id.as_str()),

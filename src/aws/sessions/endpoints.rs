@@ -13,6 +13,7 @@ use aws_types::{SdkConfig, region::Region};
 use parking_lot::Mutex;
 
 use super::{
+    super::{elb::Elb, observer::Observer},
     Session, SessionKey,
     sts::{Opened, Sts},
 };
@@ -61,71 +62,82 @@ async fn called(home: &str, region: &str, fips: bool) -> Vec<String> {
     let session = Session::new(role, opened, &Arc::new(sts));
     let describe = session.ec2(region).describe_vpc_endpoints().send();
     assert!(describe.await.is_err());
+    let observer: Observer = Arc::new(|_| {});
+    let elb = Elb::of(&session, &region.into(), &observer);
+    assert!(elb.describe_load_balancers(&[], None).await.is_err());
     wire.0.lock().clone()
 }
 
 #[tokio::test]
 async fn every_partition_has_its_own_hosts_and_sts_is_the_regions_own() {
-    for (home, sts, region, ec2) in [
+    for (home, sts, region, suffix) in [
         (
             "us-east-1",
             "sts.us-east-1.amazonaws.com",
             "eu-west-1",
-            "ec2.eu-west-1.amazonaws.com",
+            ".eu-west-1.amazonaws.com",
         ),
         (
             "eu-west-1",
             "sts.eu-west-1.amazonaws.com",
             "us-east-1",
-            "ec2.us-east-1.amazonaws.com",
+            ".us-east-1.amazonaws.com",
         ),
         (
             "cn-north-1",
             "sts.cn-north-1.amazonaws.com.cn",
             "cn-northwest-1",
-            "ec2.cn-northwest-1.amazonaws.com.cn",
+            ".cn-northwest-1.amazonaws.com.cn",
         ),
         (
             "us-gov-west-1",
             "sts.us-gov-west-1.amazonaws.com",
             "us-gov-east-1",
-            "ec2.us-gov-east-1.amazonaws.com",
+            ".us-gov-east-1.amazonaws.com",
         ),
     ] {
         assert_eq!(
             called(home, region, false).await,
-            [format!("https://{sts}/"), format!("https://{ec2}/")]
+            [
+                format!("https://{sts}/"),
+                format!("https://ec2{suffix}/"),
+                format!("https://elasticloadbalancing{suffix}/")
+            ]
         );
     }
 }
 
 #[tokio::test]
 async fn fips_endpoints_are_called_where_that_is_asked_for() {
-    for (home, sts, region, ec2) in [
+    for (home, sts, region, suffix) in [
         (
             "us-east-1",
             "sts-fips.us-east-1.amazonaws.com",
             "us-west-2",
-            "ec2-fips.us-west-2.amazonaws.com",
+            "-fips.us-west-2.amazonaws.com",
         ),
         // All of these are FIPS endpoints.
         (
             "us-gov-west-1",
             "sts.us-gov-west-1.amazonaws.com",
             "us-gov-east-1",
-            "ec2.us-gov-east-1.amazonaws.com",
+            ".us-gov-east-1.amazonaws.com",
         ),
         // AWS has none in Europe; the name does not exist, and nothing else is called instead.
         (
             "us-east-2",
             "sts-fips.us-east-2.amazonaws.com",
             "eu-west-1",
-            "ec2-fips.eu-west-1.amazonaws.com",
+            "-fips.eu-west-1.amazonaws.com",
         ),
     ] {
         assert_eq!(
             called(home, region, true).await,
-            [format!("https://{sts}/"), format!("https://{ec2}/")]
+            [
+                format!("https://{sts}/"),
+                format!("https://ec2{suffix}/"),
+                format!("https://elasticloadbalancing{suffix}/")
+            ]
         );
     }
 }

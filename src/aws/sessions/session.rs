@@ -10,6 +10,7 @@ use aws_credential_types::{
     Credentials,
     provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future},
 };
+use aws_types::SdkConfig;
 use parking_lot::RwLock;
 use tokio::{sync::Semaphore, task::AbortHandle};
 use vpce_core::ids::AccountId;
@@ -84,12 +85,24 @@ impl Session {
     /// A client for this region, which always signs with the session's current credentials. Clones
     /// are cheap and share everything.
     pub(crate) fn ec2(&self, region: &str) -> aws_sdk_ec2::Client {
-        // The client keeps the credentials: no others come to be at their address meanwhile.
-        let key = (Arc::as_ptr(&self.credentials) as usize, region.to_owned());
-        self.sts.clients.get_with(key, || {
-            let signer = SharedCredentialsProvider::new(Signer(self.credentials.clone()));
-            aws_sdk_ec2::Client::new(&self.sts.ec2_config(signer, region))
-        })
+        let client = || aws_sdk_ec2::Client::new(&self.config(region));
+        self.sts.ec2.get_with(self.key(region), client)
+    }
+
+    /// Likewise a client of Elastic Load Balancing.
+    pub(crate) fn elb(&self, region: &str) -> aws_sdk_elasticloadbalancingv2::Client {
+        let client = || aws_sdk_elasticloadbalancingv2::Client::new(&self.config(region));
+        self.sts.elb.get_with(self.key(region), client)
+    }
+
+    fn config(&self, region: &str) -> SdkConfig {
+        let signer = SharedCredentialsProvider::new(Signer(self.credentials.clone()));
+        self.sts.regional_config(signer, region)
+    }
+
+    /// A client keeps the credentials: no others come to be at their address meanwhile.
+    fn key(&self, region: &str) -> (usize, String) {
+        (Arc::as_ptr(&self.credentials) as usize, region.to_owned())
     }
 
     /// When the current credentials expire.

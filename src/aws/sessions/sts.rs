@@ -36,13 +36,13 @@ const LONGEST_CHAINED_SECONDS: u32 = 3600;
 /// STS answers in a fraction of a second; its calls have to end well before a reconcile does.
 const STS_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// EC2's slower calls, like CreateVpcEndpoint, take seconds.
-const EC2_TIMEOUT: Duration = Duration::from_secs(30);
+/// EC2's slower calls, like CreateVpcEndpoint, take seconds; those of other services do not.
+const REGIONAL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What an operation may take besides its one attempt: signing, and fetching what to sign with.
 const BESIDES: Duration = Duration::from_secs(4);
 
-/// So many EC2 clients are kept: users can name any number of regions that do not exist.
+/// So many clients of a service are kept: users can name any number of regions that do not exist.
 const MOST_CLIENTS: u64 = 1000;
 
 /// One that was not used for this long is dropped: after a few polls in which nothing was pending.
@@ -67,7 +67,9 @@ pub(super) struct Sts {
     own_arn: OnceCell<String>,
     /// EC2 clients by their credentials' address and region. Each takes tens of kilobytes, and one
     /// of an account at rest is used twice in a resync interval.
-    pub(super) clients: Cache<(usize, String), aws_sdk_ec2::Client>,
+    pub(super) ec2: Cache<(usize, String), aws_sdk_ec2::Client>,
+    /// Likewise of Elastic Load Balancing.
+    pub(super) elb: Cache<(usize, String), aws_sdk_elasticloadbalancingv2::Client>,
 }
 
 impl Sts {
@@ -86,10 +88,8 @@ impl Sts {
             observer,
             chained: AtomicBool::new(false),
             own_arn: OnceCell::new(),
-            clients: Cache::builder()
-                .max_capacity(MOST_CLIENTS)
-                .time_to_idle(CLIENT_IDLE_TIMEOUT)
-                .build(),
+            ec2: clients(),
+            elb: clients(),
         }
     }
 
@@ -104,11 +104,11 @@ impl Sts {
         self.own_arn.get_or_try_init(ask).await.ok().map(String::as_str)
     }
 
-    /// What an EC2 client with these credentials is made with, in a region.
-    pub(super) fn ec2_config(&self, credentials: SharedCredentialsProvider, region: &str) -> SdkConfig {
+    /// What a client with these credentials is made with, in a region.
+    pub(super) fn regional_config(&self, credentials: SharedCredentialsProvider, region: &str) -> SdkConfig {
         self.config
             .to_builder()
-            .timeout_config(timeouts(EC2_TIMEOUT))
+            .timeout_config(timeouts(REGIONAL_TIMEOUT))
             .credentials_provider(credentials)
             .identity_cache(IdentityCache::no_cache())
             .region(Region::new(region.to_owned()))
@@ -223,6 +223,12 @@ impl Sts {
 /// chaining": the same code as for any other wrong value.
 fn is_chaining_limit(error: &CallError) -> bool {
     error.code == "ValidationError" && error.message.contains("role chaining")
+}
+
+/// The clients of a service, none yet.
+fn clients<T: Clone + Send + Sync + 'static>() -> Cache<(usize, String), T> {
+    let clients = Cache::builder().max_capacity(MOST_CLIENTS);
+    clients.time_to_idle(CLIENT_IDLE_TIMEOUT).build()
 }
 
 fn timeouts(attempt: Duration) -> TimeoutConfig {
