@@ -43,9 +43,10 @@
 //!   context of its own for the rest.
 //! - [`aws`]: `sessions` of roles from STS; `region`, one for an account in a region, with the
 //!   `cache` that all reconciles read (`refresh` fills it), the `addresses` of network interfaces,
-//!   the VPCs and subnets of `networks`, the `endpoint_services` that it hosts, the rate limiters
-//!   (`limiter`) for what AWS allows, deletes that are sent together (`delete_batch`) and
-//!   `mass_deletion` protection; `ec2`, the calls; `error`, what a failed one means.
+//!   the VPCs and subnets of `networks`, the `endpoint_services` that it hosts, the
+//!   `load_balancers` that Services have there, the rate limiters (`limiter`) for what AWS allows,
+//!   deletes that are sent together (`delete_batch`) and `mass_deletion` protection; `ec2` and
+//!   `elb`, the calls; `error`, what a failed one means.
 //! - [`k8s`]: what all controllers use of Kubernetes: caches of what is watched, the work queue,
 //!   lists in pages, writes that the API server refuses or changes, finalizers, events, and which
 //!   replica works (`lease`).

@@ -7,6 +7,7 @@ pub(crate) mod delete_batch;
 mod endpoint_services;
 mod group_users;
 pub(crate) mod limiter;
+mod load_balancers;
 mod mass_deletion;
 mod names;
 mod networks;
@@ -35,6 +36,7 @@ use self::delete_batch::{DeleteBatcher, Requester};
 use self::endpoint_services::EndpointServices;
 pub(crate) use self::endpoint_services::MaxAge;
 use self::limiter::{Caller, RateLimiters};
+use self::load_balancers::LoadBalancers;
 use self::names::Names;
 use self::networks::Networks;
 pub(crate) use self::networks::{LOOK_AGAIN, Seen, Wanted};
@@ -147,6 +149,7 @@ pub(crate) struct AccountRegion {
     networks: Networks,
     /// The provider's side.
     endpoint_services: EndpointServices,
+    load_balancers: LoadBalancers,
     retained: Mutex<Retained>,
     reading_retained: AsyncMutex<()>,
     /// How many orphaned endpoints the last read found that are proven to be ours.
@@ -174,6 +177,7 @@ impl AccountRegion {
             names: Names::default(),
             networks: Networks::default(),
             endpoint_services,
+            load_balancers: LoadBalancers::default(),
             retained: Mutex::default(),
             reading_retained: AsyncMutex::new(()),
             orphaned_endpoints: AtomicUsize::new(0),

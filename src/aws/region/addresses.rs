@@ -47,11 +47,11 @@ pub(super) struct AddressCache {
 
 /// What is older is to be read again.
 #[derive(Debug, Clone, Copy)]
-struct Oldest {
-    /// Of what EC2 has described.
-    resync: Option<Instant>,
+pub(super) struct Oldest {
+    /// Of what AWS has described.
+    pub(super) resync: Option<Instant>,
     /// Of what it has not.
-    poll: Instant,
+    pub(super) poll: Instant,
 }
 
 impl AddressCache {
@@ -158,7 +158,7 @@ impl AccountRegion {
         result
     }
 
-    fn oldest(&self, max_age: Duration) -> Oldest {
+    pub(super) fn oldest(&self, max_age: Duration) -> Oldest {
         let now = Instant::now();
         Oldest {
             resync: now.checked_sub(max_age),
