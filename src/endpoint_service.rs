@@ -7,6 +7,7 @@ pub(crate) mod context;
 pub(crate) mod controller;
 mod converge;
 mod findings;
+mod load_balancers;
 mod prepare;
 mod queues;
 mod reconcile;

@@ -178,6 +178,12 @@ pub struct Settings {
     #[arg(long, env = "VPCE_CLUSTER_DOMAIN", default_value = "cluster.local")]
     pub cluster_domain: String,
 
+    /// The name of the cluster, as the AWS Load Balancer Controller tags load balancers with it
+    /// (its `--cluster-name`): a VPCEndpointService offers the load balancer of a Service only
+    /// where it has that tag. Default: the tag is not compared.
+    #[arg(long, env = "VPCE_CLUSTER_NAME")]
+    pub cluster_name: Option<String>,
+
     /// A rate limit that AWS raised, as ACTION=BURST/REFILL with REFILL in calls per second; may be
     /// given several times.
     #[arg(

@@ -25,7 +25,7 @@ pub use endpoint::{
     PrivateDnsPreference, SecurityGroupType, SubnetConfiguration, VPCEndpoint, VPCEndpointSpec,
 };
 pub use endpoint_service::{
-    AddressType, ConnectionsOnDelete, Consumers, LoadBalancer, LoadBalancerType, VPCEndpointService,
+    AddressType, ConnectionsOnDelete, Consumers, LoadBalancer, LoadBalancerType, ServiceReference, VPCEndpointService,
     VPCEndpointServiceSpec,
 };
 pub use endpoint_service_status::{ConnectionStatus, ConnectionsStatus, VPCEndpointServiceStatus};

@@ -1,6 +1,5 @@
 //! The calls to Elastic Load Balancing that the operator makes: it reads the load balancers of
 //! Services, and changes none.
-#![cfg_attr(not(test), expect(dead_code, reason = "no controller carries the kind out yet"))]
 
 #[cfg(test)]
 pub(in crate::aws) mod simulated;

@@ -8,13 +8,15 @@ use vpce_core::resolve::{Binding, Resolved};
 
 use super::explain::explain;
 use crate::aws::ec2::Ec2;
+use crate::aws::elb::Elb;
 use crate::aws::region::{AccountRegion, RefreshError};
 use crate::aws::semaphore::Permit;
-use crate::aws::sessions::{Refusal, SessionKey};
+use crate::aws::sessions::{Refusal, Session, SessionKey};
 use crate::shared::Shared;
 
 /// An AWS account in a region, opened with the session of the account's role.
 pub(crate) struct Access {
+    session: Arc<Session>,
     pub(crate) region: Arc<AccountRegion>,
     pub(crate) ec2: Ec2,
     binding: Binding,
@@ -49,6 +51,11 @@ impl Access {
     /// What it was opened for.
     pub(crate) fn binding(&self) -> &Binding {
         &self.binding
+    }
+
+    /// Elastic Load Balancing there.
+    pub(crate) fn elb(&self) -> Elb {
+        Elb::of(&self.session, &self.binding.region, &self.ec2.observer)
     }
 
     /// AWS could not be read.
@@ -115,6 +122,7 @@ pub(crate) async fn open(shared: &Shared, resolved: &Resolved) -> Result<Access,
     let binding = &resolved.binding;
     let (region, ec2) = shared.in_region(&session, &binding.region);
     Ok(Access {
+        session,
         region,
         ec2,
         binding: binding.clone(),

@@ -54,8 +54,8 @@ pub(super) struct Applier<'a> {
 /// What became of the steps of a plan.
 #[derive(Debug, Default)]
 pub(super) struct Applied<'p> {
-    /// What was done, in words.
-    pub(super) done: Vec<String>,
+    /// What was done.
+    pub(super) done: Vec<&'p Step>,
     /// What was not, and what is told of it.
     pub(super) unfinished: Vec<UnfinishedStep<'p>>,
     /// When the first of what was not done is tried again; none: when something requeues the
@@ -139,7 +139,7 @@ impl Applier<'_> {
             match end {
                 StepEnd::Done => {
                     self.ctx.memories.accepted(self.object, tried);
-                    applied.done.push(step.to_string());
+                    applied.done.push(step);
                 }
                 StepEnd::Left(left) => applied.leave(step, left),
                 StepEnd::Replayed => {

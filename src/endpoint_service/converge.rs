@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use vpce_core::conditions::{Finding, Reason};
 use vpce_core::endpoint_service::status::Acknowledged;
 use vpce_core::endpoint_service::{
-    self, Claimant, Observed, Plan, PlanContext, Step, classify, client_token, plan_deletion, simulate,
+    self, Claimant, Observed, Part, Plan, PlanContext, Step, classify, client_token, plan_deletion, simulate,
 };
 use vpce_core::observed::Lookup;
 use vpce_core::resolve::Writes;
@@ -34,7 +34,7 @@ pub(super) struct Rounds {
     age: Duration,
     /// Whether AWS may still be written.
     permitted: Permitted,
-    /// What was done, in words.
+    /// What was changed of the endpoint service, in words.
     done: Vec<String>,
 }
 
@@ -178,6 +178,9 @@ impl Reconciliation<'_> {
             };
         }
         let mut plan = self.steps_from(prepared, observation, &observation.seen);
+        if let (Err(finding), Some(_)) = (&self.of_service, &prepared.desired) {
+            plan.load_balancers = finding.clone();
+        }
         if let Writes::Frozen(why) = &prepared.resolved.writes {
             let steps = simulate(&observation.seen, prepared.desired.is_none(), |seen| {
                 self.steps_from(prepared, observation, seen)
@@ -222,7 +225,12 @@ impl Reconciliation<'_> {
             permitted: &rounds.permitted,
         };
         let applied = applier.apply(&plan.steps).await;
-        rounds.done.extend(applied.done.iter().cloned());
+        for step in &applied.done {
+            match step.part() {
+                Part::Connections => self.tell_of_connections(step),
+                Part::Service | Part::LoadBalancers => rounds.done.push(step.to_string()),
+            }
+        }
         if applied.replayed && desired.is_some() {
             self.count_deletion(prepared).await?;
             return Ok(None);

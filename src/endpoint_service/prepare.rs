@@ -12,7 +12,7 @@ use super::findings::Findings;
 use super::reconcile::{Reconciliation, Stop};
 use crate::aws::Permitted;
 use crate::bound;
-use crate::bound::findings::{Parts as _, does_not_parse};
+use crate::bound::findings::{Parts as _, account_resolved, does_not_parse};
 use crate::bound::resolve::Asks;
 use crate::k8s::controller::Next;
 use crate::k8s::finalizer;
@@ -97,9 +97,7 @@ impl Reconciliation<'_> {
         if status.service_id.is_some() {
             return Ok(());
         }
-        let is_edited = status.bound_generation != self.object.metadata.generation;
-        let binding = Some(&former).filter(|_| !is_edited);
-        let resolved = match self.resolve_as(Some(spec), binding, false) {
+        let resolved = match self.resolve_for(Some(spec)) {
             Ok(resolved) => resolved,
             // What it is bound to says why nothing is done, where that is so.
             Err(_) => {
@@ -107,8 +105,7 @@ impl Reconciliation<'_> {
                 return Ok(());
             }
         };
-        let desired = endpoint_service::desired(spec, &self.owner, &resolved);
-        let desired = desired.map_err(|finding| Stop::bad_spec(&resolved.binding, finding))?;
+        let desired = self.desired(spec, &resolved)?;
         if status::agrees(status, &resolved.binding, &desired) {
             return Ok(());
         }
@@ -120,6 +117,35 @@ impl Reconciliation<'_> {
         }
         self.moving = true;
         Ok(())
+    }
+
+    /// Where the spec says that the object is: as long as there is no endpoint service, an edit
+    /// binds it again.
+    pub(super) fn resolve_for(&self, spec: Option<&VPCEndpointServiceSpec>) -> Result<Resolved, Finding> {
+        let status = &self.object.status;
+        let is_edited = status.bound_generation != self.object.metadata.generation;
+        let binding = self.binding().filter(|_| status.service_id.is_some() || !is_edited);
+        self.resolve_as(spec, binding.as_ref(), self.deleting)
+    }
+
+    /// What the spec asks for.
+    fn desired(&self, spec: &VPCEndpointServiceSpec, resolved: &Resolved) -> Result<Desired, Stop> {
+        let status = &self.object.status;
+        let of_service = match &self.of_service {
+            Ok(arns) => arns.clone(),
+            // What it has stays.
+            Err(_) if status.service_id.is_some() => status.load_balancer_arns.iter().cloned().collect(),
+            Err(finding) => {
+                return Err(Findings {
+                    account: Some(account_resolved(&resolved.binding)),
+                    load_balancers: Some(finding.clone()),
+                    ..Findings::default()
+                }
+                .into());
+            }
+        };
+        let desired = endpoint_service::desired(spec, &self.owner, resolved, &of_service);
+        desired.map_err(|finding| Stop::bad_spec(&resolved.binding, finding))
     }
 
     fn resolve(&self, spec: Option<&VPCEndpointServiceSpec>) -> Result<Resolved, Finding> {
@@ -164,8 +190,7 @@ impl Reconciliation<'_> {
     /// What the spec asks for. Where it may not ask for that any more, an endpoint service that
     /// exists is observed and left as it is.
     fn authorized(&self, spec: &VPCEndpointServiceSpec, resolved: &mut Resolved) -> Result<Desired, Stop> {
-        let desired = endpoint_service::desired(spec, &self.owner, resolved);
-        let desired = desired.map_err(|finding| Stop::bad_spec(&resolved.binding, finding))?;
+        let desired = self.desired(spec, resolved)?;
         let exists = self.binding().is_some() && self.object.status.service_id.is_some();
         match authorize(spec, &desired, resolved) {
             Ok(()) => {}

@@ -1,9 +1,11 @@
 //! The data path, on one screen: resolve, desired, authorize, observe, plan, apply, status.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube::{Resource, ResourceExt};
 use vpce_core::api::ENDPOINT_SERVICE_FINALIZER;
+use vpce_core::conditions::Finding;
 use vpce_core::tags::Owner;
 
 use super::context::Context;
@@ -38,6 +40,9 @@ pub(super) struct Reconciliation<'a> {
     pub(super) was_ready: bool,
     /// Whether the endpoint service was available when it was last seen.
     pub(super) serves: bool,
+    /// The load balancers of the Service that the spec names, if it names one; or why there are
+    /// none to offer.
+    pub(super) of_service: Result<BTreeSet<String>, Finding>,
     /// What would be done if anything might be changed.
     pub(super) planned_changes: Option<PlannedChanges>,
 }
@@ -53,6 +58,7 @@ pub(super) async fn reconcile(ctx: &Context, object: Arc<EndpointService>) -> Re
 
 impl<'a> Reconciliation<'a> {
     async fn run(&mut self) -> Result<Next, Stop> {
+        self.discover().await?;
         let prepared = self.prepare()?;
         let _permit = self.enter(&prepared.resolved).await?;
         let access = self.open(&prepared.resolved).await?;
@@ -93,6 +99,7 @@ impl<'a> Reconciliation<'a> {
             agrees: false,
             was_ready: status::was_ready(&object),
             serves: status::was_serving(&object.status),
+            of_service: Ok(BTreeSet::new()),
             planned_changes: None,
             object,
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use kube::ResourceExt;
 use vpce_core::api::{DeletionPolicy, VPCEndpointServiceStatus};
 use vpce_core::conditions::{EventKind, Finding, Reason, Retry};
-use vpce_core::endpoint_service::{Desired, Observed, Plan, status as remembered};
+use vpce_core::endpoint_service::{Desired, Observed, Plan, Step, status as remembered};
 use vpce_core::error::Class;
 use vpce_core::observed::{Lookup, State};
 use vpce_core::plan::UnfinishedReason;
@@ -166,6 +166,16 @@ impl Reconciliation<'_> {
         }
     }
 
+    /// Tells of connections that were accepted or rejected.
+    pub(super) fn tell_of_connections(&self, step: &Step) {
+        let (reason, action) = match step {
+            Step::Reject(..) => ("ConnectionsRejected", "Reject"),
+            _ => ("ConnectionsAccepted", "Accept"),
+        };
+        let events = &self.ctx.shared.events;
+        events.publish(&*self.object, EventKind::Normal, reason, action, &step.to_string());
+    }
+
     /// Tells what became of the endpoint service of an object that goes.
     pub(super) fn record_deletion(&self, policy: Result<DeletionPolicy, &Finding>) {
         let Some(id) = &self.object.status.service_id else {
@@ -227,7 +237,8 @@ impl Reconciliation<'_> {
         self.write(self.object.status.clone(), &findings).await?;
         Ok(match summary.reason.policy().retry {
             Retry::Backoff => self.backoff(&summary),
-            Retry::Resync | Retry::Poll | Retry::RateLimit => Next::After(jitter(self.ctx.shared.resync_interval())),
+            Retry::Poll => Next::After(self.look_again()),
+            Retry::Resync | Retry::RateLimit => Next::After(jitter(self.ctx.shared.resync_interval())),
         })
     }
 

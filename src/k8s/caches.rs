@@ -126,6 +126,8 @@ pub(crate) enum EndpointServiceTerm {
     Unbound(String),
     /// The name by which endpoints connect to it.
     ServiceName(String),
+    /// The Service whose load balancer it offers, by namespace and name.
+    LoadBalancerService(String),
 }
 
 impl Indexed for EndpointService {
@@ -144,6 +146,13 @@ impl Indexed for EndpointService {
         }
         let name = self.status.service_name.clone();
         terms.extend(name.map(EndpointServiceTerm::ServiceName));
+        let service = self
+            .spec
+            .as_ref()
+            .ok()
+            .and_then(|spec| spec.load_balancer.service.as_ref());
+        let service = service.map(|service| format!("{}/{}", self.namespace().unwrap_or_default(), service.name));
+        terms.extend(service.map(EndpointServiceTerm::LoadBalancerService));
         terms
     }
 }
@@ -411,6 +420,12 @@ impl Caches {
     /// written by others than the operator.
     pub(crate) fn offering(&self, service_name: &str) -> Vec<Arc<EndpointService>> {
         let term = EndpointServiceTerm::ServiceName(service_name.to_owned());
+        self.endpoint_services.by(&term)
+    }
+
+    /// The VPCEndpointServices that offer the load balancer of a Service.
+    pub(crate) fn offering_load_balancer_of(&self, namespace: &str, service: &str) -> Vec<Arc<EndpointService>> {
+        let term = EndpointServiceTerm::LoadBalancerService(format!("{namespace}/{service}"));
         self.endpoint_services.by(&term)
     }
 

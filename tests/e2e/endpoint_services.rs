@@ -131,6 +131,58 @@ impl<'t, 'w> Offers<'t, 'w> {
     }
 }
 
+impl Offers<'_, '_> {
+    /// What the AWS Load Balancer Controller makes of a Service of this name, with a load balancer
+    /// whose stack is that of another Service if one is given.
+    fn service_of(&self, name: &str, stack: Option<&str>) -> String {
+        let Tenant {
+            world,
+            account_id,
+            region,
+            namespace,
+            subnets,
+            ..
+        } = self.tenant;
+        let own = format!("{namespace}/{name}");
+        let stack = stack.unwrap_or(&own).to_owned();
+        let spec = LoadBalancerSpec {
+            subnet_ids: subnets[..2].to_vec(),
+            tags: [("service.k8s.aws/stack".to_owned(), stack)].into(),
+            ..LoadBalancerSpec::default()
+        };
+        let arn = world.aws.add_load_balancer(account_id, region, &id("k8s"), spec);
+        let arn = arn.expect("a load balancer");
+        let collection = cluster::services(namespace);
+        let service = json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+            "spec": {
+                "type": "LoadBalancer", "loadBalancerClass": "service.k8s.aws/nlb", "ports": [{"port": 443}],
+            },
+        });
+        let created = world.cluster.create(&collection, &service, Run::Real);
+        created.unwrap_or_else(|refusal| panic!("{}", refusal.message));
+        self.write_host_name(name, &arn);
+        arn
+    }
+
+    /// Writes the DNS name of a load balancer into the status of a Service.
+    fn write_host_name(&self, service: &str, arn: &str) {
+        let Tenant {
+            world,
+            account_id,
+            region,
+            namespace,
+            ..
+        } = self.tenant;
+        let all = world.aws.load_balancers(account_id, region);
+        let found = all.iter().find(|one| one.arn == arn).expect("it is there");
+        let status = json!({"status": {"loadBalancer": {"ingress": [{"hostname": found.dns_name}]}}});
+        let path = format!("{}/{service}/status", cluster::services(namespace));
+        let written = world.cluster.merge(&path, &status);
+        written.unwrap_or_else(|refusal| panic!("{}", refusal.message));
+    }
+}
+
 /// A spec that offers these load balancers, with more fields or others.
 fn offering(arns: &[&String], changes: Value) -> Value {
     merged(json!({"load_balancer": {"network_load_balancer_arns": arns}}), changes)
@@ -479,4 +531,116 @@ fn from_nothing_to_available_and_at_rest_few_calls_are_made_and_none_after_a_res
         assert_eq!(of_services(action), 1, "{action}");
     }
     assert_eq!(tenant.writes(), [""; 0]);
+}
+
+#[test]
+fn the_load_balancer_of_a_service_is_offered_once_it_is_there_and_no_other() {
+    let tenant = World::shared().tenant("from-service");
+    let offers = Offers::of(&tenant);
+    // No guardrail has to name it: that it is the namespace's own is proven.
+    tenant.edit_account(json!({"allowed_load_balancer_arns": null}));
+    offers.apply("web", &json!({"load_balancer": {"service": {"name": "front"}}}));
+    let message = offers.not_ready("web", "LoadBalancerNotFound");
+    assert!(message.contains(&format!("{}/front", tenant.namespace)), "{message}");
+    let arn = offers.service_of("front", None);
+    let object = offers.ready("web");
+    assert_eq!(offers.only().load_balancer_arns, [arn.clone()]);
+    assert_eq!(object["status"]["load_balancer_arns"], json!([arn]));
+
+    // Who may write the status of a Service publishes no load balancer of another one.
+    let theirs = offers.service_of("back", None);
+    offers.write_host_name("front", &theirs);
+    let message = offers.not_ready("web", "LoadBalancerRefused");
+    assert!(message.contains("another Service"), "{message}");
+    assert_eq!(offers.only().load_balancer_arns, [arn.clone()], "what it has stays");
+    offers.write_host_name("front", &arn);
+    offers.ready("web");
+    offers.apply("stolen", &json!({"load_balancer": {"service": {"name": "forged"}}}));
+    offers.service_of("forged", Some("another-namespace/front"));
+    offers.not_ready("stolen", "LoadBalancerRefused");
+    assert_eq!(offers.all().len(), 1);
+}
+
+#[test]
+fn a_service_that_is_deleted_first_is_told_and_nothing_is_destroyed_for_it() {
+    let tenant = World::shared().tenant("service-first");
+    let offers = Offers::of(&tenant);
+    let arn = offers.service_of("front", None);
+    offers.apply("web", &json!({"load_balancer": {"service": {"name": "front"}}}));
+    offers.ready("web");
+    // As the load balancer's controller does, which waits until AWS lets it delete that.
+    let path = format!("{}/front", cluster::services(&tenant.namespace));
+    let cluster = &tenant.world.cluster;
+    let hold = json!({"metadata": {"finalizers": ["service.k8s.aws/resources"]}});
+    cluster.merge(&path, &hold).expect("an edit");
+    cluster.delete(&path);
+    let message = offers.not_ready("web", "InUse");
+    assert!(message.contains("is being deleted"), "{message}");
+    assert_eq!(offers.only().load_balancer_arns, [arn]);
+    offers.eventually("web", "an event tells it on the Service", || {
+        let events: Vec<Value> = cluster.list(&cluster::events(&tenant.namespace));
+        let told = events.iter().any(|event| {
+            event["regarding"]["kind"] == "Service"
+                && event["regarding"]["name"] == "front"
+                && event["reason"] == "InUse"
+        });
+        told.then_some(())
+    });
+    offers.delete("web");
+    offers.gone("web");
+    assert_eq!(offers.all(), []);
+    cluster
+        .merge(&path, &json!({"metadata": {"finalizers": null}}))
+        .expect("an edit");
+}
+
+#[test]
+fn services_without_a_network_load_balancer_are_told_what_they_lack() {
+    let world = World::own(Setup::fast().value("settings.clusterName", "blue"));
+    let tenant = world.tenant("lacks");
+    let offers = Offers::of(&tenant);
+    offers.apply("web", &json!({"load_balancer": {"service": {"name": "front"}}}));
+    offers.not_ready("web", "LoadBalancerNotFound");
+    let collection = cluster::services(&tenant.namespace);
+    let service = |type_: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "front"},
+            "spec": {"type": type_, "ports": [{"port": 443}]},
+        })
+    };
+    let made = world.cluster.create(&collection, &service("ClusterIP"), Run::Real);
+    made.unwrap_or_else(|refusal| panic!("{}", refusal.message));
+    let says = |reason: &str, words: &str| {
+        offers.eventually("web", words, || {
+            let ready = condition(&offers.get("web")?, "Ready")?;
+            (ready.reason == reason && ready.message.contains(words)).then_some(())
+        });
+    };
+    says("LoadBalancerNotFound", "ClusterIP");
+    let path = format!("{collection}/front");
+    let type_ = json!({"spec": {"type": "LoadBalancer"}});
+    world.cluster.merge(&path, &type_).expect("an edit");
+    says("LoadBalancerNotReady", "no host name");
+    world.cluster.delete(&path);
+    says("LoadBalancerNotFound", "there is no Service");
+    let arn = offers.service_of("front", None);
+    says("LoadBalancerRefused", "blue");
+    let tags = [
+        ("service.k8s.aws/stack", format!("{}/front", tenant.namespace)),
+        ("elbv2.k8s.aws/cluster", "blue".to_owned()),
+    ];
+    let tags = tags.map(|(key, value)| (key.to_owned(), value)).into();
+    world.aws.set_load_balancer_tags(&arn, tags).expect("it is there");
+    world
+        .aws
+        .set_load_balancer_state(&arn, LoadBalancerState::Provisioning)
+        .expect("it is there");
+    // The tags are read again at a resync.
+    says("LoadBalancerNotReady", "provisioning");
+    world
+        .aws
+        .set_load_balancer_state(&arn, LoadBalancerState::Active)
+        .expect("it is there");
+    offers.ready("web");
+    assert_eq!(offers.only().load_balancer_arns, [arn]);
 }

@@ -497,6 +497,11 @@ fn the_operators_token_writes_only_events_of_its_own_kinds_and_its_own_lease() {
     let events = cluster::events(namespace);
     let about = |api: &str, kind: &str| json!({"regarding": {"apiVersion": api, "kind": kind, "namespace": namespace, "name": "a"}});
     operator.may(Method::POST, &events, &event(namespace, json!({})));
+    let of_service = merged(
+        about("v1", "Service"),
+        json!({"metadata": {"name": "a.2", "namespace": namespace}}),
+    );
+    operator.may(Method::POST, &events, &event(namespace, of_service));
     world.eventually("the admission policy is in force", || {
         let pod = event(namespace, about("v1", "Pod"));
         operator.request(Method::POST, &events, &pod).is_err().then_some(())

@@ -213,6 +213,7 @@ metricRelabelings:
   (list "VPCE_DNS_ENDPOINT_LABELS" (join "," $dnsLabels))
   (list "VPCE_DNS_ENDPOINT_ANNOTATIONS" (join "," $dnsAnnotations))
   (list "VPCE_CLUSTER_DOMAIN" $settings.clusterDomain)
+  (list "VPCE_CLUSTER_NAME" $settings.clusterName)
   (list "VPCE_CONFIG_MAPS" (ternary "true" "" .Values.configMaps.enabled))
 -}}
 {{- range $variable := $variables -}}

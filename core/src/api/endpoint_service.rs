@@ -100,14 +100,20 @@ pub struct VPCEndpointServiceSpec {
     pub on_delete: ConnectionsOnDelete,
 }
 
-/// The load balancers that are offered: exactly one of these lists. Once there is an endpoint
-/// service (`status.service_id`) it can be edited, but its type stays. What is added is added
+/// The load balancers that are offered: exactly one of these fields. Once there is an endpoint
+/// service (`status.service_id`) they can be edited, but their type stays. What is added is added
 /// first; what is taken away is removed once AWS allows it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[x_kube(
-    validation = Rule::new("has(self.network_load_balancer_arns) != has(self.gateway_load_balancer_arns)").message("exactly one of network_load_balancer_arns and gateway_load_balancer_arns: a service has load balancers of one type")
+    validation = Rule::new("[has(self.service), has(self.network_load_balancer_arns), has(self.gateway_load_balancer_arns)].filter(given, given).size() == 1").message("exactly one of service, network_load_balancer_arns and gateway_load_balancer_arns: a service has load balancers of one type")
 )]
 pub struct LoadBalancer {
+    /// A Service of type LoadBalancer in the same namespace, whose Network Load Balancer is
+    /// offered. The AWS Load Balancer Controller, EKS Auto Mode or the in-tree cloud provider has
+    /// to have created it, whose tags prove that it is this Service's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceReference>,
+
     /// The ARNs of Network Load Balancers, in the account and region of the service, within
     /// `allowed_load_balancer_arns` of the AWSAccount.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -118,6 +124,14 @@ pub struct LoadBalancer {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     #[schemars(with = "Option<Vec<forms::GatewayLoadBalancerArn>>", length(min = 1, max = 20))]
     pub gateway_load_balancer_arns: BTreeSet<String>,
+}
+
+/// A Service in the same namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceReference {
+    /// Its name.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
 }
 
 /// The type of the load balancers of an endpoint service, which AWS fixes when it creates one:

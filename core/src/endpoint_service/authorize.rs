@@ -27,9 +27,11 @@ pub fn authorize(spec: &VPCEndpointServiceSpec, desired: &Desired, resolved: &Re
     {
         return Err(refused(name, &format!("region {region}"), "allowed_regions", allowed));
     }
+    // Those of a Service are proven to be of the namespace.
+    let is_named = spec.load_balancer.service.is_none();
     let patterns = &account.allowed_load_balancer_arns;
     let is_allowed = |arn: &&String| patterns.iter().any(|pattern| matches(pattern, arn));
-    if let Some(arn) = desired.load_balancers.iter().find(|arn| !is_allowed(arn)) {
+    if let Some(arn) = desired.load_balancers.iter().find(|arn| is_named && !is_allowed(arn)) {
         let asked = format!("{}: {arn}", desired.load_balancer_type.field());
         return Err(refused(name, &asked, "allowed_load_balancer_arns", patterns));
     }

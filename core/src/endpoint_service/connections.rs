@@ -25,7 +25,7 @@ pub(super) fn plan_connections(
         .filter(|connection| connection.state == State::PendingAcceptance && desired.vouches_for(&connection.owner));
     let rejected = connections
         .iter()
-        .filter(|connection| connection.is_live() && is_revoked(desired, former, &connection.owner));
+        .filter(|connection| connection.blocks_deletion() && is_revoked(desired, former, &connection.owner));
     let rejected = ids(rejected);
     steps.extend(in_calls(&rejected).map(|endpoints| Step::Reject(id.clone(), endpoints)));
     let accepted = ids(accepted);
@@ -45,7 +45,7 @@ pub(super) fn reject_all(id: &EndpointServiceId, connections: &[Connection], ste
 }
 
 /// The accounts that the status remembers from now on: the consumers, and those that were and are
-/// still connected.
+/// still connected, or want to be.
 pub(super) fn remembered_consumers(
     desired: &Desired,
     former: &[String],
@@ -54,7 +54,7 @@ pub(super) fn remembered_consumers(
     let is_connected = |account: &&String| match connections {
         Some(all) => all
             .iter()
-            .any(|connection| connection.is_live() && connection.owner == **account),
+            .any(|connection| connection.blocks_deletion() && connection.owner == **account),
         None => true,
     };
     let left = former.iter().filter(|account| !desired.vouches_for(account));

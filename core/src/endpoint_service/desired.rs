@@ -49,12 +49,18 @@ impl Desired {
     }
 }
 
-/// Completes a spec.
+/// Completes a spec. `of_service` are the load balancers of the Service that it names, if it names
+/// one.
 ///
 /// # Errors
 /// Values that no call to AWS could make right; whether they are allowed,
 /// [`authorize`](super::authorize()) says.
-pub fn desired(spec: &VPCEndpointServiceSpec, owner: &Owner, resolved: &Resolved) -> Result<Desired, Finding> {
+pub fn desired(
+    spec: &VPCEndpointServiceSpec,
+    owner: &Owner,
+    resolved: &Resolved,
+    of_service: &BTreeSet<String>,
+) -> Result<Desired, Finding> {
     let VPCEndpointServiceSpec {
         account: _,
         region: _,
@@ -67,7 +73,7 @@ pub fn desired(spec: &VPCEndpointServiceSpec, owner: &Owner, resolved: &Resolved
         deletion_policy: _,
         on_delete: _,
     } = spec;
-    let (load_balancer_type, arns) = load_balancers(load_balancer, resolved)?;
+    let (load_balancer_type, arns) = load_balancers(load_balancer, resolved, of_service)?;
     let ids = consumers.iter().flat_map(|consumers| &consumers.account_ids);
     let consumers = ids.map(|id| id.parse());
     let consumers: BTreeSet<AccountId> = consumers
@@ -97,17 +103,24 @@ pub fn desired(spec: &VPCEndpointServiceSpec, owner: &Owner, resolved: &Resolved
 }
 
 /// The load balancers, all of one type, in the account and region that the object is bound to.
-fn load_balancers(spec: &LoadBalancer, resolved: &Resolved) -> Result<(LoadBalancerType, BTreeSet<String>), Finding> {
+fn load_balancers(
+    spec: &LoadBalancer,
+    resolved: &Resolved,
+    of_service: &BTreeSet<String>,
+) -> Result<(LoadBalancerType, BTreeSet<String>), Finding> {
     let LoadBalancer {
+        service,
         network_load_balancer_arns: network,
         gateway_load_balancer_arns: gateway,
     } = spec;
-    let (type_, arns) = match (network.is_empty(), gateway.is_empty()) {
-        (false, true) => (LoadBalancerType::Network, network),
-        (true, false) => (LoadBalancerType::Gateway, gateway),
-        (true, true) | (false, false) => {
+    let (type_, arns) = match (service, network.is_empty(), gateway.is_empty()) {
+        (Some(_), true, true) => (LoadBalancerType::Network, of_service),
+        (None, false, true) => (LoadBalancerType::Network, network),
+        (None, true, false) => (LoadBalancerType::Gateway, gateway),
+        (Some(_), ..) | (None, true, true) | (None, false, false) => {
             return Err(invalid(
-                "load_balancer must name exactly one of network_load_balancer_arns and gateway_load_balancer_arns",
+                "load_balancer must have exactly one of service, network_load_balancer_arns and \
+                 gateway_load_balancer_arns",
             ));
         }
     };

@@ -61,7 +61,7 @@ pub fn spec(extra: Value) -> VPCEndpointServiceSpec {
 }
 
 pub fn completed(extra: Value) -> Result<Desired, Finding> {
-    desired(&spec(extra), &owner(), &resolved(json!({})))
+    desired(&spec(extra), &owner(), &resolved(json!({})), &BTreeSet::new())
 }
 
 /// A spec that makes sense, of the Network Load Balancers `a`, `b`, `c`.

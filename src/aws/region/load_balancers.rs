@@ -3,7 +3,6 @@
 //!
 //! For one that is not there the whole call fails. So a call that failed is divided until it is
 //! known which those are, and they are only read for their own object from then on, each by itself.
-#![cfg_attr(not(test), expect(dead_code, reason = "no controller carries the kind out yet"))]
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};

@@ -85,8 +85,8 @@ pub(crate) fn enqueue_waiting(ctx: &Context, namespace: &str, service: &str) {
     }
 }
 
-/// Enqueues the objects that wait for the name of a Service that is deleted, for as long as there
-/// are events.
+/// Enqueues the objects that wait for the name of a Service that is deleted, and those that offer
+/// the load balancer of one that has changed, for as long as there are events.
 pub(crate) async fn follow(
     ctx: &Context,
     events: impl Stream<Item = Result<Event<PartialObjectMeta<Service>>, Error>>,
@@ -94,6 +94,12 @@ pub(crate) async fn follow(
     events
         .filter_map(|event| ready(event.ok()))
         .for_each(|event| {
+            if let Event::Apply(service) | Event::InitApply(service) | Event::Delete(service) = &event {
+                let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
+                for offering in ctx.shared.caches.offering_load_balancer_of(&namespace, &name) {
+                    ctx.shared.requeuer.enqueue(ObjectKey::of(&*offering));
+                }
+            }
             match event {
                 Event::Delete(service) => {
                     let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());

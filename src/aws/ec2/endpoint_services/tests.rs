@@ -96,7 +96,7 @@ impl Provider {
 
     fn desired(&self, spec: Value) -> Desired {
         let spec: VPCEndpointServiceSpec = serde_json::from_value(spec).unwrap();
-        desired(&spec, &self.owner, &self.resolved).unwrap()
+        desired(&spec, &self.owner, &self.resolved, &BTreeSet::new()).unwrap()
     }
 
     /// What EC2 holds for the object.
