@@ -6,6 +6,7 @@ mod adoption;
 mod app_teams;
 mod availability;
 mod migration;
+mod offer_a_service;
 mod organization;
 mod orphans;
 mod pages;
