@@ -28,6 +28,7 @@ pub(crate) mod reference;
 mod refused;
 mod report;
 pub(crate) mod service;
+mod service_reference;
 pub(crate) mod slices;
 pub(crate) mod status;
 mod stop;

@@ -3,6 +3,7 @@
 mod access;
 mod apply;
 mod bind;
+mod consumers;
 pub(crate) mod context;
 pub(crate) mod controller;
 mod converge;

@@ -33,7 +33,7 @@ pub use lean::MOST_FINALIZERS;
 pub use network::{AccountNetworkStatus, Network, NetworkStatus, NetworkSubnet};
 pub use rule::CustomRule;
 pub use service::{PublishedService, ServicePort, ServiceProtocol, ServiceSpec, ServiceType};
-pub use share::{EndpointRef, OnDelete, Share};
+pub use share::{EndpointRef, EndpointServiceRef, OnDelete, Share};
 pub use status::{AcceptedAddresses, AccountBinding, EndpointAddress, LegacyStatus, VPCEndpointStatus};
 pub use watched::{Kind, Unparsed, Watched};
 

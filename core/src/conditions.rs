@@ -206,6 +206,13 @@ reasons! {
     /// The VPCEndpoint that `vpc_endpoint_ref` names is being deleted.
     SharedEndpointDeleting      => false, Resync,  Warning;
 
+    /// The VPCEndpointService that `vpc_endpoint_service_ref` names does not exist, or does not have
+    /// this namespace among its consumers.
+    NotOffered                  => false, Resync,  Warning;
+    /// The VPCEndpointService that `vpc_endpoint_service_ref` names is not available yet, or the
+    /// AWS account of the endpoint is not allowed yet.
+    EndpointServiceNotReady     => false, Resync,  None;
+
     /// Waits for the endpoint.
     WaitingForEndpoint          => false, Resync,  None;
     /// AWS has not reported the endpoint's DNS name yet.

@@ -215,6 +215,8 @@ pub fn desired(
         tags,
         // An object that shares another's has nothing that is desired in AWS.
         vpc_endpoint_ref: _,
+        // Its name was put into vpc_endpoint_service_id.
+        vpc_endpoint_service_ref: _,
         share: _,
         service,
         dns_names,

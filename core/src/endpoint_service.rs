@@ -25,7 +25,7 @@ mod step;
 
 pub use authorize::authorize;
 pub use deletion::plan_deletion;
-pub use desired::{Desired, client_token, desired};
+pub use desired::{Desired, Discovered, client_token, desired};
 pub use effect::{Change, Effect, Outcome};
 pub use load_balancer::LoadBalancerArn;
 pub use observed::{Connection, Observed, ObservedEndpointService};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
-use crate::api::{AWSAccountSpec, Share};
+use crate::api::{AWSAccountSpec, Consumers, Share};
 
 /// Whether the account's spec maps the namespace: its list names it, or its selector selects its
 /// labels. `labels` as in `includes`.
@@ -16,6 +16,13 @@ pub fn maps(spec: &AWSAccountSpec, namespace: &str, labels: Option<&BTreeMap<Str
 /// Whether an object of another namespace may share an endpoint. `labels` as in `includes`.
 pub fn shares(share: &Share, namespace: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
     includes(&share.namespaces, share.namespace_selector.as_ref(), namespace, labels)
+}
+
+/// Whether a VPCEndpoint of another namespace may connect to an endpoint service by naming its
+/// object. `labels` as in `includes`.
+pub fn consumes(consumers: &Consumers, namespace: &str, labels: Option<&BTreeMap<String, String>>) -> bool {
+    let selector = consumers.namespace_selector.as_ref();
+    includes(&consumers.namespaces, selector, namespace, labels)
 }
 
 /// Whether these names or this selector include the namespace.

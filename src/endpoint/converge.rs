@@ -44,6 +44,8 @@ pub(super) struct Observation {
     pub(super) seen: Observed,
     /// Why the object is not bound again: an endpoint may be its own, which is not proven.
     unproven: Option<Finding>,
+    /// Why no endpoint is created yet: the service does not allow its account.
+    not_allowed: Option<Finding>,
     /// The id under which creation is paused in the region, if it is.
     paused: Option<String>,
     /// How long until a further read confirms that nothing of the object is in AWS.
@@ -55,6 +57,7 @@ impl Observation {
         Self {
             seen,
             unproven: None,
+            not_allowed: None,
             paused: None,
             unconfirmed: None,
         }
@@ -146,6 +149,9 @@ impl Reconciliation<'_> {
         if observation.unproven.is_some() {
             return Ok(Some(observation));
         }
+        if wanted.is_some() && resolved.writes == Writes::Allowed {
+            observation.not_allowed = self.waits_to_be_allowed(access, &observation.seen);
+        }
         observation.paused = region.paused(|id| self.ctx.shared.is_resumed(&resolved.binding.account_id, id));
         if observation.paused.is_some() {
             self.ctx.shared.requeuer.account(&resolved.binding.account);
@@ -189,16 +195,13 @@ impl Reconciliation<'_> {
     /// What to do now. Where nothing may be changed: no steps, and findings that name them.
     pub(super) fn plan(&mut self, prepared: &Prepared, observation: &Observation) -> Plan {
         if let Some(finding) = &observation.unproven {
-            return Plan {
-                steps: Vec::new(),
-                endpoint: finding.clone(),
-                service: Finding::good(Reason::NotRequested, "it is published with the endpoint"),
-                names: Finding::good(Reason::NotRequested, "they are published with the endpoint"),
-                config_map: Finding::good(Reason::NotRequested, "it is published with the endpoint"),
-            };
+            return nothing_yet(finding);
         }
         if observation.unconfirmed.is_some() {
             return absence_unconfirmed();
+        }
+        if let Some(finding) = &observation.not_allowed {
+            return nothing_yet(finding);
         }
         let mut plan = self.steps_from(prepared, observation, &observation.seen);
         if let Writes::Frozen(why) = &prepared.resolved.writes {
@@ -475,6 +478,17 @@ fn endpoint_is_there(seen: &Observed) -> bool {
 /// endpoint that is long known.
 fn lacks_group(seen: &Observed, memory: &Memory<Endpoint>) -> bool {
     seen.group == Lookup::Absent && !memory.absence.nothing_made() && !memory.own.group_found
+}
+
+/// Nothing is done, since the endpoint is not to be.
+fn nothing_yet(why: &Finding) -> Plan {
+    Plan {
+        steps: Vec::new(),
+        endpoint: why.clone(),
+        service: Finding::good(Reason::NotRequested, "it is published with the endpoint"),
+        names: Finding::good(Reason::NotRequested, "they are published with the endpoint"),
+        config_map: Finding::good(Reason::NotRequested, "it is published with the endpoint"),
+    }
 }
 
 fn absence_unconfirmed() -> Plan {

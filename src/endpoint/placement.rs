@@ -29,6 +29,9 @@ impl Reconciliation<'_> {
             return Ok(());
         }
         // What is wrong with it, the next stage says.
+        let Ok(spec) = &self.completed(spec) else {
+            return Ok(());
+        };
         let Ok(resolved) = self.resolve_as(Some(spec), self.as_of(spec)) else {
             return Ok(());
         };

@@ -103,6 +103,17 @@ impl Reconciliation<'_> {
         match self.object.spec.clone() {
             Ok(spec) => {
                 let policy = spec.deletion_policy;
+                let spec = match self.completed(&spec) {
+                    Ok(completed) => completed,
+                    Err(_) if self.deleting => spec,
+                    Err(finding) => {
+                        return Err(Findings {
+                            endpoint: Some(finding),
+                            ..Findings::default()
+                        }
+                        .into());
+                    }
+                };
                 Ok((Some(spec), policy))
             }
             Err(unparsed) if self.deleting => Ok((None, unparsed.deletion_policy())),

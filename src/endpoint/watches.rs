@@ -18,6 +18,7 @@ use super::dns_endpoint;
 use super::queues;
 use super::reference;
 use super::service::{self, MANAGED_BY, names};
+use super::service_reference;
 use super::slices;
 use crate::bound::queues::cancel_reservation;
 use crate::k8s::caches::{CacheWriter, Endpoint};
@@ -40,6 +41,9 @@ pub(crate) fn endpoint(ctx: &Context, event: &Event<Endpoint>) {
     }
     if !matches!(event, Event::InitApply(_)) {
         reference::changed(ctx, endpoint);
+        if let Some(service) = service_reference::named(endpoint) {
+            ctx.shared.requeuer.requeue(service);
+        }
         for name in &endpoint.status.dns_names {
             dns_endpoint::enqueue_others(ctx, endpoint, name);
         }

@@ -12,6 +12,7 @@ use vpce_core::resolve::Writes;
 use vpce_core::tags;
 
 use super::apply::{Applied, Applier};
+use super::consumers;
 use super::prepare::Prepared;
 use super::reconcile::{Reconciliation, Stop};
 use crate::aws::Permitted;
@@ -225,6 +226,13 @@ impl Reconciliation<'_> {
             permitted: &rounds.permitted,
         };
         let applied = applier.apply(&plan.steps).await;
+        if applied
+            .done
+            .iter()
+            .any(|step| matches!(step, Step::ModifyPermissions { .. }))
+        {
+            consumers::enqueue_waiting(self.ctx, &self.object);
+        }
         for step in &applied.done {
             match step.part() {
                 Part::Connections => self.tell_of_connections(step),

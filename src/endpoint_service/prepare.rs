@@ -144,7 +144,8 @@ impl Reconciliation<'_> {
                 .into());
             }
         };
-        let desired = endpoint_service::desired(spec, &self.owner, resolved, &of_service);
+        let discovered = self.discovered(resolved, of_service);
+        let desired = endpoint_service::desired(spec, &self.owner, resolved, &discovered);
         desired.map_err(|finding| Stop::bad_spec(&resolved.binding, finding))
     }
 

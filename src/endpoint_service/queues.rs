@@ -7,6 +7,7 @@ use std::time::Instant;
 use kube::runtime::watcher::Event;
 use vpce_core::object_key::ObjectKey;
 
+use super::consumers;
 use super::context::Context;
 use crate::bound::queues::{cancel_reservation, leave};
 use crate::k8s::caches::EndpointService;
@@ -61,6 +62,9 @@ pub(super) fn watched(ctx: &Context, event: &Event<EndpointService>) {
     }
     if let Some(account) = &service.status.account {
         ctx.shared.requeuer.account(&account.name);
+    }
+    if !matches!(event, Event::InitApply(_)) {
+        consumers::enqueue_waiting(ctx, service);
     }
     if service.metadata.deletion_timestamp.is_some() {
         cancel_reservation(&ctx.shared, &ctx.memories, service, true);

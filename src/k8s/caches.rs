@@ -54,6 +54,8 @@ pub(crate) enum EndpointTerm {
     CreatedByPython(String),
     /// It shares the endpoint of the object of this namespace and name.
     RefersTo(String),
+    /// It names the VPCEndpointService of this namespace and name.
+    Consumes(String),
     /// It publishes, or asks for, this DNS name.
     DnsName(String),
     /// It publishes, or asks for, any.
@@ -97,6 +99,15 @@ impl Indexed for Endpoint {
             ]),
             (None, None) => terms.push(EndpointTerm::Unbound(namespace.clone())),
         }
+        let service = self
+            .spec
+            .as_ref()
+            .ok()
+            .and_then(|spec| spec.vpc_endpoint_service_ref.as_ref());
+        terms.extend(service.map(|service| {
+            let other = service.namespace.as_ref().unwrap_or(&namespace);
+            EndpointTerm::Consumes(format!("{other}/{}", service.name))
+        }));
         let mut conditions = self.status.conditions.iter();
         if conditions.any(|condition| condition.reason == Reason::AccountFull.as_str()) {
             terms.push(EndpointTerm::WaitsForRoom(namespace));
@@ -470,6 +481,12 @@ impl Caches {
         self.endpoints.by(&term)
     }
 
+    /// The VPCEndpoints that name a VPCEndpointService.
+    pub(crate) fn consuming(&self, key: &ObjectKey) -> Vec<Arc<Endpoint>> {
+        let term = EndpointTerm::Consumes(format!("{}/{}", key.namespace, key.name));
+        self.endpoints.by(&term)
+    }
+
     /// The Services that an object controls, by its UID.
     pub(crate) fn services_owned_by(&self, uid: &str) -> Vec<Arc<Service>> {
         self.services.by(&uid.to_owned())
@@ -530,6 +547,14 @@ impl Caches {
     /// A Namespace, if it is known.
     pub(crate) fn namespace(&self, name: &str) -> Option<Arc<NamespaceMeta>> {
         self.namespaces.get("", name)
+    }
+
+    /// Whether an AWSAccount maps a namespace to this AWS account.
+    pub(crate) fn maps_to(&self, account: &str, namespace: &str, account_id: &str) -> bool {
+        let found = self.account(account);
+        let role = found.as_ref().and_then(|found| found.spec.as_ref().ok());
+        let role = role.and_then(|spec| spec.role_arn.parse::<RoleArn>().ok());
+        role.is_some_and(|role| role.account().as_str() == account_id) && self.maps(account, namespace)
     }
 
     /// Whether an AWSAccount maps a namespace.

@@ -644,3 +644,107 @@ fn services_without_a_network_load_balancer_are_told_what_they_lack() {
     offers.ready("web");
     assert_eq!(offers.only().load_balancer_arns, [arn]);
 }
+
+/// A VPCEndpoint that names a VPCEndpointService.
+fn naming(consumer: &Tenant<'_>, provider: &Tenant<'_>, name: &str) -> Value {
+    let reference = json!({"namespace": provider.namespace, "name": name});
+    consumer.spec(json!({"vpc_endpoint_service_id": null, "vpc_endpoint_service_ref": reference}))
+}
+
+#[test]
+fn the_two_ends_find_each_other_by_name_and_part_when_a_namespace_is_taken_away() {
+    let world = World::shared();
+    let (provider, consumer) = (world.tenant("names-provider"), world.tenant("names-consumer"));
+    let offers = Offers::of(&provider);
+    let arn = offers.load_balancer();
+    // In whatever order they are applied.
+    consumer.apply("db", naming(&consumer, &provider, "web"));
+    let message = consumer.not_ready("db", "NotOffered");
+    assert!(message.contains(&format!("{}/web", provider.namespace)), "{message}");
+    offers.apply("web", &offering(&[&arn], json!({})));
+    offers.ready("web");
+    consumer.not_ready("db", "NotOffered");
+    let lets_in = |namespaces: &[&String]| {
+        offers.apply(
+            "web",
+            &offering(&[&arn], json!({"consumers": {"namespaces": namespaces}})),
+        );
+    };
+    lets_in(&[&consumer.namespace]);
+    let object = consumer.ready("db");
+    assert_eq!(object["status"]["vpc_endpoint_service_id"], offers.only().name.as_str());
+    assert_eq!(offers.only().principals, [root(&consumer.account_id)]);
+    let refused: Vec<String> = consumer
+        .calls()
+        .iter()
+        .filter(|call| call.mutating() && call.result != "ok")
+        .map(|call| format!("{}: {}", call.action, call.result))
+        .collect();
+    assert_eq!(refused, [""; 0]);
+    offers.eventually("web", "an event tells of it", || {
+        let events: Vec<Value> = world.cluster.list(&cluster::events(&provider.namespace));
+        let told = events.iter().any(|event| event["reason"] == "ConnectionsAccepted");
+        told.then_some(())
+    });
+
+    // An endpoint of the same account that no VPCEndpoint stands for is not accepted with it.
+    let service = offers.only().name;
+    consumer.apply("by-hand", consumer.spec(json!({"vpc_endpoint_service_id": service})));
+    consumer.not_ready("by-hand", "PendingAcceptance");
+    offers.ready("web");
+    consumer.not_ready("by-hand", "PendingAcceptance");
+    consumer.delete("by-hand");
+    consumer.gone("by-hand");
+
+    lets_in(&[]);
+    consumer.not_ready("db", "Rejected");
+    offers.eventually("web", "the account is not allowed any more", || {
+        offers.only().principals.is_empty().then_some(())
+    });
+    consumer.delete("db");
+    consumer.gone("db");
+    offers.delete("web");
+    offers.gone("web");
+}
+
+#[test]
+fn who_lies_in_a_status_lets_no_endpoint_of_others_in() {
+    let world = World::shared();
+    let (provider, liar, stranger) = (world.tenant("lied-to"), world.tenant("liar"), world.tenant("waits"));
+    let offers = Offers::of(&provider);
+    let arn = offers.load_balancer();
+    let spec = json!({
+        "allowed_principals": [root(&stranger.account_id)],
+        "consumers": {"namespaces": [liar.namespace]},
+    });
+    offers.apply("web", &offering(&[&arn], spec));
+    let service = text(&offers.ready("web")["status"]["service_name"]);
+    stranger.apply("db", stranger.spec(json!({"vpc_endpoint_service_id": service})));
+    stranger.not_ready("db", "PendingAcceptance");
+    let theirs = stranger.only().id;
+    // The AWSAccount leads nowhere, so that the operator leaves the object alone.
+    liar.edit_account(json!({"suspended": true}));
+    liar.apply("db", naming(&liar, &provider, "web"));
+    liar.not_ready("db", "AccountSuspended");
+    liar.merge_status(
+        "db",
+        json!({
+            "account": {"name": stranger.account, "account_id": stranger.account_id}, "region": stranger.region,
+            "vpc_endpoint_id": theirs, "vpc_endpoint_service_id": service, "state": "pendingAcceptance",
+        }),
+    );
+    let path = offers.path("web");
+    for number in 0..3 {
+        let asked = json!({"metadata": {"annotations": {"silvermullet.com/reconcile-at": number.to_string()}}});
+        world.cluster.merge(&path, &asked).expect("an edit");
+        let before = provider.calls().len();
+        offers.eventually("web", "it is reconciled", || {
+            let now = provider.calls();
+            let read = |call: &vpce_testbed::aws::Call| call.action == "DescribeVpcEndpointConnections";
+            now[before..].iter().any(read).then_some(())
+        });
+    }
+    stranger.not_ready("db", "PendingAcceptance");
+    assert!(!provider.writes().contains(&"AcceptVpcEndpointConnections".to_owned()));
+    assert_eq!(offers.only().principals, [root(&stranger.account_id)]);
+}

@@ -22,7 +22,7 @@ struct Bound {
     optional: bool,
 }
 
-const FIELDS: [Bound; 7] = [
+const FIELDS: [Bound; 8] = [
     Bound {
         field: "resource_configuration_arn",
         is_known: "has(self.status.vpc_endpoint_service_id)",
@@ -56,6 +56,15 @@ const FIELDS: [Bound; 7] = [
                   (has(self.status.region) && self.status.vpc_endpoint_service_id.endsWith('.' + \
                   (has(self.status.service_region) ? self.status.service_region : self.status.region) + '.' + \
                   self.spec.vpc_endpoint_service_id)))",
+        status_field: "status.vpc_endpoint_service_id",
+        optional: false,
+    },
+    Bound {
+        field: "vpc_endpoint_service_ref",
+        is_known: "has(self.status.vpc_endpoint_service_id)",
+        value: "self.status.vpc_endpoint_service_id",
+        // Another object is never known to offer the same.
+        is_same: "false",
         status_field: "status.vpc_endpoint_service_id",
         optional: false,
     },

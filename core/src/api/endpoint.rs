@@ -13,7 +13,7 @@ use super::dns_name::DnsName;
 use super::forms;
 use super::rule::CustomRule;
 use super::service::ServiceSpec;
-use super::share::{EndpointRef, Share};
+use super::share::{EndpointRef, EndpointServiceRef, Share};
 use super::status::VPCEndpointStatus;
 
 /// Which service the endpoint connects to, where it is, who may connect, and under which name.
@@ -56,9 +56,10 @@ use super::status::VPCEndpointStatus;
     validation = Rule::new("!has(self.security_group_type) || self.security_group_type != 'custom' || size(self.security_group_ids) == 0").message("security_group_ids go with security_group_type provided, not with custom").field_path(".security_group_ids"),
     validation = Rule::new("!has(self.security_group_type) || self.security_group_type == 'custom' || (!has(self.security_group_ingress) && !has(self.security_group_egress))").message("security_group_ingress and security_group_egress go with security_group_type custom only"),
     validation = Rule::new("!has(self.network) || !has(self.vpc_id)").message("network stands in place of vpc_id and subnet_ids: give one or the other").field_path(".network").reason(Reason::FieldValueForbidden),
-    validation = Rule::new("!has(self.vpc_endpoint_ref) || !(has(self.region) || has(self.network) || has(self.vpc_id) || has(self.vpc_endpoint_type) || has(self.subnet_ids) || has(self.vpc_endpoint_service_id) || has(self.service_region) || has(self.resource_configuration_arn) || has(self.service_network_arn) || has(self.route_table_ids) || has(self.subnet_configurations) || has(self.security_group_type) || size(self.security_group_ids) > 0 || has(self.security_group_ingress) || has(self.security_group_egress) || has(self.private_dns_enabled) || has(self.ip_address_type) || has(self.dns_options) || has(self.account) || has(self.tags) || has(self.deletion_policy) || has(self.vpc_endpoint_id) || has(self.management_policy) || has(self.share))").message("an object with vpc_endpoint_ref shares the endpoint of another, and has none of its own: beside vpc_endpoint_ref, give service, dns_names and publish_config_map only").field_path(".vpc_endpoint_ref").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(self.vpc_endpoint_ref) || !(has(self.region) || has(self.network) || has(self.vpc_id) || has(self.vpc_endpoint_type) || has(self.subnet_ids) || has(self.vpc_endpoint_service_id) || has(self.vpc_endpoint_service_ref) || has(self.service_region) || has(self.resource_configuration_arn) || has(self.service_network_arn) || has(self.route_table_ids) || has(self.subnet_configurations) || has(self.security_group_type) || size(self.security_group_ids) > 0 || has(self.security_group_ingress) || has(self.security_group_egress) || has(self.private_dns_enabled) || has(self.ip_address_type) || has(self.dns_options) || has(self.account) || has(self.tags) || has(self.deletion_policy) || has(self.vpc_endpoint_id) || has(self.management_policy) || has(self.share))").message("an object with vpc_endpoint_ref shares the endpoint of another, and has none of its own: beside vpc_endpoint_ref, give service, dns_names and publish_config_map only").field_path(".vpc_endpoint_ref").reason(Reason::FieldValueForbidden),
     validation = Rule::new("has(self.vpc_endpoint_ref) == has(oldSelf.vpc_endpoint_ref)").message("an object either shares another's endpoint (vpc_endpoint_ref) or has one of its own, which cannot change: delete it, and apply it again").field_path(".vpc_endpoint_ref"),
-    validation = Rule::new("has(self.vpc_endpoint_service_id) || has(self.vpc_endpoint_ref) || (has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Resource', 'ServiceNetwork'])").message("the service to connect to").field_path(".vpc_endpoint_service_id").reason(Reason::FieldValueRequired),
+    validation = Rule::new("!has(self.vpc_endpoint_service_ref) || (!has(self.vpc_endpoint_service_id) && !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Gateway', 'Resource', 'ServiceNetwork']))").message("vpc_endpoint_service_ref takes the place of vpc_endpoint_service_id, for endpoints of type Interface and GatewayLoadBalancer").field_path(".vpc_endpoint_service_ref").reason(Reason::FieldValueForbidden),
+    validation = Rule::new("has(self.vpc_endpoint_service_id) || has(self.vpc_endpoint_service_ref) || has(self.vpc_endpoint_ref) || (has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Resource', 'ServiceNetwork'])").message("the service to connect to").field_path(".vpc_endpoint_service_id").reason(Reason::FieldValueRequired),
     validation = Rule::new("!has(self.vpc_endpoint_service_id) || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type in ['Resource', 'ServiceNetwork'])").message("endpoints of type Resource and ServiceNetwork have resource_configuration_arn and service_network_arn instead").field_path(".vpc_endpoint_service_id").reason(Reason::FieldValueForbidden),
     validation = Rule::new("has(self.resource_configuration_arn) || !(has(self.vpc_endpoint_type) && self.vpc_endpoint_type == 'Resource')").message("the resource configuration that an endpoint of type Resource connects to").field_path(".resource_configuration_arn").reason(Reason::FieldValueRequired),
     validation = Rule::new("!has(self.resource_configuration_arn) || (has(self.vpc_endpoint_type) && self.vpc_endpoint_type == 'Resource')").message("resource_configuration_arn goes with vpc_endpoint_type Resource only").field_path(".resource_configuration_arn").reason(Reason::FieldValueForbidden),
@@ -130,6 +131,13 @@ pub struct VPCEndpointSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<forms::EndpointService>")]
     pub vpc_endpoint_service_id: Option<String>,
+
+    /// In place of `vpc_endpoint_service_id`: a VPCEndpointService of this cluster, which has this
+    /// namespace among its `consumers`, or is in it. The AWS account of the endpoint is allowed to
+    /// connect, and the connection is accepted. Until there is an endpoint
+    /// (`status.vpc_endpoint_id`) it can be edited; after that it is immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vpc_endpoint_service_ref: Option<Box<EndpointServiceRef>>,
 
     /// The region of the service, where it is another than the endpoint's (cross-region
     /// PrivateLink). The service must be offered to the endpoint's region, both AWS accounts must

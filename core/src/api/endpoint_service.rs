@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -169,14 +170,27 @@ impl std::fmt::Display for LoadBalancerType {
     }
 }
 
-/// Who may connect, and is accepted automatically.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+/// Who may connect, and is accepted automatically. VPCEndpoints in the object's own namespace
+/// always are, where they name it (`vpc_endpoint_service_ref`).
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct Consumers {
     /// AWS accounts, by their ids: all principals of them may connect, and their connections are
     /// accepted. The connections of one that is taken away are rejected. Default: none.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     #[schemars(with = "Vec<forms::AccountId>", length(max = 500))]
     pub account_ids: BTreeSet<String>,
+
+    /// Namespaces of this cluster, by name, whose VPCEndpoints may name this object
+    /// (`vpc_endpoint_service_ref`): their AWS accounts may connect, and of these accounts their
+    /// endpoints are accepted and no others. The connections of one that is taken away are
+    /// rejected. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<forms::Namespace>", length(max = 1024))]
+    pub namespaces: Vec<String>,
+
+    /// The namespaces, by their labels, in addition to `namespaces`. Absent or empty: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace_selector: Option<LabelSelector>,
 }
 
 /// A family of addresses that endpoints of a service may have.

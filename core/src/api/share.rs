@@ -42,6 +42,19 @@ impl OnDelete {
     }
 }
 
+/// The VPCEndpointService to connect to.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndpointServiceRef {
+    /// Its namespace. Default: this object's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<forms::Namespace>")]
+    pub namespace: Option<String>,
+
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
 /// The VPCEndpoint whose endpoint is shared.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndpointRef {

@@ -22,20 +22,22 @@ pub(super) fn plan_connections(
 ) {
     let accepted = connections
         .iter()
-        .filter(|connection| connection.state == State::PendingAcceptance && desired.vouches_for(&connection.owner));
+        .filter(|connection| connection.state == State::PendingAcceptance && desired.accepts(connection));
     let rejected = connections
         .iter()
-        .filter(|connection| connection.blocks_deletion() && is_revoked(desired, former, &connection.owner));
+        .filter(|connection| connection.blocks_deletion() && is_revoked(desired, former, connection));
     let rejected = ids(rejected);
     steps.extend(in_calls(&rejected).map(|endpoints| Step::Reject(id.clone(), endpoints)));
     let accepted = ids(accepted);
     steps.extend(in_calls(&accepted).map(|endpoints| Step::Accept(id.clone(), endpoints)));
 }
 
-/// Whether an account was a consumer and is none any more, in whatever other way it may connect
-/// unasked.
-fn is_revoked(desired: &Desired, former: &[String], account: &str) -> bool {
-    former.iter().any(|one| one == account) && !desired.vouches_for(account) && !desired.lets_in_unasked(account)
+/// Whether an endpoint, or its account, was a consumer and is none any more, in whatever other way
+/// it may connect unasked.
+fn is_revoked(desired: &Desired, former: &[String], connection: &Connection) -> bool {
+    let account = &connection.owner;
+    let was_consumer = former.contains(account) || desired.revoked.contains(&connection.endpoint);
+    was_consumer && !desired.accepts(connection) && !desired.lets_in_unasked(account)
 }
 
 /// Rejects all that stands in the way of a deletion.
@@ -67,7 +69,7 @@ pub(super) fn remembered_consumers(
 pub(super) fn waiting(desired: &Desired, connections: &[Connection]) -> usize {
     connections
         .iter()
-        .filter(|connection| connection.state == State::PendingAcceptance && !desired.vouches_for(&connection.owner))
+        .filter(|connection| connection.state == State::PendingAcceptance && !desired.accepts(connection))
         .count()
 }
 

@@ -5,15 +5,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 
 use super::load_balancer::LoadBalancerArn;
+use super::observed::Connection;
 use crate::api::{AddressType, LoadBalancer, LoadBalancerType, VPCEndpointServiceSpec};
 use crate::conditions::{Finding, Reason};
 use crate::desired::{Origin, all_tags};
-use crate::ids::AccountId;
+use crate::ids::{AccountId, EndpointId};
 use crate::resolve::Resolved;
 use crate::tags::{Owner, hex};
 
 /// The principal that stands for everyone.
 pub(super) const EVERYONE: &str = "*";
+
+/// What the cluster knows of what a spec names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Discovered {
+    /// The load balancers of the Service that it names, if it names one.
+    pub load_balancers: BTreeSet<String>,
+    /// The AWS accounts of the VPCEndpoints that name the object and may.
+    pub accounts: BTreeSet<AccountId>,
+    /// The endpoints of these that are known to be theirs, and in which account.
+    pub endpoints: BTreeMap<EndpointId, AccountId>,
+    /// The endpoints of VPCEndpoints that name the object and may not, or not any more.
+    pub revoked: BTreeSet<EndpointId>,
+}
 
 /// Everything that an object asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +42,10 @@ pub struct Desired {
     pub principals: BTreeSet<String>,
     /// The AWS accounts whose connections are accepted.
     pub consumers: BTreeSet<AccountId>,
+    /// The endpoints whose connections are accepted, whatever others their accounts have.
+    pub endpoints: BTreeMap<EndpointId, AccountId>,
+    /// The endpoints whose connections are rejected.
+    pub revoked: BTreeSet<EndpointId>,
     /// The families of addresses that endpoints may have, at least one.
     pub address_types: BTreeSet<AddressType>,
     /// All tags: the account's, the user's, the owner's.
@@ -37,9 +55,20 @@ pub struct Desired {
 }
 
 impl Desired {
-    /// Whether a connection of this account may be accepted.
+    /// Whether all connections of this account may be accepted.
     pub fn vouches_for(&self, account: &str) -> bool {
         self.consumers.iter().any(|consumer| consumer.as_str() == account)
+    }
+
+    /// Whether a connection may be accepted.
+    pub fn accepts(&self, connection: &Connection) -> bool {
+        let Connection { endpoint, owner, .. } = connection;
+        let is_known = || {
+            self.endpoints
+                .get(endpoint)
+                .is_some_and(|account| account.as_str() == owner)
+        };
+        self.vouches_for(owner) || is_known()
     }
 
     /// Whether AWS itself accepts connections of principals of this account.
@@ -49,8 +78,7 @@ impl Desired {
     }
 }
 
-/// Completes a spec. `of_service` are the load balancers of the Service that it names, if it names
-/// one.
+/// Completes a spec with what the cluster knows of what it names.
 ///
 /// # Errors
 /// Values that no call to AWS could make right; whether they are allowed,
@@ -59,7 +87,7 @@ pub fn desired(
     spec: &VPCEndpointServiceSpec,
     owner: &Owner,
     resolved: &Resolved,
-    of_service: &BTreeSet<String>,
+    discovered: &Discovered,
 ) -> Result<Desired, Finding> {
     let VPCEndpointServiceSpec {
         account: _,
@@ -73,14 +101,17 @@ pub fn desired(
         deletion_policy: _,
         on_delete: _,
     } = spec;
-    let (load_balancer_type, arns) = load_balancers(load_balancer, resolved, of_service)?;
+    let (load_balancer_type, arns) = load_balancers(load_balancer, resolved, &discovered.load_balancers)?;
     let ids = consumers.iter().flat_map(|consumers| &consumers.account_ids);
     let consumers = ids.map(|id| id.parse());
     let consumers: BTreeSet<AccountId> = consumers
         .collect::<Result<_, _>>()
         .map_err(|error| invalid(format!("consumers.account_ids: {error}")))?;
     let partition = resolved.role.partition();
-    let roots = consumers.iter().map(|id| format!("arn:{partition}:iam::{id}:root"));
+    let roots = consumers
+        .iter()
+        .chain(&discovered.accounts)
+        .map(|id| format!("arn:{partition}:iam::{id}:root"));
     let principals: BTreeSet<String> = allowed_principals.iter().cloned().chain(roots).collect();
     let address_types = match supported_ip_address_types {
         Some(types) if types.is_empty() => return Err(invalid("supported_ip_address_types must name at least one")),
@@ -96,6 +127,8 @@ pub fn desired(
         acceptance_required: *acceptance_required,
         principals,
         consumers,
+        endpoints: discovered.endpoints.clone(),
+        revoked: discovered.revoked.clone(),
         address_types,
         tags: all_tags(tags, owner, resolved, Origin::Created)?,
         warnings: is_open.then(|| warning.to_owned()).into_iter().collect(),

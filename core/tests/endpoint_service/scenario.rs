@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use vpce_core::api::VPCEndpointServiceSpec;
 use vpce_core::conditions::Finding;
-use vpce_core::endpoint_service::{Connection, Desired, desired};
+use vpce_core::endpoint_service::{Connection, Desired, Discovered, desired};
 use vpce_core::observed::State;
 use vpce_core::resolve::{Binding, Resolved, Writes};
 use vpce_core::tags::Owner;
@@ -61,7 +61,7 @@ pub fn spec(extra: Value) -> VPCEndpointServiceSpec {
 }
 
 pub fn completed(extra: Value) -> Result<Desired, Finding> {
-    desired(&spec(extra), &owner(), &resolved(json!({})), &BTreeSet::new())
+    desired(&spec(extra), &owner(), &resolved(json!({})), &Discovered::default())
 }
 
 /// A spec that makes sense, of the Network Load Balancers `a`, `b`, `c`.

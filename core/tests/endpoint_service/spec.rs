@@ -1,12 +1,10 @@
 //! What a spec asks for, whether it is allowed, and what the schema says of it.
 
-use std::collections::BTreeSet;
-
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
 use vpce_core::api::{AddressType, VPCEndpointServiceSpec, crds};
 use vpce_core::conditions::Reason;
-use vpce_core::endpoint_service::{authorize, desired};
+use vpce_core::endpoint_service::{Discovered, authorize, desired};
 
 use crate::scenario::{arn, completed, owner, resolved, spec};
 
@@ -52,7 +50,7 @@ fn load_balancers_of_another_account_region_or_type_are_no_call_to_aws() {
 fn guardrails_are_closed_unless_the_account_opens_them() {
     let allowed = |account: Value, spec: &VPCEndpointServiceSpec| {
         let resolved = resolved(account);
-        let desired = desired(spec, &owner(), &resolved, &BTreeSet::new()).expect("valid");
+        let desired = desired(spec, &owner(), &resolved, &Discovered::default()).expect("valid");
         authorize(spec, &desired, &resolved).map_err(|finding| {
             assert_eq!(finding.reason, Reason::NotAllowed);
             finding.message

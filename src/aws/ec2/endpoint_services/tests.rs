@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use vpce_core::api::{ConnectionsOnDelete, DeletionPolicy, LoadBalancerType, VPCEndpointServiceSpec};
 use vpce_core::conditions::Reason;
 use vpce_core::endpoint_service::{
-    Claimant, Desired, Observed, Plan, PlanContext, ServiceChange, Step, classify, client_token, desired, plan,
-    plan_deletion,
+    Claimant, Desired, Discovered, Observed, Plan, PlanContext, ServiceChange, Step, classify, client_token, desired,
+    plan, plan_deletion,
 };
 use vpce_core::error::Class;
 use vpce_core::iam::{Scope, tenant_permissions};
@@ -96,7 +96,7 @@ impl Provider {
 
     fn desired(&self, spec: Value) -> Desired {
         let spec: VPCEndpointServiceSpec = serde_json::from_value(spec).unwrap();
-        desired(&spec, &self.owner, &self.resolved, &BTreeSet::new()).unwrap()
+        desired(&spec, &self.owner, &self.resolved, &Discovered::default()).unwrap()
     }
 
     /// What EC2 holds for the object.
