@@ -25,7 +25,7 @@ pub(super) fn plan_connections(
         .filter(|connection| connection.state == State::PendingAcceptance && desired.accepts(connection));
     let rejected = connections
         .iter()
-        .filter(|connection| connection.blocks_deletion() && is_revoked(desired, former, connection));
+        .filter(|connection| is_revoked(desired, former, connection));
     let rejected = ids(rejected);
     steps.extend(in_calls(&rejected).map(|endpoints| Step::Reject(id.clone(), endpoints)));
     let accepted = ids(accepted);
@@ -33,11 +33,21 @@ pub(super) fn plan_connections(
 }
 
 /// Whether an endpoint, or its account, was a consumer and is none any more, in whatever other way
-/// it may connect unasked.
+/// it may connect.
 fn is_revoked(desired: &Desired, former: &[String], connection: &Connection) -> bool {
+    let was_consumer = former.contains(&connection.owner) || desired.revoked.contains(&connection.endpoint);
+    was_consumer && !desired.accepts(connection) && is_unwanted(desired, connection)
+}
+
+/// Whether a connection of no consumer cannot stay: one that is there, unless AWS would let it in
+/// again; and one that waits, unless its account is allowed in another way and may be accepted by
+/// hand.
+fn is_unwanted(desired: &Desired, connection: &Connection) -> bool {
     let account = &connection.owner;
-    let was_consumer = former.contains(account) || desired.revoked.contains(&connection.endpoint);
-    was_consumer && !desired.accepts(connection) && !desired.lets_in_unasked(account)
+    match connection.state {
+        State::PendingAcceptance => !desired.allows(account),
+        _ => connection.is_live() && !desired.lets_in_unasked(account),
+    }
 }
 
 /// Rejects all that stands in the way of a deletion.
@@ -47,7 +57,7 @@ pub(super) fn reject_all(id: &EndpointServiceId, connections: &[Connection], ste
 }
 
 /// The accounts that the status remembers from now on: the consumers, and those that were and are
-/// still connected, or want to be.
+/// still to be rejected.
 pub(super) fn remembered_consumers(
     desired: &Desired,
     former: &[String],
@@ -56,7 +66,7 @@ pub(super) fn remembered_consumers(
     let is_connected = |account: &&String| match connections {
         Some(all) => all
             .iter()
-            .any(|connection| connection.blocks_deletion() && connection.owner == **account),
+            .any(|connection| connection.owner == **account && is_unwanted(desired, connection)),
         None => true,
     };
     let left = former.iter().filter(|account| !desired.vouches_for(account));

@@ -71,10 +71,15 @@ impl Desired {
         self.vouches_for(owner) || is_known()
     }
 
+    /// Whether principals of this account may ask to connect.
+    pub(super) fn allows(&self, account: &str) -> bool {
+        let is_allowed = |principal: &String| principal == EVERYONE || principal.split(':').nth(4) == Some(account);
+        self.principals.iter().any(is_allowed)
+    }
+
     /// Whether AWS itself accepts connections of principals of this account.
     pub(super) fn lets_in_unasked(&self, account: &str) -> bool {
-        let of_account = |principal: &String| principal.split(':').nth(4) == Some(account);
-        !self.acceptance_required && (self.principals.contains(EVERYONE) || self.principals.iter().any(of_account))
+        !self.acceptance_required && self.allows(account)
     }
 }
 

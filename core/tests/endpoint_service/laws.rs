@@ -190,9 +190,12 @@ proptest! {
             let is_let_in = second.principals.iter().any(|principal| principal == "*" || principal.starts_with(&root));
             let is_revoked = was && !is && (second.acceptance_required || !is_let_in);
             prop_assert!(!(is_revoked && after.is_live()), "{after:?} still carries traffic");
+            let waits = after.state == State::PendingAcceptance;
+            prop_assert!(!(was && !is && !is_let_in && waits), "{after:?} may never connect");
             match (&before.state, &after.state) {
                 (State::PendingAcceptance, State::Available) => prop_assert!(is),
                 (State::Pending | State::Available, State::Rejected) => prop_assert!(was && !is),
+                (State::PendingAcceptance, State::Rejected) => prop_assert!(was && !is && !is_let_in),
                 (State::Pending, State::Available) => {}
                 (before, after) => prop_assert_eq!(before, after),
             }

@@ -242,6 +242,7 @@ fn the_caches_are_filled_when_every_kind_has_been_listed_once() {
     writers.accounts.fill([]);
     writers.namespaces.fill([]);
     writers.slices.fill([]);
+    writers.endpoint_services.fill([]);
     assert_eq!(filled(&caches), (false, false));
     // Its list is not complete.
     writers.services.apply(&Event::Init);
