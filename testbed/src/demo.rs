@@ -19,18 +19,21 @@ use crate::tools::Tool;
 mod calls;
 mod introduction;
 mod pods;
+mod provider;
 
 const READY_WITHIN: Duration = Duration::from_secs(180);
 /// How often the Pod's status is brought up to date while everything runs.
 const REPORT_EVERY: Duration = Duration::from_secs(2);
 
 /// In the order in which they are applied.
-const MANIFESTS: [&str; 4] = [
+const MANIFESTS: [&str; 5] = [
     "examples/demo/namespaces.yaml",
     "examples/demo/awsaccounts.yaml",
     "examples/seed",
     ENDPOINTS,
+    ENDPOINT_SERVICE,
 ];
+const ENDPOINT_SERVICE: &str = "examples/demo/endpoint-service.yaml";
 const ENDPOINTS: &str = "examples/demo/endpoints.yaml";
 
 /// Replicas: as many as there are processes.
@@ -63,6 +66,8 @@ pub fn demo() -> Result<()> {
             .kubectl(&["apply", "--validate=strict", "--filename", path])?
             .success()?;
     }
+    progress.say("creating the load balancer of Service external/reports, as its controller would");
+    stage.create_load_balancer()?;
     stage.wait_until_ready(&progress)?;
     stage.show()?;
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
@@ -133,7 +138,12 @@ impl Stage {
                 }
             }
             let are_ready = endpoints.iter().all(|endpoint| is_true(endpoint, "Ready"));
+            let services = self.list("vpcendpointservices")?;
+            let are_connected = services
+                .iter()
+                .all(|service| is_true(service, "Ready") && service["status"]["connections"]["available"] == 1);
             if are_ready
+                && are_connected
                 && self
                     .list("awsaccounts")?
                     .iter()
@@ -163,10 +173,12 @@ impl Stage {
     fn show(&self) -> Result<()> {
         println!("\nWhat each team wrote, beside the name:");
         for (namespace, name) in SHOWN {
-            println!("  {namespace}/{name}  spec: {}", written(namespace, name)?);
+            println!("  {namespace}/{name}  spec: {}", written(ENDPOINTS, namespace, name)?);
         }
-        let commands: [&[&str]; 4] = [
+        self.tell_of_provider()?;
+        let commands: [&[&str]; 5] = [
             &["get", "awsaccounts"],
+            &["get", "vpcesvc", "--all-namespaces"],
             &["get", "vpce", "--all-namespaces", "--output", "wide"],
             &[
                 "get",
@@ -264,17 +276,17 @@ fn is_true(object: &Value, type_: &str) -> bool {
     condition(object, type_).is_some_and(|condition| condition["status"] == "True")
 }
 
-/// The spec of a VPCEndpoint of the demo, as it stands in the manifest.
-fn written(namespace: &str, name: &str) -> Result<Value> {
-    let manifests = std::fs::read_to_string(project(ENDPOINTS))?;
-    for manifest in manifests.split("\n---\n") {
-        let mut object: Value = serde_saphyr::from_str(manifest)?;
+/// The spec of an object of the demo, as it stands in its manifest: the last one of that name.
+fn written(manifest: &str, namespace: &str, name: &str) -> Result<Value> {
+    let manifests = std::fs::read_to_string(project(manifest))?;
+    for document in manifests.split("\n---\n").collect::<Vec<_>>().into_iter().rev() {
+        let mut object: Value = serde_saphyr::from_str(document)?;
         let metadata = &object["metadata"];
         if metadata["namespace"] == namespace && metadata["name"] == name {
             return Ok(object["spec"].take());
         }
     }
-    bail!("{ENDPOINTS} has no VPCEndpoint {namespace}/{name}")
+    bail!("{manifest} has no object {namespace}/{name}")
 }
 
 /// Which object it is, and what its condition Ready says.

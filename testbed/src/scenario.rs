@@ -51,6 +51,17 @@ pub(crate) const NETWORKS: &[Network] = &[
         services: &["vpce-svc-02d44aaf16f155543"],
     },
     Network {
+        account: "111111111111",
+        external_id: None,
+        region: "us-east-1",
+        vpc: "vpc-0e47e54a1de000001",
+        cidr: "10.3.0.0/16",
+        ipv6: None,
+        subnets: &["subnet-0e47e54a1de000011", "subnet-0e47e54a1de000012"],
+        group: None,
+        services: &[],
+    },
+    Network {
         account: "222222222222",
         external_id: Some("demo-team-blue"),
         region: "eu-central-1",

@@ -12,13 +12,13 @@ use crate::tenant::Tenant;
 use crate::world::{Setup, World, condition, id, merged, text};
 
 /// What a tenant offers.
-struct Offers<'t, 'w> {
+pub(crate) struct Offers<'t, 'w> {
     tenant: &'t Tenant<'w>,
 }
 
 impl<'t, 'w> Offers<'t, 'w> {
     /// The tenant's AWSAccount lets it offer all of its load balancers, and its role may.
-    fn of(tenant: &'t Tenant<'w>) -> Self {
+    pub(crate) fn of(tenant: &'t Tenant<'w>) -> Self {
         tenant.edit_account(json!({"allow_endpoint_services": true, "allowed_load_balancer_arns": ["*"]}));
         let scope = Scope {
             endpoint_services: true,
@@ -29,7 +29,7 @@ impl<'t, 'w> Offers<'t, 'w> {
     }
 
     /// A Network Load Balancer in two zones.
-    fn load_balancer(&self) -> String {
+    pub(crate) fn load_balancer(&self) -> String {
         self.load_balancer_of(LoadBalancerType::Network)
     }
 
@@ -70,7 +70,7 @@ impl<'t, 'w> Offers<'t, 'w> {
     }
 
     #[track_caller]
-    fn apply(&self, name: &str, spec: &Value) {
+    pub(crate) fn apply(&self, name: &str, spec: &Value) {
         if let Err(refusal) = self.try_apply(name, spec) {
             panic!("{name} is refused: {}", refusal.message);
         }
@@ -87,7 +87,7 @@ impl<'t, 'w> Offers<'t, 'w> {
     }
 
     #[track_caller]
-    fn ready(&self, name: &str) -> Value {
+    pub(crate) fn ready(&self, name: &str) -> Value {
         self.eventually(name, "it is Ready", || {
             let object = self.get(name)?;
             condition(&object, "Ready").filter(|ready| ready.status)?;
@@ -104,11 +104,11 @@ impl<'t, 'w> Offers<'t, 'w> {
     }
 
     #[track_caller]
-    fn gone(&self, name: &str) {
+    pub(crate) fn gone(&self, name: &str) {
         self.eventually(name, "it is gone", || self.get(name).is_none().then_some(()));
     }
 
-    fn delete(&self, name: &str) {
+    pub(crate) fn delete(&self, name: &str) {
         self.tenant.world.cluster.delete(&self.path(name));
     }
 

@@ -7,6 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::cluster::{self, ACCOUNTS, Cluster, NAMESPACES, Refusal, Run};
+use crate::endpoint_services::Offers;
 use crate::tenant::Tenant;
 use crate::world::{Setup, World, endpoint, merged, text};
 
@@ -972,6 +973,13 @@ fn nothing_is_granted_that_is_not_used_and_nothing_is_used_that_is_not_granted()
     });
     tenant.delete("headless");
     tenant.gone("headless");
+    // An endpoint service comes and goes.
+    let offers = Offers::of(&tenant);
+    let load_balancer = json!({"network_load_balancer_arns": [offers.load_balancer()]});
+    offers.apply("web", &json!({"load_balancer": load_balancer}));
+    offers.ready("web");
+    offers.delete("web");
+    offers.gone("web");
     // What happens again becomes one event that is patched.
     world.eventually("an event is patched", || {
         if used(&world).contains(&("patch".to_owned(), "events".to_owned())) {
