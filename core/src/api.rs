@@ -28,7 +28,7 @@ pub use endpoint_service::{
     AddressType, ConnectionsOnDelete, Consumers, LoadBalancer, LoadBalancerType, ServiceReference, VPCEndpointService,
     VPCEndpointServiceSpec,
 };
-pub use endpoint_service_status::{ConnectionStatus, ConnectionsStatus, VPCEndpointServiceStatus};
+pub use endpoint_service_status::{ConnectionStatus, ConnectionsStatus, PrivateDnsStatus, VPCEndpointServiceStatus};
 pub use lean::MOST_FINALIZERS;
 pub use network::{AccountNetworkStatus, Network, NetworkStatus, NetworkSubnet};
 pub use rule::CustomRule;

@@ -27,6 +27,9 @@ pub enum ConditionType {
     LoadBalancerReady,
     /// Of a VPCEndpointService: the endpoint service is available in AWS, as specified.
     ServiceAvailable,
+    /// Of a VPCEndpointService: AWS has verified its private DNS name; not there where the spec has
+    /// none.
+    PrivateDNSVerified,
 }
 
 impl fmt::Display for ConditionType {
@@ -212,6 +215,9 @@ reasons! {
     /// The VPCEndpointService that `vpc_endpoint_service_ref` names is not available yet, or the
     /// AWS account of the endpoint is not allowed yet.
     EndpointServiceNotReady     => false, Resync,  None;
+
+    /// AWS has not found the record that verifies the private DNS name, or has lost it.
+    PrivateDNSNotVerified       => false, Resync,  Warning;
 
     /// Waits for the endpoint.
     WaitingForEndpoint          => false, Resync,  None;

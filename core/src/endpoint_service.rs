@@ -28,7 +28,7 @@ pub use deletion::plan_deletion;
 pub use desired::{Desired, Discovered, client_token, desired};
 pub use effect::{Change, Effect, Outcome};
 pub use load_balancer::LoadBalancerArn;
-pub use observed::{Connection, Observed, ObservedEndpointService};
+pub use observed::{Connection, Observed, ObservedEndpointService, PrivateDns, Verification};
 pub use ownership::{Claimant, classify, prove};
 pub use plan::{Plan, PlanContext, plan};
 pub use progress::{Part, UnfinishedStep};

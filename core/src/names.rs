@@ -175,7 +175,7 @@ pub fn check(names: &[DnsName], account: &str, allowed: &[String], cluster_domai
                 ),
             ));
         }
-        if !allowed.iter().any(|pattern| allows(pattern, name)) {
+        if !is_allowed(name, allowed) {
             return Err(Finding::bad(
                 Reason::NotAllowed,
                 format!(
@@ -186,6 +186,11 @@ pub fn check(names: &[DnsName], account: &str, allowed: &[String], cluster_domai
         }
     }
     Ok(())
+}
+
+/// Whether an AWSAccount allows a name.
+pub(crate) fn is_allowed(name: &str, allowed: &[String]) -> bool {
+    allowed.iter().any(|pattern| allows(pattern, name))
 }
 
 /// A wildcard stands for any name, so only a wildcard allows it.

@@ -1,7 +1,7 @@
 //! Findings become the conditions of an object.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use vpce_core::conditions::{ConditionType, EventKind, Finding, READY, STALLED};
+use vpce_core::conditions::{ConditionType, EventKind, Finding, READY, Reason, STALLED};
 
 use crate::k8s::conditions::{self, Conditions};
 
@@ -22,6 +22,16 @@ pub(crate) enum Part {
 impl From<Option<Finding>> for Part {
     fn from(finding: Option<Finding>) -> Self {
         finding.map_or(Self::Unobserved, Self::Is)
+    }
+}
+
+impl Part {
+    /// Of what may not be asked for.
+    pub(crate) fn optional(finding: Option<Finding>) -> Self {
+        match finding {
+            Some(finding) if finding.reason == Reason::NotRequested => Self::Dropped,
+            finding => finding.into(),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use vpce_core::addresses::{self, SubnetAddresses};
 use vpce_core::api::{AccountBinding, ENDPOINT_FINALIZER, NetworkStatus, VPCEndpointStatus};
-use vpce_core::conditions::{ConditionType, Finding, READY, Reason};
+use vpce_core::conditions::{ConditionType, READY};
 use vpce_core::desired::{Desired, Existing, Groups};
 use vpce_core::observed::State;
 use vpce_core::ownership::Consent;
@@ -176,16 +176,15 @@ pub(crate) fn set_conditions(
     standing: Standing,
     generation: Option<i64>,
 ) -> bool {
-    let asked_for = |finding: &Option<Finding>| match finding {
-        Some(finding) if finding.reason == Reason::NotRequested => Part::Dropped,
-        finding => finding.clone().into(),
-    };
     let parts = [
         (ConditionType::AccountResolved, findings.account.clone().into()),
         (ConditionType::EndpointAvailable, findings.endpoint.clone().into()),
         (ConditionType::ServicePublished, findings.service.clone().into()),
-        (ConditionType::NamesPublished, asked_for(&findings.names)),
-        (ConditionType::ConfigMapPublished, asked_for(&findings.config_map)),
+        (ConditionType::NamesPublished, Part::optional(findings.names.clone())),
+        (
+            ConditionType::ConfigMapPublished,
+            Part::optional(findings.config_map.clone()),
+        ),
     ];
     let summary = findings.summary(standing);
     let (all, is_news) = bound::conditions::of_parts(&status.conditions, &summary, &parts, generation);

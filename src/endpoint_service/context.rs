@@ -14,6 +14,8 @@ pub(crate) struct Own {
     /// When an endpoint of this cluster was last seen to wait for acceptance: connections that were
     /// read before are out of date.
     pub(crate) waited_for: Option<Instant>,
+    /// When the verification of its private DNS name was last started.
+    pub(crate) verified: Option<Instant>,
 }
 
 impl Remembered for Own {}

@@ -25,6 +25,9 @@ use crate::k8s::controller::Next;
 const LONGEST_LIST: usize = 2000;
 /// An object that may not be written any more starts again after this.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// AWS is asked to look for the record of a private DNS name so many times less often than it is
+/// polled: a person has to create that.
+const POLLS_A_VERIFICATION: u32 = 60;
 /// A moment after the time at which something is due.
 const A_MOMENT: Duration = Duration::from_millis(10);
 
@@ -165,6 +168,7 @@ impl Reconciliation<'_> {
                 steps: Vec::new(),
                 load_balancers: Finding::good(Reason::NotRequested, "the object is bound again first"),
                 service: finding,
+                private_dns: Finding::good(Reason::NotRequested, "the object is bound again first"),
             };
         }
         if observation.unconfirmed.is_some() {
@@ -176,15 +180,17 @@ impl Reconciliation<'_> {
                     "nothing of the object is found in AWS; reading once more before its finalizer is removed, since EC2 \
                      is eventually consistent",
                 ),
+                private_dns: Finding::good(Reason::NotRequested, "the object is being deleted"),
             };
         }
-        let mut plan = self.steps_from(prepared, observation, &observation.seen);
+        let may_verify = self.may_verify_in().is_zero();
+        let mut plan = self.steps_from(prepared, observation, &observation.seen, may_verify);
         if let (Err(finding), Some(_)) = (&self.of_service, &prepared.desired) {
             plan.load_balancers = finding.clone();
         }
         if let Writes::Frozen(why) = &prepared.resolved.writes {
             let steps = simulate(&observation.seen, prepared.desired.is_none(), |seen| {
-                self.steps_from(prepared, observation, seen)
+                self.steps_from(prepared, observation, seen, false)
             });
             let account = &prepared.resolved.binding.account;
             self.report_planned_changes(account, why, &steps.steps, &mut plan);
@@ -192,7 +198,7 @@ impl Reconciliation<'_> {
         plan
     }
 
-    fn steps_from(&self, prepared: &Prepared, observation: &Observation, seen: &Observed) -> Plan {
+    fn steps_from(&self, prepared: &Prepared, observation: &Observation, seen: &Observed, may_verify: bool) -> Plan {
         let Some(desired) = &prepared.desired else {
             return plan_deletion(&self.owner, seen, prepared.deletion(), prepared.on_delete);
         };
@@ -200,6 +206,7 @@ impl Reconciliation<'_> {
             tag_keys: &self.object.status.tag_keys,
             consumers: &self.object.status.consumer_account_ids,
             paused: observation.paused.as_deref(),
+            may_verify,
         };
         endpoint_service::plan(&self.owner, desired, seen, context)
     }
@@ -236,7 +243,8 @@ impl Reconciliation<'_> {
         for step in &applied.done {
             match step.part() {
                 Part::Connections => self.tell_of_connections(step),
-                Part::Service | Part::LoadBalancers => rounds.done.push(step.to_string()),
+                Part::PrivateDns if matches!(step, Step::VerifyPrivateDns(_)) => self.note_verification(),
+                Part::Service | Part::LoadBalancers | Part::PrivateDns => rounds.done.push(step.to_string()),
             }
         }
         if applied.replayed && desired.is_some() {
@@ -269,7 +277,7 @@ impl Reconciliation<'_> {
             self.record_deletion(prepared.deletion());
             return self.remove_finalizer().await;
         }
-        if idle && plan.service.ok && plan.load_balancers.ok {
+        if idle && plan.service.ok && plan.load_balancers.ok && plan.private_dns.ok {
             self.ctx.memories.converged(&self.object);
         }
         self.record_repairs(&rounds.done);
@@ -308,6 +316,19 @@ impl Reconciliation<'_> {
             message.push_str("...");
         }
         plan.service = Finding::bad(why.reason, message);
+    }
+
+    /// How long until AWS may be asked again to look for the record of the private DNS name.
+    pub(super) fn may_verify_in(&self) -> Duration {
+        let every = self.ctx.shared.settings.poll_interval * POLLS_A_VERIFICATION;
+        let memories = &self.ctx.memories;
+        let last = memories.with(&self.object, |memory| memory.own.verified);
+        last.map_or(Duration::ZERO, |last| every.saturating_sub(last.elapsed()))
+    }
+
+    fn note_verification(&self) {
+        let memories = &self.ctx.memories;
+        memories.with(&self.object, |memory| memory.own.verified = Some(Instant::now()));
     }
 
     /// Whether something was made for another object of this name, and this one finds it for the

@@ -14,6 +14,8 @@ pub(crate) struct Findings {
     pub(crate) load_balancers: Option<Finding>,
     /// The endpoint service.
     pub(crate) service: Option<Finding>,
+    /// Its private DNS name. Where none is asked for, there is no condition.
+    pub(crate) private_dns: Option<Finding>,
 }
 
 impl Parts for Findings {
@@ -38,6 +40,7 @@ impl Parts for Findings {
             resource: self.service.as_ref(),
             noun: "endpoint service",
         };
-        observed.summary(&[self.load_balancers.as_ref()], standing)
+        let others = [&self.load_balancers, &self.private_dns].map(Option::as_ref);
+        observed.summary(&others, standing)
     }
 }

@@ -134,6 +134,9 @@ impl Reconciliation<'_> {
         if at_work || connects || awaited || polls(&plan.service) || polls(&plan.load_balancers) {
             wait = wait.min(region.next_tick());
         }
+        if plan.private_dns.reason == Reason::PrivateDNSNotVerified {
+            wait = wait.min(self.may_verify_in() + Duration::from_millis(10));
+        }
         let waits = plan.steps.is_empty() && !plan.service.ok && plan.service.reason.policy().retry == Retry::Backoff;
         match waits {
             // A service that is in use is read again more and more seldom.
@@ -213,6 +216,7 @@ impl Reconciliation<'_> {
             }),
             load_balancers: Some(plan.load_balancers),
             service: Some(plan.service),
+            private_dns: Some(plan.private_dns),
         };
         if self.binding().is_none() && !self.deleting {
             // Frozen before it was bound: what was found is not its own yet.

@@ -9,6 +9,7 @@ use vpce_core::observed::State;
 
 use super::context::Own;
 use super::findings::Findings;
+use crate::bound::conditions::Part;
 use crate::bound::findings::{Parts as _, Standing};
 use crate::bound::{self, Bound};
 use crate::k8s::caches::{Caches, EndpointService};
@@ -26,6 +27,10 @@ pub(super) fn set_conditions(
         (ConditionType::AccountResolved, findings.account.clone().into()),
         (ConditionType::LoadBalancerReady, findings.load_balancers.clone().into()),
         (ConditionType::ServiceAvailable, findings.service.clone().into()),
+        (
+            ConditionType::PrivateDNSVerified,
+            Part::optional(findings.private_dns.clone()),
+        ),
     ];
     let summary = findings.summary(standing);
     let (all, is_news) = bound::conditions::of_parts(&status.conditions, &summary, &parts, generation);

@@ -110,7 +110,8 @@ fn what_makes_none_is_refused_by_its_field_with_what_is_right() {
             "which are reserved",
         ),
         (spec(json!({"region": "eu-west-1a"})), "must be a region such as"),
-        (spec(json!({"private_dns_name": "x.example.com"})), "unknown field"),
+        (spec(json!({"private_dns_name": "X.example.com"})), "private_dns_name"),
+        (spec(json!({"supported_regions": ["eu-west-1"]})), "unknown field"),
     ] {
         refused(check(&spec), says);
     }

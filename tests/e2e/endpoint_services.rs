@@ -748,3 +748,53 @@ fn who_lies_in_a_status_lets_no_endpoint_of_others_in() {
     assert!(!provider.writes().contains(&"AcceptVpcEndpointConnections".to_owned()));
     assert_eq!(offers.only().principals, [root(&stranger.account_id)]);
 }
+
+#[test]
+fn a_private_dns_name_is_verified_by_the_record_that_the_status_has_and_may_be_lost_again() {
+    let world = World::shared();
+    let (provider, consumer) = (world.tenant("named"), world.tenant("by-name"));
+    let offers = Offers::of(&provider);
+    let arn = offers.load_balancer();
+    let named = |name: Value| {
+        let consumers = json!({"account_ids": [consumer.account_id]});
+        offering(&[&arn], json!({"private_dns_name": name, "consumers": consumers}))
+    };
+    offers.apply("web", &named(json!("web.example.com")));
+    let message = offers.not_ready("web", "NotAllowed");
+    assert!(message.contains("allowed_dns_names"), "{message}");
+    provider.edit_account(json!({"allowed_dns_names": ["*.example.com"]}));
+    let message = offers.not_ready("web", "PrivateDNSNotVerified");
+    let status = offers.get("web").expect("it is there")["status"]["private_dns"].clone();
+    let (record, value) = (text(&status["record_name"]), text(&status["record_value"]));
+    assert!(
+        record.ends_with(".web.example.com") && value.starts_with("vpce:"),
+        "{status}"
+    );
+    assert!(message.contains(&record) && message.contains(&value), "{message}");
+    world.aws.publish_txt_record(&record, &value);
+    let object = offers.ready("web");
+    assert_eq!(object["status"]["private_dns"]["state"], "verified");
+    assert!(condition(&object, "PrivateDNSVerified").expect("a condition").status);
+
+    // Consumers may turn on private DNS from then on.
+    consumer.edit_account(json!({"allow_private_dns": true}));
+    world.add_role_with_private_dns(&consumer.role_arn);
+    let service = text(&object["status"]["service_name"]);
+    consumer.apply(
+        "web",
+        consumer.spec(json!({"vpc_endpoint_service_id": service, "private_dns_enabled": true})),
+    );
+    consumer.ready("web");
+
+    world.aws.remove_txt_record(&record, &value).expect("it was published");
+    let id = offers.only().id;
+    let recheck = world
+        .aws
+        .recheck_private_dns_name(&provider.account_id, &provider.region, &id);
+    recheck.expect("it has one");
+    offers.not_ready("web", "PrivateDNSNotVerified");
+    offers.apply("web", &named(Value::Null));
+    let object = offers.ready("web");
+    assert_eq!(offers.only().private_dns_name, None);
+    assert!(condition(&object, "PrivateDNSVerified").is_none());
+}

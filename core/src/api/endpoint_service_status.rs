@@ -54,6 +54,10 @@ pub struct VPCEndpointServiceStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
     pub dns_names: Vec<String>,
 
+    /// The private DNS name, and how its verification stands.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub private_dns: Option<PrivateDnsStatus>,
+
     /// The type of its load balancers, which AWS fixes when it creates an endpoint service.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub load_balancer_type: Option<LoadBalancerType>,
@@ -86,12 +90,30 @@ pub struct VPCEndpointServiceStatus {
     )]
     pub observed_generation: Option<i64>,
 
-    /// `Ready` sums up `AccountResolved`, `LoadBalancerReady` and `ServiceAvailable`, and stays
-    /// true while changes are only paused; `Stalled` is true only while an edit is needed to make
+    /// `Ready` sums up `AccountResolved`, `LoadBalancerReady`, `ServiceAvailable` and, where a
+    /// private DNS name is asked for, `PrivateDNSVerified`, and stays true while changes are only paused; `Stalled` is true only while an edit is needed to make
     /// progress. docs/troubleshooting.md has every reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// The private DNS name of an endpoint service, and the record that verifies its domain.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct PrivateDnsStatus {
+    /// The name.
+    pub name: String,
+    /// The state of its verification as EC2 spells it: `pendingVerification`, `verified`, `failed`.
+    pub state: String,
+    /// The type of the record: `TXT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_type: Option<String>,
+    /// The name of the record, in the public DNS zone of the domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_name: Option<String>,
+    /// The value of the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_value: Option<String>,
 }
 
 /// The connections of an endpoint service: how many are in each state, and the first 20.

@@ -9,6 +9,7 @@ use crate::allow_list::matches;
 use crate::api::{DeletionPolicy, VPCEndpointServiceSpec};
 use crate::conditions::Finding;
 use crate::guardrails::{check_deletion_policy, refused};
+use crate::names;
 use crate::resolve::Resolved;
 use crate::user_tags;
 
@@ -37,6 +38,12 @@ pub fn authorize(spec: &VPCEndpointServiceSpec, desired: &Desired, resolved: &Re
     }
     if desired.principals.contains(EVERYONE) && !account.allow_any_principal {
         return Err(refused(name, "allowed_principals: *", "allow_any_principal", &[]));
+    }
+    if let Some(private) = &desired.private_dns_name
+        && !names::is_allowed(private, &account.allowed_dns_names)
+    {
+        let (asked, allowed) = (format!("private_dns_name: {private}"), &account.allowed_dns_names);
+        return Err(refused(name, &asked, "allowed_dns_names", allowed));
     }
     user_tags::check(name, account, &resolved.forced_tags, &spec.tags)?;
     check_deletion_policy(name, account, DeletionPolicy::of(spec.deletion_policy, account))

@@ -50,6 +50,7 @@ pub fn plan_deletion(
         steps,
         load_balancers,
         service,
+        private_dns: Finding::good(Reason::NotRequested, "the object is being deleted"),
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Desired {
     pub revoked: BTreeSet<EndpointId>,
     /// The families of addresses that endpoints may have, at least one.
     pub address_types: BTreeSet<AddressType>,
+    /// The private DNS name, if there is to be one.
+    pub private_dns_name: Option<String>,
     /// All tags: the account's, the user's, the owner's.
     pub tags: BTreeMap<String, String>,
     /// What is carried out but rarely meant.
@@ -102,11 +104,17 @@ pub fn desired(
         allowed_principals,
         consumers,
         supported_ip_address_types,
+        private_dns_name,
         tags,
         deletion_policy: _,
         on_delete: _,
     } = spec;
     let (load_balancer_type, arns) = load_balancers(load_balancer, resolved, &discovered.load_balancers)?;
+    if private_dns_name.is_some() && load_balancer_type == LoadBalancerType::Gateway {
+        return Err(invalid(
+            "private_dns_name: services of Gateway Load Balancers have no DNS names",
+        ));
+    }
     let ids = consumers.iter().flat_map(|consumers| &consumers.account_ids);
     let consumers = ids.map(|id| id.parse());
     let consumers: BTreeSet<AccountId> = consumers
@@ -135,6 +143,7 @@ pub fn desired(
         endpoints: discovered.endpoints.clone(),
         revoked: discovered.revoked.clone(),
         address_types,
+        private_dns_name: private_dns_name.clone(),
         tags: all_tags(tags, owner, resolved, Origin::Created)?,
         warnings: is_open.then(|| warning.to_owned()).into_iter().collect(),
     })

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::observed::{Connection, Observed, ObservedEndpointService};
+use super::observed::{Connection, Observed, ObservedEndpointService, PrivateDns, Verification};
 use super::step::{ServiceChange, Step};
 use crate::ids::{EndpointId, EndpointServiceId};
 use crate::observed::{Lookup, State};
@@ -60,6 +60,11 @@ impl Step {
             Self::Reject(id, endpoints) => decided(id, endpoints, except, State::Rejected),
             Self::Tag(id, tags) => changed(id, |service| service.tags.extend(tags.clone())),
             Self::Untag(id, keys) => changed(id, |service| service.tags.retain(|key, _| !keys.contains(key))),
+            Self::VerifyPrivateDns(id) => changed(id, |service| {
+                if let Some(private) = &mut service.private_dns {
+                    private.state = Verification::Pending;
+                }
+            }),
             Self::Delete(id) => changed(id, |service| service.state = State::Deleting),
         }
     }
@@ -93,6 +98,7 @@ impl ServiceChange {
             Self::AcceptanceRequired(required) => service.acceptance_required = *required,
             Self::AddAddressTypes(types) => service.address_types.extend(types),
             Self::RemoveAddressTypes(types) => service.address_types.retain(|type_| !types.contains(type_)),
+            Self::PrivateDnsName(name) => service.private_dns = name.as_deref().map(PrivateDns::unverified),
         }
     }
 }

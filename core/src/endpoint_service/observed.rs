@@ -1,6 +1,7 @@
 //! What AWS holds for a VPCEndpointService.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,8 @@ pub struct ObservedEndpointService {
     pub zone_ids: Vec<String>,
     /// What the DNS names of endpoints end with.
     pub dns_names: Vec<String>,
+    /// Its private DNS name, if it has one.
+    pub private_dns: Option<PrivateDns>,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
 }
@@ -41,6 +44,7 @@ impl ObservedEndpointService {
         load_balancers: &BTreeSet<String>,
         acceptance_required: bool,
         address_types: &BTreeSet<AddressType>,
+        private_dns_name: Option<&str>,
         tags: &BTreeMap<String, String>,
     ) -> Self {
         Self {
@@ -53,8 +57,76 @@ impl ObservedEndpointService {
             address_types: address_types.clone(),
             zone_ids: Vec::new(),
             dns_names: Vec::new(),
+            private_dns: private_dns_name.map(PrivateDns::unverified),
             tags: tags.clone(),
         }
+    }
+}
+
+/// A private DNS name, and how its verification stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrivateDns {
+    /// The name.
+    pub name: String,
+    /// How it stands.
+    pub state: Verification,
+    /// The type, the name relative to the domain, and the value of the record that verifies it;
+    /// none where EC2 does not say so yet.
+    pub record: Option<(String, String, String)>,
+}
+
+/// How the verification of a private DNS name stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verification {
+    /// The record was not found yet.
+    Pending,
+    /// It was.
+    Verified,
+    /// It was looked for in vain.
+    Failed,
+    /// A state that EC2's reference did not list when this was written.
+    Other(String),
+}
+
+impl Verification {
+    /// Reads what EC2 says.
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "pendingVerification" => Self::Pending,
+            "verified" => Self::Verified,
+            "failed" => Self::Failed,
+            _ => Self::Other(text.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Verification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pending => "pendingVerification",
+            Self::Verified => "verified",
+            Self::Failed => "failed",
+            Self::Other(text) => text,
+        })
+    }
+}
+
+impl PrivateDns {
+    /// One that was just set.
+    pub fn unverified(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            state: Verification::Pending,
+            record: None,
+        }
+    }
+
+    /// The full name of the record: EC2 names it relative to the domain, which of a wildcard is
+    /// what it stands below.
+    pub fn record_name(&self) -> Option<String> {
+        let (_, name, _) = self.record.as_ref()?;
+        let domain = self.name.strip_prefix("*.").unwrap_or(&self.name);
+        Some(format!("{name}.{domain}"))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::connections::{plan_connections, waiting};
 use super::desired::Desired;
-use super::observed::{Observed, ObservedEndpointService};
+use super::observed::{Observed, ObservedEndpointService, Verification};
 use super::step::{ServiceChange, Step};
 use crate::conditions::{Finding, Reason};
 use crate::observed::{Lookup, State, UnprovenReason};
@@ -21,6 +21,8 @@ pub struct Plan {
     pub load_balancers: Finding,
     /// How the endpoint service stands, likewise; but for its connections, which come and go.
     pub service: Finding,
+    /// How its private DNS name stands.
+    pub private_dns: Finding,
 }
 
 /// What planning needs beside what is desired and what is there.
@@ -32,6 +34,8 @@ pub struct PlanContext<'a> {
     pub consumers: &'a [String],
     /// The id that resumes creation in this region, where it is paused.
     pub paused: Option<&'a str>,
+    /// Whether AWS may be asked to look for the record of a private DNS name: rarely.
+    pub may_verify: bool,
 }
 
 /// Plans towards what is desired.
@@ -59,11 +63,11 @@ pub fn plan(owner: &Owner, desired: &Desired, observed: &Observed, context: Plan
             None => plan_owned(desired, service, observed, context, &mut steps),
         },
     };
-    let load_balancers = load_balancers(desired, observed);
     Plan {
         steps,
-        load_balancers,
+        load_balancers: load_balancers(desired, observed),
         service,
+        private_dns: private_dns(desired, observed),
     }
 }
 
@@ -73,6 +77,7 @@ fn create(desired: &Desired) -> Step {
         load_balancers: desired.load_balancers.clone(),
         acceptance_required: desired.acceptance_required,
         address_types: desired.address_types.clone(),
+        private_dns_name: desired.private_dns_name.clone(),
         tags: desired.tags.clone(),
     }
 }
@@ -141,12 +146,53 @@ fn plan_owned(
     steps.extend(acceptance_is(false).map(|required| modify(ServiceChange::AcceptanceRequired(required))));
     if is_available {
         steps.extend(changes_in_order(desired, service).map(modify));
+        steps.extend(plan_private_dns(desired, service, context.may_verify));
     }
     let is_as_desired = !steps.iter().any(|step| step.part() == super::Part::Service);
     if let Some(connections) = &observed.connections {
         plan_connections(id, desired, connections, context.consumers, steps);
     }
     finding(desired, service, observed, is_as_desired)
+}
+
+/// The private DNS name, and the start of its verification.
+fn plan_private_dns(desired: &Desired, service: &ObservedEndpointService, may_verify: bool) -> Option<Step> {
+    let there = service.private_dns.as_ref();
+    if there.map(|private| &private.name) != desired.private_dns_name.as_ref() {
+        let change = ServiceChange::PrivateDnsName(desired.private_dns_name.clone());
+        return Some(Step::Modify(service.id.clone(), change));
+    }
+    let is_unverified = there.is_some_and(|private| private.state != Verification::Verified);
+    (is_unverified && may_verify).then(|| Step::VerifyPrivateDns(service.id.clone()))
+}
+
+/// How the private DNS name stands.
+fn private_dns(desired: &Desired, observed: &Observed) -> Finding {
+    let Some(name) = &desired.private_dns_name else {
+        return Finding::good(Reason::NotRequested, "the spec asks for no private DNS name");
+    };
+    let there = observed
+        .service
+        .owned()
+        .and_then(|service| service.private_dns.as_ref());
+    let Some(private) = there.filter(|private| private.name == *name) else {
+        return Finding::bad(Reason::Updating, format!("the private DNS name {name} is being set"));
+    };
+    let record = private.record_name().zip(private.record.as_ref());
+    match (&private.state, record) {
+        (Verification::Verified, _) => Finding::good(Reason::Available, format!("{name} is verified")),
+        (state, Some((record, (type_, _, value)))) => Finding::bad(
+            Reason::PrivateDNSNotVerified,
+            format!(
+                "AWS has not verified that the domain of {name} is yours ({state}): create the {type_} record {record} with \
+                 the value {value} in its public DNS zone. Until then consumers cannot turn on private DNS"
+            ),
+        ),
+        (state, None) => Finding::bad(
+            Reason::PrivateDNSNotVerified,
+            format!("AWS has not said yet which record verifies the domain of {name} ({state})"),
+        ),
+    }
 }
 
 /// Load balancers and address types: what is added comes first, and what is removed once that is

@@ -17,6 +17,8 @@ pub enum Part {
     Service,
     /// Its load balancers, which have a condition of their own.
     LoadBalancers,
+    /// Its private DNS name, likewise.
+    PrivateDns,
     /// Its connections, which stand in the condition of the endpoint service.
     Connections,
 }
@@ -73,6 +75,7 @@ impl Plan {
         for (parts, finding) in [
             (&[Part::Service, Part::Connections][..], &mut self.service),
             (&[Part::LoadBalancers][..], &mut self.load_balancers),
+            (&[Part::PrivateDns][..], &mut self.private_dns),
         ] {
             let of_part = unfinished
                 .iter()

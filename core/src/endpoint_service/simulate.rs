@@ -43,6 +43,7 @@ fn expected_outcome(step: &Step) -> Outcome {
             load_balancers,
             acceptance_required,
             address_types,
+            private_dns_name,
             tags,
         } => Outcome::Created(ObservedEndpointService::created(
             NEW_SERVICE.into(),
@@ -50,6 +51,7 @@ fn expected_outcome(step: &Step) -> Outcome {
             load_balancers,
             *acceptance_required,
             address_types,
+            private_dns_name.as_deref(),
             tags,
         )),
         Step::Modify(..)
@@ -58,6 +60,7 @@ fn expected_outcome(step: &Step) -> Outcome {
         | Step::Reject(..)
         | Step::Tag(..)
         | Step::Untag(..)
+        | Step::VerifyPrivateDns(_)
         | Step::Delete(_) => Outcome::Done,
     }
 }

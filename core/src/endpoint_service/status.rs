@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::connections::remembered_consumers;
 use super::desired::Desired;
 use super::observed::{Connection, Observed, ObservedEndpointService};
-use crate::api::{AccountBinding, ConnectionStatus, ConnectionsStatus, LoadBalancerType, VPCEndpointServiceStatus};
+use crate::api::{
+    AccountBinding, ConnectionStatus, ConnectionsStatus, LoadBalancerType, PrivateDnsStatus, VPCEndpointServiceStatus,
+};
 use crate::ids::EndpointServiceId;
 use crate::observed::State;
 use crate::resolve::Binding;
@@ -117,6 +119,7 @@ fn forget_service(status: &mut VPCEndpointServiceStatus) {
     status.state = None;
     status.zone_ids.clear();
     status.dns_names.clear();
+    status.private_dns = None;
     status.connections = None;
 }
 
@@ -143,6 +146,7 @@ pub fn take_over(
         address_types: _,
         zone_ids,
         dns_names,
+        private_dns,
         tags,
     } = service;
     status.service_id = Some(id.to_string());
@@ -152,6 +156,13 @@ pub fn take_over(
     status.load_balancer_arns = load_balancers.iter().cloned().collect();
     status.zone_ids.clone_from(zone_ids);
     status.dns_names.clone_from(dns_names);
+    status.private_dns = private_dns.as_ref().map(|private| PrivateDnsStatus {
+        name: private.name.clone(),
+        state: private.state.to_string(),
+        record_type: private.record.as_ref().map(|(type_, _, _)| type_.clone()),
+        record_name: private.record_name(),
+        record_value: private.record.as_ref().map(|(_, _, value)| value.clone()),
+    });
     status.zone_ids.sort();
     status.dns_names.sort();
     if let Some(connections) = &observed.connections {

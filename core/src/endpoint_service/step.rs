@@ -21,6 +21,8 @@ pub enum Step {
         acceptance_required: bool,
         /// The families of addresses.
         address_types: BTreeSet<AddressType>,
+        /// The private DNS name, if there is to be one.
+        private_dns_name: Option<String>,
         /// The tags.
         tags: BTreeMap<String, String>,
     },
@@ -43,6 +45,8 @@ pub enum Step {
     Tag(EndpointServiceId, BTreeMap<String, String>),
     /// EC2 DeleteTags.
     Untag(EndpointServiceId, BTreeSet<String>),
+    /// EC2 StartVpcEndpointServicePrivateDnsVerification.
+    VerifyPrivateDns(EndpointServiceId),
     /// EC2 DeleteVpcEndpointServiceConfigurations.
     Delete(EndpointServiceId),
 }
@@ -61,6 +65,8 @@ pub enum ServiceChange {
     AddAddressTypes(BTreeSet<AddressType>),
     /// Families of addresses that endpoints may have no longer.
     RemoveAddressTypes(BTreeSet<AddressType>),
+    /// Another private DNS name, or none.
+    PrivateDnsName(Option<String>),
 }
 
 impl Step {
@@ -74,6 +80,7 @@ impl Step {
             Self::Reject(..) => "RejectVpcEndpointConnections",
             Self::Tag(..) => "CreateTags",
             Self::Untag(..) => "DeleteTags",
+            Self::VerifyPrivateDns(_) => "StartVpcEndpointServicePrivateDnsVerification",
             Self::Delete(_) => "DeleteVpcEndpointServiceConfigurations",
         }
     }
@@ -88,14 +95,16 @@ impl Step {
             | Self::Reject(id, _)
             | Self::Tag(id, _)
             | Self::Untag(id, _)
+            | Self::VerifyPrivateDns(id)
             | Self::Delete(id) => Some(id),
         }
     }
 
     /// What it belongs to.
     pub fn part(&self) -> Part {
-        use ServiceChange::{AddLoadBalancers, RemoveLoadBalancers};
+        use ServiceChange::{AddLoadBalancers, PrivateDnsName, RemoveLoadBalancers};
         match self {
+            Self::Modify(_, PrivateDnsName(_)) | Self::VerifyPrivateDns(_) => Part::PrivateDns,
             Self::Modify(_, AddLoadBalancers(..) | RemoveLoadBalancers(..)) => Part::LoadBalancers,
             Self::Accept(..) | Self::Reject(..) => Part::Connections,
             Self::Create { .. }
@@ -129,6 +138,8 @@ impl fmt::Display for ServiceChange {
             Self::AcceptanceRequired(required) => write!(f, "set acceptance_required to {required}"),
             Self::AddAddressTypes(types) => write!(f, "add IP address types {}", list(types)),
             Self::RemoveAddressTypes(types) => write!(f, "remove IP address types {}", list(types)),
+            Self::PrivateDnsName(Some(name)) => write!(f, "set the private DNS name {name}"),
+            Self::PrivateDnsName(None) => f.write_str("remove the private DNS name"),
         }
     }
 }
@@ -159,6 +170,7 @@ impl fmt::Display for Step {
             Self::Reject(id, endpoints) => write!(f, "reject connections of {id}: {}", list(endpoints)),
             Self::Tag(id, tags) => write!(f, "set tags of {id}: {}", list(tags.keys())),
             Self::Untag(id, keys) => write!(f, "remove tags of {id}: {}", list(keys)),
+            Self::VerifyPrivateDns(id) => write!(f, "verify the private DNS name of {id}"),
             Self::Delete(id) => write!(f, "delete endpoint service {id}"),
         }
     }

@@ -24,6 +24,7 @@ fn service(desired: &Desired) -> ObservedEndpointService {
         &desired.load_balancers,
         desired.acceptance_required,
         &desired.address_types,
+        desired.private_dns_name.as_deref(),
         &desired.tags,
     );
     service.state = State::Available;

@@ -69,7 +69,7 @@ fn converge_to(world: &mut World, desired: &Desired, kills: &[usize]) -> Plan {
         let context = PlanContext {
             tag_keys: &world.status.tag_keys,
             consumers: &world.status.consumer_account_ids,
-            paused: None,
+            ..PlanContext::default()
         };
         let plan = plan(&owner(), desired, seen, context);
         check_steps(&plan, seen, desired, context);
@@ -119,7 +119,10 @@ fn check_steps(plan: &Plan, seen: &Observed, desired: &Desired, context: PlanCon
             Step::Untag(_, keys) => {
                 assert!(keys.iter().all(|key| !key.starts_with("silvermullet.com/")), "{step}");
             }
-            Step::Modify(id, _) | Step::Tag(id, _) | Step::ModifyPermissions { id, .. } => {
+            Step::Modify(id, _)
+            | Step::Tag(id, _)
+            | Step::ModifyPermissions { id, .. }
+            | Step::VerifyPrivateDns(id) => {
                 assert!(seen.service.owned().is_some_and(|service| service.id == *id), "{step}");
             }
             Step::Delete(_) => panic!("nothing is deleted: {step}"),
@@ -136,6 +139,8 @@ fn check_reached(world: &World, desired: &Desired) {
     assert_eq!(service.address_types, desired.address_types);
     assert_eq!(seen.principals.as_ref(), Some(&desired.principals));
     assert_eq!(service.tags, desired.tags);
+    let private = service.private_dns.as_ref().map(|private| &private.name);
+    assert_eq!(private, desired.private_dns_name.as_ref());
     assert!(desired.load_balancers.is_subset(&service.load_balancers));
     for connection in seen.connections.iter().flatten() {
         let vouched = desired.vouches_for(&connection.owner);

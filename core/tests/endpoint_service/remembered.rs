@@ -15,6 +15,7 @@ fn observed(desired: &vpce_core::endpoint_service::Desired, connections: Vec<Con
         &desired.load_balancers,
         desired.acceptance_required,
         &desired.address_types,
+        desired.private_dns_name.as_deref(),
         &desired.tags,
     );
     service.state = State::Available;

@@ -79,8 +79,9 @@ pub fn any_desired() -> impl Strategy<Value = Desired> {
     );
     let types = prop::option::of(prop::sample::subsequence(vec!["ipv4", "ipv6"], 1..=2));
     let tags = prop::sample::subsequence(vec!["cost", "stage", "Name"], 0..=3);
-    (names, any::<bool>(), accounts, principals, types, tags).prop_map(
-        |(names, acceptance_required, accounts, principals, types, tags)| {
+    let private = prop::option::of(prop::sample::select(vec!["a.example.com", "*.example.com"]));
+    (names, any::<bool>(), accounts, principals, types, tags, private).prop_map(
+        |(names, acceptance_required, accounts, principals, types, tags, private)| {
             let arns: BTreeSet<String> = names.into_iter().map(|name| arn("net", name)).collect();
             let tags: serde_json::Map<String, Value> = tags
                 .into_iter()
@@ -92,6 +93,7 @@ pub fn any_desired() -> impl Strategy<Value = Desired> {
                 "allowed_principals": principals,
                 "consumers": {"account_ids": accounts},
                 "supported_ip_address_types": types,
+                "private_dns_name": private,
                 "tags": tags,
             }))
             .expect("it makes sense")

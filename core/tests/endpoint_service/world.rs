@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use vpce_core::api::{AddressType, VPCEndpointServiceStatus};
 use vpce_core::endpoint_service::status::{self, Acknowledged};
 use vpce_core::endpoint_service::{
-    Claimant, Connection, Desired, Observed, ObservedEndpointService, ServiceChange, Step, classify,
+    Claimant, Connection, Desired, Observed, ObservedEndpointService, PrivateDns, ServiceChange, Step, Verification,
+    classify,
 };
 use vpce_core::ids::EndpointServiceId;
 use vpce_core::observed::{Lookup, State};
@@ -143,6 +144,11 @@ impl World {
                 let service = self.services.get_mut(id).expect("it exists");
                 service.described.tags.retain(|key, _| !keys.contains(key));
             }
+            Step::VerifyPrivateDns(id) => {
+                let service = self.services.get_mut(id).expect("it exists");
+                let private = service.described.private_dns.as_mut();
+                private.expect("InvalidParameter").state = Verification::Verified;
+            }
             Step::Delete(id) => {
                 let service = self.services.get_mut(id).expect("it exists");
                 if service.connections.iter().any(blocks) {
@@ -160,6 +166,7 @@ impl World {
             load_balancers,
             acceptance_required,
             address_types,
+            private_dns_name,
             tags,
         } = step
         else {
@@ -186,6 +193,7 @@ impl World {
             address_types: address_types.clone(),
             zone_ids: vec!["euw1-az1".to_owned()],
             dns_names: Vec::new(),
+            private_dns: private_dns_name.as_deref().map(PrivateDns::unverified),
             tags: tags.clone(),
         };
         self.tokens.insert(token.to_owned(), (id.clone(), step.clone()));
@@ -263,6 +271,11 @@ fn modify(service: &mut Service, change: &ServiceChange, removable: bool) -> Res
             let left: BTreeSet<AddressType> = &described.address_types - types;
             assert!(!left.is_empty(), "one must remain");
             described.address_types = left;
+        }
+        ServiceChange::PrivateDnsName(name) => {
+            let there = described.private_dns.as_ref().map(|private| &private.name);
+            assert_ne!(name.as_ref(), there);
+            described.private_dns = name.as_deref().map(PrivateDns::unverified);
         }
     }
     Ok(())

@@ -6,10 +6,12 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_ec2::types::{Filter, ResourceType, ServiceConfiguration, UnsuccessfulItem, VpcEndpointConnection};
+use aws_sdk_ec2::types::{
+    Filter, PrivateDnsNameConfiguration, ResourceType, ServiceConfiguration, UnsuccessfulItem, VpcEndpointConnection,
+};
 use aws_types::request_id::RequestId;
 use vpce_core::api::{AddressType, LoadBalancerType};
-use vpce_core::endpoint_service::{Connection, ObservedEndpointService, ServiceChange};
+use vpce_core::endpoint_service::{Connection, ObservedEndpointService, PrivateDns, ServiceChange, Verification};
 use vpce_core::ids::{EndpointId, EndpointServiceId};
 use vpce_core::observed::State;
 
@@ -28,6 +30,7 @@ pub(crate) struct NewEndpointService<'a> {
     pub(crate) load_balancers: &'a BTreeSet<String>,
     pub(crate) acceptance_required: bool,
     pub(crate) address_types: &'a BTreeSet<AddressType>,
+    pub(crate) private_dns_name: Option<&'a str>,
     pub(crate) tags: &'a BTreeMap<String, String>,
     /// The same for as long as the same endpoint service is meant.
     pub(crate) client_token: &'a str,
@@ -104,6 +107,7 @@ impl Ec2 {
             load_balancers,
             acceptance_required,
             address_types,
+            private_dns_name,
             tags,
             client_token,
         } = new;
@@ -116,6 +120,7 @@ impl Ec2 {
         let request = request
             .acceptance_required(*acceptance_required)
             .set_supported_ip_address_types(Some(strings(*address_types)))
+            .set_private_dns_name(private_dns_name.map(str::to_owned))
             .client_token(*client_token)
             .tag_specifications(tag_specification(ResourceType::VpcEndpointService, tags));
         let answer = observed(&self.observer, self.call(ACTION), request.send()).await?;
@@ -146,6 +151,8 @@ impl Ec2 {
             ServiceChange::AcceptanceRequired(required) => request.acceptance_required(*required),
             ServiceChange::AddAddressTypes(types) => request.set_add_supported_ip_address_types(some(types)),
             ServiceChange::RemoveAddressTypes(types) => request.set_remove_supported_ip_address_types(some(types)),
+            ServiceChange::PrivateDnsName(Some(name)) => request.private_dns_name(name),
+            ServiceChange::PrivateDnsName(None) => request.remove_private_dns_name(true),
         };
         let call = self.call("ModifyVpcEndpointServiceConfiguration");
         let answer = observed(&self.observer, call, request.send()).await?;
@@ -166,6 +173,15 @@ impl Ec2 {
             .set_add_allowed_principals(some(add))
             .set_remove_allowed_principals(some(remove));
         let call = self.call("ModifyVpcEndpointServicePermissions");
+        let answer = observed(&self.observer, call, request.send()).await?;
+        Ok(Done::new(&answer, ()))
+    }
+
+    /// EC2 StartVpcEndpointServicePrivateDnsVerification.
+    pub(crate) async fn verify_private_dns(&self, id: &EndpointServiceId) -> Result<Done<()>, CallError> {
+        let request = self.client.start_vpc_endpoint_service_private_dns_verification();
+        let request = request.service_id(id.as_str());
+        let call = self.call("StartVpcEndpointServicePrivateDnsVerification");
         let answer = observed(&self.observer, call, request.send()).await?;
         Ok(Done::new(&answer, ()))
     }
@@ -258,8 +274,18 @@ fn observed_service(service: ServiceConfiguration) -> Option<ObservedEndpointSer
             .collect(),
         zone_ids: service.availability_zone_ids.unwrap_or_default(),
         dns_names: service.base_endpoint_dns_names.unwrap_or_default(),
+        private_dns: private_dns(service.private_dns_name, service.private_dns_name_configuration),
         tags: tag_map(service.tags),
     })
+}
+
+/// Its private DNS name, where it has one.
+fn private_dns(name: Option<String>, configuration: Option<PrivateDnsNameConfiguration>) -> Option<PrivateDns> {
+    let name = name.filter(|name| !name.is_empty())?;
+    let state = configuration.as_ref().and_then(|found| found.state.as_ref());
+    let state = state.map_or(Verification::Pending, |state| Verification::parse(state.as_str()));
+    let record = configuration.and_then(|found| Some((found.r#type?, found.name?, found.value?)));
+    Some(PrivateDns { name, state, record })
 }
 
 /// As EC2 describes it; none of what is no endpoint's.

@@ -316,6 +316,7 @@ impl Role<'_> {
                     "ec2:ModifyVpcEndpointServiceConfiguration",
                     "ec2:ModifyVpcEndpointServicePermissions",
                     "ec2:RejectVpcEndpointConnections",
+                    "ec2:StartVpcEndpointServicePrivateDnsVerification",
                 ],
                 services,
             )),

@@ -19,6 +19,7 @@ impl Ec2 {
                 load_balancers,
                 acceptance_required,
                 address_types,
+                private_dns_name,
                 tags,
             } => {
                 let new = NewEndpointService {
@@ -26,6 +27,7 @@ impl Ec2 {
                     load_balancers,
                     acceptance_required: *acceptance_required,
                     address_types,
+                    private_dns_name: private_dns_name.as_deref(),
                     tags,
                     client_token,
                 };
@@ -38,6 +40,7 @@ impl Ec2 {
             Step::Reject(id, endpoints) => decided(self.reject_connections(id, endpoints).await?, endpoints.len()),
             Step::Tag(id, tags) => self.create_tags(id, tags).await.map(done),
             Step::Untag(id, keys) => self.delete_tags(id, keys).await.map(done),
+            Step::VerifyPrivateDns(id) => self.verify_private_dns(id).await.map(done),
             Step::Delete(id) => {
                 let mut answer = self.delete_endpoint_services(std::slice::from_ref(id)).await?;
                 match answer.value.remove(id) {

@@ -169,7 +169,7 @@ impl Provider {
             let context = PlanContext {
                 tag_keys: &tag_keys,
                 consumers,
-                paused: None,
+                ..PlanContext::default()
             };
             plan(&owner, desired, seen, context)
         };
@@ -319,6 +319,7 @@ fn what_aws_refuses_has_a_class_and_says_what_to_do() {
             load_balancers: arns.iter().map(ToString::to_string).collect(),
             acceptance_required: true,
             address_types: [vpce_core::api::AddressType::Ipv4].into(),
+            private_dns_name: None,
             tags: provider.owner.tags(),
         };
         let absent = a.replace("/a/", "/absent/");

@@ -111,6 +111,7 @@ impl Hosting {
             load_balancers: [arn].into(),
             acceptance_required: true,
             address_types: [AddressType::Ipv4].into(),
+            private_dns_name: None,
             tags: owner(name).tags(),
         }
     }
