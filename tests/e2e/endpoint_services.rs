@@ -205,7 +205,7 @@ fn a_load_balancer_is_offered_as_the_spec_says_changed_in_place_and_goes_with_th
     );
     let object = offers.ready("web");
     let made = offers.only();
-    assert_eq!(made.load_balancer_arns, [one.clone()]);
+    assert_eq!(made.load_balancer_arns, std::slice::from_ref(&one));
     assert_eq!(made.principals, [root("222222222222")]);
     assert!(made.acceptance_required);
     let tag = |key: &str| made.tags.get(key).map(String::as_str);
