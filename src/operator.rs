@@ -523,6 +523,10 @@ fn sources(shared: &Arc<Shared>, (endpoints, services): (Memories<Endpoint>, Mem
             let caches = shared.caches.clone();
             Arc::new(move || caches.endpoints())
         },
+        endpoint_services: {
+            let caches = shared.caches.clone();
+            Arc::new(move || caches.endpoint_services())
+        },
         accounts: {
             let caches = shared.caches.clone();
             Arc::new(move || caches.accounts())

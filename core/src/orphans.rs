@@ -31,6 +31,9 @@ pub enum ResourceKind {
 }
 
 impl ResourceKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Endpoint, Self::Group, Self::EndpointService];
+
     /// As it stands in metrics.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,7 +1,7 @@
 """For one team: its endpoints, what they wait for, and what they cost."""
 
 from . import shared
-from .looks import ACTIONS, BAD, ERRORS, FEW_ARE_FINE, FINE, GREEN, ORANGE, READY_TEXT, REASONS, WARN, series, steps
+from .looks import ACTIONS, BAD, ERRORS, FEW_ARE_FINE, FINE, GREEN, ORANGE, PURPLE, READY_TEXT, REASONS, WARN, series, steps
 from .panels import (
     ACCOUNT,
     MONTH,
@@ -26,7 +26,11 @@ from .panels import (
 
 READY = 'condition="Ready"'
 AVAILABLE = 'condition="EndpointAvailable"'
+LOAD_BALANCER = 'condition="LoadBalancerReady"'
 KEYS = "cluster, namespace, name"
+INFO = "vpce_endpoint_info"
+SERVICE_INFO = "vpce_endpoint_service_info"
+CONNECTIONS = "vpce_endpoint_service_connections"
 ACCEPTANCE = 'reason="PendingAcceptance"'
 RATE_LIMITED = 'reason="RateLimited"'
 DENIED = 'class="denied"'
@@ -52,19 +56,24 @@ More: [docs/troubleshooting.md](${docs}/troubleshooting.md) and [docs/faq.md](${
 """
 
 
-def endpoint(metric, *matchers):
-    """Series of the chosen endpoints."""
+def chosen(metric, *matchers):
+    """Series of the chosen endpoints and endpoint services."""
     return select(metric, ACCOUNT, NAMESPACE, *matchers)
 
 
 def condition(*matchers):
     """Conditions of the chosen endpoints, which are exported while they need attention."""
-    return endpoint("vpce_endpoint_status_condition", *matchers)
+    return chosen("vpce_endpoint_status_condition", *matchers)
 
 
-def without(matcher, **labels):
-    """The chosen endpoints without such a condition, with what it would say if it were exported."""
-    expr = f"{endpoint('vpce_endpoint_info')} unless on ({KEYS}) {condition(matcher)}"
+def service_condition(*matchers):
+    """Conditions of the chosen endpoint services, likewise."""
+    return chosen("vpce_endpoint_service_status_condition", *matchers)
+
+
+def without(info, told, **labels):
+    """The objects without such a condition, with what it would say if it were exported."""
+    expr = f"{chosen(info)} unless on ({KEYS}) {told}"
     for name, value in labels.items():
         expr = f'label_replace({expr}, "{name}", "{value}", "", "")'
     return expr
@@ -72,10 +81,10 @@ def without(matcher, **labels):
 
 def summary():
     """The state of the endpoints in single numbers."""
-    known = f"count({endpoint('vpce_endpoint_info')})"
+    known = f"count({chosen('vpce_endpoint_info')})"
     limit = select("vpce_account_endpoints_limit", ACCOUNT)
     bound = select("vpce_account_endpoints", ACCOUNT)
-    interfaces = endpoint("vpce_endpoint_network_interfaces")
+    interfaces = chosen("vpce_endpoint_network_interfaces")
     return [
         stat(
             "Ready of total",
@@ -95,7 +104,7 @@ def summary():
         stat(
             "Deleting",
             "VPCEndpoints that are being deleted.",
-            f"count({endpoint('vpce_endpoint_deletion_timestamp_seconds')}) or 0 * {known}",
+            f"count({chosen('vpce_endpoint_deletion_timestamp_seconds')}) or 0 * {known}",
             no_value="no endpoints",
         ),
         stat(
@@ -142,11 +151,11 @@ def endpoints():
             "names AWS's state while there is anything to wait for), its id and region, and for how long it has not been Ready. kubectl describe "
             "vpce NAME tells the rest.",
             [
-                f"max by ({KEYS}, account, region, vpc_endpoint_id) ({endpoint('vpce_endpoint_info')})",
-                f"max by ({KEYS}, status, reason) ({condition(READY)} or {without(READY, status='True', reason='Available')})",
+                f"max by ({KEYS}, account, region, vpc_endpoint_id) ({chosen('vpce_endpoint_info')})",
+                f"max by ({KEYS}, status, reason) ({condition(READY)} or {without(INFO, condition(READY), status='True', reason='Available')})",
                 f'max by ({KEYS}, state) (label_replace({condition(AVAILABLE)}, "state", "$1", "reason", "(.*)") '
-                f"or {without(AVAILABLE, state='Available')})",
-                f"time() - max by ({KEYS}) ({endpoint('vpce_endpoint_not_ready_timestamp_seconds')})",
+                f"or {without(INFO, condition(AVAILABLE), state='Available')})",
+                f"time() - max by ({KEYS}) ({chosen('vpce_endpoint_not_ready_timestamp_seconds')})",
             ],
             {
                 "namespace": "Namespace",
@@ -169,7 +178,7 @@ def endpoints():
             "Every VPCEndpoint: Ready or not. A gap: it did not exist.",
             [
                 target(
-                    f"0 * max by (namespace, name) ({condition(READY, NOT_TRUE)}) or max by (namespace, name) ({endpoint('vpce_endpoint_info')})",
+                    f"0 * max by (namespace, name) ({condition(READY, NOT_TRUE)}) or max by (namespace, name) ({chosen('vpce_endpoint_info')})",
                     "{{namespace}}/{{name}}",
                 )
             ],
@@ -189,6 +198,56 @@ def endpoints():
     ]
 
 
+def endpoint_services():
+    """What the team offers to others."""
+    ready, load_balancer = service_condition(READY), service_condition(LOAD_BALANCER)
+
+    def count(state):
+        matcher = f'state="{state}"'
+        return f"sum by ({KEYS}) ({chosen(CONNECTIONS, matcher)})"
+
+    return [
+        table(
+            "Endpoint services",
+            "Every VPCEndpointService: whether it is Ready and why not, its load balancers (the reason of the condition LoadBalancerReady), the "
+            "connections that carry traffic and those that wait to be accepted, its id and region, and for how long it has not been Ready. kubectl "
+            "describe vpcesvc NAME tells the rest.",
+            [
+                f"max by ({KEYS}, account, region, service_id) ({chosen(SERVICE_INFO)})",
+                f"max by ({KEYS}, status, reason) ({ready} or {without(SERVICE_INFO, ready, status='True', reason='Available')})",
+                f'max by ({KEYS}, load_balancers) (label_replace({load_balancer}, "load_balancers", "$1", "reason", "(.*)") '
+                f"or {without(SERVICE_INFO, load_balancer, load_balancers='Available')})",
+                count("available"),
+                count("pending_acceptance"),
+                f"time() - max by ({KEYS}) ({chosen('vpce_endpoint_service_not_ready_timestamp_seconds')})",
+            ],
+            {
+                "namespace": "Namespace",
+                "name": "Name",
+                "status": "Ready",
+                "reason": "Reason",
+                "load_balancers": "Load balancers",
+                "Value #D": "Connected",
+                "Value #E": "Waiting",
+                "service_id": "Service id",
+                "region": "Region",
+                "account": "Account",
+                "Value #F": "Not Ready for",
+            },
+            columns=[
+                column("Ready", mapping=READY_TEXT),
+                column("Connected", unit="short", decimals=0, no_value="0"),
+                column("Waiting", unit="short", decimals=0, thresholds=FEW_ARE_FINE, no_value="0"),
+                column("Not Ready for", unit="dtdurations", no_value="–"),
+            ],
+            sort={"displayName": "Ready", "desc": False},
+            no_value="no endpoint services",
+        ),
+        shared.services_not_ready(service_condition(READY, NOT_TRUE), 12),
+        shared.connections(chosen(CONNECTIONS), 12),
+    ]
+
+
 def calls():
     """What the operator does in AWS for the account, whichever namespace asked."""
     rate = f"rate({select('vpce_aws_requests_total')}[$__rate_interval])"
@@ -199,11 +258,11 @@ def calls():
     return [
         lines(
             "AWS calls",
-            "Calls per minute to EC2 and STS for the AWS account.",
+            "Calls per minute to EC2, Elastic Load Balancing and STS for the AWS account.",
             [target(f"60 * sum by (service) ({of_account(rate)})", "{{service}}")],
             unit="cpm",
             width=8,
-            overrides=[series("^ec2$", ORANGE), series("^sts$", GREEN)],
+            overrides=[series("^ec2$", ORANGE), series("^elasticloadbalancing$", PURPLE), series("^sts$", GREEN)],
         ),
         lines(
             "AWS errors by class",
@@ -256,7 +315,7 @@ def dashboard():
     return whole(
         "vpce-account",
         "VPC endpoints / Account / team",
-        "For an app team: its VPCEndpoints, what they wait for, what AWS answers, and what they cost.",
+        "For an app team: its VPCEndpoints and VPCEndpointServices, what they wait for, what AWS answers, and what they cost.",
         [
             *targets_variables(hidden=True),
             variable("account", "Account", f"label_values({select('vpce_account_info')}, account)", ".*"),
@@ -267,6 +326,7 @@ def dashboard():
         [
             ("Summary", summary()),
             ("Endpoints", endpoints()),
+            ("Endpoint services", endpoint_services()),
             ("AWS", calls()),
             (
                 "Help",

@@ -53,6 +53,22 @@ STATES = [
     series("^none$", GREY),
 ]
 
+SERVICE_STATES = [
+    series("^Available$", BLUE),
+    series("^Pending$", SKY),
+    series("^Deleting$", ORANGE),
+    series("^(Failed|Deleted)$", VERMILION),
+    series("^none$", GREY),
+]
+
+CONNECTION_STATES = [
+    series("^available$", BLUE),
+    series("^pending$", SKY),
+    series("^pending_acceptance$", PURPLE),
+    series("^rejected$", VERMILION),
+    series("^other$", GREY),
+]
+
 ERRORS = [
     series("^calls$", BLUE),
     series("^throttled", ORANGE),
@@ -88,19 +104,28 @@ ACTIONS = [
     series("(^| )DescribeSecurityGroups", SKY, DASHED),
     series("(^| )AssumeRole", ORANGE),
     series("(^| )GetCallerIdentity", ORANGE, DASHED),
+    series("(^| )CreateVpcEndpointService", BLUE, DOTTED),
+    series("(^| )ModifyVpcEndpointService", GREEN, DOTTED),
+    series("(^| )DeleteVpcEndpointService", VERMILION, DOTTED),
+    series("(^| )(Accept|Reject)VpcEndpointConnections", PURPLE, DOTTED),
+    series("(^| )Describe(VpcEndpointService|VpcEndpointConnections|LoadBalancers)", SKY, DOTTED),
 ]
 
 CONTROLLERS = [
-    series("endpoint", BLUE),
-    series("account", ORANGE),
+    series("vpcendpoint$", BLUE),
+    series("vpcendpointservice$", GREEN),
+    series("awsaccount$", ORANGE),
 ]
 
 CONTROLLER_RESULTS = [
     series("^vpcendpoint: ok", BLUE),
+    series("^vpcendpointservice: ok", GREEN),
     series("^awsaccount: ok", ORANGE),
     series("^vpcendpoint: conflict", SKY, DASHED),
+    series("^vpcendpointservice: conflict", GREEN, DASHED),
     series("^awsaccount: conflict", ORANGE, DASHED),
     series("^vpcendpoint: (error|panic|timeout)", VERMILION),
+    series("^vpcendpointservice: (error|panic|timeout)", VERMILION, DOTTED),
     series("^awsaccount: (error|panic|timeout)", VERMILION, DASHED),
 ]
 

@@ -74,7 +74,7 @@ def build():
 
 
 def controllers():
-    """The two loops."""
+    """The reconcile loops."""
     by_account = f"sum by (account) (rate({select('vpce_reconciles_total')}[$__rate_interval]))"
     return [
         shared.reconciles(),
@@ -127,6 +127,7 @@ def api_server():
             unit="ops",
             overrides=[
                 series("^VPCEndpoint$", BLUE),
+                series("^VPCEndpointService$", SKY),
                 series("^AWSAccount$", ORANGE),
                 series("^Namespace$", GREEN),
                 series("^Service$", PURPLE),
@@ -178,15 +179,21 @@ def caches():
     return [
         lines(
             "Objects in the caches",
-            "Watched VPCEndpoints and AWSAccounts, and cached regions of AWS accounts. Memory grows with them.",
+            "Watched VPCEndpoints, VPCEndpointServices and AWSAccounts, and cached regions of AWS accounts. Memory grows with them.",
             [
                 target(f"sum({select('vpce_endpoints')})", "VPCEndpoints"),
+                target(f"sum({select('vpce_endpoint_services')})", "VPCEndpointServices"),
                 target(f"count({select('vpce_account_info')})", "AWSAccounts"),
                 target(f"count({select('vpce_snapshot_timestamp_seconds')})", "regions"),
             ],
             unit="short",
             width=8,
-            overrides=[series("^VPCEndpoints$", BLUE), series("^AWSAccounts$", ORANGE), series("^regions$", GREEN)],
+            overrides=[
+                series("^VPCEndpoints$", BLUE),
+                series("^VPCEndpointServices$", SKY),
+                series("^AWSAccounts$", ORANGE),
+                series("^regions$", GREEN),
+            ],
         ),
         shared.snapshot_age(str),
         lines(

@@ -13,6 +13,7 @@ from .looks import (
     QUANTILES,
     READY_TEXT,
     REASONS,
+    SERVICE_STATES,
     STATES,
     VERMILION,
     WARN,
@@ -47,6 +48,7 @@ NOT_TRUE = 'status!="True"'
 RETAINED = 'retained="false"'
 # Of conditions of endpoints those in the chosen regions.
 IN_REGION = f"and on (cluster, namespace, name) {select('vpce_endpoint_info', REGION)}"
+SERVICE_IN_REGION = f"and on (cluster, namespace, name) {select('vpce_endpoint_service_info', REGION)}"
 REQUEST_ERRORS = "vpce_aws_request_errors_total"
 REQUESTS_BY_ACTION = "vpce_aws_request_duration_seconds_count"
 ACCOUNT_DASHBOARD = (
@@ -109,8 +111,8 @@ def glance():
         ),
         stat(
             "Orphans",
-            "Endpoints and security groups with this cluster's tag that belong to no object. `vpce-operator orphans` lists them, and deletes them "
-            "on request.",
+            "Endpoints, endpoint services and security groups with this cluster's tag that belong to no object. `vpce-operator orphans` lists them, "
+            "and deletes them on request.",
             or_zero(f"sum({of_account(select('vpce_orphans', REGION, RETAINED))})", regions),
             width=3,
             thresholds=FEW_ARE_FINE,
@@ -154,10 +156,10 @@ def accounts():
     return [
         table(
             "Accounts",
-            "Every AWSAccount: its AWS account, whether it is Ready and why not, how many VPCEndpoints are bound to it and its limit, "
-            "calls that AWS denied or throttled in the time range (of the AWS account, through any AWSAccount), and when the session of its "
-            "role expires (it is renewed minutes before). Click on the account for its dashboard. Not Ready: kubectl describe awsaccount "
-            "NAME says what to do.",
+            "Every AWSAccount: its AWS account, whether it is Ready and why not, how many VPCEndpoints are bound to it and its limit, how many "
+            "VPCEndpointServices, calls that AWS denied or throttled in the time range (of the AWS account, through any AWSAccount), and when the "
+            "session of its role expires (it is renewed minutes before). Click on the account for its dashboard. Not Ready: kubectl describe "
+            "awsaccount NAME says what to do.",
             [
                 leads_to,
                 f"max by (cluster, account, status, reason) ({select('vpce_account_status_condition', ACCOUNT, READY)})",
@@ -167,6 +169,7 @@ def accounts():
                 calls("throttled"),
                 f"1000 * min by (cluster, account) ({select('vpce_account_session_expiration_timestamp_seconds', ACCOUNT)})",
                 f"max by (cluster, account) ({select('vpce_account_suspended', ACCOUNT)})",
+                f"max by (cluster, account) ({select('vpce_account_endpoint_services', ACCOUNT)})",
             ],
             {
                 "cluster": "Cluster",
@@ -176,6 +179,7 @@ def accounts():
                 "reason": "Reason",
                 "Value #C": "Endpoints",
                 "Value #D": "Limit",
+                "Value #I": "Endpoint services",
                 "Value #E": "Denied",
                 "Value #F": "Throttled",
                 "Value #G": "Session expires",
@@ -186,6 +190,7 @@ def accounts():
                 column("Ready", mapping=READY_TEXT),
                 column("Endpoints", unit="short", decimals=0),
                 column("Limit", unit="short", decimals=0, no_value="none"),
+                column("Endpoint services", unit="short", decimals=0),
                 column("Denied", unit="short", decimals=0, thresholds=NONE_IS_FINE, no_value="0"),
                 column("Throttled", unit="short", decimals=0, thresholds=FEW_ARE_FINE, no_value="0"),
                 column("Session expires", unit="dateTimeFromNow", no_value="no session"),
@@ -245,7 +250,7 @@ def endpoints():
         ),
         lines(
             "Planned changes",
-            "Changes that are planned and not made, because the operator is read-only, the AWSAccount is suspended or the endpoint is frozen, by "
+            "Changes that are planned and not made, because the operator is read-only, the AWSAccount is suspended or the object is frozen, by "
             "account and action. `vpce-operator plan NAMESPACE/NAME` shows those of one object.",
             [target(f"sum by (account, action) ({select('vpce_planned_changes', ACCOUNT)})", "{{account}}: {{action}}")],
             unit="short",
@@ -253,6 +258,24 @@ def endpoints():
             height=7,
             stacked=True,
         ),
+    ]
+
+
+def endpoint_services():
+    """What the accounts offer to others."""
+    connections = f"{select('vpce_endpoint_service_connections', ACCOUNT)} {SERVICE_IN_REGION}"
+    return [
+        lines(
+            "Endpoint services by state",
+            "VPCEndpointServices by the state of their endpoint service in AWS. none: not created yet, or gone.",
+            [target(f"sum by (state) ({select('vpce_endpoint_services', ACCOUNT, REGION)})", "{{state}}")],
+            unit="short",
+            width=8,
+            stacked=True,
+            overrides=SERVICE_STATES,
+        ),
+        shared.services_not_ready(select("vpce_endpoint_services_not_ready", ACCOUNT, REGION)),
+        shared.connections(connections),
     ]
 
 
@@ -302,7 +325,7 @@ def aws():
     return [
         lines(
             "Calls by action",
-            "Calls to EC2 and STS per minute, in all accounts. Solid lines are writes, light ones reads.",
+            "Calls to EC2, Elastic Load Balancing and STS per minute, in all accounts. Solid lines are writes, light ones reads.",
             [target(f"60 * sum by (action) ({rate})", "{{action}}")],
             unit="cpm",
             overrides=ACTIONS,
@@ -370,6 +393,7 @@ def dashboard():
             ("At a glance", glance()),
             ("Accounts", accounts()),
             ("Endpoints", endpoints()),
+            ("Endpoint services", endpoint_services()),
             ("Cost", cost()),
             ("AWS", aws()),
             ("Reconciles", [shared.reconciles(12), shared.reconcile_errors(12), shared.reconcile_duration(12), shared.work(12)]),

@@ -1,6 +1,18 @@
 """Panels of more than one dashboard."""
 
-from .looks import BAD, CONTROLLER_RESULTS, CONTROLLERS, DASHED, ERRORS, FINE, QUANTILES, WARN, steps
+from .looks import (
+    BAD,
+    CONNECTION_STATES,
+    CONTROLLER_RESULTS,
+    CONTROLLERS,
+    DASHED,
+    ERRORS,
+    FINE,
+    QUANTILES,
+    REASONS,
+    WARN,
+    steps,
+)
 from .panels import lines, of_account, quantiles, select, stat, target
 
 STS = 'service="sts"'
@@ -134,6 +146,34 @@ def time_to_ready(width=8):
         width=width,
         overrides=QUANTILES,
         thresholds=steps(FINE, (1800, WARN)),
+    )
+
+
+def services_not_ready(expr, width=8):
+    """Why VPCEndpointServices are not Ready; `expr` gives those that are chosen."""
+    return lines(
+        "Endpoint services not Ready by reason",
+        "VPCEndpointServices that are not Ready, by the reason of their condition.",
+        [target(f"sum by (reason) ({expr})", "{{reason}}")],
+        unit="short",
+        width=width,
+        stacked=True,
+        color=BAD,
+        overrides=REASONS,
+    )
+
+
+def connections(expr, width=8):
+    """How connections of VPCEndpointServices stand; `expr` gives those that are chosen."""
+    return lines(
+        "Connections by state",
+        "Connections of VPCEndpointServices by their state. pending_acceptance: they carry no traffic until they are accepted; the operator "
+        "accepts those of consumers.",
+        [target(f"sum by (state) ({expr})", "{{state}}")],
+        unit="short",
+        width=width,
+        stacked=True,
+        overrides=CONNECTION_STATES,
     )
 
 

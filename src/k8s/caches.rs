@@ -386,6 +386,11 @@ impl Caches {
         self.endpoints.all()
     }
 
+    /// All VPCEndpointServices, for what reports each.
+    pub(crate) fn endpoint_services(&self) -> Vec<Arc<EndpointService>> {
+        self.endpoint_services.all()
+    }
+
     /// All AWSAccounts, for what reports each.
     pub(crate) fn accounts(&self) -> Vec<Arc<Account>> {
         self.accounts.all()

@@ -7,6 +7,7 @@ use vpce_core::orphans::ResourceKind;
 
 use super::metrics::{MOST_REGIONS, OTHER_REGION, Outcome};
 use super::objects::NOT_RECONCILED;
+use super::objects::endpoint_services::CONNECTION_STATES;
 
 /// A label of a metric.
 pub(super) struct Label {
@@ -45,11 +46,26 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
             "the region that the endpoint is bound to, or else the one that it names",
             each("one for each VPCEndpoint"),
         ),
+        ("vpce_endpoint_service_info", "region") => (
+            "the region that the endpoint service is bound to, or else the one that it names",
+            each("one for each VPCEndpointService"),
+        ),
+        ("vpce_endpoint_services" | "vpce_endpoint_services_not_ready", "region") => (
+            "the region that the endpoint services are bound to; empty before",
+            each("those that VPCEndpointServices are bound to, while there are any"),
+        ),
         ("vpce_endpoints" | "vpce_endpoints_not_ready", "region") => (
             "the region that the endpoints are bound to; empty before",
             each("those that VPCEndpoints are bound to, while there are any"),
         ),
         (_, "region") => ("the region", each("the regions of AWS that could be read")),
+        (metric, "namespace") if is_of_service(metric) => (
+            "the VPCEndpointService's namespace",
+            each("one for each namespace with a VPCEndpointService"),
+        ),
+        (metric, "name") if is_of_service(metric) => {
+            ("the VPCEndpointService's name", each("one for each VPCEndpointService"))
+        }
         (_, "namespace") => (
             "the VPCEndpoint's namespace",
             each("one for each namespace with a VPCEndpoint"),
@@ -59,9 +75,21 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
             "the endpoint's id in AWS; empty before it has one",
             each("one for each VPCEndpoint"),
         ),
+        (_, "service_id") => (
+            "the endpoint service's id in AWS; empty before it has one",
+            each("one for each VPCEndpointService"),
+        ),
         (_, "type") => (
             "the endpoint type",
             closed(&EndpointType::ALL.map(EndpointType::as_str)),
+        ),
+        ("vpce_endpoint_service_connections", "state") => (
+            "the state of the connections, as `status.connections` counts them",
+            closed(&CONNECTION_STATES),
+        ),
+        ("vpce_endpoint_services", "state") => (
+            "the state of the endpoint service in AWS, or `none` where nothing is created yet",
+            each("those that EC2 has: five are documented"),
         ),
         (_, "state") => (
             "the state of the endpoint in AWS, or `none` where nothing is created yet",
@@ -70,6 +98,10 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
         ("vpce_account_status_condition", "condition") => (
             "the condition's type",
             closed(&["CreationPaused", "PermissionsVerified", "Ready", "Stalled"]),
+        ),
+        (metric, "condition") if is_of_service(metric) => (
+            "the condition's type",
+            closed(&["LoadBalancerReady", "Ready", "ServiceAvailable", "Stalled"]),
         ),
         (_, "condition") => (
             "the condition's type",
@@ -89,8 +121,8 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
         ),
         (_, "service") => ("the AWS service", closed(&["ec2", "elasticloadbalancing", "sts"])),
         ("vpce_planned_changes", "action") => (
-            "the planned EC2 action, or `PublishService`, `DeleteService`, `PublishEndpointSlice` or `DeleteEndpointSlice`",
-            each("those that change something, of which 17 are fixed in the code"),
+            "the planned EC2 action, or what is planned for Services, EndpointSlices, DNSEndpoints and ConfigMaps, such as `PublishService` or `DeleteService`",
+            each("those that change something, which are fixed in the code"),
         ),
         (_, "action") => (
             "the action as AWS spells it",
@@ -120,7 +152,7 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
         ),
         ("vpce_orphans", "kind") => (
             "what it is in AWS",
-            closed(&[ResourceKind::Endpoint, ResourceKind::Group].map(ResourceKind::as_str)),
+            closed(&ResourceKind::ALL.map(ResourceKind::as_str)),
         ),
         ("vpce_unparseable_objects", "kind") => ("the kind of object", Values::Closed(kinds())),
         ("vpce_watch_errors_total", "kind") => (
@@ -136,6 +168,11 @@ pub(super) fn label(metric: &str, name: &str) -> Option<Label> {
         _ => return None,
     };
     Some(Label { meaning, values })
+}
+
+/// Whether a metric is of single VPCEndpointServices.
+fn is_of_service(metric: &str) -> bool {
+    metric.starts_with("vpce_endpoint_service_")
 }
 
 /// The kinds that are reconciled.

@@ -8,12 +8,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
-use vpce_core::api::{self, AWSAccount, EndpointType, VPCEndpoint, Watched};
-use vpce_core::conditions::{CREATION_PAUSED as CREATION_IS_PAUSED, ConditionType, READY, Reason, STALLED};
+use vpce_core::api::{self, AWSAccount, EndpointType, VPCEndpoint, VPCEndpointService, Watched};
+use vpce_core::conditions::{CREATION_PAUSED as CREATION_IS_PAUSED, ConditionType, READY, STALLED};
 use vpce_core::ids::RoleArn;
 use vpce_core::orphans::ResourceKind;
 
 use super::Described;
+
+mod bound;
+pub(super) mod endpoint_services;
+
+use bound::{account_of, namespace_of, ready};
 
 /// Gives all objects of a kind.
 pub(super) type Objects<K> = Arc<dyn Fn() -> Vec<Arc<Watched<K>>> + Send + Sync>;
@@ -23,6 +28,8 @@ pub(super) type Objects<K> = Arc<dyn Fn() -> Vec<Arc<Watched<K>>> + Send + Sync>
 pub(crate) struct Sources {
     /// All VPCEndpoints.
     pub(crate) endpoints: Objects<VPCEndpoint>,
+    /// All VPCEndpointServices.
+    pub(crate) endpoint_services: Objects<VPCEndpointService>,
     /// All AWSAccounts.
     pub(crate) accounts: Objects<AWSAccount>,
     /// How often everything is compared with AWS.
@@ -65,7 +72,7 @@ pub(crate) struct RateLimiterGauges {
     pub(crate) full: bool,
 }
 
-/// The `state` of an endpoint that AWS has not made yet.
+/// The `state` of what AWS has not created yet.
 const NOT_MADE: &str = "none";
 
 const TRUE: &str = "True";
@@ -148,25 +155,28 @@ const NOT_READY: Series<3> = Series {
     help: "Number of VPCEndpoints with an endpoint of their own that are not Ready, by the reason of their condition; absent where there are none.",
     labels: ["account", "region", "reason"],
 };
-const ENDPOINT_INFO: Series<5> = Series {
-    name: "vpce_endpoint_info",
-    help: "What a VPCEndpoint is in AWS; always 1.",
-    labels: ["namespace", "name", "account", "region", "vpc_endpoint_id"],
-};
-const ENDPOINT_CONDITION: Series<6> = Series {
-    name: "vpce_endpoint_status_condition",
-    help: "The conditions of a VPCEndpoint that need attention: Ready unless it is True with the reason Available, Stalled if True, and EndpointAvailable unless True; always 1.",
-    labels: ["namespace", "name", "account", "condition", "status", "reason"],
-};
-const ENDPOINT_NOT_READY: Series<3> = Series {
-    name: "vpce_endpoint_not_ready_timestamp_seconds",
-    help: "Unix time since which a VPCEndpoint has not been Ready; absent while it is.",
-    labels: ["namespace", "name", "account"],
-};
-const ENDPOINT_DELETION: Series<3> = Series {
-    name: "vpce_endpoint_deletion_timestamp_seconds",
-    help: "Unix time at which the deletion of a VPCEndpoint was requested; absent otherwise.",
-    labels: ["namespace", "name", "account"],
+const EACH_ENDPOINT: bound::Each = bound::Each {
+    info: Series {
+        name: "vpce_endpoint_info",
+        help: "What a VPCEndpoint is in AWS; always 1.",
+        labels: ["namespace", "name", "account", "region", "vpc_endpoint_id"],
+    },
+    condition: Series {
+        name: "vpce_endpoint_status_condition",
+        help: "The conditions of a VPCEndpoint that need attention: Ready unless it is True with the reason Available, Stalled if True, and EndpointAvailable unless True; always 1.",
+        labels: ["namespace", "name", "account", "condition", "status", "reason"],
+    },
+    not_ready: Series {
+        name: "vpce_endpoint_not_ready_timestamp_seconds",
+        help: "Unix time since which a VPCEndpoint has not been Ready; absent while it is.",
+        labels: ["namespace", "name", "account"],
+    },
+    deletion: Series {
+        name: "vpce_endpoint_deletion_timestamp_seconds",
+        help: "Unix time at which the deletion of a VPCEndpoint was requested; absent otherwise.",
+        labels: ["namespace", "name", "account"],
+    },
+    parts: &[ConditionType::EndpointAvailable],
 };
 const NETWORK_INTERFACES: Series<3> = Series {
     name: "vpce_endpoint_network_interfaces",
@@ -175,7 +185,7 @@ const NETWORK_INTERFACES: Series<3> = Series {
 };
 const PLANNED_CHANGES: Series<2> = Series {
     name: "vpce_planned_changes",
-    help: "Number of changes that are planned and not made, because the operator is read-only, an AWSAccount is suspended or an endpoint is frozen.",
+    help: "Number of changes that are planned and not made, because the operator is read-only, an AWSAccount is suspended or an object is frozen.",
     labels: ["account", "action"],
 };
 const ACCOUNT_INFO: Series<2> = Series {
@@ -191,6 +201,11 @@ const ACCOUNT_CONDITION: Series<4> = Series {
 const ACCOUNT_ENDPOINTS: Series<1> = Series {
     name: "vpce_account_endpoints",
     help: "Number of VPCEndpoints that are bound to an AWSAccount.",
+    labels: ["account"],
+};
+const ACCOUNT_ENDPOINT_SERVICES: Series<1> = Series {
+    name: "vpce_account_endpoint_services",
+    help: "Number of VPCEndpointServices that are bound to an AWSAccount.",
     labels: ["account"],
 };
 const ACCOUNT_LIMIT: Series<1> = Series {
@@ -255,10 +270,13 @@ pub(super) fn described(per_object: bool) -> Vec<Described> {
         ENDPOINTS.described(),
         NOT_READY.described(),
         NETWORK_INTERFACES.described(),
+        endpoint_services::STATES.described(),
+        endpoint_services::NOT_READY.described(),
         PLANNED_CHANGES.described(),
         ACCOUNT_INFO.described(),
         ACCOUNT_CONDITION.described(),
         ACCOUNT_ENDPOINTS.described(),
+        ACCOUNT_ENDPOINT_SERVICES.described(),
         ACCOUNT_LIMIT.described(),
         ACCOUNT_SUSPENDED.described(),
         SESSION_EXPIRATION.described(),
@@ -272,26 +290,30 @@ pub(super) fn described(per_object: bool) -> Vec<Described> {
         UNPARSEABLE.described(),
     ];
     if per_object {
-        all.extend([
-            ENDPOINT_INFO.described(),
-            ENDPOINT_CONDITION.described(),
-            ENDPOINT_NOT_READY.described(),
-            ENDPOINT_DELETION.described(),
-        ]);
+        all.extend(EACH_ENDPOINT.described());
+        all.extend(endpoint_services::EACH.described());
+        all.push(endpoint_services::CONNECTIONS.described());
     }
     all
 }
 
-/// Appends all series. `per_object`: whether VPCEndpoints have series of their own.
+/// Appends all series. `per_object`: whether single objects have series of their own.
 pub(super) fn write(text: &mut String, sources: &Sources, accounts: &[Arc<Watched<AWSAccount>>], per_object: bool) {
-    let endpoints = (sources.endpoints)();
+    let (endpoints, services) = ((sources.endpoints)(), (sources.endpoint_services)());
     let names = names(accounts);
-    totals(text, &endpoints, accounts, &names);
+    totals(text, &endpoints, &names);
+    endpoint_services::totals(text, &services, &names);
+    let unparseable = [unparseable(&endpoints), unparseable(&services), unparseable(accounts)];
+    UNPARSEABLE.write(text, unparseable.iter().map(|(kind, count)| ([&**kind], *count)));
     if per_object {
-        of_endpoints(text, &endpoints, &names);
+        EACH_ENDPOINT.write(text, &endpoints, &names);
+        endpoint_services::EACH.write(text, &services, &names);
+        endpoint_services::connections(text, &services, &names);
     }
     planned_steps(text, &(sources.planned_changes)());
-    of_accounts(text, &endpoints, accounts, &(sources.sessions)());
+    of_accounts(text, accounts, &(sources.sessions)());
+    ACCOUNT_ENDPOINTS.write(text, bound::to_accounts(accounts, &endpoints));
+    ACCOUNT_ENDPOINT_SERVICES.write(text, bound::to_accounts(accounts, &services));
     of_regions(text, &(sources.regions)());
     RESYNC_INTERVAL.write(text, [([], (sources.resync_interval)().as_secs_f64())]);
 }
@@ -306,28 +328,6 @@ fn name_of(metadata: &ObjectMeta) -> &str {
     metadata.name.as_deref().unwrap_or_default()
 }
 
-fn namespace_of(endpoint: &Watched<VPCEndpoint>) -> &str {
-    endpoint.metadata.namespace.as_deref().unwrap_or_default()
-}
-
-/// The account that counts an endpoint as its own: the one it is bound to, or else the one that it
-/// names, if there is such an AWSAccount: any name can be in a status.
-fn account_of<'a>(endpoint: &'a Watched<VPCEndpoint>, accounts: &HashSet<&str>) -> &'a str {
-    let bound = endpoint.status.account.as_ref().map(|account| account.name.as_str());
-    let named = || {
-        let named = endpoint.spec.as_ref().ok().and_then(|spec| spec.account.as_deref());
-        named.filter(|name| accounts.contains(name))
-    };
-    bound.or_else(named).unwrap_or_default()
-}
-
-/// The region that an endpoint is bound to, or else the one that it names: for series that every
-/// endpoint has of its own.
-fn region_of(endpoint: &Watched<VPCEndpoint>) -> &str {
-    let named = || endpoint.spec.as_ref().ok().and_then(|spec| spec.region.as_deref());
-    endpoint.status.region.as_deref().or_else(named).unwrap_or_default()
-}
-
 /// The AWS account that an AWSAccount leads to: the one that AWS confirmed, or else the one that
 /// its role names.
 pub(super) fn account_id(account: &Watched<AWSAccount>) -> Option<String> {
@@ -338,21 +338,8 @@ pub(super) fn account_id(account: &Watched<AWSAccount>) -> Option<String> {
     })
 }
 
-fn condition<'a>(endpoint: &'a Watched<VPCEndpoint>, type_: &str) -> Option<&'a Condition> {
-    let mut conditions = endpoint.status.conditions.iter();
-    conditions.find(|condition| condition.type_ == type_)
-}
-
 fn is_true(condition: &Condition) -> bool {
     condition.status == TRUE
-}
-
-/// Status and reason of Ready.
-fn ready(endpoint: &Watched<VPCEndpoint>) -> (&str, &str) {
-    match condition(endpoint, READY) {
-        Some(ready) => (&ready.status, &ready.reason),
-        None => (UNKNOWN, NOT_RECONCILED),
-    }
 }
 
 /// The type of an endpoint: what it is bound to, else what its spec says.
@@ -369,22 +356,18 @@ fn shares_another(endpoint: &Watched<VPCEndpoint>) -> bool {
 }
 
 /// What counts all endpoints together, and so stays small however many there are.
-fn totals(
-    text: &mut String,
-    endpoints: &[Arc<Watched<VPCEndpoint>>],
-    accounts: &[Arc<Watched<AWSAccount>>],
-    names: &HashSet<&str>,
-) {
+fn totals(text: &mut String, endpoints: &[Arc<Watched<VPCEndpoint>>], names: &HashSet<&str>) {
     let (mut states, mut not_ready, mut interfaces) = (Samples::new(), Samples::new(), Samples::new());
     for endpoint in endpoints.iter().filter(|endpoint| !shares_another(endpoint)) {
-        let account = account_of(endpoint, names);
+        let account = account_of(&**endpoint, names);
         let type_ = type_of(endpoint).as_str();
-        *interfaces.entry([account, namespace_of(endpoint), type_]).or_default() +=
-            whole(endpoint.status.network_interface_ids.len());
+        *interfaces
+            .entry([account, namespace_of(&**endpoint), type_])
+            .or_default() += whole(endpoint.status.network_interface_ids.len());
         let state = endpoint.status.state.as_deref().unwrap_or(NOT_MADE);
         let region = endpoint.status.region.as_deref().unwrap_or_default();
         *states.entry([account, region, type_, state]).or_default() += 1.0;
-        let (status, reason) = ready(endpoint);
+        let (status, reason) = ready(&**endpoint);
         if status != TRUE {
             *not_ready.entry([account, region, reason]).or_default() += 1.0;
         }
@@ -392,8 +375,6 @@ fn totals(
     ENDPOINTS.write(text, states);
     NOT_READY.write(text, not_ready);
     NETWORK_INTERFACES.write(text, interfaces);
-    let unparseable = [unparseable(endpoints), unparseable(accounts)];
-    UNPARSEABLE.write(text, unparseable.iter().map(|(kind, count)| ([&**kind], *count)));
 }
 
 fn planned_steps(text: &mut String, planned_changes: &[(String, &'static str)]) {
@@ -402,45 +383,6 @@ fn planned_steps(text: &mut String, planned_changes: &[(String, &'static str)]) 
         *steps.entry([account.as_str(), step]).or_default() += 1.0;
     }
     PLANNED_CHANGES.write(text, steps);
-}
-
-/// What every endpoint has of its own: one series while it is Ready, and more only of what is not
-/// as it should be.
-fn of_endpoints(text: &mut String, endpoints: &[Arc<Watched<VPCEndpoint>>], names: &HashSet<&str>) {
-    let endpoints = || {
-        endpoints.iter().map(move |endpoint| {
-            let labels = [
-                namespace_of(endpoint),
-                name_of(&endpoint.metadata),
-                account_of(endpoint, names),
-            ];
-            (endpoint, labels)
-        })
-    };
-    let info = endpoints().map(|(endpoint, [namespace, name, account])| {
-        let id = endpoint.status.vpc_endpoint_id.as_deref().unwrap_or_default();
-        ([namespace, name, account, region_of(endpoint), id], 1.0)
-    });
-    ENDPOINT_INFO.write(text, info);
-    let available = ConditionType::EndpointAvailable.to_string();
-    let conditions = endpoints().flat_map(|(endpoint, [namespace, name, account])| {
-        let ready = Some(ready(endpoint)).filter(|ready| *ready != (TRUE, Reason::Available.as_str()));
-        let stalled = condition(endpoint, STALLED).filter(|stalled| is_true(stalled));
-        let part = condition(endpoint, &available).filter(|part| !is_true(part));
-        let ready = ready.map(|(status, reason)| [READY, status, reason]);
-        let others = [stalled, part].map(|told| told.map(|told| [&*told.type_, &*told.status, &*told.reason]));
-        let told = [ready].into_iter().chain(others).flatten();
-        told.map(move |[type_, status, reason]| ([namespace, name, account, type_, status, reason], 1.0))
-    });
-    ENDPOINT_CONDITION.write(text, conditions);
-    let since = endpoints().filter_map(|(endpoint, labels)| {
-        let ready = condition(endpoint, READY).filter(|ready| !is_true(ready))?;
-        Some((labels, of_time(&ready.last_transition_time)))
-    });
-    ENDPOINT_NOT_READY.write(text, since);
-    let deletions = endpoints()
-        .filter_map(|(endpoint, labels)| Some((labels, of_time(endpoint.metadata.deletion_timestamp.as_ref()?))));
-    ENDPOINT_DELETION.write(text, deletions);
 }
 
 /// Whether a condition of an AWSAccount is exported. Alerts ask whether it is Ready; of the others
@@ -454,12 +396,7 @@ fn is_told(condition: &Condition) -> bool {
 }
 
 /// What every AWSAccount has.
-fn of_accounts(
-    text: &mut String,
-    endpoints: &[Arc<Watched<VPCEndpoint>>],
-    accounts: &[Arc<Watched<AWSAccount>>],
-    sessions: &[(String, SystemTime)],
-) {
+fn of_accounts(text: &mut String, accounts: &[Arc<Watched<AWSAccount>>], sessions: &[(String, SystemTime)]) {
     let ids: Vec<(&str, String)> = accounts
         .iter()
         .filter_map(|account| Some((name_of(&account.metadata), account_id(account)?)))
@@ -470,17 +407,6 @@ fn of_accounts(
         told.map(|told| [name_of(&account.metadata), &told.type_, &told.status, &told.reason])
     });
     ACCOUNT_CONDITION.write(text, conditions.map(|labels| (labels, 1.0)));
-    let mut bound: Samples<'_, 1> = accounts
-        .iter()
-        .map(|account| ([name_of(&account.metadata)], 0.0))
-        .collect();
-    for endpoint in endpoints {
-        let account = endpoint.status.account.as_ref();
-        if let Some(endpoints) = account.and_then(|account| bound.get_mut(&[account.name.as_str()])) {
-            *endpoints += 1.0;
-        }
-    }
-    ACCOUNT_ENDPOINTS.write(text, bound);
     let specs = || {
         accounts
             .iter()

@@ -18,8 +18,8 @@ const HEAD: &str = "\
 [Monitoring](operating.md#metrics). Series of objects, accounts and regions are computed from the caches at each scrape, by the leader only, and
 disappear with the object; counters of an AWSAccount disappear with it too. Scrapes within a second share one response.
 
-`*` marks metrics of single VPCEndpoints: one series for each, and some more for each that needs attention. `--metrics-per-object=false` turns
-them off.
+`*` marks metrics of single VPCEndpoints and VPCEndpointServices: one series for each, and some more for each that needs attention.
+`--metrics-per-object=false` turns them off.
 
 | metric | type | labels | help |
 |---|---|---|---|
@@ -28,7 +28,7 @@ them off.
 const LABELS: &str = "
 ## Labels
 
-The values of each label, and how many there can be. Users who may only write VPCEndpoints cannot choose label values, except
+The values of each label, and how many there can be. Users who may only write VPCEndpoints and VPCEndpointServices cannot choose label values, except
 the names of their namespaces and objects, in the series marked `*` and in `vpce_endpoint_network_interfaces`, and regions, whose number
 is limited.
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use vpce_core::api::{Kind, Watched};
+use vpce_core::api::{Kind, VPCEndpointService, Watched};
 use vpce_core::error::Class;
 
 use super::objects::Objects;
@@ -30,11 +30,19 @@ const PROMISED: &[(&str, &str, &[&str], Of)] = &[
     ("vpce_endpoint_not_ready_timestamp_seconds", "gauge", &["namespace", "name", "account"], Of::Object),
     ("vpce_endpoint_deletion_timestamp_seconds", "gauge", &["namespace", "name", "account"], Of::Object),
     ("vpce_endpoint_network_interfaces", "gauge", &["account", "namespace", "type"], Of::All),
+    ("vpce_endpoint_services", "gauge", &["account", "region", "state"], Of::All),
+    ("vpce_endpoint_services_not_ready", "gauge", &["account", "region", "reason"], Of::All),
+    ("vpce_endpoint_service_info", "gauge", &["namespace", "name", "account", "region", "service_id"], Of::Object),
+    ("vpce_endpoint_service_status_condition", "gauge", &["namespace", "name", "account", "condition", "status", "reason"], Of::Object),
+    ("vpce_endpoint_service_not_ready_timestamp_seconds", "gauge", &["namespace", "name", "account"], Of::Object),
+    ("vpce_endpoint_service_deletion_timestamp_seconds", "gauge", &["namespace", "name", "account"], Of::Object),
+    ("vpce_endpoint_service_connections", "gauge", &["namespace", "name", "account", "state"], Of::Object),
     ("vpce_time_to_ready_seconds", "histogram", &["type"], Of::All),
     ("vpce_planned_changes", "gauge", &["account", "action"], Of::All),
     ("vpce_account_info", "gauge", &["account", "account_id"], Of::All),
     ("vpce_account_status_condition", "gauge", &["account", "condition", "status", "reason"], Of::All),
     ("vpce_account_endpoints", "gauge", &["account"], Of::All),
+    ("vpce_account_endpoint_services", "gauge", &["account"], Of::All),
     ("vpce_account_endpoints_limit", "gauge", &["account"], Of::All),
     ("vpce_account_suspended", "gauge", &["account"], Of::All),
     ("vpce_account_session_expiration_timestamp_seconds", "gauge", &["account"], Of::All),
@@ -76,8 +84,8 @@ fn condition(type_: &str, status: &str, reason: &str, seconds: u32) -> Value {
     })
 }
 
-/// Two accounts, one of them not confirmed; three endpoints: available, about to be deleted, and
-/// one that does not parse.
+/// Two accounts, one of them not confirmed; three endpoints and three endpoint services: available,
+/// about to be deleted, and one that does not parse.
 pub(super) fn sources() -> Sources {
     let spec = json!({
         "vpc_id": "vpc-1", "vpc_endpoint_service_id": "vpce-svc-1", "security_group_type": "generated",
@@ -109,6 +117,7 @@ pub(super) fn sources() -> Sources {
             }),
             json!({"metadata": {"namespace": "other", "name": "broken"}, "spec": {"vpc_id": 7}}),
         ]),
+        endpoint_services: endpoint_services(&bound),
         accounts: caches(&[
             json!({
                 "metadata": {"name": "tenant-a"},
@@ -150,6 +159,35 @@ pub(super) fn sources() -> Sources {
         }),
         sessions: Arc::new(|| vec![("tenant-a".into(), UNIX_EPOCH + Duration::from_secs(5_000))]),
     }
+}
+
+fn endpoint_services(bound: &Value) -> Objects<VPCEndpointService> {
+    let spec = json!({"load_balancer": {"network_load_balancer_arns": ["arn"]}, "region": "eu-west-1"});
+    caches(&[
+        json!({
+            "metadata": {"namespace": "team", "name": "offered"}, "spec": spec,
+            "status": {
+                "account": bound, "region": "eu-west-1", "service_id": "vpce-svc-1", "state": "Available",
+                "connections": {"available": 3, "pending_acceptance": 2, "pending": 0, "rejected": 0, "other": -1},
+                "conditions": [
+                    condition("Ready", "True", "Available", 7), condition("LoadBalancerReady", "True", "Available", 7),
+                ],
+            },
+        }),
+        json!({
+            "metadata": {"namespace": "team", "name": "leaving", "deletionTimestamp": "1970-01-01T00:01:40Z"},
+            "spec": spec,
+            "status": {
+                "account": bound, "region": "eu-west-1", "state": "Available",
+                "connections": {"available": 1, "pending_acceptance": 0, "pending": 0, "rejected": 4, "other": 0},
+                "conditions": [
+                    condition("Ready", "False", "InUse", 9), condition("ServiceAvailable", "False", "InUse", 9),
+                    condition("LoadBalancerReady", "False", "NotFound", 9),
+                ],
+            },
+        }),
+        json!({"metadata": {"namespace": "other", "name": "broken"}, "spec": {"load_balancer": 7}}),
+    ])
 }
 
 /// Metrics that every part of the operator has written to.
@@ -279,6 +317,23 @@ fn a_scrape_tells_how_the_estate_stands() {
         r#"vpce_endpoint_not_ready_timestamp_seconds{namespace="team",name="leaving",account="tenant-a"} 9"#,
         r#"vpce_endpoint_deletion_timestamp_seconds{namespace="team",name="leaving",account="tenant-a"} 100"#,
         r#"vpce_endpoint_network_interfaces{account="tenant-a",namespace="team",type="Interface"} 3"#,
+        r#"vpce_endpoint_services{account="tenant-a",region="eu-west-1",state="Available"} 2"#,
+        r#"vpce_endpoint_services{account="",region="",state="none"} 1"#,
+        r#"vpce_endpoint_services_not_ready{account="tenant-a",region="eu-west-1",reason="InUse"} 1"#,
+        r#"vpce_endpoint_services_not_ready{account="",region="",reason="NotReconciled"} 1"#,
+        r#"vpce_endpoint_service_info{namespace="team",name="offered",account="tenant-a",region="eu-west-1",service_id="vpce-svc-1"} 1"#,
+        r#"vpce_endpoint_service_info{namespace="other",name="broken",account="",region="",service_id=""} 1"#,
+        r#"vpce_endpoint_service_status_condition{namespace="team",name="leaving",account="tenant-a",condition="Ready",status="False",reason="InUse"} 1"#,
+        r#"vpce_endpoint_service_status_condition{namespace="team",name="leaving",account="tenant-a",condition="LoadBalancerReady",status="False",reason="NotFound"} 1"#,
+        r#"vpce_endpoint_service_status_condition{namespace="team",name="leaving",account="tenant-a",condition="ServiceAvailable",status="False",reason="InUse"} 1"#,
+        r#"vpce_endpoint_service_not_ready_timestamp_seconds{namespace="team",name="leaving",account="tenant-a"} 9"#,
+        r#"vpce_endpoint_service_deletion_timestamp_seconds{namespace="team",name="leaving",account="tenant-a"} 100"#,
+        r#"vpce_endpoint_service_connections{namespace="team",name="offered",account="tenant-a",state="available"} 3"#,
+        r#"vpce_endpoint_service_connections{namespace="team",name="offered",account="tenant-a",state="pending_acceptance"} 2"#,
+        r#"vpce_endpoint_service_connections{namespace="team",name="leaving",account="tenant-a",state="rejected"} 4"#,
+        r#"vpce_account_endpoint_services{account="tenant-a"} 2"#,
+        r#"vpce_account_endpoint_services{account="tenant-b"} 0"#,
+        r#"vpce_unparseable_objects{kind="VPCEndpointService"} 1"#,
         r#"vpce_planned_changes{account="tenant-a",action="CreateVpcEndpoint"} 2"#,
         r#"vpce_account_info{account="tenant-a",account_id="111111111111"} 1"#,
         r#"vpce_account_info{account="tenant-b",account_id="222222222222"} 1"#,
@@ -421,6 +476,19 @@ fn an_account_tells_whether_it_is_ready_and_what_else_needs_attention() {
 }
 
 #[test]
+fn an_endpoint_service_that_is_ready_has_no_series_but_those_of_what_it_is_and_its_connections() {
+    let text = filled(true).render();
+    let offered = lines_with(&text, r#"name="offered""#);
+    let names = offered.iter().filter_map(|line| Some(line.split_once('{')?.0));
+    let expected = [
+        "vpce_endpoint_service_info",
+        "vpce_endpoint_service_connections",
+        "vpce_endpoint_service_connections",
+    ];
+    assert_eq!(names.collect::<Vec<_>>(), expected, "{text}");
+}
+
+#[test]
 fn a_rate_limiter_at_rest_and_a_count_of_none_have_no_series() {
     let text = filled(true).render();
     let none: [&str; 0] = [];
@@ -454,6 +522,7 @@ fn who_is_not_the_leader_exports_no_objects() {
     metrics.leader(false);
     let text = metrics.render();
     assert!(!text.contains("vpce_endpoints{"), "{text}");
+    assert!(!text.contains("vpce_endpoint_services{"), "{text}");
     assert!(!text.contains("vpce_account_info{"), "{text}");
     assert!(text.contains("vpce_leader 0"), "{text}");
 }
@@ -692,6 +761,7 @@ fn estate(accounts: usize, endpoints: usize, ready: bool) -> Metrics {
     metrics.attach(Sources {
         resync_interval: Arc::new(|| Duration::from_mins(5)),
         endpoints: caches(&all),
+        endpoint_services: caches(&[]),
         accounts: caches(&(0..accounts).map(account).collect::<Vec<_>>()),
         regions: Arc::new(move || (0..accounts).map(region).collect()),
         planned_changes: Arc::new(Vec::new),
@@ -727,7 +797,7 @@ fn a_scrape_takes_a_bounded_number_of_bytes_for_each_account_and_endpoint() {
     let not_ready = (bytes(10, 20, false) - bytes(10, 10, false)) / (10 * 10);
     assert!(endpoint <= 170, "{endpoint} bytes for an endpoint that is Ready");
     assert!(not_ready <= 850, "{not_ready} bytes for an endpoint that is not");
-    assert!(account <= 1_200, "{account} bytes for an account");
+    assert!(account <= 1_250, "{account} bytes for an account");
     let large = small + 9_900 * endpoint + 990 * account;
     assert!(
         large <= 3_000_000,

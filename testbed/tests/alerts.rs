@@ -11,7 +11,7 @@ use vpce_testbed::promql::{Names, Selector};
 use vpce_testbed::tools::Tool;
 
 /// Every alert: how long its condition has to hold, and its severity.
-const ALERTS: [(&str, &str, &str); 18] = [
+const ALERTS: [(&str, &str, &str); 22] = [
     ("VPCEOperatorDown", "5m", "critical"),
     ("VPCECreationPaused", "", "critical"),
     ("VPCEEndpointLost", "5m", "critical"),
@@ -20,6 +20,10 @@ const ALERTS: [(&str, &str, &str); 18] = [
     ("VPCEEndpointStalled", "15m", "warning"),
     ("VPCEPendingAcceptance", "24h", "info"),
     ("VPCEDeletionStuck", "", "warning"),
+    ("VPCEEndpointServiceNotReady", "30m", "warning"),
+    ("VPCEEndpointServiceLoadBalancerNotReady", "15m", "warning"),
+    ("VPCEEndpointServiceConnectionPending", "1h", "info"),
+    ("VPCEEndpointServiceDeletionStuck", "", "warning"),
     ("VPCEAccessDenied", "", "warning"),
     ("VPCEThrottled", "15m", "warning"),
     ("VPCEQueueWaitHigh", "15m", "warning"),
@@ -32,13 +36,18 @@ const ALERTS: [(&str, &str, &str); 18] = [
     ("VPCESuspendedTooLong", "7d", "info"),
 ];
 
-/// Those of single endpoints, which are routed by namespace and give way to the account's.
-const OF_ENDPOINTS: [&str; 5] = [
+/// Those of single endpoints and endpoint services, which are routed by namespace and give way to
+/// the account's.
+const OF_OBJECTS: [&str; 9] = [
     "VPCEEndpointLost",
     "VPCEEndpointNotReady",
     "VPCEEndpointStalled",
     "VPCEPendingAcceptance",
     "VPCEDeletionStuck",
+    "VPCEEndpointServiceNotReady",
+    "VPCEEndpointServiceLoadBalancerNotReady",
+    "VPCEEndpointServiceConnectionPending",
+    "VPCEEndpointServiceDeletionStuck",
 ];
 
 /// What every runbook answers, in this order.
@@ -213,12 +222,12 @@ fn alerts_name_only_series_and_labels_that_the_operator_exports() {
 }
 
 #[test]
-fn alerts_on_endpoints_carry_the_namespace_and_give_way_to_the_accounts() {
+fn alerts_on_objects_carry_the_namespace_and_give_way_to_the_accounts() {
     for rule in rules() {
-        let of_an_endpoint = OF_ENDPOINTS.contains(&rule.alert.as_str());
+        let of_an_object = OF_OBJECTS.contains(&rule.alert.as_str());
         assert_eq!(
             rule.expr.contains("namespace, name, account"),
-            of_an_endpoint,
+            of_an_object,
             "{}",
             rule.alert
         );
@@ -226,7 +235,7 @@ fn alerts_on_endpoints_carry_the_namespace_and_give_way_to_the_accounts() {
         let gives_way = words.join(" ").contains(
             r#"unless on (cluster, account) vpce_account_status_condition{condition="Ready",status!="True"}"#,
         );
-        assert_eq!(gives_way, of_an_endpoint, "{}", rule.alert);
+        assert_eq!(gives_way, of_an_object, "{}", rule.alert);
     }
 }
 
@@ -239,7 +248,7 @@ fn each_alert_has_a_test_in_which_it_fires_and_one_in_which_it_does_not() {
             for check in test.alert_rule_test {
                 let named = ALERTS.iter().any(|(name, ..)| *name == check.alertname);
                 assert!(named, "{}: there is no {}", test.name, check.alertname);
-                if OF_ENDPOINTS.contains(&check.alertname.as_str()) {
+                if OF_OBJECTS.contains(&check.alertname.as_str()) {
                     let routed = check
                         .exp_alerts
                         .iter()
@@ -260,7 +269,7 @@ fn each_alert_has_a_test_in_which_it_fires_and_one_in_which_it_does_not() {
     }
     let all: BTreeSet<String> = ALERTS.iter().map(|(name, ..)| (*name).to_owned()).collect();
     assert_eq!((&fires, &rests), (&all, &all));
-    assert_eq!(gives_way, OF_ENDPOINTS.map(str::to_owned).into());
+    assert_eq!(gives_way, OF_OBJECTS.map(str::to_owned).into());
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The critical alerts, for real: a fault in the simulated AWS makes them fire in a real Prometheus
-//! that scrapes the real operator, and mending it clears them.
+//! The critical alerts, and one of a load balancer, for real: a fault in the simulated AWS makes
+//! them fire in a real Prometheus that scrapes the real operator, and mending it clears them.
 //!
 //! Prometheus gets a copy of `prometheus/alerts.yaml` in which every duration (`for`, the ranges of
 //! the queries, and Prometheus' own lookback of five minutes) is divided by [`FASTER`], and scrapes
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use vpce_testbed::aws::{EndpointState, LastError};
 use vpce_testbed::prometheus::{Alert, Prometheus, Settings};
 
+use crate::endpoint_services::{Offers, offering};
 use crate::tenant::Tenant;
 use crate::world::{Setup, World, condition, text};
 
@@ -71,11 +72,17 @@ impl<'w> Watch<'w> {
     /// Waits until such an alert fires, and returns it.
     #[track_caller]
     fn fires(&self, name: &str, labels: &[(&str, &str)]) -> Alert {
-        let alert = self.world.eventually(&format!("{name} fires for {labels:?}"), || {
+        self.world.eventually(&format!("{name} fires for {labels:?}"), || {
             self.alerts(name, labels)
                 .into_iter()
                 .find(|alert| alert.state == "firing")
-        });
+        })
+    }
+
+    /// Likewise, one that is critical.
+    #[track_caller]
+    fn fires_critical(&self, name: &str, labels: &[(&str, &str)]) -> Alert {
+        let alert = self.fires(name, labels);
         assert_eq!(alert.labels["severity"], "critical");
         alert
     }
@@ -139,7 +146,7 @@ fn a_missing_operator_alerts_until_one_runs_again() {
     });
     watch.is_cleared("VPCEOperatorDown", &[]);
     world.operator.kill().expect("it ran");
-    let alert = watch.fires("VPCEOperatorDown", &[]);
+    let alert = watch.fires_critical("VPCEOperatorDown", &[]);
     assert_eq!(alert.labels.len(), 2, "alertname and severity: {:?}", alert.labels);
     world.operator.start().expect("started");
     let target = world.operator.metrics_address().expect("it runs");
@@ -159,7 +166,7 @@ fn a_refused_role_is_one_alert_of_its_account_until_it_is_corrected() {
         tenant.not_ready(name, "AccountNotReady");
     }
     let labels = [("account", tenant.account.as_str())];
-    let alert = watch.fires("VPCEAccountNotReady", &labels);
+    let alert = watch.fires_critical("VPCEAccountNotReady", &labels);
     assert!(
         alert.annotations["description"].contains("(AssumeRoleDenied)"),
         "{alert:?}"
@@ -191,7 +198,7 @@ fn a_failed_endpoint_alerts_its_namespace_until_it_is_recreated() {
     );
     failed.expect("it is there");
     let labels = [("namespace", tenant.namespace.as_str()), ("name", "db")];
-    let alert = watch.fires("VPCEEndpointLost", &labels);
+    let alert = watch.fires_critical("VPCEEndpointLost", &labels);
     assert_eq!(alert.labels["account"], tenant.account);
     assert_eq!(alert.labels["reason"], "Failed");
     let others = watch.alerts("", &labels);
@@ -202,6 +209,31 @@ fn a_failed_endpoint_alerts_its_namespace_until_it_is_recreated() {
     tenant.apply("db", tenant.spec(json!({})));
     watch.is_cleared("VPCEEndpointLost", &labels);
     tenant.ready("db");
+}
+
+#[test]
+fn a_load_balancer_that_is_gone_is_one_alert_of_its_namespace_until_another_is_named() {
+    let world = World::shared();
+    let watch = Watch::of(world, "load-balancer-gone");
+    let tenant = world.tenant("gone-nlb");
+    let offers = Offers::of(&tenant);
+    let there = offers.load_balancer();
+    let (kept, _) = there.rsplit_once('/').expect("an ARN");
+    let gone = format!("{kept}/0123456789abcdef");
+    offers.apply("web", &offering(&[&gone], json!({})));
+    offers.not_ready("web", "NotFound");
+    let labels = [("namespace", tenant.namespace.as_str()), ("name", "web")];
+    let alert = watch.fires("VPCEEndpointServiceLoadBalancerNotReady", &labels);
+    assert_eq!(alert.labels["severity"], "warning");
+    assert_eq!(alert.labels["account"], tenant.account);
+    assert_eq!(alert.labels["reason"], "NotFound");
+    let others = watch.alerts("", &labels);
+    assert_eq!(others.len(), 1, "it is the only one: {others:?}");
+    offers.apply("web", &offering(&[&there], json!({})));
+    watch.is_cleared("VPCEEndpointServiceLoadBalancerNotReady", &labels);
+    offers.ready("web");
+    offers.delete("web");
+    offers.gone("web");
 }
 
 #[test]
@@ -221,7 +253,7 @@ fn a_paused_creation_alerts_until_it_is_resumed() {
     ];
     watch.is_cleared("VPCECreationPaused", &labels);
     vanish(&tenant, &ids);
-    let alert = watch.fires("VPCECreationPaused", &labels);
+    let alert = watch.fires_critical("VPCECreationPaused", &labels);
     assert!(
         alert.annotations["description"].contains(&format!("(AWSAccount {})", tenant.account)),
         "{alert:?}"

@@ -96,7 +96,7 @@ impl<'t, 'w> Offers<'t, 'w> {
     }
 
     #[track_caller]
-    fn not_ready(&self, name: &str, reason: &str) -> String {
+    pub(crate) fn not_ready(&self, name: &str, reason: &str) -> String {
         self.eventually(name, &format!("it is not Ready: {reason}"), || {
             let ready = condition(&self.get(name)?, "Ready")?;
             (!ready.status && ready.reason == reason).then_some(ready.message)
@@ -184,7 +184,7 @@ impl Offers<'_, '_> {
 }
 
 /// A spec that offers these load balancers, with more fields or others.
-fn offering(arns: &[&String], changes: Value) -> Value {
+pub(crate) fn offering(arns: &[&String], changes: Value) -> Value {
     merged(json!({"load_balancer": {"network_load_balancer_arns": arns}}), changes)
 }
 
@@ -205,7 +205,7 @@ fn a_load_balancer_is_offered_as_the_spec_says_changed_in_place_and_goes_with_th
     );
     let object = offers.ready("web");
     let made = offers.only();
-    assert_eq!(made.load_balancer_arns, [one.clone()]);
+    assert_eq!(made.load_balancer_arns, std::slice::from_ref(&one));
     assert_eq!(made.principals, [root("222222222222")]);
     assert!(made.acceptance_required);
     let tag = |key: &str| made.tags.get(key).map(String::as_str);

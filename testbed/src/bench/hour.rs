@@ -93,9 +93,13 @@ impl Hour {
 
     /// Waits until a VPCEndpoint is as it should be: Ready, or not Ready for this reason.
     fn until_reason(&self, namespace: &str, name: &str, reason: &str) -> Result<()> {
+        self.until_reason_of(ENDPOINT, namespace, name, reason)
+    }
+
+    fn until_reason_of(&self, kind: &str, namespace: &str, name: &str, reason: &str) -> Result<()> {
         self.bed
-            .wait(&format!("{namespace}/{name} is {reason}"), WITHIN, PAUSE, || {
-                let object = self.bed.objects.endpoint(namespace, name)?;
+            .wait(&format!("{kind} {namespace}/{name} is {reason}"), WITHIN, PAUSE, || {
+                let object = self.bed.objects.namespaced(kind, namespace, name)?;
                 Ok(ready(&object).is_some_and(|(_, found)| found == reason))
             })
     }

@@ -16,6 +16,8 @@ use crate::control_plane::ControlPlane;
 const AT_ONCE: usize = 32;
 /// What app teams apply.
 pub(super) const ENDPOINT: &str = "VPCEndpoint";
+/// What app teams apply to offer a service.
+pub(super) const ENDPOINT_SERVICE: &str = "VPCEndpointService";
 /// What platform teams register.
 pub(super) const ACCOUNT: &str = "AWSAccount";
 
@@ -52,14 +54,23 @@ impl Objects {
 
     /// Creates VPCEndpoints of these namespaces, names and specs.
     pub(super) fn create_endpoints(&self, endpoints: impl IntoIterator<Item = (String, String, Value)>) -> Result<()> {
-        let endpoint = |(namespace, name, spec): (String, String, Value)| {
-            let api = Api::namespaced_with(self.client.clone(), &namespace, &ours(ENDPOINT));
-            (
-                api,
-                object(ENDPOINT, &json!({"namespace": namespace, "name": name}), &spec),
-            )
+        self.create_namespaced(ENDPOINT, endpoints)
+    }
+
+    /// Creates VPCEndpointServices of these namespaces, names and specs.
+    pub(super) fn create_endpoint_services(
+        &self,
+        services: impl IntoIterator<Item = (String, String, Value)>,
+    ) -> Result<()> {
+        self.create_namespaced(ENDPOINT_SERVICE, services)
+    }
+
+    fn create_namespaced(&self, kind: &str, objects: impl IntoIterator<Item = (String, String, Value)>) -> Result<()> {
+        let made = |(namespace, name, spec): (String, String, Value)| {
+            let api = Api::namespaced_with(self.client.clone(), &namespace, &ours(kind));
+            (api, object(kind, &json!({"namespace": namespace, "name": name}), &spec))
         };
-        self.create_all(endpoints.into_iter().map(endpoint))
+        self.create_all(objects.into_iter().map(made))
     }
 
     /// Asks for the deletion of VPCEndpoints, by namespace and name, in their order.
@@ -119,7 +130,12 @@ impl Objects {
 
     /// One VPCEndpoint as it is now.
     pub(super) fn endpoint(&self, namespace: &str, name: &str) -> Result<Value> {
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &ours(ENDPOINT));
+        self.namespaced(ENDPOINT, namespace, name)
+    }
+
+    /// One object of one of our kinds as it is now.
+    pub(super) fn namespaced(&self, kind: &str, namespace: &str, name: &str) -> Result<Value> {
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &ours(kind));
         Ok(serde_json::to_value(self.runtime.block_on(api.get(name))?)?)
     }
 

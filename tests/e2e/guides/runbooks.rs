@@ -8,6 +8,7 @@ use serde_json::json;
 use vpce_testbed::prometheus::{Prometheus, Settings};
 
 use super::{make, run, sections, team};
+use crate::endpoint_services::{Offers, offering};
 use crate::world::World;
 
 /// The words after `kubectl` that change nothing.
@@ -19,6 +20,9 @@ fn the_commands_and_the_queries_of_the_runbooks_run() {
     let tenant = team(world, "lending", "lending");
     tenant.register(json!({}));
     make(&tenant, "rates");
+    let offers = Offers::of(&tenant);
+    offers.apply("scores", &offering(&[&offers.load_balancer()], json!({})));
+    offers.ready("scores");
     let target = world.operator.metrics_address().expect("it runs");
     let settings = Settings {
         token: Some(world.operator.metrics_token().to_owned()),
@@ -57,7 +61,7 @@ fn the_commands_and_the_queries_of_the_runbooks_run() {
         }
     }
     assert!(
-        commands >= 17 && queries >= 17,
+        commands >= 24 && queries >= 22,
         "{commands} commands, {queries} queries"
     );
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::super::bed::{Bed, role};
 use super::super::objects::{ACCOUNT, count_ready};
 use super::{PAUSE, WITHIN};
-use crate::aws::{RoleSpec, ServiceSpec};
+use crate::aws::{LoadBalancerSpec, LoadBalancerType, RoleSpec, ServiceSpec};
 
 /// One team: an AWS account with a VPC of two subnets in one region, and the AWSAccount that maps
 /// its namespace.
@@ -21,6 +21,8 @@ pub(super) struct Team {
     limit: Option<usize>,
     /// Whether the owner of the service that it uses has to accept endpoints.
     acceptance: bool,
+    /// Whether it may offer endpoint services.
+    offers: bool,
 }
 
 const fn team(name: &'static str, account: &'static str, region: &'static str, settled: usize) -> Team {
@@ -31,12 +33,14 @@ const fn team(name: &'static str, account: &'static str, region: &'static str, s
         settled,
         limit: None,
         acceptance: false,
+        offers: false,
     }
 }
 
-/// Nothing bad happens to it but one failed endpoint.
+/// Nothing bad happens to it but one failed endpoint, and it offers endpoint services.
 pub(super) const PAYMENTS: Team = Team {
     limit: Some(20),
+    offers: true,
     ..team("payments", "111111111111", "us-west-2", 12)
 };
 /// Comes with many endpoints at once.
@@ -64,6 +68,8 @@ pub(super) const CROWD: usize = 40;
 pub(super) const PARTNERSHIPS: usize = 5;
 /// What billing applies in vain.
 pub(super) const IN_VAIN: usize = 2;
+/// The teams that apply an endpoint for what payments offers.
+pub(super) const CONSUMERS: [&Team; 2] = [&PARTNERS, &SANDBOX];
 
 impl Team {
     /// The spec of an endpoint with a group of its own.
@@ -114,6 +120,10 @@ impl Estate {
             if let Some(limit) = team.limit {
                 spec["max_endpoints"] = json!(limit);
             }
+            if team.offers {
+                spec["allow_endpoint_services"] = json!(true);
+                spec["allowed_load_balancer_arns"] = json!(["*"]);
+            }
             (team.name.to_owned(), spec)
         });
         bed.objects.create_accounts(accounts)?;
@@ -121,6 +131,17 @@ impl Estate {
             Ok(count_ready(&bed.objects.all(ACCOUNT)?) == TEAMS.len())
         })?;
         Ok(Self)
+    }
+
+    /// Creates a Network Load Balancer of a team, and gives its ARN.
+    pub(super) fn load_balancer(bed: &Bed, team: &Team, name: &str) -> Result<String> {
+        let (_, subnets) = team.network();
+        let spec = LoadBalancerSpec {
+            kind: LoadBalancerType::Network,
+            subnet_ids: subnets.to_vec(),
+            ..LoadBalancerSpec::default()
+        };
+        bed.aws.add_load_balancer(team.account, team.region, name, spec)
     }
 
     /// The endpoints that are there before anything happens.
@@ -135,7 +156,7 @@ impl Estate {
 
     /// How many there are at the most.
     pub(super) fn most(&self) -> usize {
-        self.settled() + CROWD + PARTNERSHIPS + IN_VAIN
+        self.settled() + CROWD + PARTNERSHIPS + IN_VAIN + CONSUMERS.len()
     }
 }
 

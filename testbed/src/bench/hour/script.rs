@@ -3,12 +3,14 @@
 
 use std::thread;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::json;
 
 use super::super::bed::{distrustful, role};
+use super::super::objects::ENDPOINT_SERVICE;
 use super::estate::{
-    ANALYTICS, BILLING, CROWD, IN_VAIN, PARTNERS, PARTNERSHIPS, PAYMENTS, SANDBOX, Team, WAREHOUSE, endpoints,
+    ANALYTICS, BILLING, CONSUMERS, CROWD, Estate, IN_VAIN, PARTNERS, PARTNERSHIPS, PAYMENTS, SANDBOX, Team, WAREHOUSE,
+    endpoints,
 };
 use super::{Hour, SCRAPE, Scrape, WITHIN};
 use crate::api_proxy::{Ending, Fault, FaultKind};
@@ -48,8 +50,13 @@ impl Hour {
     /// # Errors
     /// When something does not happen as the script has it.
     pub fn play(&self) -> Result<()> {
-        let steps: [(f64, &str, Step); 11] = [
+        let steps: [(f64, &str, Step); 12] = [
             (2.0, "permissions are taken from a role", Hour::deny),
+            (
+                5.0,
+                "a team offers services, one of them of no load balancer",
+                Hour::offer,
+            ),
             (8.0, "endpoints wait for acceptance", Hour::ask_partners),
             (
                 14.0,
@@ -86,6 +93,39 @@ impl Hour {
         self.delete(&BILLING, &["api-0"])?;
         for name in ["denied-0", "denied-1", "api-0"] {
             self.until_reason(BILLING.name, name, "Denied")?;
+        }
+        Ok(())
+    }
+
+    /// Payments offers two load balancers, one of which is gone; partners is let in, and sandbox
+    /// waits to be accepted.
+    fn offer(&self) -> Result<()> {
+        let aws = &self.bed.aws;
+        let there = Estate::load_balancer(&self.bed, &PAYMENTS, "cards")?;
+        let gone = there.replace("/cards/", "/ledger/");
+        let principal = |team: &Team| format!("arn:aws:iam::{}:root", team.account);
+        let service = |name: &str, arn: &str| {
+            let spec = json!({
+                "load_balancer": {"network_load_balancer_arns": [arn]},
+                "allowed_principals": CONSUMERS.map(principal), "consumers": {"account_ids": [PARTNERS.account]},
+            });
+            (PAYMENTS.name.to_owned(), name.to_owned(), spec)
+        };
+        self.bed
+            .objects
+            .create_endpoint_services([service("cards", &there), service("ledger", &gone)])?;
+        self.until_reason_of(ENDPOINT_SERVICE, PAYMENTS.name, "cards", "Available")?;
+        self.until_reason_of(ENDPOINT_SERVICE, PAYMENTS.name, "ledger", "NotFound")?;
+        let offered = aws.endpoint_services(PAYMENTS.account, PAYMENTS.region);
+        let offered = offered.first().context("payments offers nothing")?;
+        self.bed.objects.create_endpoints(CONSUMERS.map(|team| {
+            let mut spec = team.spec();
+            spec["vpc_endpoint_service_id"] = json!(offered.name);
+            (team.name.to_owned(), "cards".to_owned(), spec)
+        }))?;
+        for state in ["available", "pending_acceptance"] {
+            let labels = [("namespace", PAYMENTS.name), ("name", "cards"), ("state", state)];
+            self.until_metric("vpce_endpoint_service_connections", &labels, 1.0)?;
         }
         Ok(())
     }
