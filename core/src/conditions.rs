@@ -209,8 +209,8 @@ reasons! {
     /// The VPCEndpoint that `vpc_endpoint_ref` names is being deleted.
     SharedEndpointDeleting      => false, Resync,  Warning;
 
-    /// The VPCEndpointService that `vpc_endpoint_service_ref` names does not exist, or does not have
-    /// this namespace among its consumers.
+    /// The VPCEndpointService that `vpc_endpoint_service_ref` names does not exist, or does not
+    /// offer its service to this namespace.
     NotOffered                  => false, Resync,  Warning;
     /// The VPCEndpointService that `vpc_endpoint_service_ref` names is not available yet, or the
     /// AWS account of the endpoint is not allowed yet.

@@ -44,8 +44,6 @@ pub(super) struct Observation {
     pub(super) seen: Observed,
     /// Why the object is not bound again: an endpoint may be its own, which is not proven.
     unproven: Option<Finding>,
-    /// Why no endpoint is created yet: the service does not allow its account.
-    not_allowed: Option<Finding>,
     /// The id under which creation is paused in the region, if it is.
     paused: Option<String>,
     /// How long until a further read confirms that nothing of the object is in AWS.
@@ -57,7 +55,6 @@ impl Observation {
         Self {
             seen,
             unproven: None,
-            not_allowed: None,
             paused: None,
             unconfirmed: None,
         }
@@ -149,9 +146,6 @@ impl Reconciliation<'_> {
         if observation.unproven.is_some() {
             return Ok(Some(observation));
         }
-        if wanted.is_some() && resolved.writes == Writes::Allowed {
-            observation.not_allowed = self.waits_to_be_allowed(access, &observation.seen);
-        }
         observation.paused = region.paused(|id| self.ctx.shared.is_resumed(&resolved.binding.account_id, id));
         if observation.paused.is_some() {
             self.ctx.shared.requeuer.account(&resolved.binding.account);
@@ -200,8 +194,10 @@ impl Reconciliation<'_> {
         if observation.unconfirmed.is_some() {
             return absence_unconfirmed();
         }
-        if let Some(finding) = &observation.not_allowed {
-            return nothing_yet(finding);
+        let is_wanted = prepared.desired.is_some() && prepared.resolved.writes == Writes::Allowed;
+        let waits = || self.waits_to_be_allowed(&prepared.resolved, &observation.seen);
+        if let Some(finding) = is_wanted.then(waits).flatten() {
+            return nothing_yet(&finding);
         }
         let mut plan = self.steps_from(prepared, observation, &observation.seen);
         if let Writes::Frozen(why) = &prepared.resolved.writes {

@@ -6,11 +6,11 @@ use vpce_core::conditions::{Finding, Reason};
 use vpce_core::ids::{AccountId, EndpointServiceId};
 use vpce_core::object_key::ObjectKey;
 use vpce_core::observed::{Lookup, Observed};
+use vpce_core::resolve::Resolved;
 use vpce_core::tenancy;
 
 use super::reconcile::Reconciliation;
 use crate::aws::region::AccountRegionKey;
-use crate::bound::access::Access;
 use crate::k8s::caches::{Endpoint, EndpointService};
 
 /// The VPCEndpointService that an object names, where it names one.
@@ -72,17 +72,17 @@ impl Reconciliation<'_> {
 
     /// Why no endpoint is created yet for an object that names a VPCEndpointService: AWS would say
     /// that the service does not exist as long as the account is not allowed.
-    pub(super) fn waits_to_be_allowed(&self, access: &Access, seen: &Observed) -> Option<Finding> {
+    pub(super) fn waits_to_be_allowed(&self, resolved: &Resolved, seen: &Observed) -> Option<Finding> {
         if seen.endpoint != Lookup::Absent {
             return None;
         }
         let key = named(&self.object)?;
-        let account = &access.ec2.account_id;
+        let account = &resolved.binding.account_id;
         let service = self.ctx.shared.caches.endpoint_service(&key.namespace, &key.name);
         let principals = service.and_then(|service| {
             let status = &service.status;
             let region = AccountRegionKey {
-                partition: access.region.key.partition,
+                partition: resolved.role.partition(),
                 account_id: status.account.as_ref()?.account_id.parse().ok()?,
                 region: status.region.as_deref()?.into(),
             };

@@ -544,7 +544,7 @@ fn the_load_balancer_of_a_service_is_offered_once_it_is_there_and_no_other() {
     assert!(message.contains(&format!("{}/front", tenant.namespace)), "{message}");
     let arn = offers.service_of("front", None);
     let object = offers.ready("web");
-    assert_eq!(offers.only().load_balancer_arns, [arn.clone()]);
+    assert_eq!(offers.only().load_balancer_arns, std::slice::from_ref(&arn));
     assert_eq!(object["status"]["load_balancer_arns"], json!([arn]));
 
     // Who may write the status of a Service publishes no load balancer of another one.
@@ -552,7 +552,8 @@ fn the_load_balancer_of_a_service_is_offered_once_it_is_there_and_no_other() {
     offers.write_host_name("front", &theirs);
     let message = offers.not_ready("web", "LoadBalancerRefused");
     assert!(message.contains("another Service"), "{message}");
-    assert_eq!(offers.only().load_balancer_arns, [arn.clone()], "what it has stays");
+    let there = offers.only().load_balancer_arns;
+    assert_eq!(there, std::slice::from_ref(&arn), "what it has stays");
     offers.write_host_name("front", &arn);
     offers.ready("web");
     offers.apply("stolen", &json!({"load_balancer": {"service": {"name": "forged"}}}));

@@ -98,7 +98,9 @@ impl ServiceChange {
             Self::AcceptanceRequired(required) => service.acceptance_required = *required,
             Self::AddAddressTypes(types) => service.address_types.extend(types),
             Self::RemoveAddressTypes(types) => service.address_types.retain(|type_| !types.contains(type_)),
-            Self::PrivateDnsName(name) => service.private_dns = name.as_deref().map(PrivateDns::unverified),
+            Self::PrivateDnsName(name) => {
+                service.private_dns = name.as_deref().map(PrivateDns::unverified).map(Box::new)
+            }
         }
     }
 }

@@ -31,7 +31,7 @@ pub struct ObservedEndpointService {
     /// What the DNS names of endpoints end with.
     pub dns_names: Vec<String>,
     /// Its private DNS name, if it has one.
-    pub private_dns: Option<PrivateDns>,
+    pub private_dns: Option<Box<PrivateDns>>,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
 }
@@ -57,7 +57,7 @@ impl ObservedEndpointService {
             address_types: address_types.clone(),
             zone_ids: Vec::new(),
             dns_names: Vec::new(),
-            private_dns: private_dns_name.map(PrivateDns::unverified),
+            private_dns: private_dns_name.map(PrivateDns::unverified).map(Box::new),
             tags: tags.clone(),
         }
     }

@@ -196,7 +196,8 @@ proptest! {
             let is_revoked = was && !is && (second.acceptance_required || !is_let_in);
             prop_assert!(!(is_revoked && after.is_live()), "{after:?} still carries traffic");
             let waits = after.state == State::PendingAcceptance;
-            prop_assert!(!(was && !is && !is_let_in && waits), "{after:?} may never connect");
+            let is_out = was && !is && !is_let_in;
+            prop_assert!(!is_out || !waits, "{after:?} may never connect");
             match (&before.state, &after.state) {
                 (State::PendingAcceptance, State::Available) => prop_assert!(is),
                 (State::Pending | State::Available, State::Rejected) => prop_assert!(was && !is),

@@ -193,7 +193,7 @@ impl World {
             address_types: address_types.clone(),
             zone_ids: vec!["euw1-az1".to_owned()],
             dns_names: Vec::new(),
-            private_dns: private_dns_name.as_deref().map(PrivateDns::unverified),
+            private_dns: private_dns_name.as_deref().map(PrivateDns::unverified).map(Box::new),
             tags: tags.clone(),
         };
         self.tokens.insert(token.to_owned(), (id.clone(), step.clone()));
@@ -275,7 +275,7 @@ fn modify(service: &mut Service, change: &ServiceChange, removable: bool) -> Res
         ServiceChange::PrivateDnsName(name) => {
             let there = described.private_dns.as_ref().map(|private| &private.name);
             assert_ne!(name.as_ref(), there);
-            described.private_dns = name.as_deref().map(PrivateDns::unverified);
+            described.private_dns = name.as_deref().map(PrivateDns::unverified).map(Box::new);
         }
     }
     Ok(())

@@ -274,7 +274,7 @@ fn observed_service(service: ServiceConfiguration) -> Option<ObservedEndpointSer
             .collect(),
         zone_ids: service.availability_zone_ids.unwrap_or_default(),
         dns_names: service.base_endpoint_dns_names.unwrap_or_default(),
-        private_dns: private_dns(service.private_dns_name, service.private_dns_name_configuration),
+        private_dns: private_dns(service.private_dns_name, service.private_dns_name_configuration).map(Box::new),
         tags: tag_map(service.tags),
     })
 }
