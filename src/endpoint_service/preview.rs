@@ -43,6 +43,8 @@ pub(crate) async fn preview(ctx: &Context, object: Arc<EndpointService>, age: Du
 }
 
 async fn planned(reconciliation: &mut Reconciliation<'_>, age: Duration) -> Result<Preview, Stop> {
+    // Boxed, or its type grows too deep for the compiler.
+    Box::pin(reconciliation.discover()).await?;
     let prepared = reconciliation.prepare()?;
     if reconciliation.moving {
         let message = "the spec was edited before there was an endpoint service, and the object is bound again; run the \
@@ -56,11 +58,13 @@ async fn planned(reconciliation: &mut Reconciliation<'_>, age: Duration) -> Resu
     reconciliation.refresh(&access, age).await?;
     let observation = Observation::of(reconciliation.found(&access.region, prepared.desired.as_ref()));
     let now = reconciliation.steps_from(&prepared, &observation, &observation.seen);
+    let of_service = reconciliation.of_service.clone().err();
+    let of_service = of_service.filter(|_| prepared.desired.is_some());
     let status = &reconciliation.object.status;
     Ok(Preview {
         steps: reconciliation.all_steps(&prepared, &observation),
         service: now.service,
-        load_balancers: now.load_balancers,
+        load_balancers: of_service.unwrap_or(now.load_balancers),
         unconfirmed: status
             .service_id
             .clone()

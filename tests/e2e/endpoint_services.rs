@@ -9,11 +9,11 @@ use vpce_testbed::aws::{EndpointServiceView, LoadBalancerSpec, LoadBalancerState
 
 use crate::cluster::{self, Run};
 use crate::tenant::Tenant;
-use crate::world::{Setup, World, condition, id, merged, text};
+use crate::world::{Setup, WITHIN, World, condition, end_of, eventually, id, merged, text};
 
 /// What a tenant offers.
 pub(crate) struct Offers<'t, 'w> {
-    tenant: &'t Tenant<'w>,
+    pub(crate) tenant: &'t Tenant<'w>,
 }
 
 impl<'t, 'w> Offers<'t, 'w> {
@@ -52,11 +52,11 @@ impl<'t, 'w> Offers<'t, 'w> {
             .expect("a load balancer")
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         format!("{}/{name}", cluster::endpoint_services(&self.tenant.namespace))
     }
 
-    fn try_apply(&self, name: &str, spec: &Value) -> Result<Value, cluster::Refusal> {
+    pub(crate) fn try_apply(&self, name: &str, spec: &Value) -> Result<Value, cluster::Refusal> {
         let cluster = &self.tenant.world.cluster;
         let collection = cluster::endpoint_services(&self.tenant.namespace);
         let object = json!({
@@ -76,14 +76,20 @@ impl<'t, 'w> Offers<'t, 'w> {
         }
     }
 
-    fn get(&self, name: &str) -> Option<Value> {
+    pub(crate) fn get(&self, name: &str) -> Option<Value> {
         self.tenant.world.cluster.get(&self.path(name))
     }
 
     #[track_caller]
-    fn eventually<T>(&self, name: &str, what: &str, look: impl FnMut() -> Option<T>) -> T {
-        let what = format!("{what}, of {:#}", self.get(name).unwrap_or_default()["status"]);
-        self.tenant.world.eventually(&what, look)
+    pub(crate) fn eventually<T>(&self, name: &str, what: &str, look: impl FnMut() -> Option<T>) -> T {
+        eventually(look).unwrap_or_else(|| {
+            let logs = self.tenant.world.operator.logs();
+            panic!(
+                "waited {WITHIN:?} in vain for {name}: {what}: {:#}\n\nthe operator's log of its account:\n{}",
+                self.get(name).unwrap_or_default(),
+                end_of(&logs, |line| line.contains(&self.tenant.namespace))
+            )
+        })
     }
 
     #[track_caller]
@@ -96,7 +102,7 @@ impl<'t, 'w> Offers<'t, 'w> {
     }
 
     #[track_caller]
-    fn not_ready(&self, name: &str, reason: &str) -> String {
+    pub(crate) fn not_ready(&self, name: &str, reason: &str) -> String {
         self.eventually(name, &format!("it is not Ready: {reason}"), || {
             let ready = condition(&self.get(name)?, "Ready")?;
             (!ready.status && ready.reason == reason).then_some(ready.message)
@@ -112,7 +118,7 @@ impl<'t, 'w> Offers<'t, 'w> {
         self.tenant.world.cluster.delete(&self.path(name));
     }
 
-    fn all(&self) -> Vec<EndpointServiceView> {
+    pub(crate) fn all(&self) -> Vec<EndpointServiceView> {
         let Tenant {
             world,
             account_id,
@@ -123,7 +129,7 @@ impl<'t, 'w> Offers<'t, 'w> {
     }
 
     #[track_caller]
-    fn only(&self) -> EndpointServiceView {
+    pub(crate) fn only(&self) -> EndpointServiceView {
         let [service] = &self.all()[..] else {
             panic!("one endpoint service: {:#?}", self.all());
         };
@@ -184,12 +190,12 @@ impl Offers<'_, '_> {
 }
 
 /// A spec that offers these load balancers, with more fields or others.
-fn offering(arns: &[&String], changes: Value) -> Value {
+pub(crate) fn offering(arns: &[&String], changes: Value) -> Value {
     merged(json!({"load_balancer": {"network_load_balancer_arns": arns}}), changes)
 }
 
 /// The root of an AWS account.
-fn root(account_id: &str) -> String {
+pub(crate) fn root(account_id: &str) -> String {
     format!("arn:aws:iam::{account_id}:root")
 }
 
@@ -205,7 +211,7 @@ fn a_load_balancer_is_offered_as_the_spec_says_changed_in_place_and_goes_with_th
     );
     let object = offers.ready("web");
     let made = offers.only();
-    assert_eq!(made.load_balancer_arns, [one.clone()]);
+    assert_eq!(made.load_balancer_arns, std::slice::from_ref(&one));
     assert_eq!(made.principals, [root("222222222222")]);
     assert!(made.acceptance_required);
     let tag = |key: &str| made.tags.get(key).map(String::as_str);
