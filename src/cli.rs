@@ -4,6 +4,7 @@ mod accounts;
 mod connection;
 mod crds;
 mod iam_policy;
+mod kind;
 mod migrate;
 mod orphans;
 mod plan;
@@ -75,11 +76,12 @@ pub enum Command {
     /// would become of it, and why not. Kubernetes, AWS and settings as for `run`.
     Migrate(Box<Migrate>),
     /// Show all that there is to say of a VPCEndpoint on one screen: conditions, endpoint, Service
-    /// and events. Kubernetes: the user's kubeconfig.
+    /// and events; or of a VPCEndpointService, with its connections. Kubernetes: the user's
+    /// kubeconfig.
     Status(Status),
-    /// Dry run of VPCEndpoints: show the planned changes without making them. Exit code: 0 where
-    /// nothing would change, 2 where something would, 1 on an error. Kubernetes, AWS and settings
-    /// as for `run`.
+    /// Dry run of VPCEndpoints and VPCEndpointServices: show the planned changes without making
+    /// them. Exit code: 0 where nothing would change, 2 where something would, 1 on an error.
+    /// Kubernetes, AWS and settings as for `run`.
     Plan(Box<Preview>),
 }
 

@@ -10,6 +10,7 @@ mod converge;
 mod findings;
 mod load_balancers;
 mod prepare;
+pub(crate) mod preview;
 mod queues;
 mod reconcile;
 mod report;

@@ -1,26 +1,31 @@
-//! The subcommand `plan`: shows what the operator would do for VPCEndpoints as they are now, and
-//! does nothing.
+//! The subcommand `plan`: shows what the operator would do for VPCEndpoints and VPCEndpointServices
+//! as they are now, and does nothing.
+
+mod shown;
 
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::Client;
 use kube::api::Api;
-use kube::{Client, ResourceExt};
-use serde_json::{Value, json};
-use vpce_core::conditions::{Finding, Reason};
+use serde_json::Value;
+use vpce_core::conditions::Finding;
 use vpce_core::object_key::ObjectKey;
 
+use self::shown::Shown;
 use super::connection::{Connection, block_on, caches, listed, of_dry_run};
+use super::kind::Kind;
 use crate::endpoint::context::Context;
 use crate::endpoint::preview;
-use crate::k8s::caches::{Caches, Endpoint};
+use crate::endpoint_service;
+use crate::k8s::caches::{CacheWriters, Caches, Endpoint, EndpointService};
 use crate::k8s::dns_endpoint::DNSEndpoint;
 use crate::k8s::pages;
 use crate::settings::Settings;
@@ -31,17 +36,21 @@ const WOULD_CHANGE: u8 = 2;
 /// Which objects, and how the operator runs.
 #[derive(Debug, Args)]
 pub struct Preview {
-    /// A VPCEndpoint.
-    #[arg(value_name = "NAMESPACE/NAME", value_parser = key, required_unless_present_any = ["in_namespace", "of_account"])]
-    objects: Vec<ObjectKey>,
+    /// An object of the kind that --kind says, by default a VPCEndpoint.
+    #[arg(value_name = "NAMESPACE/NAME", value_parser = name, required_unless_present_any = ["in_namespace", "of_account"])]
+    objects: Vec<(String, String)>,
 
-    /// All VPCEndpoints in this namespace.
+    /// All objects in this namespace.
     #[arg(long, value_name = "NAMESPACE")]
     in_namespace: Option<String>,
 
-    /// All VPCEndpoints that are bound to this AWSAccount.
+    /// All objects that are bound to this AWSAccount.
     #[arg(long, value_name = "AWSACCOUNT")]
     of_account: Option<String>,
+
+    /// Only objects of this kind. By default of both kinds, where they are not named.
+    #[arg(long, value_enum)]
+    kind: Option<Kind>,
 
     /// Output format.
     #[arg(short, long, value_enum, default_value = "text")]
@@ -56,16 +65,51 @@ pub struct Preview {
 enum Format {
     /// For people.
     Text,
-    /// A list with an object for each VPCEndpoint.
+    /// A list with an object for each of the objects.
     Json,
 }
 
-fn key(text: &str) -> Result<ObjectKey, String> {
+fn name(text: &str) -> Result<(String, String), String> {
     match text.split('/').collect::<Vec<_>>()[..] {
-        [namespace, name] if !namespace.is_empty() && !name.is_empty() => {
-            Ok(ObjectKey::new::<Endpoint>(namespace, name))
-        }
+        [namespace, name] if !namespace.is_empty() && !name.is_empty() => Ok((namespace.to_owned(), name.to_owned())),
         _ => Err("NAMESPACE/NAME, such as payments/card-processor".to_owned()),
+    }
+}
+
+/// An object of either kind.
+enum Object {
+    Endpoint(Arc<Endpoint>),
+    Service(Arc<EndpointService>),
+}
+
+impl Object {
+    fn key(&self) -> ObjectKey {
+        match self {
+            Self::Endpoint(object) => ObjectKey::of(&**object),
+            Self::Service(object) => ObjectKey::of(&**object),
+        }
+    }
+}
+
+/// What plans the objects of each kind.
+struct Planner {
+    endpoints: Context,
+    services: endpoint_service::context::Context,
+}
+
+impl Planner {
+    async fn plan(&self, object: Object, age: Duration) -> Result<Shown, Finding> {
+        // Boxed, or their types grow too deep for the compiler.
+        match object {
+            Object::Endpoint(object) => {
+                let planned = Box::pin(preview::preview(&self.endpoints, object, age)).await;
+                planned.map(Shown::of_endpoint)
+            }
+            Object::Service(object) => {
+                let planned = Box::pin(endpoint_service::preview::preview(&self.services, object, age)).await;
+                planned.map(Shown::of_service)
+            }
+        }
     }
 }
 
@@ -88,16 +132,54 @@ pub(super) fn run(asked: Preview, mut out: impl Write) -> anyhow::Result<ExitCod
 
 /// Whether something would be changed.
 async fn show(asked: Preview, out: &mut impl Write) -> anyhow::Result<bool> {
-    let connection = Connection::open(of_dry_run(asked.settings)).await?;
+    let Preview { settings, output, .. } = asked;
+    let (objects, named) = ((asked.objects, asked.kind), (asked.in_namespace, asked.of_account));
+    let connection = Connection::open(of_dry_run(settings)).await?;
     let (caches, mut writers) = caches(&connection.client).await?;
-    let objects = selected(
-        &caches,
-        &asked.objects,
-        asked.in_namespace.as_deref(),
-        asked.of_account.as_deref(),
-    )?;
+    let objects = selected(&caches, &objects.0, objects.1, (named.0.as_deref(), named.1.as_deref()))?;
+    let planner = planner(connection, caches, &mut writers, &objects).await?;
+
+    let begun = Instant::now();
+    let (mut would_change, mut unplanned, mut list) = (false, Vec::new(), Vec::new());
+    for (number, object) in objects.into_iter().enumerate() {
+        let key = object.key();
+        let planned = planner.plan(object, begun.elapsed()).await;
+        would_change |= planned.as_ref().is_ok_and(|found| !found.steps.is_empty());
+        if let Err(Finding { reason, message, .. }) = &planned {
+            let ObjectKey { kind, namespace, name } = &key;
+            unplanned.push(format!(
+                "{kind} {namespace}/{name}: nothing can be planned: {reason}: {message}"
+            ));
+        }
+        match (output, planned) {
+            (Format::Json, planned) => list.push(shown::as_json(&key, &planned)),
+            (Format::Text, Ok(found)) => {
+                if number > 0 {
+                    writeln!(out)?;
+                }
+                found.write(&key, out)?;
+            }
+            (Format::Text, Err(_)) => {}
+        }
+    }
+    if output == Format::Json {
+        writeln!(out, "{:#}", Value::Array(list))?;
+    }
+    if !unplanned.is_empty() {
+        bail!(unplanned.join("\n"));
+    }
+    Ok(would_change)
+}
+
+/// The operator's own parts, over what these objects need of the cluster.
+async fn planner(
+    connection: Connection,
+    caches: Caches,
+    writers: &mut CacheWriters,
+    objects: &[Object],
+) -> anyhow::Result<Planner> {
     let (mut namespaces, mut services, mut slices) = (Vec::new(), Vec::new(), Vec::new());
-    let of: BTreeSet<String> = objects.iter().filter_map(|object| object.namespace()).collect();
+    let of: BTreeSet<String> = objects.iter().map(|object| object.key().namespace).collect();
     for namespace in &of {
         namespaces.extend(connection.namespace(namespace).await?);
         let api: Api<Service> = Api::namespaced(connection.client.clone(), namespace);
@@ -109,46 +191,19 @@ async fn show(asked: Preview, out: &mut impl Write) -> anyhow::Result<bool> {
     writers.services.fill(services);
     writers.slices.fill(slices);
     let client = connection.client.clone();
-    let ctx = Context::new(Arc::new(connection.shared(caches).await));
-    if ctx.shared.settings.dns_endpoints {
+    let shared = Arc::new(connection.shared(caches).await);
+    let services = endpoint_service::context::Context::new(shared.clone());
+    let endpoints = Context::new(shared);
+    if endpoints.shared.settings.dns_endpoints {
         match dns_endpoints(&client, &of).await {
             Ok(found) => {
                 writers.dns_endpoints.fill(found);
-                ctx.dns_endpoints.listed();
+                endpoints.dns_endpoints.listed();
             }
-            Err(error) => ctx.dns_endpoints.unreadable(&error),
+            Err(error) => endpoints.dns_endpoints.unreadable(&error),
         }
     }
-
-    let begun = Instant::now();
-    let (mut would_change, mut unplanned, mut shown) = (false, Vec::new(), Vec::new());
-    for (number, object) in objects.into_iter().enumerate() {
-        let key = ObjectKey::of(&*object);
-        let of = format!("{}/{}", key.namespace, key.name);
-        // Boxed, or its type grows too deep for the compiler.
-        let planned = Box::pin(preview::preview(&ctx, object, begun.elapsed())).await;
-        would_change |= planned.as_ref().is_ok_and(|found| !found.steps.is_empty());
-        if let Err(Finding { reason, message, .. }) = &planned {
-            unplanned.push(format!("{of}: nothing can be planned: {reason}: {message}"));
-        }
-        match (asked.output, planned) {
-            (Format::Json, planned) => shown.push(as_json(&key, &planned)),
-            (Format::Text, Ok(found)) => {
-                if number > 0 {
-                    writeln!(out)?;
-                }
-                write_text(&of, &found, out)?;
-            }
-            (Format::Text, Err(_)) => {}
-        }
-    }
-    if asked.output == Format::Json {
-        writeln!(out, "{:#}", Value::Array(shown))?;
-    }
-    if !unplanned.is_empty() {
-        bail!(unplanned.join("\n"));
-    }
-    Ok(would_change)
+    Ok(Planner { endpoints, services })
 }
 
 /// The DNSEndpoints in these namespaces, where the cluster has such a kind.
@@ -160,90 +215,41 @@ async fn dns_endpoints(client: &Client, namespaces: &BTreeSet<String>) -> Result
     Ok(found)
 }
 
-/// The objects that are asked for, each once, in order of namespace and name.
+/// The objects that are asked for, each once, in order of kind, namespace and name.
 fn selected(
     caches: &Caches,
-    keys: &[ObjectKey],
-    namespace: Option<&str>,
-    account: Option<&str>,
-) -> anyhow::Result<Vec<Arc<Endpoint>>> {
+    names: &[(String, String)],
+    kind: Option<Kind>,
+    (namespace, account): (Option<&str>, Option<&str>),
+) -> anyhow::Result<Vec<Object>> {
     let mut objects = Vec::new();
-    for key in keys {
-        let found = caches.endpoint(&key.namespace, &key.name);
-        objects.push(found.with_context(|| format!("there is no VPCEndpoint {}/{}", key.namespace, key.name))?);
+    for (namespace, name) in names {
+        let kind = kind.unwrap_or(Kind::VPCEndpoint);
+        let found = match kind {
+            Kind::VPCEndpoint => caches.endpoint(namespace, name).map(Object::Endpoint),
+            Kind::VPCEndpointService => caches.endpoint_service(namespace, name).map(Object::Service),
+        };
+        objects.push(found.with_context(|| format!("there is no {} {namespace}/{name}", kind.as_str()))?);
     }
-    objects.extend(
-        namespace
-            .into_iter()
-            .flat_map(|namespace| caches.in_namespace(namespace)),
-    );
+    let (mut endpoints, mut services) = (Vec::new(), Vec::new());
+    if let Some(namespace) = namespace {
+        endpoints.extend(caches.in_namespace(namespace));
+        services.extend(caches.endpoint_services_in_namespace(namespace));
+    }
     if let Some(account) = account {
         caches
             .account(account)
             .with_context(|| format!("there is no AWSAccount {account}"))?;
-        objects.extend(caches.bound_to(account));
+        endpoints.extend(caches.bound_to(account));
+        services.extend(caches.endpoint_services_bound_to(account));
     }
-    objects.sort_by_key(|object| ObjectKey::of(&**object));
-    objects.dedup_by_key(|object| ObjectKey::of(&**object));
+    if kind != Some(Kind::VPCEndpointService) {
+        objects.extend(endpoints.into_iter().map(Object::Endpoint));
+    }
+    if kind != Some(Kind::VPCEndpoint) {
+        objects.extend(services.into_iter().map(Object::Service));
+    }
+    objects.sort_by_key(Object::key);
+    objects.dedup_by_key(|object| object.key());
     Ok(objects)
-}
-
-fn as_json(key: &ObjectKey, planned: &Result<preview::Preview, Finding>) -> Value {
-    let said = |finding: &Finding| json!({"reason": finding.reason.to_string(), "message": finding.message});
-    let mut shown = json!({"namespace": key.namespace, "name": key.name});
-    match planned {
-        Err(finding) => shown["error"] = said(finding),
-        Ok(found) => {
-            let steps = found.steps.iter();
-            let steps = steps.map(|step| json!({"action": step.action(), "description": step.to_string()}));
-            if let Some(binding) = &found.binding {
-                shown["account"] = json!(binding.account);
-                shown["account_id"] = json!(binding.account_id.as_str());
-                shown["region"] = json!(binding.region.to_string());
-            }
-            shown["endpoint"] = said(&found.endpoint);
-            shown["service"] = said(&found.service);
-            shown["names"] = said(&found.names);
-            shown["config_map"] = said(&found.config_map);
-            shown["unconfirmed"] = json!(found.unconfirmed);
-            shown["not_carried_out"] = found.frozen.as_ref().map_or(Value::Null, said);
-            shown["steps"] = steps.collect();
-        }
-    }
-    shown
-}
-
-fn write_text(of: &str, found: &preview::Preview, out: &mut impl Write) -> anyhow::Result<()> {
-    match &found.binding {
-        Some(binding) => writeln!(
-            out,
-            "{of}: AWSAccount {}, AWS account {} in {}",
-            binding.account, binding.account_id, binding.region
-        )?,
-        None => writeln!(out, "{of}")?,
-    }
-    for (what, finding) in [("endpoint", &found.endpoint), ("Service", &found.service)] {
-        writeln!(out, "{what}: {}: {}", finding.reason, finding.message)?;
-    }
-    for (what, finding) in [("DNS names", &found.names), ("ConfigMap", &found.config_map)] {
-        if finding.reason != Reason::NotRequested {
-            writeln!(out, "{what}: {}: {}", finding.reason, finding.message)?;
-        }
-    }
-    for id in &found.unconfirmed {
-        writeln!(
-            out,
-            "AWS does not return {id}, which the status names: the operator reads again to confirm that it is gone"
-        )?;
-    }
-    if let Some(Finding { reason, message, .. }) = &found.frozen {
-        writeln!(out, "not carried out: {reason}: {message}")?;
-    }
-    if found.steps.is_empty() {
-        writeln!(out, "no steps")?;
-    }
-    for (number, step) in (1..).zip(&found.steps) {
-        writeln!(out, "{number}. {step} ({})", step.action())?;
-    }
-    Ok(())
 }

@@ -1,32 +1,43 @@
-//! The subcommand `status`: all that there is to say of a VPCEndpoint, on one screen. It reads with
-//! the rights of who asks, and makes no calls to AWS.
+//! The subcommand `status`: all that there is to say of a VPCEndpoint or a VPCEndpointService, on one
+//! screen. It reads with the rights of who asks, and makes no calls to AWS.
 
+mod endpoint_service;
+
+use std::fmt::Debug;
 use std::io::Write;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Event, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ListParams};
-use kube::{Client, ResourceExt};
-use vpce_core::api::{CustomRule, SecurityGroupType, VPCEndpointSpec, VPCEndpointStatus};
+use kube::{Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use vpce_core::api::{AccountBinding, CustomRule, SecurityGroupType, VPCEndpointSpec, VPCEndpointStatus};
 use vpce_core::conditions::READY;
 
 use super::connection::{block_on, kubernetes};
-use crate::k8s::caches::Endpoint;
+use super::kind::Kind;
+use crate::k8s::caches::{Endpoint, EndpointService};
 use crate::k8s::conditions;
 
 /// So many events are shown, the last ones.
 const EVENTS: usize = 10;
 /// The width of the first column.
-const WIDTH: usize = 16;
+const WIDTH: usize = 20;
 
 /// Of which object.
 #[derive(Debug, Args)]
 pub struct Status {
-    /// The VPCEndpoint.
+    /// The object.
     #[arg(value_name = "[NAMESPACE/]NAME")]
     object: String,
+
+    /// Its kind.
+    #[arg(long, value_enum, default_value = "vpcendpoint")]
+    kind: Kind,
 
     /// Its namespace; by default that of the kubeconfig's context.
     #[arg(short, long)]
@@ -54,28 +65,43 @@ async fn show(asked: Status, out: &mut impl Write) -> anyhow::Result<()> {
         (None, Some(namespace)) => (namespace, asked.object),
         (None, None) => (client.default_namespace().to_owned(), asked.object),
     };
-    let endpoints: Api<Endpoint> = Api::namespaced(client.clone(), &namespace);
-    let found = endpoints.get_opt(&name).await;
-    let found = found.with_context(|| format!("cannot read the VPCEndpoint {namespace}/{name}"))?;
-    let object = found.with_context(|| format!("there is no VPCEndpoint {namespace}/{name}"))?;
-
     let mut lines = Lines::default();
-    summary(&object, &mut lines);
-    if let Ok(spec) = &object.spec {
-        configuration(spec, &object.status, &mut lines);
+    let named = (namespace.as_str(), name.as_str());
+    match asked.kind {
+        Kind::VPCEndpoint => {
+            let object: Endpoint = read(&client, named).await?;
+            let unparsed = object.spec.as_ref().err().map(|unparsed| unparsed.error.as_str());
+            summary(&object, &object.status.conditions, unparsed, &mut lines);
+            if let Ok(spec) = &object.spec {
+                configuration(spec, &object.status, &mut lines);
+            }
+            service(&client, &object, &mut lines).await;
+            lines.conditions(&object.status.conditions);
+            events(&client, &object, &mut lines).await;
+        }
+        Kind::VPCEndpointService => {
+            let object: EndpointService = read(&client, named).await?;
+            let unparsed = object.spec.as_ref().err().map(|unparsed| unparsed.error.as_str());
+            summary(&object, &object.status.conditions, unparsed, &mut lines);
+            if let Ok(spec) = &object.spec {
+                endpoint_service::configuration(spec, &object.status, &mut lines);
+            }
+            lines.conditions(&object.status.conditions);
+            events(&client, &object, &mut lines).await;
+        }
     }
-    service(&client, &object, &mut lines).await;
-    for condition in &object.status.conditions {
-        let since = age(condition.last_transition_time.0);
-        lines.add(
-            "Condition",
-            &format!("{}={} {}, {since}", condition.type_, condition.status, condition.reason),
-        );
-        lines.add("", &condition.message);
-    }
-    events(&client, &object, &mut lines).await;
     write!(out, "{}", lines.0)?;
     Ok(())
+}
+
+async fn read<K>(client: &Client, (namespace, name): (&str, &str)) -> anyhow::Result<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+{
+    let kind = K::kind(&());
+    let found = Api::<K>::namespaced(client.clone(), namespace).get_opt(name).await;
+    let found = found.with_context(|| format!("cannot read the {kind} {namespace}/{name}"))?;
+    found.with_context(|| format!("there is no {kind} {namespace}/{name}"))
 }
 
 /// Two columns, of which the first says what it is once.
@@ -103,17 +129,43 @@ impl Lines {
             self.add(if number == 0 { what } else { "" }, &value);
         }
     }
+
+    /// Where it is bound.
+    fn account(&mut self, account: Option<&AccountBinding>, region: Option<&str>) {
+        if let Some(account) = account {
+            let region = region.unwrap_or("no region yet");
+            self.add(
+                "Account",
+                &format!("{} ({}), {region}", account.name, account.account_id),
+            );
+        }
+    }
+
+    fn conditions(&mut self, conditions: &[Condition]) {
+        for condition in conditions {
+            let since = age(condition.last_transition_time.0);
+            self.add(
+                "Condition",
+                &format!("{}={} {}, {since}", condition.type_, condition.status, condition.reason),
+            );
+            self.add("", &condition.message);
+        }
+    }
 }
 
-fn summary(object: &Endpoint, lines: &mut Lines) {
+/// What it is, and how it stands.
+fn summary<K>(object: &K, conditions: &[Condition], unparsed: Option<&str>, lines: &mut Lines)
+where
+    K: Resource<DynamicType = ()>,
+{
     let of = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
-    lines.add("VPCEndpoint", &of);
-    let leaving = object.metadata.deletion_timestamp.as_ref();
+    lines.add(&K::kind(&()), &of);
+    let leaving = object.meta().deletion_timestamp.as_ref();
     if let Some(since) = leaving {
         lines.add("", &format!("being deleted, {}", age(since.0)));
     }
-    let generation = object.metadata.generation;
-    match conditions::find(&object.status.conditions, READY) {
+    let generation = object.meta().generation;
+    match conditions::find(conditions, READY) {
         Some(ready) if ready.observed_generation == generation => {
             lines.add("Ready", &format!("{}: {}", ready.status, ready.reason));
             lines.add("", &ready.message);
@@ -121,20 +173,14 @@ fn summary(object: &Endpoint, lines: &mut Lines) {
         Some(_) => lines.add("Ready", "the operator has not reconciled the last edit yet"),
         None => lines.add("Ready", "the operator has not reconciled it yet"),
     }
-    if let Err(unparsed) = &object.spec {
-        lines.add("Spec", &format!("does not parse: {}", unparsed.error));
+    if let Some(error) = unparsed {
+        lines.add("Spec", &format!("does not parse: {error}"));
     }
 }
 
 /// What it is in AWS.
 fn configuration(spec: &VPCEndpointSpec, status: &VPCEndpointStatus, lines: &mut Lines) {
-    if let Some(account) = &status.account {
-        let region = status.region.as_deref().unwrap_or("no region yet");
-        lines.add(
-            "Account",
-            &format!("{} ({}), {region}", account.name, account.account_id),
-        );
-    }
+    lines.account(status.account.as_ref(), status.region.as_deref());
     if let Some(reference) = &spec.vpc_endpoint_ref {
         let name = &reference.name;
         let namespace = reference.namespace.as_ref().map(|namespace| format!("{namespace}/"));
@@ -227,17 +273,21 @@ async fn service(client: &Client, object: &Endpoint, lines: &mut Lines) {
 }
 
 /// The last events, of core/v1, which the ClusterRole `view` may read.
-async fn events(client: &Client, object: &Endpoint, lines: &mut Lines) {
+async fn events<K>(client: &Client, object: &K, lines: &mut Lines)
+where
+    K: Resource<DynamicType = ()>,
+{
     let api: Api<Event> = Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
     let of = format!(
-        "involvedObject.kind=VPCEndpoint,involvedObject.name={}",
+        "involvedObject.kind={},involvedObject.name={}",
+        K::kind(&()),
         object.name_any()
     );
     let mut events = match api.list(&ListParams::default().fields(&of)).await {
         Ok(list) => list.items,
         Err(error) => return lines.add("Events", &format!("cannot be read: {error}")),
     };
-    events.retain(|event| event.involved_object.uid == object.metadata.uid);
+    events.retain(|event| event.involved_object.uid == object.meta().uid);
     events.sort_by_key(last_seen);
     let last = events.split_off(events.len().saturating_sub(EVENTS));
     lines.all(

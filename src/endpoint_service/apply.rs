@@ -196,6 +196,10 @@ impl Applier<'_> {
             self.ctx.memories.with(self.object, |memory| memory.absence.made_seen());
         }
         self.region.record_endpoint_service(step.effect(done.value));
+        if let Some(id) = step.id().filter(|_| step.lets_fewer_in()) {
+            // Until now AWS may have let in others than were read, who may have to be rejected.
+            self.region.invalidate_connections(id);
+        }
         Ok(StepEnd::Done)
     }
 
@@ -228,6 +232,17 @@ impl Applier<'_> {
         }
         if error.is_expired_session() {
             crate::account::forget_session(&self.ctx.shared, self.account, self.ec2).await;
+        }
+        if let Some(id) = step
+            .id()
+            .filter(|_| step.meets_other_connections(error.class, &error.code))
+        {
+            self.region.invalidate_connections(id);
+            let finding = Finding::bad(Reason::Updating, format!("{step}: connections have changed: {error}"));
+            let mut left = self.refused(step, finding);
+            // What is read next says whether it is still to be done.
+            left.failed = false;
+            return StepEnd::Left(left);
         }
         if is_made {
             let message = format!("{}: an earlier call was carried out; reading its result", error.code);

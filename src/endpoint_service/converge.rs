@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use vpce_core::conditions::{Finding, Reason};
 use vpce_core::endpoint_service::status::Acknowledged;
 use vpce_core::endpoint_service::{
-    self, Claimant, Observed, Part, Plan, PlanContext, Step, classify, client_token, plan_deletion, simulate,
+    self, Claimant, Desired, Observed, Part, Plan, PlanContext, Step, classify, client_token, plan_deletion, simulate,
 };
 use vpce_core::observed::Lookup;
 use vpce_core::resolve::Writes;
@@ -76,6 +76,17 @@ impl Rounds {
     }
 }
 
+impl Observation {
+    /// Nothing follows from what was observed.
+    pub(super) fn of(seen: Observed) -> Self {
+        Self {
+            seen,
+            paused: None,
+            unconfirmed: None,
+        }
+    }
+}
+
 impl Reconciliation<'_> {
     /// Makes sure that what is known of the object's endpoint service is no older than this.
     pub(super) async fn refresh(&self, access: &Access, all: Duration) -> Result<(), Stop> {
@@ -88,9 +99,13 @@ impl Reconciliation<'_> {
         Ok(())
     }
 
-    /// What is the object's own of what was read.
-    fn found(&self, region: &AccountRegion) -> Observed {
-        let acknowledged = Acknowledged::of(&self.object.status);
+    /// What is the object's own of what was read. One that is not bound yet would be bound to the
+    /// load balancers that are desired.
+    pub(super) fn found(&self, region: &AccountRegion, desired: Option<&Desired>) -> Observed {
+        let mut acknowledged = Acknowledged::of(&self.object.status);
+        if let (None, Some(desired)) = (self.binding(), desired) {
+            acknowledged.load_balancers = Some((desired.load_balancer_type, desired.load_balancers.clone()));
+        }
         let found = region.find_endpoint_service(&self.owner, acknowledged.service.as_ref());
         let load_balancers = acknowledged.load_balancers.as_ref();
         let claimant = Claimant {
@@ -124,11 +139,7 @@ impl Reconciliation<'_> {
         let region = &access.region;
         let age = std::mem::replace(&mut rounds.age, self.ctx.shared.resync_interval());
         self.refresh(access, age).await?;
-        let mut observation = Observation {
-            seen: self.found(region),
-            paused: None,
-            unconfirmed: None,
-        };
+        let mut observation = Observation::of(self.found(region, desired.as_ref()));
         if self.takes_over(&observation.seen) {
             // What was read of it may be outdated: another may own it by now, or have given it up.
             if let Some(consistent) = region.find_endpoint_service(&self.owner, None).settles_at {
@@ -189,16 +200,28 @@ impl Reconciliation<'_> {
             plan.load_balancers = finding.clone();
         }
         if let Writes::Frozen(why) = &prepared.resolved.writes {
-            let steps = simulate(&observation.seen, prepared.desired.is_none(), |seen| {
-                self.steps_from(prepared, observation, seen, false)
-            });
+            let steps = self.all_steps(prepared, observation);
             let account = &prepared.resolved.binding.account;
-            self.report_planned_changes(account, why, &steps.steps, &mut plan);
+            self.report_planned_changes(account, why, &steps, &mut plan);
         }
         plan
     }
 
-    fn steps_from(&self, prepared: &Prepared, observation: &Observation, seen: &Observed, may_verify: bool) -> Plan {
+    /// All steps, from first to last.
+    pub(super) fn all_steps(&self, prepared: &Prepared, observation: &Observation) -> Vec<Step> {
+        let simulated = simulate(&observation.seen, prepared.desired.is_none(), |seen| {
+            self.steps_from(prepared, observation, seen, false)
+        });
+        simulated.steps
+    }
+
+    pub(super) fn steps_from(
+        &self,
+        prepared: &Prepared,
+        observation: &Observation,
+        seen: &Observed,
+        may_verify: bool,
+    ) -> Plan {
         let Some(desired) = &prepared.desired else {
             return plan_deletion(&self.owner, seen, prepared.deletion(), prepared.on_delete);
         };
@@ -331,10 +354,11 @@ impl Reconciliation<'_> {
         memories.with(&self.object, |memory| memory.own.verified = Some(Instant::now()));
     }
 
-    /// Whether something was made for another object of this name, and this one finds it for the
-    /// first time.
+    /// Whether something was made for another object of this name, and this one, once it is bound,
+    /// finds it for the first time.
     fn takes_over(&self, seen: &Observed) -> bool {
-        seen.service.owned().is_some_and(|service| {
+        let found = seen.service.owned().filter(|_| self.binding().is_some());
+        found.is_some_and(|service| {
             let is_known = self.object.status.service_id.as_deref() == Some(service.id.as_str());
             service.tags.get(tags::UID) != Some(&self.owner.uid) && !is_known
         })

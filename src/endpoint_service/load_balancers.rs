@@ -29,7 +29,8 @@ impl Reconciliation<'_> {
         let service = services.get_opt(&name).await?;
         let is_going = |found: &&Service| found.metadata.deletion_timestamp.is_some();
         if let Some(service) = service.as_ref().filter(is_going) {
-            self.of_service = Err(self.is_being_deleted(service, &name));
+            self.of_service = Err(is_being_deleted(&namespace, &name));
+            self.service_leaves = Some(Box::new(service.clone()));
             return Ok(());
         }
         let found = service.as_ref().map(LoadBalancerService::from);
@@ -57,29 +58,34 @@ impl Reconciliation<'_> {
         self.ctx.shared.settings.poll_interval
     }
 
-    /// The controller of its load balancer cannot delete that while it is offered, and the Service
-    /// stays until it has. Nothing is destroyed for that: who connects has to be asked first.
-    fn is_being_deleted(&self, service: &Service, name: &str) -> Finding {
+    /// Tells on a Service that is being deleted what stands in the way: the controller of its load
+    /// balancer cannot delete that while it is offered. Nothing is destroyed for that: who connects
+    /// has to be asked first.
+    pub(super) fn tell_service(&self) {
         let (namespace, object) = (&self.owner.namespace, &self.owner.name);
-        let said = conditions::find(
-            &self.object.status.conditions,
-            &ConditionType::LoadBalancerReady.to_string(),
-        );
-        let is_news = said.is_none_or(|said| said.reason != Reason::InUse.as_str());
-        if is_news && self.object.status.service_id.is_some() {
-            let note = format!(
-                "its load balancer is offered by the VPCEndpointService {namespace}/{object}, so that AWS does not delete \
-                 it: delete that object first, or have it offer another load balancer"
-            );
-            let events = &self.ctx.shared.events;
-            events.publish(service, EventKind::Warning, Reason::InUse.as_str(), "Delete", &note);
+        let status = &self.object.status;
+        let Some(service) = self.service_leaves.as_ref().filter(|_| status.service_id.is_some()) else {
+            return;
+        };
+        let said = conditions::find(&status.conditions, &ConditionType::LoadBalancerReady.to_string());
+        if said.is_some_and(|said| said.reason == Reason::InUse.as_str()) {
+            return;
         }
-        Finding::bad(
-            Reason::InUse,
-            format!(
-                "the Service {namespace}/{name} is being deleted, and AWS does not delete its load balancer while this \
-                 object offers it: delete this object, or have it offer another load balancer"
-            ),
-        )
+        let note = format!(
+            "its load balancer is offered by the VPCEndpointService {namespace}/{object}, so that AWS does not delete it: \
+             delete that object first, or have it offer another load balancer"
+        );
+        let events = &self.ctx.shared.events;
+        events.publish(&**service, EventKind::Warning, Reason::InUse.as_str(), "Delete", &note);
     }
+}
+
+fn is_being_deleted(namespace: &str, name: &str) -> Finding {
+    Finding::bad(
+        Reason::InUse,
+        format!(
+            "the Service {namespace}/{name} is being deleted, and AWS does not delete its load balancer while this object \
+             offers it: delete this object, or have it offer another load balancer"
+        ),
+    )
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Service;
 use kube::{Resource, ResourceExt};
 use vpce_core::api::ENDPOINT_SERVICE_FINALIZER;
 use vpce_core::conditions::Finding;
@@ -43,6 +44,8 @@ pub(super) struct Reconciliation<'a> {
     /// The load balancers of the Service that the spec names, if it names one; or why there are
     /// none to offer.
     pub(super) of_service: Result<BTreeSet<String>, Finding>,
+    /// That Service, where it is being deleted.
+    pub(super) service_leaves: Option<Box<Service>>,
     /// What would be done if anything might be changed.
     pub(super) planned_changes: Option<PlannedChanges>,
 }
@@ -59,6 +62,7 @@ pub(super) async fn reconcile(ctx: &Context, object: Arc<EndpointService>) -> Re
 impl<'a> Reconciliation<'a> {
     async fn run(&mut self) -> Result<Next, Stop> {
         self.discover().await?;
+        self.tell_service();
         let prepared = self.prepare()?;
         let _permit = self.enter(&prepared.resolved).await?;
         let access = self.open(&prepared.resolved).await?;
@@ -100,6 +104,7 @@ impl<'a> Reconciliation<'a> {
             was_ready: status::was_ready(&object),
             serves: status::was_serving(&object.status),
             of_service: Ok(BTreeSet::new()),
+            service_leaves: None,
             planned_changes: None,
             object,
         }

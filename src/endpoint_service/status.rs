@@ -70,12 +70,14 @@ impl Bound for EndpointService {
     }
 
     fn differing(wanted: &VPCEndpointServiceStatus, stored: &VPCEndpointServiceStatus) -> Vec<&'static str> {
+        let type_ = wanted.load_balancer_type != stored.load_balancer_type;
         let arns = wanted.load_balancer_arns != stored.load_balancer_arns;
         let accounts = wanted.consumer_account_ids != stored.consumer_account_ids;
         let differing = [
             ("account", wanted.account != stored.account),
             ("region", wanted.region != stored.region),
             ("incarnation", wanted.incarnation != stored.incarnation),
+            ("load_balancer_type", type_),
             ("load_balancer_arns", arns),
             ("consumer_account_ids", accounts),
         ];

@@ -15,19 +15,19 @@ use crate::world::{Setup, WhileUsed, World, condition, text};
 
 const GROUP: &str = "/apis/admissionregistration.k8s.io/v1";
 /// Writes of one object in a minute, once it is known that one is refused or changed.
-const MOST_A_MINUTE: usize = 3;
-const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const MOST_A_MINUTE: usize = 3;
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
 /// What the tests share: nothing of it ends while one runs.
-struct Bed {
+pub(crate) struct Bed {
     proxy: ApiProxy,
-    world: World,
+    pub(crate) world: World,
     webhooks: Webhooks,
 }
 
 /// Without the chart's own admission policies, which refuse some of what webhooks make of a
 /// Service.
-fn bed() -> Arc<Bed> {
+pub(crate) fn bed() -> Arc<Bed> {
     static BED: WhileUsed<Bed> = WhileUsed::new();
     BED.get(|| {
         let setup = Setup::fast()
@@ -40,20 +40,20 @@ fn bed() -> Arc<Bed> {
 }
 
 /// What a webhook does, and what of its message is reported.
-struct Case {
-    name: &'static str,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
     how: How,
-    told: &'static str,
+    pub(crate) told: &'static str,
 }
 
-enum How {
+pub(crate) enum How {
     Denies(Option<u16>),
     IsDown,
     Changes(fn(&mut Value)),
 }
 
 /// Without a code the API server answers 400, and 500 where it cannot ask.
-fn refusals() -> Vec<Case> {
+pub(crate) fn refusals() -> Vec<Case> {
     let denies = |name, code| Case {
         name,
         how: How::Denies(code),
@@ -71,7 +71,7 @@ fn refusals() -> Vec<Case> {
     ]
 }
 
-fn changes(name: &'static str, told: &'static str, change: fn(&mut Value)) -> Case {
+pub(crate) fn changes(name: &'static str, told: &'static str, change: fn(&mut Value)) -> Case {
     Case {
         name,
         how: How::Changes(change),
@@ -80,12 +80,12 @@ fn changes(name: &'static str, told: &'static str, change: fn(&mut Value)) -> Ca
 }
 
 /// Writes of some resource, in the words of a webhook's rule.
-fn rule(group: &str, operations: &[&str], resource: &str) -> Value {
+pub(crate) fn rule(group: &str, operations: &[&str], resource: &str) -> Value {
     json!([{"apiGroups": [group], "apiVersions": ["*"], "operations": operations, "resources": [resource]}])
 }
 
 /// Webhooks that are in force until this is dropped.
-struct InForce<'b> {
+pub(crate) struct InForce<'b> {
     bed: &'b Bed,
     paths: Vec<String>,
 }
@@ -101,7 +101,7 @@ impl Drop for InForce<'_> {
 
 /// Puts a webhook before each namespace's writes of what the rules say, and waits until all are
 /// asked.
-fn put_in_force<'b>(bed: &'b Bed, name: &str, rules: &Value, cases: &[(&Case, &str)]) -> InForce<'b> {
+pub(crate) fn put_in_force<'b>(bed: &'b Bed, name: &str, rules: &Value, cases: &[(&Case, &str)]) -> InForce<'b> {
     put_in_force_for(bed, name, rules, cases, None)
 }
 
@@ -181,7 +181,7 @@ fn put_in_force_for<'b>(
 }
 
 /// The operator's writes of a resource in a tenant's namespace.
-fn writes(bed: &Bed, tenant: &Tenant<'_>, resource: &str) -> Vec<Seen> {
+pub(crate) fn writes(bed: &Bed, tenant: &Tenant<'_>, resource: &str) -> Vec<Seen> {
     let mut requests = bed.proxy.requests();
     requests.retain(|seen| {
         let is_write = matches!(seen.verb, "create" | "update" | "patch");
@@ -192,21 +192,21 @@ fn writes(bed: &Bed, tenant: &Tenant<'_>, resource: &str) -> Vec<Seen> {
 
 /// How many of some writes there were within any minute, the first `known_after` of them aside:
 /// they are what shows how it is.
-fn most_a_minute(writes: &[Seen], known_after: usize) -> usize {
+pub(crate) fn most_a_minute(writes: &[Seen], known_after: usize) -> usize {
     let times: Vec<Instant> = writes.iter().skip(known_after).map(|seen| seen.at).collect();
     let within = |from: &Instant| times.iter().filter(|at| *at >= from && **at < *from + MINUTE).count();
     times.iter().map(within).max().unwrap_or(0)
 }
 
 /// Waits until a minute has passed since then, so that there is one to count in.
-fn a_minute_after(bed: &Bed, since: Instant) {
+pub(crate) fn a_minute_after(bed: &Bed, since: Instant) {
     bed.world
         .eventually("a minute has passed", || (since.elapsed() >= MINUTE).then_some(()));
 }
 
 /// A message is for people.
 #[track_caller]
-fn is_plain(message: &str) {
+pub(crate) fn is_plain(message: &str) {
     for dump in ["ApiError", "Status {", "Some(", "metadata:", "ErrorResponse"] {
         assert!(!message.contains(dump), "{message}");
     }
@@ -258,13 +258,13 @@ fn changed_services() -> Vec<Case> {
 }
 
 /// Each case with a tenant of its own.
-fn with_tenants<'c>(bed: &'c Bed, name: &str, cases: &'c [Case]) -> Vec<(&'c Case, Tenant<'c>)> {
+pub(crate) fn with_tenants<'c>(bed: &'c Bed, name: &str, cases: &'c [Case]) -> Vec<(&'c Case, Tenant<'c>)> {
     let tenant = |case: &Case| bed.world.tenant(&format!("{name}-{}", case.name));
     cases.iter().map(|case| (case, tenant(case))).collect()
 }
 
 /// The cases with the namespaces that their webhooks are for.
-fn namespaces<'c>(cases: impl IntoIterator<Item = &'c (&'c Case, Tenant<'c>)>) -> Vec<(&'c Case, &'c str)> {
+pub(crate) fn namespaces<'c>(cases: impl IntoIterator<Item = &'c (&'c Case, Tenant<'c>)>) -> Vec<(&'c Case, &'c str)> {
     let cases = cases.into_iter();
     cases.map(|(case, tenant)| (*case, tenant.namespace.as_str())).collect()
 }

@@ -103,7 +103,7 @@ struct Story<'a, 'w> {
     lives: BTreeSet<String>,
 }
 
-fn setup() -> Setup {
+pub(crate) fn setup() -> Setup {
     // On a busy machine the API server may answer a renewal too late for the default.
     Setup::fast()
         .value("settings.settleSeconds", "4")
@@ -119,10 +119,16 @@ fn number(variable: &str) -> Option<u64> {
     )
 }
 
-/// Runs stories until there were enough kills.
-fn survive(world: &World, operators: Vec<&Operator>, kills: usize) {
+/// How many kills a test does that usually does so many, and the first story's seed.
+pub(crate) fn wanted_kills(kills: usize) -> (usize, u64) {
     let kills = number("VPCE_CHAOS_KILLS").map_or(kills, |kills| kills as usize);
     let first = number("VPCE_CHAOS_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000_000));
+    (kills, first)
+}
+
+/// Runs stories until there were enough kills.
+fn survive(world: &World, operators: Vec<&Operator>, kills: usize) {
+    let (kills, first) = wanted_kills(kills);
     println!("chaos: seed {first}");
     let begun = Instant::now();
     let mut chaos = Chaos::new(world, operators);

@@ -26,10 +26,10 @@ const CREATING: [&str; 3] = [
     "CreateVpcEndpoint",
 ];
 const DELETING: [&str; 2] = ["DeleteVpcEndpoints", "DeleteSecurityGroup"];
-const POINTS: [PausePoint; 2] = [PausePoint::Before, PausePoint::After];
+pub(crate) const POINTS: [PausePoint; 2] = [PausePoint::Before, PausePoint::After];
 
 /// A right that is taken from the operator until this is dropped.
-struct Withheld<'w> {
+pub(crate) struct Withheld<'w> {
     world: &'w World,
     rules: Value,
     verb: &'static str,
@@ -38,7 +38,7 @@ struct Withheld<'w> {
 }
 
 impl<'w> Withheld<'w> {
-    fn new(world: &'w World, verb: &'static str, resource: &'static str) -> Self {
+    pub(crate) fn new(world: &'w World, verb: &'static str, resource: &'static str) -> Self {
         let rules = world.cluster.get(ROLE).expect("the chart installs it")["rules"].take();
         let mut fewer = rules.clone();
         let list = fewer.as_array_mut().expect("rules");
@@ -65,7 +65,7 @@ impl<'w> Withheld<'w> {
     }
 
     /// Waits until the operator has tried and was refused.
-    fn wait_reached(&self) {
+    pub(crate) fn wait_reached(&self) {
         self.world
             .eventually(&format!("it tries to {} {}", self.verb, self.resource), || {
                 (refusals(self.world, self.verb, self.resource) > self.refused_before).then_some(())
@@ -122,23 +122,23 @@ fn refusals(world: &World, verb: &str, resource: &str) -> usize {
     counts.sum::<f64>() as usize
 }
 
-fn kill(world: &World) {
+pub(crate) fn kill(world: &World) {
     world.operator.kill().expect("it was running");
 }
 
-fn start(world: &World) {
+pub(crate) fn start(world: &World) {
     world.operator.start().expect("it starts again");
 }
 
 /// Kills the operator while a right is withheld, and starts it again with that right.
-fn crash_without(world: &World, withheld: Withheld<'_>) {
+pub(crate) fn crash_without(world: &World, withheld: Withheld<'_>) {
     kill(world);
     drop(withheld);
     start(world);
 }
 
 /// Kills the operator while a call stands at the gate, and starts it again.
-fn crash_at(world: &World, gate: Gate, what: &str) {
+pub(crate) fn crash_at(world: &World, gate: Gate, what: &str) {
     assert!(gate.wait_reached(WITHIN), "it never comes to {what}");
     kill(world);
     gate.abandon();
@@ -316,7 +316,7 @@ fn an_endpoint_with_provided_groups_that_no_status_names_is_deleted_after_an_edi
 
 /// A world, for one test at a time, in which AWS shows late what was created: an operator that
 /// reads and then tries again finds nothing, and asks for another.
-fn late() -> Arc<Mutex<World>> {
+pub(crate) fn late() -> Arc<Mutex<World>> {
     static WORLD: WhileUsed<Mutex<World>> = WhileUsed::new();
     WORLD.get(|| {
         let setup = Setup::fast().value("settings.settleSeconds", "4");
@@ -389,7 +389,7 @@ fn custom(ports: &[u16]) -> Value {
 }
 
 /// AWS carries out the tenant's next call of an action, and its answer is lost.
-fn lose_answer(tenant: &Tenant<'_>, action: &str) {
+pub(crate) fn lose_answer(tenant: &Tenant<'_>, action: &str) {
     tenant.world.aws.fault(Fault {
         account: Some(tenant.account_id.clone()),
         ..Fault::once(action, FaultKind::LoseAnswer)
@@ -397,7 +397,7 @@ fn lose_answer(tenant: &Tenant<'_>, action: &str) {
 }
 
 #[track_caller]
-fn answer_was_lost(tenant: &Tenant<'_>, action: &str) {
+pub(crate) fn answer_was_lost(tenant: &Tenant<'_>, action: &str) {
     let calls = tenant.calls();
     assert!(
         calls.iter().any(|call| call.action == action && !call.answered),

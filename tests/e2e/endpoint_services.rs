@@ -9,11 +9,11 @@ use vpce_testbed::aws::{EndpointServiceView, LoadBalancerSpec, LoadBalancerState
 
 use crate::cluster::{self, Run};
 use crate::tenant::Tenant;
-use crate::world::{Setup, World, condition, id, merged, text};
+use crate::world::{Setup, WITHIN, World, condition, end_of, eventually, id, merged, text};
 
 /// What a tenant offers.
 pub(crate) struct Offers<'t, 'w> {
-    tenant: &'t Tenant<'w>,
+    pub(crate) tenant: &'t Tenant<'w>,
 }
 
 impl<'t, 'w> Offers<'t, 'w> {
@@ -52,11 +52,11 @@ impl<'t, 'w> Offers<'t, 'w> {
             .expect("a load balancer")
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         format!("{}/{name}", cluster::endpoint_services(&self.tenant.namespace))
     }
 
-    fn try_apply(&self, name: &str, spec: &Value) -> Result<Value, cluster::Refusal> {
+    pub(crate) fn try_apply(&self, name: &str, spec: &Value) -> Result<Value, cluster::Refusal> {
         let cluster = &self.tenant.world.cluster;
         let collection = cluster::endpoint_services(&self.tenant.namespace);
         let object = json!({
@@ -76,14 +76,20 @@ impl<'t, 'w> Offers<'t, 'w> {
         }
     }
 
-    fn get(&self, name: &str) -> Option<Value> {
+    pub(crate) fn get(&self, name: &str) -> Option<Value> {
         self.tenant.world.cluster.get(&self.path(name))
     }
 
     #[track_caller]
-    fn eventually<T>(&self, name: &str, what: &str, look: impl FnMut() -> Option<T>) -> T {
-        let what = format!("{what}, of {:#}", self.get(name).unwrap_or_default()["status"]);
-        self.tenant.world.eventually(&what, look)
+    pub(crate) fn eventually<T>(&self, name: &str, what: &str, look: impl FnMut() -> Option<T>) -> T {
+        eventually(look).unwrap_or_else(|| {
+            let logs = self.tenant.world.operator.logs();
+            panic!(
+                "waited {WITHIN:?} in vain for {name}: {what}: {:#}\n\nthe operator's log of its account:\n{}",
+                self.get(name).unwrap_or_default(),
+                end_of(&logs, |line| line.contains(&self.tenant.namespace))
+            )
+        })
     }
 
     #[track_caller]
@@ -112,7 +118,7 @@ impl<'t, 'w> Offers<'t, 'w> {
         self.tenant.world.cluster.delete(&self.path(name));
     }
 
-    fn all(&self) -> Vec<EndpointServiceView> {
+    pub(crate) fn all(&self) -> Vec<EndpointServiceView> {
         let Tenant {
             world,
             account_id,
@@ -123,7 +129,7 @@ impl<'t, 'w> Offers<'t, 'w> {
     }
 
     #[track_caller]
-    fn only(&self) -> EndpointServiceView {
+    pub(crate) fn only(&self) -> EndpointServiceView {
         let [service] = &self.all()[..] else {
             panic!("one endpoint service: {:#?}", self.all());
         };
@@ -189,7 +195,7 @@ pub(crate) fn offering(arns: &[&String], changes: Value) -> Value {
 }
 
 /// The root of an AWS account.
-fn root(account_id: &str) -> String {
+pub(crate) fn root(account_id: &str) -> String {
     format!("arn:aws:iam::{account_id}:root")
 }
 

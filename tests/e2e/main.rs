@@ -18,6 +18,8 @@ mod edits;
 mod egress;
 mod endpoint_service_schema;
 mod endpoint_services;
+mod endpoint_services_preview;
+mod endpoint_services_safety;
 mod escapes;
 mod estate;
 mod events;

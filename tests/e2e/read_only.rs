@@ -22,7 +22,7 @@ fn plan(tenant: &Tenant<'_>, object: &str, environment: &[(&str, &str)]) -> (boo
 }
 
 /// The numbered lines.
-fn steps(shown: &str) -> Vec<&str> {
+pub(crate) fn steps(shown: &str) -> Vec<&str> {
     let numbered = |line: &&str| {
         line.split_once(". ")
             .is_some_and(|(number, _)| number.parse::<u8>().is_ok())
@@ -31,7 +31,7 @@ fn steps(shown: &str) -> Vec<&str> {
 }
 
 /// How many steps of a kind are held back in the tenant's account.
-fn planned_changes(operator: &Operator, tenant: &Tenant<'_>, step: &str) -> u32 {
+pub(crate) fn planned_changes(operator: &Operator, tenant: &Tenant<'_>, step: &str) -> u32 {
     let metrics = operator.metrics().expect("it runs");
     let series = format!(
         "vpce_planned_changes{{account=\"{}\",action=\"{step}\"}} ",

@@ -13,7 +13,7 @@ use crate::tenant::Tenant;
 use crate::world::{World, text};
 
 /// The kubeconfig of a developer with the ClusterRole `view` in the tenant's namespace.
-fn developer(tenant: &Tenant<'_>) -> PathBuf {
+pub(crate) fn developer(tenant: &Tenant<'_>) -> PathBuf {
     let (cluster, namespace) = (&tenant.world.cluster, &tenant.namespace);
     let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"namespace": namespace, "name": "developer"}});
     let accounts = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
@@ -30,7 +30,7 @@ fn developer(tenant: &Tenant<'_>) -> PathBuf {
 }
 
 /// What it prints and says, and whether it succeeds.
-fn status(tenant: &Tenant<'_>, kubeconfig: &PathBuf, arguments: &[&str]) -> (bool, String) {
+pub(crate) fn status(tenant: &Tenant<'_>, kubeconfig: &PathBuf, arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new(BINARY);
     command
         .env_clear()

@@ -7,17 +7,24 @@ use crate::cluster::{self, Run};
 use crate::tenant::Tenant;
 use crate::world::{Setup, World, endpoint, text};
 
-const DEFINITION: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/vpcendpoints.silvermullet.com";
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
 /// Carries out a change of stored objects that our schema would refuse, as another version of it
-/// might have let pass; the operator sees it afterwards.
-fn without_schema(world: &World, change: impl Fn() -> Result<(), String>) {
+/// might have let pass; the operator sees it afterwards. `probe` is the path of a collection of the
+/// kind, and an object that our schema refuses.
+pub(crate) fn without_schema(
+    world: &World,
+    plural: &str,
+    (collection, probe): (&str, &Value),
+    change: impl Fn() -> Result<(), String>,
+) {
+    let definition = format!("{DEFINITIONS}/{plural}.silvermullet.com");
     let versions = |versions: &Value| {
         let change = json!({"spec": {"versions": versions}});
-        world.cluster.merge(DEFINITION, &change).expect("a definition");
+        world.cluster.merge(&definition, &change).expect("a definition");
     };
     assert!(world.operator.terminate().expect("it was running").success());
-    let ours = world.cluster.get(DEFINITION).expect("a definition")["spec"]["versions"].take();
+    let ours = world.cluster.get(&definition).expect("a definition")["spec"]["versions"].take();
     let mut open = ours.clone();
     // What can be selected by has to be in the schema.
     open[0]["selectableFields"].take();
@@ -26,9 +33,8 @@ fn without_schema(world: &World, change: impl Fn() -> Result<(), String>) {
     // The API server takes a moment to serve a definition again.
     world.eventually("the change is accepted", || change().ok());
     versions(&ours);
-    let probe = endpoint("default", "probe", &json!({}));
     world.eventually("the schema is back", || {
-        let created = world.cluster.create(&cluster::endpoints("default"), &probe, Run::Dry);
+        let created = world.cluster.create(collection, probe, Run::Dry);
         created.err().map(drop)
     });
     world.operator.start().expect("the operator starts");
@@ -53,7 +59,9 @@ fn store_invalid(tenant: &Tenant<'_>) -> Vec<&'static str> {
             ),
         ),
     ];
-    without_schema(world, || {
+    let probe = endpoint("default", "probe", &json!({}));
+    let probe = (cluster::endpoints("default"), probe);
+    without_schema(world, "vpcendpoints", (&probe.0, &probe.1), || {
         let collection = cluster::endpoints(&tenant.namespace);
         for (name, spec) in &created {
             let object = endpoint(&tenant.namespace, name, spec);

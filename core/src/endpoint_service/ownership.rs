@@ -43,32 +43,31 @@ pub fn prove(claimant: &Claimant<'_>, service: &ObservedEndpointService) -> Resu
 }
 
 /// Distinguishes what is the object's own from what only carries its tags. `by_tags` is all that
-/// carries the owner's tags.
+/// carries the owner's tags. What has the id that the status names comes first; where that is gone
+/// or another's, the status may be older than what is proven otherwise: a backup was restored.
 pub fn classify(
     claimant: &Claimant<'_>,
     by_id: LookupById<ObservedEndpointService>,
     by_tags: Vec<ObservedEndpointService>,
 ) -> Lookup<ObservedEndpointService> {
+    let (mut proven, mut unproven) = (None, None);
+    let there = by_tags.into_iter().filter(|service| service.state != State::Deleted);
+    for service in there {
+        match prove(claimant, &service) {
+            Ok(()) => proven = proven.or(Some(Lookup::Owned(service))),
+            // Of another kind, or of another type than any that was asked for.
+            Err(reason) if reason.is_certain() => {}
+            Err(reason) => unproven = Some(Lookup::Unproven(service, reason)),
+        }
+    }
     match by_id {
-        LookupById::Found(service) if service.state == State::Deleted => Lookup::Deleted,
+        LookupById::Found(service) if service.state == State::Deleted => proven.unwrap_or(Lookup::Deleted),
+        LookupById::Deleted => proven.unwrap_or(Lookup::Deleted),
         LookupById::Found(service) => match claimant.owner.claim(&service.tags) {
             Claim::Ours => Lookup::Owned(service),
-            Claim::Another | Claim::Unowned => Lookup::Unowned(service),
+            Claim::Another | Claim::Unowned => proven.unwrap_or(Lookup::Unowned(service)),
         },
         LookupById::Unconfirmed => Lookup::Unconfirmed,
-        LookupById::Deleted => Lookup::Deleted,
-        LookupById::NoId => {
-            let mut unproven = None;
-            let there = by_tags.into_iter().filter(|service| service.state != State::Deleted);
-            for service in there {
-                match prove(claimant, &service) {
-                    Ok(()) => return Lookup::Owned(service),
-                    // Of another kind, or of another type than any that was asked for.
-                    Err(reason) if reason.is_certain() => {}
-                    Err(reason) => unproven = Some(Lookup::Unproven(service, reason)),
-                }
-            }
-            unproven.unwrap_or(Lookup::Absent)
-        }
+        LookupById::NoId => proven.or(unproven).unwrap_or(Lookup::Absent),
     }
 }

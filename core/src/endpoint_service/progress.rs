@@ -3,6 +3,7 @@
 use super::plan::Plan;
 use super::step::{ServiceChange, Step};
 use crate::conditions::{Finding, Reason};
+use crate::error::Class;
 
 /// How EC2 refuses a load balancer that is not active yet, that another service has, or that does
 /// not have the address types: all can pass without an edit.
@@ -43,6 +44,16 @@ impl UnfinishedStep<'_> {
 }
 
 impl Step {
+    /// Whether AWS refuses the step because connections are not as they were read: some are gone,
+    /// decided on by others, or new.
+    pub fn meets_other_connections(&self, class: Class, code: &str) -> bool {
+        match self {
+            Self::Accept(..) | Self::Reject(..) => matches!(class, Class::NotFound | Class::Conflict),
+            Self::Delete(_) => code == CONNECTED,
+            _ => false,
+        }
+    }
+
     /// What the condition says where AWS refuses the step in a way that is usual for it; none where
     /// the class of the error says it all. `message` is AWS's.
     pub fn refusal(&self, code: &str, message: &str) -> Option<Finding> {

@@ -116,6 +116,15 @@ impl Step {
         }
     }
 
+    /// Whether AWS lets in fewer endpoints from then on.
+    pub fn lets_fewer_in(&self) -> bool {
+        match self {
+            Self::Modify(_, ServiceChange::AcceptanceRequired(required)) => *required,
+            Self::ModifyPermissions { remove, .. } => !remove.is_empty(),
+            _ => false,
+        }
+    }
+
     /// Whether it must not be carried out while an earlier step of its plan is not done: what lets
     /// more endpoints in waits for what lets fewer in.
     pub fn waits_for(&self, earlier: &Self) -> bool {

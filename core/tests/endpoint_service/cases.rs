@@ -1,6 +1,6 @@
 //! Cases: whose a service is, what stands in the way, and what conditions say.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use vpce_core::api::{ConnectionsOnDelete, DeletionPolicy, LoadBalancerType};
@@ -147,6 +147,56 @@ fn tags_alone_prove_nothing_and_the_load_balancers_do() {
         deletion.steps.is_empty() && deletion.service.ok,
         "what is an orphan stays"
     );
+}
+
+#[test]
+fn where_what_the_status_names_is_gone_or_anothers_what_is_proven_by_tags_is_its_own() {
+    let desired = completed(json!({})).expect("valid");
+    let (of_owner, arns) = (owner(), desired.load_balancers.clone());
+    let named = |id: &str, tags: BTreeMap<String, String>| ObservedEndpointService {
+        id: id.into(),
+        tags,
+        ..service(&desired)
+    };
+    let own = named("vpce-svc-2", desired.tags.clone());
+    let look = |by_id, by_tags: &[ObservedEndpointService]| {
+        let claimant = Claimant {
+            owner: &of_owner,
+            service: Some(&"vpce-svc-1".into()),
+            load_balancers: Some((LoadBalancerType::Network, &arns)),
+        };
+        classify(&claimant, by_id, by_tags.to_vec())
+    };
+    let theirs = named("vpce-svc-1", BTreeMap::new());
+    let gone = ObservedEndpointService {
+        state: State::Deleted,
+        ..theirs.clone()
+    };
+    for by_id in [
+        LookupById::Deleted,
+        LookupById::Found(gone.clone()),
+        LookupById::Found(theirs.clone()),
+    ] {
+        assert_eq!(look(by_id, std::slice::from_ref(&own)), Lookup::Owned(own.clone()));
+    }
+    // Nothing is decided before that is certain, and what is only planted is none.
+    assert_eq!(
+        look(LookupById::Unconfirmed, std::slice::from_ref(&own)),
+        Lookup::Unconfirmed
+    );
+    let planted = ObservedEndpointService {
+        load_balancers: [arn("net", "theirs")].into(),
+        ..own
+    };
+    let planted = std::slice::from_ref(&planted);
+    assert_eq!(look(LookupById::Deleted, planted), Lookup::Deleted);
+    assert_eq!(
+        look(LookupById::Found(theirs.clone()), planted),
+        Lookup::Unowned(theirs)
+    );
+    // What is its own under its id comes first.
+    let first = named("vpce-svc-1", desired.tags.clone());
+    assert_eq!(look(LookupById::Found(first.clone()), planted), Lookup::Owned(first));
 }
 
 #[test]

@@ -416,8 +416,8 @@ impl<R: Resource> ResourceCache<R> {
         let mut due: BTreeSet<R::Id> = self.due(ticks).cloned().collect();
         let unknown = known.filter(|id| self.is_unknown(id, ticks.poll));
         let candidates: Vec<&R::Id> = match known {
-            Some(id) if self.contains(id) => Vec::new(),
-            // What it names may be deleted, and another have replaced it.
+            Some(id) if self.is_owned(id, owner) => Vec::new(),
+            // What it names may be deleted or another's, and the owner have another.
             _ => self.unread_candidates(own),
         };
         let concerns_owner = |id: &R::Id| Some(id) == known || own.is_some_and(|ids| ids.contains(id));
@@ -426,6 +426,12 @@ impl<R: Resource> ResourceCache<R> {
         }
         due.extend(unknown.into_iter().chain(candidates).cloned());
         due.into_iter().collect()
+    }
+
+    /// Whether it is there, and carries the owner's tags.
+    fn is_owned(&self, id: &R::Id, owner: &Owner) -> bool {
+        let there = self.get(id).filter(|_| !self.is_gone(id));
+        there.is_some_and(|resource| owner.claim(resource.tags()) == Claim::Ours)
     }
 
     /// What may be an owner's own and is not kept in full: its object did not exist, or had

@@ -227,6 +227,11 @@ impl AccountRegion {
         self.services(|all| all.stale = true);
     }
 
+    /// The next refresh reads the connections of a service: what is known of them is out of date.
+    pub(crate) fn invalidate_connections(&self, id: &EndpointServiceId) {
+        self.services(|all| all.connections.remove(id));
+    }
+
     /// What no object claims of the last read, of what is kept; and how many there were beside.
     pub(super) fn unclaimed_endpoint_services(&self, objects: &impl Objects) -> (Vec<(String, Unclaimed)>, usize) {
         self.services(|all| (all.services.unclaimed(objects), all.services.omitted()))

@@ -202,6 +202,28 @@ fn gone_needs_two_reads_with_time_between() {
 }
 
 #[test]
+fn where_what_a_status_names_is_gone_or_anothers_the_owner_may_have_another() {
+    let (mut cache, start) = cache();
+    let id = EndpointId::from("vpce-1");
+    let other = ObservedEndpoint {
+        id: "vpce-2".into(),
+        ..endpoint(State::Available)
+    };
+    let mut theirs = endpoint(State::Available);
+    theirs.tags.clear();
+    for (named, are_read) in [
+        (endpoint(State::Available), false),
+        (endpoint(State::Deleted), true),
+        (theirs, true),
+    ] {
+        read_all(&mut cache, vec![named, other.clone()], start, &KNOWN);
+        assert!(cache.contains(&id) && !cache.contains(&other.id));
+        let read = cache.to_read(&owner(), Some(&id), both(start));
+        assert_eq!(read.contains(&other.id), are_read, "{read:?}");
+    }
+}
+
+#[test]
 fn lost_tags_are_noticed_and_what_is_deleted_is_gone() {
     let (mut cache, start) = cache();
     let id = EndpointId::from("vpce-1");
