@@ -12,7 +12,7 @@ mod ownership;
 use serde_json::{Value, json};
 use vpce_core::iam::Scope;
 use vpce_core::tags::Clusters;
-use vpce_testbed::aws::{EndpointServiceView, EndpointState};
+use vpce_testbed::aws::{EndpointServiceView, EndpointState, LoadBalancerState};
 
 use crate::cluster;
 use crate::endpoint_services::Offers;
@@ -23,10 +23,12 @@ use crate::world::{World, condition, end_of, text};
 const RESERVED: &str = "silvermullet.com/";
 const CREATE: &str = "CreateVpcEndpointServiceConfiguration";
 
-/// Calls of this action that AWS has carried out in the tenant's account.
-fn carried_out(tenant: &Tenant<'_>, action: &str) -> usize {
+/// How many endpoint services were ever created in the tenant's account. A create that is answered
+/// again by its ClientToken creates none.
+fn created(tenant: &Tenant<'_>) -> usize {
     let calls = tenant.calls();
-    calls.iter().filter(|call| call.action == action && call.ok()).count()
+    let creates = calls.iter().filter(|call| call.action == CREATE);
+    creates.map(|call| call.produced.len()).sum()
 }
 
 /// What a role may do that hosts endpoint services.
@@ -102,6 +104,18 @@ impl<'w> Consumer<'w> {
 }
 
 impl Offers<'_, '_> {
+    /// A Network Load Balancer that can be offered at once.
+    fn active(&self) -> String {
+        let arn = self.load_balancer();
+        let set = self
+            .tenant
+            .world
+            .aws
+            .set_load_balancer_state(&arn, LoadBalancerState::Active);
+        set.expect("it is there");
+        arn
+    }
+
     /// The condition Ready, whatever it says.
     fn says(&self, name: &str) -> Option<(bool, String, String)> {
         let ready = condition(&self.get(name)?, "Ready")?;

@@ -31,6 +31,10 @@ const CONSUMERS: usize = 3;
 const MOST_KILLS_AT_ONCE: usize = 3;
 const MOST_PASSED: usize = 7;
 
+fn strings(list: &Value) -> BTreeSet<String> {
+    list.as_array().into_iter().flatten().map(text).collect()
+}
+
 /// The stage of all stories: a provider's account with load balancers, and accounts that connect.
 struct Stage<'t, 'w> {
     offers: Offers<'t, 'w>,
@@ -82,9 +86,9 @@ fn an_operator_that_is_killed_anywhere_creates_nothing_twice_and_lets_no_strange
 impl<'t, 'w> Stage<'t, 'w> {
     fn new(world: &'w World, tenant: &'t Tenant<'w>) -> Self {
         let offers = Offers::of(tenant);
-        let arns = (0..OBJECTS).map(|_| (0..LOAD_BALANCERS).map(|_| offers.load_balancer()).collect());
+        let arns = (0..OBJECTS).map(|_| (0..LOAD_BALANCERS).map(|_| offers.active()).collect());
         let arns = arns.collect();
-        let theirs = offers.load_balancer();
+        let theirs = offers.active();
         let others = offers.strangers(&theirs);
         // Another cluster's object has a name that occurs here, too.
         for (key, value) in [
@@ -181,13 +185,19 @@ impl<'s, 't, 'w> Story<'s, 't, 'w> {
             all.truncate(random.usize(least..=all.len()));
             all
         };
-        let arns = some(self.stage.arns[number].clone(), 1);
+        let mut arns = some(self.stage.arns[number].clone(), 1);
         let accounts = self.stage.consumers.iter().map(|consumer| consumer.id().clone());
         let accounts = some(accounts.collect(), 0);
         let tags: BTreeMap<String, String> = some(vec!["team".into(), "cost".into()], 0)
             .into_iter()
             .map(|key| (key, "a".to_owned()))
             .collect();
+        // AWS removes none while endpoints are connected.
+        let name = format!("web-{number}");
+        let before = self.specs.get(&name).filter(|_| self.endpoints.contains_key(&name));
+        let before = before.map(|spec| strings(&spec["load_balancer"]["network_load_balancer_arns"]));
+        arns.extend(before.into_iter().flatten());
+        let arns: BTreeSet<String> = arns.into_iter().collect();
         let changes = json!({
             "consumers": {"account_ids": accounts}, "tags": tags, "on_delete": "Reject",
             "allowed_principals": [root(self.stage.stranger.id())],
@@ -297,7 +307,6 @@ impl<'s, 't, 'w> Story<'s, 't, 'w> {
     fn check(&self, name: &str, spec: &Value, object: &Value) -> Result<(), String> {
         let id = text(&object["status"]["service_id"]);
         let service = self.stage.offers.by_id(&id).ok_or_else(|| format!("{name}: no {id}"))?;
-        let strings = |list: &Value| -> BTreeSet<String> { list.as_array().into_iter().flatten().map(text).collect() };
         let consumers = strings(&spec["consumers"]["account_ids"]);
         let mut principals: BTreeSet<String> = consumers.iter().map(|id| root(id)).collect();
         principals.extend(strings(&spec["allowed_principals"]));

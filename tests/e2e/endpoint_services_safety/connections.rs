@@ -17,7 +17,7 @@ fn an_endpoint_that_vanishes_while_it_is_accepted_or_rejected_holds_nothing_up()
     let tenant = world.tenant("vanishes");
     let offers = Offers::of(&tenant);
     let consumer = Consumer::new(&world);
-    let arn = offers.load_balancer();
+    let arn = offers.active();
     let spec = |accounts: &[&String]| offering(&[&arn], json!({"consumers": {"account_ids": accounts}}));
     offers.apply("web", &spec(&[consumer.id()]));
     let service = offers.service_name("web");
@@ -57,7 +57,7 @@ fn a_deletion_that_waits_ends_when_the_last_consumer_goes() {
     let tenant = world.tenant("waits");
     let offers = Offers::of(&tenant);
     let consumer = Consumer::new(world);
-    let arn = offers.load_balancer();
+    let arn = offers.active();
     let consumers = json!({"account_ids": [consumer.id()]});
     offers.apply("web", &offering(&[&arn], json!({"consumers": consumers})));
     let service = offers.service_name("web");
@@ -98,7 +98,7 @@ fn a_connection_that_was_not_seen_yet_is_rejected_before_the_service_is_deleted(
     let consumer = Consumer::new(&world);
     let principals = json!([root(consumer.id())]);
     let changes = json!({"allowed_principals": principals, "acceptance_required": false, "on_delete": "Reject"});
-    offers.apply("web", &offering(&[&offers.load_balancer()], changes));
+    offers.apply("web", &offering(&[&offers.active()], changes));
     let service = offers.service_name("web");
     let id = consumer.connect(&service, EndpointState::Available);
     offers.delete("web");
@@ -112,7 +112,7 @@ fn a_consumer_that_is_taken_away_is_rejected_though_its_connection_was_not_seen_
     let tenant = world.tenant("unseen");
     let offers = Offers::of(&tenant);
     let consumer = Consumer::new(&world);
-    let arn = offers.load_balancer();
+    let arn = offers.active();
     let spec = |accounts: &[&String]| {
         let consumers = json!({"account_ids": accounts});
         offering(&[&arn], json!({"consumers": consumers, "acceptance_required": false}))
@@ -133,10 +133,7 @@ fn a_connection_that_is_left_out_of_a_batch_is_accepted_later() {
     let offers = Offers::of(&tenant);
     let consumer = Consumer::new(tenant.world);
     let consumers = json!({"account_ids": [consumer.id()]});
-    offers.apply(
-        "web",
-        &offering(&[&offers.load_balancer()], json!({"consumers": consumers})),
-    );
+    offers.apply("web", &offering(&[&offers.active()], json!({"consumers": consumers})));
     let service = offers.service_name("web");
     tenant.world.aws.fault(Fault {
         account: Some(tenant.account_id.clone()),
@@ -163,10 +160,7 @@ fn an_endpoint_that_vanishes_alone_leaves_the_service_ready() {
     let offers = Offers::of(&tenant);
     let consumer = Consumer::new(&world);
     let consumers = json!({"account_ids": [consumer.id()]});
-    offers.apply(
-        "web",
-        &offering(&[&offers.load_balancer()], json!({"consumers": consumers})),
-    );
+    offers.apply("web", &offering(&[&offers.active()], json!({"consumers": consumers})));
     let service = offers.service_name("web");
     let gate = world.aws.pause_on(ACCEPT, PausePoint::Before);
     let id = consumer.connect(&service, EndpointState::PendingAcceptance);

@@ -24,7 +24,7 @@ impl<'t, 'w> Serving<'t, 'w> {
     fn new(tenant: &'t Tenant<'w>) -> Self {
         let offers = Offers::of(tenant);
         let consumer = Consumer::new(tenant.world);
-        let arn = offers.load_balancer();
+        let arn = offers.active();
         let consumers = json!({"account_ids": [consumer.id()]});
         offers.apply("web", &offering(&[&arn], json!({"consumers": consumers})));
         let service = offers.service_name("web");
@@ -65,7 +65,7 @@ impl<'t, 'w> Serving<'t, 'w> {
         // What was about to begin would be done before another object of the same operator is.
         let witness = self.offers.tenant.world.tenant("witness");
         let witnessing = Offers::of(&witness);
-        witnessing.apply("web", &offering(&[&witnessing.load_balancer()], json!({})));
+        witnessing.apply("web", &offering(&[&witnessing.active()], json!({})));
         witnessing.ready("web");
         assert_eq!(self.offers.tenant.writes(), self.writes, "{reason}");
         assert_eq!(self.offers.all(), std::slice::from_ref(&self.before), "{reason}");

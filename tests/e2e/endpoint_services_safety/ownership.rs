@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{CREATE, RESERVED, carried_out, set_adopting_role};
+use super::{RESERVED, created, set_adopting_role};
 use crate::cluster::{self, ACCOUNTS, Run};
 use crate::endpoint_services::{Offers, offering, root};
 use crate::tenant::Tenant;
@@ -42,7 +42,7 @@ fn apply_again(offers: &Offers<'_, '_>, name: &str, there: &World) -> Value {
 /// Offers something with a tag and a consumer.
 #[track_caller]
 fn offer(offers: &Offers<'_, '_>) -> Value {
-    let arns = [offers.load_balancer(), offers.load_balancer()];
+    let arns = [offers.active(), offers.active()];
     let changes = json!({"consumers": {"account_ids": ["222222222222"]}, "tags": {"team": "a"}});
     offers.apply("web", &offering(&[&arns[0], &arns[1]], changes));
     offers.ready("web")
@@ -153,7 +153,7 @@ fn a_restored_object_continues_with_the_endpoint_service_of_its_old_status() {
         tenant.edit_account(json!({"suspended": null}));
         is_taken_over(&offers, &offers.ready("web"), &id, writes);
     }
-    assert_eq!(carried_out(&tenant, CREATE), 1);
+    assert_eq!(created(&tenant), 1);
 }
 
 /// A backup may be older than the endpoint service.
@@ -200,7 +200,7 @@ fn a_restored_object_whose_status_names_a_former_endpoint_service_finds_the_pres
 fn an_endpoint_service_that_only_carries_the_tags_is_neither_changed_nor_deleted() {
     let tenant = World::shared().tenant("planted");
     let offers = Offers::of(&tenant);
-    let (theirs, own) = (offers.load_balancer(), offers.load_balancer());
+    let (theirs, own) = (offers.active(), offers.active());
     let stranger = offers.strangers(&theirs);
     offers.plant(&stranger.id, "web");
     let planted = offers.by_id(&stranger.id).expect("it is there");
@@ -257,7 +257,7 @@ fn an_id_that_is_written_into_a_status_gives_no_access_to_what_it_names() {
     let tenant = world.tenant("forged");
     let offers = Offers::of(&tenant);
     tenant.edit_account(json!({"allow_retain": true}));
-    let arns = [offers.load_balancer(), offers.load_balancer(), offers.load_balancer()];
+    let arns = [offers.active(), offers.active(), offers.active()];
     let stranger = offers.strangers(&arns[0]).id;
     offers.apply("other", &offering(&[&arns[1]], json!({})));
     let others = text(&offers.ready("other")["status"]["service_id"]);
@@ -358,5 +358,5 @@ fn an_endpoint_service_that_lost_its_owner_tags_waits_until_they_are_back() {
     put_back();
     offers.nothing_left("web", "once its tags are back");
     assert_eq!(object["status"]["service_id"], before.id.as_str());
-    assert_eq!(carried_out(&tenant, CREATE), 1);
+    assert_eq!(created(&tenant), 1);
 }
