@@ -1,5 +1,5 @@
-//! The subcommand `status`: all that there is to say of a VPCEndpoint or a VPCEndpointService, on one
-//! screen. It reads with the rights of who asks, and makes no calls to AWS.
+//! The subcommand `status`: all that there is to say of a VPCEndpoint or a VPCEndpointService, on
+//! one screen. It reads with the rights of who asks, and makes no calls to AWS.
 
 mod endpoint_service;
 

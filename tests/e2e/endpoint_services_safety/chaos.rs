@@ -1,7 +1,8 @@
 //! Crash anywhere: the operator is killed at random while endpoint services with consumers are
 //! created, changed and deleted.
 //!
-//! `VPCE_CHAOS_KILLS` and `VPCE_CHAOS_SEED` are those of the other such tests (`tests/e2e/chaos.rs`).
+//! `VPCE_CHAOS_KILLS` and `VPCE_CHAOS_SEED` are those of the other such tests:
+//! `tests/e2e/chaos.rs`.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
