@@ -79,8 +79,8 @@ pub struct VPCEndpointServiceSpec {
     #[schemars(length(min = 1, max = 2))]
     pub supported_ip_address_types: Option<BTreeSet<AddressType>>,
 
-    /// A DNS name, or a wildcard, by which clients in VPCs of consumers reach the service, once they
-    /// turn on private DNS. AWS verifies that its domain is yours by a TXT record, which
+    /// A DNS name, or a wildcard, by which clients in VPCs of consumers reach the service, where
+    /// these turn on private DNS. AWS verifies that its domain is yours by a TXT record, which
     /// `status.private_dns` has. Not with Gateway Load Balancers. The AWSAccount must allow it
     /// (`allowed_dns_names`). Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -91,8 +91,9 @@ pub struct VPCEndpointServiceStatus {
     pub observed_generation: Option<i64>,
 
     /// `Ready` sums up `AccountResolved`, `LoadBalancerReady`, `ServiceAvailable` and, where a
-    /// private DNS name is asked for, `PrivateDNSVerified`, and stays true while changes are only paused; `Stalled` is true only while an edit is needed to make
-    /// progress. docs/troubleshooting.md has every reason.
+    /// private DNS name is asked for, `PrivateDNSVerified`, and stays true while changes are only
+    /// paused; `Stalled` is true only while an edit is needed to make progress.
+    /// docs/troubleshooting.md has every reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
