@@ -29,8 +29,8 @@
 //! # The map
 //!
 //! Each folder imports from those before it only: `backoff`, `telemetry`, `settings`, `k8s`, `aws`,
-//! `shared`, `account`, `bound`, `endpoint`, `endpoint_service`, `operator`, `cli`; a test (`layers`)
-//! keeps it so.
+//! `shared`, `account`, `bound`, `endpoint`, `endpoint_service`, `operator`, `cli`; a test
+//! (`layers`) keeps it so.
 //!
 //! - [`cli`]: the command line, a file for each subcommand: `run` starts the [`operator`]; `crds`,
 //!   `iam-policy` and `accounts` print; `status` shows an object, `plan` what would be done for it;
@@ -40,9 +40,9 @@
 //! - [`endpoint`]: the VPCEndpoint controller, with what is published of an endpoint: its Service
 //!   ([`endpoint::service`]), the EndpointSlices of a headless one ([`endpoint::slices`]), its DNS
 //!   names ([`endpoint::dns_endpoint`]) and a ConfigMap ([`endpoint::config_map`]).
-//!   [`endpoint_service`]: the VPCEndpointService controller, by the same data path. [`bound`]: what
-//!   both have in common, since their objects are bound to AWSAccounts: how one is resolved, how its
-//!   account is opened, what is remembered of it, and how it is written.
+//!   [`endpoint_service`]: the VPCEndpointService controller, by the same data path. [`bound`]:
+//!   what both have in common, since their objects are bound to AWSAccounts: how one is resolved,
+//!   how its account is opened, what is remembered of it, and how it is written.
 //!   [`account`]: the AWSAccount controller. [`shared`]: what all controllers share; each has a
 //!   context of its own for the rest.
 //! - [`aws`]: `sessions` of roles from STS; `region`, one for an account in a region, with the
