@@ -224,15 +224,30 @@ fn an_unknown_enum_value_is_refused_with_those_that_are_known() {
 }
 
 #[test]
+fn a_service_is_named_by_its_id_or_by_its_object() {
+    let reference = json!({"vpc_endpoint_service_ref": {"name": "db"}});
+    refused(
+        &spec(reference.clone()),
+        &["takes the place of vpc_endpoint_service_id"],
+    );
+    let by_object = |changes: Value| {
+        let both = spec(merged(reference.clone(), changes));
+        merged(both, json!({"vpc_endpoint_service_id": null}))
+    };
+    accepted(&by_object(json!({})));
+    let gateway = merged(
+        by_object(json!({"vpc_endpoint_type": "Gateway"})),
+        json!({"security_group_type": null}),
+    );
+    let gateway = merged(gateway, json!({"subnet_ids": null}));
+    refused(&gateway, &["for endpoints of type Interface and GatewayLoadBalancer"]);
+}
+
+#[test]
 fn an_unknown_field_is_refused_under_strict_validation() {
     for (changes, field) in [
         (json!({"subnets": []}), "spec.subnets"),
         (json!({"service": {"headless": true}}), "spec.service.headless"),
-        // Known one day, and until then not accepted and ignored.
-        (
-            json!({"vpc_endpoint_service_ref": {"name": "db"}}),
-            "spec.vpc_endpoint_service_ref",
-        ),
     ] {
         refused(&spec(changes), &[&format!(r#"unknown field "{field}""#)]);
     }
