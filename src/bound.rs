@@ -22,9 +22,23 @@ use kube::Resource;
 use kube::core::NamespaceResourceScope;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use vpce_core::conditions::READY;
 
 use self::memories::Remembered;
 use crate::k8s::caches::Caches;
+use crate::k8s::conditions::find;
+
+/// Whether an object was Ready for this generation.
+pub(crate) fn was_ready<O: Bound>(object: &O) -> bool {
+    let ready = find(O::conditions(object.status()), READY);
+    ready.is_some_and(|ready| ready.status == "True" && ready.observed_generation == object.meta().generation)
+}
+
+/// The names of the fields that differ.
+pub(crate) fn names_of<const N: usize>(differing: [(&'static str, bool); N]) -> Vec<&'static str> {
+    let differing = differing.into_iter().filter(|(_, differs)| *differs);
+    differing.map(|(field, _)| field).collect()
+}
 
 /// A kind whose objects are bound to AWSAccounts.
 pub(crate) trait Bound:

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::AWSAccountSpec;
+use crate::api::{AWSAccountSpec, AccountBinding};
 use crate::conditions::{Finding, Reason};
 use crate::ids::{AccountId, Region, RoleArn};
 use crate::network::{self, Place};
@@ -27,6 +27,26 @@ pub struct Binding {
     pub account_id: AccountId,
     /// The region.
     pub region: Region,
+}
+
+impl Binding {
+    /// What a status says that its object is bound to, if it says so.
+    pub fn of_status(account: Option<&AccountBinding>, region: Option<&str>) -> Option<Self> {
+        let account = account?;
+        Some(Self {
+            account: account.name.clone(),
+            account_id: account.account_id.parse().ok()?,
+            region: region?.into(),
+        })
+    }
+
+    /// The account, as a status says it.
+    pub fn to_status(&self) -> AccountBinding {
+        AccountBinding {
+            name: self.account.clone(),
+            account_id: self.account_id.to_string(),
+        }
+    }
 }
 
 /// The object that asks for an account.

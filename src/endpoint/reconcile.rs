@@ -12,6 +12,7 @@ use super::converge::Rounds;
 use super::queues;
 use super::status;
 use super::stop::Stop;
+use crate::bound;
 use crate::bound::announced::PlannedChanges;
 use crate::k8s::caches::Endpoint;
 pub(crate) use crate::k8s::controller::Next;
@@ -91,7 +92,7 @@ impl<'a> Reconciliation<'a> {
                 uid: object.uid().unwrap_or_default(),
             },
             deleting: object.metadata.deletion_timestamp.is_some(),
-            was_ready: status::was_ready(&object),
+            was_ready: bound::was_ready(&*object),
             serves: status::was_serving(&object.status),
             planned_changes: None,
             moving: None,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use vpce_core::addresses::{self, SubnetAddresses};
-use vpce_core::api::{AccountBinding, ENDPOINT_FINALIZER, NetworkStatus, VPCEndpointStatus};
-use vpce_core::conditions::{ConditionType, READY};
+use vpce_core::api::{ENDPOINT_FINALIZER, NetworkStatus, VPCEndpointStatus};
+use vpce_core::conditions::ConditionType;
 use vpce_core::desired::{Desired, Existing, Groups};
 use vpce_core::observed::State;
 use vpce_core::ownership::Consent;
@@ -20,24 +20,15 @@ use crate::bound::conditions::Part;
 use crate::bound::findings::{Parts as _, Standing};
 use crate::bound::{self, Bound};
 use crate::k8s::caches::{Caches, Endpoint};
-use crate::k8s::conditions;
 
 /// What an object is bound to, if it is.
 pub(crate) fn binding(status: &VPCEndpointStatus) -> Option<Binding> {
-    let account = status.account.as_ref()?;
-    Some(Binding {
-        account: account.name.clone(),
-        account_id: account.account_id.parse().ok()?,
-        region: status.region.as_deref()?.into(),
-    })
+    Binding::of_status(status.account.as_ref(), status.region.as_deref())
 }
 
 /// Binds.
 pub(crate) fn bind(status: &mut VPCEndpointStatus, binding: &Binding, desired: &Desired) {
-    status.account = Some(AccountBinding {
-        name: binding.account.clone(),
-        account_id: binding.account_id.to_string(),
-    });
+    status.account = Some(binding.to_status());
     status.region = Some(binding.region.to_string());
     status.network = Some(network(desired));
     status.vpc_endpoint_type = Some(desired.attachment.endpoint_type(&desired.target));
@@ -193,12 +184,6 @@ pub(crate) fn set_conditions(
     is_news
 }
 
-/// Whether the object was Ready for this generation.
-pub(crate) fn was_ready(object: &Endpoint) -> bool {
-    conditions::find(&object.status.conditions, READY)
-        .is_some_and(|ready| ready.status == "True" && ready.observed_generation == object.metadata.generation)
-}
-
 /// Whether the endpoint was available when it was last seen.
 pub(crate) fn was_serving(status: &VPCEndpointStatus) -> bool {
     let state = status.state.as_deref().map(State::parse);
@@ -232,15 +217,13 @@ impl Bound for Endpoint {
 
     fn differing(wanted: &VPCEndpointStatus, stored: &VPCEndpointStatus) -> Vec<&'static str> {
         let service = wanted.vpc_endpoint_service_id != stored.vpc_endpoint_service_id;
-        let differing = [
+        bound::names_of([
             ("account", wanted.account != stored.account),
             ("region", wanted.region != stored.region),
             ("network", wanted.network != stored.network),
             ("vpc_endpoint_service_id", service),
             ("service_region", wanted.service_region != stored.service_region),
             ("incarnation", wanted.incarnation != stored.incarnation),
-        ];
-        let differing = differing.into_iter().filter(|(_, differs)| *differs);
-        differing.map(|(field, _)| field).collect()
+        ])
     }
 }

@@ -13,6 +13,7 @@ use super::context::Context;
 use super::converge::Rounds;
 use super::findings::Findings;
 use super::status;
+use crate::bound;
 use crate::bound::announced::PlannedChanges;
 use crate::bound::queues::leave;
 use crate::bound::stop;
@@ -101,7 +102,7 @@ impl<'a> Reconciliation<'a> {
             deleting: object.metadata.deletion_timestamp.is_some(),
             moving: false,
             agrees: false,
-            was_ready: status::was_ready(&object),
+            was_ready: bound::was_ready(&*object),
             serves: status::was_serving(&object.status),
             of_service: Ok(BTreeSet::new()),
             service_leaves: None,

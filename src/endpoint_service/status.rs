@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use vpce_core::api::{ENDPOINT_SERVICE_FINALIZER, VPCEndpointServiceStatus};
-use vpce_core::conditions::{ConditionType, READY};
+use vpce_core::conditions::ConditionType;
 use vpce_core::observed::State;
 
 use super::context::Own;
@@ -13,7 +13,6 @@ use crate::bound::conditions::Part;
 use crate::bound::findings::{Parts as _, Standing};
 use crate::bound::{self, Bound};
 use crate::k8s::caches::{Caches, EndpointService};
-use crate::k8s::conditions;
 
 /// Puts the findings into the conditions; says whether Ready says something else than before:
 /// another reason, or of what a person should know other words.
@@ -37,12 +36,6 @@ pub(super) fn set_conditions(
     status.conditions = all;
     status.observed_generation = generation;
     is_news
-}
-
-/// Whether the object was Ready for this generation.
-pub(super) fn was_ready(object: &EndpointService) -> bool {
-    conditions::find(&object.status.conditions, READY)
-        .is_some_and(|ready| ready.status == "True" && ready.observed_generation == object.metadata.generation)
 }
 
 /// Whether the endpoint service was available when it was last seen.
@@ -73,15 +66,13 @@ impl Bound for EndpointService {
         let type_ = wanted.load_balancer_type != stored.load_balancer_type;
         let arns = wanted.load_balancer_arns != stored.load_balancer_arns;
         let accounts = wanted.consumer_account_ids != stored.consumer_account_ids;
-        let differing = [
+        bound::names_of([
             ("account", wanted.account != stored.account),
             ("region", wanted.region != stored.region),
             ("incarnation", wanted.incarnation != stored.incarnation),
             ("load_balancer_type", type_),
             ("load_balancer_arns", arns),
             ("consumer_account_ids", accounts),
-        ];
-        let differing = differing.into_iter().filter(|(_, differs)| *differs);
-        differing.map(|(field, _)| field).collect()
+        ])
     }
 }

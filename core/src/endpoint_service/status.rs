@@ -11,9 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::connections::remembered_consumers;
 use super::desired::Desired;
 use super::observed::{Connection, Observed, ObservedEndpointService};
-use crate::api::{
-    AccountBinding, ConnectionStatus, ConnectionsStatus, LoadBalancerType, PrivateDnsStatus, VPCEndpointServiceStatus,
-};
+use crate::api::{ConnectionStatus, ConnectionsStatus, LoadBalancerType, PrivateDnsStatus, VPCEndpointServiceStatus};
 use crate::ids::EndpointServiceId;
 use crate::observed::State;
 use crate::resolve::Binding;
@@ -44,20 +42,12 @@ impl Acknowledged {
 
 /// What an object is bound to, if it is.
 pub fn binding(status: &VPCEndpointServiceStatus) -> Option<Binding> {
-    let account = status.account.as_ref()?;
-    Some(Binding {
-        account: account.name.clone(),
-        account_id: account.account_id.parse().ok()?,
-        region: status.region.as_deref()?.into(),
-    })
+    Binding::of_status(status.account.as_ref(), status.region.as_deref())
 }
 
 /// Binds, before anything is created.
 pub fn bind(status: &mut VPCEndpointServiceStatus, binding: &Binding, desired: &Desired, generation: Option<i64>) {
-    status.account = Some(AccountBinding {
-        name: binding.account.clone(),
-        account_id: binding.account_id.to_string(),
-    });
+    status.account = Some(binding.to_status());
     status.region = Some(binding.region.to_string());
     status.load_balancer_type = Some(desired.load_balancer_type);
     status.load_balancer_arns = desired.load_balancers.iter().cloned().collect();
