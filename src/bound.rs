@@ -4,6 +4,7 @@
 pub(crate) mod absence;
 pub(crate) mod access;
 pub(crate) mod announced;
+pub(crate) mod calls;
 pub(crate) mod conditions;
 pub(crate) mod explain;
 pub(crate) mod findings;

@@ -1,7 +1,13 @@
 //! What may be in AWS and is not seen: an answer may have been lost, and EC2 is eventually
 //! consistent.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// What an earlier create made and was not found in this many times the time that a change takes to
+/// settle was deleted before it was seen.
+const UNSEEN_SETTLES: u32 = 30;
+/// A moment after the time at which something is due.
+const A_MOMENT: Duration = Duration::from_millis(10);
 
 /// What may be in AWS and is not seen.
 #[derive(Debug, Clone, Default)]
@@ -54,8 +60,36 @@ impl Absence {
         before
     }
 
-    /// Since when what an earlier create made is not found.
-    pub(crate) fn unseen_since(&mut self) -> Instant {
-        *self.made_unseen_since.get_or_insert_with(Instant::now)
+    /// Whether what an earlier create made has been looked for so long, in whole reads of the
+    /// region, the last of which began at `read`, that it must be gone.
+    pub(crate) fn was_deleted_unseen(&mut self, settle: Duration, read: Option<Instant>) -> bool {
+        let since = *self.made_unseen_since.get_or_insert_with(Instant::now);
+        let is_gone = read.is_some_and(|read| read >= since + settle * UNSEEN_SETTLES);
+        if is_gone {
+            self.made_seen();
+        }
+        is_gone
+    }
+
+    /// How long to wait until a further look has found nothing either; none when that has happened.
+    /// `read` is when the last read of the whole region began, and `invalidate` asks for another.
+    pub(crate) fn confirm(
+        &mut self,
+        settle: Duration,
+        read: Option<Instant>,
+        invalidate: impl Fn(),
+    ) -> Option<Duration> {
+        let since = self.absent_since().unwrap_or_else(|| {
+            invalidate();
+            Instant::now()
+        });
+        if read.is_some_and(|read| read >= since + settle) {
+            return None;
+        }
+        if since.elapsed() >= settle {
+            invalidate();
+            return Some(A_MOMENT);
+        }
+        Some(settle.saturating_sub(since.elapsed()) + A_MOMENT)
     }
 }

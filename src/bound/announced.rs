@@ -1,5 +1,10 @@
 //! What was said of an object, so that it is said once.
 
+use vpce_core::conditions::Finding;
+
+/// A message that lists steps ends after so many characters: rules may be many.
+const LONGEST_LIST: usize = 2000;
+
 /// Changes that are planned for an object and not carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PlannedChanges {
@@ -7,6 +12,17 @@ pub(crate) struct PlannedChanges {
     pub account: String,
     /// What each step does: as metrics name it.
     pub actions: Vec<&'static str>,
+}
+
+/// What is said of changes that are not carried out for this reason.
+pub(crate) fn planned(why: &Finding, steps: impl IntoIterator<Item = impl ToString>) -> Finding {
+    let steps: Vec<String> = steps.into_iter().map(|step| step.to_string()).collect();
+    let mut message = format!("{}; planned changes: {}", why.message, steps.join("; "));
+    if let Some((end, _)) = message.char_indices().nth(LONGEST_LIST) {
+        message.truncate(end);
+        message.push_str("...");
+    }
+    Finding::bad(why.reason, message)
 }
 
 /// What was said of an object.

@@ -22,6 +22,7 @@ use crate::aws::error::CallError;
 use crate::aws::region::AccountRegion;
 use crate::aws::region::delete_batch::Requester;
 use crate::aws::region::limiter::Caller;
+use crate::bound::calls::Calls;
 use crate::bound::explain::about;
 use crate::bound::waits::Tried;
 use crate::k8s::caches::Endpoint;
@@ -60,6 +61,17 @@ pub(crate) struct InAws<'a> {
     pub client_token: Option<&'a str>,
     /// Whether AWS may still be written for the object: asked before each write.
     pub permitted: &'a Permitted,
+}
+
+impl InAws<'_> {
+    /// Those that are made for an owner, for the log.
+    pub(super) fn calls<'c>(&'c self, owner: &'c Owner) -> Calls<'c> {
+        Calls {
+            owner,
+            account: self.account,
+            ec2: self.ec2,
+        }
+    }
 }
 
 /// What became of the steps of a plan.
@@ -450,19 +462,8 @@ impl Applier<'_> {
         aws.region.record(step.effect(outcome));
     }
 
-    /// One line for every write to AWS: object, account, action, request id.
     fn log_write(&self, aws: &InAws<'_>, step: &Step, request_id: &str, resource: &str) {
-        tracing::info!(
-            namespace = self.owner.namespace,
-            name = self.owner.name,
-            account = aws.account,
-            account_id = aws.ec2.account_id.as_str(),
-            region = aws.ec2.region.as_str(),
-            action = step.action(),
-            request_id,
-            resource,
-            "changed AWS"
-        );
+        aws.calls(self.owner).changed(step.action(), request_id, resource);
     }
 }
 

@@ -21,12 +21,9 @@ use super::stop::Stop;
 use crate::aws::Permitted;
 use crate::aws::region::AccountRegion;
 use crate::bound::access::Access;
-use crate::bound::announced::PlannedChanges;
+use crate::bound::announced::{self, PlannedChanges};
 use crate::bound::memories::Memory;
 use crate::k8s::caches::Endpoint;
-
-/// A message that lists steps ends after so many characters: rules may be many.
-const LONGEST_LIST: usize = 2000;
 
 /// What the rounds of one reconcile share.
 pub(super) struct Rounds {
@@ -346,13 +343,7 @@ impl Reconciliation<'_> {
             (of_part(&|step| step.part() == Part::ConfigMap), &mut plan.config_map),
         ] {
             if !steps.is_empty() {
-                let steps: Vec<String> = steps.into_iter().map(ToString::to_string).collect();
-                let mut message = format!("{}; planned changes: {}", why.message, steps.join("; "));
-                if let Some((end, _)) = message.char_indices().nth(LONGEST_LIST) {
-                    message.truncate(end);
-                    message.push_str("...");
-                }
-                *finding = Finding::bad(why.reason, message);
+                *finding = announced::planned(why, steps);
             }
         }
     }
@@ -445,24 +436,11 @@ impl Reconciliation<'_> {
 
     /// How long to wait until a further look has found nothing either; none when that has happened.
     fn confirm_absence(&self, region: &AccountRegion) -> Option<Duration> {
-        let settle = self.ctx.shared.settings.settle;
-        let read = region.read_at();
-        let since = self
-            .ctx
-            .memories
-            .with(&self.object, |memory| memory.absence.absent_since());
-        let since = since.unwrap_or_else(|| {
-            region.invalidate();
-            Instant::now()
-        });
-        if read.is_some_and(|read| read >= since + settle) {
-            return None;
-        }
-        if since.elapsed() >= settle {
-            region.invalidate();
-            return Some(Duration::from_millis(10));
-        }
-        Some(settle.saturating_sub(since.elapsed()) + Duration::from_millis(10))
+        let (settle, read) = (self.ctx.shared.settings.settle, region.read_at());
+        let memories = &self.ctx.memories;
+        memories.with(&self.object, |memory| {
+            memory.absence.confirm(settle, read, || region.invalidate())
+        })
     }
 }
 

@@ -15,10 +15,6 @@ use crate::bound::explain::{explain, is_in_use};
 use crate::bound::waits::{Tried, Wait};
 use crate::k8s::error::{is_conflict, message};
 
-/// What an earlier create made and was not found in this many times the time that a change takes to
-/// settle was deleted before anybody saw it.
-const UNSEEN_SETTLES: u32 = 30;
-
 /// AWS takes away the network interfaces of an endpoint a while after the endpoint; so long its
 /// group may be in use.
 const INTERFACES_LINGER: Duration = Duration::from_secs(120);
@@ -80,19 +76,11 @@ impl Applier<'_> {
             .with(self.object, |memory| learn(&mut memory.own.fallbacks))
     }
 
-    /// Whether what an earlier create made has been looked for so long, in whole reads of the
-    /// region, that it must be gone.
+    /// Whether what an earlier create made must be gone by now.
     fn was_deleted_unseen(&self, aws: &InAws<'_>) -> bool {
-        let since = self
-            .ctx
-            .memories
-            .with(self.object, |memory| memory.absence.unseen_since());
-        let patience = self.ctx.shared.settings.settle * UNSEEN_SETTLES;
-        let is_gone = aws.region.read_at().is_some_and(|read| read >= since + patience);
-        if is_gone {
-            self.ctx.memories.with(self.object, |memory| memory.absence.made_seen());
-        }
-        is_gone
+        let (settle, read) = (self.ctx.shared.settings.settle, aws.region.read_at());
+        let memories = &self.ctx.memories;
+        memories.with(self.object, |memory| memory.absence.was_deleted_unseen(settle, read))
     }
 
     /// Whether a group has been in use for so short a time that it need not worry anybody.
@@ -125,19 +113,7 @@ impl Applier<'_> {
         if is_in_use(error) && self.has_patience() {
             return Failed::Left(Unfinished::waiting(Some(aws.region.next_tick()), None));
         }
-        tracing::warn!(
-            namespace = self.owner.namespace,
-            name = self.owner.name,
-            account = aws.account,
-            account_id = aws.ec2.account_id.as_str(),
-            region = aws.ec2.region.as_str(),
-            action = error.action,
-            request_id = error.request_id,
-            class = error.class.as_str(),
-            code = error.code,
-            error = error.message,
-            "a call to AWS failed"
-        );
+        aws.calls(self.owner).failed(error);
         if error.class == Class::Throttled {
             if let Some(action) = action(step) {
                 aws.region.throttled(action);

@@ -18,6 +18,7 @@ use crate::aws::ec2::Ec2;
 use crate::aws::error::CallError;
 use crate::aws::region::AccountRegion;
 use crate::aws::region::limiter::Caller;
+use crate::bound::calls::Calls;
 use crate::bound::explain::{about, explain};
 use crate::bound::waits::{Tried, Wait};
 use crate::k8s::caches::EndpointService;
@@ -25,9 +26,6 @@ use crate::k8s::caches::EndpointService;
 /// A call that AWS throttled asks the rate limiter again after this, which then knows for how long
 /// to wait.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
-/// What an earlier create made and was not found in this many times the time that a change takes to
-/// settle was deleted before it was seen.
-const UNSEEN_SETTLES: u32 = 30;
 
 /// What the steps are carried out with.
 pub(super) struct Applier<'a> {
@@ -188,7 +186,7 @@ impl Applier<'_> {
         };
         let id = created.map(|service| &service.id).or(step.id());
         let resource = id.map(ToString::to_string).unwrap_or_default();
-        self.log_write(step, &done.request_id, &resource);
+        self.calls().changed(step.action(), &done.request_id, &resource);
         if created.is_some_and(|service| matches!(service.state, State::Deleting | State::Deleted)) {
             return Ok(StepEnd::Replayed);
         }
@@ -205,19 +203,7 @@ impl Applier<'_> {
 
     /// AWS refused a step.
     async fn failed(&self, step: &Step, error: &CallError) -> StepEnd {
-        tracing::warn!(
-            namespace = self.owner.namespace,
-            name = self.owner.name,
-            account = self.account,
-            account_id = self.ec2.account_id.as_str(),
-            region = self.ec2.region.as_str(),
-            action = error.action,
-            request_id = error.request_id,
-            class = error.class.as_str(),
-            code = error.code,
-            error = error.message,
-            "a call to AWS failed"
-        );
+        self.calls().failed(error);
         if error.class == Class::Throttled {
             self.region.throttled(step.action());
             let finding = Finding::bad(Reason::RateLimited, format!("{step}: {error}"));
@@ -271,33 +257,21 @@ impl Applier<'_> {
         }
     }
 
-    /// Whether what an earlier create made has been looked for so long, in whole reads of the
-    /// region, that it must be gone.
+    /// Whether what an earlier create made must be gone by now.
     fn was_deleted_unseen(&self) -> bool {
-        let memories = &self.ctx.memories;
-        let since = memories.with(self.object, |memory| memory.absence.unseen_since());
-        let patience = self.ctx.shared.settings.settle * UNSEEN_SETTLES;
+        let settle = self.ctx.shared.settings.settle;
         let read = self.region.endpoint_services_read_at();
-        let is_gone = read.is_some_and(|read| read >= since + patience);
-        if is_gone {
-            memories.with(self.object, |memory| memory.absence.made_seen());
-        }
-        is_gone
+        let memories = &self.ctx.memories;
+        memories.with(self.object, |memory| memory.absence.was_deleted_unseen(settle, read))
     }
 
-    /// One line for every write to AWS: object, account, action, request id.
-    fn log_write(&self, step: &Step, request_id: &str, resource: &str) {
-        tracing::info!(
-            namespace = self.owner.namespace,
-            name = self.owner.name,
-            account = self.account,
-            account_id = self.ec2.account_id.as_str(),
-            region = self.ec2.region.as_str(),
-            action = step.action(),
-            request_id,
-            resource,
-            "changed AWS"
-        );
+    /// Those that are made for the object, for the log.
+    fn calls(&self) -> Calls<'_> {
+        Calls {
+            owner: self.owner,
+            account: self.account,
+            ec2: self.ec2,
+        }
     }
 }
 

@@ -18,18 +18,14 @@ use super::reconcile::{Reconciliation, Stop};
 use crate::aws::Permitted;
 use crate::aws::region::{AccountRegion, MaxAge};
 use crate::bound::access::Access;
-use crate::bound::announced::PlannedChanges;
+use crate::bound::announced::{self, PlannedChanges};
 use crate::k8s::controller::Next;
 
-/// A message that lists steps ends after so many characters.
-const LONGEST_LIST: usize = 2000;
 /// An object that may not be written any more starts again after this.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// AWS is asked to look for the record of a private DNS name so many times less often than it is
 /// polled: a person has to create that.
 const POLLS_A_VERIFICATION: u32 = 60;
-/// A moment after the time at which something is due.
-const A_MOMENT: Duration = Duration::from_millis(10);
 
 /// What the rounds of one reconcile share.
 pub(super) struct Rounds {
@@ -332,13 +328,7 @@ impl Reconciliation<'_> {
             account: account.to_owned(),
             actions: steps.iter().map(Step::action).collect(),
         });
-        let steps: Vec<String> = steps.iter().map(ToString::to_string).collect();
-        let mut message = format!("{}; planned changes: {}", why.message, steps.join("; "));
-        if let Some((end, _)) = message.char_indices().nth(LONGEST_LIST) {
-            message.truncate(end);
-            message.push_str("...");
-        }
-        plan.service = Finding::bad(why.reason, message);
+        plan.service = announced::planned(why, steps);
     }
 
     /// How long until AWS may be asked again to look for the record of the private DNS name.
@@ -402,18 +392,9 @@ impl Reconciliation<'_> {
         let settle = self.ctx.shared.settings.settle;
         let read = region.endpoint_services_read_at();
         let memories = &self.ctx.memories;
-        let since = memories.with(&self.object, |memory| memory.absence.absent_since());
-        let since = since.unwrap_or_else(|| {
-            region.invalidate_endpoint_services();
-            Instant::now()
-        });
-        if read.is_some_and(|read| read >= since + settle) {
-            return None;
-        }
-        if since.elapsed() >= settle {
-            region.invalidate_endpoint_services();
-            return Some(A_MOMENT);
-        }
-        Some(settle.saturating_sub(since.elapsed()) + A_MOMENT)
+        memories.with(&self.object, |memory| {
+            let invalidate = || region.invalidate_endpoint_services();
+            memory.absence.confirm(settle, read, invalidate)
+        })
     }
 }
