@@ -6,6 +6,7 @@ pub(crate) mod access;
 pub(crate) mod announced;
 pub(crate) mod calls;
 pub(crate) mod conditions;
+pub(crate) mod controller;
 pub(crate) mod explain;
 pub(crate) mod findings;
 pub(crate) mod memories;
@@ -23,6 +24,7 @@ use kube::Resource;
 use kube::core::NamespaceResourceScope;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use vpce_core::api::AccountBinding;
 use vpce_core::conditions::READY;
 
 use self::memories::Remembered;
@@ -58,6 +60,9 @@ pub(crate) trait Bound:
 
     /// The object as the cache has it.
     fn cached(caches: &Caches, namespace: &str, name: &str) -> Option<Arc<Self>>;
+
+    /// The account that it is bound to, if it is.
+    fn account(status: &Self::Status) -> Option<&AccountBinding>;
 
     /// Its conditions.
     fn conditions(status: &Self::Status) -> &[Condition];

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use vpce_core::addresses::{self, SubnetAddresses};
-use vpce_core::api::{ENDPOINT_FINALIZER, NetworkStatus, VPCEndpointStatus};
+use vpce_core::api::{AccountBinding, ENDPOINT_FINALIZER, NetworkStatus, VPCEndpointStatus};
 use vpce_core::conditions::ConditionType;
 use vpce_core::desired::{Desired, Existing, Groups};
 use vpce_core::observed::State;
@@ -202,6 +202,10 @@ impl Bound for Endpoint {
 
     fn cached(caches: &Caches, namespace: &str, name: &str) -> Option<Arc<Self>> {
         caches.endpoint(namespace, name)
+    }
+
+    fn account(status: &VPCEndpointStatus) -> Option<&AccountBinding> {
+        status.account.as_ref()
     }
 
     fn conditions(status: &VPCEndpointStatus) -> &[Condition] {

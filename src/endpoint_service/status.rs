@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use vpce_core::api::{ENDPOINT_SERVICE_FINALIZER, VPCEndpointServiceStatus};
+use vpce_core::api::{AccountBinding, ENDPOINT_SERVICE_FINALIZER, VPCEndpointServiceStatus};
 use vpce_core::conditions::ConditionType;
 use vpce_core::observed::State;
 
@@ -56,6 +56,10 @@ impl Bound for EndpointService {
 
     fn cached(caches: &Caches, namespace: &str, name: &str) -> Option<Arc<Self>> {
         caches.endpoint_service(namespace, name)
+    }
+
+    fn account(status: &VPCEndpointServiceStatus) -> Option<&AccountBinding> {
+        status.account.as_ref()
     }
 
     fn conditions(status: &VPCEndpointServiceStatus) -> &[Condition] {
